@@ -1,0 +1,43 @@
+"""Cell type annotation of single-cell RNA-seq data that says how sure it is."""
+
+from importlib.metadata import version
+
+from sctab import model, tl, zoo
+from sctab._errors import (
+    DataFileError,
+    GeneOverlapError,
+    InputValueError,
+    KeyNotFoundError,
+    LabelError,
+    MissingDependencyError,
+    ModelFormatError,
+    ModelNotFoundError,
+    NotTrainedError,
+    OutputError,
+    OutputExistsError,
+    SctabError,
+    SctabWarning,
+    SettingError,
+)
+
+__version__ = version("sctab")
+
+__all__ = [
+    "DataFileError",
+    "GeneOverlapError",
+    "InputValueError",
+    "KeyNotFoundError",
+    "LabelError",
+    "MissingDependencyError",
+    "ModelFormatError",
+    "ModelNotFoundError",
+    "NotTrainedError",
+    "OutputError",
+    "OutputExistsError",
+    "SctabError",
+    "SctabWarning",
+    "SettingError",
+    "model",
+    "tl",
+    "zoo",
+]

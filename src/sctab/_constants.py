@@ -1,0 +1,33 @@
+"""Every key and file name that `sctab` writes, in one place."""
+
+from typing import Final
+
+DEFAULT_KEY_ADDED: Final = "sctab"
+
+# Suffixes of the `obs` columns; the full name is `{key_added}_{suffix}`.
+OBS_LABEL: Final = "label"
+OBS_LABEL_ID: Final = "label_id"
+OBS_CONFIDENCE: Final = "confidence"
+OBS_UNCERTAINTY: Final = "uncertainty"
+
+# `obsm`: latent `X_{key_added}`, probabilities `{key_added}_probabilities`.
+OBSM_LATENT_PREFIX: Final = "X_"
+OBSM_PROBABILITIES: Final = "probabilities"
+
+# Columns of `var` that may say which features are genes, and the value that does.
+FEATURE_TYPE_COLUMNS: Final = ("feature_types", "feature_type")
+GENE_EXPRESSION: Final = "gene expression"
+
+# Keys in the scvi-tools registry.
+REGISTRY_X: Final = "X"
+REGISTRY_LABELS: Final = "labels"
+REGISTRY_DONOR: Final = "donor"
+
+# Files of a model directory.
+WEIGHTS_FILE: Final = "model.safetensors"
+SPEC_FILE: Final = "model.json"
+CARD_FILE: Final = "MODEL_CARD.md"
+FORMAT_NAME: Final = "sctab-model"
+FORMAT_VERSION: Final = 1
+
+DEFAULT_MODEL: Final = "pbmc"

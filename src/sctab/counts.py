@@ -1,0 +1,305 @@
+"""What a matrix holds, from all of its rows, and how it is normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab._errors import InputValueError
+from sctab._matrix import row_blocks
+
+_LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
+_INTEGER_TOLERANCE = 1e-3
+_SUM_TOLERANCE = 1e-2
+"""Relative spread of library sizes under which they count as equal: normalised sums differ by rounding and by filtered genes."""
+_MULTIPLE_TOLERANCE = 0.02
+_MULTIPLE_SHARE = 0.9
+_CHANCE_SHARE = 0.01
+_SCALED_SHARE = 0.25
+"""Share of genes with unit variance above which a matrix was scaled; clipping at a maximum takes it from the rare genes."""
+_LARGEST_LOG1P = np.log1p(1e6)
+"""The largest value that log1p of counts per million can have."""
+
+
+class Content(StrEnum):
+    """What the values of a matrix are."""
+
+    COUNTS = "counts"
+    """Raw counts: non-negative integers."""
+    NORMALISED = "normalised counts"
+    """Counts scaled cell by cell, such as counts per 10,000."""
+    LOG1P = "log1p of normalised counts"
+    r"""Logarithm of one plus normalised counts."""
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How counts become the input of a model: `target_sum` per cell over the model's genes, then log1p."""
+
+    target_sum: float = 1e4
+    log1p: bool = True
+
+
+@dataclass(frozen=True)
+class MatrixContent:
+    """What :func:`inspect_matrix` found."""
+
+    content: Content
+    log_base: float | None = None
+    """Base of the logarithm, for :attr:`Content.LOG1P`."""
+    note: str = ""
+    """What the user should know about how this was decided; empty when there is no doubt."""
+
+    def to_linear(self, block: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Undo the logarithm of a block, if there is one; a cell's values are then proportional to its counts.
+
+        Examples
+        --------
+        >>> block = sparse.csr_matrix(np.log1p([[1.0, 3.0]]))
+        >>> MatrixContent(Content.LOG1P, log_base=np.e).to_linear(block).toarray().round(6)
+        array([[1., 3.]])
+        """
+        if self.log_base is None:
+            return block
+        exponents = block.data.astype(np.float64) * np.log(self.log_base)
+        return sparse.csr_matrix((np.expm1(exponents), block.indices, block.indptr), shape=block.shape)
+
+
+def normalise(block: sparse.csr_matrix, normalization: Normalization) -> sparse.csr_matrix:
+    r"""Scale every cell to `target_sum`, then take :math:`\log(1 + x)`; cells without counts stay zero.
+
+    Parameters
+    ----------
+    block
+        Values proportional to counts over the model's genes, `(n_obs, n_vars)`.
+    normalization
+        Target sum and whether the logarithm is taken.
+
+    Returns
+    -------
+    A new float32 matrix of the same shape.
+
+    Examples
+    --------
+    >>> counts = sparse.csr_matrix([[1, 3], [0, 0]])
+    >>> np.expm1(normalise(counts, Normalization(target_sum=8)).toarray()).round(4)
+    array([[2., 6.],
+           [0., 0.]], dtype=float32)
+    """
+    totals = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
+    factors = np.divide(normalization.target_sum, totals, out=np.zeros_like(totals), where=totals > 0)
+    per_value = np.repeat(factors.astype(np.float32), np.diff(block.indptr))
+    values = block.data.astype(np.float32) * per_value
+    if normalization.log1p:
+        np.log1p(values, out=values)
+    return sparse.csr_matrix((values, block.indices, block.indptr), shape=block.shape)
+
+
+def inspect_matrix(matrix: Any, *, name: str = "X", columns: NDArray[np.bool_] | None = None) -> MatrixContent:
+    """Decide what a matrix holds, from all of its rows, or refuse it.
+
+    Hypotheses are tried in this order; the first that holds is taken.
+
+    1. Every value is an integer: counts.
+    2. Library sizes are equal: normalised counts.
+    3. Library sizes of :math:`b^x - 1` are equal for :math:`b` of e, 2 or 10: log1p of normalised counts.
+    4. A matrix cut to some genes after it was normalised has no equal sums. Within a cell, though, its values (or those of
+       :math:`e^x - 1`) are still whole multiples of the cell's smallest: normalised counts (or log1p of them).
+    5. What is left is taken as log1p where no value is larger than log1p of a million can be, else as fractional counts, with
+       a note that says so.
+
+    Parameters
+    ----------
+    matrix
+        Anything that :func:`sctab._matrix.row_blocks` reads, `(n_obs, n_vars)`.
+    name
+        What to call it in messages, such as `X` or `layers['counts']`.
+    columns
+        Which columns are genes, `(n_vars,)`; `None` is all.
+
+    Raises
+    ------
+    InputValueError
+        Without rows or columns; with NaN or infinite values; with negative values or unit variances (scaled); when cells with integer
+        counts stand beside cells with fractional library sizes.
+
+    Examples
+    --------
+    >>> inspect_matrix(np.array([[0, 3.0], [2.0, 5.0]])).content
+    <Content.COUNTS: 'counts'>
+    """
+    n_obs, n_vars = matrix.shape
+    n_genes = n_vars if columns is None else int(columns.sum())
+    if n_obs == 0 or n_genes == 0:
+        raise InputValueError(
+            f"`{name}` has {n_obs} cells and {n_genes} genes: there is nothing to work on. "
+            "Check the filters that were applied before."
+        )
+    blocks = row_blocks(matrix) if columns is None else (block[:, columns] for block in row_blocks(matrix))
+    return _decide(_gather(blocks, name), name)
+
+
+@dataclass
+class _Statistics:
+    """Sums over all rows, enough to decide."""
+
+    count_rows: int
+    """Cells whose values are all integers and the smallest of which is one."""
+    fractional_rows: int
+    """Cells with a value that is no integer."""
+    largest: float
+    sums: NDArray[np.float64]
+    """Library sizes of the cells that have any, `(n_cells,)`."""
+    log_sums: dict[str, NDArray[np.float64]]
+    """Library sizes after undoing the logarithm, by base."""
+    multiples: float
+    """Share of values that are a whole multiple of the smallest in their cell."""
+    log_multiples: float
+    """The same after undoing a natural logarithm."""
+    deviations: NDArray[np.float64]
+    """Standard deviation of every gene, `(n_vars,)`."""
+
+
+def _gather(blocks: Iterable[sparse.csr_matrix], name: str) -> _Statistics:
+    n_obs = count_rows = fractional_rows = 0
+    largest = 0.0
+    sums: list[NDArray[np.float64]] = []
+    log_sums: dict[str, list[NDArray[np.float64]]] = {base: [] for base in _LOG_BASES}
+    multiples, log_multiples = _Share(), _Share()
+    column_sums: Any = 0.0
+    column_squares: Any = 0.0
+    for raw in blocks:
+        block = sparse.csr_matrix(raw, dtype=np.float64, copy=True)
+        _refuse_invalid(block.data, name)
+        block.eliminate_zeros()
+        n_obs += block.shape[0]
+        filled = np.diff(block.indptr) > 0
+        largest = max(largest, block.data.max(initial=0.0))
+        sums.append(_row_sums(block)[filled])
+        fractional = _with_data(block, np.abs(block.data - np.rint(block.data)) > _INTEGER_TOLERANCE)
+        is_fractional = _row_sums(fractional)[filled] > 0
+        count_rows += int((~is_fractional & (_smallest(block) == 1)).sum())
+        fractional_rows += int(is_fractional.sum())
+        column_sums = column_sums + np.asarray(block.sum(axis=0)).ravel()
+        column_squares = column_squares + np.asarray(block.multiply(block).sum(axis=0)).ravel()
+        if is_fractional.any() and largest <= 50:  # beyond that nothing is a logarithm, and the exponential overflows
+            for base, value in _LOG_BASES.items():
+                linear = _with_data(block, np.expm1(block.data * np.log(value)))
+                log_sums[base].append(_row_sums(linear)[filled])
+                if base == "e":
+                    log_multiples.add(linear)
+        if is_fractional.any():
+            multiples.add(block)
+    variances = column_squares / n_obs - (column_sums / n_obs) ** 2
+    complete = fractional_rows > 0 and largest <= 50
+    return _Statistics(
+        count_rows=count_rows,
+        fractional_rows=fractional_rows,
+        largest=largest,
+        sums=np.concatenate(sums),
+        log_sums={base: np.concatenate(parts) for base, parts in log_sums.items() if parts} if complete else {},
+        multiples=multiples.value,
+        log_multiples=log_multiples.value if complete else 0.0,
+        deviations=np.sqrt(np.maximum(variances, 0)),
+    )
+
+
+def _decide(found: _Statistics, name: str) -> MatrixContent:
+    if found.fractional_rows == 0:
+        return MatrixContent(Content.COUNTS)
+    if _are_equal(found.sums):
+        return MatrixContent(Content.NORMALISED)
+    for base, log_sums in found.log_sums.items():
+        if _are_equal(log_sums):
+            return MatrixContent(Content.LOG1P, log_base=_LOG_BASES[base])
+    varying = found.deviations[found.deviations > 0]
+    if varying.size > 1 and np.mean(np.abs(varying - 1) < 0.05) > _SCALED_SHARE:
+        raise InputValueError(
+            f"`{name}` is scaled: its genes have unit variance, and counts cannot be recovered from that. "
+            "Give the matrix before `scanpy.pp.scale`, for example as `layer='counts'` or in `adata.raw`."
+        )
+    # A normalised cell may hold integers by chance (1,000 counts scaled to 10,000), but seldom with one as the smallest.
+    if found.count_rows > _CHANCE_SHARE * found.sums.size:
+        raise InputValueError(
+            f"`{name}` mixes two kinds of cells: {found.count_rows} hold integer counts and {found.fractional_rows} have "
+            "fractional library sizes. Parts of it were normalised or corrected and others were not. Give a matrix in which "
+            "all cells were treated alike, for example the raw counts in a layer."
+        )
+    if max(found.multiples, found.log_multiples) > _MULTIPLE_SHARE:
+        if found.multiples >= found.log_multiples:
+            return MatrixContent(Content.NORMALISED)
+        return MatrixContent(Content.LOG1P, log_base=np.e)
+    if found.largest <= _LARGEST_LOG1P:
+        return MatrixContent(
+            Content.LOG1P,
+            log_base=np.e,
+            note=f"`{name}` was taken as log1p of normalised expression: it holds no value above {found.largest:.3g}, but its "
+            "cells show neither equal library sizes nor counts. If it is something else, give counts with `layer=`.",
+        )
+    return MatrixContent(
+        Content.COUNTS,
+        note=f"`{name}` was taken as fractional counts (as ambient-RNA correction or pseudo-alignment give): its values go up "
+        f"to {found.largest:.4g} and are not integers. If it is something else, give counts with `layer=`.",
+    )
+
+
+class _Share:
+    """Running share of values that are a whole multiple of the smallest value in their cell."""
+
+    def __init__(self) -> None:
+        self._hits = self._total = 0
+
+    def add(self, block: sparse.csr_matrix) -> None:
+        lengths = np.diff(block.indptr)
+        filled = lengths > 0
+        ratio = block.data / np.repeat(_smallest(block), lengths[filled])
+        ratio = ratio[(ratio > 1.5) & (ratio < 100)]  # near one all are multiples; far up rounding hides it
+        # The smallest value of a cell may stand for two counts, or three.
+        hits = [np.abs(ratio * k - np.rint(ratio * k)) < _MULTIPLE_TOLERANCE for k in (1, 2, 3)]
+        self._hits += int(np.logical_or.reduce(hits).sum())
+        self._total += ratio.size
+
+    @property
+    def value(self) -> float:
+        return self._hits / self._total if self._total else 0.0
+
+
+def _refuse_invalid(values: NDArray[np.float64], name: str) -> None:
+    if (n_invalid := int((~np.isfinite(values)).sum())) > 0:
+        raise InputValueError(
+            f"`{name}` holds NaN or infinite values ({n_invalid} of them). Find the step that made them, or give another matrix "
+            "with `layer=`."
+        )
+    if (n_negative := int((values < 0).sum())) > 0:
+        raise InputValueError(
+            f"`{name}` holds negative values ({n_negative} of them, down to {values.min():.4g}), so that it was scaled, centred or "
+            "corrected, and counts cannot be recovered from it. Give the matrix from before that step, for example as "
+            "`layer='counts'` or in `adata.raw`."
+        )
+
+
+def _are_equal(sums: NDArray[np.float64]) -> bool:
+    """Whether nearly all library sizes are the same, up to rounding."""
+    if sums.size < 2:
+        return False
+    middle = np.median(sums)
+    return bool(np.mean(np.abs(sums - middle) <= _SUM_TOLERANCE * middle) > 0.99)
+
+
+def _smallest(block: sparse.csr_matrix) -> NDArray[np.float64]:
+    """Smallest stored value of every row that has one."""
+    return np.minimum.reduceat(block.data, block.indptr[:-1][np.diff(block.indptr) > 0])
+
+
+def _row_sums(block: sparse.csr_matrix) -> NDArray[np.float64]:
+    return np.asarray(block.sum(axis=1)).ravel()
+
+
+def _with_data(block: sparse.csr_matrix, data: NDArray[Any]) -> sparse.csr_matrix:
+    return sparse.csr_matrix((data.astype(np.float64), block.indices, block.indptr), shape=block.shape)

@@ -1,0 +1,736 @@
+"""What every cell type classifier has in common."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from scipy import sparse
+from scvi.data import AnnDataManager
+from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
+from scvi.model.base import BaseModelClass
+from torch import nn
+
+from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
+from sctab._errors import (
+    InputValueError,
+    KeyNotFoundError,
+    LabelError,
+    ModelFormatError,
+    NotTrainedError,
+    SctabWarning,
+    SettingError,
+    listing,
+)
+from sctab.counts import Normalization, normalise
+from sctab.genes import FeatureSpace
+from sctab.model._query import Query, choose_source, open_query
+from sctab.model._spec import ModelSpec
+from sctab.model._storage import read_model, write_model
+from sctab.model._training import TrainingData, TrainingResult, TrainingSettings, summarise
+from sctab.ontology import CellOntology, LabelSpace
+
+BATCH_SIZE = 512
+"""Cells evaluated at a time: dense blocks of 512 × 20,000 genes take 40 MB each."""
+_CELLS_FOR_IMPORTANCE = 2000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model says of some cells."""
+
+    probabilities: NDArray[np.float32]
+    """`(n_obs, n_labels)`; rows sum to one. `NaN` for cells without a count in the model's genes."""
+    latent: NDArray[np.float32]
+    """`(n_obs, n_latent)`."""
+
+
+class CellTypeClassifier(BaseModelClass):
+    """Learns cell types from annotated single cells and names those of others.
+
+    Abstract. A subclass is final; it has `__init__`, which calls :meth:`_initialise`, and the abstract methods below. Everything else
+    (setup, training data, gene matching, normalisation, prediction, files) is here and is not overridden.
+
+    Attributes
+    ----------
+    spec
+        :class:`ModelSpec`: genes, labels, normalisation, architecture and how the model was trained.
+    module
+        The network.
+    gene_importance
+        Share of the model's decisions that each gene carries, `(n_vars,)`, summing to one; uniform before training.
+    name
+        Name of the directory that the model was loaded from; empty before.
+    sha256
+        Hash of the stored weights; `None` when they were not saved since they last changed.
+    """
+
+    spec: ModelSpec
+    module: nn.Module
+    gene_importance: NDArray[np.float32]
+
+    # ---------------------------------------------------------------------------------------- what a subclass says
+
+    @classmethod
+    @abstractmethod
+    def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
+        """Keyword arguments of the network for a reference of `n_obs` labeled cells."""
+
+    @classmethod
+    @abstractmethod
+    def _default_training(cls, n_obs: int) -> dict[str, Any]:
+        """Keyword arguments of :class:`TrainingSettings` for such a reference, all but `seed`."""
+
+    @classmethod
+    @abstractmethod
+    def paper_settings(cls) -> dict[str, dict[str, Any]]:
+        """Settings of Fischer et al. (2023): `"model"` for the constructor and `"train"` for :meth:`train`."""
+
+    @staticmethod
+    @abstractmethod
+    def _build_network(spec: ModelSpec) -> nn.Module:
+        """A new network with random weights, from torch's generator."""
+
+    @abstractmethod
+    def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
+        """Train :attr:`module` and leave it with the weights to keep."""
+
+    @abstractmethod
+    def _forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits `(n_obs, n_labels)` and latent `(n_obs, n_latent)` of normalised expression `(n_obs, n_vars)`."""
+
+    @abstractmethod
+    def _freeze_for_query(self) -> None:
+        """Leave only what tells types apart trainable, for a reference model that meets a query."""
+
+    # ----------------------------------------------------------------------------------------------------- set-up
+
+    @classmethod
+    def setup_anndata(
+        cls,
+        adata: AnnData,
+        labels_key: str,
+        *,
+        layer: str | None = None,
+        donor_key: str | None = None,
+        unlabeled_category: str | None = None,
+        gene_id_key: str | None = None,
+        gene_symbol_key: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Say where an annotated reference keeps its counts, labels and donors.
+
+        Parameters
+        ----------
+        adata
+            Reference, `(n_obs, n_vars)`. Counts are best; normalised and log1p values are brought back to their scale.
+        labels_key
+            Column of `adata.obs` with cell types.
+        layer
+            Layer with the counts; `X` by default.
+        donor_key
+            Column of `adata.obs` with donors. With at least three, validation holds out whole donors: that tells how well the model
+            does on people that it has not seen.
+        unlabeled_category
+            Value of `labels_key` that means "no label"; such cells are not learned from.
+        gene_id_key, gene_symbol_key
+            Columns of `adata.var` with Ensembl ids and gene symbols. By default they are found among index and columns.
+        **kwargs
+            Passed to :meth:`scvi.data.AnnDataManager.register_fields`.
+
+        Raises
+        ------
+        KeyNotFoundError
+            When a column or layer is not there.
+        LabelError
+            When labels or donors are missing (NaN), or when there are not two types.
+        InputValueError
+            When there are no cells, or when the matrix holds no counts nor anything that can be brought back to counts.
+        """
+        if adata.n_obs == 0 or adata.n_vars == 0:
+            raise InputValueError(
+                f"The reference has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to learn from."
+            )
+        if adata.is_view:
+            raise InputValueError("The reference is a view of another AnnData. Call `adata = adata.copy()` first.")
+        labels = _obs_column(adata, labels_key, "labels_key")
+        if labels.isna().any():
+            raise LabelError(
+                f"`adata.obs[{labels_key!r}]` has no label (NaN) for {int(labels.isna().sum())} of {adata.n_obs} cells. Remove "
+                "those cells, or give them a name of their own and pass it as `unlabeled_category`."
+            )
+        names = sorted(set(labels.astype(str)) - {unlabeled_category})
+        if len(names) < 2:
+            raise LabelError(
+                f"`adata.obs[{labels_key!r}]` has {len(names)} cell type{'' if len(names) == 1 else 's'} ({listing(names)}); at least "
+                "two are needed to tell them apart. Is it the right column?"
+            )
+        if donor_key is not None and (donors := _obs_column(adata, donor_key, "donor_key")).isna().any():
+            raise LabelError(
+                f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {int(donors.isna().sum())} of {adata.n_obs} cells. Fill them in, "
+                "or leave `donor_key` out."
+            )
+        for key in (gene_id_key, gene_symbol_key):
+            if key is not None and key not in adata.var:
+                raise KeyNotFoundError(f"`{key}` is not a column of `adata.var`. Columns: {listing(adata.var.columns)}.")
+        choose_source(adata, layer="X" if layer is None else layer)
+
+        setup_method_args = cls._get_setup_method_args(
+            cls=cls,
+            adata=adata,
+            labels_key=labels_key,
+            layer=layer,
+            donor_key=donor_key,
+            unlabeled_category=unlabeled_category,
+            gene_id_key=gene_id_key,
+            gene_symbol_key=gene_symbol_key,
+        )
+        anndata_fields: list[BaseAnnDataField] = [
+            LayerField(REGISTRY_X, layer, is_count_data=False),  # looked at above, from all rows
+            CategoricalObsField(REGISTRY_LABELS, labels_key)
+            if unlabeled_category is None
+            else LabelsWithUnlabeledObsField(REGISTRY_LABELS, labels_key, unlabeled_category),
+        ]
+        if donor_key is not None:
+            anndata_fields.append(CategoricalObsField(REGISTRY_DONOR, donor_key))
+        manager = AnnDataManager(fields=anndata_fields, setup_method_args=setup_method_args)
+        manager.register_fields(adata, **kwargs)
+        cls.register_manager(manager)
+
+    @classmethod
+    def _stored_registry(cls, adata: AnnData | None, spec: ModelSpec | None) -> dict[str, Any] | None:
+        """What scvi-tools is to know of a model without a reference; `None` where it has one."""
+        if adata is not None:
+            return None
+        if spec is None:
+            raise SettingError(
+                f"`{cls.__name__}` needs a reference that went through `{cls.__name__}.setup_anndata`. To use a trained model, "
+                f"call `{cls.__name__}.load`."
+            )
+        return {
+            "scvi_version": spec.versions.get("scvi-tools", ""),
+            "model_name": spec.model_class,
+            "setup_method_name": "setup_anndata",
+            "setup_args": dict(spec.setup),
+            "field_registries": {},
+        }
+
+    def _initialise(self, spec: ModelSpec | None, requested: Mapping[str, Any]) -> None:
+        """Genes, labels and an untrained network: from the reference, or from a `spec` that was stored."""
+        if spec is None:
+            reference, setup = self.adata, dict(self.registry["setup_args"])
+            features = FeatureSpace.from_var(
+                reference.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"]
+            )
+            names = reference.obs[setup["labels_key"]].astype(str)
+            names = names[names != setup["unlabeled_category"]]
+            labels = LabelSpace.from_names(sorted(set(names)), CellOntology.embedded())
+            spec = ModelSpec(
+                model_class=type(self).__name__,
+                architecture=self._default_architecture(len(names))
+                | {key: value for key, value in requested.items() if value is not None},
+                features=features,
+                labels=labels,
+                normalization=Normalization(),
+                setup=setup,
+            )
+            _warn_about_labels(names, labels)
+        self.spec = spec
+        self.module = _seeded(0, lambda: _network_or_error(self._build_network, spec))
+        self.module.eval()
+        self.gene_importance = np.full(len(spec.features), 1 / len(spec.features), dtype=np.float32)
+        self.name = ""
+        self.sha256: str | None = None
+        self._has_pretrained_weights = False
+        self._model_summary_string = (
+            f"{type(self).__name__} with {len(spec.labels)} cell types and {len(spec.features)} genes; "
+            + ", ".join(f"{key}: {value}" for key, value in spec.architecture.items())
+        )
+
+    # --------------------------------------------------------------------------------------------------- training
+
+    def train(
+        self,
+        max_epochs: int | None = None,
+        *,
+        batch_size: int | None = None,
+        train_size: float | None = None,
+        validation_split: str | None = None,
+        early_stopping: bool | None = None,
+        patience: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        schedule: str | None = None,
+        lr_decay: float | None = None,
+        gradient_clip: float | None = None,
+        class_weights: bool | None = None,
+        gene_dropout: float | None = None,
+        accelerator: str = "auto",
+        devices: Any = "auto",
+        seed: int = 0,
+        **trainer_kwargs: Any,
+    ) -> None:
+        """Learn the reference. What is `None` follows from its size, see :ref:`defaults`.
+
+        Calling it again goes on from the weights that are there.
+
+        Parameters
+        ----------
+        max_epochs
+            Passes over the reference.
+        batch_size
+            Cells per step of the optimiser.
+        train_size
+            Share of the cells to learn from; the others validate. With 1 there is no validation, and the last weights are kept.
+        validation_split
+            `"donor"` holds out whole donors where `donor_key` was given and there are enough; `"stratified"` a share of each type.
+        early_stopping, patience
+            Stop when the validation macro F1 has not improved for `patience` epochs. The best epoch's weights are kept in any case.
+        learning_rate, weight_decay
+            Of AdamW; with a one-cycle schedule the former is its peak.
+        schedule, lr_decay
+            `"one-cycle"`, or `"step"`: the learning rate is multiplied by `lr_decay` after every epoch.
+        gradient_clip
+            Largest Euclidean norm of the gradient.
+        class_weights
+            Weigh classes by :math:`n / (K n_k)`, so that rare types count as much as frequent ones.
+        gene_dropout
+            Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`.
+        accelerator, devices
+            As in Lightning: `"cpu"`, `"gpu"`, `"auto"`, …
+        seed
+            Decides initial weights, split, order of the cells and dropout. The global random state is left as it was.
+        **trainer_kwargs
+            Passed to :class:`scvi.train.Trainer`: `logger`, `callbacks`, `enable_progress_bar`, …
+
+        Raises
+        ------
+        SettingError
+            When a setting makes no sense.
+        """
+        if self.adata is None:
+            raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
+        data = self._training_data()
+        n_labeled = int((data.labels >= 0).sum())
+        given = {
+            "max_epochs": max_epochs,
+            "batch_size": batch_size,
+            "train_size": train_size,
+            "validation_split": validation_split,
+            "early_stopping": early_stopping,
+            "patience": patience,
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+            "schedule": schedule,
+            "lr_decay": lr_decay,
+            "gradient_clip": gradient_clip,
+            "class_weights": class_weights,
+            "gene_dropout": gene_dropout,
+        }
+        settings = TrainingSettings(
+            **self._default_training(n_labeled) | {key: value for key, value in given.items() if value is not None} | {"seed": seed}
+        )
+
+        def fit() -> TrainingResult:
+            if not self.is_trained and not self._has_pretrained_weights:
+                self.module = self._build_network(self.spec)
+            return self._fit(data, settings, accelerator=accelerator, devices=devices, **trainer_kwargs)
+
+        result = _seeded(seed, fit)
+        self.module.eval()
+        self.spec = self.spec.with_training(summarise(settings, data, result))
+        self.gene_importance = self._measure_importance(data, np.random.default_rng(seed))
+        self.sha256 = None
+        self.is_trained_ = True
+
+    def _training_data(self) -> TrainingData:
+        adata, setup = self.adata, self.spec.setup
+        source, _ = choose_source(adata, layer="X" if setup["layer"] is None else setup["layer"])
+        match = self.spec.features.match(source.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"])
+        query = Query(source=source, match=match, normalization=self.spec.normalization, notes=())
+        counts = sparse.vstack(list(query.counts(size=4096)), format="csr").astype(np.float32)
+        names = adata.obs[setup["labels_key"]].astype(str)
+        donors = None if setup["donor_key"] is None else pd.factorize(adata.obs[setup["donor_key"]].astype(str))[0]
+        return TrainingData(
+            counts=counts,
+            labels=pd.Index(self.spec.labels.names).get_indexer(names).astype(np.int64),
+            donors=None if donors is None else donors.astype(np.int64),
+            n_classes=len(self.spec.labels),
+        )
+
+    def _measure_importance(self, data: TrainingData, rng: np.random.Generator) -> NDArray[np.float32]:
+        r"""Share of the decisions that each gene carries, `(n_vars,)`.
+
+        For gene :math:`g` the mean over training cells of :math:`|x_g \, \partial z_{\hat y} / \partial x_g|`, with :math:`z_{\hat y}`
+        the logit of the predicted type: to first order, how much that logit changes when the gene is not measured.
+        """
+        cells = np.flatnonzero(data.labels >= 0)
+        cells = np.sort(rng.choice(cells, size=min(len(cells), _CELLS_FOR_IMPORTANCE), replace=False))
+        total = torch.zeros(len(self.spec.features), dtype=torch.float64)
+        for chosen in np.array_split(cells, -(-len(cells) // BATCH_SIZE)):
+            block = normalise(data.counts[chosen], self.spec.normalization)
+            values = torch.from_numpy(block.toarray()).to(self.device).requires_grad_()
+            logits, _ = self._forward(values)
+            (gradient,) = torch.autograd.grad(logits.max(dim=1).values.sum(), values)
+            total += (gradient * values).abs().sum(dim=0).detach().double().cpu()
+        share = total / total.sum() if total.sum() > 0 else torch.full_like(total, 1 / len(total))
+        return share.float().numpy()
+
+    # ------------------------------------------------------------------------------------------------- prediction
+
+    def open_query(self, adata: AnnData, *, layer: str | None = None, min_gene_coverage: float = 0.0) -> Query:
+        """Match any AnnData to the genes of the model; see :func:`sctab.model._query.open_query`."""
+        return open_query(
+            adata,
+            self.spec.features,
+            self.spec.normalization,
+            layer=layer,
+            importance=self.gene_importance,
+            min_gene_coverage=min_gene_coverage,
+        )
+
+    def evaluate(self, query: Query, *, batch_size: int = BATCH_SIZE, show_progress: bool = False) -> Evaluation:
+        """Probabilities and latents of all cells of a query, `batch_size` of them at a time.
+
+        Raises
+        ------
+        NotTrainedError
+            When the model is not trained.
+        """
+        self._require_trained()
+        _require_batch_size(batch_size)
+        probabilities, latents = [], []
+        bar = Progress(console=Console(stderr=True), disable=not show_progress)
+        with torch.inference_mode(), bar:
+            task = bar.add_task("Annotating", total=query.n_obs)
+            for block in query.blocks(batch_size):
+                logits, latent = self._forward(torch.from_numpy(block.toarray()).to(self.device))
+                of_block = logits.softmax(dim=1).cpu().numpy()
+                of_block[np.diff(block.indptr) == 0] = np.nan  # nothing was measured, so nothing is known
+                probabilities.append(of_block)
+                latents.append(latent.cpu().numpy())
+                bar.advance(task, len(of_block))
+        return Evaluation(np.concatenate(probabilities), np.concatenate(latents))
+
+    def predict(
+        self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE
+    ) -> NDArray[np.object_] | pd.DataFrame:
+        """Name the cell type of every cell.
+
+        Genes are matched by name, so that their order, their number and the kind of their names do not matter.
+
+        Parameters
+        ----------
+        adata
+            Any AnnData; by default the reference.
+        soft
+            Give probabilities instead of labels.
+        layer
+            Layer to use, or `"X"` or `"raw"`; by default counts are looked for.
+        batch_size
+            Cells evaluated at a time.
+
+        Returns
+        -------
+        Labels, `(n_obs,)`, with `NaN` for cells without a count in the model's genes; or with `soft` a frame of probabilities,
+        `(n_obs, n_labels)`, indexed by cell, one column per label.
+
+        Raises
+        ------
+        NotTrainedError
+            When the model is not trained.
+        InputValueError, KeyNotFoundError, GeneOverlapError
+            When the data cannot be annotated.
+        """
+        adata, query = self._open_own_or(adata, layer)
+        probabilities = self.evaluate(query, batch_size=batch_size).probabilities
+        if soft:
+            return pd.DataFrame(probabilities, index=adata.obs_names, columns=list(self.spec.labels.names))
+        return self.decode(probabilities)
+
+    def decode(self, probabilities: NDArray[np.float32]) -> NDArray[np.object_]:
+        """The most probable label of each row of `(n_obs, n_labels)`, `NaN` where the row is, `(n_obs,)`."""
+        known = ~np.isnan(probabilities).any(axis=1)
+        labels = np.full(len(probabilities), np.nan, dtype=object)
+        labels[known] = np.asarray(self.spec.labels.names, dtype=object)[probabilities[known].argmax(axis=1)]
+        return labels
+
+    def get_latent_representation(
+        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE
+    ) -> NDArray[np.float32]:
+        """Embedding from which the label is read, `(n_obs, n_latent)`; parameters and errors as in :meth:`predict`."""
+        _, query = self._open_own_or(adata, layer)
+        return self.evaluate(query, batch_size=batch_size).latent
+
+    def _open_own_or(self, adata: AnnData | None, layer: str | None) -> tuple[AnnData, Query]:
+        self._require_trained()
+        if adata is None:
+            if self.adata is None:
+                raise SettingError("The model was loaded without its reference. Pass the data as `adata`.")
+            adata = self.adata
+            layer = layer or self.spec.setup["layer"] or "X"
+        query = self.open_query(adata, layer=layer)
+        for note in query.notes:
+            warnings.warn(note, SctabWarning, stacklevel=3)
+        return adata, query
+
+    def _require_trained(self) -> None:
+        if not self.is_trained:
+            raise NotTrainedError("The model is not trained. Call `model.train()` first, or `load` a trained one.")
+
+    # ------------------------------------------------------------------------------------------------------ files
+
+    def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the model to a directory: `model.safetensors` and `model.json`, no pickle, whole or not at all.
+
+        Parameters
+        ----------
+        dir_path
+            Directory to make.
+        overwrite
+            Replace a model that is there. Anything else is never replaced.
+
+        Raises
+        ------
+        NotTrainedError
+            When the model is not trained.
+        OutputExistsError, OutputError
+            When something is there already, or when it cannot be written.
+        """
+        self._require_trained()
+        self.sha256 = write_model(dir_path, self.spec, self.module.state_dict(), self.gene_importance, overwrite=overwrite)
+
+    @classmethod
+    def load(
+        cls,
+        dir_path: str | PathLike[str],
+        adata: AnnData | None = None,
+        *,
+        accelerator: str = "auto",
+        device: int | str = "auto",
+    ) -> Self:
+        """Read a model that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        dir_path
+            Its directory.
+        adata
+            A reference to attach, for example to train on; prediction needs none. Its labels must be among those of the model.
+        accelerator, device
+            Where to put it.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no such directory.
+        ModelFormatError
+            When it is damaged, of an unknown version, or of another class.
+        LabelError
+            When `adata` has labels that the model does not know.
+        """
+        stored = read_model(dir_path)
+        if stored.spec.model_class != cls.__name__:
+            raise ModelFormatError(
+                f"`{dir_path}` holds a {stored.spec.model_class}, not a {cls.__name__}. Use `sctab.model.{stored.spec.model_class}.load`."
+            )
+        if adata is not None:
+            cls.setup_anndata(adata, **stored.spec.setup)
+            _require_known_labels(adata, stored.spec)
+        model = cls(adata, spec=stored.spec)  # type: ignore[call-arg]
+        model._take_weights(stored.weights, where=str(dir_path))
+        model.gene_importance = stored.importance
+        model.name = Path(dir_path).resolve().name
+        model.sha256 = stored.sha256
+        model.is_trained_ = True
+        model.to_device(_single_device(accelerator, device))
+        return model
+
+    def _take_weights(self, weights: Mapping[str, torch.Tensor], *, where: str) -> None:
+        try:
+            self.module.load_state_dict(dict(weights))
+        except RuntimeError as error:
+            raise ModelFormatError(
+                f"The weights in `{where}` do not fit the architecture in its `model.json`. Copy the model again."
+            ) from error
+        self.module.eval()
+
+    # ---------------------------------------------------------------------------------- going on from a reference
+
+    @classmethod
+    def prepare_query_anndata(
+        cls, adata: AnnData, reference_model: str | PathLike[str] | CellTypeClassifier, *, layer: str | None = None
+    ) -> AnnData:
+        """A new AnnData with the genes of a model, in its order, on the scale of counts; the query itself is not changed.
+
+        Prediction does not need it: :meth:`predict` matches genes by itself. It is for training on a query and for other tools.
+
+        Parameters
+        ----------
+        adata
+            Query, `(n_obs, n_query_vars)`.
+        reference_model
+            A model or its directory.
+        layer
+            Layer to use; by default counts are looked for.
+
+        Returns
+        -------
+        AnnData `(n_obs, n_vars)` with a CSR matrix of float32, genes that the query lacks being zero; `obs`, `obsm` and `uns` are
+        copies of those of the query, and `var` has the columns `gene_id`, `gene_symbol` and `in_query`.
+
+        Raises
+        ------
+        GeneOverlapError
+            When no gene of the model is in the query.
+        """
+        model = reference_model if isinstance(reference_model, CellTypeClassifier) else cls.load(reference_model)
+        query = model.open_query(adata, layer=layer)
+        features = model.spec.features
+        return AnnData(
+            X=sparse.vstack(list(query.counts(size=4096)), format="csr").astype(np.float32),
+            obs=adata.obs.copy(),
+            var=pd.DataFrame(
+                {"gene_id": features.ids, "gene_symbol": features.symbols, "in_query": query.match.found},
+                index=pd.Index(features.names),
+            ),
+            obsm={key: value.copy() for key, value in adata.obsm.items()},
+            uns=dict(adata.uns),
+        )
+
+    @classmethod
+    def load_query_data(
+        cls,
+        adata: AnnData,
+        reference_model: str | PathLike[str] | Self,
+        *,
+        labels_key: str | None = None,
+        unfrozen: bool = False,
+    ) -> Self:
+        """A model for an annotated query that starts from the weights of a reference model; train it next.
+
+        Its genes are those of the reference model; those of the query are matched by name. Types of the query that the reference
+        does not know are added behind those that it knows.
+
+        Parameters
+        ----------
+        adata
+            Query with labels; it is not changed.
+        reference_model
+            A model or its directory.
+        labels_key
+            Column of `adata.obs`; by default that of the reference model.
+        unfrozen
+            Train all weights. By default only those that tell types apart on top of the embedding are trained.
+
+        Raises
+        ------
+        KeyNotFoundError, LabelError, InputValueError, GeneOverlapError
+            When the query cannot be learned from.
+        """
+        reference = reference_model if isinstance(reference_model, CellTypeClassifier) else cls.load(reference_model)
+        if type(reference) is not cls:
+            raise ModelFormatError(f"The reference is a {type(reference).__name__}, not a {cls.__name__}.")
+        reference._require_trained()
+        setup = {**reference.spec.setup, "labels_key": labels_key or reference.spec.setup["labels_key"]}
+        setup |= {"layer": None, "gene_id_key": None, "gene_symbol_key": None}
+        if setup["donor_key"] not in adata.obs:
+            setup["donor_key"] = None
+        query = cls.prepare_query_anndata(adata, reference)
+        cls.setup_anndata(query, **setup)
+        known = reference.spec.labels.names
+        found = set(query.obs[setup["labels_key"]].astype(str)) - {setup["unlabeled_category"]}
+        names = (*known, *sorted(found - set(known)))
+        spec = ModelSpec(
+            model_class=cls.__name__,
+            architecture=reference.spec.architecture,
+            features=reference.spec.features,
+            labels=LabelSpace.from_names(names, CellOntology.embedded()),
+            normalization=reference.spec.normalization,
+            setup=setup,
+        )
+        model = cls(query, spec=spec)  # type: ignore[call-arg]
+        fresh, learned = model.module.state_dict(), reference.module.state_dict()
+        for name, tensor in learned.items():  # rows of new types keep their random weights
+            fresh[name][: len(tensor)].copy_(tensor) if tensor.ndim else fresh[name].copy_(tensor)
+        model.module.load_state_dict(fresh)
+        model.gene_importance = reference.gene_importance
+        model._has_pretrained_weights = True
+        if not unfrozen:
+            model._freeze_for_query()
+        return model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.module.parameters()).device
+
+
+def _obs_column(adata: AnnData, key: str, parameter: str) -> pd.Series:
+    if key not in adata.obs:
+        raise KeyNotFoundError(f"`{parameter}={key!r}` is not in `adata.obs`. Columns: {listing(adata.obs.columns)}.")
+    return adata.obs[key]
+
+
+def _warn_about_labels(names: pd.Series, labels: LabelSpace) -> None:
+    counts = names.value_counts()
+    if single := sorted(counts.index[counts == 1]):
+        warnings.warn(
+            f"{len(single)} cell type{'s have' if len(single) > 1 else ' has'} one cell only and can hardly be learned: {listing(single)}.",
+            SctabWarning,
+            stacklevel=4,
+        )
+    if labels.without_id:
+        warnings.warn(
+            f"{len(labels.without_id)} of {len(labels)} labels are not in the Cell Ontology ({labels.ontology_version}) and get no "
+            f"id: {listing(labels.without_id)}.",
+            SctabWarning,
+            stacklevel=4,
+        )
+
+
+def _require_known_labels(adata: AnnData, spec: ModelSpec) -> None:
+    found = set(adata.obs[spec.setup["labels_key"]].astype(str)) - {spec.setup["unlabeled_category"]}
+    if unknown := sorted(found - set(spec.labels.names)):
+        raise LabelError(
+            f"`adata` has cell types that the model does not know: {listing(unknown)}. Use `load_query_data`, which adds them."
+        )
+
+
+def _network_or_error(build: Any, spec: ModelSpec) -> nn.Module:
+    try:
+        return build(spec)
+    except (TypeError, ValueError) as error:
+        raise SettingError(f"The architecture makes no sense: {error}") from error
+
+
+def _require_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise SettingError(f"`batch_size={batch_size}` must be at least 1.")
+
+
+def _seeded(seed: int, action: Any) -> Any:
+    """Run with torch's generators seeded, and put them back afterwards."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        return action()
+
+
+def _single_device(accelerator: str, device: int | str) -> torch.device:
+    from scvi.model._utils import parse_device_args
+
+    _, _, chosen = parse_device_args(accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True)
+    return chosen

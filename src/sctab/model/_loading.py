@@ -1,0 +1,39 @@
+"""Which classes there are, and loading a model whose class its directory tells."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from sctab._errors import ModelFormatError, listing
+from sctab.model._base import CellTypeClassifier
+from sctab.model._sctab import SCTAB
+from sctab.model._storage import read_spec
+
+
+def model_classes() -> dict[str, type[CellTypeClassifier]]:
+    """Every classifier by the name under which it is stored."""
+    return {cls.__name__: cls for cls in (SCTAB,)}
+
+
+def load_model(dir_path: str | PathLike[str], *, accelerator: str = "auto", device: int | str = "auto") -> CellTypeClassifier:
+    """Read a model of any class.
+
+    Parameters
+    ----------
+    dir_path
+        Directory that a model's `save` wrote.
+    accelerator, device
+        Where to put it.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelFormatError
+        As in :meth:`CellTypeClassifier.load`.
+    """
+    name = read_spec(dir_path).model_class
+    classes = model_classes()
+    if name not in classes:
+        raise ModelFormatError(
+            f"`{dir_path}` holds a model of class `{name}`, which this version of sctab does not have. It has: {listing(classes)}."
+        )
+    return classes[name].load(dir_path, accelerator=accelerator, device=device)

@@ -1,0 +1,185 @@
+"""From any AnnData to blocks of a model's input: which matrix, which genes, which scale.
+
+Prediction never goes through the registry of scvi-tools, which takes genes by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab._errors import InputValueError, KeyNotFoundError, SctabError, listing
+from sctab._matrix import row_blocks
+from sctab.counts import Content, MatrixContent, Normalization, inspect_matrix, normalise
+from sctab.genes import FeatureSpace, GeneMatch, gene_expression
+
+_RAW = "raw.X"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One matrix of an AnnData, and what it holds."""
+
+    name: str
+    """`X`, `raw.X` or `layers['…']`."""
+    matrix: Any = field(repr=False)
+    var: pd.DataFrame = field(repr=False)
+    content: MatrixContent
+
+    def genes(self) -> NDArray[np.bool_]:
+        """Which features are gene expression, `(n_vars,)`."""
+        return gene_expression(self.var)
+
+
+@dataclass(frozen=True)
+class Query:
+    """Cells on their way into a model."""
+
+    source: Source
+    match: GeneMatch
+    normalization: Normalization
+    notes: tuple[str, ...]
+    """What the user should know about how the data was read."""
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells."""
+        return int(self.source.matrix.shape[0])
+
+    def counts(self, size: int) -> Iterator[sparse.csr_matrix]:
+        """Values proportional to counts over the model's genes, in blocks of `size` cells."""
+        for block in row_blocks(self.source.matrix, size):
+            yield self.match.align(self.source.content.to_linear(block))
+
+    def blocks(self, size: int) -> Iterator[sparse.csr_matrix]:
+        """The model's input, in blocks of `size` cells: float32, `(size, n_vars)`."""
+        for block in self.counts(size):
+            yield normalise(block, self.normalization)
+
+
+def open_query(
+    adata: AnnData,
+    features: FeatureSpace,
+    normalization: Normalization,
+    *,
+    layer: str | None = None,
+    importance: NDArray[np.floating] | None = None,
+    min_gene_coverage: float = 0.0,
+) -> Query:
+    """Choose a matrix, match the genes, and refuse what cannot be annotated. Nothing is changed and nothing is copied yet.
+
+    Parameters
+    ----------
+    adata
+        Any AnnData: in memory, backed or on Dask.
+    features, normalization
+        Those of the model.
+    layer
+        The matrix to use, see :func:`choose_source`.
+    importance
+        Share of the model's decisions that each gene carries, `(n_vars,)`.
+    min_gene_coverage
+        Share of the importance that the data must have.
+
+    Raises
+    ------
+    InputValueError, KeyNotFoundError, GeneOverlapError
+        See :func:`choose_source` and :meth:`GeneMatch.require <sctab.genes.GeneMatch.require>`.
+    """
+    source, notes = choose_source(adata, layer=layer)
+    match = features.match(source.var, importance=importance)
+    match.require(min_gene_coverage)
+    if match.n_summed:
+        notes.append(f"{match.n_summed} features stand for a gene that another feature stands for too; they were summed.")
+    if match.n_ignored:
+        notes.append(f"{match.n_ignored} features that are not gene expression were left out.")
+    if match.coverage < 0.5:
+        notes.append(
+            f"The data has {match.n_matched} of the model's {len(features)} genes, which carry {match.coverage:.0%} of what the "
+            "model looks at: labels are less certain than with all genes."
+        )
+    return Query(source=source, match=match, normalization=normalization, notes=tuple(notes))
+
+
+def choose_source(adata: AnnData, *, layer: str | None = None) -> tuple[Source, list[str]]:
+    """The matrix to annotate from, and notes on the choice.
+
+    With `layer` it is that one: the name of a layer, `"X"`, or `"raw"`. Without, `X`, `raw.X` and every layer are looked at in this
+    order, and the first that holds counts is taken; where none does, the first that can be brought back to the scale of counts.
+
+    Raises
+    ------
+    KeyNotFoundError
+        When there is no such layer.
+    InputValueError
+        When there are no cells or no genes, or when no matrix can be used; the message says what each holds.
+    """
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise InputValueError(f"The data has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to annotate.")
+    if layer is not None:
+        name, matrix, var = _named(adata, layer)
+        source = Source(name, matrix, var, inspect_matrix(matrix, name=name, columns=_columns(var)))
+        return source, _notes(source)
+
+    usable: list[Source] = []
+    refused: dict[str, str] = {}
+    for name, matrix, var in _candidates(adata):
+        try:
+            source = Source(name, matrix, var, inspect_matrix(matrix, name=name, columns=_columns(var)))
+        except SctabError as error:
+            refused[name] = str(error)
+            continue
+        if source.content.content is Content.COUNTS and not source.content.note:
+            return source, _notes(source, usable, refused)
+        usable.append(source)
+    if not usable:
+        raise InputValueError(" ".join(refused.values()) if refused else "The data has neither `X` nor `raw` nor layers.")
+    usable.sort(key=lambda source: bool(source.content.note))  # what is certain goes before what was assumed
+    return usable[0], _notes(usable[0], (), refused)
+
+
+def _notes(source: Source, passed: list[Source] | tuple[()] = (), refused: dict[str, str] | None = None) -> list[str]:
+    notes = [source.content.note] if source.content.note else []
+    if source.name != "X" and (passed or refused):
+        others = [f"`{other.name}` holds {other.content.content}" for other in passed] + [
+            f"`{name}` cannot be used ({reason.split('. ')[0].removeprefix(f'`{name}` ')})"
+            for name, reason in (refused or {}).items()
+        ]
+        notes.append(f"`{source.name}` was used, which holds {source.content.content}; {'; '.join(others)}.")
+    return notes
+
+
+def _candidates(adata: AnnData) -> Iterator[tuple[str, Any, pd.DataFrame]]:
+    if adata.X is not None:
+        yield "X", adata.X, adata.var
+    if adata.raw is not None:
+        yield _RAW, adata.raw.X, adata.raw.var
+    for key in _layer_names(adata):
+        yield f"layers[{key!r}]", adata.layers[key], adata.var
+
+
+def _named(adata: AnnData, layer: str) -> tuple[str, Any, pd.DataFrame]:
+    if layer in _layer_names(adata):
+        return f"layers[{layer!r}]", adata.layers[layer], adata.var
+    if layer == "X" and adata.X is not None:
+        return "X", adata.X, adata.var
+    if layer in {"raw", _RAW} and adata.raw is not None:
+        return _RAW, adata.raw.X, adata.raw.var
+    known = [name for name, _, _ in _candidates(adata)]
+    raise KeyNotFoundError(f"`layer={layer!r}` is not in the data. It has: {listing(known)}.")
+
+
+def _layer_names(adata: AnnData) -> list[str]:
+    return [key for key in adata.layers if key is not None]  # anndata 0.13 lists `X` among the layers as `None`
+
+
+def _columns(var: pd.DataFrame) -> NDArray[np.bool_] | None:
+    is_gene = gene_expression(var)
+    return None if is_gene.all() else is_gene

@@ -1,0 +1,210 @@
+"""SCTAB: the TabNet classifier of scTab."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+from anndata import AnnData
+from scipy import sparse
+
+from sctab.model._base import BATCH_SIZE, CellTypeClassifier
+from sctab.model._spec import ModelSpec
+from sctab.model._training import TrainingData, TrainingResult, TrainingSettings, fit_network
+from sctab.nn import TabNet
+
+_LARGE_REFERENCE = 500_000
+"""Labeled cells from which the published settings are the defaults."""
+
+
+@final
+class SCTAB(CellTypeClassifier):
+    """Cell type classifier that selects genes cell by cell: TabNet with 1.5-entmax attention (Fischer et al. 2023).
+
+    What is `None` follows from the size of the reference, see :ref:`defaults`; :meth:`paper_settings` gives the published settings.
+
+    Parameters
+    ----------
+    adata
+        Reference that went through :meth:`setup_anndata`.
+    n_d, n_a
+        Width of the decision and of the attention embedding.
+    n_shared, n_independent
+        Gated linear layers that are shared between feature transformers, and that are not.
+    n_steps
+        Decision steps.
+    gamma
+        Prior relaxation: at 1 a gene can be used in one step only.
+    mask_type
+        `"entmax"` or `"sparsemax"`.
+    virtual_batch_size
+        Cells per virtual batch of the ghost batch norms.
+    lambda_sparse
+        Weight of the mask entropy in the loss.
+    dense_decision
+        Add a decision that sees all genes without a mask, see :class:`sctab.nn.TabNet`.
+    spec
+        A stored description instead of a reference; :meth:`load` passes it.
+
+    References
+    ----------
+    Fischer et al., Scaling cross-tissue single-cell annotation models, bioRxiv 2023, :doi:`10.1101/2023.10.07.561331`.
+
+    Examples
+    --------
+    >>> import scanpy as sc, sctab
+    >>> reference = sc.datasets.pbmc68k_reduced().raw.to_adata()
+    >>> sctab.model.SCTAB.setup_anndata(reference, labels_key="bulk_labels")  # doctest: +SKIP
+    >>> model = sctab.model.SCTAB(reference)  # doctest: +SKIP
+    >>> model.train()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        adata: AnnData | None = None,
+        *,
+        n_d: int | None = None,
+        n_a: int | None = None,
+        n_shared: int | None = None,
+        n_independent: int | None = None,
+        n_steps: int | None = None,
+        gamma: float | None = None,
+        mask_type: str | None = None,
+        virtual_batch_size: int | None = None,
+        lambda_sparse: float | None = None,
+        dense_decision: bool | None = None,
+        spec: ModelSpec | None = None,
+    ) -> None:
+        super().__init__(adata, registry=self._stored_registry(adata, spec))
+        requested = {
+            "n_d": n_d,
+            "n_a": n_a,
+            "n_shared": n_shared,
+            "n_independent": n_independent,
+            "n_steps": n_steps,
+            "gamma": gamma,
+            "mask_type": mask_type,
+            "virtual_batch_size": virtual_batch_size,
+            "lambda_sparse": lambda_sparse,
+            "dense_decision": dense_decision,
+        }
+        self._initialise(spec, requested)
+        self.init_params_ = self._get_init_params(locals())
+
+    @classmethod
+    def paper_settings(cls) -> dict[str, dict[str, Any]]:
+        """The published settings: `"model"` for the constructor, `"train"` for :meth:`train`.
+
+        Examples
+        --------
+        >>> SCTAB.paper_settings()["model"]["n_d"], SCTAB.paper_settings()["train"]["batch_size"]
+        (128, 2048)
+        """
+        return {
+            "model": {
+                "n_d": 128,
+                "n_a": 64,
+                "n_shared": 3,
+                "n_independent": 5,
+                "n_steps": 1,
+                "gamma": 1.3,
+                "mask_type": "entmax",
+                "virtual_batch_size": 256,
+                "lambda_sparse": 1e-5,
+                "dense_decision": False,
+            },
+            "train": {
+                "batch_size": 2048,
+                "learning_rate": 0.005,
+                "weight_decay": 0.05,
+                "schedule": "step",
+                "lr_decay": 0.9,
+                "gradient_clip": 1.0,
+                "class_weights": True,
+                "gene_dropout": 0.0,
+            },
+        }
+
+    @classmethod
+    def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
+        published = cls.paper_settings()["model"]
+        if n_obs >= _LARGE_REFERENCE:
+            return published
+        return published | {
+            "n_d": 32,
+            "n_a": 16,
+            "n_shared": 1,
+            "n_independent": 1,
+            "virtual_batch_size": 128,
+            "dense_decision": True,
+        }
+
+    @classmethod
+    def _default_training(cls, n_obs: int) -> dict[str, Any]:
+        published = cls.paper_settings()["train"]
+        if n_obs >= _LARGE_REFERENCE:
+            return published | {"max_epochs": 30, "early_stopping": True, "patience": 10}
+        return published | {
+            "max_epochs": 30,
+            "batch_size": 128,
+            "schedule": "one-cycle",
+            "gene_dropout": 0.5,
+            "early_stopping": False,
+            "patience": 10,
+        }
+
+    @staticmethod
+    def _build_network(spec: ModelSpec) -> TabNet:
+        network = {key: value for key, value in spec.architecture.items() if key != "lambda_sparse"}
+        return TabNet(len(spec.features), len(spec.labels), **network)
+
+    def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
+        lambda_sparse = self.spec.architecture["lambda_sparse"]
+        return fit_network(
+            self,
+            self.module,
+            data,
+            settings,
+            normalization=self.spec.normalization,
+            penalty=lambda output: -lambda_sparse * output.mask_loss,
+            **options,
+        )
+
+    def _forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        output = self.module(values)
+        return output.logits, output.embedding
+
+    def _freeze_for_query(self) -> None:
+        for name, parameter in self.module.named_parameters():
+            parameter.requires_grad_(name.startswith("classifier."))
+
+    def get_feature_mask(
+        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE
+    ) -> sparse.csr_matrix:
+        """Which genes the network looked at, cell by cell: the feature mask, averaged over the decision steps.
+
+        Parameters
+        ----------
+        adata
+            Any AnnData; by default the reference.
+        layer
+            Layer to use; by default counts are looked for.
+        batch_size
+            Cells evaluated at a time.
+
+        Returns
+        -------
+        CSR matrix `(n_obs, n_vars)` over the genes of the model, in the order of `model.spec.features`; rows sum to one.
+
+        Raises
+        ------
+        NotTrainedError, InputValueError, KeyNotFoundError, GeneOverlapError
+            As in :meth:`predict`.
+        """
+        _, query = self._open_own_or(adata, layer)
+        masks = []
+        with torch.inference_mode():
+            for block in query.blocks(batch_size):
+                output = self.module(torch.from_numpy(block.toarray()).to(self.device))
+                masks.append(sparse.csr_matrix(torch.stack(output.masks).mean(dim=0).cpu().numpy()))
+        return sparse.vstack(masks, format="csr")

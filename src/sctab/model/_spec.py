@@ -1,0 +1,114 @@
+"""Everything that is needed to use a trained model, besides its weights."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+
+from sctab._constants import FORMAT_NAME, FORMAT_VERSION
+from sctab._errors import ModelFormatError
+from sctab.counts import Normalization
+from sctab.genes import FeatureSpace
+from sctab.ontology import LabelSpace
+
+_LIBRARIES = ("sctab", "scvi-tools", "torch", "anndata", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model is: its class, its genes, its labels, how its input is normalised, and how it came about.
+
+    It is what `model.json` stores.
+    """
+
+    model_class: str
+    architecture: Mapping[str, Any]
+    """Keyword arguments of the network."""
+    features: FeatureSpace
+    labels: LabelSpace
+    normalization: Normalization
+    setup: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of `setup_anndata`."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Settings and outcome of the training; empty before."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the libraries that it was trained with."""
+
+    def with_training(self, summary: Mapping[str, Any]) -> ModelSpec:
+        """The same model, trained."""
+        return replace(self, training=dict(summary), versions=library_versions())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "format": FORMAT_NAME,
+            "format_version": FORMAT_VERSION,
+            "model_class": self.model_class,
+            "architecture": dict(self.architecture),
+            "normalization": asdict(self.normalization),
+            "labels": {
+                "names": list(self.labels.names),
+                "ids": list(self.labels.ids),
+                "ontology_version": self.labels.ontology_version,
+            },
+            "setup": dict(self.setup),
+            "training": dict(self.training),
+            "versions": dict(self.versions),
+            "features": {"ids": list(self.features.ids), "symbols": list(self.features.symbols)},
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` gave.
+
+        Raises
+        ------
+        ModelFormatError
+            When the format is another one or a newer one, or when something is missing or of the wrong type.
+        """
+        if not isinstance(values, Mapping) or values.get("format") != FORMAT_NAME:
+            raise ModelFormatError(f"`model.json` does not describe an sctab model: its `format` is not `{FORMAT_NAME}`.")
+        if values.get("format_version") != FORMAT_VERSION:
+            raise ModelFormatError(
+                f"The model has format version {values.get('format_version')!r}; this version of sctab reads {FORMAT_VERSION}. "
+                "Update sctab, or train and save the model again."
+            )
+        try:
+            labels, features = values["labels"], values["features"]
+            spec = cls(
+                model_class=str(values["model_class"]),
+                architecture=dict(values["architecture"]),
+                features=FeatureSpace(ids=_texts(features["ids"]), symbols=_texts(features["symbols"])),
+                labels=LabelSpace(
+                    names=_texts(labels["names"]),
+                    ids=tuple(None if term is None else str(term) for term in labels["ids"]),
+                    ontology_version=str(labels["ontology_version"]),
+                ),
+                normalization=Normalization(
+                    target_sum=float(values["normalization"]["target_sum"]), log1p=bool(values["normalization"]["log1p"])
+                ),
+                setup=dict(values["setup"]),
+                training=dict(values["training"]),
+                versions=dict(values["versions"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFormatError(
+                f"`model.json` is incomplete or damaged ({type(error).__name__}: {error}). Copy the model again."
+            ) from error
+        if len(spec.labels.names) != len(spec.labels.ids):
+            raise ModelFormatError("`model.json` is damaged: labels and ontology ids differ in number. Copy the model again.")
+        return spec
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide what a model computes."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("a list of texts was expected")
+    return tuple(values)
