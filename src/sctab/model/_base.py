@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -15,46 +15,23 @@ import pandas as pd
 import torch
 from anndata import AnnData
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
-from scipy import sparse
 from scvi.data import AnnDataManager
-from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
 from scvi.model.base import BaseModelClass
 from torch import nn
 
-from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
 from sctab._errors import (
-    InputValueError,
-    KeyNotFoundError,
-    LabelError,
     ModelFormatError,
     NotTrainedError,
     SctabWarning,
     SettingError,
-    listing,
 )
-from sctab.counts import Normalization, normalise
-from sctab.genes import FeatureSpace
-from sctab.model._query import Query, choose_source, open_query
+from sctab.model._evaluation import BATCH_SIZE, Evaluation, evaluate_blocks, measure_importance, single_device
+from sctab.model._query import Query, open_query
+from sctab.model._setup import check_reference, describe_reference, reference_fields, require_known_labels, training_data
 from sctab.model._spec import ModelSpec
 from sctab.model._storage import read_model, write_model
-from sctab.model._training import TrainingData, TrainingResult, TrainingSettings, summarise
-from sctab.ontology import CellOntology, LabelSpace
-
-BATCH_SIZE = 512
-"""Cells evaluated at a time: dense blocks of 512 × 20,000 genes take 40 MB each."""
-_CELLS_FOR_IMPORTANCE = 2000
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model says of some cells."""
-
-    probabilities: NDArray[np.float32]
-    """`(n_obs, n_labels)`; rows sum to one. `NaN` for cells without a count in the model's genes."""
-    latent: NDArray[np.float32]
-    """`(n_obs, n_latent)`."""
+from sctab.model._training import TrainingData, TrainingResult, TrainingSettings, seeded, summarise
+from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query, spec_for_query
 
 
 class CellTypeClassifier(BaseModelClass):
@@ -159,34 +136,14 @@ class CellTypeClassifier(BaseModelClass):
         InputValueError
             When there are no cells, or when the matrix holds no counts nor anything that can be brought back to counts.
         """
-        if adata.n_obs == 0 or adata.n_vars == 0:
-            raise InputValueError(
-                f"The reference has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to learn from."
-            )
-        if adata.is_view:
-            raise InputValueError("The reference is a view of another AnnData. Call `adata = adata.copy()` first.")
-        labels = _obs_column(adata, labels_key, "labels_key")
-        if labels.isna().any():
-            raise LabelError(
-                f"`adata.obs[{labels_key!r}]` has no label (NaN) for {int(labels.isna().sum())} of {adata.n_obs} cells. Remove "
-                "those cells, or give them a name of their own and pass it as `unlabeled_category`."
-            )
-        names = sorted(set(labels.astype(str)) - {unlabeled_category})
-        if len(names) < 2:
-            raise LabelError(
-                f"`adata.obs[{labels_key!r}]` has {len(names)} cell type{'' if len(names) == 1 else 's'} ({listing(names)}); at least "
-                "two are needed to tell them apart. Is it the right column?"
-            )
-        if donor_key is not None and (donors := _obs_column(adata, donor_key, "donor_key")).isna().any():
-            raise LabelError(
-                f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {int(donors.isna().sum())} of {adata.n_obs} cells. Fill them in, "
-                "or leave `donor_key` out."
-            )
-        for key in (gene_id_key, gene_symbol_key):
-            if key is not None and key not in adata.var:
-                raise KeyNotFoundError(f"`{key}` is not a column of `adata.var`. Columns: {listing(adata.var.columns)}.")
-        choose_source(adata, layer="X" if layer is None else layer)
-
+        check_reference(
+            adata,
+            labels_key,
+            layer=layer,
+            donor_key=donor_key,
+            unlabeled_category=unlabeled_category,
+            var_keys=[key for key in (gene_id_key, gene_symbol_key) if key is not None],
+        )
         setup_method_args = cls._get_setup_method_args(
             cls=cls,
             adata=adata,
@@ -197,15 +154,10 @@ class CellTypeClassifier(BaseModelClass):
             gene_id_key=gene_id_key,
             gene_symbol_key=gene_symbol_key,
         )
-        anndata_fields: list[BaseAnnDataField] = [
-            LayerField(REGISTRY_X, layer, is_count_data=False),  # looked at above, from all rows
-            CategoricalObsField(REGISTRY_LABELS, labels_key)
-            if unlabeled_category is None
-            else LabelsWithUnlabeledObsField(REGISTRY_LABELS, labels_key, unlabeled_category),
-        ]
-        if donor_key is not None:
-            anndata_fields.append(CategoricalObsField(REGISTRY_DONOR, donor_key))
-        manager = AnnDataManager(fields=anndata_fields, setup_method_args=setup_method_args)
+        manager = AnnDataManager(
+            fields=reference_fields(labels_key, layer=layer, donor_key=donor_key, unlabeled_category=unlabeled_category),
+            setup_method_args=setup_method_args,
+        )
         manager.register_fields(adata, **kwargs)
         cls.register_manager(manager)
 
@@ -219,36 +171,19 @@ class CellTypeClassifier(BaseModelClass):
                 f"`{cls.__name__}` needs a reference that went through `{cls.__name__}.setup_anndata`. To use a trained model, "
                 f"call `{cls.__name__}.load`."
             )
-        return {
-            "scvi_version": spec.versions.get("scvi-tools", ""),
-            "model_name": spec.model_class,
-            "setup_method_name": "setup_anndata",
-            "setup_args": dict(spec.setup),
-            "field_registries": {},
-        }
+        return spec.to_registry()
 
     def _initialise(self, spec: ModelSpec | None, requested: Mapping[str, Any]) -> None:
         """Genes, labels and an untrained network: from the reference, or from a `spec` that was stored."""
         if spec is None:
-            reference, setup = self.adata, dict(self.registry["setup_args"])
-            features = FeatureSpace.from_var(
-                reference.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"]
-            )
-            names = reference.obs[setup["labels_key"]].astype(str)
-            names = names[names != setup["unlabeled_category"]]
-            labels = LabelSpace.from_names(sorted(set(names)), CellOntology.embedded())
-            spec = ModelSpec(
-                model_class=type(self).__name__,
-                architecture=self._default_architecture(len(names))
-                | {key: value for key, value in requested.items() if value is not None},
-                features=features,
-                labels=labels,
-                normalization=Normalization(),
-                setup=setup,
-            )
-            _warn_about_labels(names, labels)
+            setup = dict(self.registry["setup_args"])
+            spec = describe_reference(self.adata, setup, type(self).__name__)
+            n_labeled = int((self.adata.obs[setup["labels_key"]].astype(str) != setup["unlabeled_category"]).sum())
+            chosen = {key: value for key, value in requested.items() if value is not None}
+            spec = replace(spec, architecture=self._default_architecture(n_labeled) | chosen)
         self.spec = spec
-        self.module = _seeded(0, lambda: _network_or_error(self._build_network, spec))
+        with seeded(0):
+            self.module = self._new_network()
         self.module.eval()
         self.gene_importance = np.full(len(spec.features), 1 / len(spec.features), dtype=np.float32)
         self.name = ""
@@ -258,6 +193,12 @@ class CellTypeClassifier(BaseModelClass):
             f"{type(self).__name__} with {len(spec.labels)} cell types and {len(spec.features)} genes; "
             + ", ".join(f"{key}: {value}" for key, value in spec.architecture.items())
         )
+
+    def _new_network(self) -> nn.Module:
+        try:
+            return self._build_network(self.spec)
+        except (TypeError, ValueError) as error:
+            raise SettingError(f"The architecture makes no sense: {error}") from error
 
     # --------------------------------------------------------------------------------------------------- training
 
@@ -322,7 +263,7 @@ class CellTypeClassifier(BaseModelClass):
         """
         if self.adata is None:
             raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
-        data = self._training_data()
+        data = training_data(self.adata, self.spec)
         n_labeled = int((data.labels >= 0).sum())
         given = {
             "max_epochs": max_epochs,
@@ -343,50 +284,17 @@ class CellTypeClassifier(BaseModelClass):
             **self._default_training(n_labeled) | {key: value for key, value in given.items() if value is not None} | {"seed": seed}
         )
 
-        def fit() -> TrainingResult:
+        with seeded(seed):
             if not self.is_trained and not self._has_pretrained_weights:
-                self.module = self._build_network(self.spec)
-            return self._fit(data, settings, accelerator=accelerator, devices=devices, **trainer_kwargs)
-
-        result = _seeded(seed, fit)
+                self.module = self._new_network()
+            result = self._fit(data, settings, accelerator=accelerator, devices=devices, **trainer_kwargs)
         self.module.eval()
         self.spec = self.spec.with_training(summarise(settings, data, result))
-        self.gene_importance = self._measure_importance(data, np.random.default_rng(seed))
+        self.gene_importance = measure_importance(
+            self._forward, data, self.spec.normalization, device=self.device, rng=np.random.default_rng(seed)
+        )
         self.sha256 = None
         self.is_trained_ = True
-
-    def _training_data(self) -> TrainingData:
-        adata, setup = self.adata, self.spec.setup
-        source, _ = choose_source(adata, layer="X" if setup["layer"] is None else setup["layer"])
-        match = self.spec.features.match(source.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"])
-        query = Query(source=source, match=match, normalization=self.spec.normalization, notes=())
-        counts = sparse.vstack(list(query.counts(size=4096)), format="csr").astype(np.float32)
-        names = adata.obs[setup["labels_key"]].astype(str)
-        donors = None if setup["donor_key"] is None else pd.factorize(adata.obs[setup["donor_key"]].astype(str))[0]
-        return TrainingData(
-            counts=counts,
-            labels=pd.Index(self.spec.labels.names).get_indexer(names).astype(np.int64),
-            donors=None if donors is None else donors.astype(np.int64),
-            n_classes=len(self.spec.labels),
-        )
-
-    def _measure_importance(self, data: TrainingData, rng: np.random.Generator) -> NDArray[np.float32]:
-        r"""Share of the decisions that each gene carries, `(n_vars,)`.
-
-        For gene :math:`g` the mean over training cells of :math:`|x_g \, \partial z_{\hat y} / \partial x_g|`, with :math:`z_{\hat y}`
-        the logit of the predicted type: to first order, how much that logit changes when the gene is not measured.
-        """
-        cells = np.flatnonzero(data.labels >= 0)
-        cells = np.sort(rng.choice(cells, size=min(len(cells), _CELLS_FOR_IMPORTANCE), replace=False))
-        total = torch.zeros(len(self.spec.features), dtype=torch.float64)
-        for chosen in np.array_split(cells, -(-len(cells) // BATCH_SIZE)):
-            block = normalise(data.counts[chosen], self.spec.normalization)
-            values = torch.from_numpy(block.toarray()).to(self.device).requires_grad_()
-            logits, _ = self._forward(values)
-            (gradient,) = torch.autograd.grad(logits.max(dim=1).values.sum(), values)
-            total += (gradient * values).abs().sum(dim=0).detach().double().cpu()
-        share = total / total.sum() if total.sum() > 0 else torch.full_like(total, 1 / len(total))
-        return share.float().numpy()
 
     # ------------------------------------------------------------------------------------------------- prediction
 
@@ -410,19 +318,7 @@ class CellTypeClassifier(BaseModelClass):
             When the model is not trained.
         """
         self._require_trained()
-        _require_batch_size(batch_size)
-        probabilities, latents = [], []
-        bar = Progress(console=Console(stderr=True), disable=not show_progress)
-        with torch.inference_mode(), bar:
-            task = bar.add_task("Annotating", total=query.n_obs)
-            for block in query.blocks(batch_size):
-                logits, latent = self._forward(torch.from_numpy(block.toarray()).to(self.device))
-                of_block = logits.softmax(dim=1).cpu().numpy()
-                of_block[np.diff(block.indptr) == 0] = np.nan  # nothing was measured, so nothing is known
-                probabilities.append(of_block)
-                latents.append(latent.cpu().numpy())
-                bar.advance(task, len(of_block))
-        return Evaluation(np.concatenate(probabilities), np.concatenate(latents))
+        return evaluate_blocks(self._forward, query, batch_size=batch_size, device=self.device, show_progress=show_progress)
 
     def predict(
         self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE
@@ -548,14 +444,14 @@ class CellTypeClassifier(BaseModelClass):
             )
         if adata is not None:
             cls.setup_anndata(adata, **stored.spec.setup)
-            _require_known_labels(adata, stored.spec)
+            require_known_labels(adata, stored.spec)
         model = cls(adata, spec=stored.spec)  # type: ignore[call-arg]
         model._take_weights(stored.weights, where=str(dir_path))
         model.gene_importance = stored.importance
         model.name = Path(dir_path).resolve().name
         model.sha256 = stored.sha256
         model.is_trained_ = True
-        model.to_device(_single_device(accelerator, device))
+        model.to_device(single_device(accelerator, device))
         return model
 
     def _take_weights(self, weights: Mapping[str, torch.Tensor], *, where: str) -> None:
@@ -597,18 +493,7 @@ class CellTypeClassifier(BaseModelClass):
             When no gene of the model is in the query.
         """
         model = reference_model if isinstance(reference_model, CellTypeClassifier) else cls.load(reference_model)
-        query = model.open_query(adata, layer=layer)
-        features = model.spec.features
-        return AnnData(
-            X=sparse.vstack(list(query.counts(size=4096)), format="csr").astype(np.float32),
-            obs=adata.obs.copy(),
-            var=pd.DataFrame(
-                {"gene_id": features.ids, "gene_symbol": features.symbols, "in_query": query.match.found},
-                index=pd.Index(features.names),
-            ),
-            obsm={key: value.copy() for key, value in adata.obsm.items()},
-            uns=dict(adata.uns),
-        )
+        return in_model_genes(adata, model.open_query(adata, layer=layer), model.spec.features)
 
     @classmethod
     def load_query_data(
@@ -644,28 +529,11 @@ class CellTypeClassifier(BaseModelClass):
         if type(reference) is not cls:
             raise ModelFormatError(f"The reference is a {type(reference).__name__}, not a {cls.__name__}.")
         reference._require_trained()
-        setup = {**reference.spec.setup, "labels_key": labels_key or reference.spec.setup["labels_key"]}
-        setup |= {"layer": None, "gene_id_key": None, "gene_symbol_key": None}
-        if setup["donor_key"] not in adata.obs:
-            setup["donor_key"] = None
+        setup = setup_for_query(reference.spec, adata, labels_key)
         query = cls.prepare_query_anndata(adata, reference)
         cls.setup_anndata(query, **setup)
-        known = reference.spec.labels.names
-        found = set(query.obs[setup["labels_key"]].astype(str)) - {setup["unlabeled_category"]}
-        names = (*known, *sorted(found - set(known)))
-        spec = ModelSpec(
-            model_class=cls.__name__,
-            architecture=reference.spec.architecture,
-            features=reference.spec.features,
-            labels=LabelSpace.from_names(names, CellOntology.embedded()),
-            normalization=reference.spec.normalization,
-            setup=setup,
-        )
-        model = cls(query, spec=spec)  # type: ignore[call-arg]
-        fresh, learned = model.module.state_dict(), reference.module.state_dict()
-        for name, tensor in learned.items():  # rows of new types keep their random weights
-            fresh[name][: len(tensor)].copy_(tensor) if tensor.ndim else fresh[name].copy_(tensor)
-        model.module.load_state_dict(fresh)
+        model = cls(query, spec=spec_for_query(reference.spec, query, setup))  # type: ignore[call-arg]
+        copy_weights(reference.module, model.module)
         model.gene_importance = reference.gene_importance
         model._has_pretrained_weights = True
         if not unfrozen:
@@ -676,61 +544,3 @@ class CellTypeClassifier(BaseModelClass):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.module.parameters()).device
-
-
-def _obs_column(adata: AnnData, key: str, parameter: str) -> pd.Series:
-    if key not in adata.obs:
-        raise KeyNotFoundError(f"`{parameter}={key!r}` is not in `adata.obs`. Columns: {listing(adata.obs.columns)}.")
-    return adata.obs[key]
-
-
-def _warn_about_labels(names: pd.Series, labels: LabelSpace) -> None:
-    counts = names.value_counts()
-    if single := sorted(counts.index[counts == 1]):
-        warnings.warn(
-            f"{len(single)} cell type{'s have' if len(single) > 1 else ' has'} one cell only and can hardly be learned: {listing(single)}.",
-            SctabWarning,
-            stacklevel=4,
-        )
-    if labels.without_id:
-        warnings.warn(
-            f"{len(labels.without_id)} of {len(labels)} labels are not in the Cell Ontology ({labels.ontology_version}) and get no "
-            f"id: {listing(labels.without_id)}.",
-            SctabWarning,
-            stacklevel=4,
-        )
-
-
-def _require_known_labels(adata: AnnData, spec: ModelSpec) -> None:
-    found = set(adata.obs[spec.setup["labels_key"]].astype(str)) - {spec.setup["unlabeled_category"]}
-    if unknown := sorted(found - set(spec.labels.names)):
-        raise LabelError(
-            f"`adata` has cell types that the model does not know: {listing(unknown)}. Use `load_query_data`, which adds them."
-        )
-
-
-def _network_or_error(build: Any, spec: ModelSpec) -> nn.Module:
-    try:
-        return build(spec)
-    except (TypeError, ValueError) as error:
-        raise SettingError(f"The architecture makes no sense: {error}") from error
-
-
-def _require_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise SettingError(f"`batch_size={batch_size}` must be at least 1.")
-
-
-def _seeded(seed: int, action: Any) -> Any:
-    """Run with torch's generators seeded, and put them back afterwards."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        return action()
-
-
-def _single_device(accelerator: str, device: int | str) -> torch.device:
-    from scvi.model._utils import parse_device_args
-
-    _, _, chosen = parse_device_args(accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True)
-    return chosen

@@ -8,7 +8,8 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from sctab.model._base import BATCH_SIZE, CellTypeClassifier
+from sctab.model._base import CellTypeClassifier
+from sctab.model._evaluation import BATCH_SIZE, require_batch_size
 from sctab.model._spec import ModelSpec
 from sctab.model._training import TrainingData, TrainingResult, TrainingSettings, fit_network
 from sctab.nn import TabNet
@@ -201,6 +202,7 @@ class SCTAB(CellTypeClassifier):
         NotTrainedError, InputValueError, KeyNotFoundError, GeneOverlapError
             As in :meth:`predict`.
         """
+        require_batch_size(batch_size)
         _, query = self._open_own_or(adata, layer)
         masks = []
         with torch.inference_mode():

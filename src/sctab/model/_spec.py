@@ -41,6 +41,16 @@ class ModelSpec:
         """The same model, trained."""
         return replace(self, training=dict(summary), versions=library_versions())
 
+    def to_registry(self) -> dict[str, Any]:
+        """What scvi-tools is to know of a model without a reference."""
+        return {
+            "scvi_version": self.versions.get("scvi-tools", ""),
+            "model_name": self.model_class,
+            "setup_method_name": "setup_anndata",
+            "setup_args": dict(self.setup),
+            "field_registries": {},
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {

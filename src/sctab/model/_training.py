@@ -354,6 +354,15 @@ def _class_weights(data: TrainingData, split: Split, settings: TrainingSettings)
 
 
 @contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's generators for a block, and put them back afterwards."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """No lines on devices that are not there, and no advice on worker processes that the data does not need."""
     logger = logging.getLogger("lightning.pytorch")

@@ -1,0 +1,137 @@
+"""What a reference must be, and what scvi-tools registers of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
+
+from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
+from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SctabWarning, listing
+from sctab._matrix import BLOCK_SIZE
+from sctab.counts import Normalization
+from sctab.genes import FeatureSpace
+from sctab.model._query import Query, choose_source
+from sctab.model._spec import ModelSpec
+from sctab.model._training import TrainingData
+from sctab.ontology import CellOntology, LabelSpace
+
+
+def check_reference(
+    adata: AnnData,
+    labels_key: str,
+    *,
+    layer: str | None,
+    donor_key: str | None,
+    unlabeled_category: str | None,
+    var_keys: Sequence[str],
+) -> None:
+    """Refuse what cannot be learned from; parameters and errors as in `setup_anndata`."""
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise InputValueError(f"The reference has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to learn from.")
+    if adata.is_view:
+        raise InputValueError("The reference is a view of another AnnData. Call `adata = adata.copy()` first.")
+    labels = _obs_column(adata, labels_key, "labels_key")
+    if labels.isna().any():
+        raise LabelError(
+            f"`adata.obs[{labels_key!r}]` has no label (NaN) for {int(labels.isna().sum())} of {adata.n_obs} cells. Remove "
+            "those cells, or give them a name of their own and pass it as `unlabeled_category`."
+        )
+    names = sorted(set(labels.astype(str)) - {unlabeled_category})
+    if len(names) < 2:
+        raise LabelError(
+            f"`adata.obs[{labels_key!r}]` has {len(names)} cell type{'' if len(names) == 1 else 's'} ({listing(names)}); at least "
+            "two are needed to tell them apart. Is it the right column?"
+        )
+    if donor_key is not None and (donors := _obs_column(adata, donor_key, "donor_key")).isna().any():
+        raise LabelError(
+            f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {int(donors.isna().sum())} of {adata.n_obs} cells. Fill them in, "
+            "or leave `donor_key` out."
+        )
+    for key in var_keys:
+        if key not in adata.var:
+            raise KeyNotFoundError(f"`{key}` is not a column of `adata.var`. Columns: {listing(adata.var.columns)}.")
+    choose_source(adata, layer="X" if layer is None else layer)
+
+
+def reference_fields(
+    labels_key: str, *, layer: str | None, donor_key: str | None, unlabeled_category: str | None
+) -> list[BaseAnnDataField]:
+    """Where scvi-tools finds counts, labels and donors."""
+    fields: list[BaseAnnDataField] = [
+        LayerField(REGISTRY_X, layer, is_count_data=False),  # looked at above, from all rows
+        CategoricalObsField(REGISTRY_LABELS, labels_key)
+        if unlabeled_category is None
+        else LabelsWithUnlabeledObsField(REGISTRY_LABELS, labels_key, unlabeled_category),
+    ]
+    if donor_key is not None:
+        fields.append(CategoricalObsField(REGISTRY_DONOR, donor_key))
+    return fields
+
+
+def describe_reference(adata: AnnData, setup: Mapping[str, Any], model_class: str) -> ModelSpec:
+    """Genes and labels of a reference that was set up, without an architecture; warns of labels that will be hard to use."""
+    names = adata.obs[setup["labels_key"]].astype(str)
+    names = names[names != setup["unlabeled_category"]]
+    labels = LabelSpace.from_names(sorted(set(names)), CellOntology.embedded())
+    _warn_about_labels(names, labels)
+    return ModelSpec(
+        model_class=model_class,
+        architecture={},
+        features=FeatureSpace.from_var(adata.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"]),
+        labels=labels,
+        normalization=Normalization(),
+        setup=setup,
+    )
+
+
+def training_data(adata: AnnData, spec: ModelSpec) -> TrainingData:
+    """Counts over the genes of a model, labels and donors of a reference."""
+    setup = spec.setup
+    source, _ = choose_source(adata, layer="X" if setup["layer"] is None else setup["layer"])
+    match = spec.features.match(source.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"])
+    query = Query(source=source, match=match, normalization=spec.normalization, notes=())
+    donors = None if setup["donor_key"] is None else pd.factorize(adata.obs[setup["donor_key"]].astype(str))[0]
+    return TrainingData(
+        counts=sparse.vstack(list(query.counts(BLOCK_SIZE)), format="csr").astype(np.float32),
+        labels=pd.Index(spec.labels.names).get_indexer(adata.obs[setup["labels_key"]].astype(str)).astype(np.int64),
+        donors=None if donors is None else donors.astype(np.int64),
+        n_classes=len(spec.labels),
+    )
+
+
+def _warn_about_labels(names: pd.Series, labels: LabelSpace) -> None:
+    counts = names.value_counts()
+    if single := sorted(counts.index[counts == 1]):
+        warnings.warn(
+            f"{len(single)} cell type{'s have' if len(single) > 1 else ' has'} one cell only and can hardly be learned: {listing(single)}.",
+            SctabWarning,
+            stacklevel=5,
+        )
+    if labels.without_id:
+        warnings.warn(
+            f"{len(labels.without_id)} of {len(labels)} labels are not in the Cell Ontology ({labels.ontology_version}) and get no "
+            f"id: {listing(labels.without_id)}.",
+            SctabWarning,
+            stacklevel=5,
+        )
+
+
+def require_known_labels(adata: AnnData, spec: ModelSpec) -> None:
+    found = set(adata.obs[spec.setup["labels_key"]].astype(str)) - {spec.setup["unlabeled_category"]}
+    if unknown := sorted(found - set(spec.labels.names)):
+        raise LabelError(
+            f"`adata` has cell types that the model does not know: {listing(unknown)}. Use `load_query_data`, which adds them."
+        )
+
+
+def _obs_column(adata: AnnData, key: str, parameter: str) -> pd.Series:
+    if key not in adata.obs:
+        raise KeyNotFoundError(f"`{parameter}={key!r}` is not in `adata.obs`. Columns: {listing(adata.obs.columns)}.")
+    return adata.obs[key]
