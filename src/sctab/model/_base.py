@@ -30,7 +30,7 @@ from sctab.model._query import Query, open_query
 from sctab.model._setup import check_reference, describe_reference, reference_fields, require_known_labels, training_data
 from sctab.model._spec import ModelSpec
 from sctab.model._storage import read_model, write_model
-from sctab.model._training import TrainingData, TrainingResult, TrainingSettings, seeded, summarise
+from sctab.model._training import TrainingData, TrainingResult, TrainingSettings, seeded, stored_history, summarise
 from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query, spec_for_query
 
 
@@ -158,7 +158,9 @@ class CellTypeClassifier(BaseModelClass):
             fields=reference_fields(labels_key, layer=layer, donor_key=donor_key, unlabeled_category=unlabeled_category),
             setup_method_args=setup_method_args,
         )
-        manager.register_fields(adata, **kwargs)
+        with warnings.catch_warnings():  # a type with few cells is named by its name when the model is made
+            warnings.filterwarnings("ignore", message=r"Category \d+ in adata.obs.* has fewer than 3 cells")
+            manager.register_fields(adata, **kwargs)
         cls.register_manager(manager)
 
     @classmethod
@@ -289,7 +291,7 @@ class CellTypeClassifier(BaseModelClass):
                 self.module = self._new_network()
             result = self._fit(data, settings, accelerator=accelerator, devices=devices, **trainer_kwargs)
         self.module.eval()
-        self.spec = self.spec.with_training(summarise(settings, data, result))
+        self.spec = self.spec.with_training(summarise(settings, data, result, self.history_))
         self.gene_importance = measure_importance(
             self._forward, data, self.spec.normalization, device=self.device, rng=np.random.default_rng(seed)
         )
@@ -450,6 +452,7 @@ class CellTypeClassifier(BaseModelClass):
         model.gene_importance = stored.importance
         model.name = Path(dir_path).resolve().name
         model.sha256 = stored.sha256
+        model.history_ = stored_history(stored.spec.training)
         model.is_trained_ = True
         model.to_device(single_device(accelerator, device))
         return model

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import Callback
@@ -148,6 +149,7 @@ def fit_network(
         "gradient_clip_val": settings.gradient_clip,
         "log_every_n_steps": 1,
         "benchmark": False,
+        **({} if has_validation else {"limit_val_batches": 0}),
         **trainer_kwargs,
     }
     options["callbacks"] = [*(options.get("callbacks") or []), *([best] if has_validation else [])]
@@ -166,8 +168,10 @@ def fit_network(
     return TrainingResult(split, runner.trainer.current_epoch, best.epoch, best.value)
 
 
-def summarise(settings: TrainingSettings, data: TrainingData, result: TrainingResult) -> dict[str, Any]:
-    """What `model.json` keeps of a training: settings, size of the reference, split and outcome."""
+def summarise(
+    settings: TrainingSettings, data: TrainingData, result: TrainingResult, history: Mapping[str, pd.DataFrame]
+) -> dict[str, Any]:
+    """What `model.json` keeps of a training: settings, size of the reference, split, outcome and history."""
     return {
         "settings": asdict(settings),
         "n_obs": int(data.counts.shape[0]),
@@ -182,6 +186,15 @@ def summarise(settings: TrainingSettings, data: TrainingData, result: TrainingRe
         },
         "epochs": result.epochs,
         "best_epoch": result.best_epoch,
+        "history": {name: [float(value) for value in values.iloc[:, 0]] for name, values in history.items()},
+    }
+
+
+def stored_history(training: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """The `history` of a model from what :func:`summarise` kept."""
+    return {
+        name: pd.DataFrame({name: values}, index=pd.RangeIndex(len(values), name="epoch"))
+        for name, values in training.get("history", {}).items()
     }
 
 
@@ -290,9 +303,9 @@ class CountsDataModule(LightningDataModule):
         """Shuffled anew in every epoch."""
         return DataLoader(self.rows, sampler=self._batches, batch_size=None)
 
-    def val_dataloader(self) -> list[DataLoader[Any]]:
-        """In order; nothing when there is no validation."""
-        return [DataLoader(self.rows, sampler=self._validation_batches, batch_size=None)] if self.n_val else []
+    def val_dataloader(self) -> DataLoader[Any]:
+        """In order."""
+        return DataLoader(self.rows, sampler=self._validation_batches, batch_size=None)
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], _index: int) -> tuple[Tensor, Tensor]:
         """Make the counts dense where they are now."""

@@ -1,0 +1,112 @@
+"""One thread per test process, a fixed Hypothesis profile, and data that several test files use."""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded: the threads of several test processes fight each other
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from scipy import sparse
+
+torch.set_num_threads(1)
+
+settings.register_profile(
+    "sctab", deadline=None, derandomize=True, max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+settings.load_profile("sctab")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository():
+    """Root of the working tree."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def source_root():
+    """Directory that holds the modules of the package."""
+    return REPOSITORY / "src" / "sctab"
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Give the path of a data file that lies beside the repository, or skip the test."""
+
+    def path_of(name):
+        path = REPOSITORY.parent / "shared" / "data" / name
+        if not path.is_file():
+            pytest.skip(f"needs `{path}`, which is data beside the repository and not part of it")
+        return path
+
+    return path_of
+
+
+@pytest.fixture
+def rng():
+    """A seeded source of randomness."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def counts():
+    """Overdispersed counts of 300 cells and 400 genes whose depth varies, as `(300, 400)` float32."""
+    rng = np.random.default_rng(0)
+    share = rng.dirichlet(np.full(400, 0.5))
+    depth = rng.lognormal(np.log(2000), 0.4, size=300)
+    drawn = rng.poisson(depth[:, None] * share * rng.gamma(2, 0.5, size=(300, 400))).astype(np.float32)
+    drawn.flags.writeable = False
+    return drawn
+
+
+def _as_dask(matrix, chunks):
+    import dask.array as da
+
+    return da.from_array(matrix, chunks=chunks, asarray=False)
+
+
+def _backed(matrix, path):
+    from anndata import AnnData, read_h5ad
+
+    AnnData(matrix).write_h5ad(path)
+    return read_h5ad(path, backed="r").X
+
+
+def _zarr(matrix, path):
+    import zarr
+    from anndata.io import sparse_dataset, write_elem
+
+    group = zarr.open_group(path, mode="w")
+    write_elem(group, "X", matrix)
+    return sparse_dataset(group["X"]) if sparse.issparse(matrix) else group["X"]
+
+
+STORAGES = {
+    "dense": lambda dense, _: dense.copy(),
+    "fortran": lambda dense, _: np.asfortranarray(dense),
+    "csr_matrix": lambda dense, _: sparse.csr_matrix(dense),
+    "csc_matrix": lambda dense, _: sparse.csc_matrix(dense),
+    "coo_matrix": lambda dense, _: sparse.coo_matrix(dense),
+    "csr_array": lambda dense, _: sparse.csr_array(dense),
+    "csc_array": lambda dense, _: sparse.csc_array(dense),
+    "coo_array": lambda dense, _: sparse.coo_array(dense),
+    "dask of dense": lambda dense, _: _as_dask(dense.copy(), (70, 150)),
+    "dask of csr_matrix": lambda dense, _: _as_dask(sparse.csr_matrix(dense), (70, -1)),
+    "backed dense": lambda dense, path: _backed(dense, path / "dense.h5ad"),
+    "backed csr": lambda dense, path: _backed(sparse.csr_matrix(dense), path / "csr.h5ad"),
+    "backed csc": lambda dense, path: _backed(sparse.csc_matrix(dense), path / "csc.h5ad"),
+    "zarr dense": lambda dense, path: _zarr(dense, path / "dense.zarr"),
+    "zarr csr": lambda dense, path: _zarr(sparse.csr_matrix(dense), path / "csr.zarr"),
+    "zarr csc": lambda dense, path: _zarr(sparse.csc_matrix(dense), path / "csc.zarr"),
+}
+
+
+@pytest.fixture(params=STORAGES)
+def stored(request, tmp_path):
+    """Put a dense array into each kind of storage that AnnData keeps matrices in, in memory and on disk."""
+    return lambda dense: STORAGES[request.param](dense, tmp_path)

@@ -1,0 +1,185 @@
+"""TabNet against the numbers of the published implementation, and against its own definition."""
+
+import json
+
+import entmax
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from sctab.counts import Normalization, normalise
+from sctab.nn import TabNet, cross_entropy, from_published
+from sctab.nn._tabnet import GhostBatchNorm
+
+ARCHITECTURE = {"n_d": 32, "n_a": 16, "n_shared": 3, "n_independent": 2, "n_steps": 1, "virtual_batch_size": 64}
+LAMBDA_SPARSE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def oracle(oracle_path):
+    checkpoint = next(oracle_path.glob("*.ckpt"))
+    with torch.serialization.safe_globals([torch.optim.AdamW, torch.optim.lr_scheduler.StepLR]):
+        weights = torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"]
+    numbers = dict(np.load(oracle_path / "expected.npz")) | dict(np.load(oracle_path / "expected_training.npz"))
+    counts = sparse.csr_matrix(
+        (numbers["counts_data"], numbers["counts_indices"], numbers["counts_indptr"]), shape=numbers["shape"]
+    )
+    numbers["gradient_norms"] = json.loads((oracle_path / "gradient_norms.json").read_text())
+    numbers["weights"] = weights
+    numbers["values"] = torch.from_numpy(normalise(counts, Normalization()).toarray())
+    return numbers
+
+
+@pytest.fixture
+def network(oracle):
+    network = TabNet(1500, 12, **ARCHITECTURE)
+    network.load_state_dict(from_published(oracle["weights"], n_shared=3))
+    return network
+
+
+@pytest.mark.usefixtures("one_thread")
+class TestOracle:
+    """The published numbers are float32 and carry rounding of their own, which only the same order of sums reproduces."""
+
+    def test_evaluation(self, oracle, network):
+        with torch.inference_mode():
+            output = network.eval()(oracle["values"])
+        close = {"rtol": 0, "atol": 1e-5}
+        np.testing.assert_allclose(output.logits, oracle["logits"], **close)
+        np.testing.assert_allclose(output.logits.softmax(dim=1), oracle["probabilities"], **close)
+        np.testing.assert_allclose(output.embedding, oracle["embedding"], **close)
+        np.testing.assert_allclose(output.masks[0][:32], oracle["mask_step0"], **close)
+        explain = output.masks[0] * output.embedding.sum(dim=1, keepdim=True)
+        np.testing.assert_allclose(explain[:32], oracle["explain"], **close)
+
+    def test_training(self, oracle, network):
+        output = network.train()(oracle["values"])
+        labels, weights = torch.from_numpy(oracle["true_label"]), oracle["weights"]["class_weights"]
+        loss = cross_entropy(output.logits, labels, class_weights=weights) - LAMBDA_SPARSE * output.mask_loss
+        np.testing.assert_allclose(output.logits.detach(), oracle["train_logits"], rtol=0, atol=1e-5)
+        assert output.mask_loss.item() == pytest.approx(float(oracle["train_mask_loss"]), abs=1e-5)
+        assert loss.item() == pytest.approx(float(oracle["train_loss"]), abs=1e-5)
+
+        loss.backward()
+        expected = from_published(oracle["gradient_norms"], n_shared=3)
+        norms = {name: parameter.grad.norm().item() for name, parameter in network.named_parameters()}
+        assert norms == pytest.approx(expected, rel=1e-4)
+
+    def test_names_outside_the_network_are_left_out(self, oracle):
+        assert {"class_weights", "child_lookup", "augmentations"} <= set(oracle["weights"])
+        assert set(from_published(oracle["weights"], n_shared=3)) == set(TabNet(1500, 12, **ARCHITECTURE).state_dict())
+
+
+def test_unknown_published_name_is_refused():
+    with pytest.raises(KeyError, match=r"classifier\.encoder\.embedder\.weight"):
+        from_published({"classifier.encoder.embedder.weight": torch.zeros(1)}, n_shared=1)
+
+
+def reference_forward(network, x):
+    """The recursion of the paper written out with torch's primitives, in evaluation mode."""
+
+    def batch_norm(norm, values):
+        return (values - norm.running_mean) / torch.sqrt(norm.running_var + norm.eps) * norm.weight + norm.bias
+
+    def transform(transformer, values):
+        for i, linear in enumerate([*network.shared, *transformer.independent]):
+            a, b = batch_norm(transformer.norms[i].bn, values @ linear.weight.T).chunk(2, dim=1)
+            values = a * torch.sigmoid(b) if i == 0 else np.sqrt(0.5) * (values + a * torch.sigmoid(b))
+        return values
+
+    x = batch_norm(network.input_norm, x)
+    out, prior, masks = transform(network.splitter, x), torch.ones_like(x), []
+    decision = torch.relu(out[:, : network.n_d]) if network.dense_decision else 0
+    for attend, transformer in zip(network.attentive_transformers, network.feature_transformers, strict=True):
+        logits = batch_norm(attend.norm.bn, out[:, network.n_d :] @ attend.linear.weight.T) * prior
+        masks.append(entmax.entmax_bisect(logits, alpha=1.5 if attend.mask_type == "entmax" else 2.0, dim=1, n_iter=80))
+        prior = prior * (network.gamma - masks[-1])
+        out = transform(transformer, masks[-1] * x)
+        decision = decision + torch.relu(out[:, : network.n_d])
+    return decision @ network.classifier.weight.T, decision, masks
+
+
+@given(
+    n_steps=st.integers(1, 3),
+    layers=st.tuples(st.integers(0, 2), st.integers(0, 2)).filter(any),
+    mask_type=st.sampled_from(["entmax", "sparsemax"]),
+    dense_decision=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+@settings(max_examples=25, deadline=None)
+def test_every_architecture_follows_the_definition(n_steps, layers, mask_type, dense_decision, seed):
+    torch.manual_seed(seed)
+    network = TabNet(
+        20,
+        3,
+        n_d=5,
+        n_a=4,
+        n_shared=layers[0],
+        n_independent=layers[1],
+        n_steps=n_steps,
+        mask_type=mask_type,
+        virtual_batch_size=8,
+        dense_decision=dense_decision,
+    )
+    network(torch.rand(32, 20))  # moves the running statistics away from zero and one
+    network.double().eval()
+    x = torch.rand(6, 20, dtype=torch.float64)
+    output = network(x)
+    logits, embedding, masks = reference_forward(network, x)
+    torch.testing.assert_close(output.logits, logits, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(output.embedding, embedding, rtol=1e-6, atol=1e-6)
+    assert len(output.masks) == n_steps
+    for mask, expected in zip(output.masks, masks, strict=True):
+        torch.testing.assert_close(mask, expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(mask.sum(dim=1), torch.ones(6, dtype=torch.float64))
+    entropies = [(torch.special.xlogy(mask, mask)).sum(dim=1).mean() for mask in masks]
+    torch.testing.assert_close(output.mask_loss, torch.stack(entropies).mean(), rtol=0, atol=1e-5)
+
+
+def test_shared_layers_are_shared_and_norms_are_not():
+    network = TabNet(10, 2, n_d=3, n_a=2, n_shared=2, n_independent=1, n_steps=2)
+    names = [name for name, _ in network.named_parameters()]
+    assert sum(name.startswith("shared.") for name in names) == 2
+    norms = [network.splitter.norms, *(transformer.norms for transformer in network.feature_transformers)]
+    assert [len(of_one) for of_one in norms] == [3, 3, 3]
+    assert len({id(norm) for of_one in norms for norm in of_one}) == 9
+
+
+class TestGhostBatchNorm:
+    def test_each_virtual_batch_is_normalised_by_itself(self):
+        x = torch.cat([torch.randn(4, 3), 100 + torch.randn(4, 3)])
+        normalised = GhostBatchNorm(3, virtual_batch_size=4, momentum=0.02)(x)
+        for part in normalised.chunk(2):
+            torch.testing.assert_close(part.mean(dim=0), torch.zeros(3), atol=1e-4, rtol=0)
+
+    @pytest.mark.parametrize("n_obs", [2, 4, 7, 9, 21, 33])
+    def test_no_virtual_batch_of_one_cell(self, n_obs):
+        norm = GhostBatchNorm(3, virtual_batch_size=2, momentum=0.02)
+        sizes = []
+        norm.bn.register_forward_pre_hook(lambda _module, args: sizes.append(len(args[0])))
+        assert norm(torch.randn(n_obs, 3)).shape == (n_obs, 3)
+        assert sum(sizes) == n_obs
+        assert min(sizes) >= 2
+
+    def test_evaluation_uses_running_statistics(self):
+        norm = GhostBatchNorm(3, virtual_batch_size=2, momentum=1.0)
+        x = torch.randn(2, 3)
+        norm(x)
+        scaled = (x - x.mean(dim=0)) / torch.sqrt(x.var(dim=0) + norm.bn.eps)
+        torch.testing.assert_close(norm.eval()(x), scaled)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_steps": 0}, "`n_steps=0` must be at least 1"),
+        ({"n_shared": 0, "n_independent": 0}, "cannot both be zero"),
+        ({"mask_type": "softmax"}, "`mask_type='softmax'` is unknown"),
+    ],
+)
+def test_impossible_architectures_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TabNet(10, 2, **settings)
