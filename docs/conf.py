@@ -11,6 +11,7 @@ from typing import Any
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.ext.napoleon import NumpyDocstring
 from sphinx.util import logging
 
 HERE = Path(__file__).parent
@@ -90,4 +91,6 @@ def visit_math_block(writer: Any, node: nodes.math_block) -> None:
 def setup(app: Any) -> None:
     """Register what this file adds to Sphinx."""
     copy_tutorials()
+    # Types are in the annotations: the first line of an attribute is a sentence, with or without a colon in it.
+    NumpyDocstring._parse_attribute_docstring = lambda self: list(self._lines)
     app.add_html_math_renderer("mathml", inline_renderers=(visit_math, None), block_renderers=(visit_math_block, None))

@@ -15,7 +15,11 @@ from scipy import sparse
 torch.set_num_threads(1)
 
 settings.register_profile(
-    "sctab", deadline=None, derandomize=True, max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    "sctab",
+    deadline=None,
+    derandomize=True,
+    max_examples=30,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("sctab")
 

@@ -47,7 +47,7 @@ RAT_IDS = [f"ENSRNOG{i:011d}" for i in range(N_GENES)]
 MACAQUE_IDS = [f"ENSMMUG{i:011d}" for i in range(N_GENES)]
 
 
-def frame(index, **columns):
+def frame(index, /, **columns):
     return pd.DataFrame(columns, index=pd.Index(list(index)))
 
 
@@ -81,7 +81,11 @@ SOURCES = {
     "symbols behind a genome": (frame([f"GRCh38_{symbol}" for symbol in SYMBOLS]), "index", "symbols"),
     "ids behind a genome": (frame([f"GRCh38______{gene}" for gene in IDS]), "index", "Ensembl ids"),
     "symbols of R, with a dot for a hyphen": (frame([symbol.replace("-", ".") for symbol in SYMBOLS]), "index", "symbols"),
-    "symbols with spaces around them, in a column": (frame(NUMBERS, symbol=[f" {symbol} " for symbol in SYMBOLS]), "symbol", "symbols"),
+    "symbols with spaces around them, in a column": (
+        frame(NUMBERS, symbol=[f" {symbol} " for symbol in SYMBOLS]),
+        "symbol",
+        "symbols",
+    ),
 }
 
 
@@ -112,7 +116,7 @@ class TestWhereNamesAre:
         assert match.n_summed == 0
 
     def test_a_second_source_adds_what_the_first_lacks(self, human):
-        var = frame(SYMBOLS[:-2] + ["unknown", "LOC1"], gene_ids=[*[""] * (N_GENES - 2), *IDS[-2:]])
+        var = frame([*SYMBOLS[:-2], "unknown", "LOC1"], gene_ids=[*[""] * (N_GENES - 2), *IDS[-2:]])
         match = human.match(var)
         assert match.n_matched == N_GENES
         assert match.sources == ("index", "gene_ids")
@@ -165,7 +169,9 @@ class TestWhereNamesAre:
 
     @pytest.mark.parametrize("key", ["gene_id_key", "gene_symbol_key"])
     def test_a_column_that_is_not_there(self, human, key):
-        with pytest.raises(KeyNotFoundError, match=r"^`ensembl` is not a column of `adata\.var`\. Columns: `gene_ids`, `symbol`\.$"):
+        with pytest.raises(
+            KeyNotFoundError, match=r"^`ensembl` is not a column of `adata\.var`\. Columns: `gene_ids`, `symbol`\.$"
+        ):
             human.match(frame(SYMBOLS, gene_ids=IDS, symbol=SYMBOLS), **{key: "ensembl"})
 
 
@@ -276,10 +282,16 @@ class TestFeatureTypes:
 
     @pytest.mark.parametrize(
         "types",
-        [["Antibody Capture"] * 3, ["Peaks", "Antibody Capture", "Peaks"], ["Antibody Capture", "Multiplexing Capture", "Antibody Capture"]],
+        [
+            ["Antibody Capture"] * 3,
+            ["Peaks", "Antibody Capture", "Peaks"],
+            ["Antibody Capture", "Multiplexing Capture", "Antibody Capture"],
+        ],
     )
     def test_without_genes_it_is_refused(self, human, types):
-        with pytest.raises(InputValueError, match=r"No feature is gene expression: `var\['feature_types'\]` holds `Antibody Capture`"):
+        with pytest.raises(
+            InputValueError, match=r"No feature is gene expression: `var\['feature_types'\]` holds `Antibody Capture`"
+        ):
             human.match(frame(["CD3D", "CD4", "CD8A"], feature_types=types))
 
 
@@ -376,7 +388,9 @@ class TestSpecies:
         ],
     )
     def test_ids_of_others_are_refused_by_name(self, human, ids, name):
-        with pytest.raises(GeneOverlapError, match=f"^The data looks like {name} and the model is human: 0 of the model's 24 genes"):
+        with pytest.raises(
+            GeneOverlapError, match=f"^The data looks like {name} and the model is human: 0 of the model's 24 genes"
+        ):
             human.match(frame(ids)).require(0.0)
 
     def test_an_unknown_species_is_not_called_by_a_wrong_name(self, human):

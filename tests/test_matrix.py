@@ -83,7 +83,9 @@ def test_dask_computes_only_the_rows_that_are_asked_for(counts):
         computed.append(block_info[0]["array-location"][0])
         return sparse.csr_matrix(block)
 
-    lazy = da.from_array(counts, chunks=(100, -1)).map_blocks(read, dtype=counts.dtype, meta=sparse.csr_matrix((0, 0), dtype=counts.dtype))
+    lazy = da.from_array(counts, chunks=(100, -1)).map_blocks(
+        read, dtype=counts.dtype, meta=sparse.csr_matrix((0, 0), dtype=counts.dtype)
+    )
     blocks = row_blocks(lazy, 100)
     computed.clear()
     next(blocks)

@@ -31,7 +31,7 @@ def split_cells(
     by: SplitBy,
     rng: np.random.Generator,
 ) -> Split:
-    """Split labeled cells for validation, by donor where that is possible.
+    """Split labelled cells for validation, by donor where that is possible.
 
     By donor, whole donors are held out, in random order, until they hold at least `1 - train_size` of the cells; a donor without
     whom a type would have no cell left to learn from stays. That takes three donors. Where it cannot be done the split is stratified:

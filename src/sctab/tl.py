@@ -65,7 +65,7 @@ def annotate(
 
     Returns
     -------
-    `None`, or with `copy` the annotated copy. Written are
+    `None`, or with `copy` the annotated copy. Nothing is written unless everything could be. Written are
 
     `adata.obs['{key_added}_label']` : categorical
         The most probable label; `NaN` for a cell without a count in the model's genes.
@@ -92,8 +92,6 @@ def annotate(
         When no matrix holds counts or what can be brought back to them.
     GeneOverlapError
         When the data is of another species or has too few of the genes.
-
-    Nothing is written unless everything could be.
 
     Examples
     --------

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import anndata as ad
-import pandas as pd
 from anndata import AnnData
 
+from sctab._constants import OBS_CONFIDENCE, OBS_LABEL, OBS_LABEL_ID, OBS_UNCERTAINTY
 from sctab._errors import DataFileError, OutputError
 
 _SUFFIXES = (".h5ad", ".zarr")
@@ -57,9 +57,8 @@ def write_data(adata: AnnData, path: Path, *, target: Path) -> None:
 
 def write_labels(adata: AnnData, path: Path, *, key_added: str) -> None:
     """Write the columns of `obs` that annotation added, one row per cell, as CSV."""
-    columns = [column for column in adata.obs if str(column).startswith(f"{key_added}_")]
-    table: pd.DataFrame = adata.obs[columns]
-    table.to_csv(path, index_label="cell")
+    columns = [f"{key_added}_{suffix}" for suffix in (OBS_LABEL, OBS_LABEL_ID, OBS_CONFIDENCE, OBS_UNCERTAINTY)]
+    adata.obs[columns].to_csv(path, index_label="cell")
 
 
 def check_suffix(path: Path) -> None:

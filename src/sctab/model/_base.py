@@ -37,7 +37,7 @@ from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query,
 class CellTypeClassifier(BaseModelClass):
     """Learns cell types from annotated single cells and names those of others.
 
-    Abstract. A subclass is final; it has `__init__`, which calls :meth:`_initialise`, and the abstract methods below. Everything else
+    Abstract. A subclass is final; it has `__init__`, which calls `_initialise`, and the abstract methods below. Everything else
     (setup, training data, gene matching, normalisation, prediction, files) is here and is not overridden.
 
     Attributes
@@ -63,12 +63,12 @@ class CellTypeClassifier(BaseModelClass):
     @classmethod
     @abstractmethod
     def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
-        """Keyword arguments of the network for a reference of `n_obs` labeled cells."""
+        """Keyword arguments of the network for a reference of `n_obs` labelled cells."""
 
     @classmethod
     @abstractmethod
     def _default_training(cls, n_obs: int) -> dict[str, Any]:
-        """Keyword arguments of :class:`TrainingSettings` for such a reference, all but `seed`."""
+        """Keyword arguments of :class:`~sctab.model._training.TrainingSettings` for such a reference, all but `seed`."""
 
     @classmethod
     @abstractmethod

@@ -33,10 +33,6 @@ class Source:
     var: pd.DataFrame = field(repr=False)
     content: MatrixContent
 
-    def genes(self) -> NDArray[np.bool_]:
-        """Which features are gene expression, `(n_vars,)`."""
-        return gene_expression(self.var)
-
 
 @dataclass(frozen=True)
 class Query:

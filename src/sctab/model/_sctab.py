@@ -15,7 +15,7 @@ from sctab.model._training import TrainingData, TrainingResult, TrainingSettings
 from sctab.nn import TabNet
 
 _LARGE_REFERENCE = 500_000
-"""Labeled cells from which the published settings are the defaults."""
+"""Labelled cells from which the published settings are the defaults."""
 
 
 @final

@@ -222,7 +222,8 @@ class TrainingPlan(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """Loss of one batch of counts, `(n_obs, n_vars)`, and labels, `(n_obs,)`."""
         counts, labels = batch
-        values = drop_genes(normalise_counts(counts, self.normalization.target_sum), self.settings.gene_dropout)
+        # Dropped before normalisation, as in a query that lacks the genes: what is left is scaled up.
+        values = normalise_counts(drop_genes(counts, self.settings.gene_dropout), self.normalization.target_sum)
         output = self.network(values)
         loss = cross_entropy(output.logits, labels, class_weights=self.class_weights)
         if self.penalty is not None:

@@ -28,7 +28,7 @@ def normalise_counts(counts: Tensor, target_sum: float) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, *, class_weights: Tensor | None = None) -> Tensor:
-    r"""Class-weighted cross-entropy :math:`\sum_i w_{y_i} \ell_i / \sum_i w_{y_i}` over the labeled cells of a batch.
+    r"""Class-weighted cross-entropy :math:`\sum_i w_{y_i} \ell_i / \sum_i w_{y_i}` over the labelled cells of a batch.
 
     Parameters
     ----------

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 MaskType = Literal["entmax", "sparsemax"]
 _MASKS = {"entmax": entmax15, "sparsemax": sparsemax}
+_LARGEST_LOGITS = 512
+"""Mask logits that are sorted at first; only where all of them turn out to be in the support are more sorted, so that the mask is exact."""
 
 
 class TabNetOutput(NamedTuple):
@@ -65,7 +67,7 @@ class FeatureTransformer(nn.Module):
     r"""A chain of gated linear units, the first of them shared with the other feature transformers.
 
     Layer *i* computes :math:`\mathrm{GLU}(\mathrm{GBN}_i(W_i x)) = a \odot \sigma(b)` with :math:`[a, b]` the two halves of
-    the normalised product. From the second layer on, :math:`x \leftarrow \\sqrt{1/2}\\,(x + \mathrm{GLU}_i(x))`.
+    the normalised product. From the second layer on, :math:`x \leftarrow \sqrt{1/2}\,(x + \mathrm{GLU}_i(x))`.
     The linear maps :math:`W_i` of the first `n_shared` layers are shared and passed at evaluation; the norms never are.
     """
 
@@ -107,7 +109,7 @@ class AttentiveTransformer(nn.Module):
     def forward(self, attention: Tensor, prior: Tensor | None) -> Tensor:
         """Mask `(n_obs, n_features)` from `attention`, `(n_obs, n_a)`, and the `prior` scale (`None` is all ones)."""
         logits = self.norm(self.linear(attention))
-        return _MASKS[self.mask_type](logits if prior is None else logits * prior, dim=-1)
+        return _MASKS[self.mask_type](logits if prior is None else logits * prior, dim=-1, k=_LARGEST_LOGITS)
 
 
 class TabNet(nn.Module):

@@ -1,0 +1,171 @@
+"""The `sctab` command as typed in a shell."""
+
+import subprocess
+import sys
+
+import anndata as ad
+import pandas as pd
+import pytest
+from tests.reference import TYPES, make_reference
+from typer.testing import CliRunner
+
+import sctab
+from sctab.cli import app
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A reference, a query and a model that the command trained."""
+    folder = tmp_path_factory.mktemp("files")
+    make_reference().write_h5ad(folder / "reference.h5ad")
+    query = make_reference(90, seed=7)
+    query.write_h5ad(folder / "query.h5ad")
+    query.write_zarr(folder / "query.zarr")
+    result = run("train", folder / "reference.h5ad", "--labels-key", "cell_type", "--donor-key", "donor_id",
+                 "--output", folder / "model", "--max-epochs", 20, "--batch-size", 16, "--accelerator", "cpu")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "Validation macro F1" in result.stdout
+    assert "whole donors held out" in result.stdout
+    return folder
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(result, message):
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert message in result.stderr
+
+
+def test_annotate_writes_data_and_table(files, tmp_path):
+    result = run(
+        "annotate", files / "query.h5ad", "--model", files / "model", "--output", tmp_path / "a.h5ad", "--csv", tmp_path / "a.csv"
+    )
+    assert result.exit_code == 0, result.output
+    annotated, table = ad.read_h5ad(tmp_path / "a.h5ad"), pd.read_csv(tmp_path / "a.csv", index_col="cell")
+    assert list(table.columns) == ["sctab_label", "sctab_label_id", "sctab_confidence", "sctab_uncertainty"]
+    assert list(table.index) == list(annotated.obs_names)
+    assert list(table["sctab_label"]) == list(annotated.obs["sctab_label"])
+    assert (annotated.obs["sctab_label"].astype(str) == annotated.obs["cell_type"].astype(str)).mean() > 0.9
+    assert annotated.uns["sctab"]["model"]["name"] == "model"
+    for name in TYPES:
+        assert name in result.stdout
+
+
+def test_annotate_reads_and_writes_zarr(files, tmp_path):
+    result = run("annotate", files / "query.zarr", "--model", files / "model", "--output", tmp_path / "a.zarr")
+    assert result.exit_code == 0, result.output
+    assert "sctab_label" in ad.read_zarr(tmp_path / "a.zarr").obs
+
+
+def test_nothing_is_overwritten_unless_asked(files, tmp_path):
+    (tmp_path / "a.csv").write_text("precious")
+    arguments = ("annotate", files / "query.h5ad", "--model", files / "model", "--csv", tmp_path / "a.csv")
+    refused(run(*arguments), "is already there")
+    assert (tmp_path / "a.csv").read_text() == "precious"
+    assert run(*arguments, "--overwrite").exit_code == 0
+    assert (tmp_path / "a.csv").read_text().startswith("cell,")
+
+
+def test_a_model_is_not_overwritten_unless_asked(files):
+    arguments = ("train", files / "reference.h5ad", "--labels-key", "cell_type", "--output", files / "model", "--max-epochs", 1)
+    refused(run(*arguments), "is already there")
+
+
+def test_annotate_without_an_output(files):
+    refused(run("annotate", files / "query.h5ad"), "Nothing would be written. Give `--output annotated.h5ad`")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.h5ad", None, "is not there. Check the path"),
+        ("damaged.h5ad", b"no hdf5", "cannot be read as .h5ad"),
+        ("table.csv", b"a,b", "is neither `.h5ad` nor `.zarr`"),
+    ],
+)
+def test_files_that_cannot_be_read(name, content, message, files, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    refused(run("annotate", tmp_path / name, "--model", files / "model", "--csv", tmp_path / "out.csv"), message)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_truncated_data(files, tmp_path):
+    content = (files / "query.h5ad").read_bytes()
+    (tmp_path / "cut.h5ad").write_bytes(content[: len(content) // 2])
+    refused(run("annotate", tmp_path / "cut.h5ad", "--model", files / "model", "--csv", tmp_path / "out.csv"), "damaged")
+
+
+def test_unknown_output_type(files, tmp_path):
+    refused(
+        run("annotate", files / "query.h5ad", "--model", files / "model", "--output", tmp_path / "a.loom"),
+        "neither `.h5ad` nor `.zarr`",
+    )
+
+
+def test_a_place_that_cannot_be_written(files, tmp_path):
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "a.csv"
+    refused(run("annotate", files / "query.h5ad", "--model", files / "model", "--csv", target), "could not be written")
+
+
+def test_wrong_labels_key(files, tmp_path):
+    result = run("train", files / "reference.h5ad", "--labels-key", "celltype", "--output", tmp_path / "m")
+    refused(result, "`labels_key='celltype'` is not in `adata.obs`. Columns: `cell_type`, `donor_id`.")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_model(files, tmp_path):
+    refused(run("annotate", files / "query.h5ad", "--model", "blood", "--csv", tmp_path / "a.csv"), "There is no model `blood`")
+
+
+def test_debug_shows_where(files, tmp_path):
+    result = run("annotate", files / "query.h5ad", "--model", "blood", "--csv", tmp_path / "a.csv", "--debug")
+    assert isinstance(result.exception, sctab.ModelNotFoundError)
+
+
+def test_notes_go_to_stderr(files, tmp_path):
+    query = ad.read_h5ad(files / "query.h5ad")
+    query.layers["counts"] = query.X.copy()
+    query.X = query.X.toarray() - 1
+    query.write_h5ad(tmp_path / "q.h5ad")
+    result = run("annotate", tmp_path / "q.h5ad", "--model", files / "model", "--csv", tmp_path / "a.csv")
+    assert result.exit_code == 0, result.output
+    assert "Note: `layers['counts']` was used" in result.stderr
+    assert "Note" not in result.stdout
+
+
+def test_models_lists_the_packaged_model():
+    result = run("models")
+    assert result.exit_code == 0, result.output
+    assert "pbmc" in result.stdout
+
+
+@pytest.mark.parametrize("command", [(), ("train",), ("annotate",), ("models",), ("demo",)])
+def test_help_has_an_example(command):
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert "Example" in result.stdout if command else "annotate" in result.stdout
+
+
+def test_demo(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("demo")
+    assert result.exit_code == 0, result.output
+    assert "Macro F1" in result.stdout
+    assert run("demo").exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sctab-demo-1.h5ad", "sctab-demo.h5ad"]
+    assert "sctab_label" in ad.read_h5ad("sctab-demo.h5ad").obs
+
+
+def test_the_command_is_installed(tmp_path):
+    """In a process of its own, as from a shell: exit code, and one paragraph on stderr."""
+    command = [sys.executable, "-c", "from sctab.cli import main; main()", "annotate", "nothing.h5ad", "--csv", "a.csv"]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 2
+    assert result.stderr.strip() == "Error: `nothing.h5ad` is not there. Check the path."
+    assert result.stdout == ""

@@ -1,0 +1,190 @@
+"""The public surface: names, signatures, docstrings, and what an import leaves behind."""
+
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+NAMES = {
+    "sctab": [
+        "DataFileError",
+        "GeneOverlapError",
+        "InputValueError",
+        "KeyNotFoundError",
+        "LabelError",
+        "MissingDependencyError",
+        "ModelFormatError",
+        "ModelNotFoundError",
+        "NotTrainedError",
+        "OutputError",
+        "OutputExistsError",
+        "SctabError",
+        "SctabWarning",
+        "SettingError",
+        "model",
+        "tl",
+        "zoo",
+    ],
+    "sctab.model": ["CellTypeClassifier", "ModelSpec", "SCTAB", "load_model", "model_classes"],
+    "sctab.nn": ["TabNet", "TabNetOutput", "cross_entropy", "from_published", "normalise_counts"],
+    "sctab.tl": ["annotate"],
+    "sctab.zoo": ["ModelListing", "list_models", "load", "packaged_path"],
+}
+NOUNS = ["sctab.augmentation", "sctab.counts", "sctab.genes", "sctab.metrics", "sctab.ontology", "sctab.sampling"]
+"""Modules without `__all__`: what they define and does not begin with an underscore is public."""
+
+
+def exported(module):
+    module = importlib.import_module(module)
+    return {name: getattr(module, name) for name in module.__all__}
+
+
+def defined(module):
+    module = importlib.import_module(module)
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+    }
+
+
+PUBLIC = {f"{module}.{name}": value for module in NAMES for name, value in exported(module).items()} | {
+    f"{module}.{name}": value for module in NOUNS for name, value in defined(module).items()
+}
+FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction(value)}
+CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
+VERBS = {name: value for name, value in FUNCTIONS.items() if name.startswith("sctab.tl.")}
+
+
+def section(docstring, title):
+    """Lines of a numpydoc section, without its heading."""
+    match = re.search(rf"^{title}\n-{{{len(title)}}}\n(.*?)(?=^\S[^\n]*\n---+\n|\Z)", docstring, flags=re.MULTILINE | re.DOTALL)
+    return match[1].splitlines() if match else []
+
+
+def documented_parameters(docstring):
+    names = [line for line in section(docstring, "Parameters") if line and not line.startswith(" ")]
+    return [name.strip().lstrip("*") for line in names for name in line.split(" : ")[0].split(",")]
+
+
+def parameters(function):
+    return [name for name in inspect.signature(function).parameters if name not in {"self", "cls"}]
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_exported_names(module):
+    assert sorted(exported(module)) == NAMES[module]
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_exported_names_are_each_there_once(module):
+    names = importlib.import_module(module).__all__
+    assert len(set(names)) == len(names)
+
+
+def test_the_package_has_the_version_that_is_installed():
+    import importlib.metadata
+
+    import sctab
+
+    assert sctab.__version__ == importlib.metadata.version("sctab")
+
+
+class TestDocstrings:
+    @pytest.mark.parametrize("name", PUBLIC)
+    def test_begin_with_one_sentence(self, name):
+        assert PUBLIC[name].__doc__, f"{name} has no docstring"
+        first = inspect.cleandoc(PUBLIC[name].__doc__).split("\n\n")[0]
+        assert first.endswith(".")
+        assert "\n" not in first
+
+    @pytest.mark.parametrize("name", FUNCTIONS)
+    def test_of_functions_name_every_parameter(self, name):
+        assert documented_parameters(inspect.getdoc(FUNCTIONS[name])) == parameters(FUNCTIONS[name])
+
+    @pytest.mark.parametrize(
+        "name", [name for name, cls in CLASSES.items() if "__init__" in vars(cls) and "__dataclass_fields__" not in vars(cls)]
+    )
+    def test_of_classes_name_every_parameter(self, name):
+        assert documented_parameters(inspect.getdoc(CLASSES[name])) == parameters(CLASSES[name].__init__)
+
+    @pytest.mark.parametrize("name", VERBS)
+    def test_of_verbs_say_what_is_written_and_what_is_raised(self, name):
+        docstring = inspect.getdoc(VERBS[name])
+        assert section(docstring, "Returns")
+        assert section(docstring, "Raises")
+        assert section(docstring, "Examples")
+
+    def test_sections_are_read(self):
+        docstring = "Do it.\n\nParameters\n----------\na, b\n    Two.\n**kwargs : dict\n    More.\n\nReturns\n-------\nNothing."
+        assert documented_parameters(docstring) == ["a", "b", "kwargs"]
+        assert section(docstring, "Returns") == ["Nothing."]
+        assert section(docstring, "Raises") == []
+
+
+class TestVerbs:
+    @pytest.mark.parametrize("name", VERBS)
+    def test_signature(self, name):
+        signature = inspect.signature(VERBS[name]).parameters
+        positional = [p.name for p in signature.values() if p.kind is not p.KEYWORD_ONLY]
+        assert next(iter(signature)) == "adata"
+        assert len(positional) <= 3
+        assert all(p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY} for p in signature.values())
+        assert signature["copy"].default is False
+        assert signature["copy"].kind is inspect.Parameter.KEYWORD_ONLY
+        assert signature["key_added"].default == "sctab"
+
+    def test_there_are_some(self):
+        assert VERBS
+
+
+STATE = """
+import json, logging, random, warnings
+import numpy as np, scanpy as sc, scvi, torch
+
+SCVI = ("seed", "batch_size", "verbosity", "num_threads", "dl_num_workers")
+SCANPY = ("verbosity", "n_jobs", "figdir", "autosave", "autoshow", "cachedir")
+
+
+def state():
+    loggers = {name: (logger.level, logger.propagate, len(logger.handlers)) for name, logger in logging.root.manager.loggerDict.items()
+               if isinstance(logger, logging.Logger) and not name.startswith("sctab")}
+    return {
+        "root level": logging.root.level,
+        "root handlers": [repr(handler) for handler in logging.root.handlers],
+        "loggers": loggers,
+        "loggers that are off": logging.root.manager.disable,
+        "warnings": [repr(entry) for entry in warnings.filters],
+        "torch threads": [torch.get_num_threads(), torch.get_num_interop_threads()],
+        "torch type": str(torch.get_default_dtype()),
+        "torch device": str(torch.get_default_device()),
+        "torch precision": torch.get_float32_matmul_precision(),
+        "torch determinism": torch.are_deterministic_algorithms_enabled(),
+        "torch gradients": torch.is_grad_enabled(),
+        "torch random": torch.get_rng_state().tolist(),
+        "numpy random": repr(np.random.get_state()),
+        "numpy errors": np.geterr(),
+        "numpy printing": repr(np.get_printoptions()),
+        "random": repr(random.getstate()),
+        "scvi": {name: repr(getattr(scvi.settings, name)) for name in SCVI},
+        "scanpy": {name: repr(getattr(sc.settings, name)) for name in SCANPY},
+    }
+
+
+before = json.loads(json.dumps(state()))
+import sctab
+after = json.loads(json.dumps(state()))
+for loggers in (before["loggers"], after["loggers"]):
+    for name in set(loggers) - set(before["loggers"]):
+        del loggers[name]  # a library that was loaded on the way made it
+print(json.dumps({key: [before[key], after[key]] for key in before if before[key] != after[key]}))
+"""
+
+
+def test_an_import_changes_nothing_global():
+    found = subprocess.run([sys.executable, "-c", STATE], check=True, capture_output=True, text=True)
+    assert json.loads(found.stdout) == {}

@@ -1,0 +1,324 @@
+"""Imports go down, packages open with imports only, and classifiers are final."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sctab.model
+from sctab.model import CellTypeClassifier
+
+LAYERS = {
+    "_constants": 0,
+    "_errors": 0,
+    "_matrix": 0,
+    "_atomic": 0,
+    "nn": 1,
+    "genes": 1,
+    "counts": 1,
+    "ontology": 1,
+    "metrics": 1,
+    "augmentation": 1,
+    "sampling": 1,
+    "calibration": 1,
+    "corpus": 2,
+    "model": 3,
+    "inference": 4,
+    "zoo": 4,
+    "benchmark": 4,
+    "tuning": 4,
+    "pp": 5,
+    "tl": 5,
+    "get": 5,
+    "pl": 6,
+    "report": 7,
+    "__init__": 7.5,  # the package itself offers what is below, and only the command line imports it
+    "cli": 8,
+}
+STRANGERS = ("_constants", "_errors")
+"""Modules that import nothing of the package."""
+HOMES = {
+    "anndata": {"model", "inference", "zoo", "benchmark", "tuning", "corpus", "pp", "tl", "get", "pl", "report", "cli"},
+    "lightning": {"model", "corpus"},
+    "scvi": {"model", "corpus"},
+    "matplotlib": {"pl", "report"},
+    "jinja2": {"report"},
+    "typer": {"cli"},
+    "rich": {"cli", "model", "inference", "zoo", "corpus", "benchmark", "tuning"},
+}
+"""Where a library may be imported that tells what a layer knows about."""
+LONGEST_MODULE = 500
+LONGER_MODULES: set[str] = set()
+"""Modules that may be longer, each with a reason."""
+
+
+class Tree:
+    """The modules below a directory, as the package `sctab`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.modules = {self._name(path): path for path in sorted(root.rglob("*.py"))}
+        self.trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in self.modules.items()}
+
+    def _name(self, path: Path) -> str:
+        parts = path.relative_to(self.root).with_suffix("").parts
+        return ".".join(("sctab", *(parts[:-1] if parts[-1] == "__init__" else parts)))
+
+    def is_package(self, name: str) -> bool:
+        return self.modules[name].name == "__init__.py"
+
+    def imports(self, name: str) -> Iterator[str]:
+        """Everything that a module imports, wherever in it: modules of ours by their full name, of others as they are written."""
+        for node in ast.walk(self.trees[name]):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield self._deepest(alias.name)
+            elif isinstance(node, ast.ImportFrom):
+                base = self._absolute(name, node)
+                for alias in node.names:
+                    yield self._deepest(f"{base}.{alias.name}")
+
+    def _absolute(self, name: str, node: ast.ImportFrom) -> str:
+        if not node.level:
+            return node.module or ""
+        n_up = node.level - self.is_package(name)
+        parent = name.split(".")[: len(name.split(".")) - n_up]
+        return ".".join([*parent, node.module] if node.module else parent)
+
+    def _deepest(self, dotted: str) -> str:
+        """The module that a dotted name is in: `sctab.genes` for `sctab.genes.FeatureSpace`."""
+        parts = dotted.split(".")
+        while parts[0] == "sctab" and ".".join(parts) not in self.modules and len(parts) > 1:
+            parts.pop()
+        return ".".join(parts)
+
+    def own_imports(self, name: str) -> set[str]:
+        return {target for target in self.imports(name) if target.split(".")[0] == "sctab"}
+
+
+def unit(name: str) -> str:
+    """The module or package directly below `sctab`."""
+    return name.split(".")[1] if "." in name else "__init__"
+
+
+def without_layer(tree: Tree) -> list[str]:
+    return [name for name in tree.modules if unit(name) not in LAYERS]
+
+
+def upward_imports(tree: Tree) -> list[str]:
+    found = []
+    for name in tree.modules:
+        for target in sorted(tree.own_imports(name)):
+            ours, theirs = unit(name), unit(target)
+            siblings = ours != theirs and LAYERS[ours] == LAYERS[theirs] == 1
+            if LAYERS[theirs] > LAYERS[ours] or siblings or (ours in STRANGERS and theirs != ours):
+                found.append(f"{name} imports {target}")
+    return found
+
+
+def import_cycles(tree: Tree) -> list[str]:
+    graph = {name: sorted(tree.own_imports(name)) for name in tree.modules}
+    done: set[str] = set()
+    found = []
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            found.append(" -> ".join((*path[path.index(name) :], name)))
+        elif name not in done:
+            for target in graph.get(name, ()):
+                visit(target, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+    return found
+
+
+def code_in_package_openings(tree: Tree) -> list[str]:
+    def is_allowed(node: ast.stmt, position: int) -> bool:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            return True
+        if isinstance(node, ast.Expr):
+            return position == 0 and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return (
+            isinstance(node, ast.Assign)
+            and len(node.targets) == 1
+            and isinstance(node.targets[0], ast.Name)
+            and node.targets[0].id in {"__all__", "__version__"}
+        )
+
+    return [
+        f"{name}, line {node.lineno}"
+        for name in tree.modules
+        if tree.is_package(name)
+        for position, node in enumerate(tree.trees[name].body)
+        if not is_allowed(node, position)
+    ]
+
+
+def asserts(tree: Tree) -> list[str]:
+    return [
+        f"{name}, line {node.lineno}"
+        for name in tree.modules
+        for node in ast.walk(tree.trees[name])
+        if isinstance(node, ast.Assert)
+    ]
+
+
+def pickles(tree: Tree) -> list[str]:
+    """Whatever runs code that a file holds."""
+    libraries = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+    calls = {("torch", "load"), ("torch", "save"), ("pd", "read_pickle"), ("pandas", "read_pickle")}
+    found = []
+    for name in tree.modules:
+        imported = set(tree.imports(name))
+        found += [f"{name} imports {target}" for target in sorted(imported) if target.split(".")[0] in libraries]
+        found += [f"{name} imports {library}.{call}" for library, call in sorted(calls) if f"{library}.{call}" in imported]
+        for node in ast.walk(tree.trees[name]):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (node.value.id, node.attr) in calls:
+                found.append(f"{name}, line {node.lineno}")
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and getattr(node.value, "value", True) is not False:
+                found.append(f"{name}, line {node.lineno}")
+    return found
+
+
+def libraries_away_from_home(tree: Tree) -> list[str]:
+    return [
+        f"{name} imports {target}"
+        for name in tree.modules
+        for target in sorted(set(tree.imports(name)))
+        if unit(name) not in HOMES.get(target.split(".")[0], {unit(name)})
+    ]
+
+
+def long_modules(tree: Tree) -> list[str]:
+    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in tree.modules.items()}
+    return [f"{name} has {n} lines" for name, n in lengths.items() if n > LONGEST_MODULE and name not in LONGER_MODULES]
+
+
+RULES = [
+    without_layer,
+    upward_imports,
+    import_cycles,
+    code_in_package_openings,
+    asserts,
+    pickles,
+    libraries_away_from_home,
+    long_modules,
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_source(rule, source_root):
+    assert rule(Tree(source_root)) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "files", "found"),
+    [
+        (without_layer, {"utils.py": ""}, ["sctab.utils"]),
+        (upward_imports, {"genes.py": "from sctab.tl import annotate", "tl.py": ""}, ["sctab.genes imports sctab.tl"]),
+        (
+            upward_imports,
+            {"model/_a.py": "def f():\n    from sctab import zoo", "zoo/__init__.py": ""},
+            ["sctab.model._a imports sctab.zoo"],
+        ),
+        (upward_imports, {"model/_a.py": "from ..cli import main", "cli/__init__.py": ""}, ["sctab.model._a imports sctab.cli"]),
+        (upward_imports, {"model/__init__.py": "from .. import pl", "pl.py": ""}, ["sctab.model imports sctab.pl"]),
+        (upward_imports, {"tl.py": "import sctab"}, ["sctab.tl imports sctab"]),
+        (upward_imports, {"genes.py": "import sctab.counts as c", "counts.py": ""}, ["sctab.genes imports sctab.counts"]),
+        (upward_imports, {"nn/_a.py": "from sctab.nn._b import x", "nn/_b.py": "", "nn/__init__.py": ""}, []),
+        (upward_imports, {"_errors.py": "import sctab._matrix", "_matrix.py": ""}, ["sctab._errors imports sctab._matrix"]),
+        (upward_imports, {"cli/__init__.py": "import sctab\nfrom sctab._errors import listing", "_errors.py": ""}, []),
+        (
+            import_cycles,
+            {"tl.py": "import sctab.get", "get.py": "def f():\n    from sctab.tl import x"},
+            ["sctab.get -> sctab.tl -> sctab.get"],
+        ),
+        (
+            import_cycles,
+            {"nn/__init__.py": "from sctab.nn._a import x", "nn/_a.py": "from sctab.nn import y"},
+            ["sctab.nn -> sctab.nn._a -> sctab.nn"],
+        ),
+        (import_cycles, {"tl.py": "import sctab.genes", "pp.py": "import sctab.genes", "genes.py": "import numpy"}, []),
+        (code_in_package_openings, {"nn/__init__.py": '"""Doc."""\nimport os\n__all__ = ["os"]\nx = 1'}, ["sctab.nn, line 4"]),
+        (code_in_package_openings, {"nn/__init__.py": "import os\nos.getcwd()"}, ["sctab.nn, line 2"]),
+        (code_in_package_openings, {"nn/__init__.py": "def f(): ..."}, ["sctab.nn, line 1"]),
+        (code_in_package_openings, {"__init__.py": "__version__ = version('sctab')"}, []),
+        (asserts, {"genes.py": "def f(x):\n    assert x"}, ["sctab.genes, line 2"]),
+        (pickles, {"genes.py": "import pickle"}, ["sctab.genes imports pickle"]),
+        (pickles, {"genes.py": "def f():\n    from torch import load"}, ["sctab.genes imports torch.load"]),
+        (pickles, {"genes.py": "import torch\ntorch.load('x')"}, ["sctab.genes, line 2"]),
+        (pickles, {"genes.py": "import numpy as np\nnp.load('x', allow_pickle=True)"}, ["sctab.genes, line 2"]),
+        (pickles, {"genes.py": "np.load('x', allow_pickle=False)"}, []),
+        (libraries_away_from_home, {"genes.py": "from anndata import AnnData"}, ["sctab.genes imports anndata.AnnData"]),
+        (libraries_away_from_home, {"tl.py": "import matplotlib.pyplot as plt"}, ["sctab.tl imports matplotlib.pyplot"]),
+        (long_modules, {"genes.py": "x = 1\n" * 501}, ["sctab.genes has 501 lines"]),
+        (long_modules, {"genes.py": "x = 1\n" * 500}, []),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_rules_find_what_they_are_for(rule, files, found, tmp_path):
+    for name, content in ({"__init__.py": ""} | files).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    assert rule(Tree(tmp_path)) == found
+
+
+def classifiers():
+    for module in pkgutil.walk_packages(sctab.model.__path__, "sctab.model."):
+        importlib.import_module(module.name)
+    found, waiting = [], list(CellTypeClassifier.__subclasses__())
+    while waiting:
+        cls = waiting.pop()
+        waiting += cls.__subclasses__()
+        if cls.__module__.startswith("sctab."):
+            found.append(cls)
+    return found
+
+
+def overridden(cls, base):
+    """Concrete methods and properties of `base` that `cls` defines anew."""
+    kinds = (staticmethod, classmethod, property)
+    return sorted(
+        name
+        for name in vars(cls)
+        if name != "__init__"
+        and (inspect.isfunction(inherited := inspect.getattr_static(base, name, None)) or isinstance(inherited, kinds))
+        and not getattr(inherited, "__isabstractmethod__", False)
+    )
+
+
+class TestClassifiers:
+    def test_there_are_some(self):
+        assert len(classifiers()) >= 1
+
+    def test_the_base_is_abstract(self):
+        assert inspect.isabstract(CellTypeClassifier)
+
+    @pytest.mark.parametrize("cls", classifiers(), ids=lambda cls: cls.__name__)
+    def test_each_is_final(self, cls):
+        assert cls.__dict__.get("__final__") is True, f"{cls.__name__} is not decorated with `typing.final`"
+        assert cls.__bases__ == (CellTypeClassifier,)
+        assert not inspect.isabstract(cls)
+
+    @pytest.mark.parametrize("cls", classifiers(), ids=lambda cls: cls.__name__)
+    def test_each_overrides_nothing_concrete(self, cls):
+        assert overridden(cls, CellTypeClassifier) == []
+
+    def test_an_override_is_seen(self):
+        class Bad:
+            other = 1
+
+            def predict(self): ...
+
+            def _fit(self): ...
+
+            @classmethod
+            def load(cls): ...
+
+        assert overridden(Bad, CellTypeClassifier) == ["load", "predict"]
