@@ -6,7 +6,9 @@ import warnings
 from itertools import count
 from pathlib import Path
 
+import pandas as pd
 import scanpy as sc
+from anndata import AnnData
 from rich.table import Table
 
 import sctab
@@ -15,6 +17,7 @@ from sctab._constants import DEFAULT_MODEL
 from sctab.cli._files import check_suffix, write_data
 from sctab.cli._reporting import out
 from sctab.metrics import scores_per_type
+from sctab.model import CellTypeClassifier
 from sctab.ontology import CellOntology
 
 TERMS = {
@@ -44,11 +47,7 @@ def run_demo(output: Path | None, *, overwrite: bool) -> None:
         out.print(f"Annotating {adata.n_obs} blood cells × {adata.raw.n_vars} genes with the packaged model `{DEFAULT_MODEL}`.")
         sctab.tl.annotate(adata, model)
 
-        # The authors' labels are finer than the model's: each is brought to the type of the model that it is a kind of.
-        ontology = CellOntology.embedded()
-        types = {term: name for name, term in zip(model.spec.labels.names, model.spec.labels.ids, strict=True) if term}
-        coarse = {label: types.get(ontology.coarsen(term, list(types)) or "") for label, term in TERMS.items()}
-        adata.obs["author_label"] = adata.obs["bulk_labels"].astype(str).map(coarse)
+        adata.obs["author_label"] = author_labels(adata, model, CellOntology.embedded())
         write_data(adata, path, target=output)
     scores = scores_per_type(adata.obs["author_label"], adata.obs["sctab_label"].astype(str))
     table = Table("type", "cells", "precision", "recall", "F1", box=None)
@@ -58,6 +57,13 @@ def run_demo(output: Path | None, *, overwrite: bool) -> None:
     right = (adata.obs["author_label"] == adata.obs["sctab_label"].astype(str)).mean()
     out.print(f"Macro F1 {scores['f1'].mean():.3f}, accuracy {right:.3f} against the authors' labels.")
     out.print(f"Wrote `{output}`: see `obs['sctab_label']`, `obs['sctab_confidence']` and `uns['sctab']`.")
+
+
+def author_labels(adata: AnnData, model: CellTypeClassifier, ontology: CellOntology) -> pd.Series:
+    """The authors' labels, which are finer than the model's: each is brought to the type of the model that it is a kind of."""
+    types = {term: name for name, term in zip(model.spec.labels.names, model.spec.labels.ids, strict=True) if term}
+    coarse = {label: types.get(ontology.coarsen(term, list(types)) or "") for label, term in TERMS.items()}
+    return adata.obs["bulk_labels"].astype(str).map(coarse)
 
 
 def _free_name(path: Path) -> Path:

@@ -390,7 +390,7 @@ class CellTypeClassifier(BaseModelClass):
 
     # ------------------------------------------------------------------------------------------------------ files
 
-    def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False) -> None:
+    def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False, description: str | None = None) -> None:
         """Write the model to a directory: `model.safetensors` and `model.json`, no pickle, whole or not at all.
 
         Parameters
@@ -399,6 +399,8 @@ class CellTypeClassifier(BaseModelClass):
             Directory to make.
         overwrite
             Replace a model that is there. Anything else is never replaced.
+        description
+            One line on what the model is for; `None` keeps the one that it has.
 
         Raises
         ------
@@ -408,6 +410,8 @@ class CellTypeClassifier(BaseModelClass):
             When something is there already, or when it cannot be written.
         """
         self._require_trained()
+        if description is not None:
+            self.spec = replace(self.spec, description=description)
         self.sha256 = write_model(dir_path, self.spec, self.module.state_dict(), self.gene_importance, overwrite=overwrite)
 
     @classmethod

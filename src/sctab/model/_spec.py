@@ -30,6 +30,8 @@ class ModelSpec:
     features: FeatureSpace
     labels: LabelSpace
     normalization: Normalization
+    description: str = ""
+    """One line on what the model is for."""
     setup: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of `setup_anndata`."""
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -57,6 +59,7 @@ class ModelSpec:
             "format": FORMAT_NAME,
             "format_version": FORMAT_VERSION,
             "model_class": self.model_class,
+            "description": self.description,
             "architecture": dict(self.architecture),
             "normalization": asdict(self.normalization),
             "labels": {
@@ -90,6 +93,7 @@ class ModelSpec:
             labels, features = values["labels"], values["features"]
             spec = cls(
                 model_class=str(values["model_class"]),
+                description=str(values["description"]),
                 architecture=dict(values["architecture"]),
                 features=FeatureSpace(ids=_texts(features["ids"]), symbols=_texts(features["symbols"])),
                 labels=LabelSpace(

@@ -47,7 +47,7 @@ def spec_for_query(reference: ModelSpec, adata: AnnData, setup: dict[str, Any]) 
     found = set(adata.obs[setup["labels_key"]].astype(str)) - {setup["unlabeled_category"]}
     names = (*known, *sorted(found - set(known)))
     labels = LabelSpace.from_names(names, CellOntology.embedded())
-    return replace(reference, labels=labels, setup=setup, training={}, versions={})
+    return replace(reference, labels=labels, setup=setup, description="", training={}, versions={})
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:

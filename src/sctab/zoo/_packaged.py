@@ -89,7 +89,7 @@ def _listing(directory: Path) -> ModelListing:
     return ModelListing(
         name=directory.name,
         path=directory,
-        description=str(spec.training.get("description", "")),
+        description=spec.description,
         n_labels=len(spec.labels),
         n_genes=len(spec.features),
     )
