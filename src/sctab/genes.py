@@ -320,6 +320,11 @@ class _Lookup:
 def gene_expression(var: pd.DataFrame) -> NDArray[np.bool_]:
     """Which features are gene expression, `(n_vars,)`: all of them unless a column `feature_types` says otherwise.
 
+    Parameters
+    ----------
+    var
+        Annotation of the features, `(n_vars, …)`.
+
     Raises
     ------
     InputValueError
@@ -345,6 +350,11 @@ def gene_expression(var: pd.DataFrame) -> NDArray[np.bool_]:
 
 def guess_species(names: Iterable[str]) -> Species | None:
     """The likely species of gene names: from the prefix of Ensembl ids, else from the case of the symbols, else `None`.
+
+    Parameters
+    ----------
+    names
+        Ensembl ids or symbols; empty ones do not count.
 
     Examples
     --------

@@ -33,6 +33,13 @@ def scores_per_type(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[s
 def macro_f1(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[str] | None = None) -> float:
     """Mean of the types' F1, each type weighing the same; see :func:`scores_per_type`.
 
+    Parameters
+    ----------
+    truth, predicted
+        Labels, `(n_obs,)`.
+    types
+        Types to average over; by default those that are in `truth`.
+
     Examples
     --------
     >>> round(macro_f1(["B", "B", "T"], ["B", "T", "T"]), 3)

@@ -102,7 +102,12 @@ def _donors_to_hold_out(labels: NDArray[np.int64], donors: NDArray[np.int64], sh
 def balanced_class_weights(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.float32]:
     r"""Weight :math:`n / (K n_k)` of each of `K` classes, for a loss in which all classes weigh the same, `(n_classes,)`.
 
-    Negative labels do not count; a class without cells has weight zero.
+    Parameters
+    ----------
+    labels
+        Class of each cell, `(n_obs,)`; negative ones do not count.
+    n_classes
+        Number of classes `K`; one without cells has weight zero.
 
     Examples
     --------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -263,28 +263,13 @@ class CellTypeClassifier(BaseModelClass):
         SettingError
             When a setting makes no sense.
         """
+        arguments = locals()
         if self.adata is None:
             raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
         data = training_data(self.adata, self.spec)
-        n_labeled = int((data.labels >= 0).sum())
-        given = {
-            "max_epochs": max_epochs,
-            "batch_size": batch_size,
-            "train_size": train_size,
-            "validation_split": validation_split,
-            "early_stopping": early_stopping,
-            "patience": patience,
-            "learning_rate": learning_rate,
-            "weight_decay": weight_decay,
-            "schedule": schedule,
-            "lr_decay": lr_decay,
-            "gradient_clip": gradient_clip,
-            "class_weights": class_weights,
-            "gene_dropout": gene_dropout,
-        }
-        settings = TrainingSettings(
-            **self._default_training(n_labeled) | {key: value for key, value in given.items() if value is not None} | {"seed": seed}
-        )
+        names = [field.name for field in fields(TrainingSettings)]
+        given = {name: arguments[name] for name in names if arguments[name] is not None}
+        settings = TrainingSettings(**self._default_training(int((data.labels >= 0).sum())) | given)
 
         with seeded(seed):
             if not self.is_trained and not self._has_pretrained_weights:

@@ -38,6 +38,11 @@ def list_models() -> tuple[ModelListing, ...]:
 def packaged_path(name: str) -> Path:
     """Directory of a packaged model.
 
+    Parameters
+    ----------
+    name
+        As :func:`list_models` lists it.
+
     Raises
     ------
     ModelNotFoundError
