@@ -20,7 +20,7 @@ from sctab._errors import GeneOverlapError, InputValueError, KeyNotFoundError, l
 IdType = Literal["Ensembl ids", "symbols"]
 
 _ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{6,}|WBGene\d+|FBgn\d+)(?:\.\d+)?")
-_GENOME_PREFIX = re.compile(r"^(?:GRCH3[78]|GRCM3[89]|HG19|HG38|MM10)_+", re.IGNORECASE)
+_GENOME_PREFIX = re.compile(r"^(?:(?P<human>GRCH3[78]|HG19|HG38)|(?P<mouse>GRCM3[89]|MM10|MM39))_+", re.IGNORECASE)
 _UNIQUE_SUFFIX = re.compile(r"-\d+$")
 _SPECIES_PREFIXES = {
     "ENSG": "human",
@@ -38,7 +38,16 @@ _SPECIES_PREFIXES = {
 }
 _TITLE_CASE_SPECIES = {"mouse", "rat"}
 _OTHER_CASE_SPECIES = {"zebrafish", "worm", "fly"}
-_INDEX = "index"
+_OTHER_FEATURE_TYPES = {
+    "antibody capture",
+    "antigen capture",
+    "crispr guide capture",
+    "custom",
+    "multiplexing capture",
+    "peaks",
+}
+_INDEX = None
+"""Key of the index among the sources of names: a column may have any text as its name."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,8 @@ class FeatureSpace:
         Ensembl ids without version, or `""` where unknown.
     symbols
         Gene symbols, or `""` where unknown. Every gene has at least one of the two.
+    other_ids
+        Further Ensembl ids of some genes, by position: releases of Ensembl differ in some ids.
 
     Examples
     --------
@@ -77,11 +88,12 @@ class FeatureSpace:
     >>> query = pd.DataFrame(index=["MS4A1", "ENSG00000167286.12", "ACTB"])
     >>> match = space.match(query)
     >>> match.n_matched, match.align(sparse.csr_matrix([[1, 2, 3]])).toarray()
-    (2, array([[2., 1.]], dtype=float32))
+    (2, array([[2., 1.]]))
     """
 
     ids: tuple[str, ...]
     symbols: tuple[str, ...]
+    other_ids: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.ids) != len(self.symbols):
@@ -109,6 +121,8 @@ class FeatureSpace:
     def from_var(cls, var: pd.DataFrame, *, gene_id_key: str | None = None, gene_symbol_key: str | None = None) -> FeatureSpace:
         """The genes of a reference, from its `var`: each gene once, features of other types left out.
 
+        Where several columns hold Ensembl ids, the column with most of them gives `ids` and the others `other_ids`.
+
         Parameters
         ----------
         var
@@ -131,13 +145,30 @@ class FeatureSpace:
             else _best_ids(candidates, len(genes))
         )
         symbols = _column(genes, gene_symbol_key) if gene_symbol_key is not None else _best_symbols(candidates, len(genes))
-        unique: dict[str, tuple[str, str]] = {}  # the same id twice is one gene, under the first symbol that it has
-        for gene_id, symbol in zip(ids, symbols, strict=True):
+        unique: dict[str, int] = {}  # the same id twice is one gene, under the first symbol that it has
+        for row, (gene_id, symbol) in enumerate(zip(ids, symbols, strict=True)):
             if gene_id or symbol:
-                unique.setdefault(gene_id or symbol, (gene_id, symbol))
+                unique.setdefault(gene_id or symbol, row)
         if not unique:
             raise InputValueError("No gene of the reference has a name in `var`. Put symbols or Ensembl ids into its index.")
-        return cls(ids=tuple(i for i, _ in unique.values()), symbols=tuple(s for _, s in unique.values()))
+        rows = list(unique.values())
+        every_id = [[_strip_version(names[row]) for names in candidates.values()] for row in rows]
+        further = [
+            tuple(dict.fromkeys(i for i in of_gene if i and i != ids[row])) for of_gene, row in zip(every_id, rows, strict=True)
+        ]
+        return cls(
+            ids=tuple(ids[row] for row in rows),
+            symbols=tuple(symbols[row] for row in rows),
+            other_ids={position: names for position, names in enumerate(further) if names},
+        )
+
+    def subset(self, positions: Sequence[int]) -> FeatureSpace:
+        """Some of the genes, in the order of `positions`."""
+        return FeatureSpace(
+            ids=tuple(self.ids[i] for i in positions),
+            symbols=tuple(self.symbols[i] for i in positions),
+            other_ids={new: self.other_ids[old] for new, old in enumerate(positions) if old in self.other_ids},
+        )
 
     def match(
         self,
@@ -170,12 +201,12 @@ class FeatureSpace:
         """
         is_gene = gene_expression(var)
         keys = [key for key in (gene_id_key, gene_symbol_key) if key is not None]
-        candidates = _candidates(var, keys or None)
+        candidates = {key: self._lookup.own(names) for key, names in _candidates(var, keys or None).items()}
         resolved = {key: self._lookup.resolve(names, is_gene) for key, names in candidates.items()}
         order = sorted(resolved, key=lambda key: -len(np.unique(resolved[key][resolved[key] >= 0])))
 
         target = np.full(len(var), -1, dtype=np.int64)
-        used: list[str] = []
+        used: list[str | None] = []
         for key in order:
             # A second source only adds genes that the first has not found: it never contradicts it.
             new = np.where((target < 0) & ~np.isin(resolved[key], target[target >= 0]), resolved[key], -1)
@@ -193,7 +224,7 @@ class FeatureSpace:
         return GeneMatch(
             selection=selection,
             found=found,
-            sources=tuple(used),
+            sources=tuple("index" if key is _INDEX else key for key in used),
             id_type="Ensembl ids" if _is_mostly_ensembl(names) else "symbols",
             coverage=float(weights[found].sum() / weights.sum()) if weights.sum() > 0 else 0.0,
             query_species=next(filter(None, map(guess_species, (candidates[key] for key in order))), None),
@@ -289,13 +320,17 @@ class _Lookup:
             if symbol:
                 self._symbols.setdefault(symbol, position)
                 canonical.setdefault(_canonical(symbol), set()).add(position)
+        for position, gene_ids in space.other_ids.items():
+            for gene_id in gene_ids:
+                self._ids.setdefault(gene_id, position)
         # A name that stands for two genes once case is ignored stands for neither.
         self._canonical = {name: next(iter(genes)) for name, genes in canonical.items() if len(genes) == 1}
-        self._title_case = _is_title_case(space.symbols)
+        self._case = _case(space.symbols)
+        self._species = space.species
 
     def resolve(self, names: Sequence[str], is_gene: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Position of the gene that each name stands for, -1 where there is none, `(len(names),)`."""
-        ignore_case = self._title_case == _is_title_case(names)  # `Cd3d` in mouse is not the human `CD3D`
+        ignore_case = {self._case, _case(names)} != {"upper", "title"}  # `Cd3d` in mouse is not the human `CD3D`
         present = set(names)
         return np.array(
             [self._one(name, present, ignore_case=ignore_case) if gene else -1 for name, gene in zip(names, is_gene, strict=True)],
@@ -315,6 +350,14 @@ class _Lookup:
             if base != name and base in present:
                 position = self._symbols.get(base)
         return -1 if position is None else position
+
+    def own(self, names: Sequence[str]) -> list[str]:
+        """Names, those that carry the genome of another species left empty: experiments may mix human and mouse cells."""
+        genomes = [_GENOME_PREFIX.match(name) for name in names]
+        return [
+            "" if genome and self._species and Species(str(genome.lastgroup), from_ids=False).contradicts(self._species) else name
+            for name, genome in zip(names, genomes, strict=True)
+        ]
 
 
 def gene_expression(var: pd.DataFrame) -> NDArray[np.bool_]:
@@ -339,7 +382,7 @@ def gene_expression(var: pd.DataFrame) -> NDArray[np.bool_]:
         if column in var:
             types = var[column].astype(str).str.lower()
             is_gene = (types == GENE_EXPRESSION).to_numpy(dtype=bool)
-            if not is_gene.any() and types.isin({"antibody capture", "crispr guide capture", "peaks"}).all():
+            if types.isin(_OTHER_FEATURE_TYPES).all() and len(types):
                 raise InputValueError(
                     f"No feature is gene expression: `var[{column!r}]` holds {listing(sorted(set(var[column].astype(str))))}. "
                     "Give the gene expression of the experiment."
@@ -370,19 +413,25 @@ def guess_species(names: Iterable[str]) -> Species | None:
     symbols = [name for name in names if sum(c.isalpha() for c in name) >= 2 and not _ENSEMBL.fullmatch(name)]
     if len(symbols) < 20:
         return None
-    if _is_title_case(symbols):
-        return Species("mouse", from_ids=False)
-    upper = np.mean([name.upper() == name for name in symbols])
-    return Species("human", from_ids=False) if upper > 0.8 else None
+    match _case(symbols):
+        case "title":
+            return Species("mouse", from_ids=False)
+        case "upper":
+            return Species("human", from_ids=False)
+        case _:
+            return None
 
 
-def _is_title_case(names: Sequence[str]) -> bool:
-    """Whether symbols are written as in mouse and rat: `Cd3d`, not `CD3D`."""
-    symbols = [name for name in names if len(name) > 2 and name[0].isalpha() and not _ENSEMBL.fullmatch(name)]
-    title = sum(
-        name[0].isupper() and any(c.islower() for c in name[1:]) and not any(c.isupper() for c in name[1:]) for name in symbols
-    )
-    return bool(symbols) and title > 0.5 * len(symbols)
+def _case(names: Sequence[str]) -> Literal["upper", "title", "other"]:
+    """How symbols are written: as in human (`CD3D`), as in mouse and rat (`Cd3d`), or otherwise."""
+    bare = [_GENOME_PREFIX.sub("", name) for name in names]
+    symbols = [name for name in bare if len(name) > 2 and name[0].isalpha() and not _ENSEMBL.fullmatch(name)]
+    if not symbols:
+        return "other"
+    title = sum(name[0].isupper() and any(map(str.islower, name)) and not any(map(str.isupper, name[1:])) for name in symbols)
+    if title > 0.5 * len(symbols):
+        return "title"
+    return "upper" if sum(name.upper() == name for name in symbols) > 0.8 * len(symbols) else "other"
 
 
 def _canonical(name: str) -> str:
@@ -400,41 +449,43 @@ def _is_mostly_ensembl(names: Sequence[str]) -> bool:
     return bool(filled) and sum(_strip_version(name) is not None for name in filled) > 0.5 * len(filled)
 
 
-def _candidates(var: pd.DataFrame, keys: Sequence[str] | None) -> Mapping[str, list[str]]:
+def _candidates(var: pd.DataFrame, keys: Sequence[str] | None) -> Mapping[str | None, list[str]]:
     """Names of all features by source: the columns in `keys`, or the index and every column that holds text."""
     if keys is not None:
         return {key: _column(var, key) for key in keys}
-    candidates = {_INDEX: [str(name) for name in var.index]}
+    candidates: dict[str | None, list[str]] = {_INDEX: _texts(var.index.to_series())}
     for key in var.columns:
-        values = var[key]
-        values = values.cat.categories.to_series() if isinstance(values.dtype, pd.CategoricalDtype) else values
-        is_text = pd.api.types.is_string_dtype(values) or values.dtype == object
-        if is_text and var[key].nunique() > min(len(var) // 20, 50):  # gene names, not a `biotype` of a few values
-            candidates[str(key)] = _column(var, key)
+        values = var[key].dropna()
+        is_text = all(isinstance(value, str) for value in values.head(20))
+        if is_text and values.nunique() > min(len(var) // 20, 50):  # gene names, not a `biotype` of a few values
+            candidates[str(key)] = _texts(var[key])
     return candidates
 
 
 def _column(var: pd.DataFrame, key: str) -> list[str]:
     if key not in var.columns:
         raise KeyNotFoundError(f"`{key}` is not a column of `adata.var`. Columns: {listing(var.columns)}.")
-    values = var[key]
+    return _texts(var[key])
+
+
+def _texts(values: pd.Series) -> list[str]:
     return ["" if missing else str(value).strip() for value, missing in zip(values, values.isna(), strict=True)]
 
 
-def _best_ids(candidates: Mapping[str, Sequence[str]], n_vars: int) -> list[str]:
+def _best_ids(candidates: Mapping[str | None, Sequence[str]], n_vars: int) -> list[str]:
     """The Ensembl ids of the source that has most of them; empty strings where no source has any."""
     stripped = {key: [_strip_version(name) or "" for name in names] for key, names in candidates.items()}
     return max(stripped.values(), key=lambda ids: sum(map(bool, ids)), default=[""] * n_vars)
 
 
-def _best_symbols(candidates: Mapping[str, Sequence[str]], n_vars: int) -> list[str]:
+def _best_symbols(candidates: Mapping[str | None, Sequence[str]], n_vars: int) -> list[str]:
     """The index where it holds symbols, else the column that looks most like symbols, else empty strings."""
 
     def is_symbols(names: Sequence[str]) -> bool:
         numbers = sum(name.isdigit() for name in names)
         return not _is_mostly_ensembl(names) and numbers < 0.5 * len(names) < len(set(names))
 
-    preferred = ["gene_symbol", "gene_symbols", "gene_name", "gene_names", "feature_name", "symbol", "Symbol"]
+    preferred: list[str | None] = ["gene_symbol", "gene_symbols", "gene_name", "gene_names", "feature_name", "symbol", "Symbol"]
     ranked = [_INDEX, *(key for key in preferred if key in candidates)]
     for key in [*ranked, *(key for key in candidates if key not in ranked)]:
         if is_symbols(candidates[key]):
@@ -443,4 +494,4 @@ def _best_symbols(candidates: Mapping[str, Sequence[str]], n_vars: int) -> list[
 
 
 def _describe(source: str) -> str:
-    return "the index of `var`" if source == _INDEX else f"`var[{source!r}]`"
+    return "the index of `var`" if source == "index" else f"`var[{source!r}]`"

@@ -70,7 +70,11 @@ class ModelSpec:
             "setup": dict(self.setup),
             "training": dict(self.training),
             "versions": dict(self.versions),
-            "features": {"ids": list(self.features.ids), "symbols": list(self.features.symbols)},
+            "features": {
+                "ids": list(self.features.ids),
+                "symbols": list(self.features.symbols),
+                "other_ids": {str(position): list(names) for position, names in self.features.other_ids.items()},
+            },
         }
 
     @classmethod
@@ -95,7 +99,11 @@ class ModelSpec:
                 model_class=str(values["model_class"]),
                 description=str(values["description"]),
                 architecture=dict(values["architecture"]),
-                features=FeatureSpace(ids=_texts(features["ids"]), symbols=_texts(features["symbols"])),
+                features=FeatureSpace(
+                    ids=_texts(features["ids"]),
+                    symbols=_texts(features["symbols"]),
+                    other_ids={int(position): _texts(names) for position, names in features["other_ids"].items()},
+                ),
                 labels=LabelSpace(
                     names=_texts(labels["names"]),
                     ids=tuple(None if term is None else str(term) for term in labels["ids"]),
@@ -108,7 +116,7 @@ class ModelSpec:
                 training=dict(values["training"]),
                 versions=dict(values["versions"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ModelFormatError(
                 f"`model.json` is incomplete or damaged ({type(error).__name__}: {error}). Copy the model again."
             ) from error
