@@ -201,7 +201,8 @@ class FeatureSpace:
         """
         is_gene = gene_expression(var)
         keys = [key for key in (gene_id_key, gene_symbol_key) if key is not None]
-        candidates = {key: self._lookup.own(names) for key, names in _candidates(var, keys or None).items()}
+        every_name = _candidates(var, keys or None)
+        candidates = {key: self._lookup.own(names) for key, names in every_name.items()}
         resolved = {key: self._lookup.resolve(names, is_gene) for key, names in candidates.items()}
         order = sorted(resolved, key=lambda key: -len(np.unique(resolved[key][resolved[key] >= 0])))
 
@@ -227,7 +228,9 @@ class FeatureSpace:
             sources=tuple("index" if key is _INDEX else key for key in used),
             id_type="Ensembl ids" if _is_mostly_ensembl(names) else "symbols",
             coverage=float(weights[found].sum() / weights.sum()) if weights.sum() > 0 else 0.0,
-            query_species=next(filter(None, map(guess_species, (candidates[key] for key in order))), None),
+            query_species=next(
+                filter(None, (guess_species(names[key]) for names in (candidates, every_name) for key in order)), None
+            ),
             model_species=self.species,
             n_ignored=int((~is_gene).sum()),
         )

@@ -27,7 +27,14 @@ from sctab._errors import (
 )
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, evaluate_blocks, measure_importance, single_device
 from sctab.model._query import Query, open_query
-from sctab.model._setup import check_reference, describe_reference, reference_fields, require_known_labels, training_data
+from sctab.model._setup import (
+    check_reference,
+    describe_reference,
+    most_variable_genes,
+    reference_fields,
+    require_known_labels,
+    training_data,
+)
 from sctab.model._spec import ModelSpec
 from sctab.model._storage import read_model, write_model
 from sctab.model._training import TrainingData, TrainingResult, TrainingSettings, seeded, stored_history, summarise
@@ -64,6 +71,11 @@ class CellTypeClassifier(BaseModelClass):
     @abstractmethod
     def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
         """Keyword arguments of the network for a reference of `n_obs` labelled cells."""
+
+    @classmethod
+    @abstractmethod
+    def _default_n_genes(cls, n_obs: int) -> int | None:
+        """How many genes to learn from at most, for such a reference; `None` is all."""
 
     @classmethod
     @abstractmethod
@@ -175,13 +187,17 @@ class CellTypeClassifier(BaseModelClass):
             )
         return spec.to_registry()
 
-    def _initialise(self, spec: ModelSpec | None, requested: Mapping[str, Any]) -> None:
+    def _initialise(self, spec: ModelSpec | None, n_top_genes: int | str | None, requested: Mapping[str, Any]) -> None:
         """Genes, labels and an untrained network: from the reference, or from a `spec` that was stored."""
         if spec is None:
             setup = dict(self.registry["setup_args"])
             spec = describe_reference(self.adata, setup, type(self).__name__)
             n_labeled = int((self.adata.obs[setup["labels_key"]].astype(str) != setup["unlabeled_category"]).sum())
             chosen = {key: value for key, value in requested.items() if value is not None}
+            if n_top_genes is None:
+                n_top_genes = self._default_n_genes(n_labeled)
+            if isinstance(n_top_genes, int):
+                spec = replace(spec, features=most_variable_genes(self.adata, spec, n_top_genes))
             spec = replace(spec, architecture=self._default_architecture(n_labeled) | chosen)
         self.spec = spec
         with seeded(0):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from anndata import AnnData
@@ -14,6 +14,8 @@ from sctab.model._spec import ModelSpec
 from sctab.model._training import TrainingData, TrainingResult, TrainingSettings, fit_network
 from sctab.nn import TabNet
 
+_FEWEST_STEPS = 400
+"""Steps of the optimiser that it takes until the running statistics of the batch norms (momentum 0.01) have settled."""
 _LARGE_REFERENCE = 500_000
 """Labelled cells from which the published settings are the defaults."""
 
@@ -28,6 +30,8 @@ class SCTAB(CellTypeClassifier):
     ----------
     adata
         Reference that went through :meth:`setup_anndata`.
+    n_top_genes
+        Learn from this many genes at most, those that vary most from cell to cell; `"all"` takes every gene of the reference.
     n_d, n_a
         Width of the decision and of the attention embedding.
     n_shared, n_independent
@@ -64,6 +68,7 @@ class SCTAB(CellTypeClassifier):
         self,
         adata: AnnData | None = None,
         *,
+        n_top_genes: int | Literal["all"] | None = None,
         n_d: int | None = None,
         n_a: int | None = None,
         n_shared: int | None = None,
@@ -89,7 +94,7 @@ class SCTAB(CellTypeClassifier):
             "lambda_sparse": lambda_sparse,
             "dense_decision": dense_decision,
         }
-        self._initialise(spec, requested)
+        self._initialise(spec, n_top_genes, requested)
         self.init_params_ = self._get_init_params(locals())
 
     @classmethod
@@ -103,6 +108,7 @@ class SCTAB(CellTypeClassifier):
         """
         return {
             "model": {
+                "n_top_genes": "all",
                 "n_d": 128,
                 "n_a": 64,
                 "n_shared": 3,
@@ -127,8 +133,13 @@ class SCTAB(CellTypeClassifier):
         }
 
     @classmethod
+    def _default_n_genes(cls, n_obs: int) -> int | None:
+        # No more genes than cells to learn them from: what is left out varies least. A thousand are enough for any panel.
+        return None if n_obs >= _LARGE_REFERENCE else max(n_obs, 1000)
+
+    @classmethod
     def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
-        published = cls.paper_settings()["model"]
+        published = {key: value for key, value in cls.paper_settings()["model"].items() if key != "n_top_genes"}
         if n_obs >= _LARGE_REFERENCE:
             return published
         return published | {
@@ -146,10 +157,11 @@ class SCTAB(CellTypeClassifier):
         if n_obs >= _LARGE_REFERENCE:
             return published | {"max_epochs": 30, "early_stopping": True, "patience": 10}
         return published | {
-            "max_epochs": 30,
+            "max_epochs": max(20, min(100, -(-_FEWEST_STEPS * 128 // n_obs))),
             "batch_size": 128,
+            "weight_decay": 0.3,
             "schedule": "one-cycle",
-            "gene_dropout": 0.5,
+            "gene_dropout": 0.9,
             "early_stopping": False,
             "patience": 10,
         }

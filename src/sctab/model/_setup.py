@@ -8,19 +8,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
 
 from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
-from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SctabWarning, listing
+from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SctabWarning, SettingError, listing
 from sctab._matrix import BLOCK_SIZE
-from sctab.counts import Normalization
+from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
 from sctab.model._query import Query, choose_source
 from sctab.model._spec import ModelSpec
 from sctab.model._training import TrainingData
 from sctab.ontology import CellOntology, LabelSpace
+
+_FEWEST_CELLS = 10
+"""Cells that must show a gene before its variance is looked at."""
 
 
 def check_reference(
@@ -89,6 +93,30 @@ def describe_reference(adata: AnnData, setup: Mapping[str, Any], model_class: st
         normalization=Normalization(),
         setup=setup,
     )
+
+
+def most_variable_genes(adata: AnnData, spec: ModelSpec, n_top_genes: int) -> FeatureSpace:
+    """The genes whose expression varies most from cell to cell, in the order of the reference.
+
+    Dispersion normalised by mean expression (Satija et al. 2015, :doi:`10.1038/nbt.3192`), as in
+    :func:`scanpy.pp.highly_variable_genes`, among the genes that at least ten cells show.
+
+    Raises
+    ------
+    SettingError
+        When `n_top_genes` is less than one.
+    """
+    if n_top_genes < 1:
+        raise SettingError(f"`n_top_genes={n_top_genes}` must be at least 1, or `'all'`.")
+    if n_top_genes >= len(spec.features):
+        return spec.features
+    counts = training_data(adata, spec).counts
+    seen = np.flatnonzero(counts.getnnz(axis=0) >= min(_FEWEST_CELLS, counts.shape[0]))
+    if len(seen) > n_top_genes:
+        values = AnnData(normalise(counts[:, seen], spec.normalization))
+        found = sc.pp.highly_variable_genes(values, n_top_genes=n_top_genes, inplace=False)
+        seen = seen[found["highly_variable"].to_numpy()]
+    return spec.features.subset(seen.tolist())
 
 
 def training_data(adata: AnnData, spec: ModelSpec) -> TrainingData:
