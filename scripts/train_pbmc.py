@@ -24,6 +24,7 @@ from sctab._atomic import written_beside
 from sctab._constants import CARD_FILE
 from sctab.cli._demo import author_labels
 from sctab.metrics import scores_per_type
+from sctab.model._setup import FEWEST_CELLS
 from sctab.ontology import CellOntology
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -42,9 +43,6 @@ LABELS = {
     "monocyte": "monocyte",
 }
 """Cell Ontology names of the coarse labels that both data sets share."""
-FEWEST_CELLS = 10
-"""Genes seen in fewer cells are left out: their variance is noise."""
-
 CARD = """# Model card: `pbmc`
 
 {description}.
@@ -56,7 +54,8 @@ CARD = """# Model card: `pbmc`
 | `pbmc_zheng_facs` | {n_facs} | sorted by antibody, so independent of expression | Zheng et al. 2017, doi:10.1038/ncomms14049 |
 | `pbmc3k_10x` | {n_pbmc3k} | from marker genes of clusters | 10x Genomics, PBMC 3k (one healthy donor) |
 
-Both are 10x Genomics 3' v1 data of adult human blood. Genes: the {n_genes} that both measure and that at least {fewest} cells show.
+Both are 10x Genomics 3' v1 data of adult human blood; the copies that were used carry the licences BSD-2-Clause and MIT. Genes: the
+{n_genes} that vary most among those that both measure and at least {fewest} cells show.
 Regulatory, helper, naive and memory CD4 T cells are one type, and so are naive and cytotoxic CD8 T cells, and CD14 and CD16 monocytes:
 the two data sets share no finer labels.
 
@@ -135,10 +134,11 @@ def join(parts: list[AnnData]) -> AnnData:
     """Both data sets on the genes that both measure, with shared labels under their Cell Ontology names."""
     genes = [gene for gene in parts[0].var_names if gene in set(parts[1].var_names)]
     reference = ad.concat([part[:, genes] for part in parts], index_unique="-", keys=["facs", "pbmc3k"])
+    # The two were mapped to different releases of Ensembl: the model knows the ids of both.
     reference.var["ensembl_id"] = parts[0].var.loc[genes, "ensembl_id"].astype(str)
+    reference.var["other_ensembl_id"] = parts[1].var.loc[genes, "ensembl_id"].astype(str)
     reference.obs["cell_type"] = pd.Categorical(reference.obs["cell_type_coarse"].astype(str).map(LABELS))
-    seen = np.asarray((reference.X > 0).sum(axis=0)).ravel()
-    return reference[:, seen >= FEWEST_CELLS].copy()
+    return reference
 
 
 def compare(model: sctab.model.SCTAB, reference: AnnData) -> pd.DataFrame:
@@ -148,13 +148,18 @@ def compare(model: sctab.model.SCTAB, reference: AnnData) -> pd.DataFrame:
     counts = query.raw.to_adata()
     counts.X.data = np.expm1(counts.X.data)
     genes = [gene for gene in counts.var_names if gene in set(reference.var_names)]
-    ours = scores_per_type(truth, model.predict(query).astype(str))
-    theirs = scores_per_type(truth, fit_logistic_regression(reference, counts, genes, "cell_type").astype(str))
-    table = pd.DataFrame({"cells": ours["cells"], "SCTAB": ours["f1"].round(3), "logistic regression": theirs["f1"].round(3)})
-    table.loc["macro F1"] = [len(truth), round(ours["f1"].mean(), 3), round(theirs["f1"].mean(), 3)]
-    table["cells"] = table["cells"].astype(int)
-    table.index.name = "F1"
-    return table
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sctab.SctabWarning)  # on the matrix and the genes of this query
+        labels = {"SCTAB": model.predict(query)}
+    for name, balanced in (("logistic regression", False), ("balanced logistic regression", True)):
+        labels[name] = fit_logistic_regression(reference, counts, genes, "cell_type", balanced=balanced)
+    scores = {name: scores_per_type(truth, predicted.astype(str)) for name, predicted in labels.items()}
+    rows = {
+        label: [int((truth == label).sum()), *(f"{of_model.loc[label, 'f1']:.3f}" for of_model in scores.values())]
+        for label in sorted(truth.unique())
+    }
+    rows["macro F1"] = [len(truth), *(f"{of_model['f1'].mean():.3f}" for of_model in scores.values())]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["cells", *scores]).rename_axis("F1")
 
 
 def describe_labels(reference: AnnData, spec: sctab.model.ModelSpec) -> pd.DataFrame:

@@ -106,7 +106,7 @@ class TestEveryKind:
         assert inspect_matrix(with_zeros) == MatrixContent(content, log_base=base)
 
     def test_matrix_is_left_alone(self, kind):
-        matrix = sparse.csr_matrix(kind[0])
+        matrix = sparse.csr_matrix(kind[0], dtype=np.float64)
         matrix.data[::50] = 0
         before = matrix.copy()
         inspect_matrix(matrix)
@@ -156,6 +156,16 @@ class TestCounts:
         assert "`layers['soupx']` was taken as fractional counts" in found.note
         assert "give counts with `layer=`" in found.note
 
+    @pytest.mark.parametrize("size", [1, 50, 4096])
+    def test_the_largest_value_is_that_of_all_cells(self, counts, rng, size, monkeypatch):
+        """Were the last block alone looked at, these would pass for logarithms."""
+        corrected = (counts * rng.uniform(0.6, 1, size=counts.shape))[np.argsort(-counts.max(axis=1))]
+        corrected[-50:] = np.minimum(corrected[-50:], 12)
+        monkeypatch.setattr(counts_module, "row_blocks", partial(row_blocks, size=size))
+        found = inspect_matrix(corrected)
+        assert found.content is Content.COUNTS
+        assert f"its values go up to {corrected.max():.4g}" in found.note
+
 
 class TestNormalised:
     @pytest.mark.parametrize("target_sum", [1, 100, 1e4, 1e6, None])
@@ -190,6 +200,7 @@ class TestNormalised:
         per_length = counts / rng.uniform(300, 9000, size=counts.shape[1])
         tpm = per_length / per_length.sum(axis=1, keepdims=True) * 1e6
         tpm[:n_empty] = 0
+        tpm[n_empty] *= 1.7  # one cell of another size is none of two kinds
         assert inspect_matrix(tpm) == MatrixContent(Content.NORMALISED)
         assert inspect_matrix(np.log1p(tpm)) == MatrixContent(Content.LOG1P, log_base=np.e)
 
@@ -241,6 +252,15 @@ class TestLogarithm:
     @pytest.mark.parametrize("name", ["pbmc3k_10x.h5ad", "celllines_scmixology_5runs.h5ad"])
     def test_of_real_cells_cut_to_the_most_variable_genes(self, real_logs, name, n_genes):
         cut = real_logs(name)[:, -n_genes:]
+        assert inspect_matrix(cut) == MatrixContent(Content.LOG1P, log_base=np.e)
+
+    def test_cut_to_genes_of_which_no_cell_has_a_single_count(self, rng):
+        """The smallest value of a cell then stands for two counts or three."""
+        counts = rng.poisson(6, size=(300, 30))
+        smallest = np.where(counts > 0, counts, 99).min(axis=1)
+        assert np.mean(smallest > 1) > 0.5
+        assert smallest.max() == 3
+        cut = np.log1p(counts / rng.uniform(2000, 6000, size=(300, 1)) * 1e4)
         assert inspect_matrix(cut) == MatrixContent(Content.LOG1P, log_base=np.e)
 
     @pytest.mark.parametrize("base", ["2", "10"])

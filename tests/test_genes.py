@@ -151,6 +151,11 @@ class TestWhereNamesAre:
         match = human.match(var)
         assert (match.n_matched, match.sources) == (N_GENES, ("index",))
 
+    def test_a_column_of_few_values_names_no_genes(self, human):
+        names = [symbol for symbol in SYMBOLS if symbol != "CD4"]
+        match = human.match(frame([*names, "LOC1"], target="CD4"))
+        assert (match.n_matched, match.n_summed) == (N_GENES - 1, 0)
+
     def test_a_column_of_lists(self, human):
         var = frame(SYMBOLS)
         var["synonyms"] = [[symbol, symbol.lower()] for symbol in SYMBOLS]
@@ -244,7 +249,9 @@ class TestAlign:
         var = frame(rng.permutation(SYMBOLS))
         match, block = human.match(var), counts_for(var)
         parts = [match.align(block[i : i + 2]) for i in range(0, 5, 2)]
-        np.testing.assert_array_equal(sparse.vstack(parts).toarray(), match.align(block).toarray())
+        whole = match.align(block)
+        assert whole.has_sorted_indices
+        np.testing.assert_array_equal(sparse.vstack(parts).toarray(), whole.toarray())
 
 
 class TestFeatureTypes:

@@ -23,7 +23,7 @@ from sctab.model._spec import ModelSpec
 from sctab.model._training import TrainingData
 from sctab.ontology import CellOntology, LabelSpace
 
-_FEWEST_CELLS = 10
+FEWEST_CELLS = 10
 """Cells that must show a gene before its variance is looked at."""
 
 
@@ -111,7 +111,7 @@ def most_variable_genes(adata: AnnData, spec: ModelSpec, n_top_genes: int) -> Fe
     if n_top_genes >= len(spec.features):
         return spec.features
     counts = training_data(adata, spec).counts
-    seen = np.flatnonzero(counts.getnnz(axis=0) >= min(_FEWEST_CELLS, counts.shape[0]))
+    seen = np.flatnonzero(counts.getnnz(axis=0) >= min(FEWEST_CELLS, counts.shape[0]))
     if len(seen) > n_top_genes:
         values = AnnData(normalise(counts[:, seen], spec.normalization))
         found = sc.pp.highly_variable_genes(values, n_top_genes=n_top_genes, inplace=False)
