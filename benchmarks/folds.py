@@ -23,7 +23,7 @@ SETTINGS: dict[str, dict[str, dict[str, object]]] = {
     "gene dropout up to 0.5": {"training": {"gene_dropout": 0.5}},
     "no dense decision": {"architecture": {"dense_decision": False}},
     "all genes": {"architecture": {"n_top_genes": "all"}},
-    "n_d 128, n_a 64": {"architecture": {"n_d": 128, "n_a": 64}},
+    "n_d 32, n_a 16": {"architecture": {"n_d": 32, "n_a": 16}},
     "weight decay 0.05": {"training": {"weight_decay": 0.05}},
     "twice the epochs": {"training": "double"},
     "no validation": {"training": {"train_size": 1.0}},

@@ -118,7 +118,7 @@ class TestByDonor:
             assert found.by == "donor"
             assert 2 not in found.held_out_donors
 
-    @pytest.mark.parametrize("donors", [None, [0] * 40, [0, 1] * 20])
+    @pytest.mark.parametrize("donors", [None, [0] * 40, [0, 1] * 20, [0, 0, 0, 0, 1] * 8])
     def test_with_fewer_than_three_it_is_stratified(self, donors):
         found = split([0, 0, 1, 1] * 10, donors, train_size=0.8, by="donor")
         assert (found.by, found.held_out_donors) == ("stratified", ())

@@ -50,7 +50,7 @@ def test_raw_goes_before_layers(counts):
     adata.layers["raw_counts"] = counts.X
     source, notes = choose_source(adata)
     assert source.name == "raw.X"
-    assert "`X` cannot be used (holds negative values" in notes[0]
+    assert "`X` cannot be used, since it holds negative values" in notes[0]
 
 
 def test_raw_with_more_genes_brings_its_own_var(counts):

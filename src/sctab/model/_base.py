@@ -256,7 +256,8 @@ class CellTypeClassifier(BaseModelClass):
         validation_split
             `"donor"` holds out whole donors where `donor_key` was given and there are enough; `"stratified"` a share of each type.
         early_stopping, patience
-            Stop when the validation macro F1 has not improved for `patience` epochs. The best epoch's weights are kept in any case.
+            Stop when the validation macro F1 has not improved for `patience` epochs. The best epoch's weights are kept in any case; with
+            a one-cycle schedule that runs to its end, the best of its last fifth, where weights have settled.
         learning_rate, weight_decay
             Of AdamW; with a one-cycle schedule the former is its peak.
         schedule, lr_decay

@@ -145,7 +145,7 @@ def _notes(source: Source, passed: list[Source] | tuple[()] = (), refused: dict[
     notes = [source.content.note] if source.content.note else []
     if source.name != "X" and (passed or refused):
         others = [f"`{other.name}` holds {other.content.content}" for other in passed] + [
-            f"`{name}` cannot be used ({reason.split('. ')[0].removeprefix(f'`{name}` ')})"
+            f"`{name}` cannot be used, since it {reason.split('. ')[0].split(', so that')[0].removeprefix(f'`{name}` ')}"
             for name, reason in (refused or {}).items()
         ]
         notes.append(f"`{source.name}` was used, which holds {source.content.content}; {'; '.join(others)}.")

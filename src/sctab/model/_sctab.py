@@ -143,8 +143,6 @@ class SCTAB(CellTypeClassifier):
         if n_obs >= _LARGE_REFERENCE:
             return published
         return published | {
-            "n_d": 32,
-            "n_a": 16,
             "n_shared": 1,
             "n_independent": 1,
             "virtual_batch_size": 128,

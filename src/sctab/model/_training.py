@@ -137,7 +137,7 @@ def fit_network(
     )
     batches = CountsDataModule(data, split, settings.batch_size, settings.seed)
     plan = TrainingPlan(network, settings, normalization, penalty, _class_weights(data, split, settings), batches.n_batches)
-    best = KeepBestWeights()
+    best = KeepBestWeights(first_epoch=_first_settled_epoch(settings))
     has_validation = len(split.validation) > 0
     options = {
         "enable_progress_bar": True,
@@ -261,15 +261,24 @@ class TrainingPlan(LightningModule):
 
 
 class KeepBestWeights(Callback):
-    """Keep the weights of the epoch with the best validation macro F1, the later one where two are equal."""
+    """Keep the weights of the epoch with the best validation macro F1, the later one where two are equal.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    first_epoch
+        The first epoch that is looked at, counted from 0.
+    """
+
+    def __init__(self, *, first_epoch: int = 0) -> None:
+        self.first_epoch = first_epoch
         self.value: float | None = None
         self.epoch: int | None = None
         self._weights: dict[str, Tensor] = {}
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         """Compare the epoch that was just validated."""
+        if trainer.current_epoch < self.first_epoch:
+            return
         value = float(trainer.callback_metrics[MONITOR])
         if self.value is None or value >= self.value:
             self.value, self.epoch = value, int(trainer.current_epoch)
@@ -350,6 +359,18 @@ def to_sparse_tensor(block: sparse.csr_matrix) -> Tensor:
             size=block.shape,
             check_invariants=False,  # SciPy has made it
         )
+
+
+def _first_settled_epoch(settings: TrainingSettings) -> int:
+    """The first epoch whose weights may be kept.
+
+    In a one-cycle schedule the learning rate is high until late. Validation cells are often of the same samples as the others, and
+    then a chance best epoch in the middle of the cycle is chosen although its weights have not settled. Only the last fifth counts, in
+    which the learning rate is under a fifth of its peak. With early stopping, every epoch may turn out to be the last.
+    """
+    if settings.schedule == "step" or settings.early_stopping:
+        return 0
+    return int(0.8 * settings.max_epochs)
 
 
 def _set_training_mode(network: nn.Module) -> None:
