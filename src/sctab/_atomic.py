@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sctab._errors import OutputError, OutputExistsError
+from sctab._errors import OutputError, OutputExistsError, SctabError
 
 
 @contextmanager
@@ -35,10 +35,12 @@ def written_beside(target: str | os.PathLike[str], *, overwrite: bool = False) -
         When it cannot be written, for example without permission or on a full disk.
     """
     target = Path(target)
-    _check_free(target, overwrite=overwrite)
     try:
+        _check_free(target, overwrite=overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
-        workplace = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        workplace = Path(tempfile.mkdtemp(prefix=".sctab-", suffix=".part", dir=target.parent))
+    except OutputError:
+        raise
     except OSError as error:
         raise _explain(error, target) from error
     try:
@@ -46,8 +48,8 @@ def written_beside(target: str | os.PathLike[str], *, overwrite: bool = False) -
         yield fresh
         _check_free(target, overwrite=overwrite)
         _move(fresh, target, workplace)
-    except OutputError:
-        raise
+    except SctabError:
+        raise  # a refusal from within the block says what it is about
     except OSError as error:
         raise _explain(error, target) from error
     finally:

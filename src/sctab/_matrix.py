@@ -33,7 +33,11 @@ def row_blocks(matrix: Any, size: int = BLOCK_SIZE) -> Iterator[sparse.csr_matri
         block = rows[start : start + size]
         if hasattr(block, "compute"):  # Dask
             block = block.compute()
-        yield sparse.csr_matrix(block)
+        if not sparse.issparse(block):
+            block = _in_native_type(np.asarray(block))
+        block = sparse.csr_matrix(block)
+        block.sum_duplicates()
+        yield block
 
 
 def to_csr(matrix: Any) -> sparse.csr_matrix:
@@ -44,6 +48,11 @@ def to_csr(matrix: Any) -> sparse.csr_matrix:
         return sparse.csr_matrix(matrix)
     blocks = list(row_blocks(matrix))
     return sparse.vstack(blocks, format="csr") if blocks else sparse.csr_matrix(matrix.shape)
+
+
+def _in_native_type(block: np.ndarray) -> np.ndarray:
+    """The same values in a type that SciPy's sparse matrices know: neither half precision nor another byte order."""
+    return block.astype(np.float32 if block.dtype == np.float16 else block.dtype.newbyteorder("="), copy=False)
 
 
 def _row_sliceable(matrix: Any) -> Any:

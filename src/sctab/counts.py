@@ -20,7 +20,8 @@ _SUM_TOLERANCE = 1e-2
 """Relative spread of library sizes under which they count as equal: normalised sums differ by rounding and by filtered genes."""
 _MULTIPLE_TOLERANCE = 0.02
 _MULTIPLE_SHARE = 0.9
-_CHANCE_SHARE = 0.01
+_CHANCE_SHARE = 0.2
+"""Share of normalised cells that may hold integers by chance: those whose library size is the target sum, or divides it."""
 _SCALED_SHARE = 0.25
 """Share of genes with unit variance above which a matrix was scaled; clipping at a maximum takes it from the rare genes."""
 _LARGEST_LOG1P = np.log1p(1e6)
@@ -68,7 +69,7 @@ class MatrixContent:
         if self.log_base is None:
             return block
         exponents = block.data.astype(np.float64) * np.log(self.log_base)
-        return sparse.csr_matrix((np.expm1(exponents), block.indices, block.indptr), shape=block.shape)
+        return sparse.csr_matrix((np.expm1(exponents), block.indices.copy(), block.indptr.copy()), shape=block.shape)
 
 
 def normalise(block: sparse.csr_matrix, normalization: Normalization) -> sparse.csr_matrix:
@@ -98,7 +99,7 @@ def normalise(block: sparse.csr_matrix, normalization: Normalization) -> sparse.
     values = block.data.astype(np.float32) * per_value
     if normalization.log1p:
         np.log1p(values, out=values)
-    return sparse.csr_matrix((values, block.indices, block.indptr), shape=block.shape)
+    return sparse.csr_matrix((values, block.indices.copy(), block.indptr.copy()), shape=block.shape)
 
 
 def inspect_matrix(matrix: Any, *, name: str = "X", columns: NDArray[np.bool_] | None = None) -> MatrixContent:
@@ -182,7 +183,7 @@ def _gather(blocks: Iterable[sparse.csr_matrix], name: str) -> _Statistics:
         filled = np.diff(block.indptr) > 0
         largest = max(largest, block.data.max(initial=0.0))
         sums.append(_row_sums(block)[filled])
-        fractional = _with_data(block, np.abs(block.data - np.rint(block.data)) > _INTEGER_TOLERANCE)
+        fractional = _with_data(block, _is_fractional(block.data))
         is_fractional = _row_sums(fractional)[filled] > 0
         count_rows += int((~is_fractional & (_smallest(block) == 1)).sum())
         fractional_rows += int(is_fractional.sum())
@@ -196,7 +197,7 @@ def _gather(blocks: Iterable[sparse.csr_matrix], name: str) -> _Statistics:
                     log_multiples.add(linear)
         if is_fractional.any():
             multiples.add(block)
-    variances = column_squares / n_obs - (column_sums / n_obs) ** 2
+    variances = (column_squares - column_sums**2 / n_obs) / max(n_obs - 1, 1)
     complete = fractional_rows > 0 and largest <= 50
     return _Statistics(
         count_rows=count_rows,
@@ -216,25 +217,24 @@ def _decide(found: _Statistics, name: str) -> MatrixContent:
     if _are_equal(found.sums):
         return MatrixContent(Content.NORMALISED)
     for base, log_sums in found.log_sums.items():
-        if _are_equal(log_sums):
+        if _are_equal(log_sums) and found.count_rows == 0:
             return MatrixContent(Content.LOG1P, log_base=_LOG_BASES[base])
+    if found.multiples > max(_MULTIPLE_SHARE, found.log_multiples) and found.count_rows <= _CHANCE_SHARE * found.sums.size:
+        return MatrixContent(Content.NORMALISED)
+    if found.log_multiples > _MULTIPLE_SHARE and found.count_rows == 0:
+        return MatrixContent(Content.LOG1P, log_base=np.e)
     varying = found.deviations[found.deviations > 0]
     if varying.size > 1 and np.mean(np.abs(varying - 1) < 0.05) > _SCALED_SHARE:
         raise InputValueError(
             f"`{name}` is scaled: its genes have unit variance, and counts cannot be recovered from that. "
             "Give the matrix before `scanpy.pp.scale`, for example as `layer='counts'` or in `adata.raw`."
         )
-    # A normalised cell may hold integers by chance (1,000 counts scaled to 10,000), but seldom with one as the smallest.
-    if found.count_rows > _CHANCE_SHARE * found.sums.size:
+    if found.count_rows > 0:
         raise InputValueError(
             f"`{name}` mixes two kinds of cells: {found.count_rows} hold integer counts and {found.fractional_rows} have "
             "fractional library sizes. Parts of it were normalised or corrected and others were not. Give a matrix in which "
             "all cells were treated alike, for example the raw counts in a layer."
         )
-    if max(found.multiples, found.log_multiples) > _MULTIPLE_SHARE:
-        if found.multiples >= found.log_multiples:
-            return MatrixContent(Content.NORMALISED)
-        return MatrixContent(Content.LOG1P, log_base=np.e)
     if found.largest <= _LARGEST_LOG1P:
         return MatrixContent(
             Content.LOG1P,
@@ -282,6 +282,12 @@ def _refuse_invalid(values: NDArray[np.float64], name: str) -> None:
             "corrected, and counts cannot be recovered from it. Give the matrix from before that step, for example as "
             "`layer='counts'` or in `adata.raw`."
         )
+
+
+def _is_fractional(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which values, none of them zero, are no integers up to rounding."""
+    nearest = np.rint(values)
+    return (np.abs(values - nearest) > _INTEGER_TOLERANCE) | (nearest == 0)
 
 
 def _are_equal(sums: NDArray[np.float64]) -> bool:

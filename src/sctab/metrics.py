@@ -16,7 +16,7 @@ def scores_per_type(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[s
     Parameters
     ----------
     truth, predicted
-        Labels, `(n_obs,)`.
+        Labels, `(n_obs,)`. Cells whose `truth` is missing do not count; those whose `predicted` is missing are wrong.
     types
         Types to score; by default those that are in `truth`.
 
@@ -24,7 +24,8 @@ def scores_per_type(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[s
     -------
     One row per type, with columns `precision`, `recall`, `f1` and `cells` (how many of `truth`).
     """
-    truth, predicted = np.asarray(truth).astype(str), np.asarray(predicted).astype(str)
+    known = ~np.asarray(pd.isna(np.asarray(truth, dtype=object)))
+    truth, predicted = np.asarray(truth)[known].astype(str), np.asarray(predicted)[known].astype(str)
     types = sorted(set(truth)) if types is None else list(types)
     precision, recall, f1, cells = precision_recall_fscore_support(truth, predicted, labels=types, zero_division=0)
     return pd.DataFrame({"precision": precision, "recall": recall, "f1": f1, "cells": cells}, index=pd.Index(types, name="type"))

@@ -120,8 +120,8 @@ class CellOntology:
 
     def find(self, name: str) -> str | None:
         """Id of the term with this id, name or exact synonym, without regard to case; `None` where there is none."""
-        if name in self._names:
-            return name
+        if (term := name.strip().upper()) in self._names:
+            return term
         return self._terms.get(_key(name))
 
     def name(self, term: str) -> str | None:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 SplitBy = Literal["donor", "stratified"]
 _FEWEST_DONORS = 3
+_ROUNDING = 1e-6
+"""Cells by which a product of shares may be off: a tenth of 100 cells is 10 of them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def split_cells(
     ('donor', 1, 4)
     """
     labeled = np.flatnonzero(labels >= 0)
-    if train_size >= 1:
+    if train_size >= 1 or not labeled.size:
         return Split(train=labeled, validation=labeled[:0], by="none")
     if by == "donor" and donors is not None:
         held_out = _donors_to_hold_out(labels[labeled], donors[labeled], 1 - train_size, rng)
@@ -71,7 +73,7 @@ def split_cells(
                 held_out_donors=tuple(sorted(held_out)),
             )
     validation = [
-        rng.permutation(cells)[: int(len(cells) * (1 - train_size))]
+        rng.permutation(cells)[: int(len(cells) * (1 - train_size) + _ROUNDING)]
         for label in np.unique(labels[labeled])
         if len(cells := np.flatnonzero(labels == label))
     ]
@@ -94,7 +96,7 @@ def _donors_to_hold_out(labels: NDArray[np.int64], donors: NDArray[np.int64], sh
         if too_many or len(np.unique(labels[~np.isin(donors, candidate)])) < n_types:
             continue
         held_out, n_held_out = candidate, n_held_out + int(cells[position])
-        if n_held_out >= share * len(labels):
+        if n_held_out >= share * len(labels) - _ROUNDING:
             break
     return held_out
 

@@ -30,7 +30,6 @@ from sctab.model._query import Query, open_query
 from sctab.model._setup import (
     check_reference,
     describe_reference,
-    most_variable_genes,
     reference_fields,
     require_known_labels,
     training_data,
@@ -191,14 +190,15 @@ class CellTypeClassifier(BaseModelClass):
         """Genes, labels and an untrained network: from the reference, or from a `spec` that was stored."""
         if spec is None:
             setup = dict(self.registry["setup_args"])
-            spec = describe_reference(self.adata, setup, type(self).__name__)
-            n_labeled = int((self.adata.obs[setup["labels_key"]].astype(str) != setup["unlabeled_category"]).sum())
-            chosen = {key: value for key, value in requested.items() if value is not None}
-            if n_top_genes is None:
-                n_top_genes = self._default_n_genes(n_labeled)
-            if isinstance(n_top_genes, int):
-                spec = replace(spec, features=most_variable_genes(self.adata, spec, n_top_genes))
-            spec = replace(spec, architecture=self._default_architecture(n_labeled) | chosen)
+            n_obs = int((self.adata.obs[setup["labels_key"]].astype(str) != setup["unlabeled_category"]).sum())
+            spec = describe_reference(
+                self.adata,
+                setup,
+                type(self).__name__,
+                n_top_genes=self._default_n_genes(n_obs) if n_top_genes is None else n_top_genes,
+                architecture=self._default_architecture(n_obs)
+                | {key: value for key, value in requested.items() if value is not None},
+            )
         self.spec = spec
         with seeded(0):
             self.module = self._new_network()
@@ -207,10 +207,7 @@ class CellTypeClassifier(BaseModelClass):
         self.name = ""
         self.sha256: str | None = None
         self._has_pretrained_weights = False
-        self._model_summary_string = (
-            f"{type(self).__name__} with {len(spec.labels)} cell types and {len(spec.features)} genes; "
-            + ", ".join(f"{key}: {value}" for key, value in spec.architecture.items())
-        )
+        self._model_summary_string = spec.summary
 
     def _new_network(self) -> nn.Module:
         try:
@@ -412,9 +409,9 @@ class CellTypeClassifier(BaseModelClass):
             When something is there already, or when it cannot be written.
         """
         self._require_trained()
-        if description is not None:
-            self.spec = replace(self.spec, description=description)
-        self.sha256 = write_model(dir_path, self.spec, self.module.state_dict(), self.gene_importance, overwrite=overwrite)
+        spec = self.spec if description is None else replace(self.spec, description=description)
+        self.sha256 = write_model(dir_path, spec, self.module.state_dict(), self.gene_importance, overwrite=overwrite)
+        self.spec = spec
 
     @classmethod
     def load(

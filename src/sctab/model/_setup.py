@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,23 +80,31 @@ def reference_fields(
     return fields
 
 
-def describe_reference(adata: AnnData, setup: Mapping[str, Any], model_class: str) -> ModelSpec:
-    """Genes and labels of a reference that was set up, without an architecture; warns of labels that will be hard to use."""
+def describe_reference(
+    adata: AnnData,
+    setup: Mapping[str, Any],
+    model_class: str,
+    *,
+    n_top_genes: int | str | None,
+    architecture: Mapping[str, Any],
+) -> ModelSpec:
+    """A model of a reference that was set up, untrained; warns of labels that will be hard to use."""
     names = adata.obs[setup["labels_key"]].astype(str)
     names = names[names != setup["unlabeled_category"]]
     labels = LabelSpace.from_names(sorted(set(names)), CellOntology.embedded())
     _warn_about_labels(names, labels)
-    return ModelSpec(
+    spec = ModelSpec(
         model_class=model_class,
-        architecture={},
+        architecture=architecture,
         features=FeatureSpace.from_var(adata.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"]),
         labels=labels,
         normalization=Normalization(),
         setup=setup,
     )
+    return replace(spec, features=_most_variable_genes(adata, spec, n_top_genes)) if isinstance(n_top_genes, int) else spec
 
 
-def most_variable_genes(adata: AnnData, spec: ModelSpec, n_top_genes: int) -> FeatureSpace:
+def _most_variable_genes(adata: AnnData, spec: ModelSpec, n_top_genes: int) -> FeatureSpace:
     """The genes whose expression varies most from cell to cell, in the order of the reference.
 
     Dispersion normalised by mean expression (Satija et al. 2015, :doi:`10.1038/nbt.3192`), as in

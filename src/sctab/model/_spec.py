@@ -39,6 +39,12 @@ class ModelSpec:
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the libraries that it was trained with."""
 
+    @property
+    def summary(self) -> str:
+        """One line on class, size and architecture."""
+        architecture = ", ".join(f"{key}: {value}" for key, value in self.architecture.items())
+        return f"{self.model_class} with {len(self.labels)} cell types and {len(self.features)} genes; {architecture}"
+
     def with_training(self, summary: Mapping[str, Any]) -> ModelSpec:
         """The same model, trained."""
         return replace(self, training=dict(summary), versions=library_versions())
