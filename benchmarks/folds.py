@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from _common import Data, fold_tasks, logistic_regression, markdown, sctab
 
 SETTINGS: dict[str, dict[str, dict[str, object]]] = {
@@ -52,7 +51,6 @@ def main() -> None:
     parser.add_argument("--settings", nargs="*", default=list(SETTINGS))
     parser.add_argument("--tasks", nargs="*", default=[""], help="beginnings of task names")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
 
     rows: dict[str, dict[str, list[float]]] = {}
     for task in fold_tasks(Data(arguments.data)):

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from _common import Data, logistic_regression, markdown, sctab, transfer_tasks
 
 
@@ -22,7 +21,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
 
     rows = {}
     for task in transfer_tasks(Data(arguments.data)):

@@ -16,7 +16,6 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scanpy as sc
-import torch
 from anndata import AnnData
 
 import sctab
@@ -100,7 +99,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--overwrite", action="store_true")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     warnings.simplefilter("ignore", FutureWarning)
 
     parts = [ad.read_h5ad(arguments.data / f"{name}.h5ad") for name in ("pbmc_zheng_facs", "pbmc3k_10x")]

@@ -24,6 +24,8 @@ def scores_per_type(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[s
     -------
     One row per type, with columns `precision`, `recall`, `f1` and `cells` (how many of `truth`).
     """
+    if len(np.asarray(truth)) != len(np.asarray(predicted)):
+        raise ValueError(f"`truth` and `predicted` have inconsistent numbers of samples: {len(truth)} and {len(predicted)}.")  # type: ignore[arg-type]
     known = ~np.asarray(pd.isna(np.asarray(truth, dtype=object)))
     truth, predicted = np.asarray(truth)[known].astype(str), np.asarray(predicted)[known].astype(str)
     types = sorted(set(truth)) if types is None else list(types)

@@ -64,8 +64,6 @@ class CellTypeClassifier(BaseModelClass):
     module: nn.Module
     gene_importance: NDArray[np.float32]
 
-    # ---------------------------------------------------------------------------------------- what a subclass says
-
     @classmethod
     @abstractmethod
     def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
@@ -386,8 +384,6 @@ class CellTypeClassifier(BaseModelClass):
     def _require_trained(self) -> None:
         if not self.is_trained:
             raise NotTrainedError("The model is not trained. Call `model.train()` first, or `load` a trained one.")
-
-    # ------------------------------------------------------------------------------------------------------ files
 
     def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False, description: str | None = None) -> None:
         """Write the model to a directory: `model.safetensors` and `model.json`, no pickle, whole or not at all.
