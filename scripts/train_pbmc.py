@@ -66,7 +66,8 @@ the two data sets share no finer labels.
 
 ## Training
 
-`sctab.model.SCTAB` with the defaults for {n_obs} cells but for `n_top_genes={n_genes}`, which keeps it small; seed {seed}, {epochs} epochs; a stratified tenth of the cells validated.
+`sctab.model.SCTAB` with the defaults for {n_obs} cells but for `n_top_genes={n_genes}`,
+which keeps it small; seed {seed}, {epochs} epochs; a stratified tenth of the cells validated.
 Reproduce it, and this card, with `python scripts/train_pbmc.py --data FOLDER --overwrite`.
 
 ## Scores
