@@ -31,8 +31,8 @@ from _common import fit_logistic_regression, markdown
 
 PACKAGED = Path(__file__).parents[1] / "src" / "sctab" / "zoo" / "packaged" / "pbmc"
 DESCRIPTION = "Human blood mononuclear cells: B, CD4 T, CD8 T, NK, monocytes, dendritic, platelets, precursors"
-N_GENES = 4000
-"""Fewer than the default for so many cells, so that the model stays small enough to come with the package."""
+WIDTHS = {"n_d": 32, "n_a": 16}
+"""Narrower than the default, so that the model is small enough to come with the package; see docs/benchmarks.md on what that costs."""
 LABELS = {
     "B": "B cell",
     "CD4 T": "CD4-positive, alpha-beta T cell",
@@ -66,8 +66,8 @@ the two data sets share no finer labels.
 
 ## Training
 
-`sctab.model.SCTAB` with the defaults for {n_obs} cells but for `n_top_genes={n_genes}`,
-which keeps it small; seed {seed}, {epochs} epochs; a stratified tenth of the cells validated.
+`sctab.model.SCTAB` with the defaults for {n_obs} cells but for `n_d` {n_d} and `n_a` {n_a},
+which keep it small; seed {seed}, {epochs} epochs; a stratified tenth of the cells validated.
 Reproduce it, and this card, with `python scripts/train_pbmc.py --data FOLDER --overwrite`.
 
 ## Scores
@@ -105,7 +105,7 @@ def main() -> None:
     parts = [ad.read_h5ad(arguments.data / f"{name}.h5ad") for name in ("pbmc_zheng_facs", "pbmc3k_10x")]
     reference = join(parts)
     sctab.model.SCTAB.setup_anndata(reference, "cell_type", gene_id_key="ensembl_id")
-    model = sctab.model.SCTAB(reference, n_top_genes=N_GENES)
+    model = sctab.model.SCTAB(reference, **WIDTHS)
     model.train(seed=arguments.seed, accelerator="cpu", enable_progress_bar=sys.stderr.isatty())
 
     table = compare(model, reference)
@@ -119,6 +119,7 @@ def main() -> None:
         fewest=FEWEST_CELLS,
         labels=markdown(describe_labels(reference, spec)),
         n_obs=reference.n_obs,
+        **WIDTHS,
         seed=arguments.seed,
         epochs=spec.training["epochs"],
         validation=spec.training["validation"]["macro_f1"],
