@@ -134,7 +134,11 @@ def main() -> None:
 
 def join(parts: list[AnnData]) -> AnnData:
     """Both data sets on the genes that both measure, with shared labels under their Cell Ontology names."""
-    genes = [gene for gene in parts[0].var_names if gene in set(parts[1].var_names)]
+    # An Ensembl id that stands for two symbols, within a release or between the two, decides nothing: such genes are left out.
+    pairs = {(gene_id, gene) for part in parts for gene, gene_id in part.var["ensembl_id"].astype(str).items() if gene_id}
+    symbols_of_id = pd.Series(dict.fromkeys(pairs)).reset_index().groupby("level_0")["level_1"].nunique()
+    ambiguous = {gene for gene_id, gene in pairs if symbols_of_id[gene_id] > 1}
+    genes = [gene for gene in parts[0].var_names if gene in set(parts[1].var_names) - ambiguous]
     reference = ad.concat([part[:, genes] for part in parts], index_unique="-", keys=["facs", "pbmc3k"])
     # The two were mapped to different releases of Ensembl: the model knows the ids of both.
     reference.var["ensembl_id"] = parts[0].var.loc[genes, "ensembl_id"].astype(str)

@@ -151,7 +151,7 @@ class _Statistics:
     """Sums over all rows, enough to decide."""
 
     count_rows: int
-    """Cells whose values are all integers and the smallest of which is one."""
+    """Cells whose values are all integers, the smallest one and others larger."""
     fractional_rows: int
     """Cells with a value that is no integer."""
     largest: float
@@ -185,7 +185,7 @@ def _gather(blocks: Iterable[sparse.csr_matrix], name: str) -> _Statistics:
         sums.append(_row_sums(block)[filled])
         fractional = _with_data(block, _is_fractional(block.data))
         is_fractional = _row_sums(fractional)[filled] > 0
-        count_rows += int((~is_fractional & (_smallest(block) == 1)).sum())
+        count_rows += int((~is_fractional & (_smallest(block) == 1) & (_largest(block) > 1)).sum())
         fractional_rows += int(is_fractional.sum())
         column_sums = column_sums + np.asarray(block.sum(axis=0)).ravel()
         column_squares = column_squares + np.asarray(block.multiply(block).sum(axis=0)).ravel()
@@ -301,6 +301,11 @@ def _are_equal(sums: NDArray[np.float64]) -> bool:
 def _smallest(block: sparse.csr_matrix) -> NDArray[np.float64]:
     """Smallest stored value of every row that has one."""
     return np.minimum.reduceat(block.data, block.indptr[:-1][np.diff(block.indptr) > 0])
+
+
+def _largest(block: sparse.csr_matrix) -> NDArray[np.float64]:
+    """Largest stored value of every row that has one."""
+    return np.maximum.reduceat(block.data, block.indptr[:-1][np.diff(block.indptr) > 0])
 
 
 def _row_sums(block: sparse.csr_matrix) -> NDArray[np.float64]:

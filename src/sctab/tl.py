@@ -95,11 +95,12 @@ def annotate(
 
     Examples
     --------
-    >>> import scanpy as sc, sctab
+    >>> import warnings, scanpy as sc, sctab
     >>> adata = sc.datasets.pbmc68k_reduced()
-    >>> sctab.tl.annotate(adata, "pbmc")
-    >>> adata.obs["sctab_label"].value_counts().index[0]
-    'dendritic cell'
+    >>> with warnings.catch_warnings(action="ignore"):  # `X` is scaled: it warns that it used `raw.X`
+    ...     sctab.tl.annotate(adata, "pbmc")
+    >>> list(adata.obs.columns[-4:])
+    ['sctab_label', 'sctab_label_id', 'sctab_confidence', 'sctab_uncertainty']
     """
     classifier = load(model)
     query = classifier.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
