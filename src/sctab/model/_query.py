@@ -93,9 +93,9 @@ def open_query(
     match = features.match(source.var, importance=importance)
     match.require(min_gene_coverage)
     if match.n_summed:
-        notes.append(f"{match.n_summed} features stand for a gene that another feature stands for too; they were summed.")
+        notes.append(f"Features that stand for one gene were summed; there are {match.n_summed} more of them than genes.")
     if match.n_ignored:
-        notes.append(f"{match.n_ignored} features that are not gene expression were left out.")
+        notes.append(f"Features that are not gene expression were left out: {match.n_ignored}.")
     if match.coverage < 0.5:
         notes.append(
             f"The data has {match.n_matched} of the model's {len(features)} genes, which carry {match.coverage:.0%} of what the "
