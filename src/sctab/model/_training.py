@@ -402,7 +402,7 @@ def _without_denormals() -> Iterator[None]:
     """Take numbers below 1e-38 as zero for a block.
 
     The moments of AdamW of a gene that the mask does not select shrink by a tenth per step until they are denormal, and with those a
-    processor is up to a hundred times slower.
+    processor is much slower.
     """
     tiny = torch.tensor([torch.finfo(torch.float32).tiny])
     was_on = not (tiny / 2).any()
