@@ -76,7 +76,7 @@ def annotate(
     `adata.obs['{key_added}_uncertainty']` : float
         One minus that, the measure of Fischer et al. (2023).
     `adata.obsm['X_{key_added}']` : array `(n_obs, n_latent)`
-        The embedding from which the label is read.
+        The embedding from which the label is read; not of a linear model, which has none.
     `adata.obsm['{key_added}_probabilities']` : frame `(n_obs, n_labels)`
         Probability of every label, labels as columns. A `/` in a label is a `|` there: AnnData cannot be written otherwise.
     `adata.uns['{key_added}']` : dict
@@ -122,7 +122,8 @@ def annotate(
     target.obs[f"{key_added}_{OBS_LABEL_ID}"] = pd.Categorical.from_codes(id_codes, categories=ids)
     target.obs[f"{key_added}_{OBS_CONFIDENCE}"] = confidence
     target.obs[f"{key_added}_{OBS_UNCERTAINTY}"] = 1 - confidence
-    target.obsm[f"{OBSM_LATENT_PREFIX}{key_added}"] = evaluation.latent
+    if evaluation.latent is not None:
+        target.obsm[f"{OBSM_LATENT_PREFIX}{key_added}"] = evaluation.latent
     target.obsm[f"{key_added}_{OBSM_PROBABILITIES}"] = pd.DataFrame(
         evaluation.probabilities, index=adata.obs_names, columns=[name.replace("/", "|") for name in names]
     )

@@ -6,6 +6,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -24,9 +25,12 @@ from sctab._errors import (
     NotTrainedError,
     SctabWarning,
     SettingError,
+    listing,
 )
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, evaluate_blocks, measure_importance, single_device
 from sctab.model._query import Query, open_query
+from sctab.model._search import SearchSpace
+from sctab.model._settings import CommonSettings, TrainingData, TrainingResult, TrainingSettings, stored_history, summarise
 from sctab.model._setup import (
     check_reference,
     describe_reference,
@@ -36,7 +40,7 @@ from sctab.model._setup import (
 )
 from sctab.model._spec import ModelSpec
 from sctab.model._storage import read_model, write_model
-from sctab.model._training import TrainingData, TrainingResult, TrainingSettings, seeded, stored_history, summarise
+from sctab.model._training import seeded
 from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query, spec_for_query
 
 
@@ -76,8 +80,13 @@ class CellTypeClassifier(BaseModelClass):
 
     @classmethod
     @abstractmethod
-    def _default_training(cls, n_obs: int) -> dict[str, Any]:
-        """Keyword arguments of :class:`~sctab.model._training.TrainingSettings` for such a reference, all but `seed`."""
+    def _default_training(cls, n_obs: int) -> CommonSettings:
+        """How to train on such a reference where nothing else is asked for."""
+
+    @classmethod
+    @abstractmethod
+    def search_space(cls) -> SearchSpace:
+        """What to vary when the class is tuned: ranges of settings for the constructor and for :meth:`train`."""
 
     @classmethod
     @abstractmethod
@@ -90,12 +99,12 @@ class CellTypeClassifier(BaseModelClass):
         """A new network with random weights, from torch's generator."""
 
     @abstractmethod
-    def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
-        """Train :attr:`module` and leave it with the weights to keep."""
+    def _fit(self, data: TrainingData, settings: Any, **options: Any) -> TrainingResult:
+        """Train :attr:`module` and leave it with the weights to keep; `settings` are of the class that :meth:`_default_training` gives."""
 
     @abstractmethod
-    def _forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits `(n_obs, n_labels)` and latent `(n_obs, n_latent)` of normalised expression `(n_obs, n_vars)`."""
+    def _forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits `(n_obs, n_labels)` and latent `(n_obs, n_latent)`, if any, of normalised expression `(n_obs, n_vars)`."""
 
     @abstractmethod
     def _freeze_for_query(self) -> None:
@@ -231,6 +240,9 @@ class CellTypeClassifier(BaseModelClass):
         gradient_clip: float | None = None,
         class_weights: bool | None = None,
         gene_dropout: float | None = None,
+        augment: bool | None = None,
+        l1: float | None = None,
+        l2: float | None = None,
         accelerator: str = "auto",
         devices: Any = "auto",
         seed: int = 0,
@@ -263,6 +275,11 @@ class CellTypeClassifier(BaseModelClass):
             Weigh classes by :math:`n / (K n_k)`, so that rare types count as much as frequent ones.
         gene_dropout
             Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`.
+        augment
+            Add differences between donors to training cells, see :func:`sctab.augmentation.donor_differences`.
+        l1, l2
+            Penalties on the weights of all linear maps, added to the loss: `l1` times the sum of their absolute values and half `l2`
+            times the sum of their squares.
         accelerator, devices
             As in Lightning: `"cpu"`, `"gpu"`, `"auto"`, …
         seed
@@ -279,9 +296,12 @@ class CellTypeClassifier(BaseModelClass):
         if self.adata is None:
             raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
         data = training_data(self.adata, self.spec)
-        names = [field.name for field in fields(TrainingSettings)]
-        given = {name: arguments[name] for name in names if arguments[name] is not None}
-        settings = TrainingSettings(**self._default_training(int((data.labels >= 0).sum())) | given)
+        defaults = self._default_training(int((data.labels >= 0).sum()))
+        given = {field.name: arguments[field.name] for field in fields(TrainingSettings) if arguments[field.name] is not None}
+        known = [field.name for field in fields(defaults)]
+        if unknown := sorted(set(given) - set(known)):
+            raise SettingError(f"{listing(unknown)} cannot be set for `{type(self).__name__}`. It has: {listing(known, most=20)}.")
+        settings = replace(defaults, **given)
 
         with seeded(seed):
             if not self.is_trained and not self._has_pretrained_weights:
@@ -289,8 +309,10 @@ class CellTypeClassifier(BaseModelClass):
             result = self._fit(data, settings, accelerator=accelerator, devices=devices, **trainer_kwargs)
         self.module.eval()
         self.spec = self.spec.with_training(summarise(settings, data, result, self.history_))
-        self.gene_importance = measure_importance(
-            self._forward, data, self.spec.normalization, device=self.device, rng=np.random.default_rng(seed)
+        self.gene_importance = (
+            measure_importance(self._forward, data, self.spec.normalization, device=self.device, rng=np.random.default_rng(seed))
+            if result.importance is None
+            else result.importance
         )
         self.sha256 = None
         self.is_trained_ = True
@@ -365,9 +387,20 @@ class CellTypeClassifier(BaseModelClass):
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE
     ) -> NDArray[np.float32]:
-        """Embedding from which the label is read, `(n_obs, n_latent)`; parameters and errors as in :meth:`predict`."""
+        """Embedding from which the label is read, `(n_obs, n_latent)`; parameters and errors as in :meth:`predict`.
+
+        Raises
+        ------
+        SettingError
+            When the model reads labels from the expression itself and has no latent space.
+        """
         _, query = self._open_own_or(adata, layer)
-        return self.evaluate(query, batch_size=batch_size).latent
+        latent = self.evaluate(query, batch_size=batch_size).latent
+        if latent is None:
+            raise SettingError(
+                f"`{type(self).__name__}` reads labels from the expression itself: it has no latent space. Use another model class."
+            )
+        return latent
 
     def _open_own_or(self, adata: AnnData | None, layer: str | None) -> tuple[AnnData, Query]:
         self._require_trained()
@@ -545,4 +578,4 @@ class CellTypeClassifier(BaseModelClass):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next(self.module.parameters()).device
+        return next(chain(self.module.parameters(), self.module.buffers())).device

@@ -14,14 +14,14 @@ from rich.progress import Progress
 from sctab._errors import SettingError
 from sctab.counts import Normalization, normalise
 from sctab.model._query import Query
-from sctab.model._training import TrainingData
+from sctab.model._settings import TrainingData
 
 BATCH_SIZE = 512
 """Cells evaluated at a time: dense blocks of 512 × 20,000 genes take 40 MB each."""
 _CELLS_FOR_IMPORTANCE = 2000
 
-Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-"""From normalised expression `(n_obs, n_vars)` to logits `(n_obs, n_labels)` and latent `(n_obs, n_latent)`."""
+Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
+"""From normalised expression `(n_obs, n_vars)` to logits `(n_obs, n_labels)` and latent `(n_obs, n_latent)`, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Evaluation:
 
     probabilities: NDArray[np.float32]
     """`(n_obs, n_labels)`; rows sum to one. `NaN` for cells without a count in the model's genes."""
-    latent: NDArray[np.float32]
-    """`(n_obs, n_latent)`."""
+    latent: NDArray[np.float32] | None
+    """`(n_obs, n_latent)`; `None` where the model has no latent space."""
 
 
 def evaluate_blocks(
@@ -54,9 +54,10 @@ def evaluate_blocks(
             of_block = logits.softmax(dim=1).cpu().numpy()
             of_block[np.diff(block.indptr) == 0] = np.nan  # nothing was measured, so nothing is known
             probabilities.append(of_block)
-            latents.append(latent.cpu().numpy())
+            if latent is not None:
+                latents.append(latent.cpu().numpy())
             bar.advance(task, len(of_block))
-    return Evaluation(np.concatenate(probabilities), np.concatenate(latents))
+    return Evaluation(np.concatenate(probabilities), np.concatenate(latents) if latents else None)
 
 
 def measure_importance(

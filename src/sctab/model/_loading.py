@@ -6,13 +6,24 @@ from os import PathLike
 
 from sctab._errors import ModelFormatError, listing
 from sctab.model._base import CellTypeClassifier
+from sctab.model._linear import LinearClassifier
+from sctab.model._mlp import MLPClassifier
 from sctab.model._sctab import SCTAB
 from sctab.model._storage import read_spec
+from sctab.model._xgboost import XGBoostClassifier
+
+CLASSES: dict[str, type[CellTypeClassifier]] = {
+    "linear": LinearClassifier,
+    "mlp": MLPClassifier,
+    "xgboost": XGBoostClassifier,
+    "sctab": SCTAB,
+}
+"""Every classifier by its short name, the simplest first."""
 
 
 def model_classes() -> dict[str, type[CellTypeClassifier]]:
     """Every classifier by the name under which it is stored."""
-    return {cls.__name__: cls for cls in (SCTAB,)}
+    return {cls.__name__: cls for cls in CLASSES.values()}
 
 
 def load_model(dir_path: str | PathLike[str], *, accelerator: str = "auto", device: int | str = "auto") -> CellTypeClassifier:

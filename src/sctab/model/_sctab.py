@@ -10,8 +10,10 @@ from scipy import sparse
 
 from sctab.model._base import CellTypeClassifier
 from sctab.model._evaluation import BATCH_SIZE, require_batch_size
+from sctab.model._search import Choice, Range, SearchSpace
+from sctab.model._settings import TrainingData, TrainingResult, TrainingSettings
 from sctab.model._spec import ModelSpec
-from sctab.model._training import TrainingData, TrainingResult, TrainingSettings, fit_network
+from sctab.model._training import fit_network
 from sctab.nn import TabNet
 
 _FEWEST_STEPS = 400
@@ -150,11 +152,11 @@ class SCTAB(CellTypeClassifier):
         }
 
     @classmethod
-    def _default_training(cls, n_obs: int) -> dict[str, Any]:
+    def _default_training(cls, n_obs: int) -> TrainingSettings:
         published = cls.paper_settings()["train"]
         if n_obs >= _LARGE_REFERENCE:
-            return published | {"max_epochs": 30, "early_stopping": True, "patience": 10}
-        return published | {
+            return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
+        small = {
             "max_epochs": max(20, min(100, -(-_FEWEST_STEPS * 128 // n_obs))),
             "batch_size": 128,
             "weight_decay": 0.3,
@@ -163,6 +165,33 @@ class SCTAB(CellTypeClassifier):
             "early_stopping": False,
             "patience": 10,
         }
+        return TrainingSettings(**published | small)
+
+    @classmethod
+    def search_space(cls) -> SearchSpace:
+        """What to vary when it is tuned.
+
+        Examples
+        --------
+        >>> SCTAB.search_space().train["learning_rate"]
+        Range(low=0.0005, high=0.02, log=True)
+        """
+        return SearchSpace(
+            model={
+                "n_d": Choice((16, 32, 64, 128)),
+                "n_a": Choice((16, 32, 64)),
+                "n_shared": Range(1, 3),
+                "n_independent": Range(1, 5),
+                "dense_decision": Choice((True, False)),
+            },
+            train={
+                "learning_rate": Range(5e-4, 2e-2, log=True),
+                "weight_decay": Range(1e-3, 1.0, log=True),
+                "gene_dropout": Range(0.0, 0.95),
+                "l1": Range(1e-9, 1e-5, log=True),
+                "l2": Range(1e-9, 1e-4, log=True),
+            },
+        )
 
     @staticmethod
     def _build_network(spec: ModelSpec) -> TabNet:

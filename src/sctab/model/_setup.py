@@ -11,17 +11,15 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 from anndata import AnnData
-from scipy import sparse
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
 
 from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
 from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SctabWarning, SettingError, listing
-from sctab._matrix import BLOCK_SIZE
 from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
 from sctab.model._query import Query, choose_source
+from sctab.model._settings import TrainingData
 from sctab.model._spec import ModelSpec
-from sctab.model._training import TrainingData
 from sctab.ontology import CellOntology, LabelSpace
 
 FEWEST_CELLS = 10
@@ -136,7 +134,7 @@ def training_data(adata: AnnData, spec: ModelSpec) -> TrainingData:
     query = Query(source=source, match=match, normalization=spec.normalization, notes=())
     donors = None if setup["donor_key"] is None else pd.factorize(adata.obs[setup["donor_key"]].astype(str))[0]
     return TrainingData(
-        counts=sparse.vstack(list(query.counts(BLOCK_SIZE)), format="csr").astype(np.float32),
+        read=query.counts,
         labels=pd.Index(spec.labels.names).get_indexer(adata.obs[setup["labels_key"]].astype(str)).astype(np.int64),
         donors=None if donors is None else donors.astype(np.int64),
         n_classes=len(spec.labels),

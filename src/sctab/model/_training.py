@@ -1,104 +1,33 @@
-"""Training a network on counts: data, loop and settings, without any knowledge of which network it is."""
+"""Training a network by gradient: plan and loop, without any knowledge of which network it is."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Callback
-from numpy.typing import NDArray
-from scipy import sparse
 from scvi.train import TrainRunner
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from sctab._errors import SettingError
-from sctab.augmentation import drop_genes
-from sctab.counts import Normalization
+from sctab.augmentation import add_donor_differences, donor_differences, drop_genes
+from sctab.counts import Normalization, normalise
 from sctab.metrics import macro_f1
+from sctab.model._batches import CountsDataModule
+from sctab.model._settings import TrainingData, TrainingResult, TrainingSettings
 from sctab.nn import cross_entropy, normalise_counts
-from sctab.sampling import Split, SplitBy, balanced_class_weights, split_cells
+from sctab.sampling import Split, split_cells
 
 if TYPE_CHECKING:
     from scvi.model.base import BaseModelClass
 
-Schedule = Literal["one-cycle", "step"]
 MONITOR = "validation_macro_f1"
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How a network is trained. The defaults of a model class are a rule over the size of the reference."""
-
-    max_epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    schedule: Schedule
-    """`"one-cycle"`: up to `learning_rate` and down to almost nothing, batch by batch. `"step"`: times `lr_decay` after every epoch."""
-    gene_dropout: float
-    """Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`."""
-    early_stopping: bool
-    patience: int
-    """Epochs without a better validation macro F1 after which training stops."""
-    lr_decay: float = 0.9
-    gradient_clip: float = 1.0
-    """Largest Euclidean norm of the gradient."""
-    class_weights: bool = True
-    train_size: float = 0.9
-    validation_split: SplitBy = "donor"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no sense, before any work is done."""
-        rules = {
-            "max_epochs": (self.max_epochs >= 1, "at least 1"),
-            "batch_size": (self.batch_size >= 2, "at least 2: batch normalisation needs two cells"),
-            "learning_rate": (self.learning_rate > 0, "above 0"),
-            "weight_decay": (self.weight_decay >= 0, "at least 0"),
-            "gene_dropout": (0 <= self.gene_dropout <= 1, "between 0 and 1"),
-            "patience": (self.patience >= 1, "at least 1"),
-            "train_size": (0 < self.train_size <= 1, "above 0 and at most 1"),
-            "schedule": (self.schedule in ("one-cycle", "step"), "`one-cycle` or `step`"),
-            "validation_split": (self.validation_split in ("donor", "stratified"), "`donor` or `stratified`"),
-        }
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                raise SettingError(f"`{name}={getattr(self, name)!r}` must be {rule}.")
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Counts over the model's genes, and what is known of each cell."""
-
-    counts: sparse.csr_matrix = field(repr=False)
-    """`(n_obs, n_vars)`."""
-    labels: NDArray[np.int64]
-    """Class of each cell, `(n_obs,)`; negative where there is none."""
-    donors: NDArray[np.int64] | None
-    """Donor of each cell, `(n_obs,)`."""
-    n_classes: int
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What came of a training."""
-
-    split: Split
-    epochs: int
-    """Epochs that were run."""
-    best_epoch: int | None
-    """The epoch whose weights were kept, counted from 0; `None` without validation, when the last are kept."""
-    best_macro_f1: float | None
-    """Validation macro F1 of that epoch."""
 
 
 def fit_network(
@@ -136,7 +65,15 @@ def fit_network(
         rng=np.random.default_rng(settings.seed),
     )
     batches = CountsDataModule(data, split, settings.batch_size, settings.seed)
-    plan = TrainingPlan(network, settings, normalization, penalty, _class_weights(data, split, settings), batches.n_batches)
+    plan = TrainingPlan(
+        network,
+        settings,
+        normalization,
+        penalty,
+        class_weights=torch.from_numpy(data.class_weights(split)) if settings.class_weights else None,
+        differences=_donor_differences(data, split, normalization, settings.seed) if settings.augment else None,
+        n_batches=batches.n_batches,
+    )
     best = KeepBestWeights(first_epoch=_first_settled_epoch(settings))
     has_validation = len(split.validation) > 0
     options = {
@@ -168,36 +105,6 @@ def fit_network(
     return TrainingResult(split, runner.trainer.current_epoch, best.epoch, best.value)
 
 
-def summarise(
-    settings: TrainingSettings, data: TrainingData, result: TrainingResult, history: Mapping[str, pd.DataFrame]
-) -> dict[str, Any]:
-    """What `model.json` keeps of a training: settings, size of the reference, split, outcome and history."""
-    return {
-        "settings": asdict(settings),
-        "n_obs": int(data.counts.shape[0]),
-        "n_labeled": int((data.labels >= 0).sum()),
-        "cells_per_label": np.bincount(data.labels[data.labels >= 0], minlength=data.n_classes).tolist(),
-        "n_donors": None if data.donors is None else len(np.unique(data.donors)),
-        "validation": {
-            "by": result.split.by,
-            "n_train": len(result.split.train),
-            "n_validation": len(result.split.validation),
-            "macro_f1": result.best_macro_f1,
-        },
-        "epochs": result.epochs,
-        "best_epoch": result.best_epoch,
-        "history": {name: [float(value) for value in values.iloc[:, 0]] for name, values in history.items()},
-    }
-
-
-def stored_history(training: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
-    """The `history` of a model from what :func:`summarise` kept."""
-    return {
-        name: pd.DataFrame({name: values}, index=pd.RangeIndex(len(values), name="epoch"))
-        for name, values in training.get("history", {}).items()
-    }
-
-
 class TrainingPlan(LightningModule):
     """Weighted cross-entropy, AdamW and a schedule; loss and macro F1 of the validation cells after every epoch."""
 
@@ -207,7 +114,9 @@ class TrainingPlan(LightningModule):
         settings: TrainingSettings,
         normalization: Normalization,
         penalty: Callable[[Any], Tensor] | None,
+        *,
         class_weights: Tensor | None,
+        differences: Tensor | None,
         n_batches: int,
     ) -> None:
         super().__init__()
@@ -217,6 +126,7 @@ class TrainingPlan(LightningModule):
         self.penalty = penalty
         self.n_batches = n_batches
         self.register_buffer("class_weights", class_weights)
+        self.register_buffer("differences", differences)
         self._validated: list[tuple[Tensor, Tensor, float]] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
@@ -224,12 +134,23 @@ class TrainingPlan(LightningModule):
         counts, labels = batch
         # Dropped before normalisation, as in a query that lacks the genes: what is left is scaled up.
         values = normalise_counts(drop_genes(counts, self.settings.gene_dropout), self.normalization.target_sum)
+        if self.differences is not None:
+            values = add_donor_differences(values, self.differences)
         output = self.network(values)
-        loss = cross_entropy(output.logits, labels, class_weights=self.class_weights)
+        loss = cross_entropy(output.logits, labels, class_weights=self.class_weights) + self._weight_penalty()
         if self.penalty is not None:
             loss = loss + self.penalty(output)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), prog_bar=True)
         return loss
+
+    def _weight_penalty(self) -> Tensor | float:
+        penalty: Tensor | float = 0.0
+        for module in self.network.modules():
+            if isinstance(module, nn.Linear) and (self.settings.l1 or self.settings.l2):
+                penalty = (
+                    penalty + self.settings.l1 * module.weight.abs().sum() + self.settings.l2 / 2 * module.weight.square().sum()
+                )
+        return penalty
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
         """Gather predictions of one batch."""
@@ -291,76 +212,6 @@ class KeepBestWeights(Callback):
             self._weights = {}
 
 
-class CountsDataModule(LightningDataModule):
-    """Batches of sparse counts, made dense on the device that trains on them."""
-
-    def __init__(self, data: TrainingData, split: Split, batch_size: int, seed: int) -> None:
-        super().__init__()
-        self.rows = _Rows(data.counts, data.labels)
-        self.train_idx = split.train
-        self.val_idx = split.validation
-        self.test_idx = np.array([], dtype=np.int64)
-        self.n_train, self.n_val = len(split.train), len(split.validation)
-        self._batches = _Batches(split.train, batch_size, torch.Generator().manual_seed(seed))
-        self._validation_batches = _Batches(split.validation, batch_size, None)
-
-    @property
-    def n_batches(self) -> int:
-        """Training batches per epoch."""
-        return len(self._batches)
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled anew in every epoch."""
-        return DataLoader(self.rows, sampler=self._batches, batch_size=None)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        """In order."""
-        return DataLoader(self.rows, sampler=self._validation_batches, batch_size=None)
-
-    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], _index: int) -> tuple[Tensor, Tensor]:
-        """Make the counts dense where they are now."""
-        counts, labels = batch
-        return counts.to_dense(), labels
-
-
-class _Rows(Dataset[tuple[Tensor, Tensor]]):
-    def __init__(self, counts: sparse.csr_matrix, labels: NDArray[np.int64]) -> None:
-        self.counts, self.labels = counts, labels
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        return to_sparse_tensor(self.counts[rows]), torch.from_numpy(self.labels[rows])
-
-
-class _Batches(Sampler[NDArray[np.int64]]):
-    """Batches of nearly equal size: a last batch of one cell would have no variance to normalise by."""
-
-    def __init__(self, cells: NDArray[np.int64], batch_size: int, shuffle: torch.Generator | None) -> None:
-        self.cells, self.shuffle = cells, shuffle
-        self._n_batches = -(-len(cells) // batch_size)
-
-    def __len__(self) -> int:
-        return self._n_batches
-
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        cells = self.cells
-        if self.shuffle is not None:
-            cells = cells[torch.randperm(len(cells), generator=self.shuffle).numpy()]
-        return iter(np.array_split(cells, self._n_batches))
-
-
-def to_sparse_tensor(block: sparse.csr_matrix) -> Tensor:
-    """A float32 CSR tensor of a block."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(block.indptr.astype(np.int64)),
-            torch.from_numpy(block.indices.astype(np.int64)),
-            torch.from_numpy(block.data.astype(np.float32)),
-            size=block.shape,
-            check_invariants=False,  # SciPy has made it
-        )
-
-
 def _first_settled_epoch(settings: TrainingSettings) -> int:
     """The first epoch whose weights may be kept.
 
@@ -382,10 +233,18 @@ def _set_training_mode(network: nn.Module) -> None:
             module.eval()
 
 
-def _class_weights(data: TrainingData, split: Split, settings: TrainingSettings) -> Tensor | None:
-    if not settings.class_weights:
-        return None
-    return torch.from_numpy(balanced_class_weights(data.labels[split.train], data.n_classes))
+def _donor_differences(data: TrainingData, split: Split, normalization: Normalization, seed: int) -> Tensor:
+    if data.donors is None:
+        raise SettingError("`augment=True` needs donors. Pass `donor_key` to `setup_anndata`, or leave `augment` out.")
+    found = donor_differences(
+        normalise(data.counts[split.train], normalization),
+        data.labels[split.train],
+        data.donors[split.train],
+        rng=np.random.default_rng(seed),
+    )
+    if not found.shape[0]:
+        raise SettingError("`augment=True` needs a cell type of which two training donors have cells. Leave `augment` out.")
+    return torch.from_numpy(found.toarray())
 
 
 @contextmanager

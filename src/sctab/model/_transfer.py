@@ -51,8 +51,11 @@ def spec_for_query(reference: ModelSpec, adata: AnnData, setup: dict[str, Any]) 
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:
-    """Copy all weights; rows of types that `source` does not have keep what is in `target`."""
+    """Copy all weights that fit; rows of types that `source` does not have keep what is in `target`."""
     fresh = target.state_dict()
     for name, tensor in source.state_dict().items():
-        (fresh[name][: len(tensor)] if tensor.ndim else fresh[name]).copy_(tensor)
+        if not tensor.ndim:
+            fresh[name].copy_(tensor)
+        elif len(tensor) <= len(fresh[name]):  # trees do not fit: they grow anew
+            fresh[name][: len(tensor)].copy_(tensor)
     target.load_state_dict(fresh)

@@ -1,0 +1,308 @@
+"""AutoClassifier: several model classes are tried, and the one that held-out cells speak for is kept."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from os import PathLike
+from typing import Any, final
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from sctab._errors import NotTrainedError, SctabWarning, SettingError, listing
+from sctab.metrics import macro_f1
+from sctab.model._base import CellTypeClassifier
+from sctab.model._linear import LinearClassifier
+from sctab.model._loading import CLASSES, load_model
+from sctab.model._spec import ModelSpec
+from sctab.sampling import Split, split_cells
+
+MODEL_NAMES = (*CLASSES, "auto")
+"""Short names of the model classes."""
+_RESAMPLES = 200
+
+
+@final
+class AutoClassifier:
+    """Trains several model classes on a part of the reference, compares them on the rest, and keeps the best.
+
+    Whole donors are held out where there are at least three, otherwise a share of each type. The candidates are compared by macro F1 on
+    the held-out cells, which none of them has seen, not even to choose an epoch by. The simplest one that is at most one standard error
+    behind the best is kept and trained again on the whole reference. It then is an ordinary model, :attr:`best`, and is used and saved as
+    such.
+
+    Held-out cells of the same study do not tell how well a model does on another one. Where that matters, compare the candidates on a
+    second annotated dataset.
+
+    Parameters
+    ----------
+    adata
+        Reference that went through :meth:`setup_anndata`.
+    candidates
+        Names of model classes, the simplest first. By default `"linear"`, `"mlp"`, `"xgboost"`, if XGBoost is installed, and `"sctab"`.
+    settings
+        Settings of candidates that are not to be the defaults, by name: `{"mlp": {"model": {"n_layers": 2}, "train": {}}}`.
+
+    Attributes
+    ----------
+    table
+        What came of the comparison, one row per candidate: `macro_f1` on the held-out cells, `behind` (how far behind the best),
+        `standard_error` of that, `seconds` of training, and `kept`.
+    best
+        The model that was kept.
+
+    Raises
+    ------
+    SettingError
+        When a candidate is not a model class, or when there are none.
+
+    References
+    ----------
+    Breiman et al., Classification and Regression Trees, 1984, section 3.4.3, for the one-standard-error rule.
+
+    Examples
+    --------
+    >>> import scanpy as sc, sctab
+    >>> reference = sc.datasets.pbmc68k_reduced().raw.to_adata()
+    >>> sctab.model.AutoClassifier.setup_anndata(reference, labels_key="bulk_labels")  # doctest: +SKIP
+    >>> model = sctab.model.AutoClassifier(reference)  # doctest: +SKIP
+    >>> model.train()  # doctest: +SKIP
+    >>> model.table  # doctest: +SKIP
+    """
+
+    table: pd.DataFrame
+
+    def __init__(
+        self,
+        adata: AnnData,
+        *,
+        candidates: Sequence[str] | None = None,
+        settings: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+    ) -> None:
+        manager = LinearClassifier._get_most_recent_anndata_manager(adata)
+        if manager is None:
+            raise SettingError("The reference was not set up. Call `AutoClassifier.setup_anndata(adata, labels_key=…)` first.")
+        self._setup = dict(manager.registry["setup_args"])
+        self._names = _available() if candidates is None else list(candidates)
+        self._settings = dict(settings or {})
+        if not self._names:
+            raise SettingError("`candidates` names no model class. Leave it out, or name at least one.")
+        for name in [*self._names, *self._settings]:
+            if name not in CLASSES:
+                raise SettingError(f"`{name}` is not a model class that can be tried. There are: {listing(CLASSES)}.")
+        self.adata = adata
+        self._best: CellTypeClassifier | None = None
+
+    @classmethod
+    def setup_anndata(cls, adata: AnnData, labels_key: str, **kwargs: Any) -> None:
+        """Say where a reference keeps its counts, labels and donors; see :meth:`CellTypeClassifier.setup_anndata`.
+
+        Parameters
+        ----------
+        adata, labels_key, **kwargs
+            As there.
+        """
+        LinearClassifier.setup_anndata(adata, labels_key, **kwargs)
+
+    def train(
+        self,
+        *,
+        held_out: float = 0.2,
+        seed: int = 0,
+        accelerator: str = "auto",
+        devices: Any = "auto",
+        enable_progress_bar: bool = True,
+        **train_settings: Any,
+    ) -> None:
+        """Try the candidates, keep one, and train it on all cells.
+
+        Parameters
+        ----------
+        held_out
+            Share of the cells to compare on.
+        seed
+            Of everything that is random.
+        accelerator, devices, enable_progress_bar
+            As in :meth:`CellTypeClassifier.train`.
+        **train_settings
+            Settings for all candidates, for example `validation_split`.
+
+        Raises
+        ------
+        SettingError
+            When a setting makes no sense, or when no cell can be held out.
+        """
+        if not 0 < held_out < 1:
+            raise SettingError(f"`held_out={held_out}` must be above 0 and below 1.")
+        options = train_settings | {
+            "seed": seed,
+            "accelerator": accelerator,
+            "devices": devices,
+            "enable_progress_bar": enable_progress_bar,
+        }
+        split = self._split(held_out, train_settings.get("validation_split", "donor"), seed)
+        known, rest = (self.adata[cells].copy() for cells in (split.train, split.validation))
+        truth = rest.obs[self._setup["labels_key"]].astype(str).to_numpy()
+        predicted, seconds = {}, {}
+        for name in self._names:
+            start = time.perf_counter()
+            model = self._trained(name, known, options)
+            seconds[name] = time.perf_counter() - start
+            predicted[name] = model.predict(rest, layer=self._setup["layer"] or "X").astype(str)
+            model.deregister_manager()
+        self.table = _compare(truth, predicted, np.random.default_rng(seed)).assign(seconds=pd.Series(seconds))
+        kept = str(self.table.index[self.table["kept"]][0])
+        best = self._trained(kept, self.adata, options)
+        selection = {"held_out_by": split.by, "n_held_out": len(split.validation), "kept": kept}
+        candidates = {name: {"macro_f1": row["macro_f1"], "seconds": row["seconds"]} for name, row in self.table.iterrows()}
+        best.spec = replace(best.spec, training=dict(best.spec.training) | {"selection": selection | {"candidates": candidates}})
+        self._best = best
+
+    def _split(self, held_out: float, by: Any, seed: int) -> Split:
+        labels = self.adata.obs[self._setup["labels_key"]].astype(str)
+        codes = pd.factorize(labels)[0].astype(np.int64)
+        codes[(labels == self._setup["unlabeled_category"]).to_numpy()] = -1
+        donor_key = self._setup["donor_key"]
+        donors = None if donor_key is None else pd.factorize(self.adata.obs[donor_key])[0].astype(np.int64)
+        split = split_cells(codes, donors, train_size=1 - held_out, by=by, rng=np.random.default_rng(seed))
+        if not len(split.validation):
+            raise SettingError("No type has enough cells to hold one out. Name one model class instead of `auto`.")
+        return split
+
+    def _trained(self, name: str, adata: AnnData, options: Mapping[str, Any]) -> CellTypeClassifier:
+        settings = self._settings.get(name, {})
+        CLASSES[name].setup_anndata(adata, **self._setup)
+        model = CLASSES[name](adata, **settings.get("model", {}))  # type: ignore[call-arg]
+        model.train(**dict(settings.get("train", {})) | dict(options))
+        return model
+
+    @property
+    def best(self) -> CellTypeClassifier:
+        """The model that was kept.
+
+        Raises
+        ------
+        NotTrainedError
+            Before :meth:`train`.
+        """
+        if self._best is None:
+            raise NotTrainedError("No model was chosen yet. Call `train()` first.")
+        return self._best
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Description of the model that was kept."""
+        return self.best.spec
+
+    @property
+    def history(self) -> Any:
+        """Training history of the model that was kept."""
+        return self.best.history
+
+    def predict(self, adata: AnnData | None = None, **kwargs: Any) -> NDArray[np.object_] | pd.DataFrame:
+        """Name the cell type of every cell; see :meth:`CellTypeClassifier.predict`.
+
+        Parameters
+        ----------
+        adata, **kwargs
+            As there.
+        """
+        return self.best.predict(adata, **kwargs)
+
+    def get_latent_representation(self, adata: AnnData | None = None, **kwargs: Any) -> NDArray[np.float32]:
+        """Embedding from which the label is read; see :meth:`CellTypeClassifier.get_latent_representation`.
+
+        Parameters
+        ----------
+        adata, **kwargs
+            As there.
+        """
+        return self.best.get_latent_representation(adata, **kwargs)
+
+    def save(self, dir_path: str | PathLike[str], **kwargs: Any) -> None:
+        """Write the model that was kept; see :meth:`CellTypeClassifier.save`.
+
+        Parameters
+        ----------
+        dir_path, **kwargs
+            As there.
+        """
+        self.best.save(dir_path, **kwargs)
+
+    @classmethod
+    def load(cls, dir_path: str | PathLike[str], **kwargs: Any) -> CellTypeClassifier:
+        """Read the model that was kept, which is of another class; the same as :func:`load_model`.
+
+        Parameters
+        ----------
+        dir_path, **kwargs
+            As there.
+        """
+        return load_model(dir_path, **kwargs)
+
+    def deregister_manager(self) -> None:
+        """Let go of the reference; see :meth:`scvi.model.base.BaseModelClass.deregister_manager`."""
+        self.best.deregister_manager()
+
+
+def model_by_name(name: str) -> type[CellTypeClassifier] | type[AutoClassifier]:
+    """The model class of a short name: `"linear"`, `"mlp"`, `"xgboost"`, `"sctab"` or `"auto"`.
+
+    Parameters
+    ----------
+    name
+        One of `MODEL_NAMES`.
+
+    Raises
+    ------
+    SettingError
+        When there is no such model class.
+
+    Examples
+    --------
+    >>> model_by_name("linear").__name__
+    'LinearClassifier'
+    """
+    if name == "auto":
+        return AutoClassifier
+    if name not in CLASSES:
+        raise SettingError(f"`{name}` is not a model class. There are: {listing(MODEL_NAMES)}.")
+    return CLASSES[name]
+
+
+def _available() -> list[str]:
+    if find_spec("xgboost") is not None:
+        return list(CLASSES)
+    warnings.warn(
+        "XGBoost is not installed and is not tried. Install it with `pip install 'sctab[xgboost]'`, or name the `candidates`.",
+        SctabWarning,
+        stacklevel=3,
+    )
+    return [name for name in CLASSES if name != "xgboost"]
+
+
+def _compare(truth: NDArray[np.object_], predicted: Mapping[str, NDArray[np.object_]], rng: np.random.Generator) -> pd.DataFrame:
+    """Macro F1 of each candidate, how far it is behind the best, and the standard error of that over resampled cells."""
+    scores = {name: macro_f1(truth, labels) for name, labels in predicted.items()}
+    best = max(scores, key=lambda name: scores[name])
+    behind: dict[str, list[float]] = {name: [] for name in predicted}
+    for _ in range(_RESAMPLES):
+        cells = rng.integers(len(truth), size=len(truth))
+        of_best = macro_f1(truth[cells], predicted[best][cells])
+        for name, labels in predicted.items():
+            behind[name].append(of_best - macro_f1(truth[cells], labels[cells]))
+    table = pd.DataFrame(
+        {
+            "macro_f1": scores,
+            "behind": {name: scores[best] - score for name, score in scores.items()},
+            "standard_error": {name: float(np.std(values)) for name, values in behind.items()},
+        }
+    )
+    kept = next(name for name in predicted if table.loc[name, "behind"] <= table.loc[name, "standard_error"])
+    return table.assign(kept=table.index == kept).rename_axis("model")

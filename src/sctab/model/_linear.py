@@ -1,0 +1,158 @@
+"""LinearClassifier: softmax regression."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, final
+
+import pandas as pd
+import torch
+from anndata import AnnData
+
+from sctab.model._base import CellTypeClassifier
+from sctab.model._search import Range, SearchSpace
+from sctab.model._settings import TrainingData, TrainingResult, TrainingSettings
+from sctab.model._spec import ModelSpec
+from sctab.model._training import fit_network
+from sctab.nn import LinearNetwork
+
+_LARGE_REFERENCE = 500_000
+"""Labelled cells from which the published settings are the defaults."""
+
+
+@final
+class LinearClassifier(CellTypeClassifier):
+    """Cell type classifier with one weight per type and gene: the baseline that every other model has to beat.
+
+    What is `None` follows from the size of the reference, see :ref:`defaults`; :meth:`paper_settings` gives the published settings.
+
+    Parameters
+    ----------
+    adata
+        Reference that went through :meth:`setup_anndata`.
+    n_top_genes
+        Learn from this many genes at most, those that vary most from cell to cell; `"all"` takes every gene of the reference.
+    spec
+        A stored description instead of a reference; :meth:`load` passes it.
+
+    References
+    ----------
+    Fischer et al., Scaling cross-tissue single-cell annotation models, bioRxiv 2023, :doi:`10.1101/2023.10.07.561331`, "Linear model".
+
+    Examples
+    --------
+    >>> import scanpy as sc, sctab
+    >>> reference = sc.datasets.pbmc68k_reduced().raw.to_adata()
+    >>> sctab.model.LinearClassifier.setup_anndata(reference, labels_key="bulk_labels")  # doctest: +SKIP
+    >>> model = sctab.model.LinearClassifier(reference)  # doctest: +SKIP
+    >>> model.train()  # doctest: +SKIP
+    """
+
+    module: LinearNetwork
+
+    def __init__(
+        self, adata: AnnData | None = None, *, n_top_genes: int | Literal["all"] | None = None, spec: ModelSpec | None = None
+    ) -> None:
+        super().__init__(adata, registry=self._stored_registry(adata, spec))
+        self._initialise(spec, n_top_genes, {})
+        self.init_params_ = self._get_init_params(locals())
+
+    @classmethod
+    def paper_settings(cls) -> dict[str, dict[str, Any]]:
+        """The published settings: `"model"` for the constructor, `"train"` for :meth:`train`.
+
+        Examples
+        --------
+        >>> LinearClassifier.paper_settings()["train"]["learning_rate"]
+        0.0005
+        """
+        return {
+            "model": {"n_top_genes": "all"},
+            "train": {
+                "batch_size": 2048,
+                "learning_rate": 0.0005,
+                "weight_decay": 0.01,
+                "schedule": "step",
+                "lr_decay": 0.9,
+                "gradient_clip": 1.0,
+                "class_weights": True,
+                "gene_dropout": 0.0,
+            },
+        }
+
+    @classmethod
+    def _default_n_genes(cls, n_obs: int) -> int | None:
+        return None
+
+    @classmethod
+    def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def _default_training(cls, n_obs: int) -> TrainingSettings:
+        published = cls.paper_settings()["train"]
+        if n_obs >= _LARGE_REFERENCE:
+            return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
+        small = {
+            "max_epochs": 30,
+            "batch_size": 128,
+            "learning_rate": 0.005,
+            "weight_decay": 0.01,
+            "schedule": "one-cycle",
+            "gene_dropout": 0.5,
+            "early_stopping": False,
+            "patience": 10,
+        }
+        return TrainingSettings(**published | small)
+
+    @classmethod
+    def search_space(cls) -> SearchSpace:
+        """What to vary when it is tuned.
+
+        Examples
+        --------
+        >>> sorted(LinearClassifier.search_space().train)
+        ['gene_dropout', 'l1', 'l2', 'learning_rate', 'weight_decay']
+        """
+        return SearchSpace(
+            model={},
+            train={
+                "learning_rate": Range(1e-4, 5e-2, log=True),
+                "weight_decay": Range(1e-4, 1.0, log=True),
+                "gene_dropout": Range(0.0, 0.95),
+                "l1": Range(1e-8, 1e-3, log=True),
+                "l2": Range(1e-8, 1e-2, log=True),
+            },
+        )
+
+    @staticmethod
+    def _build_network(spec: ModelSpec) -> LinearNetwork:
+        return LinearNetwork(len(spec.features), len(spec.labels), **spec.architecture)
+
+    def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
+        return fit_network(self, self.module, data, settings, normalization=self.spec.normalization, **options)
+
+    def _forward(self, values: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return self.module(values).logits, None
+
+    def _freeze_for_query(self) -> None:
+        pass  # all weights tell types apart
+
+    def get_coefficients(self) -> pd.DataFrame:
+        """Weight of every gene for every type, on the scale of log1p of 10,000 counts per cell.
+
+        Returns
+        -------
+        Frame `(n_labels, n_vars)`, types as index and genes as columns. Only differences between types matter: adding the same
+        numbers to all rows gives the same probabilities.
+
+        Raises
+        ------
+        NotTrainedError
+            When the model is not trained.
+        """
+        self._require_trained()
+        return pd.DataFrame(
+            self.module.classifier.weight.detach().cpu().numpy(),
+            index=pd.Index(self.spec.labels.names, name="type"),
+            columns=pd.Index(self.spec.features.names, name="gene"),
+        )

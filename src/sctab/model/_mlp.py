@@ -1,0 +1,148 @@
+"""MLPClassifier: a multi-layer perceptron."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, final
+
+import torch
+from anndata import AnnData
+
+from sctab.model._base import CellTypeClassifier
+from sctab.model._search import Range, SearchSpace
+from sctab.model._settings import TrainingData, TrainingResult, TrainingSettings
+from sctab.model._spec import ModelSpec
+from sctab.model._training import fit_network
+from sctab.nn import MultilayerPerceptron
+
+_LARGE_REFERENCE = 500_000
+"""Labelled cells from which the published settings are the defaults."""
+
+
+@final
+class MLPClassifier(CellTypeClassifier):
+    """Cell type classifier with hidden layers: linear maps with batch norm, SiLU and dropout.
+
+    What is `None` follows from the size of the reference, see :ref:`defaults`; :meth:`paper_settings` gives the published settings.
+
+    Parameters
+    ----------
+    adata
+        Reference that went through :meth:`setup_anndata`.
+    n_top_genes
+        Learn from this many genes at most, those that vary most from cell to cell; `"all"` takes every gene of the reference.
+    n_layers, n_hidden
+        Number of hidden layers and their width.
+    dropout
+        Share of the hidden units set to zero in training.
+    spec
+        A stored description instead of a reference; :meth:`load` passes it.
+
+    References
+    ----------
+    Fischer et al., Scaling cross-tissue single-cell annotation models, bioRxiv 2023, :doi:`10.1101/2023.10.07.561331`, "Multi-layer
+    perceptron model".
+
+    Examples
+    --------
+    >>> import scanpy as sc, sctab
+    >>> reference = sc.datasets.pbmc68k_reduced().raw.to_adata()
+    >>> sctab.model.MLPClassifier.setup_anndata(reference, labels_key="bulk_labels")  # doctest: +SKIP
+    >>> model = sctab.model.MLPClassifier(reference, n_layers=2)  # doctest: +SKIP
+    >>> model.train()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        adata: AnnData | None = None,
+        *,
+        n_top_genes: int | Literal["all"] | None = None,
+        n_layers: int | None = None,
+        n_hidden: int | None = None,
+        dropout: float | None = None,
+        spec: ModelSpec | None = None,
+    ) -> None:
+        super().__init__(adata, registry=self._stored_registry(adata, spec))
+        self._initialise(spec, n_top_genes, {"n_layers": n_layers, "n_hidden": n_hidden, "dropout": dropout})
+        self.init_params_ = self._get_init_params(locals())
+
+    @classmethod
+    def paper_settings(cls) -> dict[str, dict[str, Any]]:
+        """The published settings: `"model"` for the constructor, `"train"` for :meth:`train`.
+
+        Examples
+        --------
+        >>> MLPClassifier.paper_settings()["model"]["n_layers"]
+        8
+        """
+        return {
+            "model": {"n_top_genes": "all", "n_layers": 8, "n_hidden": 128, "dropout": 0.1},
+            "train": {
+                "batch_size": 2048,
+                "learning_rate": 0.002,
+                "weight_decay": 0.05,
+                "schedule": "step",
+                "lr_decay": 0.9,
+                "gradient_clip": 1.0,
+                "class_weights": True,
+                "gene_dropout": 0.0,
+            },
+        }
+
+    @classmethod
+    def _default_n_genes(cls, n_obs: int) -> int | None:
+        return None
+
+    @classmethod
+    def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
+        published = {key: value for key, value in cls.paper_settings()["model"].items() if key != "n_top_genes"}
+        return published if n_obs >= _LARGE_REFERENCE else published | {"n_layers": 1}
+
+    @classmethod
+    def _default_training(cls, n_obs: int) -> TrainingSettings:
+        published = cls.paper_settings()["train"]
+        if n_obs >= _LARGE_REFERENCE:
+            return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
+        small = {
+            "max_epochs": 30,
+            "batch_size": 128,
+            "schedule": "one-cycle",
+            "gene_dropout": 0.5,
+            "early_stopping": False,
+            "patience": 10,
+        }
+        return TrainingSettings(**published | small)
+
+    @classmethod
+    def search_space(cls) -> SearchSpace:
+        """What to vary when it is tuned.
+
+        Examples
+        --------
+        >>> MLPClassifier.search_space().model["n_layers"]
+        Range(low=1, high=8, log=False)
+        """
+        return SearchSpace(
+            model={"n_layers": Range(1, 8), "n_hidden": Range(32, 512, log=True), "dropout": Range(0.0, 0.5)},
+            train={
+                "learning_rate": Range(1e-4, 2e-2, log=True),
+                "weight_decay": Range(1e-4, 1.0, log=True),
+                "gene_dropout": Range(0.0, 0.95),
+                "l1": Range(1e-9, 1e-4, log=True),
+                "l2": Range(1e-9, 1e-3, log=True),
+            },
+        )
+
+    @staticmethod
+    def _build_network(spec: ModelSpec) -> MultilayerPerceptron:
+        return MultilayerPerceptron(len(spec.features), len(spec.labels), **spec.architecture)
+
+    def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
+        return fit_network(self, self.module, data, settings, normalization=self.spec.normalization, **options)
+
+    def _forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        output = self.module(values)
+        return output.logits, output.embedding
+
+    def _freeze_for_query(self) -> None:
+        for name, parameter in self.module.named_parameters():
+            parameter.requires_grad_(name.startswith("classifier."))

@@ -1,0 +1,149 @@
+"""How a network is trained, on what, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab._errors import SettingError
+from sctab._matrix import BLOCK_SIZE
+from sctab.sampling import Split, SplitBy, balanced_class_weights
+
+Schedule = Literal["one-cycle", "step"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonSettings:
+    """What the training of every model class has: how long, how validated, and from which seed."""
+
+    max_epochs: int
+    learning_rate: float
+    early_stopping: bool
+    patience: int
+    """Epochs without a better validation after which training stops."""
+    class_weights: bool = True
+    train_size: float = 0.9
+    validation_split: SplitBy = "donor"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense, before any work is done."""
+        for name, (holds, rule) in self._rules().items():
+            if not holds:
+                raise SettingError(f"`{name}={getattr(self, name)!r}` must be {rule}.")
+
+    def _rules(self) -> dict[str, tuple[bool, str]]:
+        return {
+            "max_epochs": (self.max_epochs >= 1, "at least 1"),
+            "learning_rate": (self.learning_rate > 0, "above 0"),
+            "patience": (self.patience >= 1, "at least 1"),
+            "train_size": (0 < self.train_size <= 1, "above 0 and at most 1"),
+            "validation_split": (self.validation_split in ("donor", "stratified"), "`donor` or `stratified`"),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(CommonSettings):
+    """How a network is trained by gradient. The defaults of a model class are a rule over the size of the reference."""
+
+    batch_size: int
+    weight_decay: float
+    schedule: Schedule
+    """`"one-cycle"`: up to `learning_rate` and down to almost nothing, batch by batch. `"step"`: times `lr_decay` after every epoch."""
+    gene_dropout: float
+    """Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`."""
+    augment: bool = False
+    """Add differences between donors to training cells, see :func:`sctab.augmentation.donor_differences`."""
+    l1: float = 0.0
+    """Weight of the sum of absolute values of all linear maps in the loss."""
+    l2: float = 0.0
+    """Weight of half the sum of their squares."""
+    lr_decay: float = 0.9
+    gradient_clip: float = 1.0
+    """Largest Euclidean norm of the gradient."""
+
+    def _rules(self) -> dict[str, tuple[bool, str]]:
+        return super()._rules() | {
+            "batch_size": (self.batch_size >= 2, "at least 2: batch normalisation needs two cells"),
+            "weight_decay": (self.weight_decay >= 0, "at least 0"),
+            "gene_dropout": (0 <= self.gene_dropout <= 1, "between 0 and 1"),
+            "schedule": (self.schedule in ("one-cycle", "step"), "`one-cycle` or `step`"),
+            "l1": (self.l1 >= 0, "at least 0"),
+            "l2": (self.l2 >= 0, "at least 0"),
+        }
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Counts over the model's genes, and what is known of each cell."""
+
+    read: Callable[[int], Iterator[sparse.csr_matrix]] = field(repr=False)
+    """Gives the counts of all cells, in order, in blocks of so many: float32, `(size, n_vars)`."""
+    labels: NDArray[np.int64]
+    """Class of each cell, `(n_obs,)`; negative where there is none."""
+    donors: NDArray[np.int64] | None
+    """Donor of each cell, `(n_obs,)`."""
+    n_classes: int
+
+    @cached_property
+    def counts(self) -> sparse.csr_matrix:
+        """All counts in memory, `(n_obs, n_vars)`; what learns block by block leaves them where they are."""
+        return sparse.vstack(list(self.read(BLOCK_SIZE)), format="csr").astype(np.float32, copy=False)
+
+    def class_weights(self, split: Split) -> NDArray[np.float32]:
+        """Weight of each class by how many training cells it has, `(n_classes,)`."""
+        return balanced_class_weights(self.labels[split.train], self.n_classes)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came of a training."""
+
+    split: Split
+    epochs: int
+    """Epochs that were run."""
+    best_epoch: int | None
+    """The epoch whose weights were kept, counted from 0; `None` without validation, when the last are kept."""
+    best_macro_f1: float | None
+    """Validation macro F1 of that epoch."""
+    importance: NDArray[np.float32] | None = None
+    """Share of the decisions that each gene carries, `(n_vars,)`, where the model class knows it; `None` has it measured."""
+
+
+def summarise(
+    settings: CommonSettings, data: TrainingData, result: TrainingResult, history: Mapping[str, pd.DataFrame]
+) -> dict[str, Any]:
+    """What `model.json` keeps of a training: settings, size of the reference, split, outcome and history."""
+    return {
+        "settings": asdict(settings),
+        "n_obs": len(data.labels),
+        "n_labeled": int((data.labels >= 0).sum()),
+        "cells_per_label": np.bincount(data.labels[data.labels >= 0], minlength=data.n_classes).tolist(),
+        "n_donors": None if data.donors is None else len(np.unique(data.donors)),
+        "validation": {
+            "by": result.split.by,
+            "n_train": len(result.split.train),
+            "n_validation": len(result.split.validation),
+            "macro_f1": result.best_macro_f1,
+        },
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "history": {name: [float(value) for value in values.iloc[:, 0]] for name, values in history.items()},
+    }
+
+
+def stored_history(training: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """The `history` of a model from what :func:`summarise` kept."""
+    return {name: as_history(name, values) for name, values in training.get("history", {}).items()}
+
+
+def as_history(name: str, values: list[float]) -> pd.DataFrame:
+    """One entry of a `history` in the form of scvi-tools: a column of that name, one row per epoch."""
+    return pd.DataFrame({name: values}, index=pd.RangeIndex(len(values), name="epoch"))

@@ -1,0 +1,388 @@
+"""XGBoostClassifier: gradient-boosted trees on principal components.
+
+Needs XGBoost, which is optional: `pip install 'sctab[xgboost]'`. It is the only file that knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from anndata import AnnData
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from scipy import sparse
+from torch import Tensor, nn
+
+from sctab._errors import ModelFormatError, SettingError, listing, require
+from sctab._matrix import BLOCK_SIZE
+from sctab.counts import Normalization, normalise
+from sctab.metrics import macro_f1
+from sctab.model._base import CellTypeClassifier
+from sctab.model._components import principal_components
+from sctab.model._evaluation import single_device
+from sctab.model._search import Range, SearchSpace
+from sctab.model._settings import CommonSettings, TrainingData, TrainingResult, as_history
+from sctab.model._spec import ModelSpec
+from sctab.nn import NetworkOutput
+from sctab.sampling import Split, split_cells
+
+_CELLS_PER_COMPONENT = 4
+"""Fewer cells than this tell a component from noise badly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoostingSettings(CommonSettings):
+    """How trees are boosted. An epoch is a round: one new tree per type. `learning_rate` is XGBoost's `eta`."""
+
+    l1: float = 0.0
+    """Penalty on the absolute values of the leaves, XGBoost's `alpha`."""
+    l2: float = 1.0
+    """Penalty on their squares, XGBoost's `lambda`."""
+
+    def _rules(self) -> dict[str, tuple[bool, str]]:
+        return super()._rules() | {"l1": (self.l1 >= 0, "at least 0"), "l2": (self.l2 >= 0, "at least 0")}
+
+
+class BoostedTrees(nn.Module):
+    """Principal components and the trees that vote on them, in the shape of a network whose weights can be stored.
+
+    The trees are XGBoost's own UBJSON bytes in a buffer of type uint8, so that a model of trees has the same files as any other.
+
+    Parameters
+    ----------
+    n_vars, n_classes, n_components
+        Genes, cell types and principal components.
+    """
+
+    mean: Tensor
+    loadings: Tensor
+    trees: Tensor
+
+    def __init__(self, n_vars: int, n_classes: int, *, n_components: int) -> None:
+        super().__init__()
+        if n_components < 1:
+            raise ValueError(f"`n_components={n_components}` must be at least 1.")
+        self.n_classes = n_classes
+        self.register_buffer("mean", torch.zeros(n_vars))
+        self.register_buffer("loadings", torch.zeros(min(n_components, n_vars), n_vars))
+        self.register_buffer("trees", torch.zeros(0, dtype=torch.uint8))
+        self._booster: Any = None
+
+    def forward(self, values: Tensor) -> NetworkOutput:
+        """Logits and principal components of normalised expression, `(n_obs, n_vars)`."""
+        embedding = (values - self.mean) @ self.loadings.T
+        if not len(self.trees):
+            return NetworkOutput(torch.zeros(len(values), self.n_classes, device=values.device), embedding)
+        margins = self.booster.inplace_predict(embedding.cpu().numpy(), predict_type="margin")
+        return NetworkOutput(torch.from_numpy(np.asarray(margins)).reshape(-1, self.n_classes).to(values.device), embedding)
+
+    @property
+    def booster(self) -> Any:
+        """The trees as an `xgboost.Booster`.
+
+        Raises
+        ------
+        ModelFormatError
+            When the stored bytes are not trees.
+        """
+        if self._booster is None:
+            xgboost = require("xgboost", extra="xgboost")
+            try:
+                self._booster = xgboost.Booster(model_file=bytearray(self.trees.cpu().numpy().tobytes()))
+            except xgboost.core.XGBoostError as error:
+                raise ModelFormatError("The stored trees cannot be read by XGBoost. Copy the model again.") from error
+        return self._booster
+
+    def keep(self, booster: Any) -> None:
+        """Take trees over."""
+        content = np.frombuffer(bytes(booster.save_raw("ubj")), dtype=np.uint8)
+        self.trees = torch.from_numpy(content.copy()).to(self.mean.device)
+        self._booster = None
+
+    def project(self, block: sparse.csr_matrix) -> NDArray[np.float32]:
+        """Principal components of sparse normalised expression, `(n_obs, n_components)`."""
+        loadings = self.loadings.cpu().numpy()
+        return np.asarray(block @ loadings.T - self.mean.cpu().numpy() @ loadings.T, dtype=np.float32)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
+        if (trees := state_dict.get(f"{prefix}trees")) is not None:
+            self.trees = torch.empty_like(trees)  # there are as many bytes as there are
+            self._booster = None
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+@final
+class XGBoostClassifier(CellTypeClassifier):
+    """Cell type classifier of gradient-boosted trees on the principal components of the training cells.
+
+    The matrix is read block by block and never made dense, so that a backed reference of any size can be learned from. What is `None`
+    follows from the size of the reference, see :ref:`defaults`; :meth:`paper_settings` gives the published settings.
+
+    Of the settings of :meth:`train` it has those that make sense for trees: `max_epochs` (boosting rounds, each with one tree per type),
+    `learning_rate`, `l1`, `l2`, `early_stopping`, `patience`, `class_weights`, `train_size`, `validation_split` and `seed`. With
+    `accelerator="cuda"` trees grow on a GPU.
+
+    Parameters
+    ----------
+    adata
+        Reference that went through :meth:`setup_anndata`.
+    n_top_genes
+        Learn from this many genes at most, those that vary most from cell to cell; `"all"` takes every gene of the reference.
+    n_components
+        Number of principal components.
+    max_depth
+        Largest depth of a tree.
+    subsample
+        Share of the cells that a tree sees.
+    spec
+        A stored description instead of a reference; :meth:`load` passes it.
+
+    References
+    ----------
+    Chen and Guestrin, XGBoost: A scalable tree boosting system, KDD 2016, :doi:`10.1145/2939672.2939785`; settings of Fischer et al.,
+    Scaling cross-tissue single-cell annotation models, bioRxiv 2023, :doi:`10.1101/2023.10.07.561331`, "XGBoost model".
+
+    Examples
+    --------
+    >>> import scanpy as sc, sctab
+    >>> reference = sc.datasets.pbmc68k_reduced().raw.to_adata()
+    >>> sctab.model.XGBoostClassifier.setup_anndata(reference, labels_key="bulk_labels")  # doctest: +SKIP
+    >>> model = sctab.model.XGBoostClassifier(reference)  # doctest: +SKIP
+    >>> model.train()  # doctest: +SKIP
+    """
+
+    module: BoostedTrees
+
+    def __init__(
+        self,
+        adata: AnnData | None = None,
+        *,
+        n_top_genes: int | Literal["all"] | None = None,
+        n_components: int | None = None,
+        max_depth: int | None = None,
+        subsample: float | None = None,
+        spec: ModelSpec | None = None,
+    ) -> None:
+        require("xgboost", extra="xgboost")
+        super().__init__(adata, registry=self._stored_registry(adata, spec))
+        self._initialise(spec, n_top_genes, {"n_components": n_components, "max_depth": max_depth, "subsample": subsample})
+        self.init_params_ = self._get_init_params(locals())
+
+    @classmethod
+    def paper_settings(cls) -> dict[str, dict[str, Any]]:
+        """The published settings: `"model"` for the constructor, `"train"` for :meth:`train`.
+
+        Examples
+        --------
+        >>> XGBoostClassifier.paper_settings()["train"]["max_epochs"]
+        800
+        """
+        return {
+            "model": {"n_top_genes": "all", "n_components": 256, "max_depth": 10, "subsample": 0.75},
+            "train": {
+                "max_epochs": 800,
+                "learning_rate": 0.05,
+                "early_stopping": True,
+                "patience": 10,
+                "class_weights": True,
+                "l1": 0.0,
+                "l2": 1.0,
+            },
+        }
+
+    @classmethod
+    def _default_n_genes(cls, n_obs: int) -> int | None:
+        return None
+
+    @classmethod
+    def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
+        published = {key: value for key, value in cls.paper_settings()["model"].items() if key != "n_top_genes"}
+        return published | {"n_components": min(256, max(n_obs // _CELLS_PER_COMPONENT, 2))}
+
+    @classmethod
+    def _default_training(cls, n_obs: int) -> BoostingSettings:
+        return BoostingSettings(**cls.paper_settings()["train"])
+
+    @classmethod
+    def search_space(cls) -> SearchSpace:
+        """What to vary when it is tuned.
+
+        Examples
+        --------
+        >>> XGBoostClassifier.search_space().model["max_depth"]
+        Range(low=2, high=12, log=False)
+        """
+        return SearchSpace(
+            model={"n_components": Range(16, 512, log=True), "max_depth": Range(2, 12), "subsample": Range(0.3, 1.0)},
+            train={
+                "learning_rate": Range(0.01, 0.5, log=True),
+                "l1": Range(1e-3, 10.0, log=True),
+                "l2": Range(1e-2, 100.0, log=True),
+            },
+        )
+
+    @staticmethod
+    def _build_network(spec: ModelSpec) -> BoostedTrees:
+        if spec.architecture["max_depth"] < 1 or not 0 < spec.architecture["subsample"] <= 1:
+            raise ValueError("`max_depth` must be at least 1, and `subsample` above 0 and at most 1.")
+        return BoostedTrees(len(spec.features), len(spec.labels), n_components=spec.architecture["n_components"])
+
+    def _fit(self, data: TrainingData, settings: BoostingSettings, **options: Any) -> TrainingResult:
+        accelerator, devices = options.pop("accelerator", "auto"), options.pop("devices", "auto")
+        show_progress = options.pop("enable_progress_bar", True)
+        if options:
+            raise SettingError(f"{listing(options)} cannot be set for `XGBoostClassifier`, which Lightning does not train.")
+        split = split_cells(
+            data.labels,
+            data.donors,
+            train_size=settings.train_size,
+            by=settings.validation_split,
+            rng=np.random.default_rng(settings.seed),
+        )
+        if not self.module.loadings.any():
+            found = principal_components(
+                lambda: _normalised(data, split.train, self.spec.normalization),
+                len(self.spec.features),
+                len(self.module.loadings),
+                rng=np.random.default_rng(settings.seed),
+            )
+            self.module.mean = torch.from_numpy(found.mean)
+            self.module.loadings = torch.from_numpy(found.loadings)
+        booster, history = self._boost(
+            data, split, settings, device=single_device(accelerator, devices).type, show_progress=show_progress
+        )
+        self.train_indices, self.validation_indices = split.train, split.validation
+        self.history_ = {name: as_history(name, values) for name, values in history.items()}
+        n_rounds = len(history["train_loss"])
+        best = int(np.argmin(history["validation_loss"])) if len(split.validation) else None
+        kept = n_rounds if best is None else best + 1
+        self.module.keep(booster[: booster.num_boosted_rounds() - n_rounds + kept])
+        macro_f1_of_best = None if best is None else history["validation_macro_f1"][best]
+        return TrainingResult(split, n_rounds, best, macro_f1_of_best, self._importance(data, split))
+
+    def _boost(
+        self, data: TrainingData, split: Split, settings: BoostingSettings, *, device: str, show_progress: bool
+    ) -> tuple[Any, dict[str, list[float]]]:
+        """Grow trees on the principal components; the history has one value per round."""
+        xgboost = require("xgboost", extra="xgboost")
+        weights = data.class_weights(split) if settings.class_weights else np.ones(data.n_classes, dtype=np.float32)
+        training: Any = None
+        sets = []
+        for name, cells in (("train", split.train), ("validation", split.validation)):
+            if len(cells):
+                labels = data.labels[cells]
+                matrix = xgboost.QuantileDMatrix(self._components(data, cells), labels, weight=weights[labels], ref=training)
+                training = matrix if training is None else training
+                sets.append((matrix, name))
+        stopping = settings.early_stopping and len(split.validation) > 0
+        result: dict[str, dict[str, list[float]]] = {}
+        with _progress(xgboost, settings.max_epochs, enabled=show_progress) as callback:
+            booster = xgboost.train(
+                {
+                    "objective": "multi:softprob",
+                    "num_class": data.n_classes,
+                    "eval_metric": "mlogloss",
+                    "eta": settings.learning_rate,
+                    "alpha": settings.l1,
+                    "lambda": settings.l2,
+                    "max_depth": self.spec.architecture["max_depth"],
+                    "subsample": self.spec.architecture["subsample"],
+                    "device": device,
+                    "seed": settings.seed,
+                    "verbosity": 0,
+                },
+                training,
+                num_boost_round=settings.max_epochs,
+                evals=sets,
+                evals_result=result,
+                custom_metric=_validation_macro_f1(sets),
+                xgb_model=self.module.booster if len(self.module.trees) else None,
+                verbose_eval=False,
+                callbacks=[
+                    callback,
+                    *(
+                        [xgboost.callback.EarlyStopping(rounds=settings.patience, metric_name="mlogloss", data_name="validation")]
+                        if stopping
+                        else []
+                    ),
+                ],
+            )
+        history = {"train_loss": result["train"]["mlogloss"]}
+        if len(split.validation):
+            history["validation_loss"] = result["validation"]["mlogloss"]
+            history["validation_macro_f1"] = result["validation"]["macro_f1"]
+        return booster, history
+
+    def _components(self, data: TrainingData, cells: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Principal components of some cells, `(len(cells), n_components)`."""
+        projected = np.empty((len(cells), len(self.module.loadings)), dtype=np.float32)
+        start = 0
+        for block in _normalised(data, cells, self.spec.normalization):
+            projected[start : start + block.shape[0]] = self.module.project(block)
+            start += block.shape[0]
+        return projected
+
+    def _importance(self, data: TrainingData, split: Split) -> NDArray[np.float32]:
+        """Gain of each component, shared out among genes by how much of the component each makes up, `(n_vars,)`."""
+        expression, n_cells = np.zeros(len(self.spec.features)), 0
+        for block in _normalised(data, split.train, self.spec.normalization):
+            expression += np.asarray(block.sum(axis=0)).ravel()
+            n_cells += block.shape[0]
+        loadings = np.abs(self.module.loadings.cpu().numpy()) * (expression / n_cells)
+        gain = self.module.booster.get_score(importance_type="total_gain")
+        gains = np.array([gain.get(f"f{i}", 0.0) for i in range(len(loadings))])
+        share = loadings / np.maximum(loadings.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+        importance = gains @ share
+        total = importance.sum()
+        return (importance / total if total > 0 else np.full_like(importance, 1 / len(importance))).astype(np.float32)
+
+    def _forward(self, values: Tensor) -> tuple[Tensor, Tensor | None]:
+        output = self.module(values)
+        return output.logits, output.embedding
+
+    def _freeze_for_query(self) -> None:
+        pass  # components are kept where they are there already, and trees always grow anew
+
+
+def _normalised(data: TrainingData, cells: NDArray[np.int64], normalization: Normalization) -> Iterator[sparse.csr_matrix]:
+    """Normalised expression of some cells, which are in order, block by block."""
+    wanted = np.zeros(len(data.labels), dtype=bool)
+    wanted[cells] = True
+    start = 0
+    for block in data.read(BLOCK_SIZE):
+        chosen = wanted[start : start + block.shape[0]]
+        start += block.shape[0]
+        if chosen.any():
+            yield normalise(block[chosen], normalization)
+
+
+def _validation_macro_f1(sets: list[tuple[Any, str]]) -> Any:
+    """Macro F1 for XGBoost, of the validation cells only: of the others it would take long and say little."""
+    validation: Any = {name: matrix for matrix, name in sets}.get("validation")
+
+    def metric(probabilities: NDArray[np.float32], matrix: Any) -> tuple[str, float]:
+        if matrix is not validation:
+            return "macro_f1", 0.0
+        return "macro_f1", macro_f1(matrix.get_label().astype(int), probabilities.argmax(axis=1))
+
+    return metric
+
+
+@contextmanager
+def _progress(xgboost: Any, n_rounds: int, *, enabled: bool) -> Iterator[Any]:
+    """A callback for XGBoost that moves a progress bar on stderr."""
+    with Progress(console=Console(stderr=True), disable=not enabled) as bar:
+        task = bar.add_task("Boosting", total=n_rounds)
+
+        class Advance(xgboost.callback.TrainingCallback):
+            def after_iteration(self, _model: Any, _epoch: int, _logs: Any) -> bool:
+                bar.advance(task)
+                return False
+
+        yield Advance()
