@@ -1,15 +1,28 @@
-"""Which cells are learned from: what must hold of every split, and weights as in scikit-learn."""
+"""Which cells are learned from and kept: what must hold of every choice, weights as in scikit-learn, and cases worked by hand."""
 
+import itertools
+import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.spatial.distance import cdist
+from sklearn.model_selection import train_test_split
 from sklearn.utils.class_weight import compute_class_weight
 
-from sctab.sampling import balanced_class_weights, split_cells
+from sctab import InputValueError, LabelError, MissingDependencyError, SettingError
+from sctab.sampling import (
+    assign_splits,
+    balanced_class_weights,
+    geometric_sketch,
+    herding,
+    k_centre,
+    split_cells,
+    subsample,
+)
 
 labels_of_cells = hnp.arrays(np.int64, st.integers(2, 80), elements=st.integers(-1, 4)).filter(lambda labels: (labels >= 0).any())
 
@@ -160,3 +173,303 @@ class TestClassWeights:
 
     def test_without_cells(self):
         assert balanced_class_weights(np.array([-1, -1]), 3).tolist() == [0, 0, 0]
+
+
+SIZES = (0.7, 0.15, 0.15)
+
+
+def assign(labels, donors=None, *, sizes=SIZES, by="type", seed=0):
+    return assign_splits(
+        np.asarray(labels), None if donors is None else np.asarray(donors), sizes=sizes, by=by, rng=np.random.default_rng(seed)
+    )
+
+
+def distance_from_sizes(splits, labels, sizes=SIZES):
+    """Sum over splits and types of the squared difference between the share that a split has of a type and its size."""
+    held = np.array([[np.mean(splits[labels == label] == split) for label in np.unique(labels)] for split in range(len(sizes))])
+    return ((held - np.asarray(sizes)[:, None]) ** 2).sum()
+
+
+class TestAssignedByType:
+    @given(labels=labels_of_cells, seed=st.integers(0, 9), first=st.floats(0.3, 0.8))
+    def test_each_split_gets_its_share_of_every_type(self, labels, seed, first):
+        labels = np.tile(labels, 3)
+        sizes = (first, (1 - first) / 2, (1 - first) / 2)
+        try:
+            splits = assign(labels, sizes=sizes, seed=seed)
+        except LabelError:
+            assert (labels >= 0).sum() < 30
+            return
+        assert ((splits >= 0) == (labels >= 0)).all()
+        for label in np.unique(labels[labels >= 0]):
+            found = np.bincount(splits[labels == label], minlength=3)
+            assert found[0] >= 1
+            np.testing.assert_array_less(np.abs(found - found.sum() * np.array(sizes)), 1 + 1e-6)
+
+    def test_shares_as_in_scikit_learn(self):
+        labels = np.repeat([0, 1, 2], [100, 40, 20])
+        splits = assign(labels, sizes=(0.75, 0.25))
+        _, expected = train_test_split(labels, test_size=0.25, stratify=labels, random_state=0)
+        np.testing.assert_array_equal(np.bincount(labels[splits == 1]), np.bincount(expected))
+
+    def test_the_odd_cell_goes_to_either_of_two_equal_splits(self):
+        counts = [np.bincount(assign([0] * 23, seed=seed))[1:].tolist() for seed in range(20)]
+        assert {tuple(count) for count in counts} == {(4, 3), (3, 4)}
+
+    def test_the_seed_decides(self):
+        labels = np.arange(100) % 3
+        np.testing.assert_array_equal(assign(labels, seed=1), assign(labels, seed=1))
+        assert (assign(labels, seed=1) != assign(labels, seed=2)).any()
+
+    @pytest.mark.parametrize("labels", [[0, 1, 2], [-1, -1], []])
+    def test_a_split_without_cells_is_refused(self, labels):
+        with pytest.raises(LabelError, match="too few for 3 splits"):
+            assign(np.array(labels, dtype=np.int64))
+
+
+@st.composite
+def cells_of_donors(draw):
+    """Types and donors of cells in which every donor has every type, some more and some less."""
+    n_donors, n_types = draw(st.integers(3, 12)), draw(st.integers(1, 4))
+    cells = draw(hnp.arrays(np.int64, (n_donors, n_types), elements=st.integers(1, 12)))
+    donors, labels = np.indices(cells.shape).reshape(2, -1)
+    return np.repeat(labels, cells.ravel()), np.repeat(donors, cells.ravel())
+
+
+class TestAssignedByDonor:
+    @given(cells=cells_of_donors(), by=st.sampled_from(["donor", "both"]), seed=st.integers(0, 9))
+    def test_donors_are_whole(self, cells, by, seed):
+        labels, donors = cells
+        splits = assign(labels, donors, by=by, seed=seed)
+        of_donor = [np.unique(splits[donors == donor]) for donor in np.unique(donors)]
+        assert all(len(found) == 1 for found in of_donor)
+        n_donors = np.bincount(np.concatenate(of_donor), minlength=3)
+        assert (n_donors >= 1).all()
+        if len(of_donor) >= 7:  # fewer cannot be near the sizes when each split must have one
+            np.testing.assert_array_less(np.abs(n_donors - len(of_donor) * np.array(SIZES)), 1 + 1e-6)
+        np.testing.assert_array_equal(splits, assign(labels, donors, by=by, seed=seed))
+
+    @given(cells=cells_of_donors(), seed=st.integers(0, 9))
+    def test_by_both_is_at_least_as_near_to_the_sizes(self, cells, seed):
+        labels, donors = cells
+        random, even = (assign(labels, donors, by=by, seed=seed) for by in ("donor", "both"))
+        assert distance_from_sizes(even, labels) <= distance_from_sizes(random, labels) + 1e-9
+
+    @given(cells=cells_of_donors(), seed=st.integers(0, 9))
+    def test_by_both_no_exchange_of_two_donors_is_nearer(self, cells, seed):
+        labels, donors = cells
+        splits = assign(labels, donors, by="both", seed=seed)
+        reached = distance_from_sizes(splits, labels)
+        for one, other in itertools.combinations(np.unique(donors), 2):
+            exchanged = splits.copy()
+            exchanged[donors == one] = splits[donors == other][0]
+            exchanged[donors == other] = splits[donors == one][0]
+            assert distance_from_sizes(exchanged, labels) >= reached - 1e-9
+
+    def test_by_both_finds_the_even_split(self):
+        """Of two kinds of donors with opposite types there must be one in each half of each kind."""
+        labels = np.tile(np.repeat([0, 1, 1, 0], [9, 1, 9, 1]), 2)
+        donors = np.repeat(np.arange(4), 10)
+        for seed in range(10):
+            splits = assign(labels, donors, sizes=(0.5, 0.5), by="both", seed=seed)
+            assert distance_from_sizes(splits, labels, (0.5, 0.5)) == pytest.approx(0)
+
+    def test_by_both_the_first_split_has_every_type(self):
+        donors = np.repeat(np.arange(12), 10)
+        labels = np.tile([0, 1], 60)
+        labels[donors == 4] = 2
+        labels[donors == 7] = 3
+        for seed in range(20):
+            splits = assign(labels, donors, by="both", seed=seed)
+            assert set(labels[splits == 0]) == {0, 1, 2, 3}
+
+    def test_cells_without_a_label_are_in_no_split(self):
+        donors = np.repeat(np.arange(6), 10)
+        labels = np.where(np.arange(60) % 10 == 0, -1, 0)
+        for by in ("donor", "both"):
+            assert (assign(labels, donors, by=by) == -1).sum() == 6
+
+    def test_too_few_donors(self):
+        with pytest.raises(SettingError, match="3 splits need at least 3 donors; there are 2"):
+            assign([0, 0, 1, 1], [0, 1, 0, 1], by="donor")
+
+    def test_types_of_too_few_donors(self):
+        donors = np.repeat(np.arange(4), 5)
+        with pytest.raises(LabelError, match=r"No 2 of 4 donors .*: 2 of 4 types"):
+            assign(donors, donors, by="both")
+
+    def test_without_donors(self):
+        with pytest.raises(SettingError, match="needs to know the donor"):
+            assign([0, 1], by="both")
+
+    def test_an_unknown_rule(self):
+        with pytest.raises(SettingError, match="`'type'`, `'donor'` or `'both'`"):
+            assign([0, 1], [0, 1], by="tissue")
+
+
+@pytest.mark.parametrize("sizes", [(1.0,), (0.5, 0.4), (1.2, -0.2), (1.0, 0.0)])
+def test_sizes_that_make_no_sense(sizes):
+    with pytest.raises(SettingError, match="positive, and sum to one"):
+        assign([0, 1] * 10, sizes=sizes)
+
+
+def draw(labels, n, how="stratified", seed=0):
+    return subsample(np.asarray(labels), n, how=how, rng=np.random.default_rng(seed))
+
+
+class TestSubsample:
+    @given(data=st.data(), labels=labels_of_cells, how=st.sampled_from(["stratified", "balanced"]), seed=st.integers(0, 9))
+    def test_gives_as_many_different_labeled_cells_as_asked_for(self, data, labels, how, seed):
+        types = np.unique(labels[labels >= 0])
+        n = data.draw(st.integers(len(types), int((labels >= 0).sum())))
+        found = draw(labels, n, how, seed)
+        assert len(found) == len(set(found)) == n
+        assert (np.diff(found) > 0).all()
+        assert set(labels[found]) == set(types)
+        np.testing.assert_array_equal(found, draw(labels, n, how, seed))
+
+    @given(data=st.data(), labels=labels_of_cells)
+    def test_balanced_no_type_has_two_more_than_one_that_could_have_more(self, data, labels):
+        types, available = np.unique(labels[labels >= 0], return_counts=True)
+        found = draw(labels, data.draw(st.integers(len(types), int(available.sum()))), "balanced")
+        counts = np.array([(labels[found] == label).sum() for label in types])
+        has_room = counts < available
+        if has_room.any():
+            assert counts.max() <= counts[has_room].min() + 1
+
+    @pytest.mark.parametrize(
+        ("n", "how", "expected"),
+        [
+            (50, "stratified", [40, 8, 2]),
+            (10, "stratified", [8, 1, 1]),  # 8, 1.6 and 0.4, each at least one
+            (3, "stratified", [1, 1, 1]),
+            (100, "stratified", [80, 16, 4]),
+            (12, "balanced", [4, 4, 4]),
+            (50, "balanced", [30, 16, 4]),
+            (14, "balanced", [5, 5, 4]),
+            (100, "balanced", [80, 16, 4]),
+        ],
+    )
+    def test_numbers_worked_by_hand(self, n, how, expected):
+        labels = np.repeat([0, 1, 2], [80, 16, 4])
+        assert np.bincount(labels[draw(labels, n, how)]).tolist() == expected
+
+    def test_the_seed_decides(self):
+        labels = np.zeros(100, dtype=np.int64)
+        assert len({tuple(draw(labels, 10, seed=seed)) for seed in range(5)}) == 5
+
+    @pytest.mark.parametrize("n", [-1, 0, 1, 5])
+    def test_a_number_that_cannot_be(self, n):
+        with pytest.raises(SettingError, match=f"`n={n}` cells cannot be chosen: there are 4 with a label, of 2 types"):
+            draw([0, 0, 1, 1, -1], n)
+
+    def test_without_a_labeled_cell(self):
+        with pytest.raises(SettingError, match="there are 0 with a label"):
+            draw([-1, -1], 0)
+
+    def test_an_unknown_way(self):
+        with pytest.raises(SettingError, match="`'stratified'` or `'balanced'`"):
+            draw([0, 1], 2, "even")
+
+
+def distances_to_nearest(points, chosen):
+    return cdist(points, points[chosen]).min(axis=1)
+
+
+POINTS = hnp.arrays(np.float64, st.tuples(st.integers(2, 30), st.integers(1, 3)), elements=st.integers(-9, 9).map(float))
+
+
+class TestKCentre:
+    @given(data=st.data(), points=POINTS)
+    def test_gives_as_many_different_cells_as_asked_for(self, data, points):
+        n = data.draw(st.integers(1, len(points)))
+        found = k_centre(points, np.zeros(len(points), dtype=np.int64), n)
+        assert len(set(found)) == n
+
+    @given(data=st.data(), points=POINTS.filter(lambda points: len(points) <= 9))
+    def test_covers_within_twice_the_least_radius(self, data, points):
+        """Gonzalez 1985, theorem 2.2, against all choices."""
+        n = data.draw(st.integers(1, len(points)))
+        found = k_centre(points, np.zeros(len(points), dtype=np.int64), n)
+        least = min(distances_to_nearest(points, list(chosen)).max() for chosen in itertools.combinations(range(len(points)), n))
+        assert distances_to_nearest(points, found).max() <= 2 * least + 1e-9
+
+    def test_worked_by_hand(self):
+        points = np.array([[0.0, 0], [4, 0], [5, 0], [6, 0], [9, 0], [5, 7]])  # the mean is (4.83, 1.17)
+        chosen = [set(k_centre(points, np.zeros(6, dtype=np.int64), n).tolist()) for n in (1, 2, 3, 4)]
+        assert chosen == [{2}, {2, 5}, {2, 5, 0}, {2, 5, 0, 4}]
+
+    def test_types_are_covered_each_on_its_own(self, rng):
+        points, labels = rng.normal(size=(60, 3)), np.arange(60) % 3
+        labels[7] = -1
+        found = k_centre(points, labels, 12)
+        assert 7 not in found
+        for label in range(3):
+            cells = np.flatnonzero(labels == label)
+            alone = cells[k_centre(points[cells], np.zeros(len(cells), dtype=np.int64), 4)]
+            np.testing.assert_array_equal(found[labels[found] == label], alone)
+
+
+class TestHerding:
+    @given(data=st.data(), points=POINTS)
+    def test_gives_as_many_different_cells_as_asked_for(self, data, points):
+        n = data.draw(st.integers(1, len(points)))
+        assert len(set(herding(points, np.zeros(len(points), dtype=np.int64), n))) == n
+
+    @given(data=st.data(), points=POINTS.map(lambda points: points + np.random.default_rng(0).normal(size=points.shape)))
+    def test_each_cell_brings_the_mean_nearest_to_that_of_all(self, data, points):
+        """Algorithm 4 of Rebuffi et al. 2017, written as it stands there."""
+        labels, mean = np.zeros(len(points), dtype=np.int64), points.mean(axis=0)
+        exemplars = []
+        for k in range(1, data.draw(st.integers(1, len(points))) + 1):
+            rest = [cell for cell in range(len(points)) if cell not in exemplars]
+            exemplars.append(min(rest, key=lambda cell: np.linalg.norm(mean - points[[*exemplars, cell]].sum(axis=0) / k)))
+        np.testing.assert_array_equal(herding(points, labels, len(exemplars)), sorted(exemplars))
+
+    def test_the_mean_stays_nearer_than_with_random_cells(self, rng):
+        points, labels = rng.normal(size=(500, 5)), np.zeros(500, dtype=np.int64)
+        off = [np.linalg.norm(points[cells].mean(axis=0)) for cells in (draw(labels, 20, seed=seed) for seed in range(20))]
+        assert np.linalg.norm(points[herding(points, labels, 20)].mean(axis=0) - points.mean(axis=0)) < 0.1 * np.median(off)
+
+
+class TestGeometricSketch:
+    @given(data=st.data(), points=POINTS, seed=st.integers(0, 9))
+    @settings(max_examples=15)
+    def test_gives_as_many_different_cells_as_asked_for(self, data, points, seed):
+        n = data.draw(st.integers(1, len(points)))
+        one, other = (geometric_sketch(points, n, rng=np.random.default_rng(seed)) for _ in range(2))
+        assert len(set(one)) == n
+        np.testing.assert_array_equal(one, other)
+
+    def test_keeps_what_is_rare_and_far_away(self, rng):
+        points = np.concatenate([rng.normal(size=(990, 2)), rng.normal(size=(10, 2)) + 30])
+        found = geometric_sketch(points, 50, rng=rng)
+        assert (found >= 990).sum() >= 5  # ten times their share
+
+    def test_leaves_the_global_state_as_it_was(self, rng, capfd):
+        before = repr(np.random.get_state())  # noqa: NPY002
+        points = np.repeat(np.eye(8), 10, axis=0)  # nine boxes at most, which is not near twenty
+        assert len(geometric_sketch(points, 20, rng=rng)) == 20
+        assert repr(np.random.get_state()) == before  # noqa: NPY002
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize("n", [0, 4])
+    def test_a_number_that_cannot_be(self, rng, n):
+        with pytest.raises(SettingError, match=f"`n={n}` cells cannot be chosen from 3"):
+            geometric_sketch(np.eye(3), n, rng=rng)
+
+    def test_without_geosketch(self, rng, monkeypatch):
+        monkeypatch.setitem(sys.modules, "geosketch", None)
+        with pytest.raises(MissingDependencyError, match=r"sctab\[sketch\]"):
+            geometric_sketch(np.eye(3), 2, rng=rng)
+
+
+@pytest.mark.parametrize(
+    "choose", [k_centre, herding, lambda points, _, n: geometric_sketch(points, n, rng=np.random.default_rng(0))]
+)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_embedding_with_holes(choose, bad):
+    points = np.eye(4)
+    points[2, 0] = bad
+    with pytest.raises(InputValueError, match="NaN or infinite values in 1 of 4 cells"):
+        choose(points, np.zeros(4, dtype=np.int64), 2)

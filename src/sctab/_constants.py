@@ -31,3 +31,8 @@ FORMAT_NAME: Final = "sctab-model"
 FORMAT_VERSION: Final = 1
 
 DEFAULT_MODEL: Final = "pbmc"
+
+# Columns of `obs` that say which cells to use for what, and keys of `uns` that say how they were chosen: `{key_added}_{suffix}`.
+OBS_SPLIT: Final = "split"
+OBS_SKETCH: Final = "sketch"
+OBS_DISTILLED: Final = "distilled"

@@ -40,6 +40,57 @@ def refused(result, message):
     assert message in result.stderr
 
 
+class TestTrain:
+    def train(self, files, tmp_path, *options):
+        return run("train", files / "reference.h5ad", "--labels-key", "cell_type", "--output", tmp_path / "model",
+                   "--accelerator", "cpu", *options)  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("name", "cls"), [("linear", "LinearClassifier"), ("mlp", "MLPClassifier"), ("xgboost", "XGBoostClassifier")]
+    )
+    def test_every_model_can_be_named(self, files, tmp_path, name, cls):
+        result = self.train(files, tmp_path, "--model", name, "--max-epochs", 20, "--no-logs")
+        assert result.exit_code == 0, result.output
+        assert sctab.model.load_model(tmp_path / "model").spec.model_class == cls
+        annotated = run("annotate", files / "query.h5ad", "--model", tmp_path / "model", "--csv", tmp_path / "a.csv")
+        assert annotated.exit_code == 0, annotated.output
+        assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["model"]
+
+    def test_auto_prints_what_it_compared(self, files, tmp_path):
+        result = self.train(files, tmp_path, "--model", "auto", "--donor-key", "donor_id", "--max-epochs", 12)
+        assert result.exit_code == 0, result.output
+        for name in ("linear", "mlp", "xgboost", "sctab", "kept", "standard error"):
+            assert name in result.stdout
+        assert "selection" in sctab.model.load_model(tmp_path / "model").spec.training
+
+    def test_curves_are_written_beside_the_model(self, files, tmp_path):
+        for _ in range(2):
+            result = self.train(files, tmp_path, "--model", "linear", "--max-epochs", 2, "--overwrite")
+            assert result.exit_code == 0, result.output
+        assert (tmp_path / "model.run" / "metrics.csv").is_file()
+        assert (tmp_path / "model.run-1" / "tensorboard").is_dir()
+        assert "model.run-1" in result.stdout.replace("\n", "")
+
+    def test_settings_file(self, files, tmp_path):
+        sctab.tuning.Settings("mlp", {"n_hidden": 8}, {"max_epochs": 3}).write(tmp_path / "settings.json")
+        result = self.train(files, tmp_path, "--settings", tmp_path / "settings.json", "--no-logs")
+        assert result.exit_code == 0, result.output
+        spec = sctab.model.load_model(tmp_path / "model").spec
+        assert (spec.model_class, spec.architecture["n_hidden"], spec.training["epochs"]) == ("MLPClassifier", 8, 3)
+
+    def test_options_that_disagree_are_refused(self, files, tmp_path):
+        sctab.tuning.Settings("mlp").write(tmp_path / "settings.json")
+        refused(
+            self.train(files, tmp_path, "--settings", tmp_path / "settings.json", "--model", "linear"),
+            "settings of `mlp`, not of `linear`",
+        )
+        refused(self.train(files, tmp_path, "--settings", tmp_path / "settings.json", "--paper-settings"), "both say how to train")
+        refused(self.train(files, tmp_path, "--model", "auto", "--paper-settings"), "`--paper-settings` needs one model class")
+        refused(self.train(files, tmp_path, "--model", "forest"), "There are: `linear`")
+        refused(self.train(files, tmp_path, "--model", "linear", "--logger", "wandb"), "`logger='wandb'` must be")
+        assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
+
+
 def test_annotate_writes_data_and_table(files, tmp_path):
     result = run(
         "annotate", files / "query.h5ad", "--model", files / "model", "--output", tmp_path / "a.h5ad", "--csv", tmp_path / "a.csv"

@@ -20,6 +20,7 @@ from sctab.metrics import macro_f1
 from sctab.model._base import CellTypeClassifier
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import CLASSES, load_model
+from sctab.model._logging import LoggerChoice
 from sctab.model._spec import ModelSpec
 from sctab.sampling import Split, split_cells
 
@@ -118,6 +119,8 @@ class AutoClassifier:
         accelerator: str = "auto",
         devices: Any = "auto",
         enable_progress_bar: bool = True,
+        run_dir: str | PathLike[str] | None = None,
+        logger: LoggerChoice = None,
         **train_settings: Any,
     ) -> None:
         """Try the candidates, keep one, and train it on all cells.
@@ -130,6 +133,8 @@ class AutoClassifier:
             Of everything that is random.
         accelerator, devices, enable_progress_bar
             As in :meth:`CellTypeClassifier.train`.
+        run_dir, logger
+            As there, for the training of the model that is kept.
         **train_settings
             Settings for all candidates, for example `validation_split`.
 
@@ -158,7 +163,7 @@ class AutoClassifier:
             model.deregister_manager()
         self.table = _compare(truth, predicted, np.random.default_rng(seed)).assign(seconds=pd.Series(seconds))
         kept = str(self.table.index[self.table["kept"]][0])
-        best = self._trained(kept, self.adata, options)
+        best = self._trained(kept, self.adata, options | {"run_dir": run_dir, "logger": logger})
         selection = {"held_out_by": split.by, "n_held_out": len(split.validation), "kept": kept}
         candidates = {name: {"macro_f1": row["macro_f1"], "seconds": row["seconds"]} for name, row in self.table.iterrows()}
         best.spec = replace(best.spec, training=dict(best.spec.training) | {"selection": selection | {"candidates": candidates}})

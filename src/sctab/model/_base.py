@@ -28,6 +28,7 @@ from sctab._errors import (
     listing,
 )
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, evaluate_blocks, measure_importance, single_device
+from sctab.model._logging import LoggerChoice
 from sctab.model._query import Query, open_query
 from sctab.model._search import SearchSpace
 from sctab.model._settings import CommonSettings, TrainingData, TrainingResult, TrainingSettings, stored_history, summarise
@@ -246,6 +247,8 @@ class CellTypeClassifier(BaseModelClass):
         accelerator: str = "auto",
         devices: Any = "auto",
         seed: int = 0,
+        run_dir: str | PathLike[str] | None = None,
+        logger: LoggerChoice = None,
         **trainer_kwargs: Any,
     ) -> None:
         """Learn the reference. What is `None` follows from its size, see :ref:`defaults`.
@@ -284,13 +287,24 @@ class CellTypeClassifier(BaseModelClass):
             As in Lightning: `"cpu"`, `"gpu"`, `"auto"`, …
         seed
             Decides initial weights, split, order of the cells and dropout. The global random state is left as it was.
+        run_dir
+            New directory that shows the training while it runs: `metrics.csv`, `tensorboard/`, and a model after every validation in
+            `checkpoints/`, see :doc:`/logging`. By default, no file is written.
+        logger
+            A Lightning logger, `"neptune"`, or a list of these, besides those of `run_dir`.
         **trainer_kwargs
-            Passed to :class:`scvi.train.Trainer`: `logger`, `callbacks`, `enable_progress_bar`, …
+            Passed to :class:`scvi.train.Trainer`: `callbacks`, `enable_progress_bar`, …
 
         Raises
         ------
         SettingError
             When a setting makes no sense.
+        OutputExistsError
+            When `run_dir` is not empty.
+        OutputError
+            When `run_dir` or a checkpoint cannot be written.
+        MissingDependencyError
+            When Neptune is asked for and not installed.
         """
         arguments = locals()
         if self.adata is None:
@@ -306,7 +320,9 @@ class CellTypeClassifier(BaseModelClass):
         with seeded(seed):
             if not self.is_trained and not self._has_pretrained_weights:
                 self.module = self._new_network()
-            result = self._fit(data, settings, accelerator=accelerator, devices=devices, **trainer_kwargs)
+            result = self._fit(
+                data, settings, accelerator=accelerator, devices=devices, run_dir=run_dir, logger=logger, **trainer_kwargs
+            )
         self.module.eval()
         self.spec = self.spec.with_training(summarise(settings, data, result, self.history_))
         self.gene_importance = (
@@ -413,6 +429,10 @@ class CellTypeClassifier(BaseModelClass):
         for note in query.notes:
             warnings.warn(note, SctabWarning, stacklevel=3)
         return adata, query
+
+    def write_checkpoint(self, path: Path) -> None:
+        """Write the weights as they are in the middle of a training to a model directory, without a history."""
+        write_model(path, self.spec.with_training({}), self.module.state_dict(), self.gene_importance, overwrite=False)
 
     def _require_trained(self) -> None:
         if not self.is_trained:

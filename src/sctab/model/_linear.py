@@ -81,7 +81,7 @@ class LinearClassifier(CellTypeClassifier):
 
     @classmethod
     def _default_n_genes(cls, n_obs: int) -> int | None:
-        return None
+        return None if n_obs >= _LARGE_REFERENCE else max(n_obs, 1000)
 
     @classmethod
     def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
@@ -95,10 +95,10 @@ class LinearClassifier(CellTypeClassifier):
         small = {
             "max_epochs": 30,
             "batch_size": 128,
-            "learning_rate": 0.005,
-            "weight_decay": 0.01,
+            "learning_rate": 0.002,
+            "weight_decay": 0.3,
             "schedule": "one-cycle",
-            "gene_dropout": 0.5,
+            "gene_dropout": 0.9,
             "early_stopping": False,
             "patience": 10,
         }

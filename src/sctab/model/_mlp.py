@@ -90,12 +90,12 @@ class MLPClassifier(CellTypeClassifier):
 
     @classmethod
     def _default_n_genes(cls, n_obs: int) -> int | None:
-        return None
+        return None if n_obs >= _LARGE_REFERENCE else max(n_obs, 1000)
 
     @classmethod
     def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
         published = {key: value for key, value in cls.paper_settings()["model"].items() if key != "n_top_genes"}
-        return published if n_obs >= _LARGE_REFERENCE else published | {"n_layers": 1}
+        return published if n_obs >= _LARGE_REFERENCE else published | {"n_layers": 1, "dropout": 0.5}
 
     @classmethod
     def _default_training(cls, n_obs: int) -> TrainingSettings:
@@ -106,7 +106,7 @@ class MLPClassifier(CellTypeClassifier):
             "max_epochs": 30,
             "batch_size": 128,
             "schedule": "one-cycle",
-            "gene_dropout": 0.5,
+            "gene_dropout": 0.9,
             "early_stopping": False,
             "patience": 10,
         }

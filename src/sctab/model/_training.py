@@ -6,6 +6,9 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +23,7 @@ from sctab.augmentation import add_donor_differences, donor_differences, drop_ge
 from sctab.counts import Normalization, normalise
 from sctab.metrics import macro_f1
 from sctab.model._batches import CountsDataModule
+from sctab.model._logging import CHECKPOINTS_DIRECTORY, LoggerChoice, LogLearningRate, SaveCheckpoints, start_logging
 from sctab.model._settings import TrainingData, TrainingResult, TrainingSettings
 from sctab.nn import cross_entropy, normalise_counts
 from sctab.sampling import Split, split_cells
@@ -40,6 +44,8 @@ def fit_network(
     penalty: Callable[[Any], Tensor] | None = None,
     accelerator: str = "auto",
     devices: Any = "auto",
+    run_dir: str | PathLike[str] | None = None,
+    logger: LoggerChoice = None,
     **trainer_kwargs: Any,
 ) -> TrainingResult:
     """Train a network and leave the weights of its best epoch in it.
@@ -54,6 +60,8 @@ def fit_network(
         What to learn, how, and on which scale.
     penalty
         What is added to the loss, from what the network gives.
+    run_dir, logger
+        What to leave behind, see :meth:`CellTypeClassifier.train`.
     accelerator, devices, **trainer_kwargs
         Passed to :class:`scvi.train.Trainer`.
     """
@@ -89,7 +97,13 @@ def fit_network(
         **({} if has_validation else {"limit_val_batches": 0}),
         **trainer_kwargs,
     }
-    options["callbacks"] = [*(options.get("callbacks") or []), *([best] if has_validation else [])]
+    recording: list[Callback] = [LogLearningRate()]
+    if run_dir is not None:
+        recording.append(SaveCheckpoints(Path(run_dir) / CHECKPOINTS_DIRECTORY, model.write_checkpoint))
+    options["callbacks"] = [*(options.get("callbacks") or []), *recording, *([best] if has_validation else [])]
+    options["logger"] = start_logging(
+        run_dir, logger, {"model": type(model).__name__} | dict(model.spec.architecture) | asdict(settings)
+    )
     _set_training_mode(network)
     with _quiet_lightning(), _without_denormals():
         runner = TrainRunner(

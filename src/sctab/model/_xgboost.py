@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, final
 
 import numpy as np
@@ -26,12 +26,15 @@ from sctab.metrics import macro_f1
 from sctab.model._base import CellTypeClassifier
 from sctab.model._components import principal_components
 from sctab.model._evaluation import single_device
+from sctab.model._logging import log_epoch, start_logging
 from sctab.model._search import Range, SearchSpace
 from sctab.model._settings import CommonSettings, TrainingData, TrainingResult, as_history
 from sctab.model._spec import ModelSpec
 from sctab.nn import NetworkOutput
 from sctab.sampling import Split, split_cells
 
+_LARGE_REFERENCE = 500_000
+"""Labelled cells from which the published settings are the defaults."""
 _CELLS_PER_COMPONENT = 4
 """Fewer cells than this tell a component from noise badly."""
 
@@ -203,11 +206,14 @@ class XGBoostClassifier(CellTypeClassifier):
     @classmethod
     def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
         published = {key: value for key, value in cls.paper_settings()["model"].items() if key != "n_top_genes"}
-        return published | {"n_components": min(256, max(n_obs // _CELLS_PER_COMPONENT, 2))}
+        if n_obs >= _LARGE_REFERENCE:
+            return published
+        return published | {"n_components": min(256, max(n_obs // _CELLS_PER_COMPONENT, 2)), "max_depth": 6}
 
     @classmethod
     def _default_training(cls, n_obs: int) -> BoostingSettings:
-        return BoostingSettings(**cls.paper_settings()["train"])
+        published = cls.paper_settings()["train"]
+        return BoostingSettings(**published if n_obs >= _LARGE_REFERENCE else published | {"learning_rate": 0.1})
 
     @classmethod
     def search_space(cls) -> SearchSpace:
@@ -236,6 +242,7 @@ class XGBoostClassifier(CellTypeClassifier):
     def _fit(self, data: TrainingData, settings: BoostingSettings, **options: Any) -> TrainingResult:
         accelerator, devices = options.pop("accelerator", "auto"), options.pop("devices", "auto")
         show_progress = options.pop("enable_progress_bar", True)
+        run_dir, logger = options.pop("run_dir", None), options.pop("logger", None)
         if options:
             raise SettingError(f"{listing(options)} cannot be set for `XGBoostClassifier`, which Lightning does not train.")
         split = split_cells(
@@ -245,6 +252,8 @@ class XGBoostClassifier(CellTypeClassifier):
             by=settings.validation_split,
             rng=np.random.default_rng(settings.seed),
         )
+        hyperparameters = {"model": type(self).__name__} | dict(self.spec.architecture) | asdict(settings)
+        loggers = start_logging(run_dir, logger, hyperparameters)
         if not self.module.loadings.any():
             found = principal_components(
                 lambda: _normalised(data, split.train, self.spec.normalization),
@@ -260,6 +269,10 @@ class XGBoostClassifier(CellTypeClassifier):
         self.train_indices, self.validation_indices = split.train, split.validation
         self.history_ = {name: as_history(name, values) for name, values in history.items()}
         n_rounds = len(history["train_loss"])
+        for epoch in range(n_rounds):
+            log_epoch(loggers, epoch, {name: values[epoch] for name, values in history.items()})
+        for each in loggers:
+            each.finalize("success")
         best = int(np.argmin(history["validation_loss"])) if len(split.validation) else None
         kept = n_rounds if best is None else best + 1
         self.module.keep(booster[: booster.num_boosted_rounds() - n_rounds + kept])

@@ -1,0 +1,150 @@
+"""`sctab train`: learn a reference with one model class, or with the one that suits it."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from rich.table import Table
+
+from sctab._atomic import written_beside
+from sctab._errors import SettingError, listing
+from sctab.cli._files import read_data
+from sctab.cli._options import Accelerator, Debug, Overwrite
+from sctab.cli._reporting import err, out, reports_errors
+from sctab.model import MODEL_NAMES, AutoClassifier, model_by_name
+from sctab.tuning import Settings
+
+_DEFAULT_MODEL = "sctab"
+
+
+@reports_errors
+def train(
+    reference: Annotated[Path, typer.Argument(help="Annotated cells with counts, `.h5ad` or `.zarr`.")],
+    labels_key: Annotated[str, typer.Option(help="Column of `obs` with cell types.")],
+    output: Annotated[Path, typer.Option(help="Directory to write the model to.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Model class: {', '.join(f'`{name}`' for name in MODEL_NAMES)}; `auto` tries the others on held-out cells and "
+            f"keeps the best. By default `{_DEFAULT_MODEL}`, or that of `--settings`."
+        ),
+    ] = None,
+    settings: Annotated[Path | None, typer.Option(help="Settings file, as `sctab tune` writes it.")] = None,
+    donor_key: Annotated[
+        str | None, typer.Option(help="Column of `obs` with donors; whole donors are then held out for validation.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer with the counts; `X` by default.")] = None,
+    unlabeled_category: Annotated[str | None, typer.Option(help='Value of the label column that means "no label".')] = None,
+    gene_id_key: Annotated[str | None, typer.Option(help="Column of `var` with Ensembl ids; found by itself.")] = None,
+    gene_symbol_key: Annotated[str | None, typer.Option(help="Column of `var` with symbols; found by itself.")] = None,
+    max_epochs: Annotated[
+        int | None, typer.Option(help="Passes over the reference, or rounds of boosting; by default from its size.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Cells per step; by default from the size.")] = None,
+    validation_split: Annotated[str | None, typer.Option(help="How to validate: `donor` or `stratified`.")] = None,
+    paper_settings: Annotated[
+        bool, typer.Option("--paper-settings", help="Architecture and optimiser of Fischer et al. (2023).")
+    ] = False,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(help="Directory for the curves and for a model after every epoch; by default the output's name with `.run`."),
+    ] = None,
+    logs: Annotated[bool, typer.Option("--logs/--no-logs", help="Whether to write a run directory.")] = True,
+    logger: Annotated[str | None, typer.Option(help="Where else to send the curves: `neptune`.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything that is random; 0 by default.")] = None,
+    accelerator: Accelerator = "auto",
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Learn cell types from an annotated reference.
+
+    **Examples**
+
+    `sctab train reference.h5ad --labels-key cell_type --donor-key donor_id --output my-model`
+
+    `sctab train reference.h5ad --labels-key cell_type --model auto --output my-model`
+
+    `sctab train reference.h5ad --labels-key cell_type --settings tuned.json --output my-model`
+
+    `sctab train atlas.zarr --labels-key cell_type --layer counts --output my-model --accelerator gpu`
+    """
+    chosen = _settings(model, settings, paper_settings=paper_settings)
+    given = {"max_epochs": max_epochs, "batch_size": batch_size, "validation_split": validation_split, "seed": seed}
+    cls = model_by_name(chosen.model)
+    adata = read_data(reference)
+    cls.setup_anndata(
+        adata,
+        labels_key,
+        donor_key=donor_key,
+        layer=layer,
+        unlabeled_category=unlabeled_category,
+        gene_id_key=gene_id_key,
+        gene_symbol_key=gene_symbol_key,
+    )
+    directory = (run_dir or _free_directory(output.with_name(f"{output.name}.run"))) if logs else None
+    with written_beside(output, overwrite=overwrite) as path:
+        classifier = cls(adata, **chosen.model_settings)
+        err.print(f"Learning {adata.obs[labels_key].nunique()} cell types from {adata.n_obs} cells with `{chosen.model}`.")
+        classifier.train(
+            **dict(chosen.train_settings) | {key: value for key, value in given.items() if value is not None},
+            accelerator=accelerator,
+            enable_progress_bar=err.is_terminal,
+            run_dir=directory,
+            logger=logger,
+        )
+        classifier.save(path)
+    if isinstance(classifier, AutoClassifier):
+        _report_candidates(classifier.table)
+    _report_training(classifier.spec.training)
+    if directory is not None:
+        out.print(f"Wrote the curves to `{directory}`: `tensorboard --logdir {directory}` shows them.")
+    out.print(f"Wrote `{output}`.")
+
+
+def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> Settings:
+    """What to train, from the options that can say so; they must agree."""
+    if path is not None:
+        if paper_settings:
+            raise SettingError("`--settings` and `--paper-settings` both say how to train. Give one of them.")
+        found = Settings.read(path)
+        if model not in (None, found.model):
+            raise SettingError(
+                f"`{path}` has settings of `{found.model}`, not of `{model}`. Leave `--model` out, or give another file."
+            )
+        return found
+    name = model or _DEFAULT_MODEL
+    if not paper_settings:
+        return Settings(name)
+    cls = model_by_name(name)
+    if cls is AutoClassifier:
+        raise SettingError(f"`--paper-settings` needs one model class: {listing(name for name in MODEL_NAMES if name != 'auto')}.")
+    published = cls.paper_settings()
+    return Settings(name, published["model"], published["train"])
+
+
+def _free_directory(path: Path) -> Path:
+    if not path.exists():
+        return path
+    return next(name for i in count(1) if not (name := path.with_name(f"{path.name}-{i}")).exists())
+
+
+def _report_candidates(candidates: pd.DataFrame) -> None:
+    table = Table("model", "macro F1", "behind the best", "standard error", "seconds", "", box=None)
+    for name, row in candidates.iterrows():
+        numbers = [f"{row[column]:.3f}" for column in ("macro_f1", "behind", "standard_error")]
+        table.add_row(str(name), *numbers, f"{row['seconds']:.0f}", "kept" if row["kept"] else "")
+    out.print(table)
+
+
+def _report_training(training: Any) -> None:
+    validation = training["validation"]
+    how = {"donor": "whole donors held out", "stratified": "a share of each type held out", "none": "no validation"}
+    out.print(f"Trained for {training['epochs']} epochs on {validation['n_train']} cells.")
+    if validation["macro_f1"] is not None:
+        out.print(
+            f"Validation macro F1 {validation['macro_f1']:.3f} on {validation['n_validation']} cells ({how[validation['by']]})."
+        )

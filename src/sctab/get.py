@@ -1,0 +1,82 @@
+"""Getters: results as tidy tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sctab._constants import SPEC_FILE
+from sctab._errors import NotTrainedError
+from sctab.model import CellTypeClassifier
+from sctab.model._logging import read_metrics
+from sctab.model._settings import stored_history
+from sctab.model._storage import read_spec
+
+__all__ = ["training"]
+
+
+def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
+    """How a training went, epoch by epoch.
+
+    Parameters
+    ----------
+    source
+        A trained model, the directory that it was saved to, or the `run_dir` of a training, also while it runs.
+
+    Returns
+    -------
+    A row per metric and epoch, with the columns
+
+    `metric` : str
+        `train_loss`, `validation_loss`, `validation_macro_f1`, `learning_rate`, and what else the model logs.
+    `epoch` : int
+        Counted from 0.
+    `value` : float
+        The value of the metric in that epoch.
+    `kept` : bool
+        Whether the model has the weights of that epoch. A `run_dir` does not say: it is false everywhere.
+
+    Raises
+    ------
+    NotTrainedError
+        When the model has not been trained, or when it does not say how.
+    DataFileError, ModelFormatError
+        When there is no model and no training in the directory, or when it cannot be read.
+
+    Examples
+    --------
+    >>> import sctab
+    >>> curves = sctab.get.training(sctab.zoo.packaged_path("pbmc"))
+    >>> list(curves.columns)
+    ['metric', 'epoch', 'value', 'kept']
+    """
+    if isinstance(source, CellTypeClassifier):
+        return _tidy(source.history_, source.spec.training)
+    if (Path(source) / SPEC_FILE).is_file():
+        stored = read_spec(source).training
+        return _tidy(stored_history(stored), stored)
+    return _tidy(read_metrics(source), None)
+
+
+def _tidy(history: Mapping[str, pd.DataFrame] | None, summary: Mapping[str, Any] | None) -> pd.DataFrame:
+    if not history:
+        raise NotTrainedError("There is no history of a training. Train the model with `train`, or give one that was trained.")
+    table = pd.concat(
+        [
+            pd.DataFrame({"metric": name, "epoch": values.index.astype(int), "value": values.iloc[:, 0].to_numpy(dtype=float)})
+            for name, values in sorted(history.items())
+        ],
+        ignore_index=True,
+    )
+    return table.assign(kept=False if summary is None else table["epoch"] == _kept_epoch(summary, int(table["epoch"].max())))
+
+
+def _kept_epoch(summary: Mapping[str, Any], last: int) -> int:
+    """The epoch whose weights the model has; a history goes on when a model is trained again, the count of its training does not."""
+    if summary["best_epoch"] is None:
+        return last
+    return last + 1 - int(summary["epochs"]) + int(summary["best_epoch"])

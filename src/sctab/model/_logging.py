@@ -1,0 +1,175 @@
+"""What a training leaves behind while it runs: metrics, settings and a model after every validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from scvi.train._logger import SimpleLogger
+
+from sctab._errors import DataFileError, OutputError, OutputExistsError, SettingError
+from sctab.model._neptune import NeptuneLogger
+
+type LoggerChoice = Logger | Literal["neptune"] | Sequence[Logger | Literal["neptune"]] | None
+"""What `logger` of a training may be."""
+
+METRICS_FILE = "metrics.csv"
+TENSORBOARD_DIRECTORY = "tensorboard"
+CHECKPOINTS_DIRECTORY = "checkpoints"
+NEPTUNE_DIRECTORY = "neptune"
+
+
+def start_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice, hyperparameters: Mapping[str, Any]) -> list[Logger]:
+    """Loggers for a training, with its settings written to them.
+
+    Parameters
+    ----------
+    run_dir
+        Directory for `metrics.csv`, `hparams.yaml` and `tensorboard/`; without one, the training writes no file of its own.
+    logger
+        A Lightning logger, `"neptune"`, or several of these, besides those of the directory.
+    hyperparameters
+        Settings by name, in one level.
+
+    Returns
+    -------
+    The logger that fills `history` comes first, where scvi-tools looks for it.
+
+    Raises
+    ------
+    SettingError
+        When `logger` is something else, or when Neptune has not been told where to send the run.
+    MissingDependencyError
+        When Neptune is not installed.
+    OutputExistsError
+        When something is in the directory already.
+    OutputError
+        When the directory cannot be made.
+    """
+    directory = None if run_dir is None else Path(run_dir)
+    chosen = [_logger(choice, directory) for choice in _several(logger)]
+    loggers: list[Logger] = [_History()]
+    if directory is not None:
+        _make_empty(directory)
+        # The writer of the table comes before TensorBoard's: it warns of a directory that is not empty.
+        loggers += [
+            CSVLogger(directory, name="", version=""),
+            _TensorBoard(directory, name=TENSORBOARD_DIRECTORY, version="", default_hp_metric=False),
+        ]
+    loggers += chosen
+    for each in loggers:
+        each.log_hyperparams(dict(hyperparameters))
+    return loggers
+
+
+def log_epoch(loggers: Sequence[Logger], epoch: int, metrics: Mapping[str, float]) -> None:
+    """Log an epoch of a training that Lightning does not run, in the way in which Lightning does."""
+    for logger in loggers:
+        logger.log_metrics({**metrics, "epoch": epoch}, epoch)
+        logger.save()
+
+
+def read_metrics(run_dir: str | PathLike[str]) -> dict[str, pd.DataFrame]:
+    """The `history` of a training from its directory, also while it still runs.
+
+    Raises
+    ------
+    DataFileError
+        When there is no `metrics.csv` or when it cannot be read.
+    """
+    path = Path(run_dir) / METRICS_FILE
+    try:
+        table = pd.read_csv(path).set_index("epoch")
+    except FileNotFoundError as error:
+        raise DataFileError(
+            f"`{run_dir}` is not the directory of a training: it has no `{METRICS_FILE}`. Give what was `run_dir` of `train`."
+        ) from error
+    except (OSError, KeyError, ValueError) as error:
+        raise DataFileError(f"`{path}` cannot be read: {error}. It is a table with the column `epoch`.") from error
+    return {str(name): table[[name]].dropna() for name in table.columns if name != "step"}
+
+
+class LogLearningRate(Callback):
+    """Log the learning rate of every epoch, the mean over its steps, as `learning_rate`."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, _batch: Any, _index: int) -> None:
+        """Take it before the step that uses it."""
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        pl_module.log("learning_rate", rate, on_step=False, on_epoch=True, batch_size=1)
+
+
+class SaveCheckpoints(Callback):
+    """Write the model after every validation, as `epoch_000`, `epoch_001`, ….
+
+    Parameters
+    ----------
+    directory
+        Where they go.
+    write
+        Writes the model as it is to a path.
+    """
+
+    def __init__(self, directory: Path, write: Callable[[Path], object]) -> None:
+        self.directory = directory
+        self.write = write
+
+    def on_validation_end(self, trainer: Any, _pl_module: Any) -> None:
+        """Write the epoch that was just validated."""
+        self.write(self.directory / f"epoch_{trainer.current_epoch:03d}")
+
+
+class _History(SimpleLogger):  # type: ignore[misc]
+    """The logger that fills `history`, on a copy: scvi-tools' takes the epoch out of the values, which the next loggers get too."""
+
+    @property
+    def version(self) -> str:
+        """Empty: the progress bar would show it."""
+        return ""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Keep the values of an epoch."""
+        super().log_metrics(dict(metrics), step)
+
+
+class _TensorBoard(TensorBoardLogger):
+    """TensorBoard with settings in its table from the start; Lightning's would ask for a metric that is not measured yet."""
+
+    def log_hyperparams(self, params: Mapping[str, Any], *_args: Any, **_kwargs: Any) -> None:
+        """Write the settings; what TensorBoard has no type for as text."""
+        # Here, since it takes a while to load.
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # type: ignore[import-untyped]
+
+        super().log_hyperparams(params)
+        plain = {name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in params.items()}
+        self.experiment.file_writer.add_summary(hparams_pb(plain))
+
+
+def _several(logger: LoggerChoice) -> list[Any]:
+    if logger is None:
+        return []
+    return list(logger) if isinstance(logger, list | tuple) else [logger]
+
+
+def _logger(choice: Any, run_dir: Path | None) -> Logger:
+    if isinstance(choice, Logger):
+        return choice
+    if choice == "neptune":
+        return NeptuneLogger(None if run_dir is None else run_dir / NEPTUNE_DIRECTORY)
+    raise SettingError(f"`logger={choice!r}` must be a logger of `lightning.pytorch.loggers`, `neptune`, or a list of these.")
+
+
+def _make_empty(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(directory.iterdir())
+    except FileExistsError as error:
+        raise OutputExistsError(f"`{directory}` is a file. Choose another `run_dir`.") from error
+    except OSError as error:
+        raise OutputError(f"`{directory}` cannot be made: {error.strerror}. Choose another `run_dir`.") from error
+    if not is_empty:
+        raise OutputExistsError(f"`{directory}` is not empty: every training has a directory of its own. Choose another `run_dir`.")

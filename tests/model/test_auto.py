@@ -1,0 +1,147 @@
+"""AutoClassifier: what it compares on, what it keeps, and what it says of it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+from tests.reference import make_reference
+
+from sctab import NotTrainedError, SettingError
+from sctab.model import MODEL_NAMES, AutoClassifier, LinearClassifier, load_model, model_by_name
+from sctab.model._auto import _compare
+
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
+QUICK = {
+    "linear": {"train": {"max_epochs": 20, "batch_size": 16}},
+    "mlp": {"model": {"n_hidden": 8}, "train": {"max_epochs": 1, "batch_size": 240, "learning_rate": 1e-9}},
+}
+
+
+def fresh_model(**settings):
+    adata = make_reference()
+    AutoClassifier.setup_anndata(adata, "cell_type", donor_key="donor_id")
+    return AutoClassifier(adata, **{"candidates": ("linear", "mlp"), "settings": QUICK} | settings)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    model = fresh_model(candidates=("mlp", "linear"))
+    model.train(**QUIET)
+    return model
+
+
+def test_it_keeps_the_better_one_though_the_other_is_simpler(trained):
+    """The perceptron, which is named first here, has not learned anything."""
+    assert isinstance(trained.best, LinearClassifier)
+    assert list(trained.table.index) == ["mlp", "linear"]
+    assert list(trained.table.columns) == ["macro_f1", "behind", "standard_error", "kept", "seconds"]
+    assert trained.table.loc["mlp", "behind"] > trained.table.loc["mlp", "standard_error"]
+
+
+def test_the_table_has_scores_on_held_out_donors(trained):
+    """The same cells, learned from and scored by hand."""
+    adata = make_reference()
+    selection = trained.spec.training["selection"]
+    assert selection["held_out_by"] == "donor"
+    assert selection["n_held_out"] in {int((adata.obs["donor_id"] == donor).sum()) for donor in adata.obs["donor_id"].unique()}
+    assert 0.9 < trained.table.loc["linear", "macro_f1"] <= 1
+
+
+def test_what_is_kept_has_learned_the_whole_reference(trained):
+    assert trained.spec.training["n_labeled"] == 240
+
+
+def test_it_is_used_and_stored_like_the_model_that_it_kept(trained, tmp_path):
+    query = make_reference(90, seed=7)
+    assert f1_score(query.obs["cell_type"], trained.predict(query), average="macro") > 0.95
+    trained.save(tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert isinstance(loaded, LinearClassifier)
+    np.testing.assert_array_equal(loaded.predict(query, soft=True), trained.predict(query, soft=True))
+    assert loaded.spec.training["selection"]["kept"] == "linear"
+
+
+def test_the_same_seed_keeps_the_same_model(trained):
+    again = fresh_model(candidates=("mlp", "linear"))
+    again.train(**QUIET)
+    pd.testing.assert_frame_equal(again.table.drop(columns="seconds"), trained.table.drop(columns="seconds"))
+    np.testing.assert_array_equal(again.predict(soft=True), trained.predict(soft=True))
+
+
+class TestComparison:
+    truth = np.repeat(np.array(["B", "T"], dtype=object), 50)
+
+    def spoiled(self, n_wrong):
+        labels = self.truth.copy()
+        labels[:n_wrong] = "T"
+        return labels
+
+    def test_of_nearly_equal_ones_the_simplest_is_kept(self):
+        other = self.truth.copy()
+        other[50:55] = "B"
+        table = _compare(self.truth, {"linear": self.spoiled(6), "mlp": other}, np.random.default_rng(0))
+        assert table.loc["mlp", "behind"] == 0
+        assert list(table["kept"]) == [True, False]
+
+    def test_of_clearly_different_ones_the_best_is_kept(self):
+        table = _compare(self.truth, {"linear": self.spoiled(30), "mlp": self.spoiled(5)}, np.random.default_rng(0))
+        assert list(table["kept"]) == [False, True]
+
+    def test_scores_are_those_of_scikit_learn(self):
+        labels = self.spoiled(7)
+        table = _compare(self.truth, {"linear": labels, "mlp": self.truth}, np.random.default_rng(0))
+        score = f1_score(self.truth, labels, average="macro")
+        assert table.loc["linear", "macro_f1"] == pytest.approx(score)
+        assert table.loc["linear", "behind"] == pytest.approx(1 - score)
+
+    def test_the_standard_error_is_that_of_resampled_cells(self):
+        """Accuracy and macro F1 of two types of the same size move alike: their spread is about that of a proportion."""
+        table = _compare(self.truth, {"linear": self.spoiled(20), "mlp": self.truth}, np.random.default_rng(0))
+        assert table.loc["linear", "standard_error"] == pytest.approx(np.sqrt(0.2 * 0.8 / 100), rel=0.25)
+        assert table.loc["mlp", "standard_error"] == 0
+
+
+class TestRefusals:
+    def test_without_set_up(self):
+        with pytest.raises(SettingError, match=r"Call `AutoClassifier.setup_anndata\(adata, labels_key=…\)` first"):
+            AutoClassifier(make_reference())
+
+    def test_before_training(self):
+        with pytest.raises(NotTrainedError, match="No model was chosen yet"):
+            fresh_model().predict()
+
+    @pytest.mark.parametrize("settings", [{"candidates": ("forest",)}, {"settings": {"forest": {}}}])
+    def test_unknown_candidate(self, settings):
+        with pytest.raises(SettingError, match="`forest` is not a model class that can be tried. There are: `linear`, `mlp`"):
+            fresh_model(**settings)
+
+    def test_no_candidate(self):
+        with pytest.raises(SettingError, match="`candidates` names no model class"):
+            fresh_model(candidates=())
+
+    @pytest.mark.parametrize("held_out", [0, 1.0])
+    def test_senseless_share(self, held_out):
+        with pytest.raises(SettingError, match=f"`held_out={held_out}` must be above 0 and below 1"):
+            fresh_model().train(held_out=held_out)
+
+    def test_nothing_to_hold_out(self):
+        adata = make_reference(6)
+        AutoClassifier.setup_anndata(adata, "cell_type")
+        with pytest.raises(SettingError, match="No type has enough cells to hold one out"):
+            AutoClassifier(adata, candidates=("linear",)).train(**QUIET)
+
+    def test_unknown_name(self):
+        with pytest.raises(
+            SettingError, match="`forest` is not a model class. There are: `linear`, `mlp`, `xgboost`, `sctab`, `auto`"
+        ):
+            model_by_name("forest")
+
+
+def test_every_name_has_a_class():
+    assert [model_by_name(name).__name__ for name in MODEL_NAMES] == [
+        "LinearClassifier",
+        "MLPClassifier",
+        "XGBoostClassifier",
+        "SCTAB",
+        "AutoClassifier",
+    ]

@@ -1,0 +1,98 @@
+"""Tables of results."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sctab import DataFileError, NotTrainedError, get, zoo
+from sctab.model import SCTAB
+from tests.reference import make_reference
+
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "batch_size": 64}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model of three epochs, and the directory of its training."""
+    run_dir = tmp_path_factory.mktemp("training") / "run"
+    reference = make_reference()
+    SCTAB.setup_anndata(reference, "cell_type", donor_key="donor_id")
+    model = SCTAB(reference)
+    model.train(max_epochs=3, run_dir=run_dir, **QUIET)
+    return model, run_dir
+
+
+def new_model():
+    reference = make_reference()
+    SCTAB.setup_anndata(reference, "cell_type")
+    return SCTAB(reference)
+
+
+class TestTraining:
+    def test_is_a_row_per_metric_and_epoch(self, trained):
+        model, _ = trained
+        table = get.training(model)
+        assert list(table.columns) == ["metric", "epoch", "value", "kept"]
+        assert not table.duplicated(["metric", "epoch"]).any()
+        assert set(table["metric"]) == set(model.history)
+        for name, curve in table.groupby("metric"):
+            assert curve["epoch"].tolist() == [0, 1, 2]
+            assert curve["value"].tolist() == model.history[name][name].tolist()
+        assert table["value"].dtype == np.float64
+        assert table["epoch"].dtype == np.int64
+
+    def test_is_the_same_from_a_model_and_from_its_directory(self, trained, tmp_path):
+        model, _ = trained
+        model.save(tmp_path / "model")
+        pd.testing.assert_frame_equal(get.training(tmp_path / "model"), get.training(model))
+
+    def test_is_the_same_from_the_directory_of_the_training_but_for_what_was_kept(self, trained):
+        model, run_dir = trained
+        found = get.training(run_dir)
+        assert not found["kept"].any()
+        pd.testing.assert_frame_equal(found.drop(columns="kept"), get.training(str(run_dir)).drop(columns="kept"))
+        pd.testing.assert_frame_equal(found.drop(columns="kept"), get.training(model).drop(columns="kept"), rtol=1e-12)
+
+    def test_marks_the_best_epoch(self, trained):
+        model, _ = trained
+        table = get.training(model)
+        assert set(table.loc[table["kept"], "epoch"]) == {model.spec.training["best_epoch"]}
+
+    def test_marks_the_best_epoch_of_a_training_that_stopped_early(self):
+        model = new_model()
+        model.train(max_epochs=40, early_stopping=True, patience=2, **QUIET)
+        table = get.training(model)
+        scores = table[table["metric"] == "validation_macro_f1"].set_index("epoch")
+        assert len(scores) < 40
+        assert scores.loc[scores["kept"], "value"].tolist() == [model.spec.training["validation"]["macro_f1"]]
+        assert scores.loc[scores["kept"], "value"].item() == scores["value"].max()
+
+    def test_marks_the_last_epoch_without_validation(self):
+        model = new_model()
+        model.train(max_epochs=2, train_size=1.0, **QUIET)
+        table = get.training(model)
+        assert set(table.loc[table["kept"], "epoch"]) == {1}
+
+    def test_goes_on_when_a_model_is_trained_again(self):
+        model = new_model()
+        model.train(max_epochs=2, **QUIET)
+        first = get.training(model)
+        model.train(max_epochs=3, **QUIET)
+        table = get.training(model)
+        losses = table[table["metric"] == "train_loss"]
+        assert losses["epoch"].tolist() == [0, 1, 2, 3, 4]
+        assert losses["value"].tolist()[:2] == first.loc[first["metric"] == "train_loss", "value"].tolist()
+        assert set(table.loc[table["kept"], "epoch"]) == {2 + model.spec.training["best_epoch"]}
+
+    def test_of_a_packaged_model(self):
+        table = get.training(zoo.packaged_path("pbmc"))
+        assert set(table["metric"]) == {"train_loss", "validation_loss", "validation_macro_f1"}
+        assert table["kept"].sum() == 3
+
+    def test_of_a_model_that_was_not_trained(self):
+        with pytest.raises(NotTrainedError, match="There is no history of a training. Train the model with `train`"):
+            get.training(new_model())
+
+    def test_of_another_directory(self, tmp_path):
+        with pytest.raises(DataFileError, match=r"is not the directory of a training: it has no `metrics.csv`"):
+            get.training(tmp_path)
