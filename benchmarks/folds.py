@@ -1,6 +1,6 @@
 """Choose the training defaults: settings compared on held-out donors and runs inside the references.
 
-    uv run python benchmarks/folds.py --data FOLDER [--seeds 2] [--settings default "no gene dropout" …] [--tasks kang …]
+    uv run python benchmarks/folds.py --data FOLDER [--seeds 2] [--settings sctab linear "mlp, two layers" …] [--tasks kang …]
 
 `FOLDER` holds the data sets that are listed in docs/benchmarks.md. Prints a Markdown table of macro F1,
 mean ± standard deviation over seeds.
@@ -13,34 +13,35 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _common import Data, fold_tasks, logistic_regression, markdown, sctab
+from _common import Data, fold_tasks, logistic_regression, markdown, train_and_score
 
-SETTINGS: dict[str, dict[str, dict[str, object]]] = {
-    "default": {},
-    "published network, 30 epochs": {"architecture": "paper", "training": "paper"},
-    "no gene dropout": {"training": {"gene_dropout": 0.0}},
-    "gene dropout up to 0.5": {"training": {"gene_dropout": 0.5}},
-    "no dense decision": {"architecture": {"dense_decision": False}},
-    "all genes": {"architecture": {"n_top_genes": "all"}},
-    "n_d 32, n_a 16": {"architecture": {"n_d": 32, "n_a": 16}},
-    "weight decay 0.05": {"training": {"weight_decay": 0.05}},
-    "twice the epochs": {"training": "double"},
-    "no validation": {"training": {"train_size": 1.0}},
-    "step schedule": {"training": {"schedule": "step"}},
+SETTINGS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
+    "sctab": ("sctab", {}, {}),
+    "sctab, no gene dropout": ("sctab", {}, {"gene_dropout": 0.0}),
+    "sctab, gene dropout up to 0.5": ("sctab", {}, {"gene_dropout": 0.5}),
+    "sctab, no dense decision": ("sctab", {"dense_decision": False}, {}),
+    "sctab, all genes": ("sctab", {"n_top_genes": "all"}, {}),
+    "sctab, n_d 32, n_a 16": ("sctab", {"n_d": 32, "n_a": 16}, {}),
+    "sctab, weight decay 0.05": ("sctab", {}, {"weight_decay": 0.05}),
+    "sctab, step schedule": ("sctab", {}, {"schedule": "step"}),
+    "linear": ("linear", {}, {}),
+    "linear, no gene dropout": ("linear", {}, {"gene_dropout": 0.0}),
+    "linear, all genes": ("linear", {"n_top_genes": "all"}, {}),
+    "linear, learning rate 0.005, weight decay 0.01": ("linear", {}, {"learning_rate": 0.005, "weight_decay": 0.01}),
+    "linear, l1 1e-5": ("linear", {}, {"l1": 1e-5}),
+    "linear, donor differences": ("linear", {}, {"augment": True}),
+    "mlp": ("mlp", {}, {}),
+    "mlp, no gene dropout": ("mlp", {}, {"gene_dropout": 0.0}),
+    "mlp, dropout 0.1": ("mlp", {"dropout": 0.1}, {}),
+    "mlp, two layers": ("mlp", {"n_layers": 2}, {}),
+    "mlp, two layers, dropout 0.1": ("mlp", {"n_layers": 2, "dropout": 0.1}, {}),
+    "mlp, donor differences": ("mlp", {}, {"augment": True}),
+    "xgboost": ("xgboost", {}, {}),
+    "xgboost, published": ("xgboost", {"max_depth": 10}, {"learning_rate": 0.05}),
+    "xgboost, depth 4": ("xgboost", {"max_depth": 4}, {}),
+    "xgboost, 64 components": ("xgboost", {"n_components": 64}, {}),
 }
-
-
-def settings_of(name: str, n_obs: int) -> dict[str, dict[str, object]]:
-    """Architecture and training arguments of a named setting."""
-    from sctab.model import SCTAB
-
-    chosen = {"architecture": {}, "training": {}} | SETTINGS[name]
-    if chosen["architecture"] == "paper":
-        paper = SCTAB.paper_settings()
-        return {"architecture": paper["model"], "training": paper["train"] | {"max_epochs": 30, "batch_size": 256}}
-    if chosen["training"] == "double":
-        chosen["training"] = {"max_epochs": 2 * SCTAB._default_training(n_obs)["max_epochs"]}
-    return chosen
+"""What can be compared by name: model class, settings of the constructor, settings of the training."""
 
 
 def main() -> None:
@@ -48,11 +49,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--settings", nargs="*", default=list(SETTINGS))
+    parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=list(SETTINGS), metavar="NAME")
     parser.add_argument("--tasks", nargs="*", default=[""], help="beginnings of task names")
     arguments = parser.parse_args()
 
-    rows: dict[str, dict[str, list[float]]] = {}
+    rows: dict[str, dict[str, list[list[float]]]] = {}
     for task in fold_tasks(Data(arguments.data)):
         if not task.name.startswith(tuple(arguments.tasks)):
             continue
@@ -60,7 +61,10 @@ def main() -> None:
         for name, balanced in (("logistic regression", False), ("logistic regression, balanced", True)):
             rows.setdefault(name, {}).setdefault(group, []).append([logistic_regression(task, balanced=balanced)])
         for name in arguments.settings:
-            values = [sctab(task, seed, **settings_of(name, task.reference.n_obs)) for seed in range(arguments.seeds)]
+            model, architecture, training = SETTINGS[name]
+            values = [
+                train_and_score(task, model, seed, architecture=architecture, training=training) for seed in range(arguments.seeds)
+            ]
             rows.setdefault(name, {}).setdefault(group, []).append(values)
             print(f"{task.name}: {name}: {', '.join(f'{value:.3f}' for value in values)}", flush=True)
     table = pd.DataFrame({name: {group: _mean(values) for group, values in groups.items()} for name, groups in rows.items()}).T

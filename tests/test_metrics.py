@@ -1,13 +1,13 @@
-"""Scores per type against their definitions and against scikit-learn."""
+"""Scores against their definitions, against scikit-learn, and against cases worked by hand."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import classification_report, f1_score
+from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, f1_score, log_loss
 
-from sctab.metrics import macro_f1, scores_per_type
+from sctab.metrics import accuracy, calibration_error, confusion, cross_entropy, macro_f1, scores_per_type, weighted_f1
 
 names = st.sampled_from(["B cell", "T cell", "monocyte", "a type with a long name"])
 pairs = st.lists(st.tuples(names, names), min_size=1, max_size=40)
@@ -92,3 +92,57 @@ def test_numbers_are_names_too():
 def test_as_many_predictions_as_cells():
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         macro_f1(["B", "T"], ["B"])
+
+
+@given(pairs=pairs)
+def test_scikit_learn_agrees_on_all_cells(pairs):
+    truth, predicted = zip(*pairs, strict=True)
+    assert accuracy(truth, predicted) == pytest.approx(accuracy_score(truth, predicted))
+    assert weighted_f1(truth, predicted) == pytest.approx(f1_score(truth, predicted, average="weighted", zero_division=0))
+    table = confusion(truth, predicted)
+    expected = confusion_matrix(truth, predicted, labels=[*table.columns, "none of them"])[
+        :-1, :-1
+    ]  # which warns of a single label
+    assert table.to_numpy().tolist() == expected[np.isin(table.columns, table.index)].tolist()
+
+
+def test_a_cell_without_a_prediction_is_not_accurate():
+    predicted = np.array(["B", np.nan, "T", "T"], dtype=object)
+    assert accuracy(["B", "B", "T", np.nan], predicted) == pytest.approx(2 / 3)
+    assert confusion(["B", "B", "T", np.nan], predicted).loc["B"].to_dict() == {"B": 1, "T": 0, "nan": 1}
+
+
+@pytest.fixture
+def probabilities(rng):
+    return pd.DataFrame(rng.dirichlet([1, 1, 1], size=50), columns=["B", "NK", "T"])
+
+
+def test_scikit_learn_agrees_on_the_cross_entropy(probabilities, rng):
+    truth = rng.choice(["B", "NK", "T"], size=50)
+    expected = log_loss(truth, probabilities)
+    assert cross_entropy(truth, probabilities) == pytest.approx(expected)
+    assert cross_entropy(truth, probabilities[["T", "B", "NK"]]) == pytest.approx(expected)
+
+
+def test_cross_entropy_of_what_is_not_known():
+    table = pd.DataFrame({"B": [np.nan, 0.0], "T": [np.nan, 1.0]})
+    assert cross_entropy(["B", "B"], table) == pytest.approx((np.log(2) - np.log(1e-7)) / 2)
+    assert cross_entropy(["T", "NK"], table) == pytest.approx((np.log(2) - np.log(1e-7)) / 2)
+
+
+def test_calibration_error_by_hand():
+    table = pd.DataFrame({"B": [0.95, 0.97, 0.45, 0.40, 0.55], "T": [0.05, 0.03, 0.55, 0.60, 0.45]})
+    predicted = ["B", "B", "T", "T", "B"]
+    truth = ["B", "T", "T", "B", "B"]
+    # bins of 1/15: 0.95 and 0.97 in the last, 0.55, 0.60 and 0.55 in (8/15, 9/15]
+    expected = abs(1 - (0.95 + 0.97)) / 5 + abs(2 - (0.55 + 0.60 + 0.55)) / 5
+    assert calibration_error(truth, predicted, table) == pytest.approx(expected)
+    assert calibration_error(truth, predicted, table, n_bins=1) == pytest.approx(abs(3 - 3.62) / 5)
+
+
+def test_certainty_that_is_right_is_calibrated():
+    table = pd.DataFrame({"B": [1.0, 0.0], "T": [0.0, 1.0]})
+    assert calibration_error(["B", "T"], ["B", "T"], table) == 0
+    assert calibration_error(["T", "B"], ["B", "T"], table) == 1
+    missing = pd.DataFrame({"B": [np.nan], "T": [np.nan]})
+    assert calibration_error(["B"], np.array([np.nan], dtype=object), missing) == 0.5

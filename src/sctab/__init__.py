@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from sctab import model, tl, zoo
+from sctab import benchmark, get, model, pl, pp, tl, tuning, zoo
 from sctab._errors import (
     DataFileError,
     GeneOverlapError,
@@ -37,7 +37,12 @@ __all__ = [
     "SctabError",
     "SctabWarning",
     "SettingError",
+    "benchmark",
+    "get",
     "model",
+    "pl",
+    "pp",
     "tl",
+    "tuning",
     "zoo",
 ]

@@ -196,7 +196,9 @@ def test_models_lists_the_packaged_model():
     assert "pbmc" in result.stdout
 
 
-@pytest.mark.parametrize("command", [(), ("train",), ("annotate",), ("models",), ("demo",)])
+@pytest.mark.parametrize(
+    "command", [(), ("train",), ("tune",), ("annotate",), ("models",), ("demo",), ("benchmark", "run"), ("benchmark", "report")]
+)
 def test_help_has_an_example(command):
     result = run(*command, "--help")
     assert result.exit_code == 0

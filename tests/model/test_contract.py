@@ -362,7 +362,7 @@ class TestSettings:
                 }
                 for part in (space.model, space.train)
             ]
-            model = fresh_model(cls, **ends[0])
+            model = fresh_model(cls, donor_key="donor_id", **ends[0])
             model.train(**QUIET | ends[1] | {"max_epochs": 1})
             assert model.spec.architecture.items() >= ends[0].items()
 

@@ -13,9 +13,13 @@ import sctab
 from sctab._atomic import written_beside
 from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 from sctab._errors import SettingError
+from sctab.cli._benchmark import benchmark_app
 from sctab.cli._demo import run_demo
 from sctab.cli._files import check_suffix, read_data, write_data, write_labels
+from sctab.cli._options import Accelerator, Debug, LayerOption, Overwrite
 from sctab.cli._reporting import err, out, reports_errors
+from sctab.cli._train import train
+from sctab.cli._tune import tune
 
 app = typer.Typer(
     name="sctab",
@@ -25,13 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are already there.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")]
-Accelerator = Annotated[str, typer.Option(help="Where to compute: `auto`, `cpu`, `gpu` or `mps`.")]
-LayerOption = Annotated[
-    str | None, typer.Option(help="Matrix to use: the name of a layer, `X` or `raw`. By default counts are looked for.")
-]
 
 
 def main() -> None:
@@ -54,62 +51,9 @@ def _root(
     """Name the cell types of single-cell RNA-seq data, and say how sure that is."""
 
 
-@app.command()
-@reports_errors
-def train(
-    reference: Annotated[Path, typer.Argument(help="Annotated cells with counts, `.h5ad` or `.zarr`.")],
-    labels_key: Annotated[str, typer.Option(help="Column of `obs` with cell types.")],
-    output: Annotated[Path, typer.Option(help="Directory to write the model to.")],
-    donor_key: Annotated[
-        str | None, typer.Option(help="Column of `obs` with donors; whole donors are then held out for validation.")
-    ] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer with the counts; `X` by default.")] = None,
-    unlabeled_category: Annotated[str | None, typer.Option(help='Value of the label column that means "no label".')] = None,
-    gene_id_key: Annotated[str | None, typer.Option(help="Column of `var` with Ensembl ids; found by itself.")] = None,
-    gene_symbol_key: Annotated[str | None, typer.Option(help="Column of `var` with symbols; found by itself.")] = None,
-    max_epochs: Annotated[int | None, typer.Option(help="Passes over the reference; by default from its size.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Cells per step; by default from the size.")] = None,
-    validation_split: Annotated[str, typer.Option(help="How to validate: `donor` or `stratified`.")] = "donor",
-    paper_settings: Annotated[
-        bool, typer.Option("--paper-settings", help="Architecture and optimiser of Fischer et al. (2023).")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is random.")] = 0,
-    accelerator: Accelerator = "auto",
-    overwrite: Overwrite = False,
-    debug: Debug = False,
-) -> None:
-    """Learn cell types from an annotated reference.
-
-    **Examples**
-
-    `sctab train reference.h5ad --labels-key cell_type --donor-key donor_id --output my-model`
-
-    `sctab train atlas.zarr --labels-key cell_type --layer counts --output my-model --accelerator gpu`
-    """
-    adata = read_data(reference)
-    settings = sctab.model.SCTAB.paper_settings() if paper_settings else {"model": {}, "train": {}}
-    given = {"max_epochs": max_epochs, "batch_size": batch_size}
-    sctab.model.SCTAB.setup_anndata(
-        adata,
-        labels_key,
-        donor_key=donor_key,
-        layer=layer,
-        unlabeled_category=unlabeled_category,
-        gene_id_key=gene_id_key,
-        gene_symbol_key=gene_symbol_key,
-    )
-    with written_beside(output, overwrite=overwrite) as directory:
-        model = sctab.model.SCTAB(adata, **settings["model"])
-        err.print(f"Learning {len(model.spec.labels)} cell types from {adata.n_obs} cells and {len(model.spec.features)} genes.")
-        model.train(
-            **settings["train"] | {key: value for key, value in given.items() if value is not None},
-            validation_split=validation_split,
-            seed=seed,
-            accelerator=accelerator,
-            enable_progress_bar=err.is_terminal,
-        )
-        model.save(directory)
-    _report_training(model.spec.training, output)
+app.command()(train)
+app.command()(tune)
+app.add_typer(benchmark_app)
 
 
 @app.command()
@@ -193,17 +137,6 @@ def demo(
     `sctab demo`
     """
     run_demo(output, overwrite=overwrite)
-
-
-def _report_training(training: Any, output: Path) -> None:
-    validation = training["validation"]
-    how = {"donor": "whole donors held out", "stratified": "a share of each type held out", "none": "no validation"}
-    out.print(f"Trained for {training['epochs']} epochs on {validation['n_train']} cells.")
-    if validation["macro_f1"] is not None:
-        out.print(
-            f"Validation macro F1 {validation['macro_f1']:.3f} on {validation['n_validation']} cells ({how[validation['by']]})."
-        )
-    out.print(f"Wrote `{output}`.")
 
 
 def _report_annotation(adata: Any, key_added: str, written: list[Path]) -> None:

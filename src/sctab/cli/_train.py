@@ -13,7 +13,18 @@ from rich.table import Table
 from sctab._atomic import written_beside
 from sctab._errors import SettingError, listing
 from sctab.cli._files import read_data
-from sctab.cli._options import Accelerator, Debug, Overwrite
+from sctab.cli._options import (
+    Accelerator,
+    CountsLayer,
+    Debug,
+    DonorKey,
+    GeneIdKey,
+    GeneSymbolKey,
+    LabelsKey,
+    Overwrite,
+    Reference,
+    UnlabeledCategory,
+)
 from sctab.cli._reporting import err, out, reports_errors
 from sctab.model import MODEL_NAMES, AutoClassifier, model_by_name
 from sctab.tuning import Settings
@@ -23,8 +34,8 @@ _DEFAULT_MODEL = "sctab"
 
 @reports_errors
 def train(
-    reference: Annotated[Path, typer.Argument(help="Annotated cells with counts, `.h5ad` or `.zarr`.")],
-    labels_key: Annotated[str, typer.Option(help="Column of `obs` with cell types.")],
+    reference: Reference,
+    labels_key: LabelsKey,
     output: Annotated[Path, typer.Option(help="Directory to write the model to.")],
     model: Annotated[
         str | None,
@@ -34,13 +45,11 @@ def train(
         ),
     ] = None,
     settings: Annotated[Path | None, typer.Option(help="Settings file, as `sctab tune` writes it.")] = None,
-    donor_key: Annotated[
-        str | None, typer.Option(help="Column of `obs` with donors; whole donors are then held out for validation.")
-    ] = None,
-    layer: Annotated[str | None, typer.Option(help="Layer with the counts; `X` by default.")] = None,
-    unlabeled_category: Annotated[str | None, typer.Option(help='Value of the label column that means "no label".')] = None,
-    gene_id_key: Annotated[str | None, typer.Option(help="Column of `var` with Ensembl ids; found by itself.")] = None,
-    gene_symbol_key: Annotated[str | None, typer.Option(help="Column of `var` with symbols; found by itself.")] = None,
+    donor_key: DonorKey = None,
+    layer: CountsLayer = None,
+    unlabeled_category: UnlabeledCategory = None,
+    gene_id_key: GeneIdKey = None,
+    gene_symbol_key: GeneSymbolKey = None,
     max_epochs: Annotated[
         int | None, typer.Option(help="Passes over the reference, or rounds of boosting; by default from its size.")
     ] = None,

@@ -9,7 +9,7 @@ import torch
 from anndata import AnnData
 
 from sctab.model._base import CellTypeClassifier
-from sctab.model._search import Range, SearchSpace
+from sctab.model._search import Choice, Range, SearchSpace
 from sctab.model._settings import TrainingData, TrainingResult, TrainingSettings
 from sctab.model._spec import ModelSpec
 from sctab.model._training import fit_network
@@ -111,7 +111,7 @@ class LinearClassifier(CellTypeClassifier):
         Examples
         --------
         >>> sorted(LinearClassifier.search_space().train)
-        ['gene_dropout', 'l1', 'l2', 'learning_rate', 'weight_decay']
+        ['augment', 'gene_dropout', 'l1', 'l2', 'learning_rate', 'weight_decay']
         """
         return SearchSpace(
             model={},
@@ -119,6 +119,7 @@ class LinearClassifier(CellTypeClassifier):
                 "learning_rate": Range(1e-4, 5e-2, log=True),
                 "weight_decay": Range(1e-4, 1.0, log=True),
                 "gene_dropout": Range(0.0, 0.95),
+                "augment": Choice((False, True)),
                 "l1": Range(1e-8, 1e-3, log=True),
                 "l2": Range(1e-8, 1e-2, log=True),
             },

@@ -8,7 +8,7 @@ import torch
 from anndata import AnnData
 
 from sctab.model._base import CellTypeClassifier
-from sctab.model._search import Range, SearchSpace
+from sctab.model._search import Choice, Range, SearchSpace
 from sctab.model._settings import TrainingData, TrainingResult, TrainingSettings
 from sctab.model._spec import ModelSpec
 from sctab.model._training import fit_network
@@ -127,6 +127,7 @@ class MLPClassifier(CellTypeClassifier):
                 "learning_rate": Range(1e-4, 2e-2, log=True),
                 "weight_decay": Range(1e-4, 1.0, log=True),
                 "gene_dropout": Range(0.0, 0.95),
+                "augment": Choice((False, True)),
                 "l1": Range(1e-9, 1e-4, log=True),
                 "l2": Range(1e-9, 1e-3, log=True),
             },

@@ -188,6 +188,7 @@ class SCTAB(CellTypeClassifier):
                 "learning_rate": Range(5e-4, 2e-2, log=True),
                 "weight_decay": Range(1e-3, 1.0, log=True),
                 "gene_dropout": Range(0.0, 0.95),
+                "augment": Choice((False, True)),
                 "l1": Range(1e-9, 1e-5, log=True),
                 "l2": Range(1e-9, 1e-4, log=True),
             },

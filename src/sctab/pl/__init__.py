@@ -1,5 +1,26 @@
-"""Plots of results, one function per table that `sctab.get` gives."""
+"""Plots of results, one function per table."""
 
+from sctab.pl._benchmark import (
+    benchmark_confusion,
+    benchmark_curves,
+    benchmark_groups,
+    benchmark_models,
+    benchmark_scaling,
+    benchmark_sizes,
+    benchmark_types,
+)
 from sctab.pl._training import training
+from sctab.pl._tuning import tuning_history, tuning_importance
 
-__all__ = ["training"]
+__all__ = [
+    "benchmark_confusion",
+    "benchmark_curves",
+    "benchmark_groups",
+    "benchmark_models",
+    "benchmark_scaling",
+    "benchmark_sizes",
+    "benchmark_types",
+    "training",
+    "tuning_history",
+    "tuning_importance",
+]

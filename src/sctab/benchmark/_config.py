@@ -1,0 +1,313 @@
+"""What a benchmark compares: tasks, models, peers and seeds, read from a YAML file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from sctab._errors import DataFileError, SettingError, listing, require
+from sctab.benchmark._peers import PEERS
+from sctab.model import CellTypeClassifier, model_by_name
+from sctab.tuning import Settings
+
+SPLITS = ("datasets", "donors", "random")
+SUBSETS = ("donors", "cells")
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Parts of the reference to learn from, each within the next larger one."""
+
+    by: str
+    """`"donors"` or `"cells"`: what is left out."""
+    fractions: tuple[float, ...]
+    models: tuple[str, ...] = ()
+    """Labels of those that learn parts; by default all."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Learn a reference, name the cells of a query."""
+
+    name: str
+    reference: str
+    """Data file, relative to the folder of the data."""
+    labels_key: str
+    split: str
+    """`"datasets"`: the query is a file of its own. `"donors"`, `"random"`: it is cut out of `reference`."""
+    query: str | None = None
+    donor_key: str | None = None
+    group_key: str | None = None
+    """Column of the query by which scores are given as well."""
+    test_donors: tuple[str, ...] = ()
+    test_share: float | None = None
+    """Share of the cells that is kept for the query, as whole donors or at random."""
+    split_seed: int = 0
+    subset: Subset | None = None
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model of `sctab` with its settings."""
+
+    name: str
+    label: str
+    model: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PeerEntry:
+    """Another program, in an environment of its own."""
+
+    name: str
+    label: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
+    """What is installed into its environment; without any it runs in that of `sctab`."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A benchmark: every model and every peer, on every task, with every seed."""
+
+    data: Path
+    tasks: tuple[Task, ...]
+    models: tuple[ModelEntry, ...] = ()
+    peers: tuple[PeerEntry, ...] = ()
+    seeds: tuple[int, ...] = (0, 1, 2)
+    accelerator: str = "cpu"
+    baseline: str | None = None
+    """Label that the others are compared with; by default the best."""
+
+    @property
+    def entries(self) -> list[ModelEntry | PeerEntry]:
+        """Models and peers, in the order of the file."""
+        return [*self.models, *self.peers]
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of models and peers, in the order of the file."""
+        return [entry.label for entry in self.entries]
+
+
+def read_config(path: str | os.PathLike[str], *, data: str | os.PathLike[str] | None = None) -> Config:
+    """Read a benchmark from a YAML file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    data
+        Folder of the data files; by default what the file says, relative to the file.
+
+    Raises
+    ------
+    DataFileError
+        When the file is missing or is no YAML.
+    SettingError
+        When it says something that makes no sense. The message names the place.
+    MissingDependencyError
+        When `pyyaml` is not installed.
+    """
+    path = Path(path)
+    values = _read_yaml(path)
+    if not isinstance(values, dict):
+        raise SettingError(f"`{path}` is no benchmark: it must be a mapping with `tasks` and `models`.")
+    where = f"`{path.name}`"
+    values = {"data": "."} | values
+    readers: dict[str, Callable[[Any, str], Any]] = {
+        "data": lambda value, here: path.parent / _text(value, here),
+        "tasks": lambda value, here: tuple(_task(item, f"{here}, task {i}") for i, item in enumerate(_list(value, here), 1)),
+        "models": lambda value, here: tuple(
+            _model(item, f"{here}, model {i}", path.parent) for i, item in enumerate(_list(value, here), 1)
+        ),
+        "peers": lambda value, here: tuple(_peer(item, f"{here}, peer {i}") for i, item in enumerate(_list(value, here), 1)),
+        "seeds": lambda value, here: tuple(_whole(item, here) for item in _list(value, here)),
+        "accelerator": _text,
+        "baseline": _text,
+    }
+    config: Config = _build(Config, values | ({"data": str(Path(data).absolute())} if data is not None else {}), where, readers)
+    _check_names([task.name for task in config.tasks], "tasks", where)
+    _check_names(config.labels, "models and peers", where)
+    for task in config.tasks:
+        unknown = [label for label in (task.subset.models if task.subset is not None else ()) if label not in config.labels]
+        if unknown:
+            raise SettingError(
+                f"{where}: `subset` of `{task.name}` names {listing(unknown)}, which is not compared. There are: {listing(config.labels)}."
+            )
+    if not config.seeds:
+        raise SettingError(f"{where} has no seeds. Give at least one, for example `seeds: [0, 1, 2]`.")
+    if config.baseline is not None and config.baseline not in config.labels:
+        raise SettingError(f"{where}: `baseline: {config.baseline}` is not compared. There are: {listing(config.labels)}.")
+    return config
+
+
+def _read_yaml(path: Path) -> Any:
+    yaml = require("yaml", extra="benchmark")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataFileError(f"`{path}` cannot be read: {error.strerror}. Check the path.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataFileError(f"`{path}` is no YAML: {' '.join(str(error).split())}") from error
+
+
+def _task(values: Any, where: str) -> Task:
+    task: Task = _build(
+        Task,
+        values,
+        where,
+        {
+            "test_donors": lambda value, here: tuple(str(item) for item in _list(value, here)),
+            "test_share": _share,
+            "split_seed": _whole,
+            "subset": _subset,
+        },
+    )
+    if task.split not in SPLITS:
+        raise SettingError(f"{where}: `split: {task.split}` is not known. Take one of {listing(SPLITS)}.")
+    if (task.query is None) == (task.split == "datasets"):
+        raise SettingError(f"{where}: `query` belongs to `split: datasets` and to no other; here `split` is `{task.split}`.")
+    if task.split == "datasets" and (task.test_donors or task.test_share is not None):
+        raise SettingError(f"{where}: `test_donors` and `test_share` cut one file in two; with `split: datasets` there are two.")
+    if task.split == "random" and (task.test_donors or task.test_share is None):
+        raise SettingError(f"{where}: `split: random` needs `test_share`, for example `test_share: 0.2`, and no `test_donors`.")
+    if task.split == "donors" and bool(task.test_donors) == (task.test_share is not None):
+        raise SettingError(f"{where}: `split: donors` needs either `test_donors` or `test_share`.")
+    needs_donors = task.split == "donors" or (task.subset is not None and task.subset.by == "donors")
+    if needs_donors and task.donor_key is None:
+        raise SettingError(f"{where}: donors are asked for, so that `donor_key` is needed: the column of `obs` with donors.")
+    return task
+
+
+def _subset(values: Any, where: str) -> Subset:
+    subset: Subset = _build(
+        Subset,
+        values,
+        where,
+        {
+            "fractions": lambda value, here: tuple(sorted(_share(item, here) for item in _list(value, here))),
+            "models": lambda value, here: tuple(_text(item, here) for item in _list(value, here)),
+        },
+    )
+    if subset.by not in SUBSETS:
+        raise SettingError(f"{where}: `by: {subset.by}` is not known. Take one of {listing(SUBSETS)}.")
+    if not subset.fractions:
+        raise SettingError(f"{where}: `fractions` is empty. Give at least one, for example `[0.15, 0.3, 0.5, 0.7, 1.0]`.")
+    return subset
+
+
+def _model(values: Any, where: str, folder: Path) -> ModelEntry:
+    values = _named(values, where)
+    _check_keys(values, {"name", "label", "settings", "model", "train"}, where)
+    name = _text(values.get("name"), f"{where}, `name`")
+    try:
+        base = _settings(name, values.get("settings"), where, folder)
+        settings = Settings(
+            name,
+            {**base.model_settings, **_mapping(values.get("model", {}), f"{where}, `model`")},
+            {**base.train_settings, **_mapping(values.get("train", {}), f"{where}, `train`")},
+        )
+    except SettingError as error:
+        raise SettingError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
+    label = _text(values.get("label", name), f"{where}, `label`")
+    return ModelEntry(name, label, settings.model_settings, settings.train_settings)
+
+
+def _settings(name: str, settings: Any, where: str, folder: Path) -> Settings:
+    """What `settings:` stands for: nothing, the published ones, or a file."""
+    if settings is None:
+        return Settings(name)
+    if settings == "paper":
+        cls = model_by_name(name)
+        if not issubclass(cls, CellTypeClassifier):
+            raise SettingError(f"{where}: `{name}` has no published settings.")
+        published = cls.paper_settings()
+        return Settings(name, published["model"], published["train"])
+    stored = Settings.read(folder / _text(settings, f"{where}, `settings`"))
+    if stored.model != name:
+        raise SettingError(f"{where}: `{settings}` holds settings of `{stored.model}`, not of `{name}`.")
+    return stored
+
+
+def _peer(values: Any, where: str) -> PeerEntry:
+    values = _named(values, where)
+    _check_keys(values, {"name", "label", "settings", "requirements"}, where)
+    name = _text(values.get("name"), f"{where}, `name`")
+    if name not in PEERS:
+        raise SettingError(f"{where}: there is no peer `{name}`. There are: {listing(PEERS)}.")
+    requirements = _list(values.get("requirements", list(PEERS[name])), f"{where}, `requirements`")
+    return PeerEntry(
+        name=name,
+        label=_text(values.get("label", name), f"{where}, `label`"),
+        settings=_mapping(values.get("settings", {}), f"{where}, `settings`"),
+        requirements=tuple(_text(item, f"{where}, `requirements`") for item in requirements),
+    )
+
+
+def _named(values: Any, where: str) -> dict[str, Any]:
+    """`linear` is short for `{name: linear}`."""
+    return {"name": values} if isinstance(values, str) else _mapping(values, where)
+
+
+def _build(cls: type, values: Any, where: str, readers: Mapping[str, Callable[[Any, str], Any]]) -> Any:
+    """A dataclass from a mapping with its fields; what has no reader is a text."""
+    values = _mapping(values, where)
+    known: dict[str, Field[Any]] = {item.name: item for item in fields(cls)}
+    _check_keys(values, set(known), where)
+    missing = [
+        name for name, item in known.items() if name not in values and item.default is MISSING and item.default_factory is MISSING
+    ]
+    if missing:
+        raise SettingError(f"{where} lacks {listing(missing)}.")
+    return cls(**{name: readers.get(name, _text)(value, f"{where}, `{name}`") for name, value in values.items()})
+
+
+def _check_keys(values: Mapping[str, Any], known: set[str], where: str) -> None:
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise SettingError(f"{where}: {listing(unknown)} is not known. There are: {listing(sorted(known), most=20)}.")
+
+
+def _check_names(names: Sequence[str], what: str, where: str) -> None:
+    if not names:
+        raise SettingError(f"{where} has no {what}. Give at least one.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SettingError(
+            f"{where}: of the {what} more than one is called {listing(twice)}. Give each a `name` or `label` of its own."
+        )
+
+
+def _mapping(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise SettingError(f"{where}: a mapping of names to values was expected, found `{value!r}`.")
+    return value
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise SettingError(f"{where}: a list was expected, found `{value!r}`.")
+    return value
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise SettingError(f"{where}: a text was expected, found `{value!r}`.")
+    return value
+
+
+def _whole(value: Any, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise SettingError(f"{where}: whole numbers from 0 were expected, found `{value!r}`.")
+    return value
+
+
+def _share(value: Any, where: str) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
+        raise SettingError(f"{where}: a share above 0 and up to 1 was expected, found `{value!r}`.")
+    return float(value)

@@ -1,0 +1,132 @@
+"""Other programs: what they need, the environment that each has of its own, and how one is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from anndata import AnnData
+
+from sctab._atomic import written_beside
+from sctab._errors import OutputExistsError, SctabError, require
+
+PEERS: dict[str, tuple[str, ...]] = {
+    "celltypist": ("celltypist==1.7.1", "scikit-learn<1.7", "pyarrow"),
+    "scanvi": ("scvi-tools==1.5.1", "scanpy>=1.11", "pyarrow"),
+    "logistic_regression": (),
+}
+"""What is installed into the environment of each; what needs nothing runs in that of `sctab`."""
+PROGRAMS = Path(__file__).parent / "peers"
+
+
+class PeerUnavailableError(SctabError, RuntimeError):
+    """The environment of a peer could not be made."""
+
+
+@dataclass(frozen=True)
+class PeerResult:
+    """What a peer says of a query."""
+
+    predicted: pd.Series
+    probabilities: pd.DataFrame
+    seconds: float
+    peak_memory: int
+
+
+def default_environments() -> Path:
+    """Folder of the environments: `sctab/environments` in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sctab" / "environments"
+
+
+def make_environment(requirements: Sequence[str], folder: Path) -> Path:
+    """Python of an environment that has the requirements; made with uv the first time, and there the next.
+
+    Parameters
+    ----------
+    requirements
+        As for `pip install`. Without any it is the Python that runs `sctab`.
+    folder
+        Where environments are kept.
+
+    Raises
+    ------
+    PeerUnavailableError
+        When there is no uv, or when something cannot be installed.
+    """
+    if not requirements:
+        return Path(sys.executable)
+    identity = json.dumps([sys.version, sorted(requirements)])
+    target = folder / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    if not target.is_dir():
+        uv = _find_uv()
+        try:
+            with written_beside(target) as fresh:
+                _call_uv(uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(fresh))
+                _call_uv(uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(fresh), *requirements)
+        except OutputExistsError:
+            pass  # another process made it at the same time
+    return _python(target)
+
+
+def _find_uv() -> str:
+    try:
+        return require("uv", extra="benchmark").find_uv_bin()
+    except (ImportError, FileNotFoundError) as error:
+        found = shutil.which("uv")
+        if found is None:
+            raise PeerUnavailableError(
+                "uv, which makes its environment, is not there. Install it with `pip install uv`."
+            ) from error
+        return found
+
+
+def _call_uv(uv: str, *arguments: str) -> None:
+    done = subprocess.run([uv, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603
+    if done.returncode:
+        raise PeerUnavailableError(f"its environment could not be made: `uv {arguments[0]}` says: {' '.join(done.stderr.split())}")
+
+
+def _python(environment: Path) -> Path:
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def run_peer(
+    name: str, python: Path, folder: Path, *, reference: AnnData, query: AnnData, seed: int, settings: dict[str, Any]
+) -> PeerResult:
+    """Let a peer learn a reference and name a query, in a process of its own that sees no label of the query.
+
+    Parameters
+    ----------
+    name
+        Which peer.
+    python
+        Of its environment.
+    folder
+        Empty, for what is exchanged.
+    reference
+        With `obs["label"]` and `obs["batch"]`.
+    query
+        With `obs["batch"]`, and the genes of the reference.
+    seed
+        Of everything that is random.
+    settings
+        Passed to the peer.
+    """
+    reference.write_h5ad(folder / "reference.h5ad")
+    query.write_h5ad(folder / "query.h5ad")
+    (folder / "request.json").write_text(json.dumps({"seed": seed, "settings": settings}), encoding="utf-8")
+    alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    subprocess.run([python, PROGRAMS / "_program.py", name, folder], check=True, stdin=subprocess.DEVNULL, env=alone)  # noqa: S603
+    usage = json.loads((folder / "usage.json").read_text(encoding="utf-8"))
+    probabilities = pd.read_parquet(folder / "probabilities.parquet")
+    predicted = pd.read_parquet(folder / "predicted.parquet")["predicted"]
+    return PeerResult(predicted, probabilities, usage["seconds"], usage["peak_memory"])

@@ -1,0 +1,200 @@
+"""The runs of a benchmark, each known by the content of what decides its result, and how one is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sctab._atomic import written_beside
+from sctab._errors import DataFileError, OutputExistsError
+from sctab.benchmark._config import Config, ModelEntry, PeerEntry, Task
+from sctab.benchmark._files import FAILURES_FOLDER, LOG_FILE, REQUEST_FILE, RUNS_FOLDER, SUMMARY_FILE
+from sctab.model._spec import library_versions
+
+DONE, FAILED, UNAVAILABLE, WAITING = "done", "failed", "unavailable", "waiting"
+
+_ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+    ),
+    "1",
+)
+_SOURCE = Path(__file__).parents[1]
+_DECIDES_SCORES = ("metrics.py", "sampling", "benchmark/_worker.py", "benchmark/_tasks.py", "benchmark/_scores.py")
+_DECIDES_PEERS = (*_DECIDES_SCORES, "benchmark/_peers.py", "benchmark/peers")
+_DECIDES_MODELS = (*_DECIDES_SCORES, "model", "nn", "genes.py", "counts.py", "ontology.py", "augmentation.py", "_matrix.py")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model or peer, on one task, with one seed."""
+
+    task: Task
+    entry: ModelEntry | PeerEntry
+    seed: int
+    fraction: float
+    """Share of the reference that is learned from."""
+    key: str
+    """Hash of all that decides the result."""
+
+    def is_done(self, directory: Path) -> bool:
+        """Whether its results are in the directory of a benchmark."""
+        return (directory / RUNS_FOLDER / self.key / SUMMARY_FILE).is_file()
+
+    def describe(self) -> dict[str, Any]:
+        """What the table of results says of it."""
+        return {
+            "task": self.task.name,
+            "model": self.entry.label,
+            "family": self.entry.name,
+            "kind": "model" if isinstance(self.entry, ModelEntry) else "peer",
+            "seed": self.seed,
+            "subset": self.task.subset.by if self.task.subset is not None else "",
+            "fraction": self.fraction,
+            "key": self.key,
+        }
+
+    def request(self, config: Config, python: Path | None) -> dict[str, Any]:
+        """What the process of this run is told, as JSON has it."""
+        common = {"task": asdict(self.task), "data": str(config.data.absolute()), "fraction": self.fraction, "seed": self.seed}
+        return common | _asked_of(self.entry, config) | ({} if python is None else {"python": str(python)})
+
+
+def plan(config: Config) -> list[Run]:
+    """All runs of a benchmark, in the order of its file.
+
+    Raises
+    ------
+    DataFileError
+        When a file of a task is not there.
+    """
+    runs = []
+    file_hash = cache(_file_hash)
+    for task in config.tasks:
+        content = _content(task, config.data, file_hash)
+        for fraction in _fractions(task):
+            for entry in config.entries:
+                if fraction == 1 or _learns_parts(task, entry):
+                    runs += [
+                        Run(task, entry, seed, fraction, _key(content, task, entry, seed, fraction, config))
+                        for seed in config.seeds
+                    ]
+    return runs
+
+
+def _fractions(task: Task) -> list[float]:
+    return sorted({1.0, *(task.subset.fractions if task.subset is not None else ())}, reverse=True)
+
+
+def _learns_parts(task: Task, entry: ModelEntry | PeerEntry) -> bool:
+    return task.subset is not None and (not task.subset.models or entry.label in task.subset.models)
+
+
+def _key(content: Mapping[str, Any], task: Task, entry: ModelEntry | PeerEntry, seed: int, fraction: float, config: Config) -> str:
+    part = [] if fraction == 1 or task.subset is None else [task.subset.by, fraction]
+    is_model = isinstance(entry, ModelEntry)
+    versions = library_versions()
+    identity = {
+        "task": content,
+        "part": part,
+        "asked": _asked_of(entry, config),
+        "seed": seed,
+        "versions": versions if is_model or not entry.requirements else [versions["python"], *entry.requirements],  # type: ignore[union-attr]
+        "source": _source_hash(_DECIDES_MODELS if is_model else _DECIDES_PEERS),
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _asked_of(entry: ModelEntry | PeerEntry, config: Config) -> dict[str, Any]:
+    if isinstance(entry, PeerEntry):
+        return {"peer": entry.name, "settings": dict(entry.settings)}
+    settings = {"model_settings": dict(entry.model), "train_settings": dict(entry.train)}
+    return {"model": entry.name, "accelerator": config.accelerator} | settings
+
+
+def _content(task: Task, data: Path, file_hash: Callable[[Path], str]) -> dict[str, Any]:
+    """A task by its content: hashes of files instead of their names, and no name."""
+    fields = {key: value for key, value in asdict(task).items() if key not in {"name", "subset"}}
+    files = {key: file_hash(data / name) for key in ("reference", "query") if (name := fields[key]) is not None}
+    return fields | files
+
+
+def _file_hash(path: Path) -> str:
+    if not path.is_file():
+        raise DataFileError(f"`{path}` is not there. Say where the data is with `data:` in the file, or with `--data`.")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def _source_hash(names: tuple[str, ...]) -> str:
+    files = sorted(
+        file for name in names for file in ((_SOURCE / name).rglob("*.py") if (_SOURCE / name).is_dir() else [_SOURCE / name])
+    )
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def execute(request: Mapping[str, Any], key: str, directory: str) -> dict[str, str]:
+    """Do one run in a process of its own with one thread; what it writes is there whole, or not at all.
+
+    Returns
+    -------
+    `state`, and `reason` where it failed. The log of a failed run is kept in `failures/`.
+    """
+    failure = Path(directory, FAILURES_FOLDER, f"{key}.txt")
+    try:
+        with written_beside(Path(directory, RUNS_FOLDER, key)) as folder:
+            folder.mkdir()
+            (folder / REQUEST_FILE).write_text(json.dumps(request, indent=1), encoding="utf-8")
+            _run_process(folder, failure)
+    except RunFailedError as error:
+        return {"state": FAILED, "reason": str(error)}
+    except OutputExistsError:
+        pass  # another worker has done it in the meantime
+    failure.unlink(missing_ok=True)
+    return {"state": DONE, "reason": ""}
+
+
+class RunFailedError(Exception):
+    """The process of a run ended with an error."""
+
+
+def _run_process(folder: Path, failure: Path) -> None:
+    log = folder / LOG_FILE
+    with log.open("wb") as file:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "sctab.benchmark._worker", folder],
+            stdin=subprocess.PIPE,  # it ends when this end is closed, so that nothing outlives a benchmark that is killed
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=os.environ | _ONE_THREAD,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait()
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()
+    if code:
+        failure.parent.mkdir(exist_ok=True)
+        shutil.copyfile(log, failure)
+        raise RunFailedError(_last_line(log) if code > 0 else f"its process was ended by signal {-code}; memory may have run out")
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "no message")

@@ -1,0 +1,122 @@
+"""From a declared task to cells to learn from and cells to name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from sctab._errors import DataFileError, KeyNotFoundError, SettingError, listing
+from sctab.benchmark._config import Task
+from sctab.sampling import split_cells
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a task."""
+
+    reference: AnnData
+    """What is learned from."""
+    query: AnnData
+    """What is named."""
+    types: tuple[str, ...]
+    """Types of the whole reference; a part of it may have fewer."""
+
+    @property
+    def shared_genes(self) -> list[str]:
+        """Genes that both have, in the order of the reference."""
+        return list(self.reference.var_names.intersection(self.query.var_names))
+
+
+def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -> Cells:
+    """Read the files of a task, split, and take a part of the reference.
+
+    Parameters
+    ----------
+    task
+        The task.
+    data
+        Folder of its files.
+    fraction
+        Share of the reference to learn from, by `task.subset`. With the same `seed`, a smaller share lies within a larger one.
+    seed
+        Decides what belongs to the share.
+
+    Raises
+    ------
+    DataFileError
+        When a file cannot be read.
+    KeyNotFoundError
+        When a column is not there.
+    SettingError
+        When the split leaves no cell on one side.
+    """
+    reference = _read(data / task.reference)
+    if task.query is not None:
+        query = _read(data / task.query)
+    else:
+        _require_columns(reference, task.reference, [task.labels_key, task.donor_key])
+        is_test = _test_cells(task, reference.obs)
+        if is_test.all() or not is_test.any():
+            raise SettingError(
+                f"The split of `{task.name}` puts {int(is_test.sum())} of {len(is_test)} cells into the query. Both sides need cells."
+            )
+        reference, query = reference[~is_test].copy(), reference[is_test].copy()
+    _require_columns(reference, task.reference, [task.labels_key, task.donor_key])
+    _require_columns(query, task.query or task.reference, [task.labels_key, task.group_key])
+    types = tuple(sorted(reference.obs[task.labels_key].dropna().astype(str).unique()))
+    if fraction < 1:
+        reference = reference[_part(task, reference.obs, fraction, np.random.default_rng(seed))].copy()
+    return Cells(reference, query, types)
+
+
+def _read(path: Path) -> AnnData:
+    if not path.is_file():
+        raise DataFileError(f"`{path}` is not there. Say where the data is with `data:` in the file, or with `--data`.")
+    return ad.read_h5ad(path)
+
+
+def _require_columns(adata: AnnData, name: str, keys: list[str | None]) -> None:
+    for key in keys:
+        if key is not None and key not in adata.obs:
+            raise KeyNotFoundError(f"`{key}` is not in `obs` of `{name}`. Columns: {listing(adata.obs.columns)}.")
+
+
+def _test_cells(task: Task, obs: pd.DataFrame) -> NDArray[np.bool_]:
+    donors = None if task.donor_key is None else obs[task.donor_key].astype(str)
+    if task.test_donors and donors is not None:
+        unknown = sorted(set(task.test_donors) - set(donors))
+        if unknown:
+            raise SettingError(f"`test_donors` of `{task.name}` names {listing(unknown)}, which `{task.donor_key}` does not have.")
+        return donors.isin(task.test_donors).to_numpy()
+    split = split_cells(
+        pd.factorize(obs[task.labels_key])[0].astype(np.int64),
+        None if donors is None else pd.factorize(donors)[0].astype(np.int64),
+        train_size=1 - (task.test_share or 0.0),
+        by="donor" if task.split == "donors" else "stratified",
+        rng=np.random.default_rng(task.split_seed),
+    )
+    if task.split == "donors" and split.by != "donor":
+        raise SettingError(
+            f"`{task.name}` cannot be split by donor: that takes three donors, and each type in those that are left."
+        )
+    is_test = np.zeros(len(obs), dtype=bool)
+    is_test[split.validation] = True
+    return is_test
+
+
+def _part(task: Task, obs: pd.DataFrame, fraction: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """The first cells or donors of a random order, as many as the fraction says, so that parts are nested."""
+    if task.subset is not None and task.subset.by == "donors":
+        donors = obs[task.donor_key].astype(str)
+        chosen = rng.permutation(sorted(donors.unique()))
+        return donors.isin(chosen[: math.ceil(fraction * len(chosen))]).to_numpy()
+    is_part = np.zeros(len(obs), dtype=bool)
+    is_part[rng.permutation(len(obs))[: math.ceil(fraction * len(obs))]] = True
+    return is_part

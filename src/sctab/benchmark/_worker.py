@@ -1,0 +1,157 @@
+"""One run in a process of its own: `python -m sctab.benchmark._worker FOLDER`, where `request.json` says what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+from torch import nn
+
+from sctab.benchmark._config import Subset, Task
+from sctab.benchmark._files import HISTORY_FILE, PREDICTIONS_FILE, REQUEST_FILE, SCORES_FILE, SUMMARY_FILE
+from sctab.benchmark._peers import run_peer
+from sctab.benchmark._scores import score
+from sctab.benchmark._tasks import Cells, load_task
+from sctab.benchmark.peers._program import peak_memory
+from sctab.model import model_by_name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a model or a peer says of a query, and what it took."""
+
+    predicted: NDArray[np.object_]
+    probabilities: pd.DataFrame
+    seconds: float
+    peak_memory: int
+    n_parameters: int | None = None
+    history: pd.DataFrame | None = None
+
+
+def main(folder: Path) -> None:
+    """Do what `request.json` in a folder says, and write the results there."""
+    request = json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8"))
+    task = task_from_request(request["task"])
+    cells = load_task(task, Path(request["data"]), fraction=request["fraction"], seed=request["seed"])
+    learned = cells.reference.obs[task.labels_key].astype(str).value_counts()
+    summary = {"n_reference": cells.reference.n_obs, "n_query": cells.query.n_obs}
+    if task.donor_key is not None:
+        summary["n_donors"] = cells.reference.obs[task.donor_key].nunique()
+    truth = cells.query.obs[task.labels_key].astype(object)
+    groups = None if task.group_key is None else cells.query.obs[task.group_key].astype(str)
+    outcome = run_a_peer(request, task, cells) if "peer" in request else run_a_model(request, task, cells)
+
+    scores = score(truth, outcome.predicted, outcome.probabilities, types=cells.types, n_reference=learned, groups=groups)
+    scores.to_parquet(folder / SCORES_FILE)
+    predictions = pd.DataFrame(
+        {
+            "truth": truth.astype(str),
+            "predicted": outcome.predicted.astype(str),
+            "confidence": outcome.probabilities.max(axis=1).to_numpy(),
+        }
+    )
+    predictions[truth.astype(str).isin(cells.types).to_numpy()].to_parquet(folder / PREDICTIONS_FILE)
+    if outcome.history is not None:
+        outcome.history.to_parquet(folder / HISTORY_FILE)
+    summary |= {"seconds": outcome.seconds, "peak_memory": outcome.peak_memory, "n_parameters": outcome.n_parameters}
+    (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=1), encoding="utf-8")
+
+
+def task_from_request(values: dict[str, Any]) -> Task:
+    """A task as JSON has it."""
+    subset = values.pop("subset")
+    return Task(**values, subset=None if subset is None else Subset(**subset))
+
+
+def run_a_model(request: dict[str, Any], task: Task, cells: Cells) -> Outcome:
+    """Train a model of `sctab` on all genes of the reference, and let it name the query, whose genes it matches by name."""
+    cls = model_by_name(request["model"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # notes for users: few cells of a type, genes that are not there
+        start = time.perf_counter()
+        cls.setup_anndata(cells.reference, task.labels_key, donor_key=task.donor_key)
+        model = cls(cells.reference, **request["model_settings"])
+        options = {"accelerator": request["accelerator"], "enable_progress_bar": False} | request["train_settings"]
+        model.train(seed=request["seed"], **options)
+        predicted, probabilities = model.predict(cells.query), model.predict(cells.query, soft=True)
+        seconds = time.perf_counter() - start
+    trained = getattr(model, "best", model)  # `AutoClassifier` holds the classifier that it kept
+    return Outcome(predicted, probabilities, seconds, peak_memory(), count_parameters(trained), tidy_history(trained.history))
+
+
+def count_parameters(model: Any) -> int | None:
+    """Numbers that a network learns; `None` for what is no network."""
+    module = getattr(model, "module", None)
+    return sum(parameter.numel() for parameter in module.parameters()) or None if isinstance(module, nn.Module) else None
+
+
+def tidy_history(history: dict[str, pd.DataFrame] | None) -> pd.DataFrame | None:
+    """Curves of a training as one table: `epoch`, `curve`, `value`."""
+    if not history:
+        return None
+    curves = [
+        pd.DataFrame({"epoch": frame.index.to_numpy(dtype=float), "curve": name, "value": frame.iloc[:, 0].to_numpy(dtype=float)})
+        for name, frame in history.items()
+    ]
+    return pd.concat(curves, ignore_index=True).dropna()
+
+
+def run_a_peer(request: dict[str, Any], task: Task, cells: Cells) -> Outcome:
+    """Give a peer the shared genes, and its process the measurement."""
+    genes = cells.shared_genes
+    reference, query = (
+        AnnData(
+            X=adata[:, genes].X.copy(),
+            obs=pd.DataFrame({"batch": batches(adata, task.donor_key, part)}, index=adata.obs_names.astype(str)),
+            var=pd.DataFrame(index=genes),
+        )
+        for part, adata in (("reference", cells.reference), ("query", cells.query))
+    )
+    reference.obs["label"] = cells.reference.obs[task.labels_key].astype(str).to_numpy()
+    reference = reference[cells.reference.obs[task.labels_key].notna().to_numpy()].copy()
+    with tempfile.TemporaryDirectory() as folder:
+        result = run_peer(
+            request["peer"],
+            Path(request["python"]),
+            Path(folder),
+            reference=reference,
+            query=query,
+            seed=request["seed"],
+            settings=request["settings"],
+        )
+    return Outcome(result.predicted.to_numpy(dtype=object), result.probabilities, result.seconds, result.peak_memory)
+
+
+def batches(adata: AnnData, donor_key: str | None, part: str) -> NDArray[np.object_]:
+    """Donor of each cell where it is known; otherwise which side it is on."""
+    if donor_key is not None and donor_key in adata.obs:
+        return adata.obs[donor_key].astype(str).to_numpy(dtype=object)
+    return np.full(adata.n_obs, part, dtype=object)
+
+
+def end_with_the_parent() -> None:
+    """End this process and those that it started when the one that started it is gone, which closes our standard input."""
+
+    def watch() -> None:
+        os.read(0, 1)  # blocks until the other end is closed
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    end_with_the_parent()
+    main(Path(sys.argv[1]))

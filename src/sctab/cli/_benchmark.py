@@ -1,0 +1,129 @@
+"""`sctab benchmark`: compare models and other programs, and show what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from sctab import pl
+from sctab._atomic import written_beside
+from sctab._errors import SettingError
+from sctab.benchmark import Progress, Results, comparison, read_config, read_results, run_benchmark, write_report
+from sctab.benchmark._files import FIGURES_FOLDER
+from sctab.cli._options import Debug
+from sctab.cli._reporting import err, out, reports_errors
+
+benchmark_app = typer.Typer(
+    name="benchmark",
+    help="Compare models and other programs on declared tasks.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+@benchmark_app.command()
+@reports_errors
+def run(
+    config: Annotated[Path, typer.Argument(help="What to compare, a YAML file.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Directory for results; by default named after the file, for example `blood-benchmark`.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data files; by default what the file says.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time; by default one per processor.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to use.")] = None,
+    environments: Annotated[Path | None, typer.Option(help="Folder for the environments of other programs.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Do what is not done yet of a benchmark, and write its report.
+
+    What is finished is kept: when it is interrupted, the same command goes on.
+
+    **Examples**
+
+    `sctab benchmark run benchmarks/blood.yaml --output blood`
+
+    `sctab benchmark run benchmarks/blood.yaml --output blood --scheduler tcp://127.0.0.1:8786`
+    """
+    directory = output if output is not None else Path(f"{config.stem}-benchmark")
+    run_benchmark(
+        read_config(config, data=data),
+        directory,
+        jobs=jobs,
+        scheduler=scheduler,
+        environments=environments,
+        on_progress=_show_progress,
+    )
+    _write_all(directory)
+
+
+@benchmark_app.command()
+@reports_errors
+def report(
+    directory: Annotated[Path, typer.Argument(help="Directory that `sctab benchmark run` writes; it may still run.")],
+    debug: Debug = False,
+) -> None:
+    """Write the tables and figures of what a benchmark has found so far.
+
+    **Example**
+
+    `sctab benchmark report blood`
+    """
+    _write_all(directory)
+
+
+def _show_progress(progress: Progress) -> None:
+    run = progress.run
+    part = "" if run.fraction == 1 else f", {run.fraction:.0%} of the {run.describe()['subset']}"
+    why = f": {progress.reason}" if progress.reason else ""
+    text = f"{progress.n_ended}/{progress.n_runs} {run.task.name}{part}, {run.entry.label}, seed {run.seed}: {progress.state}{why}"
+    err.print(escape(text), soft_wrap=True)
+
+
+def _write_all(directory: Path) -> None:
+    results = read_results(directory)
+    path = write_report(results, directory, figures=_draw_figures(results, directory))
+    table = Table("model", "task", "macro F1", "± sd", "seeds", box=None)
+    for (model, task), row in comparison(results.scores).iterrows():
+        table.add_row(model, task, f"{row['mean']:.3f}", "" if row.isna()["sd"] else f"{row['sd']:.3f}", str(int(row["seeds"])))
+    out.print(table)
+    for (state, reason), runs in results.unfinished.groupby(["state", "reason"], sort=False):
+        models = ", ".join(runs["model"].unique())
+        err.print(f"[yellow]Note:[/] {escape(f'{len(runs)} runs of {models} have no result: {state}. {reason}')}", soft_wrap=True)
+    out.print(f"Wrote `{path}`.")
+
+
+def _draw_figures(results: Results, directory: Path) -> dict[str, str]:
+    """Draw what there is something to draw of; files by title, relative to the directory."""
+    files = {}
+    for name, (title, draw) in _figures(results).items():
+        try:
+            figure = draw()
+        except SettingError:  # nothing to draw: no groups, no parts, no curves
+            continue
+        files[title] = f"{FIGURES_FOLDER}/{name}.svg"
+        with written_beside(directory / files[title], overwrite=True) as path:
+            figure.savefig(path)
+    return files
+
+
+def _figures(results: Results) -> dict[str, tuple[str, Callable[[], Any]]]:
+    """Titles and drawings by name of the file."""
+    scores = results.scores
+    if scores.empty:
+        return {}
+    best = str(comparison(scores)["mean"].groupby("model").mean().idxmax())
+    return {
+        "models": ("Comparison of models", lambda: pl.benchmark_models(scores)),
+        "groups": ("Macro F1 by group, drawn", lambda: pl.benchmark_groups(scores)),
+        "types": (f"F1 by type: {best}", lambda: pl.benchmark_types(scores, model=best)),
+        "curves": ("Training curves", lambda: pl.benchmark_curves(results.curves)),
+        "scaling_by_donors": ("Scaling by donors", lambda: pl.benchmark_scaling(scores, by="donors")),
+        "scaling_by_cells": ("Scaling by cells", lambda: pl.benchmark_scaling(scores, by="cells")),
+        "sizes": ("Scaling by model size", lambda: pl.benchmark_sizes(scores)),
+        "confusion": (f"Confusion: {best}", lambda: pl.benchmark_confusion(results.confusion, model=best)),
+    }

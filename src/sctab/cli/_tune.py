@@ -1,0 +1,140 @@
+"""`sctab tune`: settings that do well on donors that were held out."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from rich.table import Table
+
+import sctab
+from sctab._atomic import written_beside
+from sctab.cli._files import read_data
+from sctab.cli._options import (
+    Accelerator,
+    CountsLayer,
+    Debug,
+    DonorKey,
+    GeneIdKey,
+    GeneSymbolKey,
+    LabelsKey,
+    Overwrite,
+    Reference,
+    UnlabeledCategory,
+)
+from sctab.cli._reporting import err, out, reports_errors
+from sctab.pl import tuning_history, tuning_importance
+from sctab.tuning import TuningResult
+
+_N_SHOWN = 5
+"""Trials beside that of the defaults: as many as a terminal of 80 columns has room for."""
+_FIGURES = ("history.png", "importance.png")
+_DOTS_PER_INCH = 150
+
+
+@reports_errors
+def tune(
+    reference: Reference,
+    labels_key: LabelsKey,
+    output: Annotated[Path, typer.Option(help="Settings file to write, for `sctab train --settings`.")],
+    model: Annotated[str, typer.Option(help="Model class to tune: `linear`, `mlp`, `xgboost` or `sctab`.")] = "mlp",
+    donor_key: DonorKey = None,
+    layer: CountsLayer = None,
+    unlabeled_category: UnlabeledCategory = None,
+    gene_id_key: GeneIdKey = None,
+    gene_symbol_key: GeneSymbolKey = None,
+    train_size: Annotated[float, typer.Option(help="Share of the cells to learn from; the others are held out.")] = 0.75,
+    max_epochs: Annotated[
+        int | None, typer.Option(help="Passes over the cells in each trial; by default from their number.")
+    ] = None,
+    n_trials: Annotated[int, typer.Option(help="Trials that the study is to have, earlier ones included.")] = 50,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which no new trial begins.")] = None,
+    storage: Annotated[
+        Path | None, typer.Option(help="SQLite file of the study, which goes on if it is there; by default beside the output.")
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Directory for pictures of history and importance.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything that is random.")] = 0,
+    accelerator: Accelerator = "auto",
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Search for settings that do better than the defaults on donors that were held out.
+
+    **Examples**
+
+    `sctab tune reference.h5ad --labels-key cell_type --donor-key donor_id --model mlp --output settings.json`
+
+    `sctab train reference.h5ad --labels-key cell_type --settings settings.json --output my-model`
+    """
+    storage = output.with_suffix(".study.db") if storage is None else storage
+    with ExitStack() as outputs:
+        settings_path = outputs.enter_context(written_beside(output, overwrite=overwrite))
+        pictures = {
+            name: outputs.enter_context(written_beside(figures / name, overwrite=overwrite))
+            for name in _FIGURES
+            if figures is not None
+        }
+        adata = read_data(reference)
+        err.print(f"The study is in `{storage}`. When it is interrupted, the same command goes on with it.")
+        found = sctab.tuning.tune(
+            adata,
+            labels_key,
+            model=model,
+            train_settings={} if max_epochs is None else {"max_epochs": max_epochs},
+            donor_key=donor_key,
+            layer=layer,
+            unlabeled_category=unlabeled_category,
+            gene_id_key=gene_id_key,
+            gene_symbol_key=gene_symbol_key,
+            train_size=train_size,
+            n_trials=n_trials,
+            timeout=timeout,
+            storage=storage,
+            seed=seed,
+            accelerator=accelerator,
+            show_progress=err.is_terminal,
+        )
+        found.best.write(settings_path)
+        for name, path in pictures.items():
+            _draw(found, name, path)
+    _report(found, output, figures)
+
+
+def _draw(found: TuningResult, name: str, path: Path) -> None:
+    ax = tuning_history(found.trials) if name == "history.png" else tuning_importance(found.importance)
+    ax.figure.savefig(path, dpi=_DOTS_PER_INCH)  # type: ignore[union-attr]
+
+
+def _report(found: TuningResult, output: Path, figures: Path | None) -> None:
+    how = {"donor": "whole donors held out", "stratified": "a share of each type held out"}
+    trials = found.trials
+    n_pruned = int((trials["state"] == "pruned").sum())
+    out.print(_table(trials))
+    out.print(
+        f"{len(trials)} trials, {n_pruned} of them ended early. Macro F1 on {found.n_held_out} cells ({how[found.split]}): "
+        f"best {found.best_value:.3f}, default {found.default_value:.3f}."
+    )
+    out.print(f"Wrote `{output}`." if figures is None else f"Wrote `{output}` and pictures in `{figures}`.")
+
+
+def _table(trials: pd.DataFrame) -> Table:
+    """The defaults and the best trials side by side, the best first."""
+    complete = trials[trials["state"] == "complete"]
+    default, others = complete[complete["is_default"]], complete[~complete["is_default"]]
+    shown = pd.concat([default.head(1), others.sort_values("value", ascending=False, kind="stable").head(_N_SHOWN)])
+    settings = list(trials.columns[trials.columns.get_loc("seconds") + 1 :])
+    table = Table("", *("default" if row.is_default else f"trial {row.Index}" for row in shown.itertuples()), box=None)
+    table.add_row("macro F1", *(f"{value:.3f}" for value in shown["value"]))
+    table.add_row("seconds", *(f"{seconds:.1f}" for seconds in shown["seconds"]))
+    for setting in settings:
+        table.add_row(setting, *(_shown(value) for value in shown[setting]))
+    return table
+
+
+def _shown(value: object) -> str:
+    if value is None or value != value:  # NaN: the setting has no default
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,123 @@
+"""The settings of a model and of its training, as a value and as a file."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
+from sctab._atomic import written_beside
+from sctab._errors import DataFileError, SettingError, listing
+from sctab.model import MODEL_NAMES, model_by_name
+
+_FORMAT = "sctab-settings"
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A model class and the settings for its constructor and for its training; what is not named keeps its default.
+
+    Examples
+    --------
+    >>> settings = Settings("linear", train_settings={"learning_rate": 0.01})
+    >>> settings.model, dict(settings.train_settings)
+    ('linear', {'learning_rate': 0.01})
+    """
+
+    model: str
+    """Name of the class, one of `sctab.model.MODEL_NAMES`."""
+    model_settings: Mapping[str, Any] = field(default_factory=dict)
+    """For the constructor."""
+    train_settings: Mapping[str, Any] = field(default_factory=dict)
+    """For `train`."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no model class takes, before any work is done."""
+        if self.model not in MODEL_NAMES:
+            raise SettingError(f"`model={self.model!r}` is no model class. There are: {listing(MODEL_NAMES)}.")
+        cls = model_by_name(self.model)
+        _require_known("model_settings", self.model_settings, cls.__init__)
+        _require_known("train_settings", self.train_settings, cls.train)
+
+    def write(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the settings to a JSON file, whole or not at all.
+
+        Parameters
+        ----------
+        path
+            File to write.
+        overwrite
+            Replace what is there.
+
+        Raises
+        ------
+        OutputExistsError, OutputError
+            When something is there already, or when it cannot be written.
+        """
+        content = {
+            "format": _FORMAT,
+            "format_version": _FORMAT_VERSION,
+            "model": self.model,
+            "model_settings": dict(self.model_settings),
+            "train_settings": dict(self.train_settings),
+        }
+        with written_beside(path, overwrite=overwrite) as fresh:
+            fresh.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: str | PathLike[str]) -> Self:
+        """Read a file that :meth:`write` wrote, or that was written by hand in the same form.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Raises
+        ------
+        DataFileError
+            When it is not there, or not a settings file.
+        SettingError
+            When the model class or a setting is not known.
+        """
+        content = _read_json(Path(path))
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise DataFileError(f"`{path}` is no settings file: `format` must be `{_FORMAT}`. `sctab tune` writes such a file.")
+        if content.get("format_version") != _FORMAT_VERSION:
+            raise DataFileError(
+                f"`{path}` has `format_version` {content.get('format_version')!r}; this version of sctab reads {_FORMAT_VERSION}. "
+                "Update sctab, or write the file again."
+            )
+        known = {"format", "format_version", "model", "model_settings", "train_settings"}
+        if unknown := sorted(set(content) - known):
+            raise SettingError(
+                f"`{path}` has {listing(unknown)}, which a settings file does not have. It has: {listing(sorted(known))}."
+            )
+        parts = {name: content.get(name, {}) for name in ("model_settings", "train_settings")}
+        for name, part in parts.items():
+            if not isinstance(part, dict):
+                raise SettingError(f"`{name}` in `{path}` must be settings by name, `{{…}}`, and is {json.dumps(part)}.")
+        return cls(content.get("model", ""), **parts)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataFileError(f"`{path}` is not there. Check the path.") from error
+    except OSError as error:
+        raise DataFileError(f"`{path}` cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # neither UTF-8 nor JSON
+        raise DataFileError(f"`{path}` is not JSON: {error}. Mend it, or write it again with `sctab tune`.") from error
+
+
+def _require_known(name: str, settings: Mapping[str, Any], function: Any) -> None:
+    parameters = inspect.signature(function).parameters.values()
+    known = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD and each.name not in ("self", "adata", "spec")]
+    if unknown := sorted(set(settings) - set(known)):
+        raise SettingError(f"{listing(unknown)} cannot be among the `{name}`. There are: {listing(known, most=30)}.")

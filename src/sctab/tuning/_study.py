@@ -1,0 +1,122 @@
+"""Where a study is kept: an SQLite file that several processes can work on and that outlives them."""
+
+from __future__ import annotations
+
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sctab._atomic import written_beside
+from sctab._errors import DataFileError, OutputExistsError, SettingError, listing, require
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.pruners import BasePruner
+
+_STUDY = "sctab"
+_HEARTBEAT = 10
+"""Seconds between two signs of life of a trial."""
+_GRACE = 60
+"""Seconds without one after which a trial counts as lost."""
+_LOCK_TIMEOUT = 60
+"""Seconds to wait for another process that writes to the file."""
+
+
+@contextmanager
+def open_study(path: Path | None, identity: Mapping[str, str], pruner: BasePruner) -> Iterator[Study]:
+    """Give the study in a file, which is made if it is not there; without a file, a study in memory.
+
+    Parameters
+    ----------
+    path
+        SQLite file.
+    identity
+        What must be the same in all processes, now and later.
+    pruner
+        Ends trials early.
+
+    Raises
+    ------
+    DataFileError
+        When the file holds something else.
+    SettingError
+        When the study was begun with another identity.
+    """
+    optuna = require("optuna", extra="tune")
+    if path is None:
+        yield _new_study(optuna.storages.InMemoryStorage(), identity, pruner)
+        return
+    if not path.exists():
+        # Made whole beside its place, so that no process ever sees half of it; or another one is faster.
+        with suppress(OutputExistsError), written_beside(path) as fresh, _storage(fresh) as storage:
+            _new_study(storage, identity, pruner)
+    _require_study(path)
+    with _storage(path) as storage:
+        study = optuna.load_study(study_name=_STUDY, storage=storage, pruner=pruner)
+        _require_same(study.user_attrs, identity, path)
+        yield study
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let Optuna say nothing for a block: what it logs is in the result, and it calls experimental what is used here."""
+    optuna = require("optuna", extra="tune")
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def _new_study(storage: Any, identity: Mapping[str, str], pruner: BasePruner) -> Study:
+    optuna = require("optuna", extra="tune")
+    study = optuna.create_study(storage=storage, study_name=_STUDY, direction="maximize", pruner=pruner)
+    for name, value in identity.items():
+        study.set_user_attr(name, value)
+    return study
+
+
+@contextmanager
+def _storage(path: Path) -> Iterator[Any]:
+    storages = require("optuna", extra="tune").storages
+    storage = storages.RDBStorage(
+        f"sqlite:///{path.resolve()}",
+        engine_kwargs={"connect_args": {"timeout": _LOCK_TIMEOUT}},
+        heartbeat_interval=_HEARTBEAT,
+        grace_period=_GRACE,
+        # Once more and not for ever: what a trial did may be the reason why its process was killed.
+        heartbeat_stale_trial_callback=storages.RetryHeartbeatStaleTrialCallback(max_retry=1),
+    )
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _require_study(path: Path) -> None:
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            names = {name for (name,) in connection.execute("SELECT study_name FROM studies")}
+    except sqlite3.Error as error:
+        raise DataFileError(f"`{path}` holds no study: {error}. Give another name for the study.") from error
+    if _STUDY not in names:
+        raise DataFileError(f"`{path}` holds no study of `sctab`. Give another name for the study.")
+
+
+def _require_same(found: Mapping[str, Any], wanted: Mapping[str, str], path: Path) -> None:
+    others = [name for name in wanted if found.get(name) != wanted[name]]
+    if not others:
+        return
+    shown = [f"`{name}` was {found.get(name)} and is {wanted[name]}" for name in others if name not in ("data", "space")]
+    raise SettingError(
+        f"The study in `{path}` was begun with other {listing(others)}"
+        + (f" ({'; '.join(shown)})" if shown else "")
+        + ". Go on with what it was begun with, or give another name for the study."
+    )

@@ -1,0 +1,99 @@
+"""Which runs a benchmark has, and what makes two of them the same."""
+
+import shutil
+
+import pytest
+
+from sctab import DataFileError
+from sctab.benchmark import _runs, read_config
+from sctab.benchmark._runs import plan
+
+
+def keys(path, **options):
+    return [run.key for run in plan(read_config(path, **options))]
+
+
+def test_every_model_on_every_task_with_every_seed(write_config, task):
+    other = {"name": "two", "reference": "cells.h5ad", "query": "others.h5ad", "labels_key": "cell_type", "split": "datasets"}
+    runs = plan(read_config(write_config(tasks=[task, other], models=["linear", "mlp"], seeds=[3, 4])))
+    described = [(run.task.name, run.entry.label, run.seed) for run in runs]
+    assert described == [(t, m, s) for t in ("donors", "two") for m in ("linear", "mlp", "logistic_regression") for s in (3, 4)]
+    assert len({run.key for run in runs}) == len(runs)
+
+
+def test_parts_are_learned_by_those_that_are_named(write_config, task):
+    subset = {"by": "cells", "fractions": [0.5], "models": ["linear"]}
+    runs = plan(read_config(write_config(tasks=[task | {"subset": subset}], models=["linear", "mlp"])))
+    assert [(run.fraction, run.entry.label) for run in runs] == [
+        (1, "linear"),
+        (1, "mlp"),
+        (1, "logistic_regression"),
+        (0.5, "linear"),
+    ]
+    assert len({run.key for run in runs}) == 4
+
+
+def test_names_do_not_matter(write_config, task, folder, tmp_path):
+    first = keys(write_config("a.yaml"))
+    assert (
+        keys(write_config("b.yaml", tasks=[task | {"name": "x"}], peers=[{"name": "logistic_regression", "label": "y"}])) == first
+    )
+    assert keys(write_config("c.yaml", tasks=[task | {"subset": {"by": "cells", "fractions": [1.0]}}])) == first
+    (tmp_path / "copy").mkdir()
+    shutil.copy(folder / "cells.h5ad", tmp_path / "copy" / "renamed.h5ad")
+    renamed = write_config("d.yaml", data=str(tmp_path / "copy"), tasks=[task | {"reference": "renamed.h5ad"}])
+    assert keys(renamed) == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": [1]},
+        {"peers": [{"name": "logistic_regression", "settings": {"C": 2.0}}]},
+        {"peers": [{"name": "logistic_regression", "requirements": ["scikit-learn==1.5"]}]},
+        {"tasks": [{"test_donors": ["donor_2"]}]},
+        {"tasks": [{"reference": "others.h5ad"}]},
+        {"tasks": [{"group_key": "donor_id"}]},
+    ],
+)
+def test_content_does(write_config, task, change):
+    if "tasks" in change:
+        change = {"tasks": [task | change["tasks"][0]]}
+    assert keys(write_config("a.yaml", **change)) != keys(write_config("b.yaml"))
+
+
+def test_settings_of_models_and_where_they_compute_do(write_config):
+    entries = [["linear"], [{"name": "linear", "train": {"max_epochs": 3}}], [{"name": "mlp"}]]
+    found = [keys(write_config(models=models, peers=[], accelerator=where))[0] for models in entries for where in ("cpu", "gpu")]
+    assert len(set(found)) == 6
+
+
+def test_code_does(write_config, monkeypatch, tmp_path):
+    source = tmp_path / "sctab"
+    shutil.copytree(_runs._SOURCE, source, ignore=shutil.ignore_patterns("__pycache__", "packaged"))
+    monkeypatch.setattr(_runs, "_SOURCE", source)
+    path = write_config(models=["linear"])
+
+    def after(name):
+        with (source / name).open("a", encoding="utf-8") as file:
+            file.write("\n# changed\n")
+        _runs._source_hash.cache_clear()
+        return keys(path)
+
+    _runs._source_hash.cache_clear()
+    first = keys(path)
+    assert after("tl.py") == first
+    assert after("benchmark/_report.py") == first
+    model_changed = after("model/_linear.py")
+    assert model_changed[0] != first[0]
+    assert model_changed[1] == first[1]
+    metric_changed = after("metrics.py")
+    assert metric_changed[0] != model_changed[0]
+    assert metric_changed[1] != model_changed[1]
+    monkeypatch.undo()
+    _runs._source_hash.cache_clear()
+
+
+def test_data_must_be_there(write_config, tmp_path):
+    with pytest.raises(DataFileError, match=r"cells.h5ad` is not there. Say where the data is with `data:`"):
+        plan(read_config(write_config(data=str(tmp_path))))

@@ -1,0 +1,84 @@
+"""What one run writes."""
+
+import json
+import sys
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, log_loss
+from sklearn.preprocessing import MaxAbsScaler
+
+from sctab.benchmark import read_config
+from sctab.benchmark._runs import plan
+from sctab.benchmark._worker import main
+
+
+@pytest.fixture
+def do(write_config, tmp_path):
+    """Do one run here, without a process of its own, and give its tables."""
+
+    def run(entry, kind="peers", **task):
+        config = read_config(write_config(**{"peers": [], kind: [entry]} | ({"tasks": [task]} if task else {})))
+        request = plan(config)[-1].request(config, Path(sys.executable))
+        folder = tmp_path / "run"
+        folder.mkdir()
+        (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+        main(folder)
+        scores = pd.read_parquet(folder / "scores.parquet").set_index(["metric", "group"])["value"]
+        return scores, json.loads((folder / "summary.json").read_text(encoding="utf-8")), folder
+
+    return run
+
+
+def test_logistic_regression_is_that_of_scikit_learn(do, folder, task):
+    scores, summary, run = do("logistic_regression", **task, group_key="donor_id")
+    cells = ad.read_h5ad(folder / "cells.h5ad")
+    counts = cells.X.toarray().astype(float)
+    values = np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
+    test, labels = (cells.obs["donor_id"] == "donor_3").to_numpy(), cells.obs["cell_type"].astype(str).to_numpy()
+    scaler = MaxAbsScaler().fit(values[~test])
+    model = LogisticRegression(max_iter=2000).fit(scaler.transform(values[~test]), labels[~test])
+    expected = model.predict(scaler.transform(values[test]))
+    predictions = pd.read_parquet(run / "predictions.parquet")
+    assert predictions["predicted"].tolist() == expected.tolist()
+    assert predictions["truth"].tolist() == labels[test].tolist()
+    assert scores["macro_f1", ""] == pytest.approx(f1_score(labels[test], expected, average="macro"))
+    assert scores["macro_f1", "donor_id=donor_3"] == scores["macro_f1", ""]
+    probabilities = model.predict_proba(scaler.transform(values[test]))
+    assert scores["cross_entropy", ""] == pytest.approx(log_loss(labels[test], probabilities), rel=1e-3)
+    assert {key: summary[key] for key in ("n_reference", "n_query", "n_donors")} == {
+        "n_reference": 180,
+        "n_query": 60,
+        "n_donors": 3,
+    }
+    assert 5e7 < summary["peak_memory"] < 2e9
+    assert summary["seconds"] > 0
+
+
+def test_a_model_learns_and_leaves_its_curves(do):
+    scores, summary, run = do({"name": "linear", "train": {"max_epochs": 3}}, kind="models")
+    assert 0 < scores["macro_f1", ""] <= 1
+    curves = pd.read_parquet(run / "history.parquet")
+    assert {"train_loss", "validation_loss", "validation_macro_f1"} <= set(curves["curve"])
+    assert curves.loc[curves["curve"] == "validation_loss", "epoch"].nunique() == 3
+    assert summary["n_parameters"] == 60 * 3 + 3
+
+
+def test_types_that_the_reference_lacks_are_not_scored_and_peers_get_shared_genes(do):
+    task = {"name": "two", "reference": "cells.h5ad", "query": "others.h5ad", "labels_key": "cell_type", "split": "datasets"}
+    scores, summary, run = do("logistic_regression", **task)
+    assert scores["n_cells", ""] == 40
+    assert summary["n_query"] == 60
+    assert set(pd.read_parquet(run / "predictions.parquet")["truth"]) == {"B cell", "T cell"}
+    assert scores["n_reference_cells", "type=B cell"] == 80
+
+
+def test_a_part_of_the_donors(do, task):
+    scores, summary, _ = do("logistic_regression", **task, subset={"by": "donors", "fractions": [0.3]})
+    assert summary["n_donors"] == 1
+    assert summary["n_reference"] == 60
+    assert scores["n_cells", ""] == 60
