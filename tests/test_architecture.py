@@ -52,12 +52,12 @@ HOMES = {
 }
 """Where a library may be imported that tells what a layer knows about."""
 LONGEST_MODULE = 550  # some 500: docstrings count too
-LONGER_MODULES = {"sctab.model._base"}  # the public methods of every model in one place: two thirds are docstrings
+LONGER_MODULES = {"sctab.model._base"}  # its docstrings are the public interface of every model
 """Modules that may be longer, each with a reason."""
 
 
 SCRIPTS = "peers"
-"""Directory of programs that run in environments of their own and that nothing imports."""
+"""Directory of programs that run in environments of their own."""
 
 
 class Tree:

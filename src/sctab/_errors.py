@@ -22,8 +22,12 @@ Each also inherits from the builtin in brackets, so that code which expects that
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
+
+_OUR_FILES = str(Path(__file__).parent)
 
 
 class SctabError(Exception):
@@ -84,6 +88,11 @@ class OutputExistsError(OutputError, FileExistsError):
 
 class MissingDependencyError(SctabError, ImportError):
     """An optional dependency is not installed."""
+
+
+def warn(message: str) -> None:
+    """Warn of something that should be known of a result, at the line of the user's code that led to it."""
+    warnings.warn(message, SctabWarning, skip_file_prefixes=(_OUR_FILES,))
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab._constants import DEFAULT_KEY_ADDED, OBS_DISTILLED, OBS_SKETCH, OBS_SPLIT
-from sctab._errors import KeyNotFoundError, LabelError, SctabWarning, SettingError, listing
+from sctab._errors import KeyNotFoundError, LabelError, SctabWarning, SettingError, listing, warn
 from sctab._matrix import row_blocks
 from sctab.counts import Normalization, normalise
 from sctab.genes import gene_expression
@@ -388,7 +388,7 @@ def _open(adata: AnnData, layer: str | None) -> Source:
     """The matrix to work on, having said what should be known about it."""
     source, notes = choose_source(adata, layer=layer)
     for note in notes:
-        warnings.warn(note, SctabWarning, skip_file_prefixes=(_OUR_FILES,))
+        warn(note)
     return source
 
 

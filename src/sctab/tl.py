@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from os import PathLike
 
 import numpy as np
@@ -19,7 +18,7 @@ from sctab._constants import (
     OBSM_LATENT_PREFIX,
     OBSM_PROBABILITIES,
 )
-from sctab._errors import SctabWarning
+from sctab._errors import warn
 from sctab.model import CellTypeClassifier
 from sctab.model._spec import library_versions
 from sctab.zoo import load
@@ -142,7 +141,7 @@ def annotate(
         "versions": library_versions(),
     }
     for note in notes:
-        warnings.warn(note, SctabWarning, stacklevel=2)
+        warn(note)
     return target if copy else None
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import distributed
 import pandas as pd
 import pytest
 
@@ -16,7 +17,8 @@ BROKEN = {"name": "celltypist", "label": "broken", "requirements": ["no-such-pac
 RUN = "import sys; from sctab.benchmark import *; run_benchmark(read_config(sys.argv[1]), sys.argv[2], jobs=1)"
 
 
-def states(directory):
+def watched():
+    """A list of what has ended, and what fills it."""
     seen = []
     return seen, lambda progress: seen.append((progress.run.entry.label, progress.state))
 
@@ -31,7 +33,7 @@ def test_what_cannot_be_done_is_reported_and_the_rest_is_done_once(write_config,
     directory = tmp_path / "out"
     failing = {"name": "logistic_regression", "label": "failing", "settings": {"C": -1.0}}
     config = read_config(write_config(peers=["logistic_regression", BROKEN, failing]))
-    seen, watch = states(directory)
+    seen, watch = watched()
     run_benchmark(config, directory, jobs=2, environments=tmp_path / "environments", on_progress=watch)
     assert sorted(seen) == [("broken", "unavailable"), ("failing", "failed"), ("logistic_regression", "done")]
 
@@ -46,14 +48,14 @@ def test_what_cannot_be_done_is_reported_and_the_rest_is_done_once(write_config,
     assert "| broken | unavailable | 1 | donors |" in report
 
     before = finished(directory)
-    again, watch = states(directory)
+    again, watch = watched()
     run_benchmark(read_config(write_config()), directory, on_progress=watch)
     assert again == [("logistic_regression", "done")]
     assert finished(directory) == before
     assert read_results(directory).unfinished.empty
 
 
-def test_goes_on_after_it_was_killed(write_config, tmp_path):
+def test_goes_on_after_it_was_killed_on_a_cluster_that_is_there(write_config, tmp_path):
     directory = tmp_path / "out"
     path = write_config(seeds=[0, 1])
     process = subprocess.Popen([sys.executable, "-c", RUN, str(path), str(directory)])
@@ -69,8 +71,11 @@ def test_goes_on_after_it_was_killed(write_config, tmp_path):
     assert list(directory.glob("runs/.sctab-*.part"))
     _wait_until_nothing_runs_in(directory)
 
-    seen, watch = states(directory)
-    run_benchmark(read_config(path), directory, on_progress=watch)
+    seen, watch = watched()
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        run_benchmark(read_config(path), directory, scheduler=cluster.scheduler_address, on_progress=watch)
     assert [state for _, state in seen] == ["done", "done"]
     after = finished(directory)
     assert len(after) == 2

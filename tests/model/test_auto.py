@@ -8,7 +8,7 @@ from tests.reference import make_reference
 
 from sctab import NotTrainedError, SettingError
 from sctab.model import MODEL_NAMES, AutoClassifier, LinearClassifier, load_model, model_by_name
-from sctab.model._auto import _compare
+from sctab.model._auto import _compare, _weighted_macro_f1
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
 QUICK = {
@@ -94,6 +94,15 @@ class TestComparison:
         assert table.loc["linear", "macro_f1"] == pytest.approx(score)
         assert table.loc["linear", "behind"] == pytest.approx(1 - score)
 
+    def test_a_resample_counts_cells_as_often_as_it_draws_them(self):
+        """Against scikit-learn on the cells written out; a label that is not a type is wrong and no type's false positive."""
+        rng = np.random.default_rng(0)
+        true, called = rng.integers(3, size=60), rng.integers(-1, 3, size=60)
+        times = rng.integers(0, 4, size=60)
+        drawn = np.repeat(np.arange(60), times)
+        expected = f1_score(true[drawn], called[drawn], average="macro", labels=[0, 1, 2], zero_division=0)
+        assert _weighted_macro_f1(true, called, times) == pytest.approx(expected)
+
     def test_the_standard_error_is_that_of_resampled_cells(self):
         """Accuracy and macro F1 of two types of the same size move alike: their spread is about that of a proportion."""
         table = _compare(self.truth, {"linear": self.spoiled(20), "mlp": self.truth}, np.random.default_rng(0))
@@ -123,6 +132,10 @@ class TestRefusals:
     def test_senseless_share(self, held_out):
         with pytest.raises(SettingError, match=f"`held_out={held_out}` must be above 0 and below 1"):
             fresh_model().train(held_out=held_out)
+
+    def test_a_setting_that_one_candidate_does_not_have(self):
+        with pytest.raises(SettingError, match="`batch_size` cannot be set for `xgboost`. Leave it out, give it in `settings`"):
+            fresh_model(candidates=("linear", "xgboost")).train(**QUIET, batch_size=16)
 
     def test_nothing_to_hold_out(self):
         adata = make_reference(6)

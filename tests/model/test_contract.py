@@ -207,6 +207,12 @@ class TestSetup:
         with pytest.raises(SettingError, match=f"needs a reference that went through `{cls.__name__}.setup_anndata`"):
             cls()
 
+    def test_set_up_for_another_class(self, cls):
+        adata = make_reference()
+        next(other for other in QUICK if other is not cls).setup_anndata(adata, "cell_type")
+        with pytest.raises(SettingError, match=rf"was not set up for `{cls.__name__}`. Call `{cls.__name__}.setup_anndata"):
+            cls(adata)
+
     def test_setup_can_be_viewed(self, trained, capsys):
         trained.view_anndata_setup()
         assert "cell_type" in capsys.readouterr().out

@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
 def task_from_request(values: dict[str, Any]) -> Task:
     """A task as JSON has it."""
     subset = values.pop("subset")
-    return Task(**values, subset=None if subset is None else Subset(**subset))
+    return Task(**values, subset=None if subset is None else Subset(subset["by"], tuple(subset["fractions"])))
 
 
 def run_a_model(request: dict[str, Any], task: Task, cells: Cells) -> Outcome:

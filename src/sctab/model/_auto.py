@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.util import find_spec
 from os import PathLike
 from typing import Any, final
@@ -15,12 +15,13 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab._errors import NotTrainedError, SctabWarning, SettingError, listing
+from sctab._errors import NotTrainedError, SctabWarning, SettingError, listing, warn
 from sctab.metrics import macro_f1
 from sctab.model._base import CellTypeClassifier
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import CLASSES, load_model
 from sctab.model._logging import LoggerChoice
+from sctab.model._settings import TrainingSettings
 from sctab.model._spec import ModelSpec
 from sctab.sampling import Split, split_cells
 
@@ -151,15 +152,18 @@ class AutoClassifier:
             "devices": devices,
             "enable_progress_bar": enable_progress_bar,
         }
+        self._check_settings(train_settings)
         split = self._split(held_out, train_settings.get("validation_split", "donor"), seed)
         known, rest = (self.adata[cells].copy() for cells in (split.train, split.validation))
         truth = rest.obs[self._setup["labels_key"]].astype(str).to_numpy()
         predicted, seconds = {}, {}
         for name in self._names:
             start = time.perf_counter()
-            model = self._trained(name, known, options)
-            seconds[name] = time.perf_counter() - start
-            predicted[name] = model.predict(rest, layer=self._setup["layer"] or "X").astype(str)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SctabWarning)  # the model that is kept says it once
+                model = self._trained(name, known, options)
+                seconds[name] = time.perf_counter() - start
+                predicted[name] = model.predict(rest, layer=self._setup["layer"] or "X").astype(str)
             model.deregister_manager()
         self.table = _compare(truth, predicted, np.random.default_rng(seed)).assign(seconds=pd.Series(seconds))
         kept = str(self.table.index[self.table["kept"]][0])
@@ -168,6 +172,17 @@ class AutoClassifier:
         candidates = {name: {"macro_f1": row["macro_f1"], "seconds": row["seconds"]} for name, row in self.table.iterrows()}
         best.spec = replace(best.spec, training=dict(best.spec.training) | {"selection": selection | {"candidates": candidates}})
         self._best = best
+
+    def _check_settings(self, train_settings: Mapping[str, Any]) -> None:
+        """Refuse what one of the candidates does not have, before any of them is trained."""
+        for name in self._names:
+            known = [field.name for field in fields(CLASSES[name]._default_training(self.adata.n_obs))]
+            given = {*train_settings, *self._settings.get(name, {}).get("train", {})}
+            if unknown := sorted(given & {field.name for field in fields(TrainingSettings)} - set(known)):
+                raise SettingError(
+                    f"{listing(unknown)} cannot be set for `{name}`. Leave it out, give it in `settings` to those that have it, or "
+                    "name other `candidates`."
+                )
 
     def _split(self, held_out: float, by: Any, seed: int) -> Split:
         labels = self.adata.obs[self._setup["labels_key"]].astype(str)
@@ -284,11 +299,7 @@ def model_by_name(name: str) -> type[CellTypeClassifier] | type[AutoClassifier]:
 def _available() -> list[str]:
     if find_spec("xgboost") is not None:
         return list(CLASSES)
-    warnings.warn(
-        "XGBoost is not installed and is not tried. Install it with `pip install 'sctab[xgboost]'`, or name the `candidates`.",
-        SctabWarning,
-        stacklevel=3,
-    )
+    warn("XGBoost is not installed and is not tried. Install it with `pip install 'sctab[xgboost]'`, or name the `candidates`.")
     return [name for name in CLASSES if name != "xgboost"]
 
 
@@ -296,12 +307,15 @@ def _compare(truth: NDArray[np.object_], predicted: Mapping[str, NDArray[np.obje
     """Macro F1 of each candidate, how far it is behind the best, and the standard error of that over resampled cells."""
     scores = {name: macro_f1(truth, labels) for name, labels in predicted.items()}
     best = max(scores, key=lambda name: scores[name])
+    types = pd.Index(sorted(set(truth)))
+    true = types.get_indexer(truth)
+    called = {name: types.get_indexer(labels) for name, labels in predicted.items()}
     behind: dict[str, list[float]] = {name: [] for name in predicted}
     for _ in range(_RESAMPLES):
-        cells = rng.integers(len(truth), size=len(truth))
-        of_best = macro_f1(truth[cells], predicted[best][cells])
-        for name, labels in predicted.items():
-            behind[name].append(of_best - macro_f1(truth[cells], labels[cells]))
+        times = np.bincount(rng.integers(len(truth), size=len(truth)), minlength=len(truth))
+        of_best = _weighted_macro_f1(true, called[best], times)
+        for name in predicted:
+            behind[name].append(of_best - _weighted_macro_f1(true, called[name], times))
     table = pd.DataFrame(
         {
             "macro_f1": scores,
@@ -311,3 +325,14 @@ def _compare(truth: NDArray[np.object_], predicted: Mapping[str, NDArray[np.obje
     )
     kept = next(name for name in predicted if table.loc[name, "behind"] <= table.loc[name, "standard_error"])
     return table.assign(kept=table.index == kept).rename_axis("model")
+
+
+def _weighted_macro_f1(true: NDArray[np.intp], called: NDArray[np.intp], times: NDArray[np.intp]) -> float:
+    """Macro F1 in which each cell counts so many times, over the types that are there; a type of -1 is none of them."""
+    n_types = int(true.max()) + 1
+    right, is_one = true == called, called >= 0
+    hits = np.bincount(true[right], times[right], minlength=n_types)
+    of_type = np.bincount(true, times, minlength=n_types)
+    as_type = np.bincount(called[is_one], times[is_one], minlength=n_types)
+    present = of_type > 0
+    return float((2 * hits[present] / (of_type + as_type)[present]).mean())

@@ -23,9 +23,9 @@ from torch import nn
 from sctab._errors import (
     ModelFormatError,
     NotTrainedError,
-    SctabWarning,
     SettingError,
     listing,
+    warn,
 )
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, evaluate_blocks, measure_importance, single_device
 from sctab.model._logging import LoggerChoice
@@ -186,6 +186,10 @@ class CellTypeClassifier(BaseModelClass):
     def _stored_registry(cls, adata: AnnData | None, spec: ModelSpec | None) -> dict[str, Any] | None:
         """What scvi-tools is to know of a model without a reference; `None` where it has one."""
         if adata is not None:
+            if cls._get_most_recent_anndata_manager(adata) is None:
+                raise SettingError(
+                    f"The reference was not set up for `{cls.__name__}`. Call `{cls.__name__}.setup_anndata(adata, labels_key=…)` first."
+                )
             return None
         if spec is None:
             raise SettingError(
@@ -414,7 +418,8 @@ class CellTypeClassifier(BaseModelClass):
         latent = self.evaluate(query, batch_size=batch_size).latent
         if latent is None:
             raise SettingError(
-                f"`{type(self).__name__}` reads labels from the expression itself: it has no latent space. Use another model class."
+                f"`{type(self).__name__}` reads labels from the expression itself: it has no latent space. `MLPClassifier` and "
+                "`SCTAB` have one."
             )
         return latent
 
@@ -427,7 +432,7 @@ class CellTypeClassifier(BaseModelClass):
             layer = layer or self.spec.setup["layer"] or "X"
         query = self.open_query(adata, layer=layer)
         for note in query.notes:
-            warnings.warn(note, SctabWarning, stacklevel=3)
+            warn(note)
         return adata, query
 
     def write_checkpoint(self, path: Path) -> None:

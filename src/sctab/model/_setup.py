@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,7 @@ from anndata import AnnData
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
 
 from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
-from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SctabWarning, SettingError, listing
+from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
 from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
 from sctab.model._query import Query, choose_source
@@ -144,17 +143,13 @@ def training_data(adata: AnnData, spec: ModelSpec) -> TrainingData:
 def _warn_about_labels(names: pd.Series, labels: LabelSpace) -> None:
     counts = names.value_counts()
     if single := sorted(counts.index[counts == 1]):
-        warnings.warn(
-            f"{len(single)} cell type{'s have' if len(single) > 1 else ' has'} one cell only and can hardly be learned: {listing(single)}.",
-            SctabWarning,
-            stacklevel=5,
+        warn(
+            f"{len(single)} cell type{'s have' if len(single) > 1 else ' has'} one cell only and can hardly be learned: {listing(single)}."
         )
     if labels.without_id:
-        warnings.warn(
+        warn(
             f"{len(labels.without_id)} of {len(labels)} labels are not in the Cell Ontology ({labels.ontology_version}) and get no "
-            f"id: {listing(labels.without_id)}.",
-            SctabWarning,
-            stacklevel=5,
+            f"id: {listing(labels.without_id)}."
         )
 
 

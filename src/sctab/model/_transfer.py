@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from anndata import AnnData
 from scipy import sparse
 from torch import nn
@@ -51,11 +52,10 @@ def spec_for_query(reference: ModelSpec, adata: AnnData, setup: dict[str, Any]) 
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:
-    """Copy all weights that fit; rows of types that `source` does not have keep what is in `target`."""
+    """Copy all weights but trees; rows of types that `source` does not have keep what is in `target`."""
     fresh = target.state_dict()
     for name, tensor in source.state_dict().items():
-        if not tensor.ndim:
-            fresh[name].copy_(tensor)
-        elif len(tensor) <= len(fresh[name]):  # trees do not fit: they grow anew
-            fresh[name][: len(tensor)].copy_(tensor)
+        if tensor.dtype == torch.uint8:
+            continue  # trees, which grow anew
+        (fresh[name][: len(tensor)] if tensor.ndim else fresh[name]).copy_(tensor)
     target.load_state_dict(fresh)

@@ -119,7 +119,7 @@ def _importance(study: Study, task: TuningTask) -> pd.DataFrame:
     names = list(task.dimensions)
     values = [trial.value for trial in finished(study) if trial.state.name == "COMPLETE" and set(names) <= set(trial.params)]
     shares: dict[str, float] = {}
-    if len(set(values)) > 1:
+    if len(values) > len(names) and len(set(values)) > 1:
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=task.seed)
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator, params=names)
     return pd.DataFrame({"setting": list(shares), "importance": list(shares.values())})

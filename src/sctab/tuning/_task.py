@@ -14,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 from lightning.pytorch.callbacks import LambdaCallback
 
-from sctab._errors import InputValueError, SctabWarning, SettingError, listing
+from sctab._errors import InputValueError, SctabWarning, SettingError, listing, warn
 from sctab._matrix import row_blocks
 from sctab.metrics import macro_f1
 from sctab.model import CellTypeClassifier, Choice, Range, SearchSpace, model_by_name
@@ -99,7 +99,8 @@ class TuningTask:
 
     def default_training(self) -> dict[str, Any]:
         """How the reference is trained on where nothing but the fixed settings is given."""
-        return asdict(self.model_class._default_training(self.reference.n_obs)) | dict(self.fixed.train_settings)
+        given = {name: value for name, value in self.fixed.train_settings.items() if value is not None}  # `None` is the default
+        return asdict(self.model_class._default_training(self.reference.n_obs)) | given
 
     def defaults(self) -> dict[str, Any]:
         """The default of each setting that varies and has one."""
@@ -174,7 +175,7 @@ def make_task(
     split = _hold_out(labels, donors, setup["unlabeled_category"], train_size=train_size, seed=seed)
     source, notes = choose_source(adata, layer=setup["layer"] or "X")
     for note in [*notes, *_notes(split, donors)]:
-        warnings.warn(note, SctabWarning, stacklevel=3)
+        warn(note)
     return TuningTask(
         fixed=fixed,
         space=space,
