@@ -10,7 +10,7 @@ from sctab import NotTrainedError, SettingError
 from sctab.model import MODEL_NAMES, AutoClassifier, LinearClassifier, load_model, model_by_name
 from sctab.model._auto import _compare, _weighted_macro_f1
 
-QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "refit": False}
 QUICK = {
     "linear": {"train": {"max_epochs": 20, "batch_size": 16}},
     "mlp": {"model": {"n_hidden": 8}, "train": {"max_epochs": 1, "batch_size": 240, "learning_rate": 1e-9}},

@@ -34,7 +34,7 @@ from sctab.model import (
     model_classes,
 )
 
-QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 20}
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 20, "refit": False}
 GRADIENT = QUIET | {"batch_size": 16, "gene_dropout": 0.3}
 """Some 250 steps: enough for the running statistics of batch norms to settle."""
 QUICK = {LinearClassifier: GRADIENT, MLPClassifier: GRADIENT, XGBoostClassifier: QUIET | {"learning_rate": 0.3}, SCTAB: GRADIENT}
@@ -116,6 +116,32 @@ class TestTraining:
         importance = trained.gene_importance
         assert importance.sum() == pytest.approx(1, abs=1e-4)
         assert importance[:30].sum() > 2 * importance[30:].sum()
+
+
+class TestRefit:
+    def train(self, cls, **settings):
+        model = fresh_model(cls, donor_key="donor_id")
+        model.train(**QUICK[cls] | {"seed": 1} | settings)
+        return model
+
+    def test_all_cells_are_learned_from_and_validation_stays_what_it_was(self, cls, trained):
+        model = self.train(cls, refit=True)
+        before, after = trained.spec.training, model.spec.training
+        assert after["validation"] == before["validation"]
+        assert after["history"] == before["history"]
+        np.testing.assert_array_equal(model.train_indices, trained.train_indices)
+        assert np.abs(model.predict(soft=True) - trained.predict(soft=True)).to_numpy().max() > 1e-4
+
+    def test_it_is_the_model_of_all_cells(self, cls):
+        """The same as training on all cells for as long: the whole cycle, or the rounds up to the best."""
+        model = self.train(cls, refit=True)
+        epochs = 20 if cls is not XGBoostClassifier else model.spec.training["best_epoch"] + 1
+        expected = self.train(cls, train_size=1.0, max_epochs=epochs)
+        np.testing.assert_allclose(model.predict(soft=True), expected.predict(soft=True), atol=1e-5)
+
+    def test_small_references_are_learned_whole_by_default(self, cls):
+        assert cls._default_training(10_000).refit
+        assert not cls._default_training(100_000).refit
 
 
 class TestSetup:

@@ -15,7 +15,7 @@ from sctab import (
 )
 from sctab.model import SCTAB
 
-QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "refit": False}
 QUICK = QUIET | {"max_epochs": 20, "batch_size": 16, "gene_dropout": 0.3}
 """Some 250 steps: enough for the running statistics of the batch norms to settle."""
 

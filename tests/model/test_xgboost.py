@@ -14,7 +14,7 @@ from sctab import MissingDependencyError, SettingError
 from sctab.counts import Normalization, normalise
 from sctab.model import XGBoostClassifier, load_model
 
-QUIET = {"accelerator": "cpu", "enable_progress_bar": False}
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "refit": False}
 
 
 def fresh_model(**settings):

@@ -157,3 +157,5 @@ def _report_training(training: Any) -> None:
         out.print(
             f"Validation macro F1 {validation['macro_f1']:.3f} on {validation['n_validation']} cells ({how[validation['by']]})."
         )
+        if training["settings"]["refit"]:
+            out.print(f"Trained again on all {training['n_labeled']} cells.")

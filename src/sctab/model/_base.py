@@ -236,6 +236,7 @@ class CellTypeClassifier(BaseModelClass):
         batch_size: int | None = None,
         train_size: float | None = None,
         validation_split: str | None = None,
+        refit: bool | None = None,
         early_stopping: bool | None = None,
         patience: int | None = None,
         learning_rate: float | None = None,
@@ -269,6 +270,9 @@ class CellTypeClassifier(BaseModelClass):
             Share of the cells to learn from; the others validate. With 1 there is no validation, and the last weights are kept.
         validation_split
             `"donor"` holds out whole donors where `donor_key` was given and there are enough; `"stratified"` a share of each type.
+        refit
+            When validation has told how well the model does and how long to train, train it again on all cells, for as long. What is
+            reported is the validation before; the model that is kept has learned from the validation cells too.
         early_stopping, patience
             Stop when the validation macro F1 has not improved for `patience` epochs. The best epoch's weights are kept in any case; with
             a one-cycle schedule that runs to its end, the best of its last fifth, where weights have settled.
@@ -322,11 +326,14 @@ class CellTypeClassifier(BaseModelClass):
         settings = replace(defaults, **given)
 
         with seeded(seed):
-            if not self.is_trained and not self._has_pretrained_weights:
+            is_new = not self.is_trained and not self._has_pretrained_weights
+            start = None if is_new else {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
+            if is_new:
                 self.module = self._new_network()
-            result = self._fit(
-                data, settings, accelerator=accelerator, devices=devices, run_dir=run_dir, logger=logger, **trainer_kwargs
-            )
+            options = {"accelerator": accelerator, "devices": devices} | trainer_kwargs
+            result = self._fit(data, settings, run_dir=run_dir, logger=logger, **options)
+        if settings.refit and result.best_epoch is not None:
+            result = self._fit_all(data, settings, result, start, options)
         self.module.eval()
         self.spec = self.spec.with_training(summarise(settings, data, result, self.history_))
         self.gene_importance = (
@@ -336,6 +343,28 @@ class CellTypeClassifier(BaseModelClass):
         )
         self.sha256 = None
         self.is_trained_ = True
+
+    def _fit_all(
+        self,
+        data: TrainingData,
+        settings: CommonSettings,
+        validated: TrainingResult,
+        start: Mapping[str, torch.Tensor] | None,
+        options: Mapping[str, Any],
+    ) -> TrainingResult:
+        """Train from the same start, `None` being a new network, on all cells; history and split stay those that were validated."""
+        kept = {name: getattr(self, name) for name in ("history_", "train_indices", "validation_indices")}
+        self.history_, self.is_trained_ = None, False  # otherwise scvi-tools goes on with the history
+        with seeded(settings.seed):
+            if start is None:
+                self.module = self._new_network()
+            else:
+                self.module.load_state_dict(dict(start))
+            quiet = {name: value for name, value in options.items() if name != "callbacks"}
+            result = self._fit(data, settings.for_all_cells(validated.best_epoch or 0), run_dir=None, logger=None, **quiet)
+        for name, value in kept.items():
+            setattr(self, name, value)
+        return replace(validated, importance=result.importance)
 
     # ------------------------------------------------------------------------------------------------- prediction
 

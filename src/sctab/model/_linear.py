@@ -10,7 +10,7 @@ from anndata import AnnData
 
 from sctab.model._base import CellTypeClassifier
 from sctab.model._search import Choice, Range, SearchSpace
-from sctab.model._settings import TrainingData, TrainingResult, TrainingSettings
+from sctab.model._settings import REFIT_BELOW, TrainingData, TrainingResult, TrainingSettings
 from sctab.model._spec import ModelSpec
 from sctab.model._training import fit_network
 from sctab.nn import LinearNetwork
@@ -102,7 +102,7 @@ class LinearClassifier(CellTypeClassifier):
             "early_stopping": False,
             "patience": 10,
         }
-        return TrainingSettings(**published | small)
+        return TrainingSettings(**published | small, refit=n_obs < REFIT_BELOW)
 
     @classmethod
     def search_space(cls) -> SearchSpace:

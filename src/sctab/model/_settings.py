@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from sctab._matrix import BLOCK_SIZE
 from sctab.sampling import Split, SplitBy, balanced_class_weights
 
 Schedule = Literal["one-cycle", "step"]
+
+REFIT_BELOW = 50_000
+"""Labelled cells below which a model is trained again on all of them by default: it takes minutes, and few cells are worth the most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class CommonSettings:
     class_weights: bool = True
     train_size: float = 0.9
     validation_split: SplitBy = "donor"
+    refit: bool = False
+    """Train once more after validation, on all cells, as long as was best."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -38,6 +43,11 @@ class CommonSettings:
         for name, (holds, rule) in self._rules().items():
             if not holds:
                 raise SettingError(f"`{name}={getattr(self, name)!r}` must be {rule}.")
+
+    def for_all_cells(self, best_epoch: int) -> Self:
+        """How to train on all cells, once validation has told the best epoch, counted from 0."""
+        settled_by_schedule = getattr(self, "schedule", "") == "one-cycle" and not self.early_stopping
+        return replace(self, train_size=1.0, max_epochs=self.max_epochs if settled_by_schedule else best_epoch + 1)
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
         return {

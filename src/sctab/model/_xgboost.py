@@ -28,7 +28,7 @@ from sctab.model._components import principal_components
 from sctab.model._evaluation import single_device
 from sctab.model._logging import log_epoch, start_logging
 from sctab.model._search import Range, SearchSpace
-from sctab.model._settings import CommonSettings, TrainingData, TrainingResult, as_history
+from sctab.model._settings import REFIT_BELOW, CommonSettings, TrainingData, TrainingResult, as_history
 from sctab.model._spec import ModelSpec
 from sctab.nn import NetworkOutput
 from sctab.sampling import Split, split_cells
@@ -216,7 +216,9 @@ class XGBoostClassifier(CellTypeClassifier):
     @classmethod
     def _default_training(cls, n_obs: int) -> BoostingSettings:
         published = cls.paper_settings()["train"]
-        return BoostingSettings(**published if n_obs >= _LARGE_REFERENCE else published | {"learning_rate": 0.1})
+        return BoostingSettings(
+            **published if n_obs >= _LARGE_REFERENCE else published | {"learning_rate": 0.1}, refit=n_obs < REFIT_BELOW
+        )
 
     @classmethod
     def search_space(cls) -> SearchSpace:

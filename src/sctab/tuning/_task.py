@@ -129,6 +129,7 @@ class TuningTask:
             Called after every epoch where the class has them; training ends when it gives `False`.
         """
         options: dict[str, Any] = {"seed": self.seed, "accelerator": self.accelerator, "enable_progress_bar": False}
+        options |= {"refit": False} if "refit" not in settings.train_settings else {}  # half the time, and the order is the same
         if after_epoch is not None and self.has_epochs:
             options["callbacks"] = [_watch(after_epoch)]
         with warnings.catch_warnings():
