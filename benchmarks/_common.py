@@ -100,7 +100,7 @@ def train_and_score(task: Task, model: str, seed: int, *, architecture: dict[str
         classifier = model_class(task.reference, **architecture)
         classifier.train(seed=seed, accelerator="cpu", enable_progress_bar=False, **training)
         predicted = classifier.predict(task.query)
-        classifier.deregister_manager()
+        classifier.deregister_manager(task.reference)
     return score(task, predicted)
 
 

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, f1_score, log_loss
 
-from sctab.metrics import accuracy, calibration_error, confusion, cross_entropy, macro_f1, scores_per_type, weighted_f1
+from sctab.metrics import (
+    accuracy,
+    calibration_error,
+    confusion,
+    cross_entropy,
+    macro_f1,
+    macro_f1_of_codes,
+    scores_per_type,
+    weighted_f1,
+)
 
 names = st.sampled_from(["B cell", "T cell", "monocyte", "a type with a long name"])
 pairs = st.lists(st.tuples(names, names), min_size=1, max_size=40)
@@ -146,3 +155,18 @@ def test_certainty_that_is_right_is_calibrated():
     assert calibration_error(["T", "B"], ["B", "T"], table) == 1
     missing = pd.DataFrame({"B": [np.nan], "T": [np.nan]})
     assert calibration_error(["B"], np.array([np.nan], dtype=object), missing) == 0.5
+
+
+def test_macro_f1_of_codes_counts_cells_as_often_as_told():
+    """Against scikit-learn on the cells written out; a negative prediction is wrong and no type's false positive."""
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.integers(3, size=60), rng.integers(-1, 3, size=60)
+    times = rng.integers(0, 4, size=60)
+    drawn = np.repeat(np.arange(60), times)
+    expected = f1_score(truth[drawn], predicted[drawn], average="macro", labels=[0, 1, 2], zero_division=0)
+    assert macro_f1_of_codes(truth, predicted, times) == pytest.approx(expected)
+
+
+def test_macro_f1_of_codes_is_over_types_that_are_there():
+    truth, predicted = np.array([0, 0, 2, 2]), np.array([0, 3, 2, 1])
+    assert macro_f1_of_codes(truth, predicted) == pytest.approx(macro_f1(truth, predicted))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sctab._constants import SPEC_FILE
 from sctab._errors import NotTrainedError
-from sctab.model import CellTypeClassifier
+from sctab.model import AutoClassifier, CellTypeClassifier
 from sctab.model._logging import read_metrics
 from sctab.model._settings import stored_history
 from sctab.model._storage import read_spec
@@ -54,6 +54,8 @@ def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
     >>> list(curves.columns)
     ['metric', 'epoch', 'value', 'kept']
     """
+    if isinstance(source, AutoClassifier):
+        source = source.best
     if isinstance(source, CellTypeClassifier):
         return _tidy(source.history_, source.spec.training)
     if (Path(source) / SPEC_FILE).is_file():

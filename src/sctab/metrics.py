@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
 _SMALLEST_PROBABILITY = 1e-7
@@ -52,6 +52,35 @@ def macro_f1(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[str] | N
     0.667
     """
     return float(scores_per_type(truth, predicted, types=types)["f1"].mean())
+
+
+def macro_f1_of_codes(
+    truth: NDArray[np.integer], predicted: NDArray[np.integer], times: NDArray[np.integer] | None = None
+) -> float:
+    """The same as :func:`macro_f1` for types that are numbered, many times faster.
+
+    Parameters
+    ----------
+    truth
+        Type of each cell, from 0, `(n_obs,)`.
+    predicted
+        The same as predicted; negative for none of them.
+    times
+        How often each cell counts, `(n_obs,)`; once by default.
+
+    Examples
+    --------
+    >>> round(macro_f1_of_codes(np.array([0, 0, 1]), np.array([0, 1, 1])), 3)
+    0.667
+    """
+    times = np.ones(len(truth), dtype=np.int64) if times is None else times
+    n_types = int(max(truth.max(), predicted.max())) + 1
+    is_right, is_one = truth == predicted, predicted >= 0
+    right = np.bincount(truth[is_right], times[is_right], minlength=n_types)
+    of_type = np.bincount(truth, times, minlength=n_types)
+    as_type = np.bincount(predicted[is_one], times[is_one], minlength=n_types)
+    there = of_type > 0
+    return float((2 * right[there] / (of_type + as_type)[there]).mean())
 
 
 def weighted_f1(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[str] | None = None) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -32,8 +31,6 @@ _N_COMPONENTS = 50
 _TRAIN_SIZE = 0.8
 """Share of the cells that :func:`distil` learns from and chooses from; the others tell how much is lost."""
 _SKETCHES = ("geosketch", "stratified", "balanced", "k-centre", "herding")
-_OUR_FILES = str(Path(__file__).parent)
-"""Warnings point at the first line of code that is not in this directory."""
 _CORESETS = {"k-centre": k_centre, "herding": herding}
 
 
@@ -412,7 +409,7 @@ def _principal_components(source: Source, seed: int) -> NDArray[np.float32]:
 
     n_genes = int(is_gene.sum())
     found = principal_components(blocks, n_genes, min(_N_COMPONENTS, n_genes), rng=np.random.default_rng(seed))
-    return np.concatenate([block @ found.loadings.T - found.mean @ found.loadings.T for block in blocks()])
+    return np.concatenate([found.project(block) for block in blocks()])
 
 
 def _linear_values(source: Source) -> sparse.csr_matrix:
@@ -431,7 +428,7 @@ def _train(
     model_class.setup_anndata(reference, labels_key, donor_key=donor_key)
     classifier = model_class(reference, **model_settings)
     classifier.train(**train_settings)
-    classifier.deregister_manager()
+    classifier.deregister_manager(reference)
     return classifier.best if isinstance(classifier, AutoClassifier) else classifier
 
 

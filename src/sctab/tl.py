@@ -19,7 +19,7 @@ from sctab._constants import (
     OBSM_PROBABILITIES,
 )
 from sctab._errors import warn
-from sctab.model import CellTypeClassifier
+from sctab.model import AutoClassifier, CellTypeClassifier
 from sctab.model._spec import library_versions
 from sctab.zoo import load
 
@@ -28,7 +28,7 @@ __all__ = ["annotate"]
 
 def annotate(
     adata: AnnData,
-    model: str | PathLike[str] | CellTypeClassifier = DEFAULT_MODEL,
+    model: str | PathLike[str] | CellTypeClassifier | AutoClassifier = DEFAULT_MODEL,
     *,
     layer: str | None = None,
     batch_size: int = 512,

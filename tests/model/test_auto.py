@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from anndata import read_h5ad
 from sklearn.metrics import f1_score
 from tests.reference import make_reference
 
-from sctab import NotTrainedError, SettingError
+import sctab
+from sctab import NotTrainedError, OutputExistsError, SettingError
 from sctab.model import MODEL_NAMES, AutoClassifier, LinearClassifier, load_model, model_by_name
-from sctab.model._auto import _compare, _weighted_macro_f1
+from sctab.model._auto import _compare
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "refit": False}
 QUICK = {
@@ -39,12 +41,44 @@ def test_it_keeps_the_better_one_though_the_other_is_simpler(trained):
 
 
 def test_the_table_has_scores_on_held_out_donors(trained):
-    """The same cells, learned from and scored by hand."""
+    """The same donors, left out and scored by hand."""
     adata = make_reference()
-    selection = trained.spec.training["selection"]
-    assert selection["held_out_by"] == "donor"
-    assert selection["n_held_out"] in {int((adata.obs["donor_id"] == donor).sum()) for donor in adata.obs["donor_id"].unique()}
-    assert 0.9 < trained.table.loc["linear", "macro_f1"] <= 1
+    donors = adata.obs["donor_id"].astype(str)
+    expected = {}
+    for donor in donors.unique():
+        known, rest = adata[donors != donor].copy(), adata[donors == donor].copy()
+        LinearClassifier.setup_anndata(known, "cell_type", donor_key="donor_id")
+        model = LinearClassifier(known)
+        model.train(**QUIET | QUICK["linear"]["train"])
+        expected[round(f1_score(rest.obs["cell_type"], model.predict(rest), average="macro"), 9)] = rest.n_obs
+    assert trained.spec.training["selection"]["held_out_by"] == "donor"
+    assert expected[round(trained.table.loc["linear", "macro_f1"], 9)] == trained.spec.training["selection"]["n_held_out"]
+
+
+def test_references_that_were_set_up_before_stay_so(trained):
+    other = make_reference(seed=4)
+    LinearClassifier.setup_anndata(other, "cell_type")
+    model = fresh_model()
+    LinearClassifier.setup_anndata(model.adata, "cell_type", donor_key="donor_id")
+    model.train(**QUIET)
+    assert LinearClassifier(other).adata is other
+    assert LinearClassifier(model.adata).adata is model.adata
+
+
+def test_backed_reference(tmp_path):
+    make_reference().write_h5ad(tmp_path / "reference.h5ad")
+    adata = read_h5ad(tmp_path / "reference.h5ad", backed="r")
+    AutoClassifier.setup_anndata(adata, "cell_type")
+    model = AutoClassifier(adata, candidates=("linear",), settings=QUICK)
+    model.train(**QUIET)
+    assert f1_score(make_reference().obs["cell_type"], model.predict(make_reference()), average="macro") > 0.9
+
+
+def test_it_annotates_and_shows_its_curves(trained):
+    query = make_reference(90, seed=7)
+    sctab.tl.annotate(query, trained)
+    assert list(query.obs["sctab_label"]) == list(trained.predict(query))
+    assert sctab.get.training(trained).equals(sctab.get.training(trained.best))
 
 
 def test_what_is_kept_has_learned_the_whole_reference(trained):
@@ -94,15 +128,6 @@ class TestComparison:
         assert table.loc["linear", "macro_f1"] == pytest.approx(score)
         assert table.loc["linear", "behind"] == pytest.approx(1 - score)
 
-    def test_a_resample_counts_cells_as_often_as_it_draws_them(self):
-        """Against scikit-learn on the cells written out; a label that is not a type is wrong and no type's false positive."""
-        rng = np.random.default_rng(0)
-        true, called = rng.integers(3, size=60), rng.integers(-1, 3, size=60)
-        times = rng.integers(0, 4, size=60)
-        drawn = np.repeat(np.arange(60), times)
-        expected = f1_score(true[drawn], called[drawn], average="macro", labels=[0, 1, 2], zero_division=0)
-        assert _weighted_macro_f1(true, called, times) == pytest.approx(expected)
-
     def test_the_standard_error_is_that_of_resampled_cells(self):
         """Accuracy and macro F1 of two types of the same size move alike: their spread is about that of a proportion."""
         table = _compare(self.truth, {"linear": self.spoiled(20), "mlp": self.truth}, np.random.default_rng(0))
@@ -123,6 +148,19 @@ class TestRefusals:
     def test_unknown_candidate(self, settings):
         with pytest.raises(SettingError, match="`forest` is not a model class that can be tried. There are: `linear`, `mlp`"):
             fresh_model(**settings)
+
+    def test_settings_of_another_shape(self):
+        with pytest.raises(
+            SettingError, match=r"`settings\['mlp'\]` has `n_hidden`. It takes `model`, for the constructor, and `train`"
+        ):
+            fresh_model(settings={"mlp": {"n_hidden": 8}})
+
+    def test_a_run_directory_that_is_not_empty(self, tmp_path):
+        (tmp_path / "notes.txt").write_text("mine")
+        model = fresh_model()
+        with pytest.raises(OutputExistsError, match="is not empty"):
+            model.train(**QUIET, run_dir=tmp_path)
+        assert not hasattr(model, "table")
 
     def test_no_candidate(self):
         with pytest.raises(SettingError, match="`candidates` names no model class"):

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost
 from safetensors.numpy import load_file
@@ -58,6 +59,15 @@ def test_training_stops_and_the_best_round_is_kept(trained):
     assert training["best_epoch"] == losses.argmin()
     assert trained.module.booster.num_boosted_rounds() == losses.argmin() + 1
     assert len(losses) == losses.argmin() + 1 + 10  # patience
+
+
+def test_every_round_is_logged(tmp_path):
+    model = fresh_model()
+    model.train(**QUIET, max_epochs=4, run_dir=tmp_path / "run")
+    table = pd.read_csv(tmp_path / "run" / "metrics.csv", index_col="epoch")
+    assert list(table.index) == [0, 1, 2, 3]
+    for name in ("train_loss", "validation_loss", "validation_macro_f1", "learning_rate"):
+        np.testing.assert_allclose(table[name], model.history[name][name])
 
 
 def test_training_on_adds_trees_to_those_that_are_there():

@@ -81,6 +81,8 @@ def train(
 
     `sctab train atlas.zarr --labels-key cell_type --layer counts --output my-model --accelerator gpu`
     """
+    if run_dir is not None and not logs:
+        raise SettingError("`--run-dir` says where logs go and `--no-logs` that there are none. Give one of them.")
     chosen = _settings(model, settings, paper_settings=paper_settings)
     given = {"max_epochs": max_epochs, "batch_size": batch_size, "validation_split": validation_split, "seed": seed}
     cls = model_by_name(chosen.model)

@@ -16,12 +16,13 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from sctab._errors import NotTrainedError, SctabWarning, SettingError, listing, warn
-from sctab.metrics import macro_f1
+from sctab.metrics import macro_f1, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import CLASSES, load_model
-from sctab.model._logging import LoggerChoice
+from sctab.model._logging import LoggerChoice, check_logging
 from sctab.model._settings import TrainingSettings
+from sctab.model._setup import own_copy
 from sctab.model._spec import ModelSpec
 from sctab.sampling import Split, split_cells
 
@@ -98,6 +99,12 @@ class AutoClassifier:
         for name in [*self._names, *self._settings]:
             if name not in CLASSES:
                 raise SettingError(f"`{name}` is not a model class that can be tried. There are: {listing(CLASSES)}.")
+        for name, parts in self._settings.items():
+            if wrong := sorted(set(parts) - {"model", "train"}):
+                raise SettingError(
+                    f"`settings[{name!r}]` has {listing(wrong)}. It takes `model`, for the constructor, and `train`, each with settings "
+                    "by name."
+                )
         self.adata = adata
         self._best: CellTypeClassifier | None = None
 
@@ -153,8 +160,9 @@ class AutoClassifier:
             "enable_progress_bar": enable_progress_bar,
         }
         self._check_settings(train_settings)
+        check_logging(run_dir, logger)
         split = self._split(held_out, train_settings.get("validation_split", "donor"), seed)
-        known, rest = (self.adata[cells].copy() for cells in (split.train, split.validation))
+        known, rest = (own_copy(self.adata, cells) for cells in (split.train, split.validation))
         truth = rest.obs[self._setup["labels_key"]].astype(str).to_numpy()
         predicted, seconds = {}, {}
         for name in self._names:
@@ -164,7 +172,7 @@ class AutoClassifier:
                 model = self._trained(name, known, options)
                 seconds[name] = time.perf_counter() - start
                 predicted[name] = model.predict(rest, layer=self._setup["layer"] or "X").astype(str)
-            model.deregister_manager()
+            model.deregister_manager(known)
         self.table = _compare(truth, predicted, np.random.default_rng(seed)).assign(seconds=pd.Series(seconds))
         kept = str(self.table.index[self.table["kept"]][0])
         best = self._trained(kept, self.adata, options | {"run_dir": run_dir, "logger": logger})
@@ -176,9 +184,10 @@ class AutoClassifier:
     def _check_settings(self, train_settings: Mapping[str, Any]) -> None:
         """Refuse what one of the candidates does not have, before any of them is trained."""
         for name in self._names:
-            known = [field.name for field in fields(CLASSES[name]._default_training(self.adata.n_obs))]
+            defaults = CLASSES[name]._default_training(self.adata.n_obs)
             given = {*train_settings, *self._settings.get(name, {}).get("train", {})}
-            if unknown := sorted(given & {field.name for field in fields(TrainingSettings)} - set(known)):
+            unknown = sorted(given - {field.name for field in fields(defaults)})
+            if unknown and not isinstance(defaults, TrainingSettings):  # what trains by gradient passes the others on to Lightning
                 raise SettingError(
                     f"{listing(unknown)} cannot be set for `{name}`. Leave it out, give it in `settings` to those that have it, or "
                     "name other `candidates`."
@@ -266,9 +275,15 @@ class AutoClassifier:
         """
         return load_model(dir_path, **kwargs)
 
-    def deregister_manager(self) -> None:
-        """Let go of the reference; see :meth:`scvi.model.base.BaseModelClass.deregister_manager`."""
-        self.best.deregister_manager()
+    def deregister_manager(self, adata: AnnData | None = None) -> None:
+        """Let go of a reference, so that its memory can be used again; see :meth:`scvi.model.base.BaseModelClass.deregister_manager`.
+
+        Parameters
+        ----------
+        adata
+            The reference.
+        """
+        self.best.deregister_manager(adata)
 
 
 def model_by_name(name: str) -> type[CellTypeClassifier] | type[AutoClassifier]:
@@ -313,9 +328,9 @@ def _compare(truth: NDArray[np.object_], predicted: Mapping[str, NDArray[np.obje
     behind: dict[str, list[float]] = {name: [] for name in predicted}
     for _ in range(_RESAMPLES):
         times = np.bincount(rng.integers(len(truth), size=len(truth)), minlength=len(truth))
-        of_best = _weighted_macro_f1(true, called[best], times)
+        of_best = macro_f1_of_codes(true, called[best], times)
         for name in predicted:
-            behind[name].append(of_best - _weighted_macro_f1(true, called[name], times))
+            behind[name].append(of_best - macro_f1_of_codes(true, called[name], times))
     table = pd.DataFrame(
         {
             "macro_f1": scores,
@@ -325,14 +340,3 @@ def _compare(truth: NDArray[np.object_], predicted: Mapping[str, NDArray[np.obje
     )
     kept = next(name for name in predicted if table.loc[name, "behind"] <= table.loc[name, "standard_error"])
     return table.assign(kept=table.index == kept).rename_axis("model")
-
-
-def _weighted_macro_f1(true: NDArray[np.intp], called: NDArray[np.intp], times: NDArray[np.intp]) -> float:
-    """Macro F1 in which each cell counts so many times, over the types that are there; a type of -1 is none of them."""
-    n_types = int(true.max()) + 1
-    right, is_one = true == called, called >= 0
-    hits = np.bincount(true[right], times[right], minlength=n_types)
-    of_type = np.bincount(true, times, minlength=n_types)
-    as_type = np.bincount(called[is_one], times[is_one], minlength=n_types)
-    present = of_type > 0
-    return float((2 * hits[present] / (of_type + as_type)[present]).mean())

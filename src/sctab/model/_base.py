@@ -68,6 +68,7 @@ class CellTypeClassifier(BaseModelClass):
     spec: ModelSpec
     module: nn.Module
     gene_importance: NDArray[np.float32]
+    history_: Any
 
     @classmethod
     @abstractmethod

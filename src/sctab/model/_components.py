@@ -23,8 +23,12 @@ class PrincipalComponents(NamedTuple):
     """`(n_vars,)`."""
     loadings: NDArray[np.float32]
     """`(n_components, n_vars)`; rows are orthonormal, in order of variance. Rows without variance are zero."""
-    variance: NDArray[np.float64]
+    variance: NDArray[np.float64] | None = None
     """Along each component, `(n_components,)`."""
+
+    def project(self, block: sparse.csr_matrix) -> NDArray[np.float32]:
+        """Where some cells lie along the components, `(n_obs, n_components)`."""
+        return np.asarray(block @ self.loadings.T - self.mean @ self.loadings.T, dtype=np.float32)
 
 
 def principal_components(

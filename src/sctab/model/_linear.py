@@ -11,12 +11,10 @@ from anndata import AnnData
 from sctab.model._base import CellTypeClassifier
 from sctab.model._search import Choice, Range, SearchSpace
 from sctab.model._settings import REFIT_BELOW, TrainingData, TrainingResult, TrainingSettings
+from sctab.model._setup import LARGE_REFERENCE, fewer_genes_than_cells
 from sctab.model._spec import ModelSpec
 from sctab.model._training import fit_network
 from sctab.nn import LinearNetwork
-
-_LARGE_REFERENCE = 500_000
-"""Labelled cells from which the published settings are the defaults."""
 
 
 @final
@@ -81,7 +79,7 @@ class LinearClassifier(CellTypeClassifier):
 
     @classmethod
     def _default_n_genes(cls, n_obs: int) -> int | None:
-        return None if n_obs >= _LARGE_REFERENCE else max(n_obs, 1000)
+        return fewer_genes_than_cells(n_obs)
 
     @classmethod
     def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
@@ -90,7 +88,7 @@ class LinearClassifier(CellTypeClassifier):
     @classmethod
     def _default_training(cls, n_obs: int) -> TrainingSettings:
         published = cls.paper_settings()["train"]
-        if n_obs >= _LARGE_REFERENCE:
+        if n_obs >= LARGE_REFERENCE:
             return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
         small = {
             "max_epochs": 30,

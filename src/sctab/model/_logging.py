@@ -67,6 +67,20 @@ def start_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice, hyp
     return loggers
 
 
+def check_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice) -> None:
+    """Refuse what :func:`start_logging` would refuse, before any work is done; nothing is made.
+
+    Raises
+    ------
+    SettingError, MissingDependencyError, OutputExistsError
+        As there.
+    """
+    for choice in _several(logger):
+        _logger(choice, None if run_dir is None else Path(run_dir))
+    if run_dir is not None:
+        _require_empty(Path(run_dir))
+
+
 def log_epoch(loggers: Sequence[Logger], epoch: int, metrics: Mapping[str, float]) -> None:
     """Log an epoch of a training that Lightning does not run, in the way in which Lightning does."""
     for logger in loggers:
@@ -163,13 +177,16 @@ def _logger(choice: Any, run_dir: Path | None) -> Logger:
     raise SettingError(f"`logger={choice!r}` must be a logger of `lightning.pytorch.loggers`, `neptune`, or a list of these.")
 
 
+def _require_empty(directory: Path) -> None:
+    if directory.is_file():
+        raise OutputExistsError(f"`{directory}` is a file. Choose another `run_dir`.")
+    if directory.is_dir() and any(directory.iterdir()):
+        raise OutputExistsError(f"`{directory}` is not empty: every training has a directory of its own. Choose another `run_dir`.")
+
+
 def _make_empty(directory: Path) -> None:
+    _require_empty(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        is_empty = not any(directory.iterdir())
-    except FileExistsError as error:
-        raise OutputExistsError(f"`{directory}` is a file. Choose another `run_dir`.") from error
     except OSError as error:
         raise OutputError(f"`{directory}` cannot be made: {error.strerror}. Choose another `run_dir`.") from error
-    if not is_empty:
-        raise OutputExistsError(f"`{directory}` is not empty: every training has a directory of its own. Choose another `run_dir`.")

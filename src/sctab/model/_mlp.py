@@ -10,12 +10,10 @@ from anndata import AnnData
 from sctab.model._base import CellTypeClassifier
 from sctab.model._search import Choice, Range, SearchSpace
 from sctab.model._settings import REFIT_BELOW, TrainingData, TrainingResult, TrainingSettings
+from sctab.model._setup import LARGE_REFERENCE, fewer_genes_than_cells
 from sctab.model._spec import ModelSpec
 from sctab.model._training import fit_network
 from sctab.nn import MultilayerPerceptron
-
-_LARGE_REFERENCE = 500_000
-"""Labelled cells from which the published settings are the defaults."""
 
 
 @final
@@ -69,6 +67,8 @@ class MLPClassifier(CellTypeClassifier):
     def paper_settings(cls) -> dict[str, dict[str, Any]]:
         """The published settings: `"model"` for the constructor, `"train"` for :meth:`train`.
 
+        For its main comparison the paper also augments training cells: add `augment=True`, which needs donors.
+
         Examples
         --------
         >>> MLPClassifier.paper_settings()["model"]["n_layers"]
@@ -90,17 +90,17 @@ class MLPClassifier(CellTypeClassifier):
 
     @classmethod
     def _default_n_genes(cls, n_obs: int) -> int | None:
-        return None if n_obs >= _LARGE_REFERENCE else max(n_obs, 1000)
+        return fewer_genes_than_cells(n_obs)
 
     @classmethod
     def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
         published = {key: value for key, value in cls.paper_settings()["model"].items() if key != "n_top_genes"}
-        return published if n_obs >= _LARGE_REFERENCE else published | {"n_layers": 1, "dropout": 0.5}
+        return published if n_obs >= LARGE_REFERENCE else published | {"n_layers": 1, "dropout": 0.5}
 
     @classmethod
     def _default_training(cls, n_obs: int) -> TrainingSettings:
         published = cls.paper_settings()["train"]
-        if n_obs >= _LARGE_REFERENCE:
+        if n_obs >= LARGE_REFERENCE:
             return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
         small = {
             "max_epochs": 30,

@@ -12,14 +12,13 @@ from sctab.model._base import CellTypeClassifier
 from sctab.model._evaluation import BATCH_SIZE, require_batch_size
 from sctab.model._search import Choice, Range, SearchSpace
 from sctab.model._settings import REFIT_BELOW, TrainingData, TrainingResult, TrainingSettings
+from sctab.model._setup import LARGE_REFERENCE, fewer_genes_than_cells
 from sctab.model._spec import ModelSpec
 from sctab.model._training import fit_network
 from sctab.nn import TabNet
 
 _FEWEST_STEPS = 400
 """Steps of the optimiser that it takes until the running statistics of the batch norms (momentum 0.01) have settled."""
-_LARGE_REFERENCE = 500_000
-"""Labelled cells from which the published settings are the defaults."""
 
 
 @final
@@ -103,6 +102,8 @@ class SCTAB(CellTypeClassifier):
     def paper_settings(cls) -> dict[str, dict[str, Any]]:
         """The published settings: `"model"` for the constructor, `"train"` for :meth:`train`.
 
+        For its main comparison the paper also augments training cells: add `augment=True`, which needs donors.
+
         Examples
         --------
         >>> SCTAB.paper_settings()["model"]["n_d"], SCTAB.paper_settings()["train"]["batch_size"]
@@ -136,13 +137,12 @@ class SCTAB(CellTypeClassifier):
 
     @classmethod
     def _default_n_genes(cls, n_obs: int) -> int | None:
-        # No more genes than cells to learn them from: what is left out varies least. A thousand are enough for any panel.
-        return None if n_obs >= _LARGE_REFERENCE else max(n_obs, 1000)
+        return fewer_genes_than_cells(n_obs)
 
     @classmethod
     def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
         published = {key: value for key, value in cls.paper_settings()["model"].items() if key != "n_top_genes"}
-        if n_obs >= _LARGE_REFERENCE:
+        if n_obs >= LARGE_REFERENCE:
             return published
         return published | {
             "n_shared": 1,
@@ -154,7 +154,7 @@ class SCTAB(CellTypeClassifier):
     @classmethod
     def _default_training(cls, n_obs: int) -> TrainingSettings:
         published = cls.paper_settings()["train"]
-        if n_obs >= _LARGE_REFERENCE:
+        if n_obs >= LARGE_REFERENCE:
             return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
         small = {
             "max_epochs": max(20, min(100, -(-_FEWEST_STEPS * 128 // n_obs))),

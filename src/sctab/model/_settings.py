@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, Self
+from numbers import Integral, Real
+from typing import Any, Literal, Self, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,8 @@ Schedule = Literal["one-cycle", "step"]
 
 REFIT_BELOW = 50_000
 """Labelled cells below which a model is trained again on all of them by default: it takes minutes, and few cells are worth the most."""
+_KINDS = {int: (Integral, "a whole number"), float: (Real, "a number"), bool: (bool, "`True` or `False`")}
+"""What may stand for a type, and its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +44,20 @@ class CommonSettings:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, before any work is done."""
+        for name, kind in get_type_hints(type(self)).items():
+            if kind in _KINDS:
+                self._take(name, kind)
         for name, (holds, rule) in self._rules().items():
             if not holds:
                 raise SettingError(f"`{name}={getattr(self, name)!r}` must be {rule}.")
+
+    def _take(self, name: str, kind: type) -> None:
+        """Refuse a value of another type, and have a number of NumPy as one of Python, which JSON knows."""
+        value, (accepted, rule) = getattr(self, name), _KINDS[kind]
+        if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):
+            raise SettingError(f"`{name}={value!r}` must be {rule}{_mend(value, kind)}.")
+        if isinstance(value, np.generic):
+            object.__setattr__(self, name, value.item())
 
     def for_all_cells(self, best_epoch: int) -> Self:
         """How to train on all cells, once validation has told the best epoch, counted from 0."""
@@ -87,7 +102,19 @@ class TrainingSettings(CommonSettings):
             "schedule": (self.schedule in ("one-cycle", "step"), "`one-cycle` or `step`"),
             "l1": (self.l1 >= 0, "at least 0"),
             "l2": (self.l2 >= 0, "at least 0"),
+            "lr_decay": (0 < self.lr_decay <= 1, "above 0 and at most 1"),
+            "gradient_clip": (self.gradient_clip > 0, "above 0"),
         }
+
+
+def _mend(value: Any, kind: type) -> str:
+    """What to write instead of a text, or of a number with a point, that stands for the right number."""
+    if isinstance(value, str | float) and kind is not bool:
+        with suppress(ValueError, OverflowError):  # no number, or infinite
+            number = float(value)
+            if kind(number) == number:  # with a point and without an exponent, which every format reads as a number
+                return f": write `{int(number) if kind is int else np.format_float_positional(number, trim='0')}`"
+    return ""
 
 
 @dataclass(frozen=True)

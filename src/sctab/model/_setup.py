@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 from anndata import AnnData
+from numpy.typing import NDArray
+from scvi.data._constants import _MANAGER_UUID_KEY as MANAGER_UUID_KEY
+from scvi.data._constants import _SCVI_UUID_KEY as ADATA_UUID_KEY
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
 
 from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
@@ -23,6 +26,23 @@ from sctab.ontology import CellOntology, LabelSpace
 
 FEWEST_CELLS = 10
 """Cells that must show a gene before its variance is looked at."""
+
+
+LARGE_REFERENCE = 500_000
+"""Labelled cells from which the published settings are the defaults."""
+
+
+def fewer_genes_than_cells(n_obs: int) -> int | None:
+    """No more genes than there are cells to learn them from: what is left out varies least. A thousand are enough for any panel."""
+    return None if n_obs >= LARGE_REFERENCE else max(n_obs, 1000)
+
+
+def own_copy(adata: AnnData, cells: NDArray[np.int64]) -> AnnData:
+    """Some cells of a reference, in memory, that scvi-tools does not take for the reference itself."""
+    copy = adata[cells].to_memory()
+    for key in (ADATA_UUID_KEY, MANAGER_UUID_KEY):
+        copy.uns.pop(key, None)
+    return copy
 
 
 def check_reference(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from sctab._errors import SettingError
 from sctab.augmentation import add_donor_differences, donor_differences, drop_genes
 from sctab.counts import Normalization, normalise
-from sctab.metrics import macro_f1
+from sctab.metrics import macro_f1_of_codes
 from sctab.model._batches import CountsDataModule
 from sctab.model._logging import CHECKPOINTS_DIRECTORY, LoggerChoice, LogLearningRate, SaveCheckpoints, start_logging
 from sctab.model._settings import TrainingData, TrainingResult, TrainingSettings
@@ -178,7 +178,7 @@ class TrainingPlan(LightningModule):
         labels, predicted, losses = zip(*self._validated, strict=True)
         self._validated = []
         sizes = [len(part) for part in labels]
-        value = macro_f1(torch.cat(labels).numpy(), torch.cat(predicted).numpy())
+        value = macro_f1_of_codes(torch.cat(labels).numpy(), torch.cat(predicted).numpy())
         self.log("validation_loss", float(np.average(losses, weights=sizes)))
         self.log(MONITOR, value, prog_bar=True)
 

@@ -5,14 +5,16 @@ Needs XGBoost, which is optional: `pip install 'sctab[xgboost]'`. It is the only
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from os import PathLike
 from typing import Any, Literal, final
 
 import numpy as np
 import torch
 from anndata import AnnData
+from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -22,19 +24,18 @@ from torch import Tensor, nn
 from sctab._errors import ModelFormatError, SettingError, listing, require
 from sctab._matrix import BLOCK_SIZE
 from sctab.counts import Normalization, normalise
-from sctab.metrics import macro_f1
+from sctab.metrics import macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
-from sctab.model._components import principal_components
+from sctab.model._components import PrincipalComponents, principal_components
 from sctab.model._evaluation import single_device
-from sctab.model._logging import log_epoch, start_logging
+from sctab.model._logging import LoggerChoice, log_epoch, start_logging
 from sctab.model._search import Range, SearchSpace
 from sctab.model._settings import REFIT_BELOW, CommonSettings, TrainingData, TrainingResult, as_history
+from sctab.model._setup import LARGE_REFERENCE
 from sctab.model._spec import ModelSpec
 from sctab.nn import NetworkOutput
 from sctab.sampling import Split, split_cells
 
-_LARGE_REFERENCE = 500_000
-"""Labelled cells from which the published settings are the defaults."""
 _MOST_HISTOGRAMS = 64
 """Histograms of tree nodes that XGBoost keeps: deep trees would take a gigabyte of them, and save a fifth of the time."""
 _CELLS_PER_COMPONENT = 4
@@ -112,8 +113,7 @@ class BoostedTrees(nn.Module):
 
     def project(self, block: sparse.csr_matrix) -> NDArray[np.float32]:
         """Principal components of sparse normalised expression, `(n_obs, n_components)`."""
-        loadings = self.loadings.cpu().numpy()
-        return np.asarray(block @ loadings.T - self.mean.cpu().numpy() @ loadings.T, dtype=np.float32)
+        return PrincipalComponents(self.mean.cpu().numpy(), self.loadings.cpu().numpy()).project(block)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any) -> None:
         if (trees := state_dict.get(f"{prefix}trees")) is not None:
@@ -209,7 +209,7 @@ class XGBoostClassifier(CellTypeClassifier):
     @classmethod
     def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
         published = {key: value for key, value in cls.paper_settings()["model"].items() if key != "n_top_genes"}
-        if n_obs >= _LARGE_REFERENCE:
+        if n_obs >= LARGE_REFERENCE:
             return published
         return published | {"n_components": min(256, max(n_obs // _CELLS_PER_COMPONENT, 2)), "max_depth": 6}
 
@@ -217,7 +217,7 @@ class XGBoostClassifier(CellTypeClassifier):
     def _default_training(cls, n_obs: int) -> BoostingSettings:
         published = cls.paper_settings()["train"]
         return BoostingSettings(
-            **published if n_obs >= _LARGE_REFERENCE else published | {"learning_rate": 0.1}, refit=n_obs < REFIT_BELOW
+            **published if n_obs >= LARGE_REFERENCE else published | {"learning_rate": 0.1}, refit=n_obs < REFIT_BELOW
         )
 
     @classmethod
@@ -244,12 +244,20 @@ class XGBoostClassifier(CellTypeClassifier):
             raise ValueError("`max_depth` must be at least 1, and `subsample` above 0 and at most 1.")
         return BoostedTrees(len(spec.features), len(spec.labels), n_components=spec.architecture["n_components"])
 
-    def _fit(self, data: TrainingData, settings: BoostingSettings, **options: Any) -> TrainingResult:
-        accelerator, devices = options.pop("accelerator", "auto"), options.pop("devices", "auto")
-        show_progress = options.pop("enable_progress_bar", True)
-        run_dir, logger = options.pop("run_dir", None), options.pop("logger", None)
-        if options:
-            raise SettingError(f"{listing(options)} cannot be set for `XGBoostClassifier`, which Lightning does not train.")
+    def _fit(
+        self,
+        data: TrainingData,
+        settings: BoostingSettings,
+        *,
+        accelerator: str = "auto",
+        devices: Any = "auto",
+        enable_progress_bar: bool = True,
+        run_dir: str | PathLike[str] | None = None,
+        logger: LoggerChoice = None,
+        **others: Any,
+    ) -> TrainingResult:
+        if others:
+            raise SettingError(f"{listing(others)} cannot be set for `XGBoostClassifier`, which Lightning does not train.")
         split = split_cells(
             data.labels,
             data.donors,
@@ -257,86 +265,76 @@ class XGBoostClassifier(CellTypeClassifier):
             by=settings.validation_split,
             rng=np.random.default_rng(settings.seed),
         )
-        hyperparameters = {"model": type(self).__name__} | dict(self.spec.architecture) | asdict(settings)
-        loggers = start_logging(run_dir, logger, hyperparameters)
-        if not self.module.loadings.any():
-            found = principal_components(
-                lambda: _normalised(data, split.train, self.spec.normalization),
-                len(self.spec.features),
-                len(self.module.loadings),
-                rng=np.random.default_rng(settings.seed),
-            )
-            self.module.mean = torch.from_numpy(found.mean)
-            self.module.loadings = torch.from_numpy(found.loadings)
-        booster, history = self._boost(
-            data, split, settings, device=single_device(accelerator, devices).type, show_progress=show_progress
-        )
+        device = single_device(accelerator, devices)
+        loggers = start_logging(run_dir, logger, {"model": type(self).__name__} | dict(self.spec.architecture) | asdict(settings))
+        try:
+            if not self.module.loadings.any():
+                self._find_components(data, split, settings.seed)
+            with _watch(loggers, settings, enabled=enable_progress_bar) as callback:
+                booster, history = self._boost(data, split, settings, device=device, callback=callback)
+        finally:
+            for each in loggers:
+                each.finalize("success")
         self.train_indices, self.validation_indices = split.train, split.validation
         self.history_ = {name: as_history(name, values) for name, values in history.items()}
         n_rounds = len(history["train_loss"])
-        for epoch in range(n_rounds):
-            log_epoch(loggers, epoch, {name: values[epoch] for name, values in history.items()})
-        for each in loggers:
-            each.finalize("success")
         best = int(np.argmin(history["validation_loss"])) if len(split.validation) else None
         kept = n_rounds if best is None else best + 1
         self.module.keep(booster[: booster.num_boosted_rounds() - n_rounds + kept])
-        macro_f1_of_best = None if best is None else history["validation_macro_f1"][best]
-        return TrainingResult(split, n_rounds, best, macro_f1_of_best, self._importance(data, split))
+        macro_f1 = None if best is None else history["validation_macro_f1"][best]
+        return TrainingResult(split, n_rounds, best, macro_f1, self._importance(data, split))
+
+    def _find_components(self, data: TrainingData, split: Split, seed: int) -> None:
+        found = principal_components(
+            lambda: _normalised(data, split.train, self.spec.normalization),
+            len(self.spec.features),
+            len(self.module.loadings),
+            rng=np.random.default_rng(seed),
+        )
+        self.module.mean = torch.from_numpy(found.mean)
+        self.module.loadings = torch.from_numpy(found.loadings)
 
     def _boost(
-        self, data: TrainingData, split: Split, settings: BoostingSettings, *, device: str, show_progress: bool
+        self, data: TrainingData, split: Split, settings: BoostingSettings, *, device: torch.device, callback: Any
     ) -> tuple[Any, dict[str, list[float]]]:
         """Grow trees on the principal components; the history has one value per round."""
         xgboost = require("xgboost", extra="xgboost")
         weights = data.class_weights(split) if settings.class_weights else np.ones(data.n_classes, dtype=np.float32)
-        training: Any = None
-        sets = []
+        sets: dict[str, Any] = {}
         for name, cells in (("train", split.train), ("validation", split.validation)):
             if len(cells):
                 labels = data.labels[cells]
-                matrix = xgboost.QuantileDMatrix(self._components(data, cells), labels, weight=weights[labels], ref=training)
-                training = matrix if training is None else training
-                sets.append((matrix, name))
-        stopping = settings.early_stopping and len(split.validation) > 0
-        result: dict[str, dict[str, list[float]]] = {}
-        with _progress(xgboost, settings.max_epochs, enabled=show_progress) as callback:
-            booster = xgboost.train(
-                {
-                    "objective": "multi:softprob",
-                    "num_class": data.n_classes,
-                    "eval_metric": "mlogloss",
-                    "eta": settings.learning_rate,
-                    "alpha": settings.l1,
-                    "lambda": settings.l2,
-                    "max_depth": self.spec.architecture["max_depth"],
-                    "subsample": self.spec.architecture["subsample"],
-                    "max_cached_hist_node": _MOST_HISTOGRAMS,
-                    "device": device,
-                    "seed": settings.seed,
-                    "verbosity": 0,
-                },
-                training,
-                num_boost_round=settings.max_epochs,
-                evals=sets,
-                evals_result=result,
-                custom_metric=_validation_macro_f1(sets),
-                xgb_model=self.module.booster if len(self.module.trees) else None,
-                verbose_eval=False,
-                callbacks=[
-                    callback,
-                    *(
-                        [xgboost.callback.EarlyStopping(rounds=settings.patience, metric_name="mlogloss", data_name="validation")]
-                        if stopping
-                        else []
-                    ),
-                ],
-            )
-        history = {"train_loss": result["train"]["mlogloss"]}
-        if len(split.validation):
-            history["validation_loss"] = result["validation"]["mlogloss"]
-            history["validation_macro_f1"] = result["validation"]["macro_f1"]
-        return booster, history
+                sets[name] = xgboost.QuantileDMatrix(
+                    self._components(data, cells), labels, weight=weights[labels], ref=sets.get("train")
+                )
+        callbacks = [callback]
+        if settings.early_stopping and "validation" in sets:
+            stopping = xgboost.callback.EarlyStopping(rounds=settings.patience, metric_name="mlogloss", data_name="validation")
+            callbacks.append(stopping)
+        booster = xgboost.train(
+            {
+                "objective": "multi:softprob",
+                "num_class": data.n_classes,
+                "eval_metric": "mlogloss",
+                "eta": settings.learning_rate,
+                "alpha": settings.l1,
+                "lambda": settings.l2,
+                "max_depth": self.spec.architecture["max_depth"],
+                "subsample": self.spec.architecture["subsample"],
+                "max_cached_hist_node": _MOST_HISTOGRAMS,
+                "device": str(device) if device.type == "cuda" else "cpu",
+                "seed": settings.seed,
+                "verbosity": 0,
+            },
+            sets["train"],
+            num_boost_round=settings.max_epochs,
+            evals=[(matrix, name) for name, matrix in sets.items()],
+            custom_metric=_macro_f1,
+            xgb_model=self.module.booster if len(self.module.trees) else None,
+            verbose_eval=False,
+            callbacks=callbacks,
+        )
+        return booster, callback.history
 
     def _components(self, data: TrainingData, cells: NDArray[np.int64]) -> NDArray[np.float32]:
         """Principal components of some cells, `(len(cells), n_components)`."""
@@ -381,27 +379,31 @@ def _normalised(data: TrainingData, cells: NDArray[np.int64], normalization: Nor
             yield normalise(block[chosen], normalization)
 
 
-def _validation_macro_f1(sets: list[tuple[Any, str]]) -> Any:
-    """Macro F1 for XGBoost, of the validation cells only: of the others it would take long and say little."""
-    validation: Any = {name: matrix for matrix, name in sets}.get("validation")
-
-    def metric(probabilities: NDArray[np.float32], matrix: Any) -> tuple[str, float]:
-        if matrix is not validation:
-            return "macro_f1", 0.0
-        return "macro_f1", macro_f1(matrix.get_label().astype(int), probabilities.argmax(axis=1))
-
-    return metric
+def _macro_f1(probabilities: NDArray[np.float32], matrix: Any) -> tuple[str, float]:
+    """A metric for XGBoost."""
+    return "macro_f1", macro_f1_of_codes(matrix.get_label().astype(np.int64), probabilities.argmax(axis=1))
 
 
 @contextmanager
-def _progress(xgboost: Any, n_rounds: int, *, enabled: bool) -> Iterator[Any]:
-    """A callback for XGBoost that moves a progress bar on stderr."""
+def _watch(loggers: Sequence[Logger], settings: BoostingSettings, *, enabled: bool) -> Iterator[Any]:
+    """A callback for XGBoost that logs every round, keeps the history, and moves a progress bar on stderr."""
+    callback: Any = require("xgboost", extra="xgboost").callback.TrainingCallback
     with Progress(console=Console(stderr=True), disable=not enabled) as bar:
-        task = bar.add_task("Boosting", total=n_rounds)
+        task = bar.add_task("Boosting", total=settings.max_epochs)
 
-        class Advance(xgboost.callback.TrainingCallback):
-            def after_iteration(self, _model: Any, _epoch: int, _logs: Any) -> bool:
+        class Watch(callback):
+            def __init__(self) -> None:
+                self.history: dict[str, list[float]] = {}
+
+            def after_iteration(self, _model: Any, _round: int, evaluations: Mapping[str, Mapping[str, list[float]]]) -> bool:
+                values = {"train_loss": evaluations["train"]["mlogloss"][-1], "learning_rate": settings.learning_rate}
+                if "validation" in evaluations:
+                    values["validation_loss"] = evaluations["validation"]["mlogloss"][-1]
+                    values["validation_macro_f1"] = evaluations["validation"]["macro_f1"][-1]
+                log_epoch(loggers, len(self.history.get("train_loss", [])), values)
+                for name, value in values.items():
+                    self.history.setdefault(name, []).append(value)
                 bar.advance(task)
                 return False
 
-        yield Advance()
+        yield Watch()

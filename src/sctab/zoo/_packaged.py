@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sctab._constants import SPEC_FILE
 from sctab._errors import ModelNotFoundError, listing
-from sctab.model import CellTypeClassifier, load_model
+from sctab.model import AutoClassifier, CellTypeClassifier, load_model
 from sctab.model._storage import read_spec
 
 
@@ -58,15 +58,15 @@ def packaged_path(name: str) -> Path:
 
 
 def load(
-    model: str | PathLike[str] | CellTypeClassifier, *, accelerator: str = "auto", device: int | str = "auto"
+    model: str | PathLike[str] | CellTypeClassifier | AutoClassifier, *, accelerator: str = "auto", device: int | str = "auto"
 ) -> CellTypeClassifier:
     """A model from whatever names it.
 
     Parameters
     ----------
     model
-        A model object, which is given back as it is; a model directory; or the name of a packaged model. A directory goes before a
-        packaged model of the same name.
+        A model object, which is given back as it is, or of an `AutoClassifier` the one that it kept; a model directory; or the name of
+        a packaged model. A directory goes before a packaged model of the same name.
     accelerator, device
         Where to put it.
 
@@ -77,6 +77,8 @@ def load(
     ModelFormatError
         When the directory cannot be read or trusted.
     """
+    if isinstance(model, AutoClassifier):
+        return model.best
     if isinstance(model, CellTypeClassifier):
         return model
     path = Path(model)
