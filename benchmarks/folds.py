@@ -1,6 +1,6 @@
 """Choose the training defaults: settings compared on held-out donors and runs inside the references.
 
-    uv run python benchmarks/folds.py --data FOLDER [--seeds 2] [--settings sctab linear "mlp, two layers" …] [--tasks kang …]
+    uv run python benchmarks/folds.py --data FOLDER [--seeds 2] [--settings sctab linear "mlp, two layers" …] [--tasks kang …] [--no-refit]
 
 `FOLDER` holds the data sets that are listed in docs/benchmarks.md. Prints a Markdown table of macro F1,
 mean ± standard deviation over seeds.
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=list(SETTINGS), metavar="NAME")
     parser.add_argument("--tasks", nargs="*", default=[""], help="beginnings of task names")
+    parser.add_argument("--no-refit", action="store_true", help="keep the models that were validated: half the time")
     arguments = parser.parse_args()
 
     rows: dict[str, dict[str, list[list[float]]]] = {}
@@ -62,6 +63,7 @@ def main() -> None:
             rows.setdefault(name, {}).setdefault(group, []).append([logistic_regression(task, balanced=balanced)])
         for name in arguments.settings:
             model, architecture, training = SETTINGS[name]
+            training = training | ({"refit": False} if arguments.no_refit else {})
             values = [
                 train_and_score(task, model, seed, architecture=architecture, training=training) for seed in range(arguments.seeds)
             ]

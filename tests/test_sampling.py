@@ -302,9 +302,10 @@ class TestAssignedByDonor:
         with pytest.raises(SettingError, match="needs to know the donor"):
             assign([0, 1], by="both")
 
-    def test_an_unknown_rule(self):
-        with pytest.raises(SettingError, match="`'type'`, `'donor'` or `'both'`"):
-            assign([0, 1], [0, 1], by="tissue")
+    @pytest.mark.parametrize("donors", [[0, 1], None])
+    def test_an_unknown_rule(self, donors):
+        with pytest.raises(SettingError, match="`by='types'` must be `'type'`, `'donor'` or `'both'`"):
+            assign([0, 1], donors, by="types")
 
 
 @pytest.mark.parametrize("sizes", [(1.0,), (0.5, 0.4), (1.2, -0.2), (1.0, 0.0)])

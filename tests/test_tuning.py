@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -51,21 +53,34 @@ def task_of(reference, **changes):
     return make_task(reference, setup, Settings("linear", train_settings=LIGHT), **options | changes)
 
 
+def with_donors(reference, donors_of_types):
+    """Cells of as many types as there are donors for, shared out among the donors of their type in turn."""
+    types = dict(zip(reference.obs["cell_type"].cat.categories, donors_of_types, strict=False))
+    adata = reference[reference.obs["cell_type"].isin(types)].copy()
+    order = adata.obs.groupby("cell_type", observed=True).cumcount()
+    adata.obs["donor_id"] = [types[name][i % len(types[name])] for name, i in zip(adata.obs["cell_type"], order, strict=True)]
+    return adata
+
+
 @pytest.mark.filterwarnings("ignore:Settings are judged by cells of the donors:sctab.SctabWarning")
-def test_differences_between_donors_are_searched_where_there_are_donors(reference):
-    spaces = [
-        make_task(
-            reference,
-            {"labels_key": "cell_type", "donor_key": donor_key, **NO_KEYS},
-            Settings("linear"),
-            space=None,
-            train_size=0.75,
-            seed=0,
-            accelerator="cpu",
-        ).space
-        for donor_key in ("donor_id", None)
-    ]
-    assert set(spaces[0].train) - set(spaces[1].train) == {"augment"}
+class TestDifferencesBetweenDonors:
+    def test_are_searched_where_a_type_has_several(self, reference):
+        task = task_of(reference, space=None)
+        assert task.space.train["augment"] == Choice((False, True))
+        assert 0 <= task.evaluate(task.settings({"augment": True})).score <= 1
+
+    def test_are_not_searched_without_a_donor_key(self, reference):
+        assert "augment" not in search(reference, donor_key=None, space=None, n_trials=1).trials
+
+    @pytest.mark.parametrize("donors", [["p", "p"], ["p", "q", "r"], ["pq", "rs"]])
+    def test_are_not_searched_where_no_type_has_two_to_learn_from(self, donors, reference):
+        """One donor; one for each type; two for each, of which the study or the validation holds one out."""
+        adata = with_donors(reference, donors)
+        task = task_of(adata, space=None)
+        assert set(LinearClassifier.search_space().train) - set(task.space.train) == {"augment"}
+        with pytest.raises(sctab.SettingError, match="needs a cell type of which two training donors have cells"):
+            task.evaluate(Settings("linear", train_settings=LIGHT | {"augment": True}))
+        assert list(search(adata, space=None, n_trials=2).trials["state"]) == ["complete", "complete"]
 
 
 class TestSettings:
@@ -116,6 +131,29 @@ class TestSettings:
         with pytest.raises(error, match=message):
             Settings.read(tmp_path / "settings.json")
 
+    @pytest.mark.parametrize(
+        ("model", "name"),
+        [
+            *((model, name) for model in ("linear", "auto") for name in ("seed", "accelerator", "devices", "run_dir", "logger")),
+            ("mlp", "callbacks"),
+            ("auto", "enable_progress_bar"),
+            ("linear", "n_folds"),
+            ("xgboost", "batch_size"),
+        ],
+    )
+    def test_are_not_of_a_run_nor_of_another_class(self, model, name):
+        with pytest.raises(sctab.SettingError, match=f"`{name}` cannot be among the `train_settings`. There are: "):
+            Settings(model, train_settings={name: 3})
+
+    @pytest.mark.parametrize("model", ["linear", "mlp", "xgboost", "sctab"])
+    def test_that_were_published_are_known(self, model):
+        published = sctab.model.model_by_name(model).paper_settings()
+        assert Settings(model, published["model"], published["train"]).model == model
+
+    def test_for_all_candidates_are_known(self):
+        settings = Settings("auto", {"candidates": ["linear"]}, {"max_epochs": 5, "n_folds": 4})
+        assert settings.train_settings == {"max_epochs": 5, "n_folds": 4}
+
     def test_need_no_optuna(self, monkeypatch, reference):
         monkeypatch.setitem(sys.modules, "optuna", None)
         assert Settings("mlp").train_settings == {}
@@ -140,7 +178,8 @@ class TestJudging:
         training, query = reference[~held_out].copy(), reference[held_out].copy()
         LinearClassifier.setup_anndata(training, "cell_type", donor_key="donor_id")
         model = LinearClassifier(training)
-        model.train(learning_rate=1e-4, gene_dropout=0.5, seed=0, accelerator="cpu", enable_progress_bar=False, **LIGHT)
+        quiet = {"accelerator": "cpu", "enable_progress_bar": False}
+        model.train(learning_rate=1e-4, gene_dropout=0.5, refit=False, seed=0, **quiet, **LIGHT)
         expected = f1_score(query.obs["cell_type"].astype(str), model.predict(query).astype(str), average="macro")
         assert outcome.score == pytest.approx(expected)
         assert outcome.validation == model.spec.training["validation"]["macro_f1"]
@@ -166,6 +205,14 @@ class TestJudging:
         assert list(reference.obs.columns) == list(before.obs.columns)
         assert reference.uns == before.uns
         assert (reference.X != before.X).nnz == 0
+
+    def test_leaves_the_reference_set_up(self, reference):
+        own = reference.copy()
+        LinearClassifier.setup_anndata(own, "cell_type")
+        before = dict(own.uns)
+        search(own, n_trials=1)
+        assert own.uns == before
+        assert LinearClassifier(own).adata is own
 
     def test_uses_the_layer_that_was_named(self, reference):
         layered = reference.copy()
@@ -267,6 +314,9 @@ class TestStudy:
             ({"train_settings": {"learning_rate": 1, "gene_dropout": 0}}, "There is nothing to tune"),
             ({"space": SearchSpace({}, {"rate": Range(0, 1)})}, "`rate` cannot be among the `train_settings`"),
             ({"timeout": 0}, "No trial is complete yet"),
+            ({"train_settings": {"seed": 3}}, "`seed` cannot be among the `train_settings`"),
+            ({"train_settings": {"max_epochs": "5"}}, "`max_epochs='5'` must be a whole number: write `5`"),
+            ({"train_settings": {"max_epochs": 0}}, "`max_epochs=0` must be at least 1"),
         ],
     )
     def test_that_makes_no_sense(self, changes, message, reference):
@@ -316,13 +366,29 @@ class TestFile:
             ({"train_settings": {"max_epochs": 3}}, "other `train_settings`"),
             ({"train_size": 0.5}, "`train_size` was 0.75 and is 0.5"),
             ({"seed": 1}, "`seed` was 0 and is 1"),
+            ({"unlabeled_category": "B cell"}, "other `unlabeled_category` .* was None and is B cell"),
+            ({"gene_id_key": "ensembl_id"}, r"other `gene_id_key` \(`gene_id_key` was None and is ensembl_id\)"),
+            ({"gene_symbol_key": "symbol"}, "other `gene_symbol_key`"),
+            ({"layer": "counts"}, "`layer` was None and is counts"),
+            ({"donor_key": "sample"}, "`donor_key` was donor_id and is sample"),
         ],
     )
     def test_refuses_another_question(self, changes, message, reference, stored):
         before = stored.read_bytes()
+        same = reference.copy()
+        same.layers["counts"], same.var["symbol"], same.obs["sample"] = same.X, same.var_names, same.obs["donor_id"]
         with pytest.raises(sctab.SettingError, match=message):
-            search(reference, storage=stored, **changes)
+            search(same, storage=stored, **changes)
         assert stored.read_bytes() == before
+
+    def test_refuses_to_go_on_with_another_version(self, reference, stored, tmp_path):
+        shutil.copy(stored, tmp_path)
+        with closing(sqlite3.connect(tmp_path / stored.name)) as connection:
+            connection.execute("UPDATE study_user_attributes SET value_json = '\"0.0.1\"' WHERE key = 'sctab_version'")
+            connection.commit()
+        message = rf"other `sctab_version` \(`sctab_version` was 0\.0\.1 and is {re.escape(sctab.__version__)}\)\. Go on with what"
+        with pytest.raises(sctab.SettingError, match=message):
+            search(reference, storage=tmp_path / stored.name)
 
     def test_of_something_else_is_left_alone(self, reference, tmp_path):
         (tmp_path / "text.db").write_text("precious " * 100)

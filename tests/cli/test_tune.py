@@ -69,6 +69,14 @@ def test_without_donors_says_so(reference, tmp_path):
     assert json.loads((tmp_path / "settings.json").read_text())["train_settings"] == {"max_epochs": 2}
 
 
+def test_of_one_donor(tmp_path):
+    make_reference(120, n_donors=1).write_h5ad(tmp_path / "one.h5ad")
+    result = run(tmp_path / "one.h5ad", "--donor-key", "donor_id", "--output", tmp_path / "settings.json", "--n-trials", 3)
+    assert result.exit_code == 0, result.output
+    assert "gene_dropout" in result.stdout
+    assert "augment" not in result.stdout
+
+
 def test_help_has_an_example():
     result = CliRunner().invoke(app, ["tune", "--help"])
     assert result.exit_code == 0

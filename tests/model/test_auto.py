@@ -40,19 +40,41 @@ def test_it_keeps_the_better_one_though_the_other_is_simpler(trained):
     assert trained.table.loc["mlp", "behind"] > trained.table.loc["mlp", "standard_error"]
 
 
-def test_the_table_has_scores_on_held_out_donors(trained):
-    """The same donors, left out and scored by hand."""
+def test_every_cell_is_named_by_a_model_that_has_not_seen_its_donor():
+    """The same by hand: with as many parts as donors, each part is a donor."""
     adata = make_reference()
-    donors = adata.obs["donor_id"].astype(str)
-    expected = {}
-    for donor in donors.unique():
-        known, rest = adata[donors != donor].copy(), adata[donors == donor].copy()
+    model = fresh_model(candidates=("linear",))
+    model.train(**QUIET, n_folds=4)
+    predicted = pd.Series(index=adata.obs_names, dtype=object)
+    for donor in adata.obs["donor_id"].unique():
+        known, rest = adata[adata.obs["donor_id"] != donor].copy(), adata[adata.obs["donor_id"] == donor].copy()
         LinearClassifier.setup_anndata(known, "cell_type", donor_key="donor_id")
-        model = LinearClassifier(known)
-        model.train(**QUIET | QUICK["linear"]["train"])
-        expected[round(f1_score(rest.obs["cell_type"], model.predict(rest), average="macro"), 9)] = rest.n_obs
-    assert trained.spec.training["selection"]["held_out_by"] == "donor"
-    assert expected[round(trained.table.loc["linear", "macro_f1"], 9)] == trained.spec.training["selection"]["n_held_out"]
+        one = LinearClassifier(known)
+        one.train(**QUIET | QUICK["linear"]["train"])
+        predicted[rest.obs_names] = one.predict(rest)
+    expected = f1_score(adata.obs["cell_type"], predicted, average="macro")
+    assert model.table.loc["linear", "macro_f1"] == pytest.approx(expected)
+    selection = model.spec.training["selection"]
+    assert selection | {"held_out_by": "donor", "n_folds": 4, "n_held_out": 240, "kept": "linear"} == selection
+
+
+def test_without_donors_parts_have_cells_of_every_type():
+    adata = make_reference()
+    AutoClassifier.setup_anndata(adata, "cell_type")
+    model = AutoClassifier(adata, candidates=("linear",), settings=QUICK)
+    model.train(**QUIET)
+    selection = model.spec.training["selection"]
+    assert (selection["held_out_by"], selection["n_folds"], selection["n_held_out"]) == ("stratified", 3, 240)
+
+
+def test_cells_without_a_label_are_not_compared_on():
+    adata = make_reference()
+    adata.obs["cell_type"] = adata.obs["cell_type"].cat.rename_categories({"monocyte": "unknown"})
+    AutoClassifier.setup_anndata(adata, "cell_type", unlabeled_category="unknown")
+    model = AutoClassifier(adata, candidates=("linear",), settings=QUICK)
+    model.train(**QUIET)
+    assert model.spec.training["selection"]["n_held_out"] == 160
+    assert model.spec.labels.names == ("B cell", "T cell")
 
 
 def test_references_that_were_set_up_before_stay_so(trained):
@@ -166,10 +188,9 @@ class TestRefusals:
         with pytest.raises(SettingError, match="`candidates` names no model class"):
             fresh_model(candidates=())
 
-    @pytest.mark.parametrize("held_out", [0, 1.0])
-    def test_senseless_share(self, held_out):
-        with pytest.raises(SettingError, match=f"`held_out={held_out}` must be above 0 and below 1"):
-            fresh_model().train(held_out=held_out)
+    def test_one_part(self):
+        with pytest.raises(SettingError, match="`n_folds=1` must be at least 2"):
+            fresh_model().train(n_folds=1)
 
     def test_a_setting_that_one_candidate_does_not_have(self):
         with pytest.raises(SettingError, match="`batch_size` cannot be set for `xgboost`. Leave it out, give it in `settings`"):
@@ -178,7 +199,7 @@ class TestRefusals:
     def test_nothing_to_hold_out(self):
         adata = make_reference(6)
         AutoClassifier.setup_anndata(adata, "cell_type")
-        with pytest.raises(SettingError, match="No type has enough cells to hold one out"):
+        with pytest.raises(SettingError, match="No type has 3 cells, one for each part"):
             AutoClassifier(adata, candidates=("linear",)).train(**QUIET)
 
     def test_unknown_name(self):

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from sctab._errors import NotTrainedError, SctabWarning, SettingError, listing, warn
 from sctab.metrics import macro_f1, macro_f1_of_codes
@@ -21,10 +22,9 @@ from sctab.model._base import CellTypeClassifier
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import CLASSES, load_model
 from sctab.model._logging import LoggerChoice, check_logging
-from sctab.model._settings import TrainingSettings
+from sctab.model._settings import REFIT_BELOW, TrainingSettings
 from sctab.model._setup import own_copy
 from sctab.model._spec import ModelSpec
-from sctab.sampling import Split, split_cells
 
 MODEL_NAMES = (*CLASSES, "auto")
 """Short names of the model classes."""
@@ -33,12 +33,12 @@ _RESAMPLES = 200
 
 @final
 class AutoClassifier:
-    """Trains several model classes on a part of the reference, compares them on the rest, and keeps the best.
+    """Trains several model classes on parts of the reference, compares them on the rest, and keeps the best.
 
-    Whole donors are held out where there are at least three, otherwise a share of each type. The candidates are compared by macro F1 on
-    the held-out cells, which none of them has seen, not even to choose an epoch by. The simplest one that is at most one standard error
-    behind the best is kept and trained again on the whole reference. It then is an ordinary model, :attr:`best`, and is used and saved as
-    such.
+    The reference is cut into parts, by whole donors where there are enough, and each part is named by candidates that have learned the
+    others: no candidate has seen the cells that it is judged by, not even to choose an epoch. The candidates are compared by macro F1 over
+    all these cells. The simplest one that is at most one standard error behind the best is kept and trained on the whole reference. It then
+    is an ordinary model, :attr:`best`, and is used and saved as such.
 
     Held-out cells of the same study do not tell how well a model does on another one. Where that matters, compare the candidates on a
     second annotated dataset.
@@ -122,7 +122,7 @@ class AutoClassifier:
     def train(
         self,
         *,
-        held_out: float = 0.2,
+        n_folds: int | None = None,
         seed: int = 0,
         accelerator: str = "auto",
         devices: Any = "auto",
@@ -135,8 +135,9 @@ class AutoClassifier:
 
         Parameters
         ----------
-        held_out
-            Share of the cells to compare on.
+        n_folds
+            Parts to cut the reference into, at least 2; each candidate is trained as often. By default 3 for fewer than 50,000 labelled
+            cells; for more, one part of five is held out and each candidate is trained once.
         seed
             Of everything that is random.
         accelerator, devices, enable_progress_bar
@@ -151,8 +152,8 @@ class AutoClassifier:
         SettingError
             When a setting makes no sense, or when no cell can be held out.
         """
-        if not 0 < held_out < 1:
-            raise SettingError(f"`held_out={held_out}` must be above 0 and below 1.")
+        if n_folds is not None and n_folds < 2:
+            raise SettingError(f"`n_folds={n_folds}` must be at least 2.")
         options = train_settings | {
             "seed": seed,
             "accelerator": accelerator,
@@ -161,22 +162,12 @@ class AutoClassifier:
         }
         self._check_settings(train_settings)
         check_logging(run_dir, logger)
-        split = self._split(held_out, train_settings.get("validation_split", "donor"), seed)
-        known, rest = (own_copy(self.adata, cells) for cells in (split.train, split.validation))
-        truth = rest.obs[self._setup["labels_key"]].astype(str).to_numpy()
-        predicted, seconds = {}, {}
-        for name in self._names:
-            start = time.perf_counter()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SctabWarning)  # the model that is kept says it once
-                model = self._trained(name, known, options)
-                seconds[name] = time.perf_counter() - start
-                predicted[name] = model.predict(rest, layer=self._setup["layer"] or "X").astype(str)
-            model.deregister_manager(known)
+        labels, folds, held_out_by = self._cut(n_folds, train_settings.get("validation_split", "donor"), seed)
+        truth, predicted, seconds = self._try(labels, folds, options)
         self.table = _compare(truth, predicted, np.random.default_rng(seed)).assign(seconds=pd.Series(seconds))
         kept = str(self.table.index[self.table["kept"]][0])
         best = self._trained(kept, self.adata, options | {"run_dir": run_dir, "logger": logger})
-        selection = {"held_out_by": split.by, "n_held_out": len(split.validation), "kept": kept}
+        selection = {"held_out_by": held_out_by, "n_folds": len(folds), "n_held_out": len(truth), "kept": kept}
         candidates = {name: {"macro_f1": row["macro_f1"], "seconds": row["seconds"]} for name, row in self.table.iterrows()}
         best.spec = replace(best.spec, training=dict(best.spec.training) | {"selection": selection | {"candidates": candidates}})
         self._best = best
@@ -193,16 +184,43 @@ class AutoClassifier:
                     "name other `candidates`."
                 )
 
-    def _split(self, held_out: float, by: Any, seed: int) -> Split:
-        labels = self.adata.obs[self._setup["labels_key"]].astype(str)
-        codes = pd.factorize(labels)[0].astype(np.int64)
-        codes[(labels == self._setup["unlabeled_category"]).to_numpy()] = -1
+    def _cut(self, n_folds: int | None, by: str, seed: int) -> tuple[NDArray[np.object_], list[NDArray[np.int64]], str]:
+        """Label of every cell, `None` without one; the cells that are held out in each fold; and whether they are whole donors."""
+        labels = self.adata.obs[self._setup["labels_key"]].astype(str).to_numpy(dtype=object)
+        labels[labels == self._setup["unlabeled_category"]] = None
+        cells = np.flatnonzero(labels != None)  # noqa: E711 - element by element
+        n_parts = n_folds or (3 if len(cells) < REFIT_BELOW else 5)
         donor_key = self._setup["donor_key"]
-        donors = None if donor_key is None else pd.factorize(self.adata.obs[donor_key])[0].astype(np.int64)
-        split = split_cells(codes, donors, train_size=1 - held_out, by=by, rng=np.random.default_rng(seed))
-        if not len(split.validation):
-            raise SettingError("No type has enough cells to hold one out. Name one model class instead of `auto`.")
-        return split
+        donors = None if donor_key is None or by != "donor" else self.adata.obs[donor_key].astype(str).to_numpy()[cells]
+        by_donor = donors is not None and len(np.unique(donors)) >= n_parts
+        splitter = (StratifiedGroupKFold if by_donor else StratifiedKFold)(n_parts, shuffle=True, random_state=seed)
+        if not by_donor and pd.Series(labels[cells]).value_counts().max() < n_parts:
+            raise SettingError(f"No type has {n_parts} cells, one for each part. Name one model class instead of `auto`.")
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="The least populated class", category=UserWarning
+            )  # it is in few of the parts
+            parts = [cells[held_out] for _, held_out in splitter.split(cells, labels[cells].astype(str), donors)]
+        return labels, parts if n_folds or n_parts == 3 else parts[:1], "donor" if by_donor else "stratified"
+
+    def _try(
+        self, labels: NDArray[np.object_], folds: Sequence[NDArray[np.int64]], options: Mapping[str, Any]
+    ) -> tuple[NDArray[np.object_], dict[str, NDArray[np.object_]], dict[str, float]]:
+        """True labels of the held-out cells, labels from each candidate, and seconds of training."""
+        predicted: dict[str, list[NDArray[np.object_]]] = {name: [] for name in self._names}
+        seconds = dict.fromkeys(self._names, 0.0)
+        for held_out in folds:
+            known = own_copy(self.adata, np.setdiff1d(np.arange(self.adata.n_obs), held_out))
+            rest = own_copy(self.adata, held_out)
+            for name in self._names:
+                start = time.perf_counter()
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", SctabWarning)  # the model that is kept says it once
+                    model = self._trained(name, known, {"refit": False} | dict(options))
+                    seconds[name] += time.perf_counter() - start
+                    predicted[name].append(model.predict(rest, layer=self._setup["layer"] or "X").astype(str))
+                model.deregister_manager(known)
+        return labels[np.concatenate(folds)], {name: np.concatenate(parts) for name, parts in predicted.items()}, seconds
 
     def _trained(self, name: str, adata: AnnData, options: Mapping[str, Any]) -> CellTypeClassifier:
         settings = self._settings.get(name, {})

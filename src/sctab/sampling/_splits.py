@@ -148,7 +148,7 @@ def assign_splits(
     Raises
     ------
     SettingError
-        When the sizes make no sense, or when there are fewer donors than splits.
+        When `by` or the sizes make no sense, or when there are fewer donors than splits.
     LabelError
         When the types have so few cells that a split gets none, or are in so few donors that the first split cannot have them all.
 
@@ -159,6 +159,8 @@ def assign_splits(
     >>> [np.bincount(labels[splits == split]).tolist() for split in (0, 1)]
     [[8, 16], [2, 4]]
     """
+    if by not in ("type", "donor", "both"):
+        raise SettingError(f"`by={by!r}` must be `'type'`, `'donor'` or `'both'`.")
     shares = _checked_shares(sizes)
     labeled = labels >= 0
     splits = np.full(len(labels), -1, dtype=np.int64)
@@ -167,10 +169,8 @@ def assign_splits(
             splits[cells] = np.repeat(np.arange(len(shares)), _shares_of_a_type(len(cells), shares, rng))
     elif donors is None:
         raise SettingError(f"`by={by!r}` needs to know the donor of each cell. Give donors, or split `by='type'`.")
-    elif by == "donor" or by == "both":
-        splits[labeled] = _split_donors(labels[labeled], donors[labeled], shares, by, rng)
     else:
-        raise SettingError(f"`by={by!r}` must be `'type'`, `'donor'` or `'both'`.")
+        splits[labeled] = _split_donors(labels[labeled], donors[labeled], shares, by, rng)
     if not np.isin(np.arange(len(shares)), splits).all():
         raise LabelError(
             f"There are {int(labeled.sum())} labelled cells of {len(np.unique(labels[labeled]))} types, too few for {len(shares)} splits "

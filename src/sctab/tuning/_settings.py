@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
 from sctab._atomic import written_beside
 from sctab._errors import DataFileError, SettingError, listing
-from sctab.model import MODEL_NAMES, model_by_name
+from sctab.model import MODEL_NAMES, AutoClassifier, CellTypeClassifier, model_by_name
+from sctab.model._settings import TrainingSettings
 
 _FORMAT = "sctab-settings"
 _FORMAT_VERSION = 1
@@ -34,15 +35,15 @@ class Settings:
     model_settings: Mapping[str, Any] = field(default_factory=dict)
     """For the constructor."""
     train_settings: Mapping[str, Any] = field(default_factory=dict)
-    """For `train`."""
+    """For `train`: how to learn. `seed`, `accelerator`, `run_dir` and what else belongs to a single run is not among them."""
 
     def __post_init__(self) -> None:
         """Refuse what no model class takes, before any work is done."""
         if self.model not in MODEL_NAMES:
             raise SettingError(f"`model={self.model!r}` is no model class. There are: {listing(MODEL_NAMES)}.")
         cls = model_by_name(self.model)
-        _require_known("model_settings", self.model_settings, cls.__init__)
-        _require_known("train_settings", self.train_settings, cls.train)
+        _require_known("model_settings", self.model_settings, _of_constructor(cls))
+        _require_known("train_settings", self.train_settings, _of_training(cls))
 
     def write(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the settings to a JSON file, whole or not at all.
@@ -116,8 +117,17 @@ def _read_json(path: Path) -> Any:
         raise DataFileError(f"`{path}` is not JSON: {error}. Mend it, or write it again with `sctab tune`.") from error
 
 
-def _require_known(name: str, settings: Mapping[str, Any], function: Any) -> None:
-    parameters = inspect.signature(function).parameters.values()
-    known = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD and each.name not in ("self", "adata", "spec")]
+def _of_constructor(cls: type[CellTypeClassifier] | type[AutoClassifier]) -> list[str]:
+    return [name for name in inspect.signature(cls).parameters if name not in ("adata", "spec")]
+
+
+def _of_training(cls: type[CellTypeClassifier] | type[AutoClassifier]) -> list[str]:
+    """What says how a class learns. `AutoClassifier` passes on what any of its candidates may have."""
+    if issubclass(cls, CellTypeClassifier):
+        return [each.name for each in fields(cls._default_training(1000)) if each.name != "seed"]
+    return ["n_folds", *(each.name for each in fields(TrainingSettings) if each.name != "seed")]
+
+
+def _require_known(name: str, settings: Mapping[str, Any], known: Collection[str]) -> None:
     if unknown := sorted(set(settings) - set(known)):
         raise SettingError(f"{listing(unknown)} cannot be among the `{name}`. There are: {listing(known, most=30)}.")

@@ -6,21 +6,23 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from lightning.pytorch.callbacks import LambdaCallback
+from numpy.typing import NDArray
 
 from sctab._errors import InputValueError, SctabWarning, SettingError, listing, warn
 from sctab._matrix import row_blocks
 from sctab.metrics import macro_f1
 from sctab.model import CellTypeClassifier, Choice, Range, SearchSpace, model_by_name
 from sctab.model._query import Source, choose_source
-from sctab.model._settings import TrainingSettings
-from sctab.model._setup import check_reference
+from sctab.model._settings import CommonSettings, TrainingSettings
+from sctab.model._setup import check_reference, own_copy
 from sctab.model._training import MONITOR
 from sctab.sampling import Split, split_cells
 from sctab.tuning._settings import Settings
@@ -76,7 +78,9 @@ class TuningTask:
         """What has to be the same when a study goes on, in words that a message can show."""
         space = {name: asdict(dimension) for name, dimension in sorted(self.dimensions.items())}
         return {
+            "sctab_version": version("sctab"),
             "model": self.fixed.model,
+            **{name: str(value) for name, value in self.setup.items()},
             "data": self.fingerprint,
             "space": json.dumps(space),
             "model_settings": json.dumps(dict(self.fixed.model_settings), sort_keys=True),
@@ -97,15 +101,15 @@ class TuningTask:
             {**self.fixed.train_settings, **varied["train"]},
         )
 
-    def default_training(self) -> dict[str, Any]:
+    @property
+    def default_training(self) -> CommonSettings:
         """How the reference is trained on where nothing but the fixed settings is given."""
-        given = {name: value for name, value in self.fixed.train_settings.items() if value is not None}  # `None` is the default
-        return asdict(self.model_class._default_training(self.reference.n_obs)) | given
+        return _default_training(self.fixed, self.reference.n_obs)
 
     def defaults(self) -> dict[str, Any]:
         """The default of each setting that varies and has one."""
         model = self._new_model(self.fixed)
-        defaults = self.default_training() | dict(model.spec.architecture)
+        defaults = asdict(self.default_training) | dict(model.spec.architecture)
         model.deregister_manager(self.reference)
         return {name: defaults[name] for name in self.dimensions if name in defaults}
 
@@ -162,7 +166,6 @@ def make_task(
     if not 0 < train_size < 1:
         raise SettingError(f"`train_size={train_size!r}` must be above 0 and below 1: what is left is held out to judge by.")
     own_space = _tunable_class(fixed.model).search_space()
-    space = _without_fixed(_without_donors(own_space, setup) if space is None else space, fixed)
     check_reference(
         adata,
         setup["labels_key"],
@@ -174,6 +177,10 @@ def make_task(
     labels = adata.obs[setup["labels_key"]].astype(str)
     donors = None if setup["donor_key"] is None else adata.obs[setup["donor_key"]].astype(str)
     split = _hold_out(labels, donors, setup["unlabeled_category"], train_size=train_size, seed=seed)
+    if space is None:
+        training = replace(_default_training(fixed, len(split.train)), seed=seed)
+        space = own_space if _can_augment(labels, donors, split.train, training) else _without_augment(own_space)
+    space = _without_fixed(space, fixed)
     source, notes = choose_source(adata, layer=setup["layer"] or "X")
     for note in [*notes, *_notes(split, donors)]:
         warn(note)
@@ -181,8 +188,8 @@ def make_task(
         fixed=fixed,
         space=space,
         setup=setup,
-        reference=adata[split.train].to_memory(),
-        held_out=adata[split.validation].to_memory(),
+        reference=own_copy(adata, split.train),
+        held_out=own_copy(adata, split.validation),
         split=split.by,
         train_size=train_size,
         fingerprint=_fingerprint(source, labels, donors),
@@ -219,10 +226,30 @@ def _tunable_class(model: str) -> type[CellTypeClassifier]:
     return cls
 
 
-def _without_donors(space: SearchSpace, setup: Mapping[str, Any]) -> SearchSpace:
-    """Differences between donors cannot be added where donors are not known."""
-    if setup["donor_key"] is not None:
-        return space
+def _default_training(fixed: Settings, n_obs: int) -> CommonSettings:
+    """How so many cells are trained on where nothing but the fixed settings is given."""
+    given = {name: value for name, value in fixed.train_settings.items() if value is not None}  # `None` is the default
+    return replace(_tunable_class(fixed.model)._default_training(n_obs), **given)
+
+
+def _can_augment(labels: pd.Series, donors: pd.Series | None, cells: NDArray[np.int64], training: CommonSettings) -> bool:
+    """Whether some type has two donors among those of the cells that a trial learns from, split for validation as in training."""
+    if donors is None:
+        return False
+    label_codes = pd.factorize(labels.iloc[cells], sort=True)[0].astype(np.int64)  # both in the order of training
+    donor_codes = pd.factorize(donors.iloc[cells])[0].astype(np.int64)
+    split = split_cells(
+        label_codes,
+        donor_codes,
+        train_size=training.train_size,
+        by=training.validation_split,
+        rng=np.random.default_rng(training.seed),
+    )
+    donors_per_label = pd.Series(donor_codes[split.train]).groupby(label_codes[split.train]).nunique()
+    return bool((donors_per_label > 1).any())
+
+
+def _without_augment(space: SearchSpace) -> SearchSpace:
     return SearchSpace(space.model, {name: dimension for name, dimension in space.train.items() if name != "augment"})
 
 

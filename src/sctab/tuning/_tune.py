@@ -66,9 +66,9 @@ def tune(
     model
         Name of the model class, one of `sctab.model.MODEL_NAMES`.
     space
-        What to vary; by default what the class says, `search_space()`.
+        What to vary; by default what the class says, `search_space()`, without `augment` where no type has two donors to learn from.
     model_settings, train_settings
-        Settings for the constructor and for `train` that all trials share; what is named here is not varied.
+        Settings for the constructor and for `train` that all trials share, see :class:`Settings`; what is named here is not varied.
     donor_key
         Column of `adata.obs` with donors. With fewer than three, or without, a share of the cells of each type is held out.
     layer, unlabeled_category, gene_id_key, gene_symbol_key
@@ -95,7 +95,8 @@ def tune(
     MissingDependencyError
         When Optuna is not installed; it comes with the extra `tune`.
     SettingError
-        When a setting makes no sense, or when the study in `storage` was begun with other data, another model class or another space.
+        When a setting makes no sense, or when the study in `storage` was begun with other data, columns, model class, space or settings,
+        or by another version of sctab.
     KeyNotFoundError, LabelError, InputValueError
         When the reference cannot be learned from.
     DataFileError, OutputError
@@ -138,9 +139,9 @@ def tune(
 
 
 def _pruner(task: TuningTask) -> BasePruner:
-    epochs = int(task.default_training()["max_epochs"])
+    first_epochs = round(task.default_training.max_epochs * _EPOCHS_BEFORE_PRUNING)
     return require("optuna", extra="tune").pruners.MedianPruner(
-        n_startup_trials=_TRIALS_BEFORE_PRUNING, n_warmup_steps=max(1, round(epochs * _EPOCHS_BEFORE_PRUNING))
+        n_startup_trials=_TRIALS_BEFORE_PRUNING, n_warmup_steps=max(1, first_epochs)
     )
 
 
