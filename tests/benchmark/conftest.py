@@ -14,6 +14,10 @@ TASK = {
 }
 
 
+OFFLINE = {"name": "logistic_regression", "requirements": []}
+"""A peer that runs in this environment."""
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     """A folder with `cells.h5ad` of four donors, and `others.h5ad` with fewer genes and a type that the former lacks."""
@@ -36,7 +40,7 @@ def write_config(folder, tmp_path):
     """Write a benchmark and give its path; what is not said is a task by donors and a logistic regression."""
 
     def write(name="benchmark.yaml", **values):
-        values = {"data": str(folder), "tasks": [TASK], "peers": ["logistic_regression"], "seeds": [0]} | values
+        values = {"data": str(folder), "tasks": [TASK], "peers": [OFFLINE], "seeds": [0]} | values
         path = tmp_path / name
         path.write_text(yaml.safe_dump(values), encoding="utf-8")
         return path

@@ -20,6 +20,10 @@ def test_everything_that_can_be_said(write_config, folder):
                 "test_share": 0.25,
                 "split_seed": 3,
                 "group_key": "donor_id",
+                "layer": "counts",
+                "unlabeled_category": "unknown",
+                "gene_id_key": "ensembl_id",
+                "gene_symbol_key": "symbol",
                 "subset": {"by": "donors", "fractions": [1.0, 0.5], "models": ["small"]},
             },
             {"name": "b", "reference": "cells.h5ad", "query": "others.h5ad", "labels_key": "cell_type", "split": "datasets"},
@@ -40,6 +44,10 @@ def test_everything_that_can_be_said(write_config, folder):
             "donors",
             donor_key="donor_id",
             group_key="donor_id",
+            layer="counts",
+            unlabeled_category="unknown",
+            gene_id_key="ensembl_id",
+            gene_symbol_key="symbol",
             test_share=0.25,
             split_seed=3,
             subset=Subset("donors", (0.5, 1.0), ("small",)),
@@ -82,6 +90,7 @@ def test_settings_of_a_file(write_config, tmp_path):
         ({"tasks": []}, r"has no tasks. Give at least one"),
         ({"peers": []}, r"has no models and peers"),
         ({"seeds": []}, r"has no seeds"),
+        ({"seeds": [1, 2, 1]}, r"`seeds: \[1, 2, 1\]` names a seed twice"),
         ({"seeds": [-1]}, r"`seeds`: whole numbers from 0 were expected, found `-1`"),
         ({"seeds": 3}, r"`seeds`: a list was expected, found `3`"),
         ({"data": 3}, r"`data`: a text was expected, found `3`"),
@@ -105,6 +114,7 @@ def test_refusals(write_config, values, message):
     [
         ({"labels_key": None}, r"task 1, `labels_key`: a text was expected, found `None`"),
         ({"split": "time"}, r"task 1: `split: time` is not known. Take one of `datasets`, `donors`, `random`"),
+        ({"group_key": "type"}, r"task 1: `group_key: type` would be mistaken for scores of cell types"),
         ({"query": "others.h5ad"}, r"`query` belongs to `split: datasets`"),
         ({"split": "datasets"}, r"`query` belongs to `split: datasets`"),
         ({"split": "datasets", "query": "others.h5ad"}, r"cut one file in two"),
@@ -151,6 +161,8 @@ class TestShipped:
         settings = {model.label: (model.model, model.train) for model in config.models}
         assert settings["linear"][1] == LinearClassifier.paper_settings()["train"]
         assert settings["scTab"][0] == SCTAB.paper_settings()["model"]
+        assert {label for label, (_, train) in settings.items() if train.get("augment")} == {"scTab", "MLP"}
+        assert {task.subset.models for task in config.tasks if task.subset is not None} == {("linear", "scTab, not augmented")}
         subsets = {task.subset.by: task.subset.fractions for task in config.tasks if task.subset is not None}
         assert subsets == {"donors": (0.15, 0.3, 0.5, 0.7, 1.0), "cells": (0.15, 0.3, 0.5, 0.7, 1.0)}
         assert sum(model.name == "sctab" for model in config.models) >= 3

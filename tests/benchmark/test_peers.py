@@ -59,6 +59,11 @@ def test_environments_are_in_the_cache_of_the_user(monkeypatch, tmp_path):
     assert default_environments() == tmp_path / "sctab" / "environments"
 
 
+@pytest.mark.parametrize("requirements", PEERS.values(), ids=list(PEERS))
+def test_every_peer_has_an_environment_of_its_own(requirements):
+    assert any("==" in requirement for requirement in requirements)
+
+
 @pytest.mark.parametrize("name", PEERS)
 def test_every_peer_has_a_program_that_does_not_know_sctab(name):
     source = (PROGRAMS / f"peer_{name}.py").read_text(encoding="utf-8")

@@ -1,10 +1,13 @@
 """Tables, against cases worked by hand."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
-from sctab import DataFileError
+from sctab import DataFileError, SettingError
 from sctab.benchmark import Results, comparison, paired_differences, read_results, write_report
+from sctab.benchmark._report import best_label
 from sctab.benchmark._results import _OF_RUN
 
 VALUES = {
@@ -25,6 +28,7 @@ def rows(model, task, seed, value, **more):
             "value": value,
             "seconds": 2.0 * (seed + 1),
             "peak_memory": 1.5e9,
+            "kept": "",
         }
         | more
     )
@@ -64,9 +68,51 @@ def test_differences_are_paired(scores):
 
 
 def test_by_default_the_best_that_has_done_all_tasks_is_compared_with(scores):
+    assert best_label(scores) == "b"
+    assert best_label(scores[scores["fraction"] < 1]) is None
     assert set(paired_differences(scores)["baseline"]) == {"b"}
     assert set(paired_differences(scores.assign(model=lambda frame: frame["model"] + "!"))["baseline"]) == {"b!"}
     assert paired_differences(scores[scores["model"] == "c"].iloc[:0]).empty
+
+
+def test_the_best_has_done_all_tasks(scores):
+    better = scores.assign(value=scores["value"].where(scores["model"] != "c", 1.0))
+    assert best_label(better) == "b"
+    assert best_label(scores.assign(metric="cross_entropy"), "cross_entropy") == "a"
+
+
+def test_a_baseline_without_a_result_is_said(scores, results, tmp_path):
+    with pytest.raises(SettingError, match="`d` has no result to compare with. There are results of `a`, `b`, `c`"):
+        paired_differences(scores, "d")
+    text = write_report(replace(results, baseline="d"), tmp_path).read_text(encoding="utf-8")
+    assert "## Paired differences\n\n`d`, with which the others are to be compared, has no result." in text
+    assert "Macro F1 minus that of" not in text
+
+
+def test_only_parts_have_a_result(scores, results, tmp_path):
+    parts = scores[scores["fraction"] < 1]
+    text = write_report(replace(results, scores=parts), tmp_path).read_text(encoding="utf-8")
+    assert "## Macro F1 by share of the donors: one\n\n| model | 50% |" in text
+    assert "## Paired differences" not in text
+
+
+def test_scaling_shows_cross_entropy_too(results, tmp_path):
+    more = [
+        rows(model, "one", 0, value, subset="donors", fraction=fraction, metric="cross_entropy")
+        for model, fraction, value in [("a", 1.0, 0.3), ("a", 0.5, 0.6), ("b", 0.5, 0.5)]
+    ]
+    scores = pd.concat([results.scores, pd.DataFrame(more)])
+    text = write_report(replace(results, scores=scores), tmp_path).read_text(encoding="utf-8")
+    assert "## Cross-entropy by share of the donors: one\n\n| model | 50% | 100% |" in text
+    assert "| a | 0.600 | **0.300** |" in text
+    assert "| b | **0.500** |  |" in text
+
+
+def test_what_auto_kept(results, tmp_path):
+    kept = [rows("auto", "one", seed, 0.9, kept=name) for seed, name in enumerate(["linear", "mlp", "linear"])]
+    scores = pd.concat([results.scores, pd.DataFrame([*kept, rows("auto", "two", 0, 0.9, kept="sctab")])])
+    text = write_report(replace(results, scores=scores), tmp_path).read_text(encoding="utf-8")
+    assert "| auto | linear 2×, mlp 1× | sctab 1× |" in text
 
 
 def test_report(results, tmp_path):

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from tests.benchmark.conftest import OFFLINE
 
 from sctab import DataFileError
 from sctab.benchmark import _runs, read_config
@@ -35,9 +36,7 @@ def test_parts_are_learned_by_those_that_are_named(write_config, task):
 
 def test_names_do_not_matter(write_config, task, folder, tmp_path):
     first = keys(write_config("a.yaml"))
-    assert (
-        keys(write_config("b.yaml", tasks=[task | {"name": "x"}], peers=[{"name": "logistic_regression", "label": "y"}])) == first
-    )
+    assert keys(write_config("b.yaml", tasks=[task | {"name": "x"}], peers=[OFFLINE | {"label": "y"}])) == first
     assert keys(write_config("c.yaml", tasks=[task | {"subset": {"by": "cells", "fractions": [1.0]}}])) == first
     (tmp_path / "copy").mkdir()
     shutil.copy(folder / "cells.h5ad", tmp_path / "copy" / "renamed.h5ad")
@@ -49,11 +48,12 @@ def test_names_do_not_matter(write_config, task, folder, tmp_path):
     "change",
     [
         {"seeds": [1]},
-        {"peers": [{"name": "logistic_regression", "settings": {"C": 2.0}}]},
+        {"peers": [OFFLINE | {"settings": {"C": 2.0}}]},
         {"peers": [{"name": "logistic_regression", "requirements": ["scikit-learn==1.5"]}]},
         {"tasks": [{"test_donors": ["donor_2"]}]},
         {"tasks": [{"reference": "others.h5ad"}]},
         {"tasks": [{"group_key": "donor_id"}]},
+        {"tasks": [{"layer": "X"}]},
     ],
 )
 def test_content_does(write_config, task, change):
@@ -74,15 +74,16 @@ def test_code_does(write_config, monkeypatch, tmp_path):
     monkeypatch.setattr(_runs, "_SOURCE", source)
     path = write_config(models=["linear"])
 
-    def after(name):
+    def after(name, line="\nCHANGED = True\n"):
         with (source / name).open("a", encoding="utf-8") as file:
-            file.write("\n# changed\n")
+            file.write(line)
         _runs._source_hash.cache_clear()
         return keys(path)
 
     _runs._source_hash.cache_clear()
     first = keys(path)
     assert after("tl.py") == first
+    assert after("metrics.py", '\n\n# changed\n"""Changed."""\n') == first
     assert after("benchmark/_report.py") == first
     model_changed = after("model/_linear.py")
     assert model_changed[0] != first[0]
@@ -92,6 +93,19 @@ def test_code_does(write_config, monkeypatch, tmp_path):
     assert metric_changed[1] != model_changed[1]
     monkeypatch.undo()
     _runs._source_hash.cache_clear()
+
+
+@pytest.mark.parametrize("library", ["xgboost", "scikit-learn", "scanpy", "entmax", "lightning", "pandas", "torch", "anndata"])
+def test_versions_of_libraries_do(write_config, tmp_path, monkeypatch, library):
+    own = {"name": "logistic_regression", "label": "own", "requirements": ["scikit-learn==1.5"]}
+    path = write_config(models=["linear"], peers=[OFFLINE, own])
+    first = keys(path)
+    installed = tmp_path / "site" / f"{library.replace('-', '_')}-99.0.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 99.0\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    after = keys(path)
+    assert [old == new for old, new in zip(first, after, strict=True)] == [False, False, True]
 
 
 def test_data_must_be_there(write_config, tmp_path):

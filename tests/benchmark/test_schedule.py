@@ -9,6 +9,7 @@ import time
 import distributed
 import pandas as pd
 import pytest
+from tests.benchmark.conftest import OFFLINE
 
 from sctab import OutputError
 from sctab.benchmark import read_config, read_results, run_benchmark, write_report
@@ -31,9 +32,15 @@ def finished(directory):
 def test_what_cannot_be_done_is_reported_and_the_rest_is_done_once(write_config, tmp_path, monkeypatch):
     monkeypatch.setenv("UV_OFFLINE", "1")
     directory = tmp_path / "out"
-    failing = {"name": "logistic_regression", "label": "failing", "settings": {"C": -1.0}}
-    config = read_config(write_config(peers=["logistic_regression", BROKEN, failing]))
-    seen, watch = watched()
+    failing = OFFLINE | {"label": "failing", "settings": {"C": -1.0}}
+    config = read_config(write_config(peers=[OFFLINE, BROKEN, failing]))
+    seen, said = [], []
+
+    def watch(progress):
+        seen.append((progress.run.entry.label, progress.state))
+        unfinished = read_results(directory).unfinished  # what has failed is in the report while others still run
+        said.extend([progress.reason] * (progress.reason in set(unfinished["reason"])))
+
     run_benchmark(config, directory, jobs=2, environments=tmp_path / "environments", on_progress=watch)
     assert sorted(seen) == [("broken", "unavailable"), ("failing", "failed"), ("logistic_regression", "done")]
 
@@ -42,7 +49,8 @@ def test_what_cannot_be_done_is_reported_and_the_rest_is_done_once(write_config,
     pd.testing.assert_frame_equal(pd.read_parquet(directory / "results.parquet"), results.scores)
     reasons = results.unfinished.set_index("model")["reason"]
     assert "no-such-package" in reasons["broken"]
-    assert "CalledProcessError" in reasons["failing"]
+    assert reasons["failing"].startswith("sklearn.utils._param_validation.InvalidParameterError: The 'C' parameter")
+    assert len([reason for reason in said if reason]) == 2
     assert "InvalidParameterError" in next((directory / "failures").iterdir()).read_text(encoding="utf-8")
     report = write_report(results, directory).read_text(encoding="utf-8")
     assert "| broken | unavailable | 1 | donors |" in report

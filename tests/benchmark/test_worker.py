@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import anndata as ad
@@ -11,6 +12,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss
 from sklearn.preprocessing import MaxAbsScaler
+from tests.benchmark.conftest import OFFLINE
 
 from sctab.benchmark import read_config
 from sctab.benchmark._runs import plan
@@ -35,7 +37,7 @@ def do(write_config, tmp_path):
 
 
 def test_logistic_regression_is_that_of_scikit_learn(do, folder, task):
-    scores, summary, run = do("logistic_regression", **task, group_key="donor_id")
+    scores, summary, run = do(OFFLINE, **task, group_key="donor_id")
     cells = ad.read_h5ad(folder / "cells.h5ad")
     counts = cells.X.toarray().astype(float)
     values = np.log1p(1e4 * counts / counts.sum(axis=1, keepdims=True))
@@ -66,19 +68,32 @@ def test_a_model_learns_and_leaves_its_curves(do):
     assert {"train_loss", "validation_loss", "validation_macro_f1"} <= set(curves["curve"])
     assert curves.loc[curves["curve"] == "validation_loss", "epoch"].nunique() == 3
     assert summary["n_parameters"] == 60 * 3 + 3
+    assert summary["kept"] is None
 
 
-def test_types_that_the_reference_lacks_are_not_scored_and_peers_get_shared_genes(do):
+def test_auto_says_which_it_kept_and_has_no_size(do):
+    entry = {"name": "auto", "model": {"candidates": ["linear"]}, "train": {"max_epochs": 2}}
+    scores, summary, run = do(entry, kind="models")
+    assert 0 < scores["macro_f1", ""] <= 1
+    assert summary["kept"] == "linear"
+    assert summary["n_parameters"] is None
+    predictions = pd.read_parquet(run / "predictions.parquet")
+    assert predictions["confidence"].between(1 / 3, 1).all()
+
+
+def test_types_that_the_reference_lacks_are_not_scored_and_peers_get_shared_genes(do, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))  # what is exchanged lies in the folder of the run
     task = {"name": "two", "reference": "cells.h5ad", "query": "others.h5ad", "labels_key": "cell_type", "split": "datasets"}
-    scores, summary, run = do("logistic_regression", **task)
+    scores, summary, run = do(OFFLINE, **task)
     assert scores["n_cells", ""] == 40
+    assert not [path for path in run.iterdir() if path.is_dir()]
     assert summary["n_query"] == 60
     assert set(pd.read_parquet(run / "predictions.parquet")["truth"]) == {"B cell", "T cell"}
     assert scores["n_reference_cells", "type=B cell"] == 80
 
 
 def test_a_part_of_the_donors(do, task):
-    scores, summary, _ = do("logistic_regression", **task, subset={"by": "donors", "fractions": [0.3]})
+    scores, summary, _ = do(OFFLINE, **task, subset={"by": "donors", "fractions": [0.3]})
     assert summary["n_donors"] == 1
     assert summary["n_reference"] == 60
     assert scores["n_cells", ""] == 60

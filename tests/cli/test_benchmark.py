@@ -1,5 +1,8 @@
 """`sctab benchmark` on the command line."""
 
+import json
+import shutil
+
 import pandas as pd
 import pytest
 import yaml
@@ -9,6 +12,7 @@ from typer.testing import CliRunner
 from sctab.cli._benchmark import benchmark_app
 
 runner = CliRunner()
+OFFLINE = {"name": "logistic_regression", "label": "regression, balanced", "requirements": []}
 
 
 @pytest.fixture
@@ -16,10 +20,16 @@ def config(tmp_path):
     """A benchmark with one run, and a peer that cannot be installed."""
     make_reference().write_h5ad(tmp_path / "cells.h5ad")
     task = {"name": "halves", "reference": "cells.h5ad", "labels_key": "cell_type", "split": "random", "test_share": 0.5}
+    task["subset"] = {"by": "cells", "fractions": [0.5], "models": [OFFLINE["label"]]}
     broken = {"name": "celltypist", "label": "broken", "requirements": ["no-such-package==0"]}
     path = tmp_path / "small.yaml"
-    path.write_text(yaml.safe_dump({"tasks": [task], "peers": ["logistic_regression", broken], "seeds": [0]}), encoding="utf-8")
+    path.write_text(yaml.safe_dump({"tasks": [task], "peers": [OFFLINE, broken], "seeds": [0]}), encoding="utf-8")
     return path
+
+
+def read_manifest(directory):
+    """The runs of a benchmark, as its file has them."""
+    return json.loads((directory / "benchmark.json").read_text(encoding="utf-8"))["runs"]
 
 
 def test_run_and_report(config, tmp_path, monkeypatch):
@@ -27,13 +37,14 @@ def test_run_and_report(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = runner.invoke(benchmark_app, ["run", str(config), "--jobs", "1", "--environments", str(tmp_path / "environments")])
     assert done.exit_code == 0, done.output
-    assert "halves, logistic_regression, seed 0: done" in done.output
+    assert "halves, regression, balanced, seed 0: done" in done.output
     assert "no-such-package" in done.output
     directory = tmp_path / "small-benchmark"
     report = (directory / "report.md").read_text(encoding="utf-8")
-    assert "| logistic_regression | **" in report
+    assert "| regression, balanced | **" in report
     figures = sorted(path.name for path in (directory / "figures").iterdir())
-    assert figures == ["confusion.svg", "models.svg", "types.svg"]
+    scaling = ["scaling_by_cells_cross_entropy.svg", "scaling_by_cells_macro_f1.svg"]
+    assert figures == ["confusion_regression_balanced.svg", "models.svg", *scaling, "types_regression_balanced.svg"]
     assert all(f"](figures/{name})" in report for name in figures)
     assert set(pd.read_parquet(directory / "results.parquet")["metric"]) >= {
         "accuracy",
@@ -47,6 +58,16 @@ def test_run_and_report(config, tmp_path, monkeypatch):
     again = runner.invoke(benchmark_app, ["report", str(directory)])
     assert again.exit_code == 0
     assert (directory / "report.md").read_text(encoding="utf-8") == report
+
+    runs = {run["fraction"]: directory / "runs" / run["key"] for run in read_manifest(directory) if run["state"] == "done"}
+    for fraction, shown in ((1.0, ["## Scaling by cells: Macro F1"]), (0.5, [])):  # only a part has a result, then nothing has
+        shutil.rmtree(runs[fraction])
+        less = runner.invoke(benchmark_app, ["report", str(directory)])
+        assert less.exit_code == 0, less.output
+        report = (directory / "report.md").read_text(encoding="utf-8")
+        assert [
+            line for line in report.splitlines() if line in {"## Scaling by cells: Macro F1", "## Comparison of models"}
+        ] == shown
 
 
 def test_refusals_are_one_paragraph(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from sctab import SettingError
@@ -110,6 +111,12 @@ def test_sizes_of_models_that_have_several(scores):
     figure = pl.benchmark_sizes(scores)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mlp"]
     assert figure.axes[0].lines[0].get_xdata().tolist() == [1000, 5000]
+    same_size = pl.benchmark_sizes(pd.concat([scores, scores[scores["model"] == "wide"].assign(model="other", value=0.5)]))
+    assert same_size.axes[0].lines[0].get_xydata().tolist() == [
+        [1000, pytest.approx(0.81)],
+        [5000, 0.5],
+        [5000, pytest.approx(0.91)],
+    ]
 
 
 def test_confusion():
@@ -126,10 +133,34 @@ def test_labels_of_one_model_have_shades_of_its_colour(scores):
     assert sum(colours["wide"]) > sum(colours["mlp"])
 
 
+def test_a_label_has_one_colour_in_all_panels(scores, curves):
+    def legends(figure):
+        found = [zip(*ax.get_legend_handles_labels()[::-1], strict=True) for ax in figure.axes]
+        return [{label: to_hex(getattr(handle, "lines", [handle])[0].get_color()) for label, handle in pairs} for pairs in found]
+
+    networks = scores["model"] != "linear"
+    without = scores[networks & ((scores["task"] != "one") | (scores["model"] != "mlp"))]  # the first of its kind lacks one task
+    one, two = legends(pl.benchmark_scaling(without))
+    assert set(one) == {"wide"}
+    assert set(two) == {"mlp", "wide"}
+    assert one.items() < two.items()
+    one, two = (
+        [dots for dots in ax.collections if isinstance(dots, PathCollection)][1] for ax in pl.benchmark_models(without).axes
+    )
+    assert one.get_offsets()[0].tolist() == two.get_offsets()[0].tolist()  # the mean of `wide`
+    assert one.get_facecolor().tolist() == two.get_facecolor().tolist()
+    curves = pd.concat([curves, curves[curves["model"] == "mlp"].assign(model="wide")])
+    one, two = legends(
+        pl.benchmark_curves(curves[(curves["task"] != "one") | (curves["model"] != "mlp")], shown=["validation_loss"])
+    )
+    assert one["wide"] == two["wide"] != two["mlp"]
+
+
 @pytest.mark.parametrize(
     "draw",
     [
         lambda scores: pl.benchmark_models(scores, metric="auc"),
+        lambda scores: pl.benchmark_models(scores[scores["fraction"] < 1]),
         lambda scores: pl.benchmark_groups(scores[scores["group"] == ""]),
         lambda scores: pl.benchmark_types(scores, model="forest"),
         lambda scores: pl.benchmark_scaling(scores, by="cells"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from sctab._errors import DataFileError, SettingError, listing, require
 from sctab.benchmark._peers import PEERS
+from sctab.benchmark._scores import TYPE_GROUP
 from sctab.model import CellTypeClassifier, model_by_name
 from sctab.tuning import Settings
 
@@ -42,6 +43,14 @@ class Task:
     donor_key: str | None = None
     group_key: str | None = None
     """Column of the query by which scores are given as well."""
+    layer: str | None = None
+    """Layer with the counts, `"X"` or `"raw"`; by default counts are looked for."""
+    unlabeled_category: str | None = None
+    """Value of `labels_key` that means "no label". Such cells, and those without a value, are left out on both sides."""
+    gene_id_key: str | None = None
+    """Column of `var` of the reference with Ensembl ids; by default it is found."""
+    gene_symbol_key: str | None = None
+    """Column of `var` of the reference with gene symbols; by default it is found."""
     test_donors: tuple[str, ...] = ()
     test_share: float | None = None
     """Share of the cells that is kept for the query, as whole donors or at random."""
@@ -67,7 +76,7 @@ class PeerEntry:
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     requirements: tuple[str, ...] = ()
-    """What is installed into its environment; without any it runs in that of `sctab`."""
+    """What is installed into its environment; with an empty list it runs in that of `sctab`."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,11 @@ def read_config(path: str | os.PathLike[str], *, data: str | os.PathLike[str] | 
         "baseline": _text,
     }
     config: Config = _build(Config, values | ({"data": str(Path(data).absolute())} if data is not None else {}), where, readers)
+    _check_config(config, where)
+    return config
+
+
+def _check_config(config: Config, where: str) -> None:
     _check_names([task.name for task in config.tasks], "tasks", where)
     _check_names(config.labels, "models and peers", where)
     for task in config.tasks:
@@ -141,9 +155,10 @@ def read_config(path: str | os.PathLike[str], *, data: str | os.PathLike[str] | 
             )
     if not config.seeds:
         raise SettingError(f"{where} has no seeds. Give at least one, for example `seeds: [0, 1, 2]`.")
+    if len(set(config.seeds)) < len(config.seeds):
+        raise SettingError(f"{where}: `seeds: {list(config.seeds)}` names a seed twice, which is the same run. Name each once.")
     if config.baseline is not None and config.baseline not in config.labels:
         raise SettingError(f"{where}: `baseline: {config.baseline}` is not compared. There are: {listing(config.labels)}.")
-    return config
 
 
 def _read_yaml(path: Path) -> Any:
@@ -178,6 +193,11 @@ def _task(values: Any, where: str) -> Task:
         raise SettingError(f"{where}: `split: random` needs `test_share`, for example `test_share: 0.2`, and no `test_donors`.")
     if task.split == "donors" and bool(task.test_donors) == (task.test_share is not None):
         raise SettingError(f"{where}: `split: donors` needs either `test_donors` or `test_share`.")
+    if task.group_key == TYPE_GROUP:
+        raise SettingError(
+            f"{where}: `group_key: {TYPE_GROUP}` would be mistaken for scores of cell types, which are called `{TYPE_GROUP}=…`. "
+            "Give the column another name."
+        )
     needs_donors = task.split == "donors" or (task.subset is not None and task.subset.by == "donors")
     if needs_donors and task.donor_key is None:
         raise SettingError(f"{where}: donors are asked for, so that `donor_key` is needed: the column of `obs` with donors.")

@@ -22,9 +22,9 @@ from sctab._errors import OutputExistsError, SctabError, require
 PEERS: dict[str, tuple[str, ...]] = {
     "celltypist": ("celltypist==1.7.1", "scikit-learn<1.7", "pyarrow"),
     "scanvi": ("scvi-tools==1.5.1", "scanpy>=1.11", "pyarrow"),
-    "logistic_regression": (),
+    "logistic_regression": ("scikit-learn==1.9.1", "anndata", "pyarrow"),
 }
-"""What is installed into the environment of each; what needs nothing runs in that of `sctab`."""
+"""What is installed into the environment of each."""
 PROGRAMS = Path(__file__).parent / "peers"
 
 
@@ -120,6 +120,11 @@ def run_peer(
         Of everything that is random.
     settings
         Passed to the peer.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        When the process ends with an error, which it has printed.
     """
     reference.write_h5ad(folder / "reference.h5ad")
     query.write_h5ad(folder / "query.h5ad")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from sctab._atomic import written_beside
+from sctab._errors import SettingError, listing
 from sctab.benchmark._files import REPORT_FILE
 from sctab.benchmark._results import Results
 from sctab.benchmark._scores import TYPE_GROUP
@@ -21,6 +22,8 @@ METRICS: dict[str, tuple[str, bool]] = {
     "ece": ("Expected calibration error, 15 bins", False),
 }
 """Metrics of a report: how they are called, and whether more is better."""
+SCALING_METRICS = ("macro_f1", "cross_entropy")
+"""Those that are also shown by the share of a reference that was learned from."""
 
 
 def comparison(scores: pd.DataFrame, metric: str = "macro_f1") -> pd.DataFrame:
@@ -41,6 +44,23 @@ def comparison(scores: pd.DataFrame, metric: str = "macro_f1") -> pd.DataFrame:
     return groups.agg(mean="mean", sd="std", seeds="size")
 
 
+def best_label(scores: pd.DataFrame, metric: str = "macro_f1") -> str | None:
+    """Label with the best mean over the tasks, of those that have done them all; `None` where there is none.
+
+    Parameters
+    ----------
+    scores
+        Of :class:`Results`; runs on a part of a reference do not count.
+    metric
+        Which metric, of all cells.
+    """
+    by_task = comparison(scores, metric)["mean"].unstack("task")  # noqa: PD010 - it has no columns to pivot by
+    complete = by_task.mean(axis=1, skipna=False).dropna()
+    if complete.empty:
+        return None
+    return str(complete.idxmax() if METRICS[metric][1] else complete.idxmin())
+
+
 def paired_differences(scores: pd.DataFrame, baseline: str | None = None, *, metric: str = "macro_f1") -> pd.DataFrame:
     """How much each model is above a baseline, on the same task with the same seed.
 
@@ -56,15 +76,18 @@ def paired_differences(scores: pd.DataFrame, baseline: str | None = None, *, met
     Returns
     -------
     One row per model and task, with `mean` and `sd` of the differences, `pairs` and `baseline`; the task `""` stands for all of them.
+    Empty where no model has done all tasks.
+
+    Raises
+    ------
+    SettingError
+        When `baseline` has no result.
     """
     table = _whole(scores, metric).pivot_table(index=["task", "seed"], columns="model", values="value", sort=False)
-    if table.empty:
+    if baseline is None and (baseline := best_label(scores, metric)) is None:
         return pd.DataFrame(columns=["mean", "sd", "pairs", "baseline"])
     if baseline not in table:
-        complete = table.groupby("task").mean().mean(skipna=False).dropna()
-        if complete.empty:
-            return pd.DataFrame(columns=["mean", "sd", "pairs", "baseline"])
-        baseline = str(complete.idxmax() if METRICS[metric][1] else complete.idxmin())
+        raise SettingError(f"`{baseline}` has no result to compare with. There are results of {listing(table.columns) or 'none'}.")
     differences = table.sub(table[baseline], axis=0).drop(columns=baseline)
     tidy = differences.reset_index().melt(["task", "seed"], var_name="model", value_name="difference").dropna()
     tidy = pd.concat([tidy, tidy.assign(task="")])
@@ -104,8 +127,9 @@ def _sections(results: Results, figures: Mapping[str, str]) -> list[str]:
     for metric, (title, more_is_better) in METRICS.items():
         table = comparison(scores, metric)
         if not table.empty:
-            parts += [f"## {title}", _markdown(_shown(table, more_is_better=more_is_better))]
+            parts += [f"## {title}", _markdown(_shown(table, "task", more_is_better=more_is_better))]
     parts += _differences(results)
+    parts += _kept(scores)
     parts += _costs(scores)
     parts += _groups(scores)
     parts += _scaling(scores)
@@ -118,18 +142,18 @@ def _whole(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
     return scores[(scores["metric"] == metric) & (scores["group"] == "") & (scores["fraction"] == 1)]
 
 
-def _shown(table: pd.DataFrame, *, more_is_better: bool) -> pd.DataFrame:
-    """Models as rows and tasks as columns, `mean ± sd` in the cells."""
-    best = table["mean"].groupby("task").transform("max" if more_is_better else "min")
+def _shown(table: pd.DataFrame, column: str, *, more_is_better: bool) -> pd.DataFrame:
+    """Models as rows and, for example, tasks as columns, `mean ± sd` in the cells."""
+    best = table["mean"].groupby(column).transform("max" if more_is_better else "min")
     texts = _mean_and_spread(table["mean"], table["sd"])
     texts = texts.where(table["mean"].round(3) != best.round(3), "**" + texts + "**")
-    order = table.index.get_level_values("task").unique()
-    return _wide(texts).reindex(columns=order)
+    order = table.index.get_level_values(column).unique()
+    return _wide(texts, column).reindex(columns=order)
 
 
-def _wide(texts: pd.Series) -> pd.DataFrame:
+def _wide(texts: pd.Series, column: str = "task") -> pd.DataFrame:
     """Models as rows and tasks as columns, both in the order in which they come."""
-    return texts.unstack("task", sort=False).fillna("")  # noqa: PD010 - `pivot_table` would sort
+    return texts.unstack(column, sort=False).fillna("")  # noqa: PD010 - `pivot_table` would sort
 
 
 def _mean_and_spread(mean: pd.Series, sd: pd.Series, *, signed: bool = False) -> pd.Series:
@@ -142,6 +166,8 @@ def _mean_and_spread(mean: pd.Series, sd: pd.Series, *, signed: bool = False) ->
 
 
 def _differences(results: Results) -> list[str]:
+    if results.baseline is not None and results.baseline not in set(_whole(results.scores, "macro_f1")["model"]):
+        return ["## Paired differences", f"`{results.baseline}`, with which the others are to be compared, has no result."]
     table = paired_differences(results.scores, results.baseline)
     if table.empty:
         return []
@@ -152,6 +178,17 @@ def _differences(results: Results) -> list[str]:
     baseline = table["baseline"].iloc[0]
     note = f"Macro F1 minus that of `{baseline}` on the same task with the same seed: mean ± standard deviation of the pairs."
     return ["## Paired differences", note, _markdown(texts)]
+
+
+def _kept(scores: pd.DataFrame) -> list[str]:
+    whole = _whole(scores, "macro_f1")
+    runs = whole[whole["kept"] != ""]
+    if runs.empty:
+        return []
+    texts = runs.groupby(["model", "task"], sort=False)["kept"].agg(
+        lambda names: ", ".join(f"{name} {times}×" for name, times in names.value_counts().items())
+    )
+    return ["## Models that were kept", "Of the classes that it tries, and in how many runs.", _markdown(_wide(texts))]
 
 
 def _costs(scores: pd.DataFrame) -> list[str]:
@@ -176,18 +213,19 @@ def _groups(scores: pd.DataFrame) -> list[str]:
     chosen = scores[is_group & (scores["metric"] == "macro_f1") & (scores["fraction"] == 1)]
     parts = []
     for task, rows in chosen.groupby("task", sort=False):
-        table = rows.groupby(["model", "group"], sort=False)["value"].agg(mean="mean", sd="std").rename_axis(["model", "task"])
-        parts += [f"## Macro F1 by group: {task}", _markdown(_shown(table, more_is_better=True))]
+        table = rows.groupby(["model", "group"], sort=False)["value"].agg(mean="mean", sd="std")
+        parts += [f"## Macro F1 by group: {task}", _markdown(_shown(table, "group", more_is_better=True))]
     return parts
 
 
 def _scaling(scores: pd.DataFrame) -> list[str]:
-    chosen = scores[(scores["metric"] == "macro_f1") & (scores["group"] == "") & (scores["subset"] != "")]
+    chosen = scores[scores["metric"].isin(SCALING_METRICS) & (scores["group"] == "") & (scores["subset"] != "")]
     parts = []
-    for (task, by), rows in chosen.groupby(["task", "subset"], sort=False):
+    for (task, by, metric), rows in chosen.groupby(["task", "subset", "metric"], sort=False):
+        title, more_is_better = METRICS[metric]
         rows = rows.sort_values("fraction", kind="stable").assign(part=lambda frame: frame["fraction"].map("{:.0%}".format))
-        table = rows.groupby(["model", "part"], sort=False)["value"].agg(mean="mean", sd="std").rename_axis(["model", "task"])
-        parts += [f"## Macro F1 by share of the {by}: {task}", _markdown(_shown(table, more_is_better=True))]
+        table = rows.groupby(["model", "part"], sort=False)["value"].agg(mean="mean", sd="std")
+        parts += [f"## {title} by share of the {by}: {task}", _markdown(_shown(table, "part", more_is_better=more_is_better))]
     return parts
 
 

@@ -36,7 +36,8 @@ class Results:
     scores
         One row per number: `task`, `model` (its label), `family` (its name), `kind` (`model` or `peer`), `seed`, `subset`, `fraction`,
         `metric`, `group` (empty for all cells, `type=…` for a type, `…=…` for a group), `value`, and of the run `seconds` to train and
-        predict, `peak_memory` in bytes, `n_parameters`, `n_reference` (cells learned from) and `n_donors`.
+        predict, `peak_memory` in bytes, `n_parameters` of a network, `n_reference` (cells learned from), `n_donors`,
+        and `kept`, the model that `auto` has kept (empty for others).
     curves
         Training curves: `task`, `model`, …, `epoch`, `curve` and `value`.
     confusion
@@ -77,13 +78,13 @@ def read_results(directory: str | os.PathLike[str]) -> Results:
             continue
         of_run = {key: run[key] for key in _OF_RUN}
         summary = json.loads((folder / SUMMARY_FILE).read_text(encoding="utf-8"))
-        measured = {key: summary.get(key) for key in _MEASURED}
+        measured = {key: summary.get(key) for key in _MEASURED} | {"kept": summary.get("kept") or ""}
         scores.append(pd.read_parquet(folder / SCORES_FILE).assign(**of_run, **measured))
         if (folder / HISTORY_FILE).is_file():
             curves.append(pd.read_parquet(folder / HISTORY_FILE).assign(**of_run))
         confusions.append(_confusion(pd.read_parquet(folder / PREDICTIONS_FILE)).assign(**of_run))
     results = Results(
-        scores=_concatenated(scores, [*_OF_RUN, "metric", "group", "value", *_MEASURED]),
+        scores=_concatenated(scores, [*_OF_RUN, "metric", "group", "value", *_MEASURED, "kept"]),
         curves=_concatenated(curves, [*_OF_RUN, "epoch", "curve", "value"]),
         confusion=_concatenated(confusions, [*_OF_RUN, "truth", "predicted", "cells"]),
         unfinished=pd.DataFrame(unfinished, columns=["task", "model", "seed", "fraction", "state", "reason"]),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import importlib.metadata
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -34,9 +37,22 @@ _ONE_THREAD = dict.fromkeys(
     "1",
 )
 _SOURCE = Path(__file__).parents[1]
-_DECIDES_SCORES = ("metrics.py", "sampling", "benchmark/_worker.py", "benchmark/_tasks.py", "benchmark/_scores.py")
+_DECIDES_SCORES = (
+    "metrics.py",
+    "sampling",
+    "genes.py",
+    "counts.py",
+    "_constants.py",
+    "_matrix.py",
+    "model/_query.py",
+    "benchmark/_worker.py",
+    "benchmark/_tasks.py",
+    "benchmark/_scores.py",
+)
 _DECIDES_PEERS = (*_DECIDES_SCORES, "benchmark/_peers.py", "benchmark/peers")
-_DECIDES_MODELS = (*_DECIDES_SCORES, "model", "nn", "genes.py", "counts.py", "ontology.py", "augmentation.py", "_matrix.py")
+_DECIDES_MODELS = (*_DECIDES_SCORES, "model", "nn", "ontology.py", "augmentation.py")
+_LIBRARIES = ("xgboost", "scikit-learn", "scanpy", "entmax", "lightning", "pandas")
+"""Those that decide a result besides the ones that models record."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,7 @@ def _learns_parts(task: Task, entry: ModelEntry | PeerEntry) -> bool:
 def _key(content: Mapping[str, Any], task: Task, entry: ModelEntry | PeerEntry, seed: int, fraction: float, config: Config) -> str:
     part = [] if fraction == 1 or task.subset is None else [task.subset.by, fraction]
     is_model = isinstance(entry, ModelEntry)
-    versions = library_versions()
+    versions = _versions()
     identity = {
         "task": content,
         "part": part,
@@ -142,10 +158,26 @@ def _file_hash(path: Path) -> str:
 
 @cache
 def _source_hash(names: tuple[str, ...]) -> str:
-    files = sorted(
-        file for name in names for file in ((_SOURCE / name).rglob("*.py") if (_SOURCE / name).is_dir() else [_SOURCE / name])
-    )
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+    """Hash of what the files compute: neither comments and docstrings nor the layout of the text count."""
+    files = {file for name in names for file in ((_SOURCE / name).rglob("*.py") if (_SOURCE / name).is_dir() else [_SOURCE / name])}
+    return hashlib.sha256("\n".join(_code(file) for file in sorted(files)).encode()).hexdigest()
+
+
+def _code(file: Path) -> str:
+    tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            body[:] = [line for line in body if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))]
+    return ast.dump(tree)
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of all libraries that decide a result; those that are not installed are left out."""
+    versions = library_versions()
+    for name in _LIBRARIES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def execute(request: Mapping[str, Any], key: str, directory: str) -> dict[str, str]:
@@ -192,7 +224,8 @@ def _run_process(folder: Path, failure: Path) -> None:
     if code:
         failure.parent.mkdir(exist_ok=True)
         shutil.copyfile(log, failure)
-        raise RunFailedError(_last_line(log) if code > 0 else f"its process was ended by signal {-code}; memory may have run out")
+        last_line = _last_line(log).replace(f"{folder}{os.sep}", "")
+        raise RunFailedError(last_line if code > 0 else f"its process was ended by signal {-code}; memory may have run out")
 
 
 def _last_line(log: Path) -> str:

@@ -85,6 +85,8 @@ def run_benchmark(
         def ended(run: Run) -> None:
             nonlocal n_ended
             n_ended += 1
+            if states[run.key]["state"] != DONE:  # what is done is known by its files
+                _write_manifest(directory, config, runs, states)
             on_progress(Progress(run, **states[run.key], n_ended=n_ended, n_runs=len(states)))
 
         for run in {run.key: run for run in runs if states[run.key]["state"] == DONE}.values():

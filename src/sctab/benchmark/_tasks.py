@@ -13,7 +13,10 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from sctab._errors import DataFileError, KeyNotFoundError, SettingError, listing
+from sctab._matrix import to_csr
 from sctab.benchmark._config import Task
+from sctab.genes import FeatureSpace, gene_expression
+from sctab.model._query import choose_source
 from sctab.sampling import split_cells
 
 
@@ -28,14 +31,11 @@ class Cells:
     types: tuple[str, ...]
     """Types of the whole reference; a part of it may have fewer."""
 
-    @property
-    def shared_genes(self) -> list[str]:
-        """Genes that both have, in the order of the reference."""
-        return list(self.reference.var_names.intersection(self.query.var_names))
-
 
 def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -> Cells:
     """Read the files of a task, split, and take a part of the reference.
+
+    Cells without a label are left out, and so are features that are no genes. `X` is on the scale of counts, whatever the files hold.
 
     Parameters
     ----------
@@ -53,33 +53,68 @@ def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -
     DataFileError
         When a file cannot be read.
     KeyNotFoundError
-        When a column is not there.
+        When a column or layer is not there.
+    InputValueError
+        When no matrix of a file can be brought to the scale of counts.
     SettingError
         When the split leaves no cell on one side.
     """
-    reference = _read(data / task.reference)
+    reference = _read(data, task.reference, task, [task.donor_key])
     if task.query is not None:
-        query = _read(data / task.query)
+        query = _read(data, task.query, task, [])
     else:
-        _require_columns(reference, task.reference, [task.labels_key, task.donor_key])
         is_test = _test_cells(task, reference.obs)
         if is_test.all() or not is_test.any():
             raise SettingError(
                 f"The split of `{task.name}` puts {int(is_test.sum())} of {len(is_test)} cells into the query. Both sides need cells."
             )
         reference, query = reference[~is_test].copy(), reference[is_test].copy()
-    _require_columns(reference, task.reference, [task.labels_key, task.donor_key])
-    _require_columns(query, task.query or task.reference, [task.labels_key, task.group_key])
-    types = tuple(sorted(reference.obs[task.labels_key].dropna().astype(str).unique()))
+    _require_columns(query, task.query or task.reference, [task.group_key])
+    types = tuple(sorted(reference.obs[task.labels_key].astype(str).unique()))
     if fraction < 1:
         reference = reference[_part(task, reference.obs, fraction, np.random.default_rng(seed))].copy()
     return Cells(reference, query, types)
 
 
-def _read(path: Path) -> AnnData:
+def in_shared_genes(cells: Cells, task: Task) -> tuple[AnnData, AnnData]:
+    """Reference and query over the genes that both have, in the order of the reference.
+
+    Genes are matched by the index of `var`. Where names repeat there, or where it holds symbols on one side and ids on the other, they
+    are matched as the models do.
+
+    Raises
+    ------
+    GeneOverlapError
+        When they have no gene in common.
+    """
+    reference, query = cells.reference, cells.query
+    id_key, symbol_key = task.gene_id_key, task.gene_symbol_key
+    genes = FeatureSpace.from_var(reference.var, gene_id_key=id_key, gene_symbol_key=symbol_key)
+    match = genes.match(query.var)
+    match.require(0)
+    names = reference.var_names.intersection(query.var_names)
+    if reference.var_names.is_unique and query.var_names.is_unique and 2 * len(names) > match.n_matched:
+        learned, named = reference[:, names].X.copy(), query[:, names].X.copy()
+    else:
+        names = pd.Index(genes.names)[match.found]
+        own = genes.match(reference.var, gene_id_key=id_key, gene_symbol_key=symbol_key)
+        learned, named = own.align(reference.X)[:, match.found], match.align(query.X)[:, match.found]
+    var = pd.DataFrame(index=names)
+    return AnnData(learned, obs=reference.obs, var=var), AnnData(named, obs=query.obs, var=var)
+
+
+def _read(data: Path, name: str, task: Task, columns: list[str | None]) -> AnnData:
+    """The labelled cells and the genes of a file, on the scale of counts."""
+    path = data / name
     if not path.is_file():
         raise DataFileError(f"`{path}` is not there. Say where the data is with `data:` in the file, or with `--data`.")
-    return ad.read_h5ad(path)
+    adata = ad.read_h5ad(path)
+    _require_columns(adata, name, [task.labels_key, *columns])
+    source, _ = choose_source(adata, layer=task.layer)
+    labels = adata.obs[task.labels_key]
+    is_labelled = labels.notna() & (labels.astype(str) != task.unlabeled_category)
+    linear = AnnData(source.content.to_linear(to_csr(source.matrix)), obs=adata.obs, var=source.var)
+    return linear[is_labelled.to_numpy(), gene_expression(source.var)].copy()
 
 
 def _require_columns(adata: AnnData, name: str, keys: list[str | None]) -> None:

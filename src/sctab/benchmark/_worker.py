@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -24,7 +25,7 @@ from sctab.benchmark._config import Subset, Task
 from sctab.benchmark._files import HISTORY_FILE, PREDICTIONS_FILE, REQUEST_FILE, SCORES_FILE, SUMMARY_FILE
 from sctab.benchmark._peers import run_peer
 from sctab.benchmark._scores import score
-from sctab.benchmark._tasks import Cells, load_task
+from sctab.benchmark._tasks import Cells, in_shared_genes, load_task
 from sctab.benchmark.peers._program import peak_memory
 from sctab.model import model_by_name
 
@@ -39,6 +40,8 @@ class Outcome:
     peak_memory: int
     n_parameters: int | None = None
     history: pd.DataFrame | None = None
+    kept: str | None = None
+    """Model that `auto` kept."""
 
 
 def main(folder: Path) -> None:
@@ -52,7 +55,7 @@ def main(folder: Path) -> None:
         summary["n_donors"] = cells.reference.obs[task.donor_key].nunique()
     truth = cells.query.obs[task.labels_key].astype(object)
     groups = None if task.group_key is None else cells.query.obs[task.group_key].astype(str)
-    outcome = run_a_peer(request, task, cells) if "peer" in request else run_a_model(request, task, cells)
+    outcome = run_a_peer(request, task, cells, folder) if "peer" in request else run_a_model(request, task, cells)
 
     scores = score(truth, outcome.predicted, outcome.probabilities, types=cells.types, n_reference=learned, groups=groups)
     scores.to_parquet(folder / SCORES_FILE)
@@ -66,7 +69,7 @@ def main(folder: Path) -> None:
     predictions[truth.astype(str).isin(cells.types).to_numpy()].to_parquet(folder / PREDICTIONS_FILE)
     if outcome.history is not None:
         outcome.history.to_parquet(folder / HISTORY_FILE)
-    summary |= {"seconds": outcome.seconds, "peak_memory": outcome.peak_memory, "n_parameters": outcome.n_parameters}
+    summary |= {name: getattr(outcome, name) for name in ("seconds", "peak_memory", "n_parameters", "kept")}
     (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=1), encoding="utf-8")
 
 
@@ -82,18 +85,33 @@ def run_a_model(request: dict[str, Any], task: Task, cells: Cells) -> Outcome:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notes for users: few cells of a type, genes that are not there
         start = time.perf_counter()
-        cls.setup_anndata(cells.reference, task.labels_key, donor_key=task.donor_key)
+        cls.setup_anndata(
+            cells.reference,
+            task.labels_key,
+            donor_key=task.donor_key,
+            gene_id_key=task.gene_id_key,
+            gene_symbol_key=task.gene_symbol_key,
+        )
         model = cls(cells.reference, **request["model_settings"])
         options = {"accelerator": request["accelerator"], "enable_progress_bar": False} | request["train_settings"]
         model.train(seed=request["seed"], **options)
-        predicted, probabilities = model.predict(cells.query), model.predict(cells.query, soft=True)
+        trained: Any = getattr(model, "best", model)  # `AutoClassifier` holds the classifier that it kept
+        probabilities = trained.predict(cells.query, soft=True)
+        predicted = trained.decode(probabilities.to_numpy())
         seconds = time.perf_counter() - start
-    trained = getattr(model, "best", model)  # `AutoClassifier` holds the classifier that it kept
-    return Outcome(predicted, probabilities, seconds, peak_memory(), count_parameters(trained), tidy_history(trained.history))
+    return Outcome(
+        predicted,
+        probabilities,
+        seconds,
+        peak_memory(),
+        count_parameters(model),
+        tidy_history(trained.history),
+        trained.spec.training.get("selection", {}).get("kept"),
+    )
 
 
 def count_parameters(model: Any) -> int | None:
-    """Numbers that a network learns; `None` for what is no network."""
+    """Numbers that a network learns; `None` for what is no network, and for `AutoClassifier`, whose size is not chosen."""
     module = getattr(model, "module", None)
     return sum(parameter.numel() for parameter in module.parameters()) or None if isinstance(module, nn.Module) else None
 
@@ -109,24 +127,17 @@ def tidy_history(history: dict[str, pd.DataFrame] | None) -> pd.DataFrame | None
     return pd.concat(curves, ignore_index=True).dropna()
 
 
-def run_a_peer(request: dict[str, Any], task: Task, cells: Cells) -> Outcome:
+def run_a_peer(request: dict[str, Any], task: Task, cells: Cells, folder: Path) -> Outcome:
     """Give a peer the shared genes, and its process the measurement."""
-    genes = cells.shared_genes
-    reference, query = (
-        AnnData(
-            X=adata[:, genes].X.copy(),
-            obs=pd.DataFrame({"batch": batches(adata, task.donor_key, part)}, index=adata.obs_names.astype(str)),
-            var=pd.DataFrame(index=genes),
-        )
-        for part, adata in (("reference", cells.reference), ("query", cells.query))
-    )
+    reference, query = in_shared_genes(cells, task)
+    for part, adata in (("reference", reference), ("query", query)):
+        adata.obs = pd.DataFrame({"batch": batches(adata, task.donor_key, part)}, index=adata.obs_names.astype(str))
     reference.obs["label"] = cells.reference.obs[task.labels_key].astype(str).to_numpy()
-    reference = reference[cells.reference.obs[task.labels_key].notna().to_numpy()].copy()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=folder) as exchange:
         result = run_peer(
             request["peer"],
             Path(request["python"]),
-            Path(folder),
+            Path(exchange),
             reference=reference,
             query=query,
             seed=request["seed"],
@@ -154,4 +165,9 @@ def end_with_the_parent() -> None:
 
 if __name__ == "__main__":
     end_with_the_parent()
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except subprocess.CalledProcessError as error:  # of a peer, which has said why: this process ends as it did
+        if error.returncode < 0:
+            signal.raise_signal(-error.returncode)
+        sys.exit(error.returncode)

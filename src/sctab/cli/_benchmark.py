@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +16,9 @@ from sctab import pl
 from sctab._atomic import written_beside
 from sctab._errors import SettingError
 from sctab.benchmark import Progress, Results, comparison, read_config, read_results, run_benchmark, write_report
+from sctab.benchmark._config import SUBSETS
 from sctab.benchmark._files import FIGURES_FOLDER
+from sctab.benchmark._report import METRICS, SCALING_METRICS, best_label
 from sctab.cli._options import Debug
 from sctab.cli._reporting import err, out, reports_errors
 
@@ -98,9 +102,22 @@ def _write_all(directory: Path) -> None:
 
 
 def _draw_figures(results: Results, directory: Path) -> dict[str, str]:
-    """Draw what there is something to draw of; files by title, relative to the directory."""
+    """Draw what there is something to draw of; files by title, relative to the directory.
+
+    Types and confusion are drawn for every model; those of the one that the others are compared with are for the report.
+    """
+    scores = results.scores
+    shown = results.baseline or best_label(scores)
+    files = _draw(_figures(results), directory)
+    for label in dict.fromkeys(scores.loc[scores["fraction"] == 1, "model"]):
+        of_label = _draw(_figures_of(label, results), directory)
+        files |= of_label if label == shown else {}
+    return files
+
+
+def _draw(figures: dict[str, tuple[str, Callable[[], Any]]], directory: Path) -> dict[str, str]:
     files = {}
-    for name, (title, draw) in _figures(results).items():
+    for name, (title, draw) in figures.items():
         try:
             figure = draw()
         except SettingError:  # nothing to draw: no groups, no parts, no curves
@@ -114,16 +131,27 @@ def _draw_figures(results: Results, directory: Path) -> dict[str, str]:
 def _figures(results: Results) -> dict[str, tuple[str, Callable[[], Any]]]:
     """Titles and drawings by name of the file."""
     scores = results.scores
-    if scores.empty:
-        return {}
-    best = str(comparison(scores)["mean"].groupby("model").mean().idxmax())
+    scaling = {
+        f"scaling_by_{by}_{metric}": (
+            f"Scaling by {by}: {METRICS[metric][0]}",
+            partial(pl.benchmark_scaling, scores, by=by, metric=metric),
+        )
+        for by in SUBSETS
+        for metric in SCALING_METRICS
+    }
     return {
         "models": ("Comparison of models", lambda: pl.benchmark_models(scores)),
         "groups": ("Macro F1 by group, drawn", lambda: pl.benchmark_groups(scores)),
-        "types": (f"F1 by type: {best}", lambda: pl.benchmark_types(scores, model=best)),
         "curves": ("Training curves", lambda: pl.benchmark_curves(results.curves)),
-        "scaling_by_donors": ("Scaling by donors", lambda: pl.benchmark_scaling(scores, by="donors")),
-        "scaling_by_cells": ("Scaling by cells", lambda: pl.benchmark_scaling(scores, by="cells")),
+        **scaling,
         "sizes": ("Scaling by model size", lambda: pl.benchmark_sizes(scores)),
-        "confusion": (f"Confusion: {best}", lambda: pl.benchmark_confusion(results.confusion, model=best)),
+    }
+
+
+def _figures_of(label: str, results: Results) -> dict[str, tuple[str, Callable[[], Any]]]:
+    """The same of one model."""
+    name = re.sub(r"\W+", "_", label)
+    return {
+        f"types_{name}": (f"F1 by type: {label}", lambda: pl.benchmark_types(results.scores, model=label)),
+        f"confusion_{name}": (f"Confusion: {label}", lambda: pl.benchmark_confusion(results.confusion, model=label)),
     }

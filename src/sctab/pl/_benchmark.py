@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -53,13 +54,12 @@ def benchmark_models(scores: pd.DataFrame, *, metric: str = "macro_f1") -> Figur
         When there is nothing to draw.
     """
     table = _of_all_cells(scores, metric)
-    table = table[table["fraction"] == 1]
-    models = _in_order(table["model"])
+    table = _some(table[table["fraction"] == 1], f"`{metric}` of a whole reference")
+    models, colours = _in_order(table["model"]), _colours(scores)
 
     def draw(ax: Axes, rows: pd.DataFrame) -> None:
-        colours = _colours(rows)
         for y, model in enumerate(models):
-            _draw_seeds(ax, rows.loc[rows["model"] == model, "value"], y, colours.get(model, "black"), area=40)
+            _draw_seeds(ax, rows.loc[rows["model"] == model, "value"], y, colours[model], area=40)
         _name_rows(ax, models)
         ax.set_xlabel(_TITLES.get(metric, metric))
 
@@ -84,15 +84,14 @@ def benchmark_groups(scores: pd.DataFrame, *, metric: str = "macro_f1") -> Figur
     is_group = (scores["group"] != "") & ~scores["group"].str.startswith(_TYPE)
     table = _some(scores[is_group & (scores["metric"] == metric) & (scores["fraction"] == 1)], f"`{metric}` by group")
     n_rows = table.groupby("task")["group"].nunique().max() * table["model"].nunique()
+    models, colours = _in_order(table["model"]), _colours(scores)
 
     def draw(ax: Axes, rows: pd.DataFrame) -> None:
-        groups, colours = sorted(rows["group"].unique()), _colours(rows)
-        for i, (model, colour) in enumerate(colours.items()):
+        groups = sorted(rows["group"].unique())
+        for i, model in enumerate(models):
             for y, group in enumerate(groups):
                 values = rows.loc[(rows["model"] == model) & (rows["group"] == group), "value"]
-                _draw_seeds(
-                    ax, values, y + 0.7 * ((i + 0.5) / len(colours) - 0.5), colour, area=22, label=model if y == 0 else None
-                )
+                _draw_seeds(ax, values, y + 0.7 * ((i + 0.5) / len(models) - 0.5), colours[model], area=22, label=model)
         _name_rows(ax, [group.split("=", 1)[1] for group in groups])
         for y in range(1, len(groups)):
             ax.axhline(y - 0.5, color="0.9", linewidth=0.8, zorder=0)
@@ -118,10 +117,11 @@ def benchmark_types(scores: pd.DataFrame, *, model: str) -> Figure:
     """
     of_types = scores[(scores["model"] == model) & (scores["fraction"] == 1) & scores["group"].str.startswith(_TYPE)]
     table = _some(of_types, f"scores by type of `{model}`")
+    colour = _colours(scores)[model]
 
     def draw(ax: Axes, rows: pd.DataFrame) -> None:
         means = rows.pivot_table(index="group", columns="metric", values="value").sort_values("f1")
-        ax.scatter(means["n_reference_cells"], means["f1"], color=_colours(rows)[model], s=26, zorder=3)
+        ax.scatter(means["n_reference_cells"], means["f1"], color=[colour], s=26, zorder=3)
         _scale_logarithmically(ax)
         ax.set_ylim(-0.03, 1.03)
         ax.set_xlabel("Cells in the reference")
@@ -151,10 +151,12 @@ def benchmark_curves(curves: pd.DataFrame, *, shown: Sequence[str] = ("validatio
     table = _some(table, f"curve {listing(shown)}").sort_values(
         "curve", key=lambda names: names.map(list(shown).index), kind="stable"
     )
+    colours = _colours(curves)
 
     def draw(ax: Axes, rows: pd.DataFrame) -> None:
-        for model, colour in _colours(rows).items():
-            over_seeds = rows[rows["model"] == model].groupby("epoch")["value"].agg(["mean", "min", "max"])
+        for model, of_model in rows.groupby("model", sort=False):
+            over_seeds = of_model.groupby("epoch")["value"].agg(["mean", "min", "max"])
+            colour = colours[str(model)]
             ax.plot(over_seeds.index, over_seeds["mean"], color=colour, label=model, linewidth=1.4)
             ax.fill_between(over_seeds.index, over_seeds["min"], over_seeds["max"], color=colour, alpha=0.15, linewidth=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -183,26 +185,13 @@ def benchmark_scaling(scores: pd.DataFrame, *, by: str = "donors", metric: str =
     """
     table = _of_all_cells(scores, metric)
     table = _some(table[table["subset"] == by], f"parts of a reference by {by}")
+    colours = _colours(scores)
 
     def draw(ax: Axes, rows: pd.DataFrame) -> None:
         size = "n_donors" if by == "donors" else "n_reference"
-        for model, colour in _colours(rows).items():
-            over_seeds = (
-                rows[rows["model"] == model]
-                .groupby("fraction")
-                .agg(size=(size, "mean"), mean=("value", "mean"), sd=("value", "std"))
-            )
-            ax.errorbar(
-                over_seeds["size"],
-                over_seeds["mean"],
-                over_seeds["sd"].fillna(0),
-                color=colour,
-                label=model,
-                marker="o",
-                markersize=4,
-                linewidth=1.4,
-                capsize=2,
-            )
+        for model, of_model in rows.groupby("model", sort=False):
+            parts = of_model.groupby("fraction").agg(size=(size, "mean"), mean=("value", "mean"), sd=("value", "std"))
+            _draw_points(ax, parts["size"], parts, colours[str(model)], str(model), linestyle="-")
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         ax.set_xlabel("Donors" if by == "donors" else "Cells in the reference")
         ax.set_ylabel(_TITLES.get(metric, metric))
@@ -211,7 +200,9 @@ def benchmark_scaling(scores: pd.DataFrame, *, by: str = "donors", metric: str =
 
 
 def benchmark_sizes(scores: pd.DataFrame, *, metric: str = "macro_f1") -> Figure:
-    """How networks gain from more parameters: a panel per task, a line per kind of model that was compared in several sizes.
+    """How networks gain from more parameters: a panel per task, a colour per kind of model that was compared in several sizes.
+
+    Each label is a point: labels of the same size may differ in other settings.
 
     Parameters
     ----------
@@ -228,22 +219,14 @@ def benchmark_sizes(scores: pd.DataFrame, *, metric: str = "macro_f1") -> Figure
     table = _of_all_cells(scores, metric)
     table = table[(table["fraction"] == 1) & table["n_parameters"].notna()]
     in_sizes = table.groupby(["task", "family"])["n_parameters"].transform("nunique") > 1
-    table = _some(table[in_sizes], "kind of model in several sizes").assign(model=lambda frame: frame["family"])
+    table = _some(table[in_sizes], "kind of model in several sizes")
+    colours = _colours(table.assign(model=table["family"]))
 
     def draw(ax: Axes, rows: pd.DataFrame) -> None:
-        for family, colour in _colours(rows).items():
-            over_seeds = rows[rows["family"] == family].groupby("n_parameters")["value"].agg(["mean", "std"])
-            ax.errorbar(
-                over_seeds.index,
-                over_seeds["mean"],
-                over_seeds["std"].fillna(0),
-                color=colour,
-                label=family,
-                marker="o",
-                markersize=4,
-                linewidth=1.4,
-                capsize=2,
-            )
+        for family, of_family in rows.groupby("family", sort=False):
+            labels = of_family.groupby(["n_parameters", "model"])["value"].agg(mean="mean", sd="std")
+            sizes = labels.index.get_level_values("n_parameters")
+            _draw_points(ax, sizes, labels, colours[str(family)], str(family), linestyle="none")
         _scale_logarithmically(ax)
         ax.set_xlabel("Parameters")
         ax.set_ylabel(_TITLES.get(metric, metric))
@@ -347,13 +330,37 @@ def _with_legend(figure: Figure) -> Figure:
 
 
 def _draw_seeds(
-    ax: Axes, values: pd.Series, y: float, colour: tuple[float, float, float] | str, *, area: float, label: str | None = None
+    ax: Axes, values: pd.Series, y: float, colour: tuple[float, float, float], *, area: float, label: str | None = None
 ) -> None:
     if values.empty:
         return
     ax.scatter(values, np.full(len(values), y), color=[colour], s=area / 4, alpha=0.5, linewidth=0, zorder=2)
     ax.errorbar(values.mean(), y, xerr=values.std() if len(values) > 1 else None, color=colour, linewidth=1.2, zorder=3)
     ax.scatter(values.mean(), y, color=[colour], s=area, zorder=4, label=label, edgecolor="white", linewidth=0.5)
+
+
+def _draw_points(
+    ax: Axes,
+    x: pd.Series | pd.Index,
+    values: pd.DataFrame,
+    colour: tuple[float, float, float],
+    label: str,
+    *,
+    linestyle: Literal["-", "none"],
+) -> None:
+    """Points with `mean` and `sd`, joined by a line or not."""
+    ax.errorbar(
+        x,
+        values["mean"],
+        values["sd"].fillna(0),
+        color=colour,
+        label=label,
+        marker="o",
+        markersize=4,
+        linewidth=1.4,
+        linestyle=linestyle,
+        capsize=2,
+    )
 
 
 def _name_rows(ax: Axes, names: Sequence[str]) -> None:

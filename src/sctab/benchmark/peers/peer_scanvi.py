@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 NEEDS = ("scanpy", "scvi")
-UNLABELED = "Unknown"
+UNLABELED = "__unlabelled__"
 
 
 def annotate(
