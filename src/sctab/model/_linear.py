@@ -10,8 +10,8 @@ from anndata import AnnData
 
 from sctab.model._base import CellTypeClassifier
 from sctab.model._search import Choice, Range, SearchSpace
-from sctab.model._settings import REFIT_BELOW, TrainingData, TrainingResult, TrainingSettings
-from sctab.model._setup import LARGE_REFERENCE, fewer_genes_than_cells
+from sctab.model._settings import PUBLISHED_TRAINING, TrainingData, TrainingResult, TrainingSettings, network_training
+from sctab.model._setup import fewer_genes_than_cells
 from sctab.model._spec import ModelSpec
 from sctab.model._training import fit_network
 from sctab.nn import LinearNetwork
@@ -65,16 +65,7 @@ class LinearClassifier(CellTypeClassifier):
         """
         return {
             "model": {"n_top_genes": "all"},
-            "train": {
-                "batch_size": 2048,
-                "learning_rate": 0.0005,
-                "weight_decay": 0.01,
-                "schedule": "step",
-                "lr_decay": 0.9,
-                "gradient_clip": 1.0,
-                "class_weights": True,
-                "gene_dropout": 0.0,
-            },
+            "train": {**PUBLISHED_TRAINING, "learning_rate": 0.0005, "weight_decay": 0.01},
         }
 
     @classmethod
@@ -87,20 +78,7 @@ class LinearClassifier(CellTypeClassifier):
 
     @classmethod
     def _default_training(cls, n_obs: int) -> TrainingSettings:
-        published = cls.paper_settings()["train"]
-        if n_obs >= LARGE_REFERENCE:
-            return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
-        small = {
-            "max_epochs": 30,
-            "batch_size": 128,
-            "learning_rate": 0.002,
-            "weight_decay": 0.3,
-            "schedule": "one-cycle",
-            "gene_dropout": 0.9,
-            "early_stopping": False,
-            "patience": 10,
-        }
-        return TrainingSettings(**published | small, refit=n_obs < REFIT_BELOW)
+        return network_training(n_obs, cls.paper_settings()["train"], max_epochs=30, learning_rate=0.002, weight_decay=0.3)
 
     @classmethod
     def search_space(cls) -> SearchSpace:

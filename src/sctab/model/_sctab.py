@@ -11,8 +11,15 @@ from scipy import sparse
 from sctab.model._base import CellTypeClassifier
 from sctab.model._evaluation import BATCH_SIZE, require_batch_size
 from sctab.model._search import Choice, Range, SearchSpace
-from sctab.model._settings import REFIT_BELOW, TrainingData, TrainingResult, TrainingSettings
-from sctab.model._setup import LARGE_REFERENCE, fewer_genes_than_cells
+from sctab.model._settings import (
+    LARGE_REFERENCE,
+    PUBLISHED_TRAINING,
+    TrainingData,
+    TrainingResult,
+    TrainingSettings,
+    network_training,
+)
+from sctab.model._setup import fewer_genes_than_cells
 from sctab.model._spec import ModelSpec
 from sctab.model._training import fit_network
 from sctab.nn import TabNet
@@ -123,16 +130,7 @@ class SCTAB(CellTypeClassifier):
                 "lambda_sparse": 1e-5,
                 "dense_decision": False,
             },
-            "train": {
-                "batch_size": 2048,
-                "learning_rate": 0.005,
-                "weight_decay": 0.05,
-                "schedule": "step",
-                "lr_decay": 0.9,
-                "gradient_clip": 1.0,
-                "class_weights": True,
-                "gene_dropout": 0.0,
-            },
+            "train": {**PUBLISHED_TRAINING, "learning_rate": 0.005, "weight_decay": 0.05},
         }
 
     @classmethod
@@ -153,19 +151,9 @@ class SCTAB(CellTypeClassifier):
 
     @classmethod
     def _default_training(cls, n_obs: int) -> TrainingSettings:
-        published = cls.paper_settings()["train"]
-        if n_obs >= LARGE_REFERENCE:
-            return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
-        small = {
-            "max_epochs": max(20, min(100, -(-_FEWEST_STEPS * 128 // n_obs))),
-            "batch_size": 128,
-            "weight_decay": 0.3,
-            "schedule": "one-cycle",
-            "gene_dropout": 0.9,
-            "early_stopping": False,
-            "patience": 10,
-        }
-        return TrainingSettings(**published | small, refit=n_obs < REFIT_BELOW)
+        return network_training(
+            n_obs, cls.paper_settings()["train"], max_epochs=max(20, min(100, -(-_FEWEST_STEPS * 128 // n_obs))), weight_decay=0.3
+        )
 
     @classmethod
     def search_space(cls) -> SearchSpace:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from numbers import Integral, Real
+from types import MappingProxyType
 from typing import Any, Literal, Self, get_type_hints
 
 import numpy as np
@@ -20,6 +21,19 @@ from sctab.sampling import Split, SplitBy, balanced_class_weights
 
 Schedule = Literal["one-cycle", "step"]
 
+LARGE_REFERENCE = 500_000
+"""Labelled cells from which the published settings are the defaults."""
+PUBLISHED_TRAINING: Mapping[str, Any] = MappingProxyType(
+    {
+        "batch_size": 2048,
+        "schedule": "step",
+        "lr_decay": 0.9,
+        "gradient_clip": 1.0,
+        "class_weights": True,
+        "gene_dropout": 0.0,
+    }
+)
+"""What all networks of Fischer et al. (2023) have in common."""
 REFIT_BELOW = 50_000
 """Labelled cells below which a model is trained again on all of them by default: it takes minutes, and few cells are worth the most."""
 _KINDS = {int: (Integral, "a whole number"), float: (Real, "a number"), bool: (bool, "`True` or `False`")}
@@ -115,6 +129,24 @@ def _mend(value: Any, kind: type) -> str:
             if kind(number) == number:  # with a point and without an exponent, which every format reads as a number
                 return f": write `{int(number) if kind is int else np.format_float_positional(number, trim='0')}`"
     return ""
+
+
+def network_training(n_obs: int, published: Mapping[str, Any], **small: Any) -> TrainingSettings:
+    """How a network is trained by default: as published on a large reference; on a small one in small steps, with gene dropout.
+
+    Parameters
+    ----------
+    n_obs
+        Labelled cells.
+    published
+        The published settings of the model class.
+    **small
+        What the class needs besides on a small reference.
+    """
+    if n_obs >= LARGE_REFERENCE:
+        return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
+    common = {"batch_size": 128, "schedule": "one-cycle", "gene_dropout": 0.9, "early_stopping": False, "patience": 10}
+    return TrainingSettings(**{**published, **common, **small}, refit=n_obs < REFIT_BELOW)
 
 
 @dataclass(frozen=True)

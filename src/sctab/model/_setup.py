@@ -20,16 +20,12 @@ from sctab._errors import InputValueError, KeyNotFoundError, LabelError, Setting
 from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
 from sctab.model._query import Query, choose_source
-from sctab.model._settings import TrainingData
+from sctab.model._settings import LARGE_REFERENCE, TrainingData
 from sctab.model._spec import ModelSpec
 from sctab.ontology import CellOntology, LabelSpace
 
 FEWEST_CELLS = 10
 """Cells that must show a gene before its variance is looked at."""
-
-
-LARGE_REFERENCE = 500_000
-"""Labelled cells from which the published settings are the defaults."""
 
 
 def fewer_genes_than_cells(n_obs: int) -> int | None:

@@ -30,8 +30,7 @@ from sctab.model._components import PrincipalComponents, principal_components
 from sctab.model._evaluation import single_device
 from sctab.model._logging import LoggerChoice, log_epoch, start_logging
 from sctab.model._search import Range, SearchSpace
-from sctab.model._settings import REFIT_BELOW, CommonSettings, TrainingData, TrainingResult, as_history
-from sctab.model._setup import LARGE_REFERENCE
+from sctab.model._settings import LARGE_REFERENCE, REFIT_BELOW, CommonSettings, TrainingData, TrainingResult, as_history
 from sctab.model._spec import ModelSpec
 from sctab.nn import NetworkOutput
 from sctab.sampling import Split, split_cells
