@@ -95,6 +95,7 @@ def benchmark_groups(scores: pd.DataFrame, *, metric: str = "macro_f1") -> Figur
         _name_rows(ax, [group.split("=", 1)[1] for group in groups])
         for y in range(1, len(groups)):
             ax.axhline(y - 0.5, color="0.9", linewidth=0.8, zorder=0)
+        ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.set_xlabel(_TITLES.get(metric, metric))
 
     return _with_legend(_panels(table, "task", draw, height=1.1 + 0.14 * n_rows, width=_WIDTH + 0.6))
@@ -325,6 +326,8 @@ def _panels(
 def _with_legend(figure: Figure) -> Figure:
     """One legend beside all panels."""
     handles = {label: handle for ax in figure.axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width + 0.5 + 0.08 * max(map(len, handles), default=0), height)  # the panels keep their width
     figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=9)
     return figure
 
