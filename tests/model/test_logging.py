@@ -55,7 +55,9 @@ def new_model():
 
 
 def train(model, **options):
-    model.train(max_epochs=EPOCHS, batch_size=64, **({"accelerator": "cpu", "enable_progress_bar": False, "refit": False} | options))
+    model.train(
+        max_epochs=EPOCHS, batch_size=64, **({"accelerator": "cpu", "enable_progress_bar": False, "refit": False} | options)
+    )
 
 
 def settings_of(model):
