@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import scanpy as sc
 from scipy import sparse
+from tests.reference import TYPES, make_reference
 
 import sctab
 from sctab import GeneOverlapError, InputValueError, KeyNotFoundError, ModelNotFoundError, SctabWarning
 from sctab.model import SCTAB
-from tests.reference import TYPES, make_reference
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Tools: what is computed from a model and written into an AnnData."""
+"""Name the cell types of a dataset, and say how sure that is."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from sctab._errors import warn
 from sctab.model import AutoClassifier, CellTypeClassifier
 from sctab.model._spec import library_versions
 from sctab.zoo import load
-
-__all__ = ["annotate"]
 
 
 def annotate(

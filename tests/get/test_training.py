@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tests.reference import make_reference
 
 from sctab import DataFileError, NotTrainedError, get, zoo
 from sctab.model import SCTAB
-from tests.reference import make_reference
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "batch_size": 64}
 

@@ -1,4 +1,4 @@
-"""Getters: results as tidy tables."""
+"""How a training went, as a table."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from sctab.model import AutoClassifier, CellTypeClassifier
 from sctab.model._logging import read_metrics
 from sctab.model._settings import stored_history
 from sctab.model._storage import read_spec
-
-__all__ = ["training"]
 
 
 def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
