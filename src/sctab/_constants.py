@@ -9,6 +9,8 @@ OBS_LABEL: Final = "label"
 OBS_LABEL_ID: Final = "label_id"
 OBS_CONFIDENCE: Final = "confidence"
 OBS_UNCERTAINTY: Final = "uncertainty"
+OBS_EXPECTED_ENTROPY: Final = "expected_entropy"
+OBS_MUTUAL_INFORMATION: Final = "mutual_information"
 
 # `obsm`: latent `X_{key_added}`, probabilities `{key_added}_probabilities`.
 OBSM_LATENT_PREFIX: Final = "X_"
@@ -29,6 +31,8 @@ SPEC_FILE: Final = "model.json"
 CARD_FILE: Final = "MODEL_CARD.md"
 FORMAT_NAME: Final = "sctab-model"
 FORMAT_VERSION: Final = 1
+ENSEMBLE_FILE: Final = "ensemble.json"
+ENSEMBLE_FORMAT: Final = "sctab-ensemble"
 
 DEFAULT_MODEL: Final = "pbmc"
 
@@ -36,3 +40,9 @@ DEFAULT_MODEL: Final = "pbmc"
 OBS_SPLIT: Final = "split"
 OBS_SKETCH: Final = "sketch"
 OBS_DISTILLED: Final = "distilled"
+
+# Explanations: `obsm` and `uns`, `{key_added}_{suffix}`.
+OBSM_TOP_GENES: Final = "top_genes"
+OBSM_TOP_WEIGHTS: Final = "top_weights"
+UNS_EXPLANATION: Final = "explanation"
+UNS_EVALUATION: Final = "evaluation"

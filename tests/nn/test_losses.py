@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.metrics import log_loss
 
 from sctab.counts import Normalization, normalise
-from sctab.nn import cross_entropy, normalise_counts
+from sctab.nn import cross_entropy, hierarchical_cross_entropy, normalise_counts
 
 
 def test_normalisation_on_the_device_is_that_of_the_matrix():
@@ -40,3 +42,61 @@ def test_a_batch_without_labels_has_no_loss_and_no_gradient():
     loss.backward()
     assert loss.item() == 0
     assert not logits.grad.any()
+
+
+def test_label_smoothing_mixes_in_the_even_distribution():
+    rng = np.random.default_rng(0)
+    logits, labels = torch.from_numpy(rng.normal(size=(30, 4))), rng.integers(0, 4, 30)
+    targets = 0.8 * np.eye(4)[labels] + 0.2 / 4
+    expected = -(targets * logits.log_softmax(dim=1).numpy()).sum(axis=1).mean()
+    assert cross_entropy(logits, torch.from_numpy(labels), label_smoothing=0.2).item() == pytest.approx(expected)
+
+
+class TestHierarchical:
+    # 0 is above 1 and 2, 1 above 3; 4 stands alone
+    CHILDREN = torch.tensor([[1, 1, 1, 1, 0], [0, 1, 0, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]], dtype=torch.bool)
+
+    @given(seed=st.integers(0, 2**16), weighted=st.booleans())
+    def test_it_is_the_cross_entropy_of_summed_probabilities(self, seed, weighted):
+        rng = np.random.default_rng(seed)
+        logits, labels = rng.normal(scale=3, size=(12, 5)), rng.integers(0, 5, 12)
+        weights = rng.uniform(0.5, 2, 5) if weighted else np.ones(5)
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        summed = probabilities @ self.CHILDREN.numpy().T.astype(float)
+        expected = np.average(-np.log(summed[np.arange(12), labels]), weights=weights[labels])
+        ours = hierarchical_cross_entropy(
+            torch.from_numpy(logits),
+            torch.from_numpy(labels),
+            self.CHILDREN,
+            class_weights=torch.from_numpy(weights) if weighted else None,
+        )
+        assert ours.item() == pytest.approx(expected, rel=1e-9)
+
+    @pytest.mark.parametrize("label_smoothing", [0.0, 0.3])
+    def test_without_subtypes_it_is_the_plain_loss(self, label_smoothing):
+        rng = np.random.default_rng(0)
+        logits, labels = torch.from_numpy(rng.normal(size=(30, 4))), torch.from_numpy(rng.integers(-1, 4, 30))
+        options = {"class_weights": torch.from_numpy(rng.uniform(0.5, 2, 4)), "label_smoothing": label_smoothing}
+        ours = hierarchical_cross_entropy(logits, labels, torch.eye(4, dtype=torch.bool), **options)
+        assert ours.item() == pytest.approx(cross_entropy(logits, labels, **options).item())
+
+    def test_a_probability_too_small_to_write_down_still_has_a_gradient(self):
+        logits = torch.tensor([[-400.0, -300.0, -310.0, -320.0, 0.0]], requires_grad=True)
+        loss = hierarchical_cross_entropy(logits, torch.tensor([0]), self.CHILDREN)
+        loss.backward()
+        assert loss.item() == pytest.approx(300, abs=1e-3)
+        assert logits.grad[0, 1].item() == pytest.approx(-1, abs=1e-3)
+        assert logits.grad[0, 4].item() == pytest.approx(1, abs=1e-3)
+        assert logits.grad.isfinite().all()
+
+    def test_a_subtype_is_not_taught_that_it_is_wrong(self):
+        logits = torch.tensor([[0.0, 5.0, 0.0, 0.0, 0.0]], requires_grad=True)
+        hierarchical_cross_entropy(logits, torch.tensor([0]), self.CHILDREN).backward()
+        assert logits.grad[0, 1].item() < 0 < logits.grad[0, 4].item()
+
+    def test_a_batch_without_labels_has_no_loss_and_no_gradient(self):
+        logits = torch.randn(2, 5, requires_grad=True)
+        loss = hierarchical_cross_entropy(logits, torch.tensor([-1, -1]), self.CHILDREN)
+        loss.backward()
+        assert loss.item() == 0
+        assert not logits.grad.any()

@@ -17,8 +17,7 @@ from sctab._constants import DEFAULT_MODEL
 from sctab.cli._files import check_suffix, write_data
 from sctab.cli._reporting import out
 from sctab.metrics import scores_per_type
-from sctab.model import CellTypeClassifier
-from sctab.ontology import CellOntology
+from sctab.ontology import CellOntology, LabelSpace
 
 TERMS = {
     "CD14+ Monocyte": "CL:0001054",
@@ -47,7 +46,7 @@ def run_demo(output: Path | None, *, overwrite: bool) -> None:
         out.print(f"Annotating {adata.n_obs} blood cells × {adata.raw.n_vars} genes with the packaged model `{DEFAULT_MODEL}`.")
         sctab.tl.annotate(adata, model)
 
-        adata.obs["author_label"] = author_labels(adata, model, CellOntology.embedded())
+        adata.obs["author_label"] = author_labels(adata, model.spec.labels, CellOntology.embedded())
         write_data(adata, path, target=output)
     scores = scores_per_type(adata.obs["author_label"], adata.obs["sctab_label"].astype(str))
     table = Table("type", "cells", "precision", "recall", "F1", box=None)
@@ -59,9 +58,9 @@ def run_demo(output: Path | None, *, overwrite: bool) -> None:
     out.print(f"Wrote `{output}`: see `obs['sctab_label']`, `obs['sctab_confidence']` and `uns['sctab']`.")
 
 
-def author_labels(adata: AnnData, model: CellTypeClassifier, ontology: CellOntology) -> pd.Series:
+def author_labels(adata: AnnData, labels: LabelSpace, ontology: CellOntology) -> pd.Series:
     """The authors' labels, which are finer than the model's: each is brought to the type of the model that it is a kind of."""
-    types = {term: name for name, term in zip(model.spec.labels.names, model.spec.labels.ids, strict=True) if term}
+    types = {term: name for name, term in zip(labels.names, labels.ids, strict=True) if term}
     coarse = {label: types.get(ontology.coarsen(term, list(types)) or "") for label, term in TERMS.items()}
     return adata.obs["bulk_labels"].astype(str).map(coarse)
 

@@ -10,6 +10,10 @@ LabelsKey = Annotated[str, typer.Option(help="Column of `obs` with cell types.")
 DonorKey = Annotated[str | None, typer.Option(help="Column of `obs` with donors; whole donors are then held out.")]
 CountsLayer = Annotated[str | None, typer.Option(help="Layer with the counts; `X` by default.")]
 UnlabeledCategory = Annotated[str | None, typer.Option(help='Value of the label column that means "no label".')]
+CovariateKeys = Annotated[
+    list[str] | None,
+    typer.Option("--covariate-key", help="Column of `obs` to look at besides the genes, such as the tissue; can be repeated."),
+]
 GeneIdKey = Annotated[str | None, typer.Option(help="Column of `var` with Ensembl ids; found by itself.")]
 GeneSymbolKey = Annotated[str | None, typer.Option(help="Column of `var` with symbols; found by itself.")]
 

@@ -16,6 +16,7 @@ from sctab.cli._files import read_data
 from sctab.cli._options import (
     Accelerator,
     CountsLayer,
+    CovariateKeys,
     Debug,
     DonorKey,
     GeneIdKey,
@@ -26,7 +27,7 @@ from sctab.cli._options import (
     UnlabeledCategory,
 )
 from sctab.cli._reporting import err, out, reports_errors
-from sctab.model import MODEL_NAMES, AutoClassifier, model_by_name
+from sctab.model import MODEL_NAMES, AutoClassifier, DeepEnsemble, model_by_name
 from sctab.tuning import Settings
 
 _DEFAULT_MODEL = "sctab"
@@ -48,6 +49,7 @@ def train(
     donor_key: DonorKey = None,
     layer: CountsLayer = None,
     unlabeled_category: UnlabeledCategory = None,
+    covariate_key: CovariateKeys = None,
     gene_id_key: GeneIdKey = None,
     gene_symbol_key: GeneSymbolKey = None,
     max_epochs: Annotated[
@@ -58,6 +60,11 @@ def train(
     paper_settings: Annotated[
         bool, typer.Option("--paper-settings", help="Architecture and optimiser of Fischer et al. (2023).")
     ] = False,
+    members: Annotated[
+        int | None,
+        typer.Option(help="Train so many models and use them as one, a deep ensemble: a run that was interrupted goes on."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Members to train at a time.")] = 1,
     run_dir: Annotated[
         Path | None,
         typer.Option(help="Directory for the curves and for a model after every epoch; by default the output's name with `.run`."),
@@ -79,6 +86,8 @@ def train(
 
     `sctab train reference.h5ad --labels-key cell_type --settings tuned.json --output my-model`
 
+    `sctab train reference.h5ad --labels-key cell_type --members 5 --output my-ensemble`
+
     `sctab train atlas.zarr --labels-key cell_type --layer counts --output my-model --accelerator gpu`
     """
     if run_dir is not None and not logs:
@@ -86,31 +95,43 @@ def train(
     chosen = _settings(model, settings, paper_settings=paper_settings)
     given = {"max_epochs": max_epochs, "batch_size": batch_size, "validation_split": validation_split, "seed": seed}
     cls = model_by_name(chosen.model)
+    if members is not None and cls is AutoClassifier:
+        raise SettingError(
+            "`--members` needs one model class. Let `auto` choose first, then train an ensemble of what it has kept."
+        )
     adata = read_data(reference)
-    cls.setup_anndata(
+    ensemble = None if members is None else DeepEnsemble(cls, members, **chosen.model_settings)
+    (ensemble or cls).setup_anndata(
         adata,
         labels_key,
         donor_key=donor_key,
         layer=layer,
         unlabeled_category=unlabeled_category,
+        categorical_covariate_keys=covariate_key,
         gene_id_key=gene_id_key,
         gene_symbol_key=gene_symbol_key,
     )
-    directory = (run_dir or _free_directory(output.with_name(f"{output.name}.run"))) if logs else None
+    directory = (run_dir or _run_directory(output, goes_on=ensemble is not None)) if logs else None
     with written_beside(output, overwrite=overwrite) as path:
-        classifier = cls(adata, **chosen.model_settings)
-        err.print(f"Learning {adata.obs[labels_key].nunique()} cell types from {adata.n_obs} cells with `{chosen.model}`.")
+        classifier = ensemble or cls(adata, **chosen.model_settings)
+        what = f"`{chosen.model}`" if members is None else f"{members} times `{chosen.model}`"
+        err.print(f"Learning {adata.obs[labels_key].nunique()} cell types from {adata.n_obs} cells with {what}.")
         classifier.train(
             **dict(chosen.train_settings) | {key: value for key, value in given.items() if value is not None},
             accelerator=accelerator,
             enable_progress_bar=err.is_terminal,
             run_dir=directory,
             logger=logger,
+            **({} if ensemble is None else {"n_jobs": jobs}),
         )
         classifier.save(path)
     if isinstance(classifier, AutoClassifier):
         _report_candidates(classifier.table)
     _report_training(classifier.spec.training)
+    if ensemble is not None:
+        values = [member.spec.training["validation"]["macro_f1"] for member in ensemble.members]
+        if None not in values:
+            out.print("Validation macro F1 of the members: " + ", ".join(f"{value:.3f}" for value in values) + ".")
     if directory is not None:
         out.print(f"Wrote the curves to `{directory}`: `tensorboard --logdir {directory}` shows them.")
     out.print(f"Wrote `{output}`.")
@@ -137,8 +158,10 @@ def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> 
     return Settings(name, published["model"], published["train"])
 
 
-def _free_directory(path: Path) -> Path:
-    if not path.exists():
+def _run_directory(output: Path, *, goes_on: bool) -> Path:
+    """A directory beside the output: that of a run that goes on, or one that is not there yet."""
+    path = output.with_name(f"{output.name}.run")
+    if goes_on or not path.exists():
         return path
     return next(name for i in count(1) if not (name := path.with_name(f"{path.name}-{i}")).exists())
 

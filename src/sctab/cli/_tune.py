@@ -16,6 +16,7 @@ from sctab.cli._files import read_data
 from sctab.cli._options import (
     Accelerator,
     CountsLayer,
+    CovariateKeys,
     Debug,
     DonorKey,
     GeneIdKey,
@@ -44,6 +45,7 @@ def tune(
     donor_key: DonorKey = None,
     layer: CountsLayer = None,
     unlabeled_category: UnlabeledCategory = None,
+    covariate_key: CovariateKeys = None,
     gene_id_key: GeneIdKey = None,
     gene_symbol_key: GeneSymbolKey = None,
     train_size: Annotated[float, typer.Option(help="Share of the cells to learn from; the others are held out.")] = 0.75,
@@ -87,6 +89,7 @@ def tune(
             donor_key=donor_key,
             layer=layer,
             unlabeled_category=unlabeled_category,
+            categorical_covariate_keys=covariate_key,
             gene_id_key=gene_id_key,
             gene_symbol_key=gene_symbol_key,
             train_size=train_size,

@@ -19,8 +19,10 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sctab._errors import NotTrainedError, SctabWarning, SettingError, listing, warn
 from sctab.metrics import macro_f1, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
+from sctab.model._classes import CLASSES
+from sctab.model._ensemble import DeepEnsemble
 from sctab.model._linear import LinearClassifier
-from sctab.model._loading import CLASSES, load_model
+from sctab.model._loading import load_model
 from sctab.model._logging import LoggerChoice, check_logging
 from sctab.model._settings import REFIT_BELOW, TrainingSettings
 from sctab.model._setup import own_copy
@@ -283,7 +285,7 @@ class AutoClassifier:
         self.best.save(dir_path, **kwargs)
 
     @classmethod
-    def load(cls, dir_path: str | PathLike[str], **kwargs: Any) -> CellTypeClassifier:
+    def load(cls, dir_path: str | PathLike[str], **kwargs: Any) -> CellTypeClassifier | DeepEnsemble:
         """Read the model that was kept, which is of another class; the same as :func:`load_model`.
 
         Parameters

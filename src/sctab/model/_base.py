@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from itertools import chain
 from os import PathLike
@@ -106,7 +106,7 @@ class CellTypeClassifier(BaseModelClass):
 
     @abstractmethod
     def _forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Logits `(n_obs, n_labels)` and latent `(n_obs, n_latent)`, if any, of normalised expression `(n_obs, n_vars)`."""
+        """Logits `(n_obs, n_labels)` and latent `(n_obs, n_latent)`, if any, of the input `(n_obs, n_inputs)`, see :class:`ModelSpec`."""
 
     @abstractmethod
     def _freeze_for_query(self) -> None:
@@ -123,6 +123,7 @@ class CellTypeClassifier(BaseModelClass):
         layer: str | None = None,
         donor_key: str | None = None,
         unlabeled_category: str | None = None,
+        categorical_covariate_keys: Sequence[str] | None = None,
         gene_id_key: str | None = None,
         gene_symbol_key: str | None = None,
         **kwargs: Any,
@@ -142,6 +143,10 @@ class CellTypeClassifier(BaseModelClass):
             does on people that it has not seen.
         unlabeled_category
             Value of `labels_key` that means "no label"; such cells are not learned from.
+        categorical_covariate_keys
+            Columns of `adata.obs` that the model may look at besides the genes, such as the tissue. In training they are hidden from a
+            random half of the cells (`covariate_dropout`), so that cells without them, or with a category that the model does not know,
+            are named too. A missing value (NaN) is none.
         gene_id_key, gene_symbol_key
             Columns of `adata.var` with Ensembl ids and gene symbols. By default they are found among index and columns.
         **kwargs
@@ -162,6 +167,7 @@ class CellTypeClassifier(BaseModelClass):
             layer=layer,
             donor_key=donor_key,
             unlabeled_category=unlabeled_category,
+            categorical_covariate_keys=() if categorical_covariate_keys is None else categorical_covariate_keys,
             var_keys=[key for key in (gene_id_key, gene_symbol_key) if key is not None],
         )
         setup_method_args = cls._get_setup_method_args(
@@ -171,6 +177,7 @@ class CellTypeClassifier(BaseModelClass):
             layer=layer,
             donor_key=donor_key,
             unlabeled_category=unlabeled_category,
+            categorical_covariate_keys=list(categorical_covariate_keys or ()),
             gene_id_key=gene_id_key,
             gene_symbol_key=gene_symbol_key,
         )
@@ -245,7 +252,10 @@ class CellTypeClassifier(BaseModelClass):
         schedule: str | None = None,
         lr_decay: float | None = None,
         gradient_clip: float | None = None,
+        loss: str | None = None,
+        label_smoothing: float | None = None,
         class_weights: bool | None = None,
+        covariate_dropout: float | None = None,
         gene_dropout: float | None = None,
         augment: bool | None = None,
         l1: float | None = None,
@@ -253,6 +263,7 @@ class CellTypeClassifier(BaseModelClass):
         accelerator: str = "auto",
         devices: Any = "auto",
         seed: int = 0,
+        split_seed: int | None = None,
         run_dir: str | PathLike[str] | None = None,
         logger: LoggerChoice = None,
         **trainer_kwargs: Any,
@@ -283,8 +294,16 @@ class CellTypeClassifier(BaseModelClass):
             `"one-cycle"`, or `"step"`: the learning rate is multiplied by `lr_decay` after every epoch.
         gradient_clip
             Largest Euclidean norm of the gradient.
+        loss
+            `"cross-entropy"`, as published, or `"hierarchical"`, for references whose labels are of mixed granularity: a label is right
+            in all of its subtypes, see :func:`sctab.nn.hierarchical_cross_entropy`. Where no label is a subtype of another, both are the
+            same.
+        label_smoothing
+            Share of each cell's label that is spread evenly over all types.
         class_weights
             Weigh classes by :math:`n / (K n_k)`, so that rare types count as much as frequent ones.
+        covariate_dropout
+            How often a training cell is shown without a covariate, see `categorical_covariate_keys` of :meth:`setup_anndata`.
         gene_dropout
             Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`.
         augment
@@ -296,6 +315,8 @@ class CellTypeClassifier(BaseModelClass):
             As in Lightning: `"cpu"`, `"gpu"`, `"auto"`, …
         seed
             Decides initial weights, split, order of the cells and dropout. The global random state is left as it was.
+        split_seed
+            Decides the split by itself, so that models with several seeds are validated on the same cells.
         run_dir
             New directory that shows the training while it runs: `metrics.csv`, `tensorboard/`, and a model after every validation in
             `checkpoints/`, see :doc:`/logging`. By default, no file is written.
@@ -375,6 +396,7 @@ class CellTypeClassifier(BaseModelClass):
             adata,
             self.spec.features,
             self.spec.normalization,
+            covariates=self.spec.covariates,
             layer=layer,
             importance=self.gene_importance,
             min_gene_coverage=min_gene_coverage,
@@ -389,7 +411,7 @@ class CellTypeClassifier(BaseModelClass):
             When the model is not trained.
         """
         self._require_trained()
-        return evaluate_blocks(self._forward, query, batch_size=batch_size, device=self.device, show_progress=show_progress)
+        return evaluate_blocks([self._forward], query, batch_size=batch_size, device=self.device, show_progress=show_progress)
 
     def predict(
         self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE
@@ -445,7 +467,10 @@ class CellTypeClassifier(BaseModelClass):
             When the model reads labels from the expression itself and has no latent space.
         """
         _, query = self._open_own_or(adata, layer)
-        latent = self.evaluate(query, batch_size=batch_size).latent
+        return self.require_latent(self.evaluate(query, batch_size=batch_size).latent)
+
+    def require_latent(self, latent: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """The latent of an :class:`Evaluation`, or a :class:`SettingError` that says why there is none."""
         if latent is None:
             raise SettingError(
                 f"`{type(self).__name__}` reads labels from the expression itself: it has no latent space. `MLPClassifier` and "

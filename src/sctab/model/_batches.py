@@ -23,7 +23,7 @@ class CountsDataModule(LightningDataModule):
 
     def __init__(self, data: TrainingData, split: Split, batch_size: int, seed: int) -> None:
         super().__init__()
-        self.rows = _Rows(data.counts, data.labels)
+        self.rows = _Rows(data)
         self.train_idx = split.train
         self.val_idx = split.validation
         self.test_idx = np.array([], dtype=np.int64)
@@ -44,18 +44,22 @@ class CountsDataModule(LightningDataModule):
         """In order."""
         return DataLoader(self.rows, sampler=self._validation_batches, batch_size=None)
 
-    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], _index: int) -> tuple[Tensor, Tensor]:
+    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> tuple[Tensor, Tensor, Tensor]:
         """Make the counts dense where they are now."""
-        counts, labels = batch
-        return counts.to_dense(), labels
+        counts, covariates, labels = batch
+        return counts.to_dense(), covariates, labels
 
 
-class _Rows(Dataset[tuple[Tensor, Tensor]]):
-    def __init__(self, counts: sparse.csr_matrix, labels: NDArray[np.int64]) -> None:
-        self.counts, self.labels = counts, labels
+class _Rows(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    def __init__(self, data: TrainingData) -> None:
+        self.data = data
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        return to_sparse_tensor(self.counts[rows]), torch.from_numpy(self.labels[rows])
+    def __getitem__(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
+        return (
+            to_sparse_tensor(self.data.counts[rows]),
+            torch.from_numpy(self.data.covariates[rows].toarray()),
+            torch.from_numpy(self.data.labels[rows]),
+        )
 
 
 class _Batches(Sampler[NDArray[np.int64]]):

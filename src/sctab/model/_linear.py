@@ -103,7 +103,7 @@ class LinearClassifier(CellTypeClassifier):
 
     @staticmethod
     def _build_network(spec: ModelSpec) -> LinearNetwork:
-        return LinearNetwork(len(spec.features), len(spec.labels), **spec.architecture)
+        return LinearNetwork(spec.n_inputs, len(spec.labels), **spec.architecture)
 
     def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
         return fit_network(self, self.module, data, settings, normalization=self.spec.normalization, **options)
@@ -119,8 +119,8 @@ class LinearClassifier(CellTypeClassifier):
 
         Returns
         -------
-        Frame `(n_labels, n_vars)`, types as index and genes as columns. Only differences between types matter: adding the same
-        numbers to all rows gives the same probabilities.
+        Frame `(n_labels, n_inputs)`, types as index; columns are genes and, behind them, categories such as `tissue=lung`. Only
+        differences between types matter: adding the same numbers to all rows gives the same probabilities.
 
         Raises
         ------
@@ -131,5 +131,5 @@ class LinearClassifier(CellTypeClassifier):
         return pd.DataFrame(
             self.module.classifier.weight.detach().cpu().numpy(),
             index=pd.Index(self.spec.labels.names, name="type"),
-            columns=pd.Index(self.spec.features.names, name="gene"),
+            columns=pd.Index([*self.spec.features.names, *self.spec.category_names], name="gene"),
         )

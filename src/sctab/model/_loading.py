@@ -1,33 +1,20 @@
-"""Which classes there are, and loading a model whose class its directory tells."""
+"""Loading what a directory holds: a model, whose class it tells, or an ensemble."""
 
 from __future__ import annotations
 
 from os import PathLike
 
-from sctab._errors import ModelFormatError, listing
 from sctab.model._base import CellTypeClassifier
-from sctab.model._linear import LinearClassifier
-from sctab.model._mlp import MLPClassifier
-from sctab.model._sctab import SCTAB
+from sctab.model._classes import class_of
+from sctab.model._ensemble import DeepEnsemble, is_ensemble, read_ensemble_spec
+from sctab.model._spec import ModelSpec
 from sctab.model._storage import read_spec
-from sctab.model._xgboost import XGBoostClassifier
-
-CLASSES: dict[str, type[CellTypeClassifier]] = {
-    "linear": LinearClassifier,
-    "mlp": MLPClassifier,
-    "xgboost": XGBoostClassifier,
-    "sctab": SCTAB,
-}
-"""Every classifier by its short name, the simplest first."""
 
 
-def model_classes() -> dict[str, type[CellTypeClassifier]]:
-    """Every classifier by the name under which it is stored."""
-    return {cls.__name__: cls for cls in CLASSES.values()}
-
-
-def load_model(dir_path: str | PathLike[str], *, accelerator: str = "auto", device: int | str = "auto") -> CellTypeClassifier:
-    """Read a model of any class.
+def load_model(
+    dir_path: str | PathLike[str], *, accelerator: str = "auto", device: int | str = "auto"
+) -> CellTypeClassifier | DeepEnsemble:
+    """Read a model of any class, or an ensemble.
 
     Parameters
     ----------
@@ -41,10 +28,11 @@ def load_model(dir_path: str | PathLike[str], *, accelerator: str = "auto", devi
     ModelNotFoundError, ModelFormatError
         As in :meth:`CellTypeClassifier.load`.
     """
-    name = read_spec(dir_path).model_class
-    classes = model_classes()
-    if name not in classes:
-        raise ModelFormatError(
-            f"`{dir_path}` holds a model of class `{name}`, which this version of sctab does not have. It has: {listing(classes)}."
-        )
-    return classes[name].load(dir_path, accelerator=accelerator, device=device)
+    if is_ensemble(dir_path):
+        return DeepEnsemble.load(dir_path, accelerator=accelerator, device=device)
+    return class_of(dir_path).load(dir_path, accelerator=accelerator, device=device)
+
+
+def describe_model(dir_path: str | PathLike[str]) -> ModelSpec:
+    """What a directory holds, without reading weights; errors as in :func:`load_model`. Of an ensemble, its first member."""
+    return read_ensemble_spec(dir_path) if is_ensemble(dir_path) else read_spec(dir_path)

@@ -1,7 +1,8 @@
-"""What a training leaves behind while it runs: metrics, settings and a model after every validation."""
+"""What a training leaves behind while it runs: metrics, settings, augmentation and a model after every validation."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,15 +11,21 @@ from typing import Any, Literal
 import pandas as pd
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as dump_arrays
+from scipy import sparse
 from scvi.train._logger import SimpleLogger
 
+from sctab._atomic import written_beside
 from sctab._errors import DataFileError, OutputError, OutputExistsError, SettingError
+from sctab.genes import FeatureSpace
 from sctab.model._neptune import NeptuneLogger
 
 type LoggerChoice = Logger | Literal["neptune"] | Sequence[Logger | Literal["neptune"]] | None
 """What `logger` of a training may be."""
 
 METRICS_FILE = "metrics.csv"
+AUGMENTATION_FILE = "augmentation.safetensors"
 TENSORBOARD_DIRECTORY = "tensorboard"
 CHECKPOINTS_DIRECTORY = "checkpoints"
 NEPTUNE_DIRECTORY = "neptune"
@@ -106,6 +113,49 @@ def read_metrics(run_dir: str | PathLike[str]) -> dict[str, pd.DataFrame]:
     except (OSError, KeyError, ValueError) as error:
         raise DataFileError(f"`{path}` cannot be read: {error}. It is a table with the column `epoch`.") from error
     return {str(name): table[[name]].dropna() for name in table.columns if name != "step"}
+
+
+def write_augmentation(
+    run_dir: str | PathLike[str], differences: sparse.csr_matrix, genes: FeatureSpace, settings: Mapping[str, Any]
+) -> None:
+    """Write the difference vectors that a training adds to its cells, `(n_differences, n_vars)`, and how they were computed.
+
+    They belong to the training and not to the model, which does not need them to annotate.
+
+    Raises
+    ------
+    OutputError
+        When they cannot be written.
+    """
+    arrays = {"indptr": differences.indptr, "indices": differences.indices, "data": differences.data}
+    facts = {"gene_ids": genes.ids, "gene_symbols": genes.symbols, "settings": dict(settings)}
+    with written_beside(Path(run_dir) / AUGMENTATION_FILE) as path:
+        path.write_bytes(dump_arrays(arrays, metadata={name: json.dumps(value) for name, value in facts.items()}))
+
+
+def read_augmentation(run_dir: str | PathLike[str]) -> tuple[sparse.csr_matrix, FeatureSpace, dict[str, Any]]:
+    """Vectors, their genes and how they were computed, as :func:`write_augmentation` left them in the directory of a training.
+
+    Raises
+    ------
+    DataFileError
+        When there are none, or when they cannot be read.
+    """
+    path = Path(run_dir) / AUGMENTATION_FILE
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+            arrays = tuple(file.get_tensor(name) for name in ("data", "indices", "indptr"))
+        genes = FeatureSpace(ids=tuple(facts["gene_ids"]), symbols=tuple(facts["gene_symbols"]))
+        differences = sparse.csr_matrix(arrays, shape=(len(arrays[2]) - 1, len(genes)))
+        differences.check_format()
+        return differences, genes, dict(facts["settings"])
+    except FileNotFoundError as error:
+        raise DataFileError(
+            f"`{run_dir}` has no `{AUGMENTATION_FILE}`. A training leaves it there with `train(augment=True, run_dir=…)`."
+        ) from error
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataFileError(f"`{path}` cannot be read: {error}. Copy the directory of the training again.") from error
 
 
 class LogLearningRate(Callback):

@@ -122,7 +122,7 @@ class MLPClassifier(CellTypeClassifier):
 
     @staticmethod
     def _build_network(spec: ModelSpec) -> MultilayerPerceptron:
-        return MultilayerPerceptron(len(spec.features), len(spec.labels), **spec.architecture)
+        return MultilayerPerceptron(spec.n_inputs, len(spec.labels), **spec.architecture)
 
     def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
         return fit_network(self, self.module, data, settings, normalization=self.spec.normalization, **options)

@@ -5,7 +5,9 @@ Prediction never goes through the registry of scvi-tools, which takes genes by p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +21,7 @@ from sctab._errors import InputValueError, KeyNotFoundError, SctabError, listing
 from sctab._matrix import row_blocks
 from sctab.counts import Content, MatrixContent, Normalization, inspect_matrix, normalise
 from sctab.genes import FeatureSpace, GeneMatch, gene_expression
+from sctab.model._covariates import Covariate, notes_on_covariates, one_hot, with_covariates
 
 _RAW = "raw.X"
 
@@ -43,6 +46,8 @@ class Query:
     normalization: Normalization
     notes: tuple[str, ...]
     """What the user should know about how the data was read."""
+    covariates: sparse.csr_matrix = field(repr=False)
+    """What is known of each cell besides its genes, `(n_obs, n_categories)`."""
 
     @property
     def n_obs(self) -> int:
@@ -55,9 +60,12 @@ class Query:
             yield self.match.align(self.source.content.to_linear(block))
 
     def blocks(self, size: int) -> Iterator[sparse.csr_matrix]:
-        """The model's input, in blocks of `size` cells: float32, `(size, n_vars)`."""
-        for block in self.counts(size):
-            yield normalise(block, self.normalization)
+        """The model's input, in blocks of `size` cells: float32, `(size, n_inputs)`, covariates behind the genes."""
+        start = 0
+        for counts in self.counts(size):
+            known = self.covariates[start : start + counts.shape[0]]
+            start += counts.shape[0]
+            yield with_covariates(normalise(counts, self.normalization), known)
 
 
 def open_query(
@@ -65,6 +73,7 @@ def open_query(
     features: FeatureSpace,
     normalization: Normalization,
     *,
+    covariates: Sequence[Covariate] = (),
     layer: str | None = None,
     importance: NDArray[np.floating] | None = None,
     min_gene_coverage: float = 0.0,
@@ -75,7 +84,7 @@ def open_query(
     ----------
     adata
         Any AnnData: in memory, backed or on Dask.
-    features, normalization
+    features, normalization, covariates
         Those of the model.
     layer
         The matrix to use, see :func:`choose_source`.
@@ -101,7 +110,14 @@ def open_query(
             f"The data has {match.n_matched} of the model's {len(features)} genes, which carry {match.coverage:.0%} of what the "
             "model looks at: labels are less certain than with all genes."
         )
-    return Query(source=source, match=match, normalization=normalization, notes=tuple(notes))
+    notes += notes_on_covariates(adata.obs, covariates)
+    return Query(
+        source=source,
+        match=match,
+        normalization=normalization,
+        notes=tuple(notes),
+        covariates=one_hot(adata.obs, covariates),
+    )
 
 
 def choose_source(adata: AnnData, *, layer: str | None = None) -> tuple[Source, list[str]]:
@@ -139,6 +155,17 @@ def choose_source(adata: AnnData, *, layer: str | None = None) -> tuple[Source, 
         raise InputValueError(" ".join(refused.values()) if refused else "The data has neither `X` nor `raw` nor layers.")
     usable.sort(key=lambda source: bool(source.content.note))  # what is certain goes before what was assumed
     return usable[0], _notes(usable[0], (), refused)
+
+
+def fingerprint(source: Source, *columns: Iterable[object]) -> str:
+    """Hash of the genes and the matrix of a source, and of what is known of its cells."""
+    digest = hashlib.sha256()
+    for names in (source.var.index, *columns):
+        digest.update(json.dumps([str(name) for name in names]).encode())
+    for block in row_blocks(source.matrix):
+        for part, dtype in ((block.indptr, np.int64), (block.indices, np.int64), (block.data, np.float32)):
+            digest.update(np.ascontiguousarray(part, dtype=dtype).tobytes())
+    return digest.hexdigest()
 
 
 def _notes(source: Source, passed: list[Source] | tuple[()] = (), refused: dict[str, str] | None = None) -> list[str]:

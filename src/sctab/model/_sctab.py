@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, final
 
+import numpy as np
 import torch
 from anndata import AnnData
+from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.model._base import CellTypeClassifier
@@ -71,6 +73,8 @@ class SCTAB(CellTypeClassifier):
     >>> model = sctab.model.SCTAB(reference)  # doctest: +SKIP
     >>> model.train()  # doctest: +SKIP
     """
+
+    module: TabNet
 
     def __init__(
         self,
@@ -185,7 +189,7 @@ class SCTAB(CellTypeClassifier):
     @staticmethod
     def _build_network(spec: ModelSpec) -> TabNet:
         network = {key: value for key, value in spec.architecture.items() if key != "lambda_sparse"}
-        return TabNet(len(spec.features), len(spec.labels), **network)
+        return TabNet(spec.n_inputs, len(spec.labels), **network)
 
     def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
         lambda_sparse = self.spec.architecture["lambda_sparse"]
@@ -210,7 +214,9 @@ class SCTAB(CellTypeClassifier):
     def get_feature_mask(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE
     ) -> sparse.csr_matrix:
-        """Which genes the network looked at, cell by cell: the feature mask, averaged over the decision steps.
+        """Which genes the attention selected, cell by cell: the feature mask, averaged over the decision steps.
+
+        :meth:`explain` weighs the masks by what came of them.
 
         Parameters
         ----------
@@ -223,7 +229,8 @@ class SCTAB(CellTypeClassifier):
 
         Returns
         -------
-        CSR matrix `(n_obs, n_vars)` over the genes of the model, in the order of `model.spec.features`; rows sum to one.
+        CSR matrix `(n_obs, n_vars)` over the genes of the model, in the order of `model.spec.features`. Rows sum to one, or to less where
+        the network looked at covariates too.
 
         Raises
         ------
@@ -236,5 +243,52 @@ class SCTAB(CellTypeClassifier):
         with torch.inference_mode():
             for block in query.blocks(batch_size):
                 output = self.module(torch.from_numpy(block.toarray()).to(self.device))
-                masks.append(sparse.csr_matrix(torch.stack(output.masks).mean(dim=0).cpu().numpy()))
+                masks.append(self._of_genes(torch.stack(output.masks).mean(dim=0)))
         return sparse.vstack(masks, format="csr")
+
+    def explain(self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE) -> sparse.csr_matrix:
+        """How much each gene carries of the decision on each cell.
+
+        It is the feature mask of each step times the decision that came of it, summed over the steps (Arik and Pfister 2021,
+        :doi:`10.1609/aaai.v35i8.16826`). With `dense_decision`, what the decision without a mask adds is shared out among the genes whose
+        expression speaks for the predicted type, see :meth:`sctab.nn.TabNet.explain`. What the weights mean is on the page
+        :doc:`/explaining`; :func:`sctab.tl.explain` sums them up by cell and by type.
+
+        Parameters
+        ----------
+        adata
+            Any AnnData; by default the reference.
+        layer
+            Layer to use; by default counts are looked for.
+        batch_size
+            Cells evaluated at a time.
+
+        Returns
+        -------
+        CSR matrix `(n_obs, n_vars)` over the genes of the model, in the order of `model.spec.features`, non-negative. A row sums to the
+        sum of the cell's embedding, or to less where the network looked at covariates too: compare genes within a cell, or
+        divide rows by their sums. It is zero for a cell without a count in the model's genes.
+
+        Raises
+        ------
+        NotTrainedError, InputValueError, KeyNotFoundError, GeneOverlapError
+            As in :meth:`predict`.
+        SettingError
+            When `batch_size` is less than one.
+        """
+        require_batch_size(batch_size)
+        _, query = self._open_own_or(adata, layer)
+        return sparse.vstack([self._explain_block(block)[0] for block in query.blocks(batch_size)], format="csr")
+
+    def _explain_block(self, block: sparse.csr_matrix) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
+        """Weights `(n_obs, n_vars)` of genes, and probabilities `(n_obs, n_labels)`, of cells of a :class:`Query`."""
+        weights, logits = self.module.explain(torch.from_numpy(block.toarray()).to(self.device))
+        probabilities = logits.softmax(dim=1).cpu().numpy()
+        nothing_measured = block[:, : len(self.spec.features)].getnnz(axis=1) == 0
+        weights[torch.from_numpy(nothing_measured)] = 0
+        probabilities[nothing_measured] = np.nan
+        return self._of_genes(weights), probabilities
+
+    def _of_genes(self, values: torch.Tensor) -> sparse.csr_matrix:
+        """Of values for each input those for genes, `(n_obs, n_vars)`: covariates stand behind them."""
+        return sparse.csr_matrix(values[:, : len(self.spec.features)].cpu().numpy())

@@ -20,6 +20,7 @@ from sctab._matrix import BLOCK_SIZE
 from sctab.sampling import Split, SplitBy, balanced_class_weights
 
 Schedule = Literal["one-cycle", "step"]
+Loss = Literal["cross-entropy", "hierarchical"]
 
 LARGE_REFERENCE = 500_000
 """Labelled cells from which the published settings are the defaults."""
@@ -55,6 +56,8 @@ class CommonSettings:
     refit: bool = False
     """Train once more after validation, on all cells, as long as was best."""
     seed: int = 0
+    split_seed: int | None = None
+    """Decides which cells validate; `None` is `seed`."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, before any work is done."""
@@ -72,6 +75,11 @@ class CommonSettings:
             raise SettingError(f"`{name}={value!r}` must be {rule}{_mend(value, kind)}.")
         if isinstance(value, np.generic):
             object.__setattr__(self, name, value.item())
+
+    @property
+    def split_rng(self) -> np.random.Generator:
+        """Source of randomness for the split."""
+        return np.random.default_rng(self.seed if self.split_seed is None else self.split_seed)
 
     def for_all_cells(self, best_epoch: int) -> Self:
         """How to train on all cells, once validation has told the best epoch, counted from 0."""
@@ -98,6 +106,12 @@ class TrainingSettings(CommonSettings):
     """`"one-cycle"`: up to `learning_rate` and down to almost nothing, batch by batch. `"step"`: times `lr_decay` after every epoch."""
     gene_dropout: float
     """Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`."""
+    loss: Loss = "cross-entropy"
+    """`"hierarchical"`: a label is right in all of its subtypes, see :func:`sctab.nn.hierarchical_cross_entropy`."""
+    label_smoothing: float = 0.0
+    """Share of each cell's label that is spread evenly over all classes."""
+    covariate_dropout: float = 0.5
+    """How often a training cell is shown without its tissue or what else is in `categorical_covariate_keys`."""
     augment: bool = False
     """Add differences between donors to training cells, see :func:`sctab.augmentation.donor_differences`."""
     l1: float = 0.0
@@ -113,6 +127,9 @@ class TrainingSettings(CommonSettings):
             "batch_size": (self.batch_size >= 2, "at least 2: batch normalisation needs two cells"),
             "weight_decay": (self.weight_decay >= 0, "at least 0"),
             "gene_dropout": (0 <= self.gene_dropout <= 1, "between 0 and 1"),
+            "loss": (self.loss in ("cross-entropy", "hierarchical"), "`cross-entropy` or `hierarchical`"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "at least 0 and below 1"),
+            "covariate_dropout": (0 <= self.covariate_dropout <= 1, "between 0 and 1"),
             "schedule": (self.schedule in ("one-cycle", "step"), "`one-cycle` or `step`"),
             "l1": (self.l1 >= 0, "at least 0"),
             "l2": (self.l2 >= 0, "at least 0"),
@@ -160,6 +177,10 @@ class TrainingData:
     donors: NDArray[np.int64] | None
     """Donor of each cell, `(n_obs,)`."""
     n_classes: int
+    covariates: sparse.csr_matrix = field(repr=False)
+    """What is known of each cell besides its genes, one column per category, `(n_obs, n_categories)`."""
+    child_matrix: NDArray[np.bool_] = field(repr=False)
+    """Whether the class of the column is that of the row or one of its subtypes, `(n_classes, n_classes)`."""
 
     @cached_property
     def counts(self) -> sparse.csr_matrix:

@@ -19,6 +19,7 @@ from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
 from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
 from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
+from sctab.model._covariates import find_covariates, one_hot
 from sctab.model._query import Query, choose_source
 from sctab.model._settings import LARGE_REFERENCE, TrainingData
 from sctab.model._spec import ModelSpec
@@ -48,6 +49,7 @@ def check_reference(
     layer: str | None,
     donor_key: str | None,
     unlabeled_category: str | None,
+    categorical_covariate_keys: Sequence[str],
     var_keys: Sequence[str],
 ) -> None:
     """Refuse what cannot be learned from; parameters and errors as in `setup_anndata`."""
@@ -72,6 +74,13 @@ def check_reference(
             f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {int(donors.isna().sum())} of {adata.n_obs} cells. Fill them in, "
             "or leave `donor_key` out."
         )
+    if isinstance(categorical_covariate_keys, str):
+        raise SettingError(
+            f"`categorical_covariate_keys={categorical_covariate_keys!r}` must be a list: write `[{categorical_covariate_keys!r}]`."
+        )
+    for key in categorical_covariate_keys:
+        if _obs_column(adata, key, "categorical_covariate_keys").dropna().empty:
+            raise LabelError(f"`adata.obs[{key!r}]` has no value in any cell. Leave it out of `categorical_covariate_keys`.")
     for key in var_keys:
         if key not in adata.var:
             raise KeyNotFoundError(f"`{key}` is not a column of `adata.var`. Columns: {listing(adata.var.columns)}.")
@@ -108,6 +117,7 @@ def describe_reference(
     _warn_about_labels(names, labels)
     spec = ModelSpec(
         model_class=model_class,
+        covariates=find_covariates(adata.obs, setup["categorical_covariate_keys"]),
         architecture=architecture,
         features=FeatureSpace.from_var(adata.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"]),
         labels=labels,
@@ -146,14 +156,23 @@ def training_data(adata: AnnData, spec: ModelSpec) -> TrainingData:
     setup = spec.setup
     source, _ = choose_source(adata, layer="X" if setup["layer"] is None else setup["layer"])
     match = spec.features.match(source.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"])
-    query = Query(source=source, match=match, normalization=spec.normalization, notes=())
+    covariates = one_hot(adata.obs, spec.covariates)
+    query = Query(source=source, match=match, normalization=spec.normalization, notes=(), covariates=covariates)
     donors = None if setup["donor_key"] is None else pd.factorize(adata.obs[setup["donor_key"]].astype(str))[0]
     return TrainingData(
         read=query.counts,
         labels=pd.Index(spec.labels.names).get_indexer(adata.obs[setup["labels_key"]].astype(str)).astype(np.int64),
         donors=None if donors is None else donors.astype(np.int64),
         n_classes=len(spec.labels),
+        covariates=covariates,
+        child_matrix=subtypes(spec.labels),
     )
+
+
+def subtypes(labels: LabelSpace) -> NDArray[np.bool_]:
+    """Which label is which other one or a subtype of it, `(n_labels, n_labels)`, see :meth:`CellOntology.child_matrix`."""
+    version = labels.ontology_version if labels.ontology_version in CellOntology.embedded_versions() else None
+    return CellOntology.embedded(version).child_matrix(labels.ids)
 
 
 def _warn_about_labels(names: pd.Series, labels: LabelSpace) -> None:

@@ -6,14 +6,28 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Self
 
 from sctab._constants import FORMAT_NAME, FORMAT_VERSION
 from sctab._errors import ModelFormatError
 from sctab.counts import Normalization
 from sctab.genes import FeatureSpace
+from sctab.model._covariates import Covariate
 from sctab.ontology import LabelSpace
 
+_NO_SETUP: Mapping[str, Any] = MappingProxyType(
+    {
+        "labels_key": None,
+        "layer": None,
+        "donor_key": None,
+        "unlabeled_category": None,
+        "categorical_covariate_keys": [],
+        "gene_id_key": None,
+        "gene_symbol_key": None,
+    }
+)
+"""Arguments of `setup_anndata` that a model which was stored may not have."""
 _LIBRARIES = ("sctab", "scvi-tools", "torch", "anndata", "numpy", "scipy")
 
 
@@ -30,6 +44,8 @@ class ModelSpec:
     features: FeatureSpace
     labels: LabelSpace
     normalization: Normalization
+    covariates: tuple[Covariate, ...] = ()
+    """Columns of `obs` that the model looks at besides the genes."""
     description: str = ""
     """One line on what the model is for."""
     setup: Mapping[str, Any] = field(default_factory=dict)
@@ -38,6 +54,16 @@ class ModelSpec:
     """Settings and outcome of the training; empty before."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the libraries that it was trained with."""
+
+    @property
+    def n_inputs(self) -> int:
+        """Columns of the network's input: one per gene, and behind them one per category of each covariate."""
+        return len(self.features) + len(self.category_names)
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """Names of the columns behind the genes, such as `tissue=lung`."""
+        return tuple(f"{covariate.key}={category}" for covariate in self.covariates for category in covariate.categories)
 
     @property
     def summary(self) -> str:
@@ -72,7 +98,9 @@ class ModelSpec:
                 "names": list(self.labels.names),
                 "ids": list(self.labels.ids),
                 "ontology_version": self.labels.ontology_version,
+                "notes": list(self.labels.notes),
             },
+            "covariates": [asdict(covariate) for covariate in self.covariates],
             "setup": dict(self.setup),
             "training": dict(self.training),
             "versions": dict(self.versions),
@@ -114,11 +142,15 @@ class ModelSpec:
                     names=_texts(labels["names"]),
                     ids=tuple(None if term is None else str(term) for term in labels["ids"]),
                     ontology_version=str(labels["ontology_version"]),
+                    notes=_texts(labels.get("notes", [])),
                 ),
                 normalization=Normalization(
                     target_sum=float(values["normalization"]["target_sum"]), log1p=bool(values["normalization"]["log1p"])
                 ),
-                setup=dict(values["setup"]),
+                covariates=tuple(
+                    Covariate(str(entry["key"]), _texts(entry["categories"])) for entry in values.get("covariates", ())
+                ),
+                setup=dict(_NO_SETUP) | dict(values["setup"]),
                 training=dict(values["training"]),
                 versions=dict(values["versions"]),
             )

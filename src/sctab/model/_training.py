@@ -15,17 +15,25 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Callback
+from scipy import sparse
 from scvi.train import TrainRunner
 from torch import Tensor, nn
 
 from sctab._errors import SettingError
-from sctab.augmentation import add_donor_differences, donor_differences, drop_genes
+from sctab.augmentation import SparseRows, add_donor_differences, donor_differences, drop_genes
 from sctab.counts import Normalization, normalise
-from sctab.metrics import macro_f1_of_codes
+from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._batches import CountsDataModule
-from sctab.model._logging import CHECKPOINTS_DIRECTORY, LoggerChoice, LogLearningRate, SaveCheckpoints, start_logging
+from sctab.model._logging import (
+    CHECKPOINTS_DIRECTORY,
+    LoggerChoice,
+    LogLearningRate,
+    SaveCheckpoints,
+    start_logging,
+    write_augmentation,
+)
 from sctab.model._settings import TrainingData, TrainingResult, TrainingSettings
-from sctab.nn import cross_entropy, normalise_counts
+from sctab.nn import cross_entropy, hierarchical_cross_entropy, normalise_counts
 from sctab.sampling import Split, split_cells
 
 if TYPE_CHECKING:
@@ -70,16 +78,18 @@ def fit_network(
         data.donors,
         train_size=settings.train_size,
         by=settings.validation_split,
-        rng=np.random.default_rng(settings.seed),
+        rng=settings.split_rng,
     )
     batches = CountsDataModule(data, split, settings.batch_size, settings.seed)
+    differences = _donor_differences(data, split, normalization, settings.seed) if settings.augment else None
     plan = TrainingPlan(
         network,
         settings,
         normalization,
         penalty,
         class_weights=torch.from_numpy(data.class_weights(split)) if settings.class_weights else None,
-        differences=_donor_differences(data, split, normalization, settings.seed) if settings.augment else None,
+        child_matrix=torch.from_numpy(data.child_matrix),
+        differences=None if differences is None else SparseRows(differences),
         n_batches=batches.n_batches,
     )
     best = KeepBestWeights(first_epoch=_first_settled_epoch(settings))
@@ -104,6 +114,9 @@ def fit_network(
     options["logger"] = start_logging(
         run_dir, logger, {"model": type(model).__name__} | dict(model.spec.architecture) | asdict(settings)
     )
+    if run_dir is not None and differences is not None:
+        how = (donor_differences.__kwdefaults__ or {}) | {"seed": settings.seed} | asdict(normalization)
+        write_augmentation(run_dir, differences, model.spec.features, how)
     _set_training_mode(network)
     with _quiet_lightning(), _without_denormals():
         runner = TrainRunner(
@@ -120,7 +133,7 @@ def fit_network(
 
 
 class TrainingPlan(LightningModule):
-    """Weighted cross-entropy, AdamW and a schedule; loss and macro F1 of the validation cells after every epoch."""
+    """Weighted loss, AdamW and a schedule; loss and ontology-corrected macro F1 of the validation cells after every epoch."""
 
     def __init__(
         self,
@@ -130,7 +143,8 @@ class TrainingPlan(LightningModule):
         penalty: Callable[[Any], Tensor] | None,
         *,
         class_weights: Tensor | None,
-        differences: Tensor | None,
+        child_matrix: Tensor,
+        differences: SparseRows | None,
         n_batches: int,
     ) -> None:
         super().__init__()
@@ -139,23 +153,31 @@ class TrainingPlan(LightningModule):
         self.normalization = normalization
         self.penalty = penalty
         self.n_batches = n_batches
+        self.differences = differences
         self.register_buffer("class_weights", class_weights)
-        self.register_buffer("differences", differences)
+        self.register_buffer("child_matrix", child_matrix)
         self._validated: list[tuple[Tensor, Tensor, float]] = []
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
-        """Loss of one batch of counts, `(n_obs, n_vars)`, and labels, `(n_obs,)`."""
-        counts, labels = batch
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> Tensor:
+        """Loss of one batch of counts, `(n_obs, n_vars)`, covariates, `(n_obs, n_categories)`, and labels, `(n_obs,)`."""
+        counts, covariates, labels = batch
         # Dropped before normalisation, as in a query that lacks the genes: what is left is scaled up.
         values = normalise_counts(drop_genes(counts, self.settings.gene_dropout), self.normalization.target_sum)
         if self.differences is not None:
             values = add_donor_differences(values, self.differences)
-        output = self.network(values)
-        loss = cross_entropy(output.logits, labels, class_weights=self.class_weights) + self._weight_penalty()
+        known = covariates * (torch.rand_like(covariates) >= self.settings.covariate_dropout)  # one draw per cell and covariate
+        output = self.network(torch.cat([values, known], dim=1))
+        loss = self._loss(output.logits, labels, label_smoothing=self.settings.label_smoothing) + self._weight_penalty()
         if self.penalty is not None:
             loss = loss + self.penalty(output)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), prog_bar=True)
         return loss
+
+    def _loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+        options: dict[str, Any] = {"class_weights": self.class_weights, "label_smoothing": label_smoothing}
+        if self.settings.loss == "hierarchical":
+            return hierarchical_cross_entropy(logits, labels, self.child_matrix, **options)
+        return cross_entropy(logits, labels, **options)
 
     def _weight_penalty(self) -> Tensor | float:
         penalty: Tensor | float = 0.0
@@ -166,11 +188,12 @@ class TrainingPlan(LightningModule):
                 )
         return penalty
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> None:
         """Gather predictions of one batch."""
-        counts, labels = batch
-        logits = self.network(normalise_counts(counts, self.normalization.target_sum)).logits
-        loss = cross_entropy(logits, labels, class_weights=self.class_weights)
+        counts, covariates, labels = batch
+        values = normalise_counts(counts, self.normalization.target_sum)
+        logits = self.network(torch.cat([values, covariates], dim=1)).logits
+        loss = self._loss(logits, labels)
         self._validated.append((labels.cpu(), logits.argmax(dim=1).cpu(), float(loss)))
 
     def on_validation_epoch_end(self) -> None:
@@ -178,7 +201,9 @@ class TrainingPlan(LightningModule):
         labels, predicted, losses = zip(*self._validated, strict=True)
         self._validated = []
         sizes = [len(part) for part in labels]
-        value = macro_f1_of_codes(torch.cat(labels).numpy(), torch.cat(predicted).numpy())
+        truth = torch.cat(labels).numpy()
+        corrected = correct_codes(truth, torch.cat(predicted).numpy(), self.child_matrix.cpu().numpy())
+        value = macro_f1_of_codes(truth, corrected)
         self.log("validation_loss", float(np.average(losses, weights=sizes)))
         self.log(MONITOR, value, prog_bar=True)
 
@@ -247,18 +272,18 @@ def _set_training_mode(network: nn.Module) -> None:
             module.eval()
 
 
-def _donor_differences(data: TrainingData, split: Split, normalization: Normalization, seed: int) -> Tensor:
+def _donor_differences(data: TrainingData, split: Split, normalization: Normalization, seed: int) -> sparse.csr_matrix:
     if data.donors is None:
         raise SettingError("`augment=True` needs donors. Pass `donor_key` to `setup_anndata`, or leave `augment` out.")
     found = donor_differences(
-        normalise(data.counts[split.train], normalization),
+        lambda cells: normalise(data.counts[split.train[cells]], normalization),
         data.labels[split.train],
         data.donors[split.train],
         rng=np.random.default_rng(seed),
     )
     if not found.shape[0]:
         raise SettingError("`augment=True` needs a cell type of which two training donors have cells. Leave `augment` out.")
-    return torch.from_numpy(found.toarray())
+    return found
 
 
 @contextmanager

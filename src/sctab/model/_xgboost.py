@@ -5,7 +5,7 @@ Needs XGBoost, which is optional: `pip install 'sctab[xgboost]'`. It is the only
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from sctab._errors import ModelFormatError, SettingError, listing, require
 from sctab._matrix import BLOCK_SIZE
 from sctab.counts import Normalization, normalise
-from sctab.metrics import macro_f1_of_codes
+from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._components import PrincipalComponents, principal_components
 from sctab.model._evaluation import single_device
@@ -49,9 +49,15 @@ class BoostingSettings(CommonSettings):
     """Penalty on the absolute values of the leaves, XGBoost's `alpha`."""
     l2: float = 1.0
     """Penalty on their squares, XGBoost's `lambda`."""
+    covariate_dropout: float = 0.5
+    """How often a training cell is shown without its tissue or what else is in `categorical_covariate_keys`."""
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
-        return super()._rules() | {"l1": (self.l1 >= 0, "at least 0"), "l2": (self.l2 >= 0, "at least 0")}
+        return super()._rules() | {
+            "l1": (self.l1 >= 0, "at least 0"),
+            "l2": (self.l2 >= 0, "at least 0"),
+            "covariate_dropout": (0 <= self.covariate_dropout <= 1, "between 0 and 1"),
+        }
 
 
 class BoostedTrees(nn.Module):
@@ -80,11 +86,12 @@ class BoostedTrees(nn.Module):
         self._booster: Any = None
 
     def forward(self, values: Tensor) -> NetworkOutput:
-        """Logits and principal components of normalised expression, `(n_obs, n_vars)`."""
-        embedding = (values - self.mean) @ self.loadings.T
+        """Logits and principal components of normalised expression and, behind it, covariates, `(n_obs, n_inputs)`."""
+        expression, covariates = values.tensor_split([len(self.mean)], dim=1)
+        embedding = (expression - self.mean) @ self.loadings.T
         if not len(self.trees):
             return NetworkOutput(torch.zeros(len(values), self.n_classes, device=values.device), embedding)
-        margins = self.booster.inplace_predict(embedding.cpu().numpy(), predict_type="margin")
+        margins = self.booster.inplace_predict(torch.cat([embedding, covariates], dim=1).cpu().numpy(), predict_type="margin")
         return NetworkOutput(torch.from_numpy(np.asarray(margins)).reshape(-1, self.n_classes).to(values.device), embedding)
 
     @property
@@ -129,7 +136,8 @@ class XGBoostClassifier(CellTypeClassifier):
     follows from the size of the reference, see :ref:`defaults`; :meth:`paper_settings` gives the published settings.
 
     Of the settings of :meth:`train` it has those that make sense for trees: `max_epochs` (boosting rounds, each with one tree per type),
-    `learning_rate`, `l1`, `l2`, `early_stopping`, `patience`, `class_weights`, `train_size`, `validation_split` and `seed`. `patience`
+    `learning_rate`, `l1`, `l2`, `early_stopping`, `patience`, `class_weights`, `covariate_dropout`, `train_size`, `validation_split`,
+    `seed` and `split_seed`. `patience`
     counts rounds without a lower validation loss, and the trees up to the round with the lowest are kept. With `accelerator="cuda"` trees
     grow on a GPU.
 
@@ -262,7 +270,7 @@ class XGBoostClassifier(CellTypeClassifier):
             data.donors,
             train_size=settings.train_size,
             by=settings.validation_split,
-            rng=np.random.default_rng(settings.seed),
+            rng=settings.split_rng,
         )
         device = single_device(accelerator, devices)
         loggers = start_logging(run_dir, logger, {"model": type(self).__name__} | dict(self.spec.architecture) | asdict(settings))
@@ -300,12 +308,14 @@ class XGBoostClassifier(CellTypeClassifier):
         xgboost = require("xgboost", extra="xgboost")
         weights = data.class_weights(split) if settings.class_weights else np.ones(data.n_classes, dtype=np.float32)
         sets: dict[str, Any] = {}
-        for name, cells in (("train", split.train), ("validation", split.validation)):
+        rng = np.random.default_rng(settings.seed)
+        for name, cells, dropout in (("train", split.train, settings.covariate_dropout), ("validation", split.validation, 0.0)):
             if len(cells):
                 labels = data.labels[cells]
-                sets[name] = xgboost.QuantileDMatrix(
-                    self._components(data, cells), labels, weight=weights[labels], ref=sets.get("train")
-                )
+                covariates = data.covariates[cells].toarray()
+                covariates *= rng.random(covariates.shape) >= dropout
+                inputs = np.hstack([self._components(data, cells), covariates])
+                sets[name] = xgboost.QuantileDMatrix(inputs, labels, weight=weights[labels], ref=sets.get("train"))
         callbacks = [callback]
         if settings.early_stopping and "validation" in sets:
             stopping = xgboost.callback.EarlyStopping(rounds=settings.patience, metric_name="mlogloss", data_name="validation")
@@ -328,7 +338,7 @@ class XGBoostClassifier(CellTypeClassifier):
             sets["train"],
             num_boost_round=settings.max_epochs,
             evals=[(matrix, name) for name, matrix in sets.items()],
-            custom_metric=_macro_f1,
+            custom_metric=_corrected_macro_f1(data.child_matrix),
             xgb_model=self.module.booster if len(self.module.trees) else None,
             verbose_eval=False,
             callbacks=callbacks,
@@ -378,9 +388,14 @@ def _normalised(data: TrainingData, cells: NDArray[np.int64], normalization: Nor
             yield normalise(block[chosen], normalization)
 
 
-def _macro_f1(probabilities: NDArray[np.float32], matrix: Any) -> tuple[str, float]:
+def _corrected_macro_f1(child_matrix: NDArray[np.bool_]) -> Callable[[NDArray[np.float32], Any], tuple[str, float]]:
     """A metric for XGBoost."""
-    return "macro_f1", macro_f1_of_codes(matrix.get_label().astype(np.int64), probabilities.argmax(axis=1))
+
+    def metric(probabilities: NDArray[np.float32], matrix: Any) -> tuple[str, float]:
+        truth = matrix.get_label().astype(np.int64)
+        return "macro_f1", macro_f1_of_codes(truth, correct_codes(truth, probabilities.argmax(axis=1), child_matrix))
+
+    return metric
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,7 +28,7 @@ def normalise_counts(counts: Tensor, target_sum: float) -> Tensor:
     return (counts * (target_sum / totals.masked_fill(totals == 0, 1.0))).log1p()
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, *, class_weights: Tensor | None = None) -> Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
     r"""Class-weighted cross-entropy :math:`\sum_i w_{y_i} \ell_i / \sum_i w_{y_i}` over the labelled cells of a batch.
 
     Parameters
@@ -38,6 +39,8 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, class_weights: Tensor | Non
         Class of each cell, `(n_obs,)`; negative where there is none: such cells do not count.
     class_weights
         `(n_classes,)`; `None` weighs all alike.
+    label_smoothing
+        Share of each label that is spread evenly over all classes (Szegedy et al. 2016, :doi:`10.1109/CVPR.2016.308`).
 
     Returns
     -------
@@ -46,4 +49,68 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, class_weights: Tensor | Non
     labeled = labels >= 0
     if not labeled.any():
         return logits.sum() * 0.0
-    return functional.cross_entropy(logits[labeled], labels[labeled], weight=class_weights)
+    return functional.cross_entropy(logits[labeled], labels[labeled], weight=class_weights, label_smoothing=label_smoothing)
+
+
+def hierarchical_cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    child_matrix: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    r"""Cross-entropy for labels of mixed granularity: a label is right in all of its subtypes.
+
+    With :math:`p = \mathrm{softmax}(z)` and :math:`D(y)` the label :math:`y` and its subtypes, the loss of a cell is
+
+    .. math:: \ell = -\log \sum_{k \in D(y)} p_k = \log \sum_k e^{z_k} - \log \sum_{k \in D(y)} e^{z_k}
+
+    so that a cell labelled "T cell" does not teach the model that it is no CD4-positive T cell. The reference computes it with
+    probabilities, to which it adds 1e-6 before the logarithm; here both sums are taken in log space, so that a probability that is
+    too small to be written down still has its gradient.
+
+    Parameters
+    ----------
+    logits
+        `(n_obs, n_classes)`.
+    labels
+        Class of each cell, `(n_obs,)`; negative where there is none: such cells do not count.
+    child_matrix
+        Whether the class of the column is that of the row or one of its subtypes, boolean, `(n_classes, n_classes)`; see
+        :meth:`sctab.ontology.CellOntology.child_matrix`. With the identity the loss is :func:`cross_entropy`.
+    class_weights
+        `(n_classes,)`; `None` weighs all alike. The weight of a cell is that of its label.
+    label_smoothing
+        Share of each label that is spread evenly over all classes, as in :func:`cross_entropy`.
+
+    Returns
+    -------
+    A scalar; zero, with a gradient of zero, when no cell has a label.
+
+    References
+    ----------
+    Cultrera di Montesano et al., Hierarchical cross-entropy loss improves atlas-scale single-cell annotation models, bioRxiv 2025,
+    :doi:`10.1101/2025.04.23.650210`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> t_cell_and_cd4 = torch.tensor([[True, True, False], [False, True, False], [False, False, True]])
+    >>> logits = torch.log(torch.tensor([[0.1, 0.8, 0.1]]))
+    >>> hierarchical_cross_entropy(logits, torch.tensor([0]), t_cell_and_cd4).exp()  # 1 / 0.9
+    tensor(1.1111)
+    """
+    labeled = labels >= 0
+    if not labeled.any():
+        return logits.sum() * 0.0
+    log_probabilities, labels = logits[labeled].log_softmax(dim=1), labels[labeled]
+    of_label = log_probabilities.masked_fill(~child_matrix[labels], -torch.inf).logsumexp(dim=1)
+    if class_weights is None:
+        class_weights = torch.ones_like(log_probabilities[0])
+    weights = class_weights[labels]
+    loss = -(weights * of_label).sum() / weights.sum()
+    if not label_smoothing:
+        return loss
+    spread = -(log_probabilities * class_weights).mean(dim=1).sum() / weights.sum()
+    return (1 - label_smoothing) * loss + label_smoothing * spread

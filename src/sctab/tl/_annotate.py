@@ -12,21 +12,23 @@ from sctab._constants import (
     DEFAULT_KEY_ADDED,
     DEFAULT_MODEL,
     OBS_CONFIDENCE,
+    OBS_EXPECTED_ENTROPY,
     OBS_LABEL,
     OBS_LABEL_ID,
+    OBS_MUTUAL_INFORMATION,
     OBS_UNCERTAINTY,
     OBSM_LATENT_PREFIX,
     OBSM_PROBABILITIES,
 )
 from sctab._errors import warn
-from sctab.model import AutoClassifier, CellTypeClassifier
+from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
 from sctab.model._spec import library_versions
 from sctab.zoo import load
 
 
 def annotate(
     adata: AnnData,
-    model: str | PathLike[str] | CellTypeClassifier | AutoClassifier = DEFAULT_MODEL,
+    model: str | PathLike[str] | CellTypeClassifier | DeepEnsemble | AutoClassifier = DEFAULT_MODEL,
     *,
     layer: str | None = None,
     batch_size: int = 512,
@@ -45,7 +47,7 @@ def annotate(
     adata
         Cells to annotate, `(n_obs, n_query_vars)`; in memory, backed or on Dask.
     model
-        Name of a packaged model (see :func:`sctab.zoo.list_models`), a model directory, or a model.
+        Name of a packaged model (see :func:`sctab.zoo.list_models`), a directory of a model or of an ensemble, or a model or an ensemble.
     layer
         Layer to use, or `"X"` or `"raw"`; by default the first that holds counts.
     batch_size
@@ -72,12 +74,15 @@ def annotate(
         Its probability, between 0 and 1.
     `adata.obs['{key_added}_uncertainty']` : float
         One minus that, the measure of Fischer et al. (2023).
+    `adata.obs['{key_added}_expected_entropy']`, `adata.obs['{key_added}_mutual_information']` : float
+        Of an ensemble only, in nats: how unsure its members are on average, and how much they disagree. The sum of the two is the
+        entropy of the mean probabilities.
     `adata.obsm['X_{key_added}']` : array `(n_obs, n_latent)`
-        The embedding from which the label is read; not of a linear model, which has none.
+        The embedding from which the label is read, those of the members of an ensemble side by side; not of a linear model, which has none.
     `adata.obsm['{key_added}_probabilities']` : frame `(n_obs, n_labels)`
         Probability of every label, labels as columns. A `/` in a label is a `|` there: AnnData cannot be written otherwise.
     `adata.uns['{key_added}']` : dict
-        Model and its hash, matrix that was used, genes that were found, warnings, versions.
+        Model and its hash, labels and their ids, matrix that was used, genes that were found, warnings, versions.
 
     Raises
     ------
@@ -119,6 +124,9 @@ def annotate(
     target.obs[f"{key_added}_{OBS_LABEL_ID}"] = pd.Categorical.from_codes(id_codes, categories=ids)
     target.obs[f"{key_added}_{OBS_CONFIDENCE}"] = confidence
     target.obs[f"{key_added}_{OBS_UNCERTAINTY}"] = 1 - confidence
+    if evaluation.expected_entropy is not None:
+        target.obs[f"{key_added}_{OBS_EXPECTED_ENTROPY}"] = evaluation.expected_entropy
+        target.obs[f"{key_added}_{OBS_MUTUAL_INFORMATION}"] = evaluation.mutual_information
     if evaluation.latent is not None:
         target.obsm[f"{OBSM_LATENT_PREFIX}{key_added}"] = evaluation.latent
     target.obsm[f"{key_added}_{OBSM_PROBABILITIES}"] = pd.DataFrame(
@@ -126,6 +134,7 @@ def annotate(
     )
     target.uns[key_added] = {
         "model": _describe(classifier),
+        "labels": {"names": np.array(names), "ids": np.array([term or "" for term in spec.labels.ids])},
         "matrix": query.source.name,
         "matrix_content": str(query.source.content.content),
         "genes": {
@@ -143,10 +152,11 @@ def annotate(
     return target if copy else None
 
 
-def _describe(classifier: CellTypeClassifier) -> dict[str, str]:
+def _describe(classifier: CellTypeClassifier | DeepEnsemble) -> dict[str, str | int]:
     return {
         "name": classifier.name,
         "class": classifier.spec.model_class,
+        "n_members": classifier.n_members if isinstance(classifier, DeepEnsemble) else 1,
         "sha256": classifier.sha256 or "",
         "ontology_version": classifier.spec.labels.ontology_version,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,10 +16,9 @@ from lightning.pytorch.callbacks import LambdaCallback
 from numpy.typing import NDArray
 
 from sctab._errors import InputValueError, SctabWarning, SettingError, listing, warn
-from sctab._matrix import row_blocks
 from sctab.metrics import macro_f1
 from sctab.model import CellTypeClassifier, Choice, Range, SearchSpace, model_by_name
-from sctab.model._query import Source, choose_source
+from sctab.model._query import choose_source, fingerprint
 from sctab.model._settings import CommonSettings, TrainingSettings
 from sctab.model._setup import check_reference, own_copy
 from sctab.model._training import MONITOR
@@ -172,6 +170,7 @@ def make_task(
         layer=setup["layer"],
         donor_key=setup["donor_key"],
         unlabeled_category=setup["unlabeled_category"],
+        categorical_covariate_keys=setup["categorical_covariate_keys"],
         var_keys=[setup[name] for name in ("gene_id_key", "gene_symbol_key") if setup[name] is not None],
     )
     labels = adata.obs[setup["labels_key"]].astype(str)
@@ -192,7 +191,7 @@ def make_task(
         held_out=own_copy(adata, split.validation),
         split=split.by,
         train_size=train_size,
-        fingerprint=_fingerprint(source, labels, donors),
+        fingerprint=fingerprint(source, labels, () if donors is None else donors),
         seed=seed,
         accelerator=accelerator,
     )
@@ -243,7 +242,7 @@ def _can_augment(labels: pd.Series, donors: pd.Series | None, cells: NDArray[np.
         donor_codes,
         train_size=training.train_size,
         by=training.validation_split,
-        rng=np.random.default_rng(training.seed),
+        rng=training.split_rng,
     )
     donors_per_label = pd.Series(donor_codes[split.train]).groupby(label_codes[split.train]).nunique()
     return bool((donors_per_label > 1).any())
@@ -280,13 +279,3 @@ def _watch(after_epoch: AfterEpoch) -> LambdaCallback:
             trainer.should_stop = True  # an exception would do too, but scvi-tools prints those
 
     return LambdaCallback(on_validation_end=look)
-
-
-def _fingerprint(source: Source, labels: pd.Series, donors: pd.Series | None) -> str:
-    digest = hashlib.sha256()
-    for names in (source.var.index, labels, () if donors is None else donors):
-        digest.update(json.dumps([str(name) for name in names]).encode())
-    for block in row_blocks(source.matrix):
-        for part, dtype in ((block.indptr, np.int64), (block.indices, np.int64), (block.data, np.float32)):
-            digest.update(np.ascontiguousarray(part, dtype=dtype).tobytes())
-    return digest.hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ def tune(
     donor_key: str | None = None,
     layer: str | None = None,
     unlabeled_category: str | None = None,
+    categorical_covariate_keys: Sequence[str] | None = None,
     gene_id_key: str | None = None,
     gene_symbol_key: str | None = None,
     train_size: float = 0.75,
@@ -71,7 +72,7 @@ def tune(
         Settings for the constructor and for `train` that all trials share, see :class:`Settings`; what is named here is not varied.
     donor_key
         Column of `adata.obs` with donors. With fewer than three, or without, a share of the cells of each type is held out.
-    layer, unlabeled_category, gene_id_key, gene_symbol_key
+    layer, unlabeled_category, categorical_covariate_keys, gene_id_key, gene_symbol_key
         As in :meth:`sctab.model.CellTypeClassifier.setup_anndata`.
     train_size
         Share of the cells to learn from; donors with the others are held out.
@@ -121,6 +122,7 @@ def tune(
         "donor_key": donor_key,
         "layer": layer,
         "unlabeled_category": unlabeled_category,
+        "categorical_covariate_keys": list(categorical_covariate_keys or ()),
         "gene_id_key": gene_id_key,
         "gene_symbol_key": gene_symbol_key,
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sctab._constants import SPEC_FILE
 from sctab._errors import ModelNotFoundError, listing
-from sctab.model import AutoClassifier, CellTypeClassifier, load_model
+from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble, load_model
 from sctab.model._storage import read_spec
 
 
@@ -58,15 +58,18 @@ def packaged_path(name: str) -> Path:
 
 
 def load(
-    model: str | PathLike[str] | CellTypeClassifier | AutoClassifier, *, accelerator: str = "auto", device: int | str = "auto"
-) -> CellTypeClassifier:
+    model: str | PathLike[str] | CellTypeClassifier | DeepEnsemble | AutoClassifier,
+    *,
+    accelerator: str = "auto",
+    device: int | str = "auto",
+) -> CellTypeClassifier | DeepEnsemble:
     """A model from whatever names it.
 
     Parameters
     ----------
     model
-        A model object, which is given back as it is, or of an `AutoClassifier` the one that it kept; a model directory; or the name of
-        a packaged model. A directory goes before a packaged model of the same name.
+        A model or ensemble, which is given back as it is, or of an `AutoClassifier` the one that it kept; a directory of a model or of an
+        ensemble; or the name of a packaged model. A directory goes before a packaged model of the same name.
     accelerator, device
         Where to put it.
 
@@ -79,7 +82,7 @@ def load(
     """
     if isinstance(model, AutoClassifier):
         return model.best
-    if isinstance(model, CellTypeClassifier):
+    if isinstance(model, CellTypeClassifier | DeepEnsemble):
         return model
     path = Path(model)
     if not path.exists() and isinstance(model, str):

@@ -1,0 +1,145 @@
+"""All scores of an annotation at once, each with an interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from sctab.metrics._corrected import correct_codes, correct_probabilities
+from sctab.metrics._intervals import bootstrap_interval
+from sctab.metrics._probabilities import auroc_of_ranks, confidence_bins, ranks, squared_error, surprise
+from sctab.metrics._scores import f1_of_codes
+
+METRICS = ("accuracy", "macro_f1", "weighted_f1", "cross_entropy", "brier", "ece", "auroc")
+
+
+def overall_scores(
+    truth: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    child_matrix: NDArray[np.bool_],
+    *,
+    probabilities: NDArray[np.floating],
+    columns: NDArray[np.integer],
+    uncertainty: NDArray[np.floating],
+    donors: ArrayLike | None = None,
+    n_bootstrap: int = 1000,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Every score of an annotation, as it is and corrected along the ontology, with 95 % intervals.
+
+    The corrected scores are those of :func:`correct_codes` and :func:`correct_probabilities`: a subtype of the truth counts as the truth.
+
+    Parameters
+    ----------
+    truth
+        Type of each cell, from 0, `(n_obs,)`.
+    predicted
+        The same as predicted; negative for none of them.
+    child_matrix
+        `[i, j]` is true where type `j` is type `i` or one of its subtypes, `(n_types, n_types)`.
+    probabilities
+        Probability of each label of the model, `(n_obs, n_labels)`; a row of `NaN` counts as if all were equally probable.
+    columns
+        Type of each label of the model, `(n_labels,)`.
+    uncertainty
+        How uncertain each prediction is, `(n_obs,)`.
+    donors
+        Donor of each cell, `(n_obs,)`, see :func:`bootstrap_interval`.
+    n_bootstrap
+        Number of draws for the intervals.
+    rng
+        Decides what is drawn.
+
+    Returns
+    -------
+    A row per score, with columns
+
+    `metric`
+        `accuracy`, `macro_f1`, `weighted_f1`, `cross_entropy`, `brier`, `ece` (see :func:`calibration_error`) and `auroc`.
+    `corrected`
+        Whether subtypes of the truth count as the truth.
+    `value`, `low`, `high`
+        The score, and the ends of its interval.
+    `cells`
+        How many cells it is over: `cross_entropy` and `brier` are over those whose type is a label of the model or, where corrected, has a
+        subtype that is one.
+    """
+    values = np.where(np.isnan(probabilities), 1 / probabilities.shape[1], probabilities)
+    of_types = values @ np.eye(len(child_matrix), dtype=values.dtype)[columns]
+    common = {"truth": truth, "confidence": values.max(axis=1), "uncertainty": uncertainty}
+    plain = _Scorer(
+        predicted=predicted,
+        probabilities=of_types,
+        has_label=np.isin(truth, columns),
+        **common,
+    )
+    corrected = _Scorer(
+        predicted=correct_codes(truth, predicted, child_matrix),
+        probabilities=correct_probabilities(truth, of_types, child_matrix),
+        has_label=child_matrix[:, columns].any(axis=1)[truth],
+        **common,
+    )
+
+    def score(times: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.stack([plain(times), corrected(times)])
+
+    low, high = bootstrap_interval(score, len(truth), donors=donors, n_bootstrap=n_bootstrap, rng=rng)
+    return pd.DataFrame(
+        {
+            "metric": METRICS * 2,
+            "corrected": np.repeat([False, True], len(METRICS)),
+            "value": score(np.ones(len(truth), dtype=np.int64)).ravel(),
+            "low": low.ravel(),
+            "high": high.ravel(),
+            "cells": np.ravel([plain.n_cells, corrected.n_cells]),
+        }
+    )
+
+
+class _Scorer:
+    """The scores of any sample of the cells, from what is the same in every sample."""
+
+    def __init__(
+        self,
+        *,
+        truth: NDArray[np.integer],
+        predicted: NDArray[np.integer],
+        probabilities: NDArray[np.floating],
+        has_label: NDArray[np.bool_],
+        confidence: NDArray[np.floating],
+        uncertainty: NDArray[np.floating],
+    ) -> None:
+        self.truth, self.predicted, self.has_label = truth, predicted, has_label
+        self.is_right = truth == predicted
+        of_truth = probabilities[np.arange(len(truth)), truth]
+        self.surprise, self.squared_error = surprise(of_truth), squared_error(of_truth, probabilities)
+        self.bins, self.confidence = confidence_bins(confidence), confidence
+        self.ranks = ranks(uncertainty)
+
+    @property
+    def n_cells(self) -> list[int]:
+        n_labels = int(self.has_label.sum())
+        return [n_labels if metric in {"cross_entropy", "brier"} else len(self.truth) for metric in METRICS]
+
+    def __call__(self, times: NDArray[np.int64]) -> NDArray[np.float64]:
+        f1, cells = f1_of_codes(self.truth, self.predicted, times)
+        of_labels = times * self.has_label
+        return np.array(
+            [
+                _mean(self.is_right, times),
+                f1[cells > 0].mean(),
+                _mean(f1, cells),
+                _mean(self.surprise, of_labels),
+                _mean(self.squared_error, of_labels),
+                np.abs(np.bincount(self.bins, times * (self.is_right - self.confidence))).sum() / times.sum(),
+                auroc_of_ranks(~self.is_right, self.ranks, times),
+            ]
+        )
+
+
+def _mean(values: NDArray[Any], times: NDArray[Any]) -> float:
+    """Mean of values that count so many times; `NaN` of none."""
+    return float(values @ times / times.sum()) if times.any() else np.nan

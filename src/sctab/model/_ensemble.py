@@ -1,0 +1,532 @@
+"""DeepEnsemble: several models of one class that differ by chance, and what they agree on."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from hashlib import sha256
+from itertools import count
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self, final
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from sctab._atomic import written_beside
+from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FORMAT_VERSION, SPEC_FILE
+from sctab._errors import ModelFormatError, ModelNotFoundError, NotTrainedError, OutputExistsError, SettingError, warn
+from sctab.model._base import CellTypeClassifier
+from sctab.model._classes import class_of
+from sctab.model._evaluation import BATCH_SIZE, Evaluation, evaluate_blocks
+from sctab.model._query import Query, choose_source, fingerprint, open_query
+from sctab.model._sctab import SCTAB
+from sctab.model._setup import own_copy
+from sctab.model._spec import ModelSpec
+from sctab.model._storage import read_spec
+
+_RUN_FORMAT = "sctab-ensemble-training"
+
+
+@final
+class DeepEnsemble:
+    """Several models of one class, trained from different seeds, that are used as one: better calibrated, and less sure when they disagree.
+
+    The probability of a type is the mean of the members' probabilities, and the uncertainty of a cell is one minus the largest of
+    them (Lakshminarayanan et al. 2017; Fischer et al. 2023). :class:`Evaluation` tells what that uncertainty is made of: what each
+    member is unsure of, and what they disagree on. It holds classifiers and is none, but is used in the same way.
+
+    Parameters
+    ----------
+    model_class
+        Class of the members.
+    n_members
+        How many of them, at least 2; five as published.
+    **model_settings
+        Settings for the constructor of each member.
+
+    Attributes
+    ----------
+    members
+        The models, in order.
+    spec
+        Description of the first member; genes, labels and scale are those of all.
+    gene_importance
+        Mean of the members' importance of each gene, `(n_vars,)`.
+    name
+        Name of the directory that it was loaded from; empty before.
+    sha256
+        Hash of the members' hashes; `None` when they were not saved since they last changed.
+
+    Raises
+    ------
+    SettingError
+        When there are fewer than two members.
+
+    References
+    ----------
+    Lakshminarayanan et al., Simple and scalable predictive uncertainty estimation using deep ensembles, NeurIPS 2017,
+    :doi:`10.48550/arXiv.1612.01474`; Fischer et al., Scaling cross-tissue single-cell annotation models, bioRxiv 2023,
+    :doi:`10.1101/2023.10.07.561331`.
+
+    Examples
+    --------
+    >>> import scanpy as sc, sctab
+    >>> reference = sc.datasets.pbmc68k_reduced().raw.to_adata()
+    >>> ensemble = sctab.model.DeepEnsemble(sctab.model.SCTAB, n_members=5)
+    >>> ensemble.setup_anndata(reference, labels_key="bulk_labels")  # doctest: +SKIP
+    >>> ensemble.train()  # doctest: +SKIP
+    >>> sctab.tl.annotate(query, ensemble)  # doctest: +SKIP
+    """
+
+    def __init__(self, model_class: type[CellTypeClassifier] = SCTAB, n_members: int = 5, **model_settings: Any) -> None:
+        if n_members < 2:
+            raise SettingError(f"`n_members={n_members}` must be at least 2. For one model, use `{model_class.__name__}` itself.")
+        self.model_class = model_class
+        self.n_members = n_members
+        self.adata: AnnData | None = None
+        self.name = ""
+        self._model_settings = model_settings
+        self._setup: dict[str, Any] = {}
+        self._members: tuple[CellTypeClassifier, ...] = ()
+
+    @classmethod
+    def from_members(cls, members: Sequence[CellTypeClassifier]) -> Self:
+        """An ensemble of models that are there already.
+
+        Parameters
+        ----------
+        members
+            Trained models of one class, with the same genes, labels, scale and covariates.
+
+        Raises
+        ------
+        SettingError
+            When there are fewer than two of them, or when they do not go together.
+        """
+        if len(members) < 2:
+            raise SettingError(f"An ensemble has at least 2 members, and {len(members)} was given.")
+        for member in members:
+            member._require_trained()
+        first = members[0].spec
+        for position, member in enumerate(members[1:], start=1):
+            if type(member) is not type(members[0]):
+                raise SettingError(f"Member 0 is a `{first.model_class}` and member {position} a `{member.spec.model_class}`.")
+            for part, what in (
+                ("features", "genes"),
+                ("labels", "labels"),
+                ("normalization", "scale"),
+                ("covariates", "covariates"),
+            ):
+                if getattr(member.spec, part) != getattr(first, part):
+                    raise SettingError(f"Members 0 and {position} differ in their {what}. Train them on the same reference.")
+        ensemble = cls(type(members[0]), len(members))
+        ensemble._members = tuple(members)
+        ensemble._setup = dict(first.setup)
+        return ensemble
+
+    def setup_anndata(self, adata: AnnData, labels_key: str, **kwargs: Any) -> None:
+        """Say where an annotated reference keeps its counts, labels and donors; see :meth:`CellTypeClassifier.setup_anndata`.
+
+        Parameters
+        ----------
+        adata, labels_key, **kwargs
+            As there.
+        """
+        self.model_class.setup_anndata(adata, labels_key, **kwargs)
+        manager = self.model_class._get_most_recent_anndata_manager(adata)
+        self._setup = dict(manager.registry["setup_args"])
+        self.adata = adata
+
+    # --------------------------------------------------------------------------------------------------- training
+
+    def train(
+        self,
+        max_epochs: int | None = None,
+        *,
+        seed: int = 0,
+        split_seed: int | None = None,
+        n_jobs: int = 1,
+        run_dir: str | PathLike[str] | None = None,
+        **train_settings: Any,
+    ) -> None:
+        """Train the members, one after another or side by side.
+
+        They differ in their initial weights, in the order of the cells and in everything else that is random but the split: all are
+        validated on the same cells. Calling it again trains new members.
+
+        Parameters
+        ----------
+        max_epochs, **train_settings
+            As in :meth:`CellTypeClassifier.train`.
+        seed
+            The seeds of the members follow from it.
+        split_seed
+            Decides which cells validate; by default `seed`.
+        n_jobs
+            Members to train at a time, each in a process of its own, which share the reference's large arrays.
+        run_dir
+            Directory for what the trainings leave behind: for each member its curves and checkpoints, as in
+            :meth:`CellTypeClassifier.train`, and the member when it is finished. When it is there from a training that was interrupted,
+            of the same reference with the same settings, the members that are finished are taken from it.
+
+        Raises
+        ------
+        SettingError
+            When there is no reference, when a setting makes no sense, or when `run_dir` is of another training.
+        OutputExistsError
+            When there is something else in `run_dir`.
+        """
+        if self.adata is None:
+            raise SettingError("There is no reference. Call `ensemble.setup_anndata(adata, labels_key=…)` first.")
+        if n_jobs < 1:
+            raise SettingError(f"`n_jobs={n_jobs}` must be at least 1.")
+        settings = {"max_epochs": max_epochs, "split_seed": seed if split_seed is None else split_seed, **train_settings}
+        jobs = [{"seed": int(state), **settings} for state in np.random.SeedSequence(seed).generate_state(self.n_members)]
+        if run_dir is not None:
+            self._begin_or_go_on(self.adata, Path(run_dir), jobs)
+            jobs = [job | {"run_dir": _free(Path(run_dir) / f"curves_{i}")} for i, job in enumerate(jobs)]
+            members = self._train_in(Path(run_dir), self.adata, jobs, n_jobs)
+        elif n_jobs > 1:
+            with tempfile.TemporaryDirectory(prefix="sctab-") as directory:
+                members = self._train_in(Path(directory), self.adata, jobs, n_jobs)
+        else:
+            members = [_train_member(self.model_class, self.adata, self._setup, self._model_settings, job) for job in jobs]
+        self._members = tuple(members)
+        self.__dict__.pop("gene_importance", None)  # that of earlier members
+
+    def _train_in(
+        self, directory: Path, adata: AnnData, jobs: Sequence[Mapping[str, Any]], n_jobs: int
+    ) -> list[CellTypeClassifier]:
+        """Train the members that are not yet in a directory, and read all of them from there."""
+        todo = [i for i in range(len(jobs)) if not (_member(directory, i) / SPEC_FILE).is_file()]
+        reference = adata if n_jobs == 1 else own_copy(adata, np.arange(adata.n_obs))  # set up anew in each process
+        joblib.Parallel(n_jobs=n_jobs)(
+            joblib.delayed(_train_and_save)(
+                _member(directory, i), self.model_class, reference, self._setup, self._model_settings, jobs[i]
+            )
+            for i in todo
+        )
+        accelerator = jobs[0].get("accelerator", "auto")
+        return [self.model_class.load(_member(directory, i), adata, accelerator=accelerator) for i in range(len(jobs))]
+
+    def _begin_or_go_on(self, adata: AnnData, directory: Path, jobs: Sequence[Mapping[str, Any]]) -> None:
+        """Write down in the directory what is trained, or make sure that it is the same."""
+        keys = [self._setup["labels_key"], self._setup["donor_key"], *self._setup["categorical_covariate_keys"]]
+        source, _ = choose_source(adata, layer=self._setup["layer"] or "X")
+        identity = {
+            "format": _RUN_FORMAT,
+            "format_version": FORMAT_VERSION,
+            "model_class": self.model_class.__name__,
+            "setup": self._setup,
+            "model_settings": self._model_settings,
+            "train_settings": jobs,
+            "data": fingerprint(source, *(adata.obs[key] for key in keys if key is not None)),
+        }
+        text = json.dumps(identity, indent=1, default=str, sort_keys=True) + "\n"
+        path = directory / ENSEMBLE_FILE
+        if path.is_file():
+            earlier = path.read_text(encoding="utf-8")
+            if differing := _differences(earlier, text):
+                raise SettingError(
+                    f"`{directory}` is of an ensemble that was trained differently: {', '.join(differing)}. Give another `run_dir`, or "
+                    "train with the same reference and settings."
+                )
+            return
+        if directory.exists() and any(directory.iterdir()):
+            raise OutputExistsError(f"`{directory}` is there and is no training of an ensemble. Choose another `run_dir`.")
+        directory.mkdir(parents=True, exist_ok=True)
+        with written_beside(path, overwrite=False) as beside:
+            beside.write_text(text, encoding="utf-8")
+
+    # ------------------------------------------------------------------------------------------------- prediction
+
+    @property
+    def members(self) -> tuple[CellTypeClassifier, ...]:
+        """The trained models.
+
+        Raises
+        ------
+        NotTrainedError
+            Before :meth:`train`.
+        """
+        if not self._members:
+            raise NotTrainedError("The ensemble is not trained. Call `ensemble.train()` first, or `load` a trained one.")
+        return self._members
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is something to predict with."""
+        return bool(self._members)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Description of the first member; genes, labels and scale are those of all."""
+        return self.members[0].spec
+
+    @property
+    def history(self) -> dict[str, pd.DataFrame]:
+        """Training history, one column per member."""
+        histories = [member.history for member in self.members]
+        return {
+            name: pd.concat([history[name].iloc[:, 0].rename(f"member_{i}") for i, history in enumerate(histories)], axis=1)
+            for name in histories[0]
+        }
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the members' hashes; `None` when one of them was not saved since it last changed."""
+        hashes = [member.sha256 for member in self.members]
+        return None if None in hashes else sha256("".join(map(str, hashes)).encode()).hexdigest()
+
+    @cached_property
+    def gene_importance(self) -> NDArray[np.float32]:
+        """Mean of the members' importance of each gene, `(n_vars,)`, summing to one."""
+        return np.mean([member.gene_importance for member in self.members], axis=0)
+
+    def open_query(self, adata: AnnData, *, layer: str | None = None, min_gene_coverage: float = 0.0) -> Query:
+        """Match any AnnData to the genes of the members; see :func:`sctab.model._query.open_query`."""
+        return open_query(
+            adata,
+            self.spec.features,
+            self.spec.normalization,
+            covariates=self.spec.covariates,
+            layer=layer,
+            importance=self.gene_importance,
+            min_gene_coverage=min_gene_coverage,
+        )
+
+    def evaluate(self, query: Query, *, batch_size: int = BATCH_SIZE, show_progress: bool = False) -> Evaluation:
+        """Mean probabilities, latents, expected entropy and mutual information of all cells, in one pass over the data.
+
+        Raises
+        ------
+        NotTrainedError
+            When the ensemble is not trained.
+        """
+        return evaluate_blocks(
+            [member._forward for member in self.members],
+            query,
+            batch_size=batch_size,
+            device=self.members[0].device,
+            show_progress=show_progress,
+        )
+
+    def predict(
+        self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE
+    ) -> NDArray[np.object_] | pd.DataFrame:
+        """Name the cell type of every cell by the mean of the members' probabilities; see :meth:`CellTypeClassifier.predict`.
+
+        Parameters
+        ----------
+        adata, soft, layer, batch_size
+            As there.
+        """
+        adata, query = self._open_own_or(adata, layer)
+        probabilities = self.evaluate(query, batch_size=batch_size).probabilities
+        if soft:
+            return pd.DataFrame(probabilities, index=adata.obs_names, columns=list(self.spec.labels.names))
+        return self.decode(probabilities)
+
+    def decode(self, probabilities: NDArray[np.float32]) -> NDArray[np.object_]:
+        """The most probable label of each row; see :meth:`CellTypeClassifier.decode`."""
+        return self.members[0].decode(probabilities)
+
+    def get_latent_representation(
+        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE
+    ) -> NDArray[np.float32]:
+        """The members' embeddings side by side, `(n_obs, n_members * n_latent)`.
+
+        Each member has axes of its own, so that there is no mean of them; distances in all of them together are as good as in one.
+
+        Parameters
+        ----------
+        adata, layer, batch_size
+            As in :meth:`predict`.
+
+        Raises
+        ------
+        SettingError
+            When the members read labels from the expression itself and have no latent space.
+        """
+        _, query = self._open_own_or(adata, layer)
+        return self.members[0].require_latent(self.evaluate(query, batch_size=batch_size).latent)
+
+    def _open_own_or(self, adata: AnnData | None, layer: str | None) -> tuple[AnnData, Query]:
+        if adata is None:
+            if self.adata is None:
+                raise SettingError("The ensemble was loaded without its reference. Pass the data as `adata`.")
+            adata = self.adata
+            layer = layer or self._setup["layer"] or "X"
+        query = self.open_query(adata, layer=layer)
+        for note in query.notes:
+            warn(note)
+        return adata, query
+
+    def to_device(self, device: str | int | torch.device) -> None:
+        """Move all members; see :meth:`scvi.model.base.BaseModelClass.to_device`."""
+        for member in self.members:
+            member.to_device(device)
+
+    def deregister_manager(self, adata: AnnData | None = None) -> None:
+        """Let go of a reference, so that its memory can be used again; see :meth:`scvi.model.base.BaseModelClass.deregister_manager`.
+
+        Parameters
+        ----------
+        adata
+            The reference.
+        """
+        for member in self.members:
+            member.deregister_manager(adata)
+
+    # ------------------------------------------------------------------------------------------------------ files
+
+    def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False, description: str | None = None) -> None:
+        """Write a directory with a model directory for each member, whole or not at all.
+
+        Parameters
+        ----------
+        dir_path
+            Directory to make.
+        overwrite
+            Replace an ensemble that is there. Anything else is never replaced.
+        description
+            One line on what the ensemble is for; `None` keeps the one that it has.
+
+        Raises
+        ------
+        NotTrainedError
+            When the ensemble is not trained.
+        OutputExistsError, OutputError
+            When something is there already, or when it cannot be written.
+        """
+        members, path = self.members, Path(dir_path)
+        if overwrite and path.exists() and not is_ensemble(path) and not (path.is_dir() and not any(path.iterdir())):
+            raise OutputExistsError(f"`{path}` is there and is not an ensemble: it is not overwritten. Choose another name.")
+        with written_beside(path, overwrite=overwrite) as directory:
+            directory.mkdir()
+            for i, member in enumerate(members):
+                member.save(_member(directory, i), description=description)
+            values = {
+                "format": ENSEMBLE_FORMAT,
+                "format_version": FORMAT_VERSION,
+                "description": self.spec.description,
+                "members": [member.sha256 for member in members],
+            }
+            (directory / ENSEMBLE_FILE).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(
+        cls,
+        dir_path: str | PathLike[str],
+        adata: AnnData | None = None,
+        *,
+        accelerator: str = "auto",
+        device: int | str = "auto",
+    ) -> Self:
+        """Read an ensemble that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        dir_path, adata, accelerator, device
+            As in :meth:`CellTypeClassifier.load`.
+
+        Raises
+        ------
+        ModelNotFoundError
+            When there is no such directory.
+        ModelFormatError
+            When it is damaged, of an unknown version, or holds one model.
+        """
+        path = Path(dir_path)
+        hashes = _read_hashes(path)
+        member_class = class_of(_member(path, 0))
+        members = [member_class.load(_member(path, i), adata, accelerator=accelerator, device=device) for i in range(len(hashes))]
+        if changed := [i for i, (member, expected) in enumerate(zip(members, hashes, strict=True)) if member.sha256 != expected]:
+            raise ModelFormatError(
+                f"`{_member(path, changed[0])}` is not the member that was saved. Copy the ensemble again, whole."
+            )
+        try:
+            ensemble = cls.from_members(members)
+        except SettingError as error:
+            raise ModelFormatError(f"`{path}` holds models that do not go together: {error}") from error
+        ensemble.adata = adata
+        ensemble.name = path.resolve().name
+        return ensemble
+
+
+def is_ensemble(path: str | PathLike[str]) -> bool:
+    """Whether a directory holds a finished ensemble."""
+    try:
+        return json.loads((Path(path) / ENSEMBLE_FILE).read_text(encoding="utf-8")).get("format") == ENSEMBLE_FORMAT
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def read_ensemble_spec(path: str | PathLike[str]) -> ModelSpec:
+    """What the first member is, without its weights; errors as in :meth:`DeepEnsemble.load`."""
+    _read_hashes(Path(path))
+    return read_spec(_member(Path(path), 0))
+
+
+def _read_hashes(path: Path) -> list[str]:
+    if not path.is_dir():
+        raise ModelNotFoundError(f"`{path}` is not an ensemble: there is no such directory.")
+    try:
+        values = json.loads((path / ENSEMBLE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelFormatError(f"`{path}` is not an ensemble: `{ENSEMBLE_FILE}` cannot be read ({error}).") from error
+    if not isinstance(values, dict) or values.get("format") != ENSEMBLE_FORMAT:
+        raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` does not describe an ensemble: its `format` is not `{ENSEMBLE_FORMAT}`.")
+    if values.get("format_version") != FORMAT_VERSION:
+        raise ModelFormatError(
+            f"The ensemble has format version {values.get('format_version')!r}; this version of sctab reads {FORMAT_VERSION}. "
+            "Update sctab, or train and save the ensemble again."
+        )
+    hashes = values.get("members")
+    if not isinstance(hashes, list) or len(hashes) < 2:
+        raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` does not name at least two members. Copy the ensemble again.")
+    return hashes
+
+
+def _member(directory: Path, i: int) -> Path:
+    return directory / f"member_{i}"
+
+
+def _train_member(
+    model_class: type[CellTypeClassifier],
+    adata: AnnData,
+    setup: Mapping[str, Any],
+    model_settings: Mapping[str, Any],
+    train_settings: Mapping[str, Any],
+) -> CellTypeClassifier:
+    model_class.setup_anndata(adata, **setup)
+    model = model_class(adata, **model_settings)
+    model.train(**train_settings)
+    return model
+
+
+def _train_and_save(path: Path, *arguments: Any) -> None:
+    """What a process of its own does."""
+    _train_member(*arguments).save(path)
+
+
+def _free(path: Path) -> Path:
+    """The path, or with a number behind it where an interrupted training has left something there."""
+    return path if not path.exists() else next(name for i in count(2) if not (name := Path(f"{path}-{i}")).exists())
+
+
+def _differences(earlier: str, now: str) -> list[str]:
+    """Names of what two descriptions of a training do not have in common."""
+    try:
+        before = json.loads(earlier)
+    except ValueError:
+        return [f"`{ENSEMBLE_FILE}` cannot be read"]
+    after = json.loads(now)
+    return [f"`{name}` differs" for name in after if not isinstance(before, dict) or before.get(name) != after[name]]

@@ -1,0 +1,379 @@
+"""Names, synonyms and kinds of cell types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, cached_property
+from os import PathLike
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sctab.ontology._sources import OBO_FOUNDRY, ObsoleteTerm, Release, embedded_files, read_embedded, read_file, read_obo_foundry
+
+
+class Resolution(NamedTuple):
+    """What an ontology makes of a name.
+
+    Attributes
+    ----------
+    term
+        Id of the term; `None` where there is none.
+    note
+        A sentence on how it was found, where the name is no current name, exact synonym or id; `""` otherwise.
+    """
+
+    term: str | None
+    note: str = ""
+
+
+class CellOntology:
+    """Terms of the Cell Ontology, their names and synonyms, and which is a kind of which.
+
+    Build one with :meth:`embedded`, which needs no network, with :meth:`from_file`, or with :meth:`from_obo_foundry`. Terms are given by
+    id. "Is a kind of" follows `is_a` only, and a term may be a kind of several that are not kinds of each other.
+
+    Parameters
+    ----------
+    names
+        Preferred name of every term that is in use.
+    synonyms
+        Exact synonyms by term.
+    ancestors
+        All terms that a term is a kind of, without the term itself.
+    version
+        Release.
+    obsolete
+        Terms that are no longer in use, by id.
+
+    Examples
+    --------
+    >>> ontology = CellOntology.embedded()
+    >>> ontology.find("B lymphocyte"), ontology.name("CL:0000236")
+    ('CL:0000236', 'B cell')
+    >>> ontology.is_kind_of("CL:0001054", "CL:0000576")  # CD14-positive monocyte, monocyte
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        names: Mapping[str, str],
+        synonyms: Mapping[str, Iterable[str]],
+        ancestors: Mapping[str, Iterable[str]],
+        version: str,
+        obsolete: Mapping[str, ObsoleteTerm] | None = None,
+    ) -> None:
+        self.version = version
+        self._names = dict(names)
+        self._synonyms = {term: tuple(words) for term, words in synonyms.items()}
+        self._ancestors = {term: frozenset(above) - {term} for term, above in ancestors.items()}
+        self._obsolete = dict(obsolete or {})
+        self._by_name = {_key(name): term for term, name in self._names.items()}
+        by_synonym = _unambiguous((word, term) for term, words in self._synonyms.items() for word in words)
+        self._terms = by_synonym | self._by_name  # a preferred name goes before any synonym
+
+    @classmethod
+    def embedded(cls, version: str | None = None) -> CellOntology:
+        """A release that comes with `cellxgene-ontology-guide`; each is read once per process.
+
+        Parameters
+        ----------
+        version
+            One of :meth:`embedded_versions`; by default the newest.
+
+        Raises
+        ------
+        SettingError
+            When that release is not embedded.
+        """
+        return _embedded(version or cls.embedded_versions()[-1])
+
+    @staticmethod
+    def embedded_versions() -> tuple[str, ...]:
+        """Releases that come with `cellxgene-ontology-guide`, the newest last."""
+        return _embedded_versions()
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str]) -> CellOntology:
+        """Read an ontology from `.obo`, `.owl` or `.json` with pronto; terms other than `CL:` are left out.
+
+        Parameters
+        ----------
+        path
+            The file.
+
+        Raises
+        ------
+        DataFileError
+            When the file is not there or is no ontology.
+        """
+        return cls._of(read_file(path))
+
+    @classmethod
+    def from_obo_foundry(
+        cls,
+        name: str = "cl",
+        *,
+        cache_dir: str | PathLike[str] | None = None,
+        refresh: bool = False,
+        address: str = OBO_FOUNDRY,
+    ) -> CellOntology:
+        """The newest release of the OBO Foundry, downloaded once and read from a cache from then on.
+
+        Parameters
+        ----------
+        name
+            Name in the OBO Foundry. Whatever it is, terms other than `CL:` are left out.
+        cache_dir
+            Where the file is kept; by default `sctab` in the cache of your account.
+        refresh
+            Download it again. A file that cannot be downloaded or read does not replace the one that is there.
+        address
+            Where it is downloaded from; `{name}` stands for the name.
+
+        Raises
+        ------
+        SettingError
+            When the name is none.
+        DataFileError
+            When it has to be downloaded and cannot be, or when it is no ontology.
+        OutputError
+            When it cannot be written to the cache.
+        """
+        return cls._of(read_obo_foundry(name, cache_dir=cache_dir, refresh=refresh, address=address))
+
+    @classmethod
+    def _of(cls, release: Release) -> CellOntology:
+        return cls(**vars(release))
+
+    def find(self, name: str) -> str | None:
+        """Id of the term with this id, name or exact synonym, without regard to case; `None` where there is none."""
+        if (term := _as_id(name)) in self._names:
+            return term
+        return self._terms.get(_key(name))
+
+    def resolve(self, name: str) -> Resolution:
+        """Id of the term that a name means, also where the name is no longer in use.
+
+        A name is looked for among ids, names and exact synonyms, as :meth:`find` does; then among obsolete terms, which lead to their
+        :meth:`replacement`; then among the names in other embedded releases, the newest first, whose id leads to the term.
+
+        Parameters
+        ----------
+        name
+            Id, name or synonym, without regard to case.
+
+        Examples
+        --------
+        >>> ontology = CellOntology.embedded("v2026-03-26")
+        >>> ontology.resolve("B lymphocyte")
+        Resolution(term='CL:0000236', note='')
+        >>> print(ontology.resolve("native cell").note)
+        `native cell` is obsolete in release v2026-03-26 and replaced by `cell` (`CL:0000000`).
+        """
+        if (term := self.find(name)) is not None:
+            return Resolution(term)
+        if (term := self._find_obsolete(name)) is not None:
+            return self._resolve_obsolete(name, term)
+        for version in reversed(self.embedded_versions()):
+            if (term := self.embedded(version)._by_name.get(_key(name))) in self._names:
+                return Resolution(term, f"`{name}` is the name in release {version} of `{self.name(term)}` (`{term}`).")
+        return Resolution(None)
+
+    def _find_obsolete(self, name: str) -> str | None:
+        if (term := _as_id(name)) in self._obsolete:
+            return term
+        return self._obsolete_terms.get(_key(name))
+
+    def _resolve_obsolete(self, name: str, term: str) -> Resolution:
+        is_obsolete = f"`{name}` is obsolete in release {self.version}"
+        if (replacement := self.replacement(term)) is not None:
+            return Resolution(replacement, f"{is_obsolete} and replaced by `{self.name(replacement)}` (`{replacement}`).")
+        suggested = [f"`{self.name(other)}` (`{other}`)" for other in self._obsolete[term].consider if other in self._names]
+        return Resolution(None, f"{is_obsolete}, without a replacement{'; consider ' * bool(suggested)}{', '.join(suggested)}.")
+
+    @cached_property
+    def _obsolete_terms(self) -> dict[str, str]:
+        """Obsolete terms by name, with and without the "obsolete" that was put in front."""
+        names = {term: _key(entry.name) for term, entry in self._obsolete.items() if entry.name}
+        return _unambiguous((word, term) for term, name in names.items() for word in {name, name.removeprefix("obsolete ")})
+
+    def replacement(self, term: str) -> str | None:
+        """The current term that the ontology names in the place of an obsolete one; `None` where it names none.
+
+        A replacement that is obsolete itself leads on to its own. What the ontology only suggests to consider is no replacement.
+        """
+        seen: set[str | None] = set()
+        replaced: str | None = term
+        while replaced in self._obsolete and replaced not in seen:
+            seen.add(replaced)
+            replaced = self._obsolete[replaced].replaced_by
+        return replaced if seen and replaced in self._names else None
+
+    def name(self, term: str) -> str | None:
+        """Preferred name of a term; `None` where it is unknown."""
+        return self._names.get(term)
+
+    def synonyms(self, term: str) -> tuple[str, ...]:
+        """Exact synonyms of a term; empty where it is unknown."""
+        return self._synonyms.get(term, ())
+
+    def ancestors(self, term: str) -> frozenset[str]:
+        """All terms that a term is a kind of, without itself; empty where it is unknown."""
+        return self._ancestors.get(term, frozenset())
+
+    def descendants(self, term: str) -> frozenset[str]:
+        """All terms that are kinds of a term, without itself; empty where it is unknown."""
+        return self._descendants.get(term, frozenset())
+
+    @cached_property
+    def _descendants(self) -> dict[str, frozenset[str]]:
+        below: dict[str, set[str]] = {}
+        for term, above in self._ancestors.items():
+            for other in above:
+                below.setdefault(other, set()).add(term)
+        return {term: frozenset(terms) for term, terms in below.items()}
+
+    def parents(self, term: str) -> frozenset[str]:
+        """The ancestors of a term that have none of its other ancestors below them; empty where it is unknown."""
+        above = self.ancestors(term)
+        return above.difference(*(self.ancestors(other) for other in above))
+
+    def children(self, term: str) -> frozenset[str]:
+        """The terms that a term is a parent of; empty where it is unknown."""
+        return frozenset(below for below in self.descendants(term) if term in self.parents(below))
+
+    def depth(self, term: str) -> int | None:
+        """Number of steps from a term to the root along the longest path; `None` where it is unknown.
+
+        The longest and not the shortest, because then a term is always deeper than all that it is a kind of.
+
+        Examples
+        --------
+        >>> ontology = CellOntology.embedded()
+        >>> ontology.depth("CL:0000000"), ontology.depth("CL:0000542") < ontology.depth("CL:0000084")  # cell, lymphocyte, T cell
+        (0, True)
+        """
+        return self._depths.get(term)
+
+    @cached_property
+    def _depths(self) -> dict[str, int]:
+        depths: dict[str, int] = {}
+        for term in sorted(self._names, key=lambda term: len(self.ancestors(term))):  # ancestors have fewer ancestors
+            depths[term] = 1 + max((depths[above] for above in self.ancestors(term) if above in depths), default=-1)
+        return depths
+
+    def lowest_common_ancestors(self, terms: Iterable[str]) -> frozenset[str]:
+        """The most specific terms that each of some terms is, or is a kind of.
+
+        There may be several, because a term may be a kind of several others, and none, where a term is unknown.
+
+        Examples
+        --------
+        >>> ontology = CellOntology.embedded()
+        >>> [
+        ...     ontology.name(term) for term in ontology.lowest_common_ancestors(["CL:0000624", "CL:0000625"])
+        ... ]  # CD4+ and CD8+ T cells
+        ['mature alpha-beta T cell']
+        """
+        lines = [self.ancestors(term) | ({term} & self._names.keys()) for term in terms]
+        common = frozenset.intersection(*map(frozenset, lines)) if lines else frozenset()
+        return common.difference(*(self.ancestors(term) for term in common))
+
+    def is_kind_of(self, term: str, other: str) -> bool:
+        """Whether `term` is `other` or one of its subtypes."""
+        return term == other or other in self.ancestors(term)
+
+    def coarsen(self, term: str, terms: Sequence[str]) -> str | None:
+        """The most specific of `terms` that `term` is, or is a kind of; `None` where it is under none of them.
+
+        Examples
+        --------
+        >>> CellOntology.embedded().coarsen("CL:0000897", ["CL:0000084", "CL:0000624"])  # T cell, CD4+ alpha-beta T cell
+        'CL:0000624'
+        """
+        above = [other for other in terms if self.is_kind_of(term, other)]
+        return max(above, key=lambda other: len(self.ancestors(other)), default=None)
+
+    def child_matrix(self, terms: Sequence[str | None]) -> NDArray[np.bool_]:
+        """Which of some terms is which, or a kind of which.
+
+        Parameters
+        ----------
+        terms
+            Ids. What the ontology does not know, and `None`, is a kind of nothing else.
+
+        Returns
+        -------
+        `(n_terms, n_terms)`; `[i, j]` is true where term `j` is term `i` or one of its subtypes.
+
+        Examples
+        --------
+        >>> CellOntology.embedded().child_matrix(["CL:0000084", "CL:0000624", None]).astype(int)  # T cell, CD4+ alpha-beta T cell
+        array([[1, 1, 0],
+               [0, 1, 0],
+               [0, 0, 1]])
+        """
+        return self._kinds(terms, terms) | np.eye(len(terms), dtype=bool)
+
+    def sum_probabilities(
+        self, probabilities: ArrayLike, labels: Sequence[str | None], terms: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """Probability of each of some terms: the sum over the labels that are the term or kinds of it.
+
+        A term never has a smaller probability than the terms below it, so that coarse and fine views agree.
+
+        Parameters
+        ----------
+        probabilities
+            Probability of each label, `(n_obs, n_labels)`.
+        labels
+            Id of each label; `None` for one without, which is a kind of nothing.
+        terms
+            Ids that are asked for. They need not be labels, and they may overlap.
+
+        Returns
+        -------
+        `(n_obs, n_terms)`; zero where no label is the term or a kind of it.
+
+        Examples
+        --------
+        >>> ontology = CellOntology.embedded()
+        >>> labels = ["CL:0000236", "CL:0000624", "CL:0000625"]  # B cell, CD4+ and CD8+ alpha-beta T cell
+        >>> ontology.sum_probabilities([[0.25, 0.5, 0.25]], labels, ["CL:0000084", "CL:0000542"])  # T cell, lymphocyte
+        array([[0.75, 1.  ]])
+        """
+        return np.asarray(probabilities, dtype=np.float64) @ self._kinds(terms, labels).T
+
+    def _kinds(self, terms: Sequence[str | None], others: Sequence[str | None]) -> NDArray[np.bool_]:
+        """`(n_terms, n_others)`; `[i, j]` is true where other `j` is term `i` or one of its subtypes."""
+        lines = [set() if other is None else self.ancestors(other) | {other} for other in others]
+        return np.array([[term in line for line in lines] for term in terms], dtype=bool).reshape(len(terms), len(others))
+
+
+@cache
+def _embedded(version: str) -> CellOntology:
+    return CellOntology._of(read_embedded(version))
+
+
+@cache
+def _embedded_versions() -> tuple[str, ...]:
+    return tuple(embedded_files())
+
+
+def _unambiguous(words: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Terms by word, without the words of several terms, which decide nothing."""
+    terms: dict[str, set[str]] = {}
+    for word, term in words:
+        terms.setdefault(_key(word), set()).add(term)
+    return {word: next(iter(found)) for word, found in terms.items() if len(found) == 1}
+
+
+def _key(name: str) -> str:
+    return " ".join(name.lower().replace("_", " ").split())
+
+
+def _as_id(name: str) -> str:
+    return name.strip().upper().replace("_", ":")

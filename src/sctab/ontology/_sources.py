@@ -1,0 +1,130 @@
+"""Where releases of the Cell Ontology come from: a package, a file, the OBO Foundry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from sctab._atomic import written_beside
+from sctab._errors import DataFileError, SettingError, listing
+
+OBO_FOUNDRY = "http://purl.obolibrary.org/obo/{name}.obo"
+"""Permanent address of an ontology of the OBO Foundry; it leads to the newest release."""
+
+_EMBEDDED_FILE = re.compile(r"CL-ontology-(.+)\.json\.\w+")
+_PREFIX = "CL:"
+_WITHOUT_NETWORK = "Without a network, use `CellOntology.embedded()`, or `CellOntology.from_file` with a file."
+
+
+@dataclass(frozen=True)
+class ObsoleteTerm:
+    """A term that is no longer in use.
+
+    Attributes
+    ----------
+    name
+        What it was called; most releases put "obsolete" in front of it.
+    replaced_by
+        The term that stands for it now, which may be obsolete itself; `None` where there is none.
+    consider
+        Terms that the ontology suggests to look at instead, which is for people to decide.
+    """
+
+    name: str
+    replaced_by: str | None = None
+    consider: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Release:
+    """What one release says: all that :class:`~sctab.ontology.CellOntology` is made of."""
+
+    version: str
+    names: dict[str, str] = field(default_factory=dict)
+    synonyms: dict[str, list[str]] = field(default_factory=dict)
+    ancestors: dict[str, list[str]] = field(default_factory=dict)
+    obsolete: dict[str, ObsoleteTerm] = field(default_factory=dict)
+
+
+def embedded_files() -> dict[str, str]:
+    """File names of the releases in `cellxgene-ontology-guide` by version, the newest last."""
+    names = sorted(file.name for file in (files("cellxgene_ontology_guide") / "data").iterdir())
+    return {match[1]: match[0] for name in names if (match := _EMBEDDED_FILE.fullmatch(name))}
+
+
+def read_embedded(version: str) -> Release:
+    """One of the releases in `cellxgene-ontology-guide`."""
+    from cellxgene_ontology_guide.supported_versions import load_ontology_file
+
+    available = embedded_files()
+    if version not in available:
+        raise SettingError(f"`version={version!r}` of the Cell Ontology is not embedded. There is {listing(available)}.")
+    release = Release(version)
+    terms: Mapping[str, Mapping[str, Any]] = load_ontology_file(available[version])
+    for term, entry in terms.items():
+        if entry["deprecated"]:
+            release.obsolete[term] = ObsoleteTerm(entry["label"], entry.get("replaced_by"), tuple(entry.get("consider", ())))
+        else:
+            release.names[term] = entry["label"]
+            release.synonyms[term] = entry.get("synonyms", [])
+            release.ancestors[term] = list(entry["ancestors"])
+    return release
+
+
+def read_file(path: str | PathLike[str]) -> Release:
+    """What pronto reads from a file; terms other than `CL:` are left out."""
+    if not Path(path).is_file():
+        raise DataFileError(f"`{path}` is not there. Give the path of an `.obo`, `.owl` or `.json` file.")
+    try:
+        return _parse(path)
+    except Exception as error:  # pronto raises whatever its parsers do
+        raise DataFileError(f"`{path}` is not an ontology that pronto can read: {error}") from error
+
+
+def read_obo_foundry(name: str, *, cache_dir: str | PathLike[str] | None, refresh: bool, address: str) -> Release:
+    """An ontology of the OBO Foundry from the cache, or downloaded; it takes its place in the cache when it has been read."""
+    import pooch
+
+    if not re.fullmatch(r"[a-z0-9_-]+", name):
+        raise SettingError(f"`name={name!r}` is no name of the OBO Foundry. These are lower-case words, such as `cl`.")
+    cached = Path(pooch.os_cache("sctab") if cache_dir is None else cache_dir) / f"{name}.obo"
+    if cached.is_file() and not refresh:
+        return read_file(cached)
+    url = address.format(name=name)
+    with written_beside(cached, overwrite=True) as fresh:
+        try:
+            pooch.HTTPDownloader()(url, fresh, None)
+            return _parse(fresh)
+        except Exception as error:  # whatever the network and pronto raise
+            mend = f"Leave `refresh` out to use `{cached}`, which is as it was." if cached.is_file() else _WITHOUT_NETWORK
+            raise DataFileError(f"`{url}` could not be downloaded and read: {error}. {mend}") from error
+
+
+def _parse(path: str | PathLike[str]) -> Release:
+    import pronto
+
+    source = pronto.Ontology(str(path))
+    release = Release(str(source.metadata.data_version or ""))
+    for term in source.terms():
+        if not term.id.startswith(_PREFIX):
+            continue
+        if term.obsolete:
+            replacements = sorted(term.replaced_by.ids)
+            replaced_by = replacements[0] if len(replacements) == 1 else None
+            release.obsolete[term.id] = ObsoleteTerm(str(term.name or ""), replaced_by, tuple(sorted(term.consider.ids)))
+        elif term.name:
+            release.names[term.id] = str(term.name)
+            release.synonyms[term.id] = [synonym.description for synonym in term.synonyms if synonym.scope == "EXACT"]
+            above = (other.id for other in term.superclasses(with_self=False))
+            release.ancestors[term.id] = [other for other in above if other.startswith(_PREFIX)]
+    circular = [
+        term for term, above in release.ancestors.items() if any(term in release.ancestors.get(other, ()) for other in above)
+    ]
+    if circular:
+        raise ValueError(f"{listing(circular)} are kinds of themselves")
+    return release

@@ -1,0 +1,214 @@
+"""DeepEnsemble: several models that are used as one."""
+
+import json
+import shutil
+
+import anndata as ad
+import dask.array as da
+import numpy as np
+import pytest
+from scipy.stats import entropy
+from tests.reference import TYPES, make_reference
+
+import sctab
+from sctab import ModelFormatError, ModelNotFoundError, NotTrainedError, OutputExistsError, SettingError
+from sctab.model import SCTAB, DeepEnsemble, LinearClassifier, MLPClassifier, load_model
+
+QUICK = {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 6, "batch_size": 32, "gene_dropout": 0.3, "refit": False}
+
+
+def make_ensemble(cls=MLPClassifier, n_members=3, *, seed=1, **train_settings):
+    ensemble = DeepEnsemble(cls, n_members)
+    ensemble.setup_anndata(make_reference(), labels_key="cell_type", donor_key="donor_id")
+    ensemble.train(**QUICK | train_settings, seed=seed)
+    return ensemble
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    return make_ensemble()
+
+
+@pytest.fixture(scope="module")
+def query():
+    return make_reference(90, seed=7)
+
+
+def probabilities(model, query):
+    return model.predict(query, soft=True).to_numpy()
+
+
+class TestPrediction:
+    def test_it_is_the_mean_of_its_members(self, ensemble, query):
+        of_members = [probabilities(member, query) for member in ensemble.members]
+        np.testing.assert_allclose(probabilities(ensemble, query), np.mean(of_members, axis=0), atol=1e-6)
+        best = np.mean(of_members, axis=0).argmax(axis=1)
+        assert ensemble.predict(query).tolist() == [sorted(TYPES)[i] for i in best]
+
+    def test_uncertainty_is_split_into_what_members_are_unsure_of_and_what_they_disagree_on(self, ensemble, query):
+        of_members = np.array([probabilities(member, query) for member in ensemble.members], dtype=np.float64)
+        evaluation = ensemble.evaluate(ensemble.open_query(query))
+        expected = entropy(of_members, axis=2).mean(axis=0)
+        np.testing.assert_allclose(evaluation.expected_entropy, expected, atol=1e-5)
+        np.testing.assert_allclose(evaluation.mutual_information, entropy(of_members.mean(axis=0), axis=1) - expected, atol=1e-5)
+        assert evaluation.mutual_information.min() >= 0
+        assert evaluation.mutual_information.max() > 1e-4
+
+    def test_a_cell_without_counts_is_not_known(self, ensemble, query):
+        blank = query.copy()
+        blank.X = blank.X.multiply(np.arange(blank.n_obs)[:, None] > 0).tocsr()
+        evaluation = ensemble.evaluate(ensemble.open_query(blank))
+        for values in (evaluation.probabilities[:, 0], evaluation.expected_entropy, evaluation.mutual_information):
+            assert np.flatnonzero(np.isnan(values)).tolist() == [0]
+
+    def test_latents_stand_side_by_side(self, ensemble, query):
+        parts = [member.get_latent_representation(query) for member in ensemble.members]
+        np.testing.assert_allclose(ensemble.get_latent_representation(query), np.concatenate(parts, axis=1), atol=1e-6)
+
+    def test_without_a_latent_space_it_says_so(self, query):
+        with pytest.raises(SettingError, match="`LinearClassifier` reads labels from the expression itself"):
+            make_ensemble(LinearClassifier, 2, max_epochs=1).get_latent_representation(query)
+
+    def test_one_prediction_reads_the_data_once(self, ensemble, query):
+        read = []
+
+        def count(block):
+            read.append(block.shape[0])
+            return block
+
+        chunks = da.from_array(query.X.toarray(), chunks=(30, -1))
+        adata = ad.AnnData(X=chunks.map_blocks(count, dtype=np.float32, meta=np.empty((0, 0), np.float32)), var=query.var)
+        ensemble.members[0].predict(adata)
+        of_one = len(read)
+        read.clear()
+        ensemble.predict(adata)
+        assert len(read) == of_one
+
+    def test_its_own_reference_is_the_default(self, ensemble):
+        assert len(ensemble.predict()) == ensemble.adata.n_obs
+
+
+class TestTraining:
+    def test_members_differ_and_are_validated_on_the_same_cells(self, ensemble, query):
+        first, second = ensemble.members[:2]
+        assert np.abs(probabilities(first, query) - probabilities(second, query)).max() > 1e-3
+        np.testing.assert_array_equal(first.validation_indices, second.validation_indices)
+        assert len({member.spec.training["settings"]["seed"] for member in ensemble.members}) == 3
+
+    def test_the_same_seed_gives_the_same_ensemble_and_another_seed_shares_no_member(self, ensemble, query):
+        np.testing.assert_array_equal(probabilities(make_ensemble(), query), probabilities(ensemble, query))
+        seeds = {member.spec.training["settings"]["seed"] for member in ensemble.members}
+        assert not seeds & {member.spec.training["settings"]["seed"] for member in make_ensemble(seed=2, max_epochs=1).members}
+
+    def test_history_has_a_column_per_member(self, ensemble):
+        assert ensemble.history["validation_macro_f1"].shape == (6, 3)
+
+    def test_side_by_side_gives_the_same_members(self, ensemble, query):
+        np.testing.assert_allclose(probabilities(make_ensemble(n_jobs=2), query), probabilities(ensemble, query), atol=1e-6)
+
+    def test_a_run_that_was_interrupted_goes_on(self, ensemble, query, tmp_path):
+        make_ensemble(run_dir=tmp_path / "run")
+        kept = (tmp_path / "run/member_0/model.safetensors").stat().st_mtime_ns
+        shutil.rmtree(tmp_path / "run/member_1")
+        again = make_ensemble(run_dir=tmp_path / "run")
+        assert (tmp_path / "run/member_0/model.safetensors").stat().st_mtime_ns == kept
+        assert (tmp_path / "run/curves_1-2/metrics.csv").is_file()
+        np.testing.assert_allclose(probabilities(again, query), probabilities(ensemble, query), atol=1e-6)
+
+    def test_a_run_of_something_else_is_refused(self, tmp_path):
+        make_ensemble(n_members=2, max_epochs=1, run_dir=tmp_path / "run")
+        with pytest.raises(SettingError, match="was trained differently: `train_settings` differs"):
+            make_ensemble(n_members=2, max_epochs=2, run_dir=tmp_path / "run")
+        other = DeepEnsemble(MLPClassifier, 2)
+        other.setup_anndata(make_reference(120), labels_key="cell_type", donor_key="donor_id")
+        with pytest.raises(SettingError, match="`data` differs"):
+            other.train(**QUICK | {"max_epochs": 1}, seed=1, run_dir=tmp_path / "run")
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine/notes.txt").write_text("mine")
+        with pytest.raises(OutputExistsError, match="is no training of an ensemble"):
+            make_ensemble(n_members=2, run_dir=tmp_path / "mine")
+
+    def test_what_cannot_be_trained(self):
+        with pytest.raises(SettingError, match="`n_members=1` must be at least 2"):
+            DeepEnsemble(SCTAB, 1)
+        with pytest.raises(SettingError, match="There is no reference"):
+            DeepEnsemble(SCTAB).train()
+        with pytest.raises(NotTrainedError, match="The ensemble is not trained"):
+            DeepEnsemble(SCTAB).predict(make_reference())
+        with pytest.raises(SettingError, match="`n_jobs=0` must be at least 1"):
+            make_ensemble(n_jobs=0)
+
+
+class TestFiles:
+    def test_what_is_saved_is_loaded(self, ensemble, query, tmp_path):
+        ensemble.save(tmp_path / "five", description="An ensemble")
+        for loaded in (DeepEnsemble.load(tmp_path / "five"), load_model(tmp_path / "five"), sctab.zoo.load(tmp_path / "five")):
+            np.testing.assert_allclose(probabilities(loaded, query), probabilities(ensemble, query), atol=1e-6)
+            assert loaded.name == "five"
+            assert loaded.sha256 == ensemble.sha256
+            assert loaded.spec.description == "An ensemble"
+
+    def test_nothing_else_is_replaced(self, ensemble, tmp_path):
+        ensemble.save(tmp_path / "five")
+        with pytest.raises(OutputExistsError):
+            ensemble.save(tmp_path / "five")
+        ensemble.save(tmp_path / "five", overwrite=True)
+        ensemble.members[0].save(tmp_path / "one")
+        with pytest.raises(OutputExistsError, match="is not an ensemble"):
+            ensemble.save(tmp_path / "one", overwrite=True)
+
+    def test_a_member_that_was_exchanged_is_refused(self, ensemble, tmp_path):
+        ensemble.save(tmp_path / "five")
+        make_ensemble(seed=5, max_epochs=1, n_members=2).members[0].save(tmp_path / "five/member_1", overwrite=True)
+        with pytest.raises(ModelFormatError, match="is not the member that was saved"):
+            load_model(tmp_path / "five")
+
+    def test_a_member_that_is_lost_is_named(self, ensemble, tmp_path):
+        ensemble.save(tmp_path / "five")
+        shutil.rmtree(tmp_path / "five/member_2")
+        with pytest.raises(ModelNotFoundError, match="member_2"):
+            load_model(tmp_path / "five")
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"format_version": 9}, "format version 9"),
+            ({"members": ["only one"]}, "does not name at least two members"),
+            ({"format": "something"}, "does not describe an ensemble"),
+        ],
+    )
+    def test_a_description_that_makes_no_sense(self, ensemble, tmp_path, change, message):
+        ensemble.save(tmp_path / "five")
+        path = tmp_path / "five/ensemble.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        with pytest.raises(ModelFormatError, match=message):
+            DeepEnsemble.load(tmp_path / "five")
+
+    def test_members_must_go_together(self, ensemble):
+        with pytest.raises(SettingError, match="differ in their genes"):
+            DeepEnsemble.from_members([ensemble.members[0], make_with_fewer_genes()])
+        with pytest.raises(SettingError, match="Member 0 is a `MLPClassifier` and member 1 a `LinearClassifier`"):
+            DeepEnsemble.from_members([ensemble.members[0], make_ensemble(LinearClassifier, 2, max_epochs=1).members[0]])
+
+
+def make_with_fewer_genes():
+    adata = make_reference()[:, :40].copy()
+    MLPClassifier.setup_anndata(adata, labels_key="cell_type")
+    model = MLPClassifier(adata)
+    model.train(**QUICK | {"max_epochs": 1})
+    return model
+
+
+class TestAnnotate:
+    def test_columns_are_written(self, ensemble, query, tmp_path):
+        adata = sctab.tl.annotate(query, ensemble, copy=True)
+        evaluation = ensemble.evaluate(ensemble.open_query(query))
+        np.testing.assert_allclose(adata.obs["sctab_uncertainty"], 1 - evaluation.probabilities.max(axis=1), atol=1e-6)
+        np.testing.assert_allclose(adata.obs["sctab_expected_entropy"], evaluation.expected_entropy)
+        np.testing.assert_allclose(adata.obs["sctab_mutual_information"], evaluation.mutual_information)
+        assert adata.uns["sctab"]["model"]["n_members"] == 3
+        adata.write_h5ad(tmp_path / "annotated.h5ad")
+
+    def test_one_model_has_no_such_columns(self, ensemble, query):
+        adata = sctab.tl.annotate(query, ensemble.members[0], copy=True)
+        assert "sctab_mutual_information" not in adata.obs
