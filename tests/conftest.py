@@ -52,6 +52,15 @@ def shared_data():
     return path_of
 
 
+@pytest.fixture(scope="session")
+def oracle_path():
+    """Numbers of the published implementation."""
+    path = REPOSITORY.parent / "shared" / "oracle" / "sctab_checkpoint"
+    if not path.is_dir():
+        pytest.skip("the numbers of the published implementation are not beside this checkout (../shared/oracle)")
+    return path
+
+
 @pytest.fixture
 def rng():
     """A seeded source of randomness."""

@@ -48,7 +48,7 @@ HOMES = {
     "matplotlib": {"pl", "report"},
     "jinja2": {"report"},
     "typer": {"cli"},
-    "rich": {"cli", "model", "inference", "zoo", "corpus", "benchmark", "tuning"},
+    "rich": {"cli", "model", "inference", "zoo", "corpus", "benchmark", "tuning", "tl"},
 }
 """Where a library may be imported that tells what a layer knows about."""
 LONGEST_MODULE = 550  # some 500: docstrings count too
@@ -175,17 +175,23 @@ def asserts(tree: Tree) -> list[str]:
 
 
 def pickles(tree: Tree) -> list[str]:
-    """Whatever runs code that a file holds."""
+    """Whatever runs code that a file holds; `torch.load(…, weights_only=True)` does not, nor do processes of our own."""
+
+    def is_tensors_only(call: ast.Call) -> bool:
+        return any(keyword.arg == "weights_only" and getattr(keyword.value, "value", None) is True for keyword in call.keywords)
+
+    harmless = {"joblib.Parallel", "joblib.delayed"}
     libraries = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
     calls = {("torch", "load"), ("torch", "save"), ("pd", "read_pickle"), ("pandas", "read_pickle")}
     found = []
     for name in tree.modules:
-        imported = set(tree.imports(name))
+        imported = set(tree.imports(name)) - harmless
+        tensors_only = {node.func for node in ast.walk(tree.trees[name]) if isinstance(node, ast.Call) and is_tensors_only(node)}
         found += [f"{name} imports {target}" for target in sorted(imported) if target.split(".")[0] in libraries]
         found += [f"{name} imports {library}.{call}" for library, call in sorted(calls) if f"{library}.{call}" in imported]
         for node in ast.walk(tree.trees[name]):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (node.value.id, node.attr) in calls:
-                found.append(f"{name}, line {node.lineno}")
+                found += [f"{name}, line {node.lineno}"] if node not in tensors_only else []
             if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and getattr(node.value, "value", True) is not False:
                 found.append(f"{name}, line {node.lineno}")
     return found
@@ -258,6 +264,9 @@ def test_source(rule, source_root):
         (pickles, {"genes.py": "import pickle"}, ["sctab.genes imports pickle"]),
         (pickles, {"genes.py": "def f():\n    from torch import load"}, ["sctab.genes imports torch.load"]),
         (pickles, {"genes.py": "import torch\ntorch.load('x')"}, ["sctab.genes, line 2"]),
+        (pickles, {"genes.py": "import torch\ntorch.load('x', weights_only=True)"}, []),
+        (pickles, {"genes.py": "import torch\ntorch.load('x', weights_only=False)"}, ["sctab.genes, line 2"]),
+        (pickles, {"genes.py": "from joblib import Parallel, load"}, ["sctab.genes imports joblib.load"]),
         (pickles, {"genes.py": "import numpy as np\nnp.load('x', allow_pickle=True)"}, ["sctab.genes, line 2"]),
         (pickles, {"genes.py": "np.load('x', allow_pickle=False)"}, []),
         (libraries_away_from_home, {"genes.py": "from anndata import AnnData"}, ["sctab.genes imports anndata.AnnData"]),

@@ -20,6 +20,7 @@ from sctab.sampling import (
     geometric_sketch,
     herding,
     k_centre,
+    nested_share,
     split_cells,
     subsample,
 )
@@ -378,6 +379,43 @@ def distances_to_nearest(points, chosen):
 
 
 POINTS = hnp.arrays(np.float64, st.tuples(st.integers(2, 30), st.integers(1, 3)), elements=st.integers(-9, 9).map(float))
+
+
+class TestNestedShare:
+    @given(
+        units=hnp.arrays(np.int64, st.integers(1, 60), elements=st.integers(0, 12)),
+        fractions=st.lists(st.floats(1e-3, 1), min_size=2, max_size=5),
+        seed=st.integers(0, 100),
+    )
+    def test_smaller_shares_lie_in_larger_ones_and_units_stay_whole(self, units, fractions, seed):
+        chosen = [nested_share(units, fraction, rng=np.random.default_rng(seed)) for fraction in sorted(fractions)]
+        for smaller, larger in itertools.pairwise(chosen):
+            assert set(smaller.tolist()) <= set(larger.tolist())
+        for cells in chosen:
+            assert cells.tolist() == np.flatnonzero(np.isin(units, units[cells])).tolist()
+
+    @given(n=st.integers(1, 200), percent=st.integers(1, 100))
+    def test_it_is_the_next_whole_number_of_units(self, n, percent):
+        chosen = nested_share(np.arange(n), percent / 100, rng=np.random.default_rng(0))
+        assert len(chosen) == -(-Fraction(percent, 100) * n // 1)
+
+    def test_donors_are_as_many_as_published(self):
+        """Fischer et al. (2023), Methods: 531, 1,061, 1,768, 2,476 and all of 3,536 donors."""
+        fractions = (0.15, 0.3, 0.5, 0.7, 1.0)
+        shares = [nested_share(np.arange(3536), fraction, rng=np.random.default_rng(0)) for fraction in fractions]
+        assert [len(share) for share in shares] == [531, 1061, 1768, 2476, 3536]
+
+    def test_each_unit_is_chosen_as_often(self):
+        units = np.repeat(np.arange(10), np.arange(1, 11))
+        shares = [nested_share(units, 0.3, rng=np.random.default_rng(seed)) for seed in range(1000)]
+        often = np.bincount(np.concatenate([np.unique(units[share]) for share in shares]), minlength=10)
+        assert often.sum() == 3000
+        assert abs(often - 300).max() < 60  # four standard deviations
+
+    @pytest.mark.parametrize("fraction", [0, -0.1, 1.01, float("nan")])
+    def test_fractions_that_make_no_sense(self, fraction):
+        with pytest.raises(SettingError, match="must be above 0 and at most 1"):
+            nested_share(np.arange(5), fraction, rng=np.random.default_rng(0))
 
 
 class TestKCentre:

@@ -24,7 +24,13 @@ from tests.reference import make_reference
 
 SPACE = SearchSpace(model={}, train={"learning_rate": Range(1e-5, 1e-1, log=True), "gene_dropout": Range(0.0, 0.9)})
 LIGHT = {"max_epochs": 2, "batch_size": 32}
-NO_KEYS = {"layer": None, "unlabeled_category": None, "gene_id_key": None, "gene_symbol_key": None}
+NO_KEYS = {
+    "layer": None,
+    "unlabeled_category": None,
+    "categorical_covariate_keys": [],
+    "gene_id_key": None,
+    "gene_symbol_key": None,
+}
 
 
 @pytest.fixture(scope="module")

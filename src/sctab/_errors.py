@@ -71,7 +71,7 @@ class ModelNotFoundError(SctabError, FileNotFoundError):
 
 
 class ModelFormatError(SctabError, ValueError):
-    """A model directory is incomplete, damaged, of an unknown version or of another class."""
+    """A model directory or a published checkpoint is incomplete, damaged, of an unknown version, of another class, or might run code."""
 
 
 class DataFileError(SctabError, OSError):

@@ -18,13 +18,14 @@ from sctab._errors import KeyNotFoundError, LabelError, SctabWarning, SettingErr
 from sctab._matrix import row_blocks
 from sctab.counts import Normalization, normalise
 from sctab.genes import gene_expression
-from sctab.metrics import macro_f1
 from sctab.model import AutoClassifier, CellTypeClassifier, model_by_name
 from sctab.model._components import principal_components
 from sctab.model._query import Source, choose_source
-from sctab.sampling import Split, SplitRule, assign_splits, geometric_sketch, herding, k_centre, split_cells, subsample
+from sctab.model._setup import corrected_macro_f1
+from sctab.sampling import Split, SplitRule, assign_splits, geometric_sketch, herding, k_centre, nested_share, split_cells
+from sctab.sampling import subsample as subsample_types
 
-__all__ = ["distil", "sketch", "split"]
+__all__ = ["distil", "sketch", "split", "subsample"]
 
 _SIZES = MappingProxyType({"train": 0.7, "validation": 0.15, "test": 0.15})
 _N_COMPONENTS = 50
@@ -188,7 +189,7 @@ def sketch(
     rng = np.random.default_rng(seed)
     space = ""
     if method == "stratified" or method == "balanced":
-        chosen = subsample(labels, n, how=method, rng=rng)
+        chosen = subsample_types(labels, n, how=method, rng=rng)
     else:
         embedding, space = _embedding(adata, use_rep, layer, seed)
         chosen = geometric_sketch(embedding, n, rng=rng) if method == "geosketch" else _CORESETS[method](embedding, labels, n)
@@ -299,7 +300,7 @@ def distil(
     def learn(cells: NDArray[np.int64]) -> tuple[CellTypeClassifier, float]:
         settings = {"seed": seed, "enable_progress_bar": False} | dict(train_settings or {})
         classifier = _train(model_class, reference[cells].copy(), labels_key, donor_key, model_settings or {}, settings)
-        return classifier, macro_f1(query.obs[labels_key], classifier.predict(query))
+        return classifier, corrected_macro_f1(query.obs[labels_key], classifier.predict(query), classifier.spec.labels)
 
     everything = held_out.train
     classifier, best = learn(everything)
@@ -331,6 +332,65 @@ def distil(
         "seed": seed,
     }
     return target if copy else None
+
+
+def subsample(
+    adata: AnnData,
+    fraction: float,
+    *,
+    by: Literal["cell", "donor"] = "cell",
+    donor_key: str | None = None,
+    seed: int = 0,
+) -> AnnData:
+    """A random share of the cells or of the donors, such that smaller shares lie in larger ones.
+
+    For the same cells and seed, what is in the 15 % is also in the 30 %, and so on, so that how a model does with more data is not
+    mixed up with which data it is.
+
+    Parameters
+    ----------
+    adata
+        Cells to choose from, `(n_obs, n_vars)`; it is not changed.
+    fraction
+        Share, above 0 and up to 1; of what is no whole number of cells or donors, the next is taken.
+    by
+        `"cell"` chooses among all cells, `"donor"` whole donors.
+    donor_key
+        Column of `adata.obs` with donors, to choose by.
+    seed
+        Decides which cells or donors are chosen.
+
+    Returns
+    -------
+    A new AnnData in memory, with the chosen cells in their order.
+
+    Raises
+    ------
+    KeyNotFoundError
+        When the column is not there.
+    LabelError
+        When cells have no donor.
+    SettingError
+        When the fraction makes no sense, or `by` and `donor_key` do not go together.
+
+    Examples
+    --------
+    >>> import scanpy as sc, sctab
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> few, more = (sctab.pp.subsample(adata, fraction, seed=1) for fraction in (0.15, 0.3))
+    >>> few.n_obs, more.n_obs, few.obs_names.isin(more.obs_names).all()
+    (105, 210, np.True_)
+    """
+    if by not in ("cell", "donor"):
+        raise SettingError(f"`by={by!r}` must be `'cell'` or `'donor'`.")
+    if (by == "donor") != (donor_key is not None):
+        raise SettingError("Whole donors are chosen with `by='donor'` and `donor_key=…` together, single cells with neither.")
+    units = np.arange(adata.n_obs) if donor_key is None else _codes(adata, donor_key, "donor_key")
+    if n_without := int((units < 0).sum()):
+        raise LabelError(
+            f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {n_without} of {adata.n_obs} cells. Fill them in, or remove those cells."
+        )
+    return adata[nested_share(units, fraction, rng=np.random.default_rng(seed))].to_memory()
 
 
 def _codes(adata: AnnData, key: str, parameter: str) -> NDArray[np.int64]:

@@ -7,21 +7,29 @@ import logging
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from scipy import sparse
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tests.reference import make_reference
 
 from sctab import DataFileError, OutputError, OutputExistsError, SettingError
-from sctab.model import SCTAB, load_model
-from sctab.model._logging import log_epoch, read_metrics, start_logging
+from sctab.augmentation import donor_differences
+from sctab.counts import Normalization, normalise
+from sctab.genes import FeatureSpace
+from sctab.model import SCTAB, LinearClassifier, load_model
+from sctab.model._logging import log_epoch, read_augmentation, read_metrics, start_logging, write_augmentation
 
 EPOCHS = 3
 SETTINGS = {"learning_rate": 0.01}
+FACTS = {"gene_ids": '["", ""]', "gene_symbols": '["A", "B"]', "settings": "{}"}
 METRICS = {"train_loss", "validation_loss", "validation_macro_f1", "learning_rate"}
 
 
@@ -267,7 +275,7 @@ class TestNeptune:
             logged = [entry["values"][0]["value"] for entry in operations if entry["path"] == [name]]
             assert logged == model.history[name][name].tolist()
         settings = {entry["path"][1]: entry["value"] for entry in operations if entry["path"][0] == "settings"}
-        assert settings == settings_of(model)
+        assert settings == {name: "None" if value is None else value for name, value in settings_of(model).items()}
         assert model.trainer.loggers[-1].experiment.get_state() == "stopped"
         assert capsys.readouterr().out == ""
         assert "NEPTUNE_DATA_DIRECTORY" not in os.environ
@@ -305,3 +313,81 @@ class TestReadMetrics:
         (tmp_path / "metrics.csv").write_text(content)
         with pytest.raises(DataFileError, match="cannot be read.*with the column `epoch`"):
             read_metrics(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def augmented(tmp_path_factory):
+    """Model, reference and directory of a training with vectors, and the model saved."""
+    place = tmp_path_factory.mktemp("augmented")
+    reference = make_reference()
+    LinearClassifier.setup_anndata(reference, "cell_type", donor_key="donor_id")
+    model = LinearClassifier(reference)
+    train(model, augment=True, refit=True, run_dir=place / "run", seed=4)
+    model.save(place / "model")
+    return model, reference, place
+
+
+class TestAugmentation:
+    """What an augmented training leaves, read back with the library of those who made the format."""
+
+    def test_are_the_vectors_of_the_training_cells(self, augmented):
+        model, reference, place = augmented
+        learned = reference[model.train_indices]
+        expected = donor_differences(
+            normalise(learned.X, Normalization()),
+            learned.obs["cell_type"].cat.codes.to_numpy(),
+            pd.factorize(reference.obs["donor_id"])[0][model.train_indices],
+            rng=np.random.default_rng(4),
+        )
+        with safe_open(place / "run" / "augmentation.safetensors", framework="numpy") as file:
+            data, indices, indptr = (file.get_tensor(name) for name in ("data", "indices", "indptr"))
+            facts = {name: json.loads(value) for name, value in file.metadata().items()}
+        np.testing.assert_allclose(data, expected.data, rtol=1e-6)
+        np.testing.assert_array_equal(indices, expected.indices)
+        np.testing.assert_array_equal(indptr, expected.indptr)
+        assert len(data)
+        assert facts["gene_symbols"] == list(reference.var_names)
+        assert facts["gene_ids"] == reference.var["ensembl_id"].tolist()
+        assert facts["settings"].items() >= {"smallest": 0.25, "n_clusters": 50, "seed": 4, "target_sum": 1e4}.items()
+
+    def test_are_no_part_of_any_model(self, augmented):
+        model, _, place = augmented
+        directories = [place / "model", *(place / "run" / "checkpoints").iterdir()]
+        assert len(directories) == 1 + EPOCHS
+        for directory in directories:
+            assert {path.name for path in directory.iterdir()} == {"model.json", "model.safetensors"}
+            with safe_open(directory / "model.safetensors", framework="numpy") as file:
+                assert set(file.keys()) == {"gene_importance", *(f"network.{name}" for name in model.module.state_dict())}
+
+    def test_are_not_written_without_augmentation(self, run):
+        _, _, run_dir, _ = run
+        assert not list(run_dir.rglob("augmentation*"))
+        with pytest.raises(DataFileError, match="has no `augmentation.safetensors`. A training leaves it there with"):
+            read_augmentation(run_dir)
+
+    def test_are_read_back(self, tmp_path):
+        differences = sparse.random(7, 4, 0.5, format="csr", dtype=np.float32, rng=0)
+        genes = FeatureSpace(ids=("ENSG00000167286", "", "", ""), symbols=("CD3D", "MS4A1", "A", "B"))
+        write_augmentation(tmp_path, differences, genes, {"seed": 1})
+        found, its_genes, settings = read_augmentation(tmp_path)
+        assert (found != differences).nnz == 0
+        assert (its_genes, settings) == (genes, {"seed": 1})
+        assert [path.name for path in tmp_path.iterdir()] == ["augmentation.safetensors"]
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda path: path.write_bytes(path.read_bytes()[:-5]),
+            lambda path: path.write_text("text"),
+            lambda path: save_file({"data": np.ones(3)}, path),
+            lambda path: save_file({"data": np.ones(1), "indices": np.array([9]), "indptr": np.array([0, 1])}, path, FACTS),
+        ],
+        ids=["truncated", "another file", "without genes", "a column that is not there"],
+    )
+    def test_what_is_damaged_is_refused(self, tmp_path, damage):
+        write_augmentation(tmp_path, sparse.eye(2, format="csr"), FeatureSpace(ids=("", ""), symbols=("A", "B")), {})
+        damage(tmp_path / "augmentation.safetensors")
+        with pytest.raises(
+            DataFileError, match=r"augmentation.safetensors` cannot be read: .* Copy the directory of the training again"
+        ):
+            read_augmentation(tmp_path)

@@ -1,17 +1,5 @@
-from pathlib import Path
-
 import pytest
 import torch
-
-_ORACLE = Path(__file__).parents[3] / "shared" / "oracle" / "sctab_checkpoint"
-
-
-@pytest.fixture(scope="session")
-def oracle_path():
-    """Numbers of the published implementation."""
-    if not _ORACLE.is_dir():
-        pytest.skip("the numbers of the published implementation are not beside this checkout (../shared/oracle)")
-    return _ORACLE
 
 
 @pytest.fixture

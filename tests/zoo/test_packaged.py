@@ -44,7 +44,7 @@ def test_it_scores_what_its_card_says(pbmc):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         query = sc.datasets.pbmc68k_reduced()
-    truth = author_labels(query, pbmc, CellOntology.embedded())
+    truth = author_labels(query, pbmc.spec.labels, CellOntology.embedded())
     with pytest.warns(sctab.SctabWarning) as notes:
         predicted = pbmc.predict(query).astype(str)
     assert len(notes) == 2  # it is not silent on the matrix, nor on the genes that are missing

@@ -15,7 +15,9 @@ from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 from sctab._errors import SettingError
 from sctab.cli._benchmark import benchmark_app
 from sctab.cli._demo import run_demo
+from sctab.cli._evaluate import evaluate
 from sctab.cli._files import check_suffix, read_data, write_data, write_labels
+from sctab.cli._import import import_checkpoint
 from sctab.cli._options import Accelerator, Debug, LayerOption, Overwrite
 from sctab.cli._reporting import err, out, reports_errors
 from sctab.cli._train import train
@@ -51,8 +53,10 @@ def _root(
     """Name the cell types of single-cell RNA-seq data, and say how sure that is."""
 
 
+app.command()(evaluate)
 app.command()(train)
 app.command()(tune)
+app.command()(import_checkpoint)
 app.add_typer(benchmark_app)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from sctab._errors import NotTrainedError, SctabWarning, SettingError, listing, warn
-from sctab.metrics import macro_f1, macro_f1_of_codes
+from sctab.metrics import correct_predictions, macro_f1, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import CLASSES
 from sctab.model._ensemble import DeepEnsemble
@@ -25,8 +25,9 @@ from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
 from sctab.model._logging import LoggerChoice, check_logging
 from sctab.model._settings import REFIT_BELOW, TrainingSettings
-from sctab.model._setup import own_copy
+from sctab.model._setup import own_copy, subtypes
 from sctab.model._spec import ModelSpec
+from sctab.ontology import CellOntology, LabelSpace
 
 MODEL_NAMES = (*CLASSES, "auto")
 """Short names of the model classes."""
@@ -339,10 +340,13 @@ def _available() -> list[str]:
 
 
 def _compare(truth: NDArray[np.object_], predicted: Mapping[str, NDArray[np.object_]], rng: np.random.Generator) -> pd.DataFrame:
-    """Macro F1 of each candidate, how far it is behind the best, and the standard error of that over resampled cells."""
+    """Ontology-corrected macro F1 of each candidate, how far it is behind the best, and the standard error of that over resampled cells."""
+    names = sorted(set(truth))
+    children = subtypes(LabelSpace.from_names(names, CellOntology.embedded()))
+    predicted = {name: correct_predictions(truth, labels, names, children) for name, labels in predicted.items()}
     scores = {name: macro_f1(truth, labels) for name, labels in predicted.items()}
     best = max(scores, key=lambda name: scores[name])
-    types = pd.Index(sorted(set(truth)))
+    types = pd.Index(names)
     true = types.get_indexer(truth)
     called = {name: types.get_indexer(labels) for name, labels in predicted.items()}
     behind: dict[str, list[float]] = {name: [] for name in predicted}

@@ -12,11 +12,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self, final
 
-import joblib
 import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from sctab._atomic import written_beside
@@ -207,10 +207,8 @@ class DeepEnsemble:
         """Train the members that are not yet in a directory, and read all of them from there."""
         todo = [i for i in range(len(jobs)) if not (_member(directory, i) / SPEC_FILE).is_file()]
         reference = adata if n_jobs == 1 else own_copy(adata, np.arange(adata.n_obs))  # set up anew in each process
-        joblib.Parallel(n_jobs=n_jobs)(
-            joblib.delayed(_train_and_save)(
-                _member(directory, i), self.model_class, reference, self._setup, self._model_settings, jobs[i]
-            )
+        Parallel(n_jobs=n_jobs)(
+            delayed(_train_and_save)(_member(directory, i), self.model_class, reference, self._setup, self._model_settings, jobs[i])
             for i in todo
         )
         accelerator = jobs[0].get("accelerator", "auto")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import Any, Literal, Self, get_type_hints
+from typing import Any, Literal, Self, get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -61,8 +61,10 @@ class CommonSettings:
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, before any work is done."""
-        for name, kind in get_type_hints(type(self)).items():
-            if kind in _KINDS:
+        for name, hint in get_type_hints(type(self)).items():
+            kind = next((part for part in (hint, *get_args(hint)) if part in _KINDS), None)
+            is_left_open = getattr(self, name) is None and type(None) in get_args(hint)
+            if kind is not None and not is_left_open:
                 self._take(name, kind)
         for name, (holds, rule) in self._rules().items():
             if not holds:

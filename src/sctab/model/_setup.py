@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 from anndata import AnnData
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scvi.data._constants import _MANAGER_UUID_KEY as MANAGER_UUID_KEY
 from scvi.data._constants import _SCVI_UUID_KEY as ADATA_UUID_KEY
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
@@ -19,6 +19,7 @@ from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
 from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
 from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
+from sctab.metrics import correct_predictions, macro_f1
 from sctab.model._covariates import find_covariates, one_hot
 from sctab.model._query import Query, choose_source
 from sctab.model._settings import LARGE_REFERENCE, TrainingData
@@ -173,6 +174,11 @@ def subtypes(labels: LabelSpace) -> NDArray[np.bool_]:
     """Which label is which other one or a subtype of it, `(n_labels, n_labels)`, see :meth:`CellOntology.child_matrix`."""
     version = labels.ontology_version if labels.ontology_version in CellOntology.embedded_versions() else None
     return CellOntology.embedded(version).child_matrix(labels.ids)
+
+
+def corrected_macro_f1(truth: ArrayLike, predicted: ArrayLike, labels: LabelSpace) -> float:
+    """Macro F1 in which a subtype of the truth is right, see :func:`sctab.metrics.correct_predictions`."""
+    return macro_f1(truth, correct_predictions(truth, predicted, labels.names, subtypes(labels)))
 
 
 def _warn_about_labels(names: pd.Series, labels: LabelSpace) -> None:

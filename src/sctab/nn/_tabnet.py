@@ -30,6 +30,8 @@ class TabNetOutput(NamedTuple):
     r"""Mean over cells and steps of :math:`\sum_g M_g \log(M_g + \epsilon)`, the negative mask entropy, a scalar."""
     masks: tuple[Tensor, ...]
     """One feature mask per decision step, each `(n_obs, n_vars)`; rows are non-negative and sum to one."""
+    decisions: tuple[Tensor, ...]
+    """What each decision step adds to the embedding, each `(n_obs, n_d)` and non-negative."""
 
 
 class GhostBatchNorm(nn.Module):
@@ -215,10 +217,10 @@ class TabNet(nn.Module):
         x = self.input_norm(x)
         first = self.splitter(x, self.shared)
         attention = first[:, self.n_d :]
-        decisions = [torch.relu(first[:, : self.n_d])] if self.dense_decision else []
 
         prior: Tensor | None = None
         masks: list[Tensor] = []
+        decisions: list[Tensor] = []
         for attend, transform in zip(self.attentive_transformers, self.feature_transformers, strict=True):
             mask = attend(attention, prior)
             prior = (self.gamma - mask) if prior is None else (self.gamma - mask) * prior
@@ -227,14 +229,59 @@ class TabNet(nn.Module):
             attention = out[:, self.n_d :]
             masks.append(mask)
 
-        embedding = torch.stack(decisions).sum(dim=0)
+        dense = [torch.relu(first[:, : self.n_d])] if self.dense_decision else []
+        embedding = torch.stack([*dense, *decisions]).sum(dim=0)
         negative_entropies = [(mask * torch.log(mask + self.epsilon)).sum(dim=1).mean() for mask in masks]
         return TabNetOutput(
             logits=self.classifier(embedding),
             embedding=embedding,
             mask_loss=torch.stack(negative_entropies).mean(),
             masks=tuple(masks),
+            decisions=tuple(decisions),
         )
+
+    def explain(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        r"""How much each gene carries of the decision on each cell, and the logits that this explains; in evaluation mode.
+
+        With masks :math:`M_s` and decisions :math:`d_s`, gene :math:`g` of a cell has the weight
+
+        .. math::
+
+            w_g = \sum_s M_{sg} \sum_j d_{sj},
+
+        the aggregate feature importance of Arik and Pfister (2021, section "Interpretability") before it is scaled to sum to one.
+
+        The dense decision, where there is one, has no mask. What it adds, :math:`\sum_j d_{0j}`, is shared out among the genes whose
+        expression speaks for the predicted type through it: in proportion to
+        :math:`\max(0, x_g \, \partial (z_{\hat y} - \bar z) / \partial x_g)`, gradient times input (Shrikumar et al. 2016,
+        :doi:`10.48550/arXiv.1605.01713`), where :math:`z = W d_0` and :math:`\bar z` is its mean over types, since only differences
+        between logits matter.
+
+        Parameters
+        ----------
+        x
+            Normalised expression, `(n_obs, n_vars)`, as for :meth:`forward`.
+
+        Returns
+        -------
+        Weights, `(n_obs, n_vars)`, non-negative, whose rows sum to those of the embedding; and logits, `(n_obs, n_classes)`.
+        """
+        with torch.no_grad():
+            output = self(x)
+            steps = zip(output.masks, output.decisions, strict=True)
+            weights = torch.stack([mask * decision.sum(dim=1, keepdim=True) for mask, decision in steps]).sum(dim=0)
+        if self.dense_decision:
+            weights = weights + self._explain_dense(x, output.logits.argmax(dim=1))
+        return weights, output.logits
+
+    def _explain_dense(self, x: Tensor, predicted: Tensor) -> Tensor:
+        towards = (self.classifier.weight[predicted] - self.classifier.weight.mean(dim=0)).detach()
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            dense = torch.relu(self.splitter(self.input_norm(x), self.shared)[:, : self.n_d])
+            (gradient,) = torch.autograd.grad((dense * towards).sum(), x)
+        evidence = torch.relu(gradient * x).detach()
+        return nn.functional.normalize(evidence, p=1.0, dim=1) * dense.detach().sum(dim=1, keepdim=True)
 
 
 def _glu_maps(n_inputs: int, n_outputs: int, n_layers: int) -> nn.ModuleList:

@@ -51,11 +51,11 @@ class LabelSpace:
 
         Examples
         --------
-        >>> labels = LabelSpace.from_names(["B cell", "fibrocyte"], CellOntology.embedded("v2026-03-26"))
+        >>> labels = LabelSpace.from_names(["B cell", "native cell", "cluster 7"], CellOntology.embedded())
         >>> labels.ids
-        ('CL:0000236', 'CL:0000135')
-        >>> labels.notes
-        ('`fibrocyte` is the name in release v2025-07-30 of `circulating fibrocyte` (`CL:0000135`).',)
+        ('CL:0000236', 'CL:0000000', None)
+        >>> [note.split(" in release")[0] for note in labels.notes]
+        ['`native cell` is obsolete']
         """
         found = [ontology.resolve(name) for name in names]
         return cls(

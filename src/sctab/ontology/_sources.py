@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -108,7 +109,9 @@ def read_obo_foundry(name: str, *, cache_dir: str | PathLike[str] | None, refres
 def _parse(path: str | PathLike[str]) -> Release:
     import pronto
 
-    source = pronto.Ontology(str(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pronto.warnings.ProntoWarning)  # of what it does not know how to read, and we do not use
+        source = pronto.Ontology(str(path))
     release = Release(str(source.metadata.data_version or ""))
     for term in source.terms():
         if not term.id.startswith(_PREFIX):
@@ -119,7 +122,7 @@ def _parse(path: str | PathLike[str]) -> Release:
             release.obsolete[term.id] = ObsoleteTerm(str(term.name or ""), replaced_by, tuple(sorted(term.consider.ids)))
         elif term.name:
             release.names[term.id] = str(term.name)
-            release.synonyms[term.id] = [synonym.description for synonym in term.synonyms if synonym.scope == "EXACT"]
+            release.synonyms[term.id] = sorted(synonym.description for synonym in term.synonyms if synonym.scope == "EXACT")
             above = (other.id for other in term.superclasses(with_self=False))
             release.ancestors[term.id] = [other for other in above if other.startswith(_PREFIX)]
     circular = [

@@ -9,6 +9,7 @@ from sctab.pl._benchmark import (
     benchmark_sizes,
     benchmark_types,
 )
+from sctab.pl._explanation import explain
 from sctab.pl._training import training
 from sctab.pl._tuning import tuning_history, tuning_importance
 
@@ -20,6 +21,7 @@ __all__ = [
     "benchmark_scaling",
     "benchmark_sizes",
     "benchmark_types",
+    "explain",
     "training",
     "tuning_history",
     "tuning_importance",

@@ -4,7 +4,7 @@ from sctab.sampling._splits import Split, assign_splits, balanced_class_weights,
 from sctab.sampling._splits import SplitBy as SplitBy
 from sctab.sampling._splits import SplitRule as SplitRule
 from sctab.sampling._subsets import Allocation as Allocation
-from sctab.sampling._subsets import geometric_sketch, herding, k_centre, subsample
+from sctab.sampling._subsets import geometric_sketch, herding, k_centre, nested_share, subsample
 
 __all__ = [
     "Split",
@@ -13,6 +13,7 @@ __all__ = [
     "geometric_sketch",
     "herding",
     "k_centre",
+    "nested_share",
     "split_cells",
     "subsample",
 ]

@@ -1,5 +1,8 @@
 """Tools: cell types for the cells of an AnnData."""
 
 from sctab.tl._annotate import annotate
+from sctab.tl._evaluate import evaluate
+from sctab.tl._explain import explain
+from sctab.tl._variance import explained_variance
 
-__all__ = ["annotate"]
+__all__ = ["annotate", "evaluate", "explain", "explained_variance"]

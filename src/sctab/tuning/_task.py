@@ -16,11 +16,10 @@ from lightning.pytorch.callbacks import LambdaCallback
 from numpy.typing import NDArray
 
 from sctab._errors import InputValueError, SctabWarning, SettingError, listing, warn
-from sctab.metrics import macro_f1
 from sctab.model import CellTypeClassifier, Choice, Range, SearchSpace, model_by_name
 from sctab.model._query import choose_source, fingerprint
 from sctab.model._settings import CommonSettings, TrainingSettings
-from sctab.model._setup import check_reference, own_copy
+from sctab.model._setup import check_reference, corrected_macro_f1, own_copy
 from sctab.model._training import MONITOR
 from sctab.sampling import Split, split_cells
 from sctab.tuning._settings import Settings
@@ -143,7 +142,7 @@ class TuningTask:
             finally:
                 model.deregister_manager(self.reference)
         truth = self.held_out.obs[self.setup["labels_key"]].astype(str)
-        return Outcome(macro_f1(truth, predicted), model.spec.training["validation"]["macro_f1"])
+        return Outcome(corrected_macro_f1(truth, predicted, model.spec.labels), model.spec.training["validation"]["macro_f1"])
 
     def _new_model(self, settings: Settings) -> CellTypeClassifier:
         self.model_class.setup_anndata(self.reference, **self.setup)

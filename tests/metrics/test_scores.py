@@ -5,15 +5,14 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, f1_score, log_loss
+from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, f1_score
 
 from sctab.metrics import (
     accuracy,
-    calibration_error,
     confusion,
-    cross_entropy,
     macro_f1,
     macro_f1_of_codes,
+    scores_per_group,
     scores_per_type,
     weighted_f1,
 )
@@ -121,42 +120,6 @@ def test_a_cell_without_a_prediction_is_not_accurate():
     assert confusion(["B", "B", "T", np.nan], predicted).loc["B"].to_dict() == {"B": 1, "T": 0, "nan": 1}
 
 
-@pytest.fixture
-def probabilities(rng):
-    return pd.DataFrame(rng.dirichlet([1, 1, 1], size=50), columns=["B", "NK", "T"])
-
-
-def test_scikit_learn_agrees_on_the_cross_entropy(probabilities, rng):
-    truth = rng.choice(["B", "NK", "T"], size=50)
-    expected = log_loss(truth, probabilities)
-    assert cross_entropy(truth, probabilities) == pytest.approx(expected)
-    assert cross_entropy(truth, probabilities[["T", "B", "NK"]]) == pytest.approx(expected)
-
-
-def test_cross_entropy_of_what_is_not_known():
-    table = pd.DataFrame({"B": [np.nan, 0.0], "T": [np.nan, 1.0]})
-    assert cross_entropy(["B", "B"], table) == pytest.approx((np.log(2) - np.log(1e-7)) / 2)
-    assert cross_entropy(["T", "NK"], table) == pytest.approx((np.log(2) - np.log(1e-7)) / 2)
-
-
-def test_calibration_error_by_hand():
-    table = pd.DataFrame({"B": [0.95, 0.97, 0.45, 0.40, 0.55], "T": [0.05, 0.03, 0.55, 0.60, 0.45]})
-    predicted = ["B", "B", "T", "T", "B"]
-    truth = ["B", "T", "T", "B", "B"]
-    # bins of 1/15: 0.95 and 0.97 in the last, 0.55, 0.60 and 0.55 in (8/15, 9/15]
-    expected = abs(1 - (0.95 + 0.97)) / 5 + abs(2 - (0.55 + 0.60 + 0.55)) / 5
-    assert calibration_error(truth, predicted, table) == pytest.approx(expected)
-    assert calibration_error(truth, predicted, table, n_bins=1) == pytest.approx(abs(3 - 3.62) / 5)
-
-
-def test_certainty_that_is_right_is_calibrated():
-    table = pd.DataFrame({"B": [1.0, 0.0], "T": [0.0, 1.0]})
-    assert calibration_error(["B", "T"], ["B", "T"], table) == 0
-    assert calibration_error(["T", "B"], ["B", "T"], table) == 1
-    missing = pd.DataFrame({"B": [np.nan], "T": [np.nan]})
-    assert calibration_error(["B"], np.array([np.nan], dtype=object), missing) == 0.5
-
-
 def test_macro_f1_of_codes_counts_cells_as_often_as_told():
     """Against scikit-learn on the cells written out; a negative prediction is wrong and no type's false positive."""
     rng = np.random.default_rng(0)
@@ -170,3 +133,29 @@ def test_macro_f1_of_codes_counts_cells_as_often_as_told():
 def test_macro_f1_of_codes_is_over_types_that_are_there():
     truth, predicted = np.array([0, 0, 2, 2]), np.array([0, 3, 2, 1])
     assert macro_f1_of_codes(truth, predicted) == pytest.approx(macro_f1(truth, predicted))
+
+
+def test_a_type_that_is_only_predicted_is_no_type_of_the_mean():
+    """It makes the recall of the true type worse, and scikit-learn agrees when it is told the types."""
+    truth, predicted = ["B", "B", "T"], ["B", "NK", "T"]
+    assert macro_f1(truth, predicted) == pytest.approx(f1_score(truth, predicted, labels=["B", "T"], average="macro"))
+    assert macro_f1(truth, predicted, types=["B", "NK", "T"]) < macro_f1(truth, predicted)
+
+
+def test_groups():
+    truth = ["B", "T", "B", "T", "B", np.nan, "T"]
+    predicted = np.array(["B", "T", "T", "T", np.nan, "T", "T"], dtype=object)
+    groups = np.array(["lung", "lung", "liver", "liver", "liver", "liver", np.nan], dtype=object)
+    table = scores_per_group(np.array(truth, dtype=object), predicted, groups)
+    expected = pd.DataFrame(
+        {"accuracy": [1 / 3, 1], "macro_f1": [1 / 3, 1], "weighted_f1": [2 / 9, 1], "cells": [3, 2]},
+        index=pd.Index(["liver", "lung"], name="group"),
+    )
+    pd.testing.assert_frame_equal(table, expected)
+
+
+@pytest.mark.parametrize("kind", [list, pd.Series, lambda groups: pd.Categorical(groups, categories=[2, 1, 3])])
+def test_groups_of_every_kind(kind):
+    table = scores_per_group(["B", "B", "T"], ["B", "T", "T"], kind([1, 1, 2]))
+    assert table["accuracy"].to_dict() == {"1": 0.5, "2": 1}
+    assert table.loc["1", "macro_f1"] == macro_f1(["B", "B"], ["B", "T"])

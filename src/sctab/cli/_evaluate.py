@@ -1,0 +1,83 @@
+"""`sctab evaluate`: compare an annotation with labels that are known."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from anndata import AnnData
+
+import sctab
+from sctab._atomic import written_beside
+from sctab._constants import DEFAULT_KEY_ADDED
+from sctab.cli._files import check_suffix, read_data, write_data
+from sctab.cli._options import Debug, LabelsKey, Overwrite
+from sctab.cli._reporting import out, reports_errors
+
+
+@reports_errors
+def evaluate(
+    annotated: Annotated[Path, typer.Argument(help="Cells that `sctab annotate` has annotated, `.h5ad` or `.zarr`.")],
+    labels_key: LabelsKey,
+    key_added: Annotated[str, typer.Option(help="Prefix of the columns that `sctab annotate` wrote.")] = DEFAULT_KEY_ADDED,
+    group_key: Annotated[
+        list[str] | None, typer.Option(help="Column of `obs` whose groups are scored one by one; can be repeated.")
+    ] = None,
+    donor_key: Annotated[str | None, typer.Option(help="Column of `obs` with donors; intervals are then over donors.")] = None,
+    only_known: Annotated[
+        bool, typer.Option("--only-known", help="Leave out cells of types that the model does not know.")
+    ] = False,
+    n_bootstrap: Annotated[int, typer.Option(min=0, help="Draws for the intervals; 0 for none.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of these draws.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="Data with the scores to write, `.h5ad` or `.zarr`.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Table of all scores to write, one per row.")] = None,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Compare an annotation with labels that are known.
+
+    Every score is given as labels are, and corrected along the Cell Ontology: a subtype of the known label is right.
+
+    **Examples**
+
+    `sctab evaluate annotated.h5ad --labels-key cell_type`
+
+    `sctab evaluate annotated.h5ad --labels-key cell_type --donor-key donor_id --group-key tissue --group-key assay --csv scores.csv`
+    """
+    if output is not None:
+        check_suffix(output)
+    adata = read_data(annotated)
+    with ExitStack() as outputs:
+        data_path = outputs.enter_context(written_beside(output, overwrite=overwrite)) if output else None
+        table_path = outputs.enter_context(written_beside(csv, overwrite=overwrite)) if csv else None
+        sctab.tl.evaluate(
+            adata,
+            labels_key,
+            key_added=key_added,
+            group_keys=group_key or (),
+            donor_key=donor_key,
+            only_known=only_known,
+            n_bootstrap=n_bootstrap,
+            seed=seed,
+        )
+        if data_path is not None and output is not None:
+            write_data(adata, data_path, target=output)
+        if table_path is not None:
+            _all_scores(adata, key_added, group_key or []).to_csv(table_path, index=False)
+    for path in (output, csv):
+        if path is not None:
+            out.print(f"Wrote `{path}`.")
+
+
+def _all_scores(adata: AnnData, key_added: str, group_keys: list[str]) -> pd.DataFrame:
+    """One score per row: of all cells, of every type, and of every group."""
+    about = ["key", "group", "type", "id", "cells", "corrected"]
+    tables = [sctab.get.evaluation(adata, key_added=key_added)]
+    for name in ("types", "groups") if group_keys else ("types",):
+        table = sctab.get.evaluation(adata, name, key_added=key_added)
+        tables.append(table.melt([column for column in about if column in table], var_name="metric"))
+    scores = pd.concat(tables, ignore_index=True)
+    return scores.reindex(columns=[column for column in [*about, "metric", "value", "low", "high"] if column in scores])

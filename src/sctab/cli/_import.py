@@ -1,0 +1,55 @@
+"""`sctab import-checkpoint`: published checkpoints of scTab as models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import sctab
+from sctab.cli._options import Debug, Overwrite
+from sctab.cli._reporting import out, reports_errors
+from sctab.model import DeepEnsemble
+
+
+@reports_errors
+def import_checkpoint(
+    checkpoint: Annotated[Path, typer.Argument(help="A `.ckpt`, the folder of a run, or a tar archive of runs.")],
+    genes: Annotated[Path, typer.Option(help="Genes in the order of the model: `var.parquet`.")],
+    labels: Annotated[Path, typer.Option(help="Labels in the order of its outputs: `cell_type.parquet`.")],
+    output: Annotated[Path, typer.Option(help="Directory to write the model to.")],
+    hparams: Annotated[
+        Path | None,
+        typer.Option(help="Hyperparameters: `hparams.yaml`; by default that in the folder of the run, or the checkpoint's own."),
+    ] = None,
+    folder: Annotated[
+        str | None, typer.Option(help="Folder of the archive whose runs to take, where there are several models.")
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="One line on what the model is for.")] = None,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Make a model of a published checkpoint of scTab, or an ensemble of several runs. Nothing in the files is run.
+
+    **Examples**
+
+    `sctab import-checkpoint run5/best.ckpt --hparams run5/hparams.yaml --genes var.parquet --labels cell_type.parquet --output published`
+
+    `sctab import-checkpoint scTab-checkpoints.tar.gz --folder scTab --genes var.parquet --labels cell_type.parquet --output published`
+    """
+    model = sctab.zoo.import_checkpoint(
+        checkpoint,
+        genes=genes,
+        labels=labels,
+        hparams=hparams,
+        folder=folder,
+        output=output,
+        overwrite=overwrite,
+        description=description,
+    )
+    members = model.members if isinstance(model, DeepEnsemble) else (model,)
+    for member in members:
+        out.print(f"Imported `{member.spec.training['source']}`.", soft_wrap=True)
+    out.print(f"{'Each is ' if len(members) > 1 else ''}{model.spec.summary}.", soft_wrap=True)
+    out.print(f"Wrote `{output}`.", soft_wrap=True)

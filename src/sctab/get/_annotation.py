@@ -1,0 +1,71 @@
+"""What an annotation left behind, as those read it who go on from there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from sctab._constants import OBSM_PROBABILITIES
+from sctab._errors import KeyNotFoundError
+from sctab.ontology import CellOntology
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Labels of the model that annotated, their probabilities, and the ontology that knows their ids.
+
+    Attributes
+    ----------
+    names
+        Labels of the model.
+    terms
+        Id of each in the `ontology`; where there is none, the label itself, which the ontology does not know.
+    probabilities
+        `(n_obs, n_labels)`.
+    ontology
+        The one that was given; else the release of the model, or the newest where that is not embedded.
+    note
+        A sentence where it is not the release of the model; `""` otherwise.
+    """
+
+    names: tuple[str, ...]
+    terms: tuple[str, ...]
+    probabilities: NDArray[np.floating]
+    ontology: CellOntology
+    note: str
+
+
+def read_annotation(adata: AnnData, key_added: str, ontology: CellOntology | None) -> Annotation:
+    """What :func:`sctab.tl.annotate` wrote under a prefix.
+
+    Raises
+    ------
+    KeyNotFoundError
+        When it wrote nothing.
+    """
+    run, probabilities = adata.uns.get(key_added, {}), f"{key_added}_{OBSM_PROBABILITIES}"
+    if "labels" not in run or probabilities not in adata.obsm:
+        raise KeyNotFoundError(
+            f"`adata` has no annotation under `{key_added}`. Call `sctab.tl.annotate(adata, model, key_added={key_added!r})` first."
+        )
+    version, note = str(run["model"]["ontology_version"]), ""
+    if ontology is None:
+        is_embedded = version in CellOntology.embedded_versions()
+        ontology = CellOntology.embedded(version if is_embedded else None)
+        if version and not is_embedded:
+            note = (
+                f"The model has its ids from release {version} of the Cell Ontology, which is not embedded; release {ontology.version} "
+                "is used. Give an `ontology` to use another one."
+            )
+    names = tuple(map(str, run["labels"]["names"]))
+    ids = map(str, run["labels"]["ids"])
+    return Annotation(
+        names=names,
+        terms=tuple((ontology.resolve(term).term or term) if term else name for name, term in zip(names, ids, strict=True)),
+        probabilities=np.asarray(adata.obsm[probabilities]),
+        ontology=ontology,
+        note=note,
+    )

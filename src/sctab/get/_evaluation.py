@@ -1,0 +1,77 @@
+"""How well an annotation agrees with known labels, as tables."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pandas as pd
+from anndata import AnnData
+
+from sctab._constants import DEFAULT_KEY_ADDED, UNS_EVALUATION
+from sctab._errors import KeyNotFoundError, SettingError, listing
+
+_TABLES = ("overall", "types", "groups")
+
+
+def evaluation(
+    adata: AnnData, table: Literal["overall", "types", "groups"] = "overall", *, key_added: str = DEFAULT_KEY_ADDED
+) -> pd.DataFrame:
+    """How well an annotation agrees with known labels.
+
+    Every table has a column `corrected`: whether a subtype of the known label counts as right, as in Fischer et al. (2023). What each
+    score means is on the page :doc:`/evaluating`.
+
+    Parameters
+    ----------
+    adata
+        Cells that went through :func:`sctab.tl.evaluate`.
+    table
+        Which one, see below.
+    key_added
+        The prefix that was given there.
+
+    Returns
+    -------
+    For `"overall"`, a row per score with columns
+
+    `metric`, `value`
+        `accuracy`, `macro_f1`, `weighted_f1`, `cross_entropy`, `brier`, `ece` (calibration) or `auroc` (uncertainty against error).
+    `low`, `high`
+        Ends of its 95 % interval.
+    `cells`
+        How many cells it is over.
+
+    For `"types"`, a row per type with columns `type`, `id`, `cells`, `predicted` (how many are called so), `precision`, `recall`, `f1`.
+
+    For `"groups"`, a row per group with columns `key`, `group`, `cells`, `accuracy`, `macro_f1`, `weighted_f1`.
+
+    Raises
+    ------
+    SettingError
+        When there is no such table.
+    KeyNotFoundError
+        When there is no evaluation under this prefix, or none by groups.
+
+    Examples
+    --------
+    >>> import warnings, scanpy as sc, sctab
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> adata.obs["author"] = adata.obs["bulk_labels"].map({"CD19+ B": "B cell", "CD14+ Monocyte": "monocyte"})
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     sctab.tl.annotate(adata, "pbmc")
+    ...     sctab.tl.evaluate(adata, "author", show=False)
+    >>> sctab.get.evaluation(adata, "types").query("corrected")[["type", "id", "cells"]].head(2)
+            type          id  cells
+    0     B cell  CL:0000236     95
+    1   monocyte  CL:0000576    129
+    """
+    if table not in _TABLES:
+        raise SettingError(f"`table={table!r}` is not known. There is {listing(_TABLES)}.")
+    key = f"{key_added}_{UNS_EVALUATION}"
+    if key not in adata.uns:
+        raise KeyNotFoundError(
+            f"`adata.uns[{key!r}]` is not there. Call `sctab.tl.evaluate(adata, key_added={key_added!r}, …)` first."
+        )
+    if table not in adata.uns[key]:
+        raise KeyNotFoundError("The evaluation is not by groups. Call `sctab.tl.evaluate` with `group_keys`.")
+    return adata.uns[key][table].reset_index(drop=True)

@@ -1,0 +1,79 @@
+"""Probabilities of cell types, as fine or as coarse as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from sctab._constants import DEFAULT_KEY_ADDED
+from sctab._errors import LabelError, listing
+from sctab.get._annotation import Annotation, read_annotation
+from sctab.ontology import CellOntology
+
+
+def probabilities(
+    adata: AnnData,
+    terms: Sequence[str] | None = None,
+    *,
+    key_added: str = DEFAULT_KEY_ADDED,
+    ontology: CellOntology | None = None,
+) -> pd.DataFrame:
+    """Probability of every label, or of any cell types, summed along the Cell Ontology.
+
+    Parameters
+    ----------
+    adata
+        Annotated cells.
+    terms
+        Cell types: labels of the model, or names, synonyms or ids of the Cell Ontology. The probability of a type is the sum over the
+        labels that are the type or subtypes of it, so that coarse views agree with fine ones. By default the labels of the model, each
+        on its own.
+    key_added
+        Prefix that was given to :func:`sctab.tl.annotate`.
+    ontology
+        The Cell Ontology; by default the release that the model used, or the newest where that is not embedded.
+
+    Returns
+    -------
+    `(n_obs, n_terms)`, a row per cell and a column per type, called as in `terms`. A type that is no label of the model and has no
+    subtype that is one is `NaN`: the model cannot tell.
+
+    Raises
+    ------
+    KeyNotFoundError
+        When the cells are not annotated.
+    LabelError
+        When a type is neither a label of the model nor known to the ontology.
+
+    Examples
+    --------
+    >>> import warnings, scanpy as sc, sctab
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     sctab.tl.annotate(adata, "pbmc")
+    >>> table = sctab.get.probabilities(adata, ["T cell", "lymphocyte"])
+    >>> bool((table["T cell"] <= table["lymphocyte"]).all())
+    True
+    """
+    annotation = read_annotation(adata, key_added, ontology)
+    if terms is None:
+        return pd.DataFrame(annotation.probabilities, index=adata.obs_names, columns=list(annotation.names))
+    wanted = [_term(name, annotation) for name in terms]
+    sums = annotation.ontology.sum_probabilities(annotation.probabilities, annotation.terms, wanted)
+    known = [any(annotation.ontology.is_kind_of(label, term) for label in annotation.terms) for term in wanted]
+    return pd.DataFrame(np.where(known, sums, np.nan), index=adata.obs_names, columns=list(terms))
+
+
+def _term(name: str, annotation: Annotation) -> str:
+    if name in annotation.names:
+        return annotation.terms[annotation.names.index(name)]
+    resolution = annotation.ontology.resolve(name)
+    if resolution.term is None:
+        raise LabelError(
+            f"`{name}` is neither a label of the model nor known to the Cell Ontology ({annotation.ontology.version}). "
+            f"{resolution.note + ' ' if resolution.note else ''}Labels: {listing(annotation.names)}."
+        )
+    return resolution.term

@@ -1,0 +1,219 @@
+"""Compare an annotation with labels that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from sctab._constants import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, UNS_EVALUATION
+from sctab._errors import KeyNotFoundError, LabelError, listing, warn
+from sctab.get._annotation import read_annotation
+from sctab.metrics import correct_codes, overall_scores, scores_per_group
+from sctab.ontology import CellOntology
+from sctab.tl._comparison import Comparison, compare_labels
+
+
+def evaluate(
+    adata: AnnData,
+    labels_key: str,
+    *,
+    key_added: str = DEFAULT_KEY_ADDED,
+    group_keys: str | Sequence[str] = (),
+    donor_key: str | None = None,
+    ontology: CellOntology | None = None,
+    only_known: bool = False,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+    show: bool = True,
+    copy: bool = False,
+) -> AnnData | None:
+    """Compare an annotation with labels that are known, with and without regard to the Cell Ontology.
+
+    Every score is computed twice: as labels are, and corrected as in Fischer et al. (2023), where a label that is a subtype of the known
+    one is right and a parent is wrong. Labels are compared by their Cell Ontology id, and by name where they have none. What each score
+    means is on the page :doc:`/evaluating`.
+
+    Parameters
+    ----------
+    adata
+        Cells that :func:`annotate` has annotated.
+    labels_key
+        Column of `adata.obs` with known labels: names, synonyms or ids of the Cell Ontology, or the model's own. Cells without one (NaN)
+        do not count; cells that annotation gave no label are wrong.
+    key_added
+        Prefix that was given to :func:`annotate`, and of what is written.
+    group_keys
+        Columns of `adata.obs` whose groups are scored one by one, such as tissue, donor or assay.
+    donor_key
+        Column of `adata.obs` with donors. Intervals are then over donors, and say how the scores would be in other people; otherwise
+        they are over cells.
+    ontology
+        The Cell Ontology; by default the release that the model used, or the newest where that is not embedded.
+    only_known
+        Leave out cells of a type that is no label of the model and has no subtype that is one. By default they count, and are wrong.
+    n_bootstrap
+        Draws for the intervals; 0 for none.
+    seed
+        Decides what is drawn.
+    show
+        Print the scores.
+    copy
+        Write into a copy and give it back.
+
+    Returns
+    -------
+    `None`, or with `copy` the copy. Written is
+
+    `adata.uns['{key_added}_evaluation']` : dict
+        Tables `overall`, `types` and, with `group_keys`, `groups`, see :func:`sctab.get.evaluation`; what was compared, the release of
+        the ontology, and notes.
+
+    Raises
+    ------
+    KeyNotFoundError
+        When a column is not there, or when the cells are not annotated.
+    LabelError
+        When no cell is left to score, or when a cell has no donor.
+
+    References
+    ----------
+    Fischer et al., Scaling cross-tissue single-cell annotation models, 2023, :doi:`10.1101/2023.10.07.561331`.
+
+    Examples
+    --------
+    >>> import warnings, scanpy as sc, sctab
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> adata.obs["author"] = adata.obs["bulk_labels"].map({"CD19+ B": "B cell", "CD14+ Monocyte": "monocyte"})
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     sctab.tl.annotate(adata, "pbmc")
+    ...     sctab.tl.evaluate(adata, "author", show=False)
+    >>> scores = sctab.get.evaluation(adata).query("corrected").set_index("metric")
+    >>> int(scores.loc["accuracy", "cells"]), bool(scores.loc["accuracy", "value"] > 0.9)
+    (224, True)
+    """
+    annotation = read_annotation(adata, key_added, ontology)
+    group_keys = [group_keys] if isinstance(group_keys, str) else list(group_keys)
+    truth = _column(adata, labels_key, "labels_key")
+    groups = {key: _column(adata, key, "group_keys") for key in group_keys}
+    donors = None if donor_key is None else _column(adata, donor_key, "donor_key")
+    comparison = compare_labels(truth, _column(adata, f"{key_added}_{OBS_LABEL}", "key_added"), annotation)
+    cells, notes = _cells_to_score(comparison, labels_key, only_known=only_known)
+    if donors is not None and (n_without := int(donors[cells].isna().sum())):
+        raise LabelError(
+            f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {n_without} of {int(cells.sum())} cells that are scored. Fill them in, "
+            "or leave `donor_key` out."
+        )
+
+    known, predicted = comparison.truth[cells], comparison.predicted[cells]
+    overall = overall_scores(
+        known,
+        predicted,
+        comparison.child_matrix,
+        probabilities=annotation.probabilities[cells],
+        columns=comparison.columns,
+        uncertainty=_column(adata, f"{key_added}_{OBS_UNCERTAINTY}", "key_added").to_numpy()[cells],
+        donors=None if donors is None else donors[cells].astype(str),
+        n_bootstrap=n_bootstrap,
+        rng=np.random.default_rng(seed),
+    )
+    both = {False: predicted, True: correct_codes(known, predicted, comparison.child_matrix)}
+    result: dict[str, Any] = {
+        "labels_key": labels_key,
+        "donor_key": donor_key or "",
+        "ontology_version": annotation.ontology.version,
+        "only_known": only_known,
+        "n_bootstrap": n_bootstrap,
+        "seed": seed,
+        "notes": [note for note in (annotation.note, *comparison.notes, *notes) if note],
+        "overall": overall,
+        "types": _stacked(comparison.per_type(known, codes).assign(corrected=is_it) for is_it, codes in both.items()),
+    }
+    if groups:
+        result["groups"] = _stacked(
+            scores_per_group(known, codes, group[cells]).reset_index().assign(key=key, corrected=is_it)
+            for key, group in groups.items()
+            for is_it, codes in both.items()
+        )
+    target = adata.copy() if copy else adata
+    target.uns[f"{key_added}_{UNS_EVALUATION}"] = result
+    for note in result["notes"]:
+        warn(note)
+    if show:
+        _show(result)
+    return target if copy else None
+
+
+def _column(adata: AnnData, key: str, parameter: str) -> pd.Series:
+    if key not in adata.obs:
+        raise KeyNotFoundError(f"`{key}`, which `{parameter}` names, is not in `adata.obs`. Columns: {listing(adata.obs.columns)}.")
+    return adata.obs[key]
+
+
+def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which cells count, `(n_obs,)`, and sentences on those that do not or cannot be right."""
+    labelled, notes = comparison.truth >= 0, []
+    if not labelled.all():
+        notes.append(
+            f"{int((~labelled).sum())} of {len(labelled)} cells have no label in `adata.obs[{labels_key!r}]` and do not count."
+        )
+    unknown = labelled & ~comparison.is_known[comparison.truth]
+    if unknown.any():
+        codes = np.unique(comparison.truth[unknown])
+        n_finer = int((labelled & comparison.is_finer[comparison.truth]).sum())
+        notes.append(
+            f"{int(unknown.sum())} of {int(labelled.sum())} cells are of types that the model does not know, nor any subtype of them: "
+            f"{listing(comparison.names[code] for code in codes)}. "
+            + ("They do not count." if only_known else "They count as wrong; `only_known=True` leaves them out.")
+            + (
+                f" {n_finer} of them are of subtypes of what it knows, to which `CellOntology.coarsen` brings them."
+                if n_finer
+                else ""
+            )
+        )
+    cells = labelled & ~unknown if only_known else labelled
+    if not cells.any():
+        raise LabelError(f"`adata.obs[{labels_key!r}]` has no label to compare with. {' '.join(notes)}")
+    return cells, notes
+
+
+def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Tables below each other, what a row is about before its numbers."""
+    table = pd.concat(tables, ignore_index=True)
+    first = [column for column in ("key", "group", "type", "id", "corrected", "cells", "predicted") if column in table]
+    return table[[*first, *(column for column in table if column not in first)]]
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    console = Console(highlight=False)
+    scores = Table("score", "as labelled", "corrected", box=None)
+    for metric, rows in result["overall"].groupby("metric", sort=False):
+        scores.add_row(str(metric), *(_with_interval(row) for row in rows.sort_values("corrected").itertuples()))
+    console.print(scores)
+    for name in ("types", "groups"):
+        if name in result:
+            console.print()
+            console.print(_table_of(result[name].query("corrected").drop(columns="corrected")))
+
+
+def _with_interval(row: Any) -> str:
+    return f"{row.value:.3f}" + ("" if np.isnan(row.low) else f" ({row.low:.3f} to {row.high:.3f})")
+
+
+def _table_of(rows: pd.DataFrame) -> Table:
+    table = Table(*rows.columns, box=None)
+    for row in rows.sort_values("cells", ascending=False, kind="stable").itertuples(index=False):
+        table.add_row(*(_text(value) for value in row))
+    return table
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return "" if np.isnan(value) else f"{value:.3f}"

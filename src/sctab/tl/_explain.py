@@ -1,0 +1,197 @@
+"""Say which genes the cell types of a dataset rest on."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from os import PathLike
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab._constants import (
+    DEFAULT_KEY_ADDED,
+    DEFAULT_MODEL,
+    OBSM_TOP_GENES,
+    OBSM_TOP_WEIGHTS,
+    UNS_EXPLANATION,
+)
+from sctab._errors import KeyNotFoundError, SettingError, listing, warn
+from sctab.genes import FeatureSpace
+from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
+from sctab.model._explanation import ExplainedCells, explained_blocks, require_explainable
+from sctab.zoo import load
+
+
+def explain(
+    adata: AnnData,
+    model: str | PathLike[str] | CellTypeClassifier | DeepEnsemble | AutoClassifier = DEFAULT_MODEL,
+    *,
+    n_top: int = 10,
+    groupby: str | None = None,
+    layer: str | None = None,
+    batch_size: int = 512,
+    min_gene_coverage: float = 0.1,
+    key_added: str = DEFAULT_KEY_ADDED,
+    copy: bool = False,
+) -> AnnData | None:
+    """Say which genes the model's decisions rest on, cell by cell and type by type.
+
+    The weights of a cell are those of :meth:`SCTAB.explain <sctab.model.SCTAB.explain>`, divided by their sum: the share of the decision
+    that each gene carries. Of an ensemble they are the mean over its members. What they mean, and what not, is on the page
+    :doc:`/explaining`.
+
+    Parameters
+    ----------
+    adata
+        Cells, `(n_obs, n_query_vars)`; in memory, backed or on Dask. They need not be annotated.
+    model
+        As in :func:`sctab.tl.annotate`; an `SCTAB` or a `DeepEnsemble` of it.
+    n_top
+        Genes to keep of each cell and of each type.
+    groupby
+        Column of `adata.obs` with types; cells without a value are left out. By default the label that the model gives each cell.
+    layer
+        Layer to use, or `"X"` or `"raw"`; by default the first that holds counts.
+    batch_size
+        Cells evaluated at a time.
+    min_gene_coverage
+        As in :func:`sctab.tl.annotate`.
+    key_added
+        Prefix of what is written.
+    copy
+        Write into a copy and give that back.
+
+    Returns
+    -------
+    `None`, or with `copy` the copy. Nothing is written unless everything could be. Written are
+
+    `adata.obsm['{key_added}_top_genes']` : frame `(n_obs, n_top)`
+        Names of the genes that carry most of the decision on each cell, the first in column `1`; categorical, with `NaN` where there are
+        no more.
+    `adata.obsm['{key_added}_top_weights']` : array `(n_obs, n_top)`
+        Their shares, between 0 and 1.
+    `adata.uns['{key_added}_explanation']` : dict
+        `types`, the table that :func:`sctab.get.explanation` gives, and the name of the `model`, the `matrix` that was used and `groupby`.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelFormatError
+        When the model is not there or cannot be trusted.
+    KeyNotFoundError
+        When there is no such layer or column.
+    SettingError
+        When the model is not an `SCTAB`, or when `n_top` or `batch_size` is less than one.
+    InputValueError
+        When no matrix holds counts or what can be brought back to them.
+    GeneOverlapError
+        When the data is of another species or has too few of the genes.
+
+    Examples
+    --------
+    >>> import warnings, scanpy as sc, sctab
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> with warnings.catch_warnings(action="ignore"):  # `X` is scaled: it warns that it used `raw.X`
+    ...     sctab.tl.explain(adata, "pbmc")
+    >>> adata.obsm["sctab_top_genes"].shape
+    (700, 10)
+    >>> sctab.get.explanation(adata)[["type", "rank", "gene"]].head(3)
+         type  rank      gene
+    0  B cell     1  TNFRSF17
+    1  B cell     2     PDGFD
+    2  B cell     3     CD79A
+    """
+    if n_top < 1:
+        raise SettingError(f"`n_top={n_top}` must be at least 1.")
+    if groupby is not None and groupby not in adata.obs:
+        raise KeyNotFoundError(f"`groupby={groupby!r}` is not a column of `adata.obs`. Columns: {listing(adata.obs.columns)}.")
+    classifier = load(model)
+    require_explainable(classifier)
+    query = classifier.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
+    features = classifier.spec.features
+    given = None if groupby is None else pd.Categorical(adata.obs[groupby])
+    types = list(classifier.spec.labels.names if given is None else given.categories.astype(str))
+
+    top_genes, top_weights = [], []
+    sums = _Sums(len(types), len(features))
+    start = 0
+    for cells in explained_blocks(classifier, query, batch_size=batch_size):
+        genes, weights = _largest(cells.weights, n_top)
+        top_genes.append(genes)
+        top_weights.append(weights)
+        measured = ~np.isnan(cells.probabilities).any(axis=1)
+        codes = np.nan_to_num(cells.probabilities).argmax(axis=1) if given is None else given.codes[start : start + len(genes)]
+        sums.add(cells, np.where(measured, codes, -1))
+        start += len(genes)
+
+    target = adata.copy() if copy else adata
+    target.obsm[f"{key_added}_{OBSM_TOP_GENES}"] = _named(np.concatenate(top_genes), features, adata.obs_names)
+    target.obsm[f"{key_added}_{OBSM_TOP_WEIGHTS}"] = np.concatenate(top_weights)
+    target.uns[f"{key_added}_{UNS_EXPLANATION}"] = {
+        "types": _by_type(types, sums, features, n_top),
+        "groupby": groupby or "",
+        "model": classifier.name,
+        "matrix": query.source.name,
+    }
+    for note in query.notes:
+        warn(note)
+    return target if copy else None
+
+
+class _Sums:
+    """Cells of each type, `(n_types,)`; what each gene carries in them, and how many of them express it, `(n_types, n_vars)`."""
+
+    def __init__(self, n_types: int, n_genes: int) -> None:
+        self.cells = np.zeros(n_types, dtype=np.int64)
+        self.weights = np.zeros((n_types, n_genes))
+        self.expressing = np.zeros((n_types, n_genes))
+
+    def add(self, explained: ExplainedCells, types: NDArray[np.integer]) -> None:
+        """Take in more cells; a type of -1 is none."""
+        known = np.flatnonzero(types >= 0)
+        of_type = sparse.csr_matrix((np.ones(len(known)), (types[known], known)), shape=(len(self.cells), len(types)))
+        self.cells += of_type.getnnz(axis=1)
+        self.weights += (of_type @ explained.weights).toarray()
+        self.expressing += (of_type @ (explained.values > 0)).toarray()
+
+
+def _largest(weights: sparse.csr_matrix, n: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Columns and values of the `n` largest entries of each row, largest first; -1 and zero where there are no more."""
+    columns = np.full((weights.shape[0], n), -1, dtype=np.int64)
+    values = np.zeros((weights.shape[0], n), dtype=np.float32)
+    for row, (start, stop) in enumerate(pairwise(weights.indptr)):
+        order = np.argsort(-weights.data[start:stop], kind="stable")[:n]
+        columns[row, : len(order)] = weights.indices[start:stop][order]
+        values[row, : len(order)] = weights.data[start:stop][order]
+    return columns, values
+
+
+def _named(genes: NDArray[np.int64], features: FeatureSpace, obs_names: pd.Index) -> pd.DataFrame:
+    """Genes by their names, a column per rank; the categories are the genes that are there."""
+    used = np.unique(genes[genes >= 0])
+    codes = np.where(genes >= 0, np.searchsorted(used, genes), -1)
+    categories = pd.Index(np.asarray(features.names, dtype=object)[used])
+    columns = {
+        str(rank): pd.Categorical.from_codes(of_rank, categories=categories) for rank, of_rank in enumerate(codes.T, start=1)
+    }
+    return pd.DataFrame(columns, index=obs_names)
+
+
+def _by_type(types: list[str], sums: _Sums, features: FeatureSpace, n_top: int) -> pd.DataFrame:
+    """The genes with the largest mean share in the cells of each type, in order."""
+    genes, weights = _largest(sparse.csr_matrix(sums.weights / np.maximum(sums.cells, 1)[:, None]), n_top)
+    rows, ranks = np.nonzero(genes >= 0)
+    found = genes[rows, ranks]
+    return pd.DataFrame(
+        {
+            "type": np.asarray(types, dtype=object)[rows],
+            "rank": ranks + 1,
+            "gene": np.asarray(features.names, dtype=object)[found],
+            "gene_id": np.asarray(features.ids, dtype=object)[found],
+            "weight": weights[rows, ranks],
+            "expressed": sums.expressing[rows, found] / sums.cells[rows],
+            "cells": sums.cells[rows],
+        }
+    )

@@ -1,0 +1,88 @@
+"""How much of the variance types explain, before and after augmentation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab import augmentation
+from sctab._errors import KeyNotFoundError, LabelError, listing, warn
+from sctab._matrix import to_csr
+from sctab.counts import Normalization, normalise
+from sctab.genes import gene_expression
+from sctab.model._query import choose_source
+
+
+def explained_variance(adata: AnnData, labels_key: str, donor_key: str, *, layer: str | None = None, seed: int = 0) -> pd.DataFrame:
+    """How much of the variance of expression types and donors explain, before and after augmentation.
+
+    Augmentation is to make cells look as if they came from others, and to leave them what they are: types and donors should explain
+    nearly as much as before. This computes difference vectors of the data as a training with `augment=True` does, adds them, and compares
+    the fits of a linear model; see :func:`sctab.augmentation.explained_variance`.
+
+    Parameters
+    ----------
+    adata
+        Annotated cells, `(n_obs, n_vars)`; they are not changed.
+    labels_key
+        Column of `adata.obs` with cell types.
+    donor_key
+        Column of `adata.obs` with donors. Cells without a type or without a donor (NaN) are left out.
+    layer
+        Layer to use, or `"X"` or `"raw"`; by default the first that holds counts. Expression is log1p of 10,000 counts per cell.
+    seed
+        Decides which vectors are drawn.
+
+    Returns
+    -------
+    :math:`R^2` as a frame with the rows `original` and `augmented`. `uniform_average` is the mean over genes; in `variance_weighted` a gene
+    weighs as much as it varies.
+
+    Raises
+    ------
+    KeyNotFoundError
+        When a column or layer is not there.
+    LabelError
+        When no type has cells of two donors.
+    InputValueError
+        When no matrix holds counts or what can be brought back to them.
+
+    Examples
+    --------
+    >>> import warnings, scanpy as sc, sctab
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> adata.obs["donor"] = [f"donor {i % 3}" for i in range(adata.n_obs)]  # made up, so that they explain nothing
+    >>> with warnings.catch_warnings(action="ignore"):  # `X` is scaled: it warns that it used `raw.X`
+    ...     table = sctab.tl.explained_variance(adata, "bulk_labels", "donor")
+    >>> list(table.index), list(table.columns)
+    (['original', 'augmented'], ['uniform_average', 'variance_weighted'])
+    """
+    labels, donors = (_codes(adata, key, parameter) for key, parameter in ((labels_key, "labels_key"), (donor_key, "donor_key")))
+    cells = np.flatnonzero((labels >= 0) & (donors >= 0))
+    source, notes = choose_source(adata, layer=layer)
+    matrix, is_gene = to_csr(source.matrix), gene_expression(source.var)
+
+    def rows(chosen: NDArray[np.int64]) -> sparse.csr_matrix:
+        return normalise(source.content.to_linear(matrix[cells[chosen]])[:, is_gene], Normalization())
+
+    rng = np.random.default_rng(seed)
+    differences = augmentation.donor_differences(rows, labels[cells], donors[cells], rng=rng)
+    if not differences.shape[0]:
+        raise LabelError(
+            f"No type in `adata.obs[{labels_key!r}]` has cells of two donors in `adata.obs[{donor_key!r}]`: there is no difference "
+            "between donors to add. Are these the right columns?"
+        )
+    table = augmentation.explained_variance(rows, labels[cells], donors[cells], differences, rng=rng)
+    for note in notes:
+        warn(note)
+    return table
+
+
+def _codes(adata: AnnData, key: str, parameter: str) -> NDArray[np.int64]:
+    """Numbers for the values of a column, -1 where there is none."""
+    if key not in adata.obs:
+        raise KeyNotFoundError(f"`{parameter}={key!r}` is not in `adata.obs`. Columns: {listing(adata.obs.columns)}.")
+    return pd.factorize(adata.obs[key], sort=True)[0].astype(np.int64)

@@ -1,0 +1,126 @@
+"""Published checkpoints of scTab as models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from sctab._errors import OutputExistsError, listing, warn
+from sctab.model import CellTypeClassifier, DeepEnsemble
+from sctab.ontology import CellOntology, LabelSpace
+from sctab.zoo._published_files import read_checkpoint, read_genes, read_hyperparameters, read_labels, read_small
+from sctab.zoo._published_model import Identity, build_model
+from sctab.zoo._published_runs import Run, Source, find_runs, open_source
+
+
+def import_checkpoint(
+    checkpoint: str | PathLike[str],
+    *,
+    genes: str | PathLike[str],
+    labels: str | PathLike[str],
+    hparams: str | PathLike[str] | None = None,
+    folder: str | None = None,
+    output: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+    description: str | None = None,
+    ontology: CellOntology | None = None,
+) -> CellTypeClassifier | DeepEnsemble:
+    """A published checkpoint of scTab as a model, or several runs as an ensemble; see :doc:`/published`.
+
+    Nothing that the files hold is run. The published TabNet becomes a :class:`~sctab.model.SCTAB`, the linear model a
+    :class:`~sctab.model.LinearClassifier` and the perceptron an :class:`~sctab.model.MLPClassifier`, which predict what the published
+    code predicts from the same counts.
+
+    Parameters
+    ----------
+    checkpoint
+        A Lightning checkpoint (`.ckpt`), the folder of a run, or a folder or tar archive with several runs of a model. Of each run, the
+        checkpoint with the highest validation macro F1 in its name is taken. An archive is read member by member, never unpacked.
+    genes
+        `var.parquet`, the genes in the order of the model: columns `feature_id` and `feature_name`. `.csv` and `.tsv` are read as well.
+    labels
+        `cell_type.parquet`, the labels in the order of the model's outputs: column `label`. `.csv` and `.tsv` are read as well.
+    hparams
+        `hparams.yaml` of the run. By default the one in the folder of the run, if it is there; a checkpoint has a copy of its own, and
+        the two must agree.
+    folder
+        Take only the runs in this folder, where there are several models.
+    output
+        Model directory to write; by default nothing is written.
+    overwrite
+        Replace a model that is there.
+    description
+        One line on what the model is for; by default where it comes from.
+    ontology
+        Gives the labels their ids; by default the newest release that is embedded.
+
+    Returns
+    -------
+    The model, or a :class:`~sctab.model.DeepEnsemble` of several runs. `spec.training` says which file each was made of.
+
+    Raises
+    ------
+    ModelNotFoundError, DataFileError
+        When a file is not there, or when genes or labels cannot be read.
+    ModelFormatError
+        When a file is damaged or names what may run code, or when the files do not belong together.
+    MissingDependencyError
+        When a `.parquet` is given and pyarrow is not installed.
+    OutputExistsError, OutputError
+        When `output` is there already or cannot be written.
+
+    Examples
+    --------
+    >>> import sctab
+    >>> ensemble = sctab.zoo.import_checkpoint(  # doctest: +SKIP
+    ...     "scTab-checkpoints.tar.gz",
+    ...     folder="scTab",
+    ...     genes="var.parquet",
+    ...     labels="cell_type.parquet",
+    ...     output="published",
+    ... )
+    >>> sctab.tl.annotate(adata, ensemble)  # doctest: +SKIP
+    """
+    checkpoint, target = Path(checkpoint), None if output is None else Path(output)
+    if target is not None and target.exists() and not overwrite:
+        raise OutputExistsError(f"`{target}` is already there. Choose another name, or allow it to be overwritten.")
+    identity = Identity(
+        genes=read_genes(genes),
+        labels=LabelSpace.from_names(read_labels(labels), CellOntology.embedded() if ontology is None else ontology),
+        description=f"Published checkpoint, imported from {checkpoint.name}" if description is None else description,
+    )
+    given = None if hparams is None else read_hyperparameters(read_small(Path(hparams)), name=str(hparams))
+    with open_source(checkpoint, workplace=None if target is None else _nearest_folder(target)) as source:
+        members = [
+            _import_run(source, run, given, identity) for run in find_runs(source.names, folder=folder, where=str(checkpoint))
+        ]
+    model = members[0] if len(members) == 1 else DeepEnsemble.from_members(members)
+    model.name = checkpoint.stem if target is None else target.name
+    _warn_about_labels(identity.labels)
+    if target is not None:
+        model.save(target, overwrite=overwrite)
+    return model
+
+
+def _import_run(source: Source, run: Run, given: Mapping[str, Any] | None, identity: Identity) -> CellTypeClassifier:
+    if given is None:
+        given = {} if run.hparams is None else read_hyperparameters(source.read(run.hparams), name=run.hparams)
+    with source.file(run.checkpoint) as path:
+        return build_model(read_checkpoint(path, name=run.checkpoint), given, identity, name=run.checkpoint)
+
+
+def _nearest_folder(path: Path) -> Path:
+    """The folder nearest to where a path will be that is there now: no folder is made before everything has been read."""
+    return next(folder for folder in path.absolute().parents if folder.is_dir())
+
+
+def _warn_about_labels(labels: LabelSpace) -> None:
+    for note in labels.notes:
+        warn(note)
+    if labels.without_id:
+        warn(
+            f"{len(labels.without_id)} of {len(labels)} labels are not in the Cell Ontology ({labels.ontology_version}) and get no id: "
+            f"{listing(labels.without_id)}."
+        )

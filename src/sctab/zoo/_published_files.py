@@ -1,0 +1,262 @@
+"""Reading the files of published models, which nobody has to trust: nothing in them is run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml  # type: ignore[import-untyped]
+from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from sctab._errors import DataFileError, InputValueError, ModelFormatError, listing, require
+from sctab.genes import FeatureSpace
+
+_OPTIMISERS = re.compile(r"torch\.optim(\.\w+)+")
+"""What the hyperparameters of a published checkpoint may name besides plain values: classes of optimisers and schedules."""
+_PLAIN = (bool, int, float, str)
+_LARGEST_PICKLE = 64 * 2**20
+"""Bytes of the part of a checkpoint that is not tensors; in published ones it is far below one megabyte."""
+HPARAMS = "hparams.yaml"
+LARGEST_HPARAMS = 2**16
+"""Bytes of an `hparams.yaml`; the published ones are below one thousand."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a Lightning checkpoint holds of a model."""
+
+    weights: Mapping[str, Tensor] = field(repr=False)
+    """Its `state_dict`, mapped from the file."""
+    hyperparameters: Mapping[str, Any]
+    """Plain values."""
+    epoch: int | None
+    """Counted from 0."""
+    sha256: str
+
+
+def read_checkpoint(path: Path, *, name: str) -> Checkpoint:
+    """Read a Lightning checkpoint without running anything that is in it.
+
+    Only tensors and plain values are made of it. A class of `torch.optim` that it names is not looked up: an empty class stands
+    for it. Tensors are mapped from the file, so that those that nobody looks at, such as the state of the optimiser, take no memory.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        What it is called in messages.
+
+    Raises
+    ------
+    ModelFormatError
+        When it is no checkpoint in the zip format of PyTorch, when it is damaged, or when it names anything else.
+    """
+    _check_zip(path, name)
+    try:
+        named = get_unsafe_globals_in_checkpoint(path)
+    except Exception as error:  # the scan raises whatever nonsense leads to
+        raise _unreadable(name, error) from error
+    if refused := sorted(entry for entry in named if not _OPTIMISERS.fullmatch(entry)):
+        raise ModelFormatError(
+            f"`{name}` names {listing(refused)}, which no published checkpoint does and which may run code. It was not opened, and "
+            "nothing of it was run. Get the file again from its authors."
+        )
+    try:
+        with safe_globals([_stand_in(entry) for entry in named]):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # as above
+        raise _unreadable(name, error) from error
+    return _checkpoint(content, name, sha256=_sha256(path))
+
+
+def read_hyperparameters(content: bytes, *, name: str) -> dict[str, Any]:
+    """Hyperparameters from an `hparams.yaml`. Tags for Python objects are not followed: what they name stays text.
+
+    Parameters
+    ----------
+    content
+        Of the file.
+    name
+        What it is called in messages.
+
+    Raises
+    ------
+    ModelFormatError
+        When it is no YAML, or no mapping.
+    """
+    try:
+        values = yaml.load(content, Loader=_PlainLoader)  # noqa: S506 a subclass of the safe loader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ModelFormatError(f"`{name}` cannot be read as YAML: {error}. Copy it again.") from error
+    if not isinstance(values, dict):
+        raise ModelFormatError(f"`{name}` holds no hyperparameters: it must be a mapping from names to values.")
+    return _plain_values(values)
+
+
+def read_genes(path: str | PathLike[str]) -> FeatureSpace:
+    """The genes of a model, in order, from its `var.parquet`: columns `feature_id` and, if it is there, `feature_name`.
+
+    Raises
+    ------
+    DataFileError
+        When the file is missing or cannot be read.
+    ModelFormatError
+        When a gene has no name, or is there twice.
+    """
+    table = _read_table(Path(path), "feature_id")
+    symbols = "feature_name" if "feature_name" in table else None
+    columns = ["feature_id"] if symbols is None else ["feature_id", symbols]
+    try:
+        genes = FeatureSpace.from_var(
+            table[columns].reset_index(drop=True).rename(str), gene_id_key="feature_id", gene_symbol_key=symbols
+        )
+    except InputValueError as error:
+        raise ModelFormatError(f"`{path}` has no genes: `feature_id` must hold Ensembl ids.") from error
+    if len(genes) != len(table):
+        raise ModelFormatError(
+            f"`{path}` has {len(table)} rows, but only {len(genes)} different genes: some are there twice or have no id in "
+            "`feature_id`. Give the list of genes that belongs to the checkpoint."
+        )
+    return genes
+
+
+def read_labels(path: str | PathLike[str]) -> tuple[str, ...]:
+    """The labels of a model, in order, from the column `label` of its `cell_type.parquet`.
+
+    Raises
+    ------
+    DataFileError
+        When the file is missing or cannot be read.
+    ModelFormatError
+        When a label is missing, or is there twice.
+    """
+    labels = _read_table(Path(path), "label")["label"]
+    if missing := int((labels.isna() | (labels.astype(str).str.strip() == "")).sum()):
+        raise ModelFormatError(
+            f"`{path}` has no label in {missing} of {len(labels)} rows. Give the labels that belong to the checkpoint."
+        )
+    names = labels.astype(str)
+    if names.duplicated().any():
+        raise ModelFormatError(
+            f"`{path}` has labels twice: {listing(sorted(set(names[names.duplicated()])))}. Give the labels that belong to the checkpoint."
+        )
+    return tuple(names)
+
+
+def read_small(path: Path) -> bytes:
+    """The content of an `hparams.yaml`.
+
+    Raises
+    ------
+    DataFileError
+        When it is missing or cannot be read.
+    ModelFormatError
+        When it is too large to be one.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_HPARAMS + 1)
+    except OSError as error:
+        raise DataFileError(f"`{path}` cannot be read ({error.strerror}). Check the path.") from error
+    if len(content) > LARGEST_HPARAMS:
+        raise ModelFormatError(f"`{path}` has more than {LARGEST_HPARAMS} bytes: it is no `{HPARAMS}`.")
+    return content
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Makes plain values only. What a Python tag names, such as a class, becomes its name."""
+
+
+def _python_tag(_loader: _PlainLoader, suffix: str, _node: yaml.Node) -> str:
+    return suffix.partition(":")[2] or suffix
+
+
+_PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _python_tag)
+
+
+def _check_zip(path: Path, name: str) -> None:
+    """Refuse what PyTorch has not written: other formats, compressed parts, a changed or missing byte."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+            compressed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
+            pickled = max((part.file_size for part in parts if part.filename.endswith(".pkl")), default=0)
+            damaged = compressed or pickled > _LARGEST_PICKLE or archive.testzip() is not None
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
+        raise _unreadable(name, error) from error
+    if damaged:
+        raise ModelFormatError(f"`{name}` is damaged, or was not written by PyTorch. Download it again.")
+
+
+def _checkpoint(content: Any, name: str, *, sha256: str) -> Checkpoint:
+    weights = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(key, str) and isinstance(weights[key], Tensor) for key in weights):
+        raise ModelFormatError(f"`{name}` is not a Lightning checkpoint: it has no `state_dict` of tensors.")
+    hyperparameters, epoch = content.get("hyper_parameters"), content.get("epoch")
+    return Checkpoint(
+        weights=weights,
+        hyperparameters=_plain_values(hyperparameters) if isinstance(hyperparameters, dict) else {},
+        epoch=epoch if isinstance(epoch, int) else None,
+        sha256=sha256,
+    )
+
+
+def _plain_values(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Numbers, texts and mappings of these, and classes by their names; whatever else there is is left out."""
+    plain: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, type):
+            plain[str(key)] = f"{value.__module__}.{value.__qualname__}"
+        elif isinstance(value, dict):
+            plain[str(key)] = {str(inner): value[inner] for inner in value if isinstance(value[inner], _PLAIN)}
+        elif isinstance(value, _PLAIN):
+            plain[str(key)] = value
+    return plain
+
+
+def _stand_in(name: str) -> type:
+    """An empty class of that name: it has nothing to call, and nothing can be put into it."""
+    module, _, last = name.rpartition(".")
+    return type(last, (), {"__module__": module, "__slots__": ()})
+
+
+def _unreadable(name: str, error: Exception) -> ModelFormatError:
+    reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+    return ModelFormatError(
+        f"`{name}` cannot be read as a checkpoint in the zip format of PyTorch: {reason}. It may be truncated; download it again."
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_table(path: Path, column: str) -> pd.DataFrame:
+    if not path.is_file():
+        raise DataFileError(f"`{path}` is not there. Check the path.")
+    if path.suffix not in {".parquet", ".csv", ".tsv"}:
+        raise DataFileError(f"`{path}` is neither `.parquet` nor `.csv` nor `.tsv`. Give one of these.")
+    if path.suffix == ".parquet":
+        require("pyarrow", extra="published")
+    try:
+        table = (
+            pd.read_parquet(path, engine="pyarrow")
+            if path.suffix == ".parquet"
+            else pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",", dtype=str, keep_default_na=False)
+        )
+    except Exception as error:  # parsers raise many kinds of errors on a damaged file
+        raise DataFileError(f"`{path}` cannot be read as {path.suffix}: {error}. Copy it again.") from error
+    if column not in table:
+        raise DataFileError(f"`{path}` has no column `{column}`. It has: {listing(table.columns)}. Is it the right file?")
+    return table

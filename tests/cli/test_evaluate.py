@@ -1,0 +1,81 @@
+"""`sctab evaluate` as typed in a shell."""
+
+import anndata as ad
+import pandas as pd
+import pytest
+from tests.reference import make_reference
+from typer.testing import CliRunner
+
+import sctab
+from sctab.cli import app
+from sctab.model import LinearClassifier
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory):
+    """A file of annotated cells."""
+    reference = make_reference()
+    LinearClassifier.setup_anndata(reference, "cell_type")
+    model = LinearClassifier(reference)
+    model.train(max_epochs=5, accelerator="cpu", enable_progress_bar=False)
+    query = make_reference(60, seed=3)
+    sctab.tl.annotate(query, model)
+    path = tmp_path_factory.mktemp("files") / "annotated.h5ad"
+    query.write_h5ad(path)
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+def test_scores_are_printed(annotated):
+    result = run(annotated, "--labels-key", "cell_type", "--n-bootstrap", 5)
+    assert result.exit_code == 0, result.output
+    for text in ("accuracy", "macro_f1", "auroc", "corrected", "monocyte", "CL:0000576"):
+        assert text in result.stdout
+
+
+def test_data_and_table_are_written(annotated, tmp_path):
+    options = ["--labels-key", "cell_type", "--group-key", "donor_id", "--group-key", "cell_type", "--donor-key", "donor_id"]
+    result = run(annotated, *options, "--n-bootstrap", 9, "--seed", 2, "--output", tmp_path / "a.zarr", "--csv", tmp_path / "a.csv")
+    assert result.exit_code == 0, result.output
+    expected = ad.read_h5ad(annotated)
+    sctab.tl.evaluate(
+        expected, "cell_type", group_keys=["donor_id", "cell_type"], donor_key="donor_id", n_bootstrap=9, seed=2, show=False
+    )
+    written, scores = ad.read_zarr(tmp_path / "a.zarr"), pd.read_csv(tmp_path / "a.csv")
+    for table in ("overall", "types", "groups"):
+        pd.testing.assert_frame_equal(
+            sctab.get.evaluation(written, table), sctab.get.evaluation(expected, table), check_dtype=False
+        )
+    overall = scores[scores["key"].isna() & scores["type"].isna()]
+    assert overall["value"].tolist() == pytest.approx(sctab.get.evaluation(expected)["value"].tolist(), nan_ok=True)
+    assert scores.query("type == 'B cell' and metric == 'f1' and corrected")["value"].item() > 0.5
+    assert set(scores["key"].dropna()) == {"donor_id", "cell_type"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--labels-key", "type"], "`type`, which `labels_key` names, is not in `adata.obs`"),
+        (["--labels-key", "cell_type", "--key-added", "mine"], "no annotation under `mine`"),
+        (["--labels-key", "cell_type", "--output", "a.csv"], "is neither `.h5ad` nor `.zarr`"),
+    ],
+)
+def test_refusals(annotated, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    result = run(annotated, *options, "--csv", "scores.csv")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert message in " ".join(result.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten_unless_asked(annotated, tmp_path):
+    (tmp_path / "a.csv").write_text("precious")
+    arguments = (annotated, "--labels-key", "cell_type", "--n-bootstrap", 0, "--csv", tmp_path / "a.csv")
+    assert run(*arguments).exit_code == 2
+    assert (tmp_path / "a.csv").read_text() == "precious"
+    assert run(*arguments, "--overwrite").exit_code == 0
+    assert (tmp_path / "a.csv").read_text().startswith("type,id,cells,corrected,metric")

@@ -1,0 +1,40 @@
+"""Tables of an evaluation."""
+
+import pytest
+from tests.reference import make_reference
+
+import sctab
+from sctab import KeyNotFoundError, SettingError, get
+from sctab.model import LinearClassifier
+
+
+@pytest.fixture(scope="module")
+def evaluated():
+    reference = make_reference()
+    LinearClassifier.setup_anndata(reference, "cell_type")
+    model = LinearClassifier(reference)
+    model.train(max_epochs=5, accelerator="cpu", enable_progress_bar=False)
+    query = make_reference(60, seed=3)
+    sctab.tl.annotate(query, model, key_added="mine")
+    sctab.tl.evaluate(query, "cell_type", key_added="mine", n_bootstrap=5, show=False)
+    return query
+
+
+def test_tables(evaluated):
+    overall = get.evaluation(evaluated, key_added="mine")
+    assert list(overall.columns) == ["metric", "corrected", "value", "low", "high", "cells"]
+    assert not overall.duplicated(["metric", "corrected"]).any()
+    types = get.evaluation(evaluated, "types", key_added="mine")
+    assert list(types.columns) == ["type", "id", "corrected", "cells", "predicted", "precision", "recall", "f1"]
+    assert types["cells"].sum() == 2 * evaluated.n_obs
+    overall["value"] = 0.0
+    assert (get.evaluation(evaluated, key_added="mine")["value"] != 0).any()
+
+
+def test_refusals(evaluated):
+    with pytest.raises(KeyNotFoundError, match=r"`adata\.uns\['sctab_evaluation'\]` is not there\. Call `sctab\.tl\.evaluate"):
+        get.evaluation(evaluated)
+    with pytest.raises(KeyNotFoundError, match="The evaluation is not by groups"):
+        get.evaluation(evaluated, "groups", key_added="mine")
+    with pytest.raises(SettingError, match=r"`table='tissues'` is not known\. There is `overall`, `types`, `groups`"):
+        get.evaluation(evaluated, "tissues", key_added="mine")

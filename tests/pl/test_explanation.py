@@ -1,0 +1,98 @@
+"""Genes of each type, drawn."""
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+
+from sctab import SettingError, pl
+
+TYPES = (
+    "B cell",
+    "CD8-positive, alpha-beta memory T cell of the blood",
+    "monocyte",
+    "platelet",
+    "hematopoietic multipotent progenitor cell",
+)
+
+
+@pytest.fixture
+def table():
+    """Five types, the last with one gene only; weights and shares of expression differ everywhere."""
+    rows = [
+        (name, rank, f"ENSG{rank + i:011d}", 0.4 / rank / (i + 1), 1 - 0.3 * (rank - 1), 1000 * (i + 1))
+        for i, name in enumerate(TYPES)
+        for rank in (1, 2, 3)
+        if rank == 1 or i < 4
+    ]
+    return pd.DataFrame(rows, columns=["type", "rank", "gene", "weight", "expressed", "cells"])
+
+
+def bars(ax):
+    """Name, length and colour of each bar from the top down."""
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    found = sorted(ax.patches, key=lambda bar: bar.get_y())
+    return [(name, bar.get_width(), to_hex(bar.get_facecolor())) for name, bar in zip(names, found, strict=True)]
+
+
+def test_a_panel_per_type_and_a_bar_per_gene(table, tmp_path):
+    figure = pl.explain(table)
+    *panels, colours = (ax for ax in figure.axes if ax.get_visible())
+    titles = [ax.get_title(loc="left").replace("\n", " ") for ax in panels]
+    assert titles == [f"{name} ({i + 1},000)" for i, name in enumerate(TYPES)]
+    for ax, name in zip(panels, TYPES, strict=True):
+        rows = table[table["type"] == name]
+        assert [bar[:2] for bar in bars(ax)] == list(zip(rows["gene"], rows["weight"], strict=True))
+        assert ax.yaxis_inverted()
+    assert colours.get_ylabel() == "Cells that express it"
+    figure.savefig(tmp_path / "explanation.svg")
+    assert (tmp_path / "explanation.svg").stat().st_size > 1000
+
+
+def test_the_more_cells_express_a_gene_the_darker_it_is(table):
+    darkness = [-sum(mpl.colors.to_rgb(colour)) for _, _, colour in bars(pl.explain(table).axes[0])]
+    assert darkness == sorted(darkness, reverse=True)
+    assert len(set(darkness)) == 3
+
+
+def test_scale_is_shared_and_numbered_below_each_column(table):
+    figure = pl.explain(table, n_columns=3)
+    figure.canvas.draw()
+    panels = [ax for ax in figure.axes[:-1] if ax.get_visible()]
+    assert len({ax.get_xlim() for ax in panels}) == 1
+    assert [ax.xaxis.get_tick_params()["labelbottom"] for ax in panels] == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize("n_columns", [1, 2, 5])
+def test_nothing_lies_on_anything_else(table, n_columns):
+    """Names of genes, titles and numbers, in one row and in several."""
+    figure = pl.explain(table, n_columns=n_columns)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    bars_of_colour = figure.axes[-1].get_window_extent(renderer)
+    boxes = [
+        text.get_window_extent(renderer)
+        for ax in figure.axes
+        if ax.get_visible()
+        for text in (*ax.get_yticklabels(), *ax.get_xticklabels(), ax._left_title, ax.yaxis.label)
+        if text.get_visible() and text.get_text() and text.get_position()[0] <= ax.get_xlim()[1]
+    ]
+    assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
+    assert not [box for box in boxes if box.overlaps(bars_of_colour)]
+    whole = figure.bbox
+    assert all(box.x0 >= whole.x0 and box.x1 <= whole.x1 and box.y0 >= whole.y0 and box.y1 <= whole.y1 for box in boxes)
+
+
+def test_fewer_genes(table):
+    panels = [ax for ax in pl.explain(table, n_top=2).axes[:-1] if ax.get_visible()]
+    assert [len(bars(ax)) for ax in panels] == [2, 2, 2, 2, 1]
+
+
+def test_senseless_settings(table):
+    for name in ("n_top", "n_columns"):
+        with pytest.raises(SettingError, match=f"`{name}=0` must be at least 1"):
+            pl.explain(table, **{name: 0})
+    with pytest.raises(SettingError, match="nothing to draw"):
+        pl.explain(table[:0])

@@ -1,0 +1,301 @@
+"""`tl.evaluate` on a real annotation, against scikit-learn on labels that were corrected by hand."""
+
+import warnings
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy as sc
+from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, roc_auc_score
+from tests.reference import make_reference
+
+import sctab
+from sctab import KeyNotFoundError, LabelError, SctabWarning
+from sctab.model import LinearClassifier
+from sctab.ontology import CellOntology
+
+TRUTH = {
+    "CD14+ Monocyte": "CL:0000576",  # an id
+    "CD19+ B": "B-lymphocyte",  # a synonym
+    "Dendritic": "dendritic cell",
+    "CD56+ NK": "lymphocyte",  # a parent of what the model knows
+    "CD4+/CD25 T Reg": "CD4-positive, CD25-positive, alpha-beta regulatory T cell",  # a subtype of what the model knows
+    "CD34+": "cluster 7",  # no cell type
+}
+LYMPHOCYTES = ["B cell", "CD4-positive, alpha-beta T cell", "CD8-positive, alpha-beta T cell", "natural killer cell"]
+REGULATORY = "CD4-positive, CD25-positive, alpha-beta regulatory T cell"
+
+
+@pytest.fixture(scope="module")
+def annotated():
+    adata = sc.datasets.pbmc68k_reduced()
+    with warnings.catch_warnings(action="ignore"):  # `X` is scaled: it warns that it used `raw.X`
+        sctab.tl.annotate(adata, "pbmc")
+    adata.obs["truth"] = adata.obs["bulk_labels"].map(TRUTH)
+    adata.obs["donor"] = [f"donor {i % 7}" for i in range(adata.n_obs)]
+    return adata
+
+
+@pytest.fixture
+def adata(annotated):
+    return annotated.copy()
+
+
+def evaluate(adata, labels_key="truth", **options):
+    """The scores, and what was noted."""
+    with pytest.warns(SctabWarning) as caught:
+        sctab.tl.evaluate(adata, labels_key, **{"show": False, "n_bootstrap": 0} | options)
+    assert [str(warning.message) for warning in caught] == list(adata.uns["sctab_evaluation"]["notes"])
+    return adata.uns["sctab_evaluation"]
+
+
+def by_hand(adata):
+    """Known labels as the model calls them, labels of the model, and these with right subtypes replaced."""
+    cells = adata.obs["truth"].notna()
+    truth = adata.obs["truth"][cells].astype(str).replace({"CL:0000576": "monocyte", "B-lymphocyte": "B cell"})
+    predicted = adata.obs["sctab_label"][cells].astype(str)
+    return truth, predicted, predicted.where(~((truth == "lymphocyte") & predicted.isin(LYMPHOCYTES)), truth)
+
+
+def brier(truth, probabilities):
+    return ((probabilities - pd.get_dummies(truth).reindex(columns=probabilities.columns, fill_value=0)) ** 2).sum(axis=1).mean()
+
+
+def values(table, *, corrected):
+    return table[table["corrected"] == corrected].set_index("metric")["value"]
+
+
+class TestScores:
+    def test_overall(self, adata):
+        table = evaluate(adata)["overall"]
+        truth, predicted, right = by_hand(adata)
+        for corrected, labels in ((False, predicted), (True, right)):
+            found = values(table, corrected=corrected)
+            types = sorted(set(truth))
+            assert found["accuracy"] == pytest.approx(accuracy_score(truth, labels))
+            assert found["macro_f1"] == pytest.approx(f1_score(truth, labels, labels=types, average="macro", zero_division=0))
+            assert found["weighted_f1"] == pytest.approx(f1_score(truth, labels, labels=types, average="weighted", zero_division=0))
+            uncertainty = adata.obs.loc[truth.index, "sctab_uncertainty"]
+            assert found["auroc"] == pytest.approx(roc_auc_score(truth != labels, uncertainty))
+        assert values(table, corrected=True)["accuracy"] > values(table, corrected=False)["accuracy"]
+
+    def test_of_probabilities(self, adata):
+        table = evaluate(adata)["overall"]
+        truth, _, _ = by_hand(adata)
+        probabilities = adata.obsm["sctab_probabilities"].loc[truth.index].astype(np.float64)
+        probabilities = probabilities.div(probabilities.sum(axis=1), axis=0)
+        direct = truth.isin(probabilities.columns)
+        labels = sorted(probabilities.columns)
+        found = values(table, corrected=False)
+        assert found["cross_entropy"] == pytest.approx(
+            log_loss(truth[direct], probabilities.loc[direct, labels], labels=labels), rel=1e-3
+        )
+        assert found["brier"] == pytest.approx(brier(truth[direct], probabilities.loc[direct, labels]), rel=1e-4)
+
+        under = truth == "lymphocyte"
+        merged = probabilities.assign(lymphocyte=0.0)
+        merged.loc[under, "lymphocyte"] = merged.loc[under, LYMPHOCYTES].sum(axis=1)
+        merged.loc[under, LYMPHOCYTES] = 0
+        known, labels = direct | under, sorted(merged.columns)
+        found = values(table, corrected=True)
+        assert found["cross_entropy"] == pytest.approx(log_loss(truth[known], merged.loc[known, labels], labels=labels), rel=1e-3)
+        assert found["brier"] == pytest.approx(brier(truth[known], merged.loc[known, labels]), rel=1e-4)
+        cells = table.set_index(["metric", "corrected"])["cells"]
+        assert (cells["brier", False], cells["brier", True]) == (direct.sum(), known.sum())
+        assert cells["accuracy", True] == len(truth)
+
+    def test_per_type(self, adata):
+        table = evaluate(adata)["types"].query("corrected").set_index("type")
+        truth, _, right = by_hand(adata)
+        assert set(table.index) == {*truth, *right}
+        for name, row in table.iterrows():
+            assert row["cells"] == (truth == name).sum()
+            assert row["predicted"] == (right == name).sum()
+            assert row["precision"] == pytest.approx(precision_score(truth, right, labels=[name], average="macro", zero_division=0))
+        assert table.loc["B cell", "id"] == "CL:0000236"
+        assert table.loc["lymphocyte", "id"] == "CL:0000542"
+        assert table.loc["cluster 7", "id"] == ""
+        assert table.loc["cluster 7", "recall"] == table.loc[REGULATORY, "recall"] == 0
+        assert np.isnan(table.loc["natural killer cell", "recall"])  # no cell is known to be one
+        assert table.loc["natural killer cell", "f1"] == 0
+
+    def test_per_group(self, adata):
+        adata.obs.loc[adata.obs_names[:50], "phase"] = np.nan
+        table = evaluate(adata, group_keys=["phase", "donor"])["groups"]
+        truth, predicted, right = by_hand(adata)
+        assert set(table["key"]) == {"phase", "donor"}
+        for row in table.itertuples():
+            here = adata.obs.loc[truth.index, row.key].astype(str) == row.group
+            assert row.cells == here.sum()
+            assert row.accuracy == pytest.approx(accuracy_score(truth[here], (right if row.corrected else predicted)[here]))
+        assert "groups" not in evaluate(adata)
+        pd.testing.assert_frame_equal(
+            evaluate(adata, group_keys="donor")["groups"], table[table["key"] == "donor"].reset_index(drop=True)
+        )
+
+    def test_intervals(self, adata):
+        of_cells = evaluate(adata, n_bootstrap=50)["overall"]
+        of_donors = evaluate(adata, n_bootstrap=50, donor_key="donor")["overall"]
+        for table in (of_cells, of_donors):
+            found = table[table["metric"].isin(["accuracy", "weighted_f1", "brier"])]
+            assert (found["low"] < found["value"]).all()
+            assert (found["high"] > found["value"]).all()
+        assert not of_cells["low"].equals(of_donors["low"])
+        pd.testing.assert_frame_equal(evaluate(adata, n_bootstrap=50, donor_key="donor")["overall"], of_donors)
+        assert not evaluate(adata, n_bootstrap=50, seed=1)["overall"]["low"].equals(of_cells["low"])
+
+    def test_a_model_is_right_about_itself(self, adata):
+        sctab.tl.evaluate(adata, "sctab_label", show=False, n_bootstrap=0)
+        evaluation = adata.uns["sctab_evaluation"]
+        assert evaluation["notes"] == []
+        assert values(evaluation["overall"], corrected=False)[["accuracy", "macro_f1", "weighted_f1"]].tolist() == [1, 1, 1]
+
+
+class TestCells:
+    def test_notes(self, adata):
+        notes = " ".join(evaluate(adata)["notes"])
+        assert "1 of 6 known labels are not in the Cell Ontology" in notes
+        assert "are compared by name: `cluster 7`." in notes
+        n_missing = int(adata.obs["truth"].isna().sum())
+        assert f"{n_missing} of 700 cells have no label in `adata.obs['truth']` and do not count." in notes
+        n_unknown = {name: int((adata.obs["truth"] == name).sum()) for name in ("cluster 7", REGULATORY)}
+        assert f"{sum(n_unknown.values())} of {700 - n_missing} cells are of types that the model does not know" in notes
+        assert "They count as wrong; `only_known=True` leaves them out." in notes
+        assert f"{n_unknown[REGULATORY]} of them are of subtypes of what it knows" in notes
+
+    def test_only_known(self, adata):
+        evaluation = evaluate(adata, only_known=True)
+        truth, _, right = by_hand(adata)
+        known = ~truth.isin(["cluster 7", REGULATORY])
+        assert values(evaluation["overall"], corrected=True)["accuracy"] == pytest.approx(
+            accuracy_score(truth[known], right[known])
+        )
+        assert "They do not count." in evaluation["notes"][-1]
+
+    def test_a_cell_without_a_prediction_is_wrong(self, adata):
+        here = np.flatnonzero(adata.obs["truth"] == "dendritic cell")[:10]
+        adata.obs["sctab_label"] = adata.obs["sctab_label"].astype(object)
+        adata.obs.iloc[here, adata.obs.columns.get_indexer(["sctab_label", "sctab_uncertainty"])] = np.nan
+        adata.obsm["sctab_probabilities"].iloc[here] = np.nan
+        found = values(evaluate(adata)["overall"], corrected=False)
+        truth, predicted, _ = by_hand(adata)
+        assert found["accuracy"] == pytest.approx(accuracy_score(truth, predicted.fillna("none")))
+        assert found.notna().all()
+
+    def test_no_cell_is_left(self, adata):
+        adata.obs["nothing"] = np.nan
+        with pytest.raises(
+            LabelError, match=r"`adata\.obs\['nothing'\]` has no label to compare with\. 700 of 700 cells have no label"
+        ):
+            sctab.tl.evaluate(adata, "nothing")
+        adata.obs["unknown"] = "cluster 7"
+        with pytest.raises(LabelError, match=r"no label to compare with\. 700 of 700 cells are of types"):
+            sctab.tl.evaluate(adata, "unknown", only_known=True)
+        assert "sctab_evaluation" not in adata.uns
+
+    @pytest.mark.parametrize("kind", [pd.Categorical, lambda labels: pd.array(labels, dtype="string"), np.array])
+    def test_labels_of_every_kind(self, adata, kind):
+        expected = evaluate(adata)["overall"]
+        labels = adata.obs["truth"].astype(object).to_numpy()
+        adata.obs["same"] = kind(labels)
+        pd.testing.assert_frame_equal(evaluate(adata, "same")["overall"], expected)
+
+
+class TestRefusals:
+    def test_without_an_annotation(self, adata):
+        with pytest.raises(
+            KeyNotFoundError, match=r"no annotation under `mine`\. Call `sctab\.tl\.annotate\(adata, model, key_added='mine'\)`"
+        ):
+            sctab.tl.evaluate(adata, "truth", key_added="mine")
+
+    @pytest.mark.parametrize("options", [{"donor_key": "who"}, {"group_keys": ["phase", "who"]}, {"labels_key": "who"}])
+    def test_a_column_that_is_not_there(self, adata, options):
+        parameter = next(iter(options))
+        with pytest.raises(
+            KeyNotFoundError, match=rf"`who`, which `{parameter}` names, is not in `adata\.obs`\. Columns: `bulk_labels`"
+        ):
+            sctab.tl.evaluate(adata, **{"labels_key": "truth"} | options)
+
+    def test_a_cell_without_a_donor(self, adata):
+        adata.obs.loc[adata.obs_names[:30], "donor"] = np.nan
+        n_scored = int(adata.obs["truth"].notna().sum())
+        n_without = int(adata.obs["truth"][:30].notna().sum())
+        with pytest.raises(LabelError, match=rf"has no donor \(NaN\) for {n_without} of {n_scored} cells that are scored"):
+            sctab.tl.evaluate(adata, "truth", donor_key="donor")
+
+
+class TestOntology:
+    def test_it_is_that_of_the_model(self, adata):
+        oldest = CellOntology.embedded_versions()[0]
+        adata.uns["sctab"]["model"]["ontology_version"] = oldest
+        assert evaluate(adata)["ontology_version"] == oldest
+        assert evaluate(adata, ontology=CellOntology.embedded())["ontology_version"] == CellOntology.embedded().version
+
+    def test_one_that_is_not_embedded(self, adata):
+        adata.uns["sctab"]["model"]["ontology_version"] = "v2001-01-01"
+        evaluation = evaluate(adata)
+        assert evaluation["ontology_version"] == CellOntology.embedded().version
+        assert "release v2001-01-01 of the Cell Ontology, which is not embedded" in evaluation["notes"][0]
+
+    def test_labels_that_it_once_knew(self, adata):
+        adata.obs["truth"] = "native cell"
+        evaluation = evaluate(adata)
+        assert "`native cell` is obsolete" in evaluation["notes"][0]
+        assert values(evaluation["overall"], corrected=True)["accuracy"] == 1  # every cell is one
+
+
+class TestWhatIsWritten:
+    @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+    def test_it_can_be_stored(self, adata, tmp_path, suffix):
+        evaluate(adata, group_keys="phase", donor_key="donor", n_bootstrap=5)
+        path = tmp_path / f"a{suffix}"
+        adata.write_h5ad(path) if suffix == ".h5ad" else adata.write_zarr(path)
+        again = ad.read_h5ad(path) if suffix == ".h5ad" else ad.read_zarr(path)
+        for table in ("overall", "types", "groups"):
+            pd.testing.assert_frame_equal(sctab.get.evaluation(again, table), sctab.get.evaluation(adata, table), check_dtype=False)
+        stored, written = again.uns["sctab_evaluation"], adata.uns["sctab_evaluation"]
+        assert list(stored["notes"]) == written["notes"]
+        for key in ("labels_key", "donor_key", "ontology_version", "only_known", "n_bootstrap", "seed"):
+            assert stored[key] == written[key]
+        pd.testing.assert_frame_equal(evaluate(again, n_bootstrap=0)["overall"], evaluate(adata, n_bootstrap=0)["overall"])
+
+    def test_copy(self, adata):
+        with pytest.warns(SctabWarning):
+            copied = sctab.tl.evaluate(adata, "truth", copy=True, show=False, n_bootstrap=0)
+        assert "sctab_evaluation" in copied.uns
+        assert "sctab_evaluation" not in adata.uns
+
+    def test_it_is_printed(self, adata, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "160")
+        evaluate(adata, show=True, group_keys="phase", n_bootstrap=5)
+        printed = capsys.readouterr().out
+        table = adata.uns["sctab_evaluation"]["overall"]
+        for text in (
+            f"{table['value'][0]:.3f} ({table['low'][0]:.3f} to {table['high'][0]:.3f})",
+            "B cell",
+            "CL:0000236",
+            "G2M",
+            "corrected",
+        ):
+            assert text in printed
+        evaluate(adata)
+        assert capsys.readouterr().out == ""
+
+
+def test_labels_without_an_id_and_with_a_slash(tmp_path):
+    """What the ontology does not know is compared by name, also where AnnData cannot hold the name as a column."""
+    reference = make_reference()
+    reference.obs["cell_type"] = reference.obs["cell_type"].cat.rename_categories({"B cell": "B/plasma"})
+    LinearClassifier.setup_anndata(reference, "cell_type")
+    with pytest.warns(SctabWarning, match="get no id"):
+        model = LinearClassifier(reference)
+    model.train(max_epochs=20, accelerator="cpu", enable_progress_bar=False)
+    query = make_reference(90, seed=7)
+    query.obs["cell_type"] = query.obs["cell_type"].cat.rename_categories({"B cell": "B/plasma", "T cell": "T-cell"})
+    sctab.tl.annotate(query, model)
+    evaluation = evaluate(query, "cell_type")
+    assert [note.split(" are not in")[0] for note in evaluation["notes"]] == ["1 of 3 known labels", "1 of 3 labels of the model"]
+    assert values(evaluation["overall"], corrected=False)["accuracy"] > 0.9
+    assert values(evaluation["overall"], corrected=False)["cross_entropy"] < 0.5
+    assert list(evaluation["types"]["type"][:3]) == ["B/plasma", "T cell", "monocyte"]
