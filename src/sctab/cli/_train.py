@@ -57,6 +57,12 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Cells per step; by default from the size.")] = None,
     validation_split: Annotated[str | None, typer.Option(help="How to validate: `donor` or `stratified`.")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="`cross-entropy`, or `hierarchical` for labels of mixed granularity; not for `xgboost`.")
+    ] = None,
+    augment: Annotated[
+        bool | None, typer.Option("--augment/--no-augment", help="Add differences between donors to training cells.")
+    ] = None,
     paper_settings: Annotated[
         bool, typer.Option("--paper-settings", help="Architecture and optimiser of Fischer et al. (2023).")
     ] = False,
@@ -93,7 +99,14 @@ def train(
     if run_dir is not None and not logs:
         raise SettingError("`--run-dir` says where logs go and `--no-logs` that there are none. Give one of them.")
     chosen = _settings(model, settings, paper_settings=paper_settings)
-    given = {"max_epochs": max_epochs, "batch_size": batch_size, "validation_split": validation_split, "seed": seed}
+    given = {
+        "max_epochs": max_epochs,
+        "batch_size": batch_size,
+        "validation_split": validation_split,
+        "loss": loss,
+        "augment": augment,
+        "seed": seed,
+    }
     cls = model_by_name(chosen.model)
     if members is not None and cls is AutoClassifier:
         raise SettingError(

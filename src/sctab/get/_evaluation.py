@@ -60,10 +60,9 @@ def evaluation(
     >>> with warnings.catch_warnings(action="ignore"):
     ...     sctab.tl.annotate(adata, "pbmc")
     ...     sctab.tl.evaluate(adata, "author", show=False)
-    >>> sctab.get.evaluation(adata, "types").query("corrected")[["type", "id", "cells"]].head(2)
-            type          id  cells
-    0     B cell  CL:0000236     95
-    1   monocyte  CL:0000576    129
+    >>> table = sctab.get.evaluation(adata, "types").query("corrected and cells > 0")
+    >>> table[["type", "id", "cells"]].to_numpy().tolist()
+    [['B cell', 'CL:0000236', 95], ['monocyte', 'CL:0000576', 129]]
     """
     if table not in _TABLES:
         raise SettingError(f"`table={table!r}` is not known. There is {listing(_TABLES)}.")
