@@ -19,7 +19,19 @@ from sctab.cli import app
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
-PAGES = [ROOT / "docs" / name for name in ("index.md", "quickstart.md", "defaults.md", "evaluating.md", "explaining.md", "logging.md", "training.md", "tuning.md")]
+PAGES = [
+    ROOT / "docs" / name
+    for name in (
+        "index.md",
+        "quickstart.md",
+        "defaults.md",
+        "evaluating.md",
+        "explaining.md",
+        "logging.md",
+        "training.md",
+        "tuning.md",
+    )
+]
 REFUSALS = sorted((ROOT / "docs/refusals").glob("*.md"))
 FENCE = re.compile(r"^```(python|text|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
