@@ -134,9 +134,8 @@ def corrected_score(task: Task, model: str, loss: str, seed: int) -> float:
     classifier.train(seed=seed, loss=loss, accelerator="cpu", enable_progress_bar=False)
     truth, predicted = task.query.obs[task.labels_key].astype(str).to_numpy(), classifier.predict(task.query)
     classifier.deregister_manager(task.reference)
-    ontology = CellOntology.embedded()
     types = sorted({*truth, *classifier.spec.labels.names})
-    children = ontology.child_matrix([ontology.find(name) for name in types])
+    children = CellOntology.embedded().child_matrix(types)
     return macro_f1(truth, correct_predictions(truth, predicted, types, children))
 
 

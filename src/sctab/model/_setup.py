@@ -192,6 +192,8 @@ def _warn_about_labels(names: pd.Series, labels: LabelSpace) -> None:
             f"{len(labels.without_id)} of {len(labels)} labels are not in the Cell Ontology ({labels.ontology_version}) and get no "
             f"id: {listing(labels.without_id)}."
         )
+    for note in labels.notes:
+        warn(note)
 
 
 def require_known_labels(adata: AnnData, spec: ModelSpec) -> None:

@@ -298,26 +298,26 @@ class CellOntology:
         above = [other for other in terms if self.is_kind_of(term, other)]
         return max(above, key=lambda other: len(self.ancestors(other)), default=None)
 
-    def child_matrix(self, terms: Sequence[str | None]) -> NDArray[np.bool_]:
-        """Which of some terms is which, or a kind of which.
+    def child_matrix(self, labels: Sequence[str | None]) -> NDArray[np.bool_]:
+        """Which of some labels is which, or a kind of which.
 
         Parameters
         ----------
-        terms
-            Ids. What the ontology does not know, and `None`, is a kind of nothing else.
+        labels
+            Ids, names or exact synonyms. What the ontology does not know, and `None`, is a kind of nothing else.
 
         Returns
         -------
-        `(n_terms, n_terms)`; `[i, j]` is true where term `j` is term `i` or one of its subtypes.
+        `(n_labels, n_labels)`; `[i, j]` is true where label `j` is label `i` or one of its subtypes.
 
         Examples
         --------
-        >>> CellOntology.embedded().child_matrix(["CL:0000084", "CL:0000624", None]).astype(int)  # T cell, CD4+ alpha-beta T cell
+        >>> CellOntology.embedded().child_matrix(["T cell", "CD4-positive, alpha-beta T cell", "my own label"]).astype(int)
         array([[1, 1, 0],
                [0, 1, 0],
                [0, 0, 1]])
         """
-        return self._kinds(terms, terms) | np.eye(len(terms), dtype=bool)
+        return self._kinds(labels, labels) | np.eye(len(labels), dtype=bool)
 
     def sum_probabilities(
         self, probabilities: ArrayLike, labels: Sequence[str | None], terms: Sequence[str]
@@ -331,9 +331,9 @@ class CellOntology:
         probabilities
             Probability of each label, `(n_obs, n_labels)`.
         labels
-            Id of each label; `None` for one without, which is a kind of nothing.
+            Id, name or exact synonym of each label; `None` for one that is a kind of nothing.
         terms
-            Ids that are asked for. They need not be labels, and they may overlap.
+            Ids, names or exact synonyms that are asked for. They need not be labels, and they may overlap.
 
         Returns
         -------
@@ -343,15 +343,21 @@ class CellOntology:
         --------
         >>> ontology = CellOntology.embedded()
         >>> labels = ["CL:0000236", "CL:0000624", "CL:0000625"]  # B cell, CD4+ and CD8+ alpha-beta T cell
-        >>> ontology.sum_probabilities([[0.25, 0.5, 0.25]], labels, ["CL:0000084", "CL:0000542"])  # T cell, lymphocyte
+        >>> ontology.sum_probabilities([[0.25, 0.5, 0.25]], labels, ["T cell", "lymphocyte"])
         array([[0.75, 1.  ]])
         """
         return np.asarray(probabilities, dtype=np.float64) @ self._kinds(terms, labels).T
 
     def _kinds(self, terms: Sequence[str | None], others: Sequence[str | None]) -> NDArray[np.bool_]:
         """`(n_terms, n_others)`; `[i, j]` is true where other `j` is term `i` or one of its subtypes."""
-        lines = [set() if other is None else self.ancestors(other) | {other} for other in others]
-        return np.array([[term in line for line in lines] for term in terms], dtype=bool).reshape(len(terms), len(others))
+        lines = [set() if other is None else self.ancestors(other) | {other} for other in map(self._term, others)]
+        return np.array([[term in line for line in lines] for term in map(self._term, terms)], dtype=bool).reshape(
+            len(terms), len(others)
+        )
+
+    def _term(self, label: str | None) -> str | None:
+        """The id of a label, or the label itself where the ontology does not know it."""
+        return None if label is None else self.find(label) or label
 
 
 @cache
