@@ -1,7 +1,9 @@
 """DeepEnsemble: several models that are used as one."""
 
+import gc
 import json
 import shutil
+import weakref
 
 import anndata as ad
 import dask.array as da
@@ -137,6 +139,17 @@ class TestTraining:
             DeepEnsemble(SCTAB).predict(make_reference())
         with pytest.raises(SettingError, match="`n_jobs=0` must be at least 1"):
             make_ensemble(n_jobs=0)
+
+
+def test_a_reference_can_be_let_go_of():
+    ensemble = make_ensemble(n_members=2, max_epochs=1)
+    reference = weakref.ref(ensemble.adata)
+    ensemble.deregister_manager(ensemble.adata)
+    stores = MLPClassifier._per_instance_manager_store
+    assert not any(stores[member.id] for member in ensemble.members)
+    del ensemble
+    gc.collect()
+    assert reference() is None
 
 
 class TestFiles:

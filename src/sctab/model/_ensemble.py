@@ -381,7 +381,9 @@ class DeepEnsemble:
             The reference.
         """
         for member in self.members:
-            member.deregister_manager(adata)
+            if member.adata is not None:
+                self.model_class.register_manager(member.adata_manager)  # the one of the class goes with the first member
+                member.deregister_manager(adata)
 
     # ------------------------------------------------------------------------------------------------------ files
 
