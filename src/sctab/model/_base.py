@@ -295,9 +295,8 @@ class CellTypeClassifier(BaseModelClass):
         gradient_clip
             Largest Euclidean norm of the gradient.
         loss
-            `"cross-entropy"`, as published, or `"hierarchical"`, for references whose labels are of mixed granularity: a label is right
-            in all of its subtypes, see :func:`sctab.nn.hierarchical_cross_entropy`. Where no label is a subtype of another, both are the
-            same.
+            `"hierarchical"`: a label is right in all of its subtypes, see :func:`sctab.nn.hierarchical_cross_entropy`; or `"cross-entropy"`,
+            as published. Where no label is a subtype of another, both are the same.
         label_smoothing
             Share of each cell's label that is spread evenly over all types.
         class_weights

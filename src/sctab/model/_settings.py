@@ -31,6 +31,7 @@ PUBLISHED_TRAINING: Mapping[str, Any] = MappingProxyType(
         "lr_decay": 0.9,
         "gradient_clip": 1.0,
         "class_weights": True,
+        "loss": "cross-entropy",
         "gene_dropout": 0.0,
     }
 )
@@ -108,7 +109,7 @@ class TrainingSettings(CommonSettings):
     """`"one-cycle"`: up to `learning_rate` and down to almost nothing, batch by batch. `"step"`: times `lr_decay` after every epoch."""
     gene_dropout: float
     """Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`."""
-    loss: Loss = "cross-entropy"
+    loss: Loss = "hierarchical"
     """`"hierarchical"`: a label is right in all of its subtypes, see :func:`sctab.nn.hierarchical_cross_entropy`."""
     label_smoothing: float = 0.0
     """Share of each cell's label that is spread evenly over all classes."""
@@ -162,6 +163,7 @@ def network_training(n_obs: int, published: Mapping[str, Any], **small: Any) -> 
     **small
         What the class needs besides on a small reference.
     """
+    published = {**published, "loss": "hierarchical"}  # the same where labels are of one granularity, and far better where not
     if n_obs >= LARGE_REFERENCE:
         return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
     common = {"batch_size": 128, "schedule": "one-cycle", "gene_dropout": 0.9, "early_stopping": False, "patience": 10}

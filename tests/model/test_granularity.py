@@ -1,0 +1,76 @@
+"""Training on labels of mixed granularity."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+from tests.reference import make_reference
+
+from sctab import SettingError
+from sctab.model import SCTAB, LinearClassifier, MLPClassifier, XGBoostClassifier
+from sctab.ontology import CellOntology
+
+NAMES = {"B cell": "B cell", "T cell": "CD4-positive, alpha-beta T cell", "monocyte": "CD8-positive, alpha-beta T cell"}
+"""The three types of :func:`make_reference` by other names, so that two of them are subtypes of a fourth."""
+QUICK = {
+    "accelerator": "cpu",
+    "enable_progress_bar": False,
+    "max_epochs": 20,
+    "batch_size": 32,
+    "gene_dropout": 0.3,
+    "refit": False,
+}
+
+
+def make_mixed(n_obs=240, *, seed=0, careless=True):
+    """Half of the T cells are called that and no more."""
+    adata = make_reference(n_obs, seed=seed)
+    labels = adata.obs["cell_type"].astype(str).map(NAMES).to_numpy(dtype=object)
+    if careless:
+        labels[(np.arange(n_obs) // 3 % 2 == 0) & (labels != "B cell")] = "T cell"
+    adata.obs["cell_type"] = labels
+    return adata
+
+
+@pytest.fixture(scope="module", params=[LinearClassifier, MLPClassifier, SCTAB], ids=lambda cls: cls.__name__)
+def trained(request):
+    models = {}
+    for loss in ("hierarchical", "cross-entropy"):
+        adata = make_mixed()
+        request.param.setup_anndata(adata, "cell_type", donor_key="donor_id")
+        models[loss] = request.param(adata)
+        models[loss].train(**QUICK, loss=loss, seed=0)
+    return models
+
+
+def test_careless_labels_do_not_teach_that_there_are_no_subtypes(trained):
+    query = make_mixed(120, seed=5, careless=False)
+    truth = query.obs["cell_type"].to_numpy()
+    right = {loss: (model.predict(query) == truth).mean() for loss, model in trained.items()}
+    assert right["hierarchical"] > 0.9
+    assert right["hierarchical"] > right["cross-entropy"] + 0.1
+
+
+def test_a_subtype_is_right_in_validation(trained):
+    model = trained["hierarchical"]
+    cells = model.adata[model.validation_indices]
+    truth, predicted = cells.obs["cell_type"].astype(str).to_numpy(), model.predict(cells.to_memory()).astype(str)
+    below = [
+        CellOntology.embedded().is_kind_of(*map(CellOntology.embedded().find, (p, t)))
+        for t, p in zip(truth, predicted, strict=True)
+    ]
+    expected = f1_score(truth, np.where(below, truth, predicted), average="macro", labels=sorted(set(truth)))
+    assert model.spec.training["validation"]["macro_f1"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("cls", [LinearClassifier, MLPClassifier, SCTAB])
+@pytest.mark.parametrize("n_obs", [1000, 1_000_000])
+def test_it_is_the_default_but_not_the_published_loss(cls, n_obs):
+    assert cls._default_training(n_obs).loss == "hierarchical"
+    assert cls.paper_settings()["train"]["loss"] == "cross-entropy"
+
+
+def test_trees_have_no_such_loss():
+    adata = make_mixed()
+    XGBoostClassifier.setup_anndata(adata, "cell_type")
+    with pytest.raises(SettingError, match="`loss` cannot be set for `XGBoostClassifier`"):
+        XGBoostClassifier(adata).train(loss="hierarchical")
