@@ -98,6 +98,8 @@ def train(
     """
     if run_dir is not None and not logs:
         raise SettingError("`--run-dir` says where logs go and `--no-logs` that there are none. Give one of them.")
+    if jobs != 1 and members is None:
+        raise SettingError("`--jobs` says how many members of an ensemble to train at a time. Give `--members` too.")
     chosen = _settings(model, settings, paper_settings=paper_settings)
     given = {
         "max_epochs": max_epochs,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from sctab._constants import SPEC_FILE
-from sctab._errors import NotTrainedError
-from sctab.model import AutoClassifier, CellTypeClassifier
+from sctab._constants import ENSEMBLE_FILE, SPEC_FILE
+from sctab._errors import NotTrainedError, SettingError
+from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
 from sctab.model._logging import read_metrics
 from sctab.model._settings import stored_history
 from sctab.model._storage import read_spec
@@ -40,6 +40,8 @@ def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
 
     Raises
     ------
+    SettingError
+        When it is an ensemble, which has several.
     NotTrainedError
         When the model has not been trained, or when it does not say how.
     DataFileError, ModelFormatError
@@ -54,6 +56,10 @@ def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
     """
     if isinstance(source, AutoClassifier):
         source = source.best
+    if isinstance(source, DeepEnsemble) or (Path(source) / ENSEMBLE_FILE).is_file():
+        raise SettingError(
+            "An ensemble has a training for each member. Give one of its `members`, or of a directory the `member_0` or `curves_0` in it."
+        )
     if isinstance(source, CellTypeClassifier):
         return _tidy(source.history_, source.spec.training)
     if (Path(source) / SPEC_FILE).is_file():

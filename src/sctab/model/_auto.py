@@ -341,7 +341,7 @@ def _available() -> list[str]:
 
 def _compare(truth: NDArray[np.object_], predicted: Mapping[str, NDArray[np.object_]], rng: np.random.Generator) -> pd.DataFrame:
     """Ontology-corrected macro F1 of each candidate, how far it is behind the best, and the standard error of that over resampled cells."""
-    names = sorted(set(truth))
+    names = sorted({*truth, *np.concatenate(list(predicted.values()))})  # a subtype is right even if no held-out cell is of it
     children = subtypes(LabelSpace.from_names(names, CellOntology.embedded()))
     predicted = {name: correct_predictions(truth, labels, names, children) for name, labels in predicted.items()}
     scores = {name: macro_f1(truth, labels) for name, labels in predicted.items()}

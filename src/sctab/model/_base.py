@@ -177,7 +177,7 @@ class CellTypeClassifier(BaseModelClass):
             layer=layer,
             donor_key=donor_key,
             unlabeled_category=unlabeled_category,
-            categorical_covariate_keys=list(categorical_covariate_keys or ()),
+            categorical_covariate_keys=[] if categorical_covariate_keys is None else list(categorical_covariate_keys),
             gene_id_key=gene_id_key,
             gene_symbol_key=gene_symbol_key,
         )

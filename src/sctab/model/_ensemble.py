@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from hashlib import sha256
 from itertools import count
 from os import PathLike
@@ -32,6 +31,8 @@ from sctab.model._spec import ModelSpec
 from sctab.model._storage import read_spec
 
 _RUN_FORMAT = "sctab-ensemble-training"
+_HOW_IT_RUNS = {"accelerator", "devices", "enable_progress_bar", "logger", "callbacks"}
+"""Settings of a training that may be others when it goes on: where it runs, and who watches it."""
 
 
 @final
@@ -126,7 +127,7 @@ class DeepEnsemble:
             ):
                 if getattr(member.spec, part) != getattr(first, part):
                     raise SettingError(f"Members 0 and {position} differ in their {what}. Train them on the same reference.")
-        ensemble = cls(type(members[0]), len(members))
+        ensemble = cls(type(members[0]), len(members), n_top_genes=len(first.features), **first.architecture)
         ensemble._members = tuple(members)
         ensemble._setup = dict(first.setup)
         return ensemble
@@ -199,7 +200,6 @@ class DeepEnsemble:
         else:
             members = [_train_member(self.model_class, self.adata, self._setup, self._model_settings, job) for job in jobs]
         self._members = tuple(members)
-        self.__dict__.pop("gene_importance", None)  # that of earlier members
 
     def _train_in(
         self, directory: Path, adata: AnnData, jobs: Sequence[Mapping[str, Any]], n_jobs: int
@@ -224,7 +224,7 @@ class DeepEnsemble:
             "model_class": self.model_class.__name__,
             "setup": self._setup,
             "model_settings": self._model_settings,
-            "train_settings": jobs,
+            "train_settings": [{name: value for name, value in job.items() if name not in _HOW_IT_RUNS} for job in jobs],
             "data": fingerprint(source, *(adata.obs[key] for key in keys if key is not None)),
         }
         text = json.dumps(identity, indent=1, default=str, sort_keys=True) + "\n"
@@ -283,7 +283,7 @@ class DeepEnsemble:
         hashes = [member.sha256 for member in self.members]
         return None if None in hashes else sha256("".join(map(str, hashes)).encode()).hexdigest()
 
-    @cached_property
+    @property
     def gene_importance(self) -> NDArray[np.float32]:
         """Mean of the members' importance of each gene, `(n_vars,)`, summing to one."""
         return np.mean([member.gene_importance for member in self.members], axis=0)
@@ -480,8 +480,13 @@ def _read_hashes(path: Path) -> list[str]:
         raise ModelNotFoundError(f"`{path}` is not an ensemble: there is no such directory.")
     try:
         values = json.loads((path / ENSEMBLE_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelFormatError(
+            f"`{path}` is not an ensemble: it has no `{ENSEMBLE_FILE}`. Give a directory that `ensemble.save` wrote; for one model, use "
+            "`sctab.model.load_model`."
+        ) from error
     except (OSError, ValueError) as error:
-        raise ModelFormatError(f"`{path}` is not an ensemble: `{ENSEMBLE_FILE}` cannot be read ({error}).") from error
+        raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` cannot be read: {error}. Copy the ensemble again.") from error
     if not isinstance(values, dict) or values.get("format") != ENSEMBLE_FORMAT:
         raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` does not describe an ensemble: its `format` is not `{ENSEMBLE_FORMAT}`.")
     if values.get("format_version") != FORMAT_VERSION:
@@ -512,9 +517,11 @@ def _train_member(
     return model
 
 
-def _train_and_save(path: Path, *arguments: Any) -> None:
-    """What a process of its own does."""
-    _train_member(*arguments).save(path)
+def _train_and_save(path: Path, model_class: type[CellTypeClassifier], adata: AnnData, *arguments: Any) -> None:
+    """Train a member and leave nothing but its directory: scvi-tools would keep the reference of every model in memory."""
+    model = _train_member(model_class, adata, *arguments)
+    model.save(path)
+    model.deregister_manager(adata)
 
 
 def _free(path: Path) -> Path:

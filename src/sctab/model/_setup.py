@@ -38,6 +38,8 @@ def fewer_genes_than_cells(n_obs: int) -> int | None:
 def own_copy(adata: AnnData, cells: NDArray[np.int64]) -> AnnData:
     """Some cells of a reference, in memory, that scvi-tools does not take for the reference itself."""
     copy = adata[cells].to_memory()
+    if adata.isbacked:
+        copy = copy.copy()  # what was read through a view holds on to the open file, and cannot go to another process
     for key in (ADATA_UUID_KEY, MANAGER_UUID_KEY):
         copy.uns.pop(key, None)
     return copy
@@ -80,6 +82,8 @@ def check_reference(
             f"`categorical_covariate_keys={categorical_covariate_keys!r}` must be a list: write `[{categorical_covariate_keys!r}]`."
         )
     for key in categorical_covariate_keys:
+        if key == labels_key:
+            raise SettingError(f"`categorical_covariate_keys` has the labels, `{key}`, which a query does not have. Leave them out.")
         if _obs_column(adata, key, "categorical_covariate_keys").dropna().empty:
             raise LabelError(f"`adata.obs[{key!r}]` has no value in any cell. Leave it out of `categorical_covariate_keys`.")
     for key in var_keys:

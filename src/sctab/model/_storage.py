@@ -16,7 +16,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 
 from sctab._atomic import written_beside
-from sctab._constants import SPEC_FILE, WEIGHTS_FILE
+from sctab._constants import ENSEMBLE_FILE, SPEC_FILE, WEIGHTS_FILE
 from sctab._errors import ModelFormatError, ModelNotFoundError, OutputExistsError
 from sctab.model._spec import ModelSpec
 
@@ -112,6 +112,8 @@ def _read_spec(path: Path) -> tuple[ModelSpec, str]:
         values = json.loads((path / SPEC_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         hint = " It holds a pickled scvi-tools model, which sctab never opens." if (path / "model.pt").exists() else ""
+        if (path / ENSEMBLE_FILE).exists():
+            hint = " It holds an ensemble: use `sctab.model.load_model`."
         raise ModelFormatError(
             f"`{path}` is not an sctab model: it has no `{SPEC_FILE}`.{hint} Give a directory that `model.save` wrote."
         ) from error

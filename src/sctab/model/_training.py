@@ -156,6 +156,7 @@ class TrainingPlan(LightningModule):
         self.differences = differences
         self.register_buffer("class_weights", class_weights)
         self.register_buffer("child_matrix", child_matrix)
+        self.has_subtypes = int(child_matrix.sum()) > len(child_matrix)
         self._validated: list[tuple[Tensor, Tensor, float]] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> Tensor:
@@ -175,7 +176,7 @@ class TrainingPlan(LightningModule):
 
     def _loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         options: dict[str, Any] = {"class_weights": self.class_weights, "label_smoothing": label_smoothing}
-        if self.settings.loss == "hierarchical":
+        if self.settings.loss == "hierarchical" and self.has_subtypes:
             return hierarchical_cross_entropy(logits, labels, self.child_matrix, **options)
         return cross_entropy(logits, labels, **options)
 

@@ -39,7 +39,9 @@ def setup_for_query(reference: ModelSpec, adata: AnnData, labels_key: str | None
     setup["labels_key"] = labels_key or setup["labels_key"]
     if setup["donor_key"] not in adata.obs:
         setup["donor_key"] = None
-    setup["categorical_covariate_keys"] = [key for key in setup["categorical_covariate_keys"] if key in adata.obs]
+    setup["categorical_covariate_keys"] = [
+        key for key in setup["categorical_covariate_keys"] if key in adata.obs and adata.obs[key].notna().any()
+    ]
     return setup
 
 

@@ -124,11 +124,15 @@ def annotate(
     target.obs[f"{key_added}_{OBS_LABEL_ID}"] = pd.Categorical.from_codes(id_codes, categories=ids)
     target.obs[f"{key_added}_{OBS_CONFIDENCE}"] = confidence
     target.obs[f"{key_added}_{OBS_UNCERTAINTY}"] = 1 - confidence
-    if evaluation.expected_entropy is not None:
-        target.obs[f"{key_added}_{OBS_EXPECTED_ENTROPY}"] = evaluation.expected_entropy
-        target.obs[f"{key_added}_{OBS_MUTUAL_INFORMATION}"] = evaluation.mutual_information
-    if evaluation.latent is not None:
-        target.obsm[f"{OBSM_LATENT_PREFIX}{key_added}"] = evaluation.latent
+    for slot, name, values in (
+        (target.obs, f"{key_added}_{OBS_EXPECTED_ENTROPY}", evaluation.expected_entropy),
+        (target.obs, f"{key_added}_{OBS_MUTUAL_INFORMATION}", evaluation.mutual_information),
+        (target.obsm, f"{OBSM_LATENT_PREFIX}{key_added}", evaluation.latent),
+    ):
+        if values is not None:
+            slot[name] = values
+        elif name in slot:
+            del slot[name]  # of another model, under the same key
     target.obsm[f"{key_added}_{OBSM_PROBABILITIES}"] = pd.DataFrame(
         evaluation.probabilities, index=adata.obs_names, columns=[name.replace("/", "|") for name in names]
     )

@@ -190,7 +190,9 @@ def make_task(
         held_out=own_copy(adata, split.validation),
         split=split.by,
         train_size=train_size,
-        fingerprint=fingerprint(source, labels, () if donors is None else donors),
+        fingerprint=fingerprint(
+            source, labels, () if donors is None else donors, *(adata.obs[key] for key in setup["categorical_covariate_keys"])
+        ),
         seed=seed,
         accelerator=accelerator,
     )

@@ -96,7 +96,7 @@ def read_hyperparameters(content: bytes, *, name: str) -> dict[str, Any]:
     """
     try:
         values = yaml.load(content, Loader=_PlainLoader)  # noqa: S506 a subclass of the safe loader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:  # on a value that is not of its tag, such as `!!int ''`, the library raises whatever it runs into
         raise ModelFormatError(f"`{name}` cannot be read as YAML: {error}. Copy it again.") from error
     if not isinstance(values, dict):
         raise ModelFormatError(f"`{name}` holds no hyperparameters: it must be a mapping from names to values.")
