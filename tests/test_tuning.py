@@ -199,6 +199,17 @@ class TestJudging:
         assert set(task.held_out.obs["cell_type"]) == set(task.reference.obs["cell_type"]) == {"T cell", "monocyte"}
         assert 0 <= task.evaluate(task.fixed).score <= 1
 
+    def test_knows_a_reference_by_its_covariates_too(self, reference):
+        setup = {"labels_key": "cell_type", "donor_key": None, **NO_KEYS, "categorical_covariate_keys": ["tissue"]}
+        prints = []
+        for tissues in (["lung", "blood"], ["blood", "lung"]):
+            adata = reference.copy()
+            adata.obs["tissue"] = np.resize(tissues, adata.n_obs)
+            with pytest.warns(sctab.SctabWarning, match="no `donor_key` was given"):
+                task = make_task(adata, setup, Settings("linear"), space=SPACE, train_size=0.75, seed=0, accelerator="cpu")
+            prints.append(task.fingerprint)
+        assert prints[0] != prints[1]
+
     def test_without_donors_says_so(self, reference):
         with pytest.warns(sctab.SctabWarning, match="since no `donor_key` was given: expect less on new donors"):
             found = search(reference, donor_key=None, n_trials=1)

@@ -1,5 +1,6 @@
 """The `sctab` command as typed in a shell."""
 
+import shutil
 import subprocess
 import sys
 
@@ -71,6 +72,18 @@ class TestTrain:
         assert (tmp_path / "model.run-1" / "tensorboard").is_dir()
         assert "model.run-1" in result.stdout.replace("\n", "")
 
+    def test_an_ensemble_goes_on_where_it_was(self, files, tmp_path):
+        options = ("--model", "linear", "--max-epochs", 2, "--members", 2)
+        assert self.train(files, tmp_path, *options).exit_code == 0
+        shutil.rmtree(tmp_path / "model")
+        weights = tmp_path / "model.run/member_0/model.safetensors"
+        written = weights.stat().st_mtime_ns
+        result = self.train(files, tmp_path, *options)
+        assert result.exit_code == 0, result.output
+        assert "Validation macro F1 of the members:" in result.stdout
+        assert weights.stat().st_mtime_ns == written
+        assert len(sctab.model.load_model(tmp_path / "model").members) == 2
+
     def test_settings_file(self, files, tmp_path):
         sctab.tuning.Settings("mlp", {"n_hidden": 8}, {"max_epochs": 3}).write(tmp_path / "settings.json")
         result = self.train(files, tmp_path, "--settings", tmp_path / "settings.json", "--no-logs")
@@ -87,6 +100,8 @@ class TestTrain:
         refused(self.train(files, tmp_path, "--settings", tmp_path / "settings.json", "--paper-settings"), "both say how to train")
         refused(self.train(files, tmp_path, "--model", "auto", "--paper-settings"), "`--paper-settings` needs one model class")
         refused(self.train(files, tmp_path, "--model", "forest"), "There are: `linear`")
+        refused(self.train(files, tmp_path, "--jobs", 2), "Give `--members` too")
+        refused(self.train(files, tmp_path, "--model", "auto", "--members", 3), "`--members` needs one model class")
         refused(self.train(files, tmp_path, "--model", "linear", "--logger", "wandb"), "`logger='wandb'` must be")
         assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
 

@@ -139,6 +139,12 @@ class TestComparison:
         assert table.loc["mlp", "behind"] == 0
         assert list(table["kept"]) == [True, False]
 
+    def test_a_subtype_is_right_even_if_no_held_out_cell_is_of_it(self):
+        truth = np.repeat(np.array(["B cell", "T cell"], dtype=object), 50)
+        finer = np.where(truth == "T cell", "CD4-positive, alpha-beta T cell", truth)
+        table = _compare(truth, {"linear": finer, "mlp": np.full(100, "B cell", dtype=object)}, np.random.default_rng(0))
+        assert table.loc["linear", "macro_f1"] == 1
+
     def test_of_clearly_different_ones_the_best_is_kept(self):
         table = _compare(self.truth, {"linear": self.spoiled(30), "mlp": self.spoiled(5)}, np.random.default_rng(0))
         assert list(table["kept"]) == [False, True]

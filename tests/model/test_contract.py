@@ -425,7 +425,9 @@ class TestGoingOn:
     def test_new_types_are_learned_behind_the_known_ones(self, cls, trained):
         adata = make_reference(120, seed=9)
         adata.obs["cell_type"] = adata.obs["cell_type"].cat.rename_categories({"monocyte": "platelet"})
+        cls.setup_anndata(adata, "cell_type")
         model = cls.load_query_data(adata, trained)
+        assert cls(adata).adata is adata
         assert model.spec.labels.names == (*TYPES, "platelet")
         model.train(**QUICK[cls])
         assert f1_score(adata.obs["cell_type"], model.predict(adata), average="macro") > 0.9

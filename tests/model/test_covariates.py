@@ -105,11 +105,13 @@ class TestModels:
         assert pd.isna(trained.predict(blank)).tolist() == [True] + [False] * 119
 
     def test_training_goes_on_with_a_query_that_has_no_tissue(self, trained, query):
-        bare = query.copy()
+        bare, empty = query.copy(), query.copy()
         del bare.obs["tissue"]
-        model = type(trained).load_query_data(bare, trained)
-        model.train(**QUICK[type(trained)] | {"max_epochs": 1})
-        assert model.spec.covariates == trained.spec.covariates
+        empty.obs["tissue"] = pd.Series(np.nan, index=query.obs_names, dtype=object)
+        for adata in (bare, empty):
+            model = type(trained).load_query_data(adata, trained)
+            model.train(**QUICK[type(trained)] | {"max_epochs": 1})
+            assert model.spec.covariates == trained.spec.covariates
 
     def test_annotate_notes_what_was_missing(self, trained, query):
         bare = query.copy()
@@ -137,6 +139,10 @@ class TestRefusals:
     def test_a_column_that_is_not_there(self):
         with pytest.raises(KeyNotFoundError, match="`categorical_covariate_keys='organ'` is not in `adata.obs`"):
             SCTAB.setup_anndata(make_ambiguous(), "cell_type", categorical_covariate_keys=["organ"])
+
+    def test_the_labels_themselves(self):
+        with pytest.raises(SettingError, match="has the labels, `cell_type`"):
+            SCTAB.setup_anndata(make_ambiguous(), "cell_type", categorical_covariate_keys=["tissue", "cell_type"])
 
     def test_a_column_without_values(self):
         adata = make_ambiguous()

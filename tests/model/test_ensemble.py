@@ -9,12 +9,13 @@ import anndata as ad
 import dask.array as da
 import numpy as np
 import pytest
+from lightning.pytorch.callbacks import Callback
 from scipy.stats import entropy
 from tests.reference import TYPES, make_reference
 
 import sctab
 from sctab import ModelFormatError, ModelNotFoundError, NotTrainedError, OutputExistsError, SettingError
-from sctab.model import SCTAB, DeepEnsemble, LinearClassifier, MLPClassifier, load_model
+from sctab.model import SCTAB, AutoClassifier, DeepEnsemble, LinearClassifier, MLPClassifier, load_model
 
 QUICK = {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 6, "batch_size": 32, "gene_dropout": 0.3, "refit": False}
 
@@ -130,9 +131,44 @@ class TestTraining:
         with pytest.raises(OutputExistsError, match="is no training of an ensemble"):
             make_ensemble(n_members=2, run_dir=tmp_path / "mine")
 
+    def test_it_goes_on_wherever_it_runs(self, tmp_path):
+        make_ensemble(n_members=2, max_epochs=1, run_dir=tmp_path / "run")
+        kept = (tmp_path / "run/member_1/model.safetensors").stat().st_mtime_ns
+        make_ensemble(n_members=2, max_epochs=1, run_dir=tmp_path / "run", enable_progress_bar=True, callbacks=[Callback()])
+        assert (tmp_path / "run/member_1/model.safetensors").stat().st_mtime_ns == kept
+
+    def test_a_backed_reference_goes_to_other_processes(self, tmp_path):
+        make_reference().write_h5ad(tmp_path / "reference.h5ad")
+        ensemble = DeepEnsemble(LinearClassifier, 2)
+        ensemble.setup_anndata(ad.read_h5ad(tmp_path / "reference.h5ad", backed="r"), "cell_type")
+        ensemble.train(**QUICK | {"max_epochs": 1}, n_jobs=2)
+        assert len(ensemble.members) == 2
+
+    def test_members_in_a_directory_do_not_keep_the_reference_in_memory(self, tmp_path):
+        ensemble = make_ensemble(LinearClassifier, 2, max_epochs=1, run_dir=tmp_path / "run")
+        reference = weakref.ref(ensemble.adata)
+        ensemble.deregister_manager(ensemble.adata)
+        del ensemble
+        gc.collect()
+        assert reference() is None
+
+    def test_a_loaded_ensemble_trains_members_like_those_that_it_has(self, tmp_path):
+        adata = make_reference()
+        ensemble = DeepEnsemble(MLPClassifier, 2, n_hidden=8, n_top_genes=30)
+        ensemble.setup_anndata(adata, "cell_type")
+        ensemble.train(**QUICK | {"max_epochs": 1})
+        ensemble.save(tmp_path / "two")
+        again = DeepEnsemble.load(tmp_path / "two", adata)
+        again.train(**QUICK | {"max_epochs": 1}, seed=9)
+        assert again.spec.architecture == ensemble.spec.architecture
+        assert again.spec.features == ensemble.spec.features
+
     def test_what_cannot_be_trained(self):
         with pytest.raises(SettingError, match="`n_members=1` must be at least 2"):
             DeepEnsemble(SCTAB, 1)
+        for wrong in ("sctab", AutoClassifier):
+            with pytest.raises(SettingError, match="must be a model class, such as `SCTAB`"):
+                DeepEnsemble(wrong)
         with pytest.raises(SettingError, match="There is no reference"):
             DeepEnsemble(SCTAB).train()
         with pytest.raises(NotTrainedError, match="The ensemble is not trained"):
@@ -175,6 +211,13 @@ class TestFiles:
         make_ensemble(seed=5, max_epochs=1, n_members=2).members[0].save(tmp_path / "five/member_1", overwrite=True)
         with pytest.raises(ModelFormatError, match="is not the member that was saved"):
             load_model(tmp_path / "five")
+
+    def test_one_model_is_no_ensemble_nor_the_other_way_round(self, ensemble, tmp_path):
+        ensemble.save(tmp_path / "three")
+        with pytest.raises(ModelFormatError, match=r"for one model, use `sctab.model.load_model`"):
+            DeepEnsemble.load(tmp_path / "three/member_0")
+        with pytest.raises(ModelFormatError, match=r"It holds an ensemble: use `sctab.model.load_model`"):
+            MLPClassifier.load(tmp_path / "three")
 
     def test_a_member_that_is_lost_is_named(self, ensemble, tmp_path):
         ensemble.save(tmp_path / "five")
@@ -225,3 +268,18 @@ class TestAnnotate:
     def test_one_model_has_no_such_columns(self, ensemble, query):
         adata = sctab.tl.annotate(query, ensemble.members[0], copy=True)
         assert "sctab_mutual_information" not in adata.obs
+
+    def test_what_another_model_has_written_does_not_stay(self, ensemble, query):
+        linear = make_ensemble(LinearClassifier, 2, max_epochs=1).members[0]
+        adata = sctab.tl.annotate(query, ensemble, copy=True)
+        sctab.tl.annotate(adata, linear)
+        assert not {"sctab_expected_entropy", "sctab_mutual_information"} & set(adata.obs)
+        assert "X_sctab" not in adata.obsm
+
+
+def test_curves_are_those_of_a_member(ensemble, tmp_path):
+    ensemble.save(tmp_path / "three")
+    for source in (ensemble, tmp_path / "three"):
+        with pytest.raises(SettingError, match="a training for each member"):
+            sctab.get.training(source)
+    assert len(sctab.get.training(tmp_path / "three/member_0"))

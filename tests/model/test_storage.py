@@ -15,6 +15,7 @@ import torch
 from sctab import ModelFormatError, ModelNotFoundError, OutputError
 from sctab.counts import Normalization
 from sctab.genes import FeatureSpace
+from sctab.model._covariates import Covariate
 from sctab.model._spec import ModelSpec
 from sctab.model._storage import read_model, read_spec, write_model
 from sctab.ontology import LabelSpace
@@ -23,9 +24,18 @@ SPEC = ModelSpec(
     model_class="SCTAB",
     architecture={"n_d": 8, "mask_type": "entmax", "dense_decision": True},
     features=FeatureSpace(ids=("ENSG00000167286", ""), symbols=("CD3D", "β-gene")),
-    labels=LabelSpace(names=("T cell", "odd/one"), ids=("CL:0000084", None), ontology_version="v1"),
+    labels=LabelSpace(names=("T cell", "odd/one"), ids=("CL:0000084", None), ontology_version="v1", notes=("a note",)),
     normalization=Normalization(),
-    setup={"labels_key": "cell_type", "layer": None},
+    covariates=(Covariate("tissue", ("blood", "lung")),),
+    setup={
+        "labels_key": "cell_type",
+        "layer": None,
+        "donor_key": None,
+        "unlabeled_category": None,
+        "categorical_covariate_keys": ["tissue"],
+        "gene_id_key": None,
+        "gene_symbol_key": None,
+    },
     training={"epochs": 3},
     versions={"torch": "2"},
 )
@@ -42,6 +52,15 @@ def path(tmp_path):
 def edit(path, **changes):
     values = json.loads((path / "model.json").read_text())
     (path / "model.json").write_text(json.dumps(values | changes))
+
+
+def test_a_model_from_before_there_were_covariates(path):
+    values = json.loads((path / "model.json").read_text())
+    del values["covariates"], values["labels"]["notes"], values["setup"]["categorical_covariate_keys"]
+    (path / "model.json").write_text(json.dumps(values))
+    spec = read_spec(path)
+    assert (spec.covariates, spec.labels.notes, spec.setup["categorical_covariate_keys"]) == ((), (), [])
+    assert spec.n_inputs == len(spec.features)
 
 
 def test_round_trip(path):

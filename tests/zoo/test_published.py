@@ -367,7 +367,9 @@ class TestMalice:
         assert not trap.exists()
         assert (known["optimizer"], known["what"]) == ("torch.optim.adamw.AdamW", "os.mkdir")
 
-    @pytest.mark.parametrize("text", ["n_d: [1", "- 1", "", "[" * 2000, "a: " + "b" * 70_000])
+    @pytest.mark.parametrize(
+        "text", ["n_d: [1", "- 1", "", "[" * 2000, "a: " + "b" * 70_000, "a: !!int ''", "a: !!bool no!", "a: !!timestamp now"]
+    )
     def test_yaml_that_is_nonsense(self, text, tables, tmp_path):
         path, _ = stored(tmp_path / BEST)
         (tmp_path / "hparams.yaml").write_text(text)

@@ -58,7 +58,10 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Cells per step; by default from the size.")] = None,
     validation_split: Annotated[str | None, typer.Option(help="How to validate: `donor` or `stratified`.")] = None,
     loss: Annotated[
-        str | None, typer.Option(help="`hierarchical`, the default: a label is right in all of its subtypes; or `cross-entropy`. Not for `xgboost`.")
+        str | None,
+        typer.Option(
+            help="`hierarchical`, the default: a label is right in all of its subtypes; or `cross-entropy`. Not for `xgboost`."
+        ),
     ] = None,
     augment: Annotated[
         bool | None, typer.Option("--augment/--no-augment", help="Add differences between donors to training cells.")

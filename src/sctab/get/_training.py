@@ -56,12 +56,12 @@ def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
     """
     if isinstance(source, AutoClassifier):
         source = source.best
+    if isinstance(source, CellTypeClassifier):
+        return _tidy(source.history_, source.spec.training)
     if isinstance(source, DeepEnsemble) or (Path(source) / ENSEMBLE_FILE).is_file():
         raise SettingError(
             "An ensemble has a training for each member. Give one of its `members`, or of a directory the `member_0` or `curves_0` in it."
         )
-    if isinstance(source, CellTypeClassifier):
-        return _tidy(source.history_, source.spec.training)
     if (Path(source) / SPEC_FILE).is_file():
         stored = read_spec(source).training
         return _tidy(stored_history(stored), stored)

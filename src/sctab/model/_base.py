@@ -295,8 +295,8 @@ class CellTypeClassifier(BaseModelClass):
         gradient_clip
             Largest Euclidean norm of the gradient.
         loss
-            `"hierarchical"`: a label is right in all of its subtypes, see :func:`sctab.nn.hierarchical_cross_entropy`; or `"cross-entropy"`,
-            as published. Where no label is a subtype of another, both are the same.
+            `"hierarchical"`: a label is right in all of its subtypes, see :func:`sctab.nn.hierarchical_cross_entropy`; or
+            `"cross-entropy"`, as published. Where no label is a subtype of another, both are the same.
         label_smoothing
             Share of each cell's label that is spread evenly over all types.
         class_weights

@@ -68,7 +68,7 @@ class DeepEnsemble:
     Raises
     ------
     SettingError
-        When there are fewer than two members.
+        When it is not a model class, or when there are fewer than two members.
 
     References
     ----------
@@ -87,6 +87,8 @@ class DeepEnsemble:
     """
 
     def __init__(self, model_class: type[CellTypeClassifier] = SCTAB, n_members: int = 5, **model_settings: Any) -> None:
+        if not (isinstance(model_class, type) and issubclass(model_class, CellTypeClassifier)):
+            raise SettingError(f"`model_class={model_class!r}` must be a model class, such as `SCTAB`.")
         if n_members < 2:
             raise SettingError(f"`n_members={n_members}` must be at least 2. For one model, use `{model_class.__name__}` itself.")
         self.model_class = model_class

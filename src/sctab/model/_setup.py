@@ -26,6 +26,8 @@ from sctab.model._settings import LARGE_REFERENCE, TrainingData
 from sctab.model._spec import ModelSpec
 from sctab.ontology import CellOntology, LabelSpace
 
+SCVI_KEYS = (ADATA_UUID_KEY, MANAGER_UUID_KEY)
+"""What scvi-tools knows an AnnData by, in `uns`; a copy that has it is taken for the same."""
 FEWEST_CELLS = 10
 """Cells that must show a gene before its variance is looked at."""
 
@@ -40,7 +42,7 @@ def own_copy(adata: AnnData, cells: NDArray[np.int64]) -> AnnData:
     copy = adata[cells].to_memory()
     if adata.isbacked:
         copy = copy.copy()  # what was read through a view holds on to the open file, and cannot go to another process
-    for key in (ADATA_UUID_KEY, MANAGER_UUID_KEY):
+    for key in SCVI_KEYS:
         copy.uns.pop(key, None)
     return copy
 
@@ -83,7 +85,9 @@ def check_reference(
         )
     for key in categorical_covariate_keys:
         if key == labels_key:
-            raise SettingError(f"`categorical_covariate_keys` has the labels, `{key}`, which a query does not have. Leave them out.")
+            raise SettingError(
+                f"`categorical_covariate_keys` has the labels, `{key}`, which a query does not have. Leave them out."
+            )
         if _obs_column(adata, key, "categorical_covariate_keys").dropna().empty:
             raise LabelError(f"`adata.obs[{key!r}]` has no value in any cell. Leave it out of `categorical_covariate_keys`.")
     for key in var_keys:

@@ -100,7 +100,7 @@ class ModelSpec:
                 "ontology_version": self.labels.ontology_version,
                 "notes": list(self.labels.notes),
             },
-            "covariates": [asdict(covariate) for covariate in self.covariates],
+            "covariates": [{"key": covariate.key, "categories": list(covariate.categories)} for covariate in self.covariates],
             "setup": dict(self.setup),
             "training": dict(self.training),
             "versions": dict(self.versions),

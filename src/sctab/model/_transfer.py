@@ -15,6 +15,7 @@ from torch import nn
 from sctab._matrix import BLOCK_SIZE
 from sctab.genes import FeatureSpace
 from sctab.model._query import Query
+from sctab.model._setup import SCVI_KEYS
 from sctab.model._spec import ModelSpec
 from sctab.ontology import CellOntology, LabelSpace
 
@@ -29,7 +30,7 @@ def in_model_genes(adata: AnnData, query: Query, features: FeatureSpace) -> AnnD
             index=pd.Index(features.names),
         ),
         obsm={key: value.copy() for key, value in adata.obsm.items()},
-        uns=dict(adata.uns),
+        uns={key: value for key, value in adata.uns.items() if key not in SCVI_KEYS},
     )
 
 
