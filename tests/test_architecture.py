@@ -180,7 +180,7 @@ def pickles(tree: Tree) -> list[str]:
     def is_tensors_only(call: ast.Call) -> bool:
         return any(keyword.arg == "weights_only" and getattr(keyword.value, "value", None) is True for keyword in call.keywords)
 
-    harmless = {"joblib.Parallel", "joblib.delayed"}
+    harmless = {"joblib.Parallel", "joblib.delayed", "joblib.externals.loky.get_reusable_executor"}
     libraries = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
     calls = {("torch", "load"), ("torch", "save"), ("pd", "read_pickle"), ("pandas", "read_pickle")}
     found = []

@@ -21,7 +21,7 @@ from sctab.genes import gene_expression
 from sctab.model import AutoClassifier, CellTypeClassifier, model_by_name
 from sctab.model._components import principal_components
 from sctab.model._query import Source, choose_source
-from sctab.model._setup import corrected_macro_f1
+from sctab.model._setup import corrected_macro_f1, own_copy
 from sctab.sampling import Split, SplitRule, assign_splits, geometric_sketch, herding, k_centre, nested_share, split_cells
 from sctab.sampling import subsample as subsample_types
 
@@ -390,7 +390,7 @@ def subsample(
         raise LabelError(
             f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {n_without} of {adata.n_obs} cells. Fill them in, or remove those cells."
         )
-    return adata[nested_share(units, fraction, rng=np.random.default_rng(seed))].to_memory()
+    return own_copy(adata, nested_share(units, fraction, rng=np.random.default_rng(seed)))
 
 
 def _codes(adata: AnnData, key: str, parameter: str) -> NDArray[np.int64]:

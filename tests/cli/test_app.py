@@ -80,9 +80,18 @@ class TestTrain:
         written = weights.stat().st_mtime_ns
         result = self.train(files, tmp_path, *options)
         assert result.exit_code == 0, result.output
-        assert "Validation macro F1 of the members:" in result.stdout
+        assert "2 of 2 members are finished" in result.stderr
+        assert "Validation macro F1 of the members" in result.stdout
         assert weights.stat().st_mtime_ns == written
         assert len(sctab.model.load_model(tmp_path / "model").members) == 2
+
+    def test_a_directory_that_is_no_model_is_never_replaced(self, files, tmp_path):
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model/notes.txt").write_text("mine")
+        result = self.train(files, tmp_path, "--model", "linear", "--max-epochs", 1, "--overwrite", "--no-logs")
+        assert result.exit_code == 2
+        assert "is not a model directory" in result.stderr
+        assert (tmp_path / "model/notes.txt").read_text() == "mine"
 
     def test_settings_file(self, files, tmp_path):
         sctab.tuning.Settings("mlp", {"n_hidden": 8}, {"max_epochs": 3}).write(tmp_path / "settings.json")

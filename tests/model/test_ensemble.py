@@ -14,7 +14,7 @@ from scipy.stats import entropy
 from tests.reference import TYPES, make_reference
 
 import sctab
-from sctab import ModelFormatError, ModelNotFoundError, NotTrainedError, OutputExistsError, SettingError
+from sctab import ModelFormatError, NotTrainedError, OutputExistsError, SettingError
 from sctab.model import SCTAB, AutoClassifier, DeepEnsemble, LinearClassifier, MLPClassifier, load_model
 
 QUICK = {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 6, "batch_size": 32, "gene_dropout": 0.3, "refit": False}
@@ -106,8 +106,9 @@ class TestTraining:
     def test_history_has_a_column_per_member(self, ensemble):
         assert ensemble.history["validation_macro_f1"].shape == (6, 3)
 
-    def test_side_by_side_gives_the_same_members(self, ensemble, query):
-        np.testing.assert_allclose(probabilities(make_ensemble(n_jobs=2), query), probabilities(ensemble, query), atol=1e-6)
+    def test_side_by_side_gives_the_same_members(self, query):
+        alone, beside = (make_ensemble(LinearClassifier, 2, max_epochs=1, n_jobs=n_jobs) for n_jobs in (1, 2))
+        np.testing.assert_allclose(probabilities(beside, query), probabilities(alone, query), atol=1e-6)
 
     def test_a_run_that_was_interrupted_goes_on(self, ensemble, query, tmp_path):
         make_ensemble(run_dir=tmp_path / "run")
@@ -202,9 +203,12 @@ class TestFiles:
         with pytest.raises(OutputExistsError):
             ensemble.save(tmp_path / "five")
         ensemble.save(tmp_path / "five", overwrite=True)
-        ensemble.members[0].save(tmp_path / "one")
-        with pytest.raises(OutputExistsError, match="is not an ensemble"):
-            ensemble.save(tmp_path / "one", overwrite=True)
+        ensemble.members[0].save(tmp_path / "five", overwrite=True)
+        assert isinstance(load_model(tmp_path / "five"), MLPClassifier)
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine/notes.txt").write_text("mine")
+        with pytest.raises(OutputExistsError, match="is not a model directory"):
+            ensemble.save(tmp_path / "mine", overwrite=True)
 
     def test_a_member_that_was_exchanged_is_refused(self, ensemble, tmp_path):
         ensemble.save(tmp_path / "five")
@@ -216,13 +220,13 @@ class TestFiles:
         ensemble.save(tmp_path / "three")
         with pytest.raises(ModelFormatError, match=r"for one model, use `sctab.model.load_model`"):
             DeepEnsemble.load(tmp_path / "three/member_0")
-        with pytest.raises(ModelFormatError, match=r"It holds an ensemble: use `sctab.model.load_model`"):
+        with pytest.raises(ModelFormatError, match=r"holds an ensemble and not one model. Use `sctab.model.load_model`"):
             MLPClassifier.load(tmp_path / "three")
 
     def test_a_member_that_is_lost_is_named(self, ensemble, tmp_path):
         ensemble.save(tmp_path / "five")
         shutil.rmtree(tmp_path / "five/member_2")
-        with pytest.raises(ModelNotFoundError, match="member_2"):
+        with pytest.raises(ModelFormatError, match="has 3 members, and `.*member_2` is not there"):
             load_model(tmp_path / "five")
 
     @pytest.mark.parametrize(

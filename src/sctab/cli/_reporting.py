@@ -40,7 +40,7 @@ def reports_errors[**P](command: Callable[P, None]) -> Callable[P, None]:
                 err.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
                 raise typer.Exit(EXIT_REFUSED) from error
             except KeyboardInterrupt as error:
-                err.print("Interrupted; nothing was written.")
+                err.print("Interrupted. No output was written; what is in a run directory is kept.")
                 raise typer.Exit(130) from error
 
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from rich.table import Table
 
 from sctab._atomic import written_beside
+from sctab._constants import SPEC_FILE
 from sctab._errors import SettingError, listing
 from sctab.cli._files import read_data
 from sctab.cli._options import (
@@ -28,6 +30,7 @@ from sctab.cli._options import (
 )
 from sctab.cli._reporting import err, out, reports_errors
 from sctab.model import MODEL_NAMES, AutoClassifier, DeepEnsemble, model_by_name
+from sctab.model._storage import require_replaceable
 from sctab.tuning import Settings
 
 _DEFAULT_MODEL = "sctab"
@@ -117,6 +120,7 @@ def train(
         raise SettingError(
             "`--members` needs one model class. Let `auto` choose first, then train an ensemble of what it has kept."
         )
+    require_replaceable(output, overwrite=overwrite)
     adata = read_data(reference)
     ensemble = None if members is None else DeepEnsemble(cls, members, **chosen.model_settings)
     (ensemble or cls).setup_anndata(
@@ -132,8 +136,13 @@ def train(
     directory = (run_dir or _run_directory(output, goes_on=ensemble is not None)) if logs else None
     with written_beside(output, overwrite=overwrite) as path:
         classifier = ensemble or cls(adata, **chosen.model_settings)
-        what = f"`{chosen.model}`" if members is None else f"{members} times `{chosen.model}`"
+        what = f"`{chosen.model}`" if members is None else f"an ensemble of {members} `{chosen.model}` models"
         err.print(f"Learning {adata.obs[labels_key].nunique()} cell types from {adata.n_obs} cells with {what}.")
+        if members is not None and directory is not None:
+            n_finished = len(list(directory.glob(f"member_*/{SPEC_FILE}")))
+            err.print(
+                f"{n_finished} of {members} members are finished in `{directory}`. After an interruption, the same command goes on."
+            )
         classifier.train(
             **dict(chosen.train_settings) | {key: value for key, value in given.items() if value is not None},
             accelerator=accelerator,
@@ -145,11 +154,7 @@ def train(
         classifier.save(path)
     if isinstance(classifier, AutoClassifier):
         _report_candidates(classifier.table)
-    _report_training(classifier.spec.training)
-    if ensemble is not None:
-        values = [member.spec.training["validation"]["macro_f1"] for member in ensemble.members]
-        if None not in values:
-            out.print("Validation macro F1 of the members: " + ", ".join(f"{value:.3f}" for value in values) + ".")
+    _report_training([classifier.spec.training] if ensemble is None else [member.spec.training for member in ensemble.members])
     if directory is not None:
         out.print(f"Wrote the curves to `{directory}`: `tensorboard --logdir {directory}` shows them.")
     out.print(f"Wrote `{output}`.")
@@ -192,13 +197,18 @@ def _report_candidates(candidates: pd.DataFrame) -> None:
     out.print(table)
 
 
-def _report_training(training: Any) -> None:
+def _report_training(trainings: Sequence[Any]) -> None:
+    """Of one model, or of each member of an ensemble."""
+    training = trainings[0]
     validation = training["validation"]
     how = {"donor": "whole donors held out", "stratified": "a share of each type held out", "none": "no validation"}
-    out.print(f"Trained for {training['epochs']} epochs on {validation['n_train']} cells.")
+    epochs = sorted({each["epochs"] for each in trainings})
+    out.print(
+        f"Trained for {' to '.join(map(str, dict.fromkeys((epochs[0], epochs[-1]))))} epochs on {validation['n_train']} cells."
+    )
     if validation["macro_f1"] is not None:
-        out.print(
-            f"Validation macro F1 {validation['macro_f1']:.3f} on {validation['n_validation']} cells ({how[validation['by']]})."
-        )
+        values = ", ".join(f"{each['validation']['macro_f1']:.3f}" for each in trainings)
+        whose = " of the members" if len(trainings) > 1 else ""
+        out.print(f"Validation macro F1{whose} {values} on {validation['n_validation']} cells ({how[validation['by']]}).")
         if training["settings"]["refit"]:
             out.print(f"Trained again on all {training['n_labeled']} cells.")

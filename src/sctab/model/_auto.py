@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from sctab._errors import NotTrainedError, SctabWarning, SettingError, listing, warn
-from sctab.metrics import correct_predictions, macro_f1, macro_f1_of_codes
+from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import CLASSES
 from sctab.model._ensemble import DeepEnsemble
@@ -343,12 +343,11 @@ def _compare(truth: NDArray[np.object_], predicted: Mapping[str, NDArray[np.obje
     """Ontology-corrected macro F1 of each candidate, how far it is behind the best, and the standard error of that over resampled cells."""
     names = sorted({*truth, *np.concatenate(list(predicted.values()))})  # a subtype is right even if no held-out cell is of it
     children = subtypes(LabelSpace.from_names(names, CellOntology.embedded()))
-    predicted = {name: correct_predictions(truth, labels, names, children) for name, labels in predicted.items()}
-    scores = {name: macro_f1(truth, labels) for name, labels in predicted.items()}
-    best = max(scores, key=lambda name: scores[name])
     types = pd.Index(names)
     true = types.get_indexer(truth)
-    called = {name: types.get_indexer(labels) for name, labels in predicted.items()}
+    called = {name: correct_codes(true, types.get_indexer(labels), children) for name, labels in predicted.items()}
+    scores = {name: macro_f1_of_codes(true, codes) for name, codes in called.items()}
+    best = max(scores, key=lambda name: scores[name])
     behind: dict[str, list[float]] = {name: [] for name in predicted}
     for _ in range(_RESAMPLES):
         times = np.bincount(rng.integers(len(truth), size=len(truth)), minlength=len(truth))

@@ -505,7 +505,7 @@ class CellTypeClassifier(BaseModelClass):
         dir_path
             Directory to make.
         overwrite
-            Replace a model that is there. Anything else is never replaced.
+            Replace a model or an ensemble that is there. Anything else is never replaced.
         description
             One line on what the model is for; `None` keeps the one that it has.
 

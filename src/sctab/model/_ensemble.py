@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from anndata import AnnData
 from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
 from sctab._atomic import written_beside
@@ -28,7 +29,7 @@ from sctab.model._query import Query, choose_source, fingerprint, open_query
 from sctab.model._sctab import SCTAB
 from sctab.model._setup import own_copy
 from sctab.model._spec import ModelSpec
-from sctab.model._storage import read_spec
+from sctab.model._storage import read_spec, require_replaceable
 
 _RUN_FORMAT = "sctab-ensemble-training"
 _HOW_IT_RUNS = {"accelerator", "devices", "enable_progress_bar", "logger", "callbacks"}
@@ -213,6 +214,8 @@ class DeepEnsemble:
             delayed(_train_and_save)(_member(directory, i), self.model_class, reference, self._setup, self._model_settings, jobs[i])
             for i in todo
         )
+        if n_jobs > 1:
+            get_reusable_executor().shutdown(wait=True)  # they would stay for minutes
         accelerator = jobs[0].get("accelerator", "auto")
         return [self.model_class.load(_member(directory, i), adata, accelerator=accelerator) for i in range(len(jobs))]
 
@@ -397,7 +400,7 @@ class DeepEnsemble:
         dir_path
             Directory to make.
         overwrite
-            Replace an ensemble that is there. Anything else is never replaced.
+            Replace a model or an ensemble that is there. Anything else is never replaced.
         description
             One line on what the ensemble is for; `None` keeps the one that it has.
 
@@ -408,17 +411,15 @@ class DeepEnsemble:
         OutputExistsError, OutputError
             When something is there already, or when it cannot be written.
         """
-        members, path = self.members, Path(dir_path)
-        if overwrite and path.exists() and not is_ensemble(path) and not (path.is_dir() and not any(path.iterdir())):
-            raise OutputExistsError(f"`{path}` is there and is not an ensemble: it is not overwritten. Choose another name.")
-        with written_beside(path, overwrite=overwrite) as directory:
+        members = self.members
+        require_replaceable(dir_path, overwrite=overwrite)
+        with written_beside(dir_path, overwrite=overwrite) as directory:
             directory.mkdir()
             for i, member in enumerate(members):
                 member.save(_member(directory, i), description=description)
             values = {
                 "format": ENSEMBLE_FORMAT,
                 "format_version": FORMAT_VERSION,
-                "description": self.spec.description,
                 "members": [member.sha256 for member in members],
             }
             (directory / ENSEMBLE_FILE).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
@@ -448,6 +449,10 @@ class DeepEnsemble:
         """
         path = Path(dir_path)
         hashes = _read_hashes(path)
+        if lost := [i for i in range(len(hashes)) if not _member(path, i).is_dir()]:
+            raise ModelFormatError(
+                f"The ensemble `{path}` has {len(hashes)} members, and `{_member(path, lost[0])}` is not there. Copy it again, whole."
+            )
         member_class = class_of(_member(path, 0))
         members = [member_class.load(_member(path, i), adata, accelerator=accelerator, device=device) for i in range(len(hashes))]
         if changed := [i for i, (member, expected) in enumerate(zip(members, hashes, strict=True)) if member.sha256 != expected]:
@@ -461,14 +466,6 @@ class DeepEnsemble:
         ensemble.adata = adata
         ensemble.name = path.resolve().name
         return ensemble
-
-
-def is_ensemble(path: str | PathLike[str]) -> bool:
-    """Whether a directory holds a finished ensemble."""
-    try:
-        return json.loads((Path(path) / ENSEMBLE_FILE).read_text(encoding="utf-8")).get("format") == ENSEMBLE_FORMAT
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 def read_ensemble_spec(path: str | PathLike[str]) -> ModelSpec:
@@ -522,7 +519,8 @@ def _train_member(
 def _train_and_save(path: Path, model_class: type[CellTypeClassifier], adata: AnnData, *arguments: Any) -> None:
     """Train a member and leave nothing but its directory: scvi-tools would keep the reference of every model in memory."""
     model = _train_member(model_class, adata, *arguments)
-    model.save(path)
+    if not (path / SPEC_FILE).is_file():  # a process that outlived an interrupted run may have been first, with the same member
+        model.save(path)
     model.deregister_manager(adata)
 
 

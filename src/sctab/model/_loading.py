@@ -6,9 +6,9 @@ from os import PathLike
 
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
-from sctab.model._ensemble import DeepEnsemble, is_ensemble, read_ensemble_spec
+from sctab.model._ensemble import DeepEnsemble, read_ensemble_spec
 from sctab.model._spec import ModelSpec
-from sctab.model._storage import read_spec
+from sctab.model._storage import is_ensemble, read_spec
 
 
 def load_model(

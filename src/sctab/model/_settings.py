@@ -20,10 +20,12 @@ from sctab._matrix import BLOCK_SIZE
 from sctab.sampling import Split, SplitBy, balanced_class_weights
 
 Schedule = Literal["one-cycle", "step"]
-Loss = Literal["cross-entropy", "hierarchical"]
+Loss = Literal["cross-entropy", "blended", "hierarchical"]
 
 LARGE_REFERENCE = 500_000
 """Labelled cells from which the published settings are the defaults."""
+OWN_LABEL = 0.1
+"""Share of the blended loss that asks for the label itself: it is predicted where at least ten in eleven of the cells alike carry it."""
 PUBLISHED_TRAINING: Mapping[str, Any] = MappingProxyType(
     {
         "batch_size": 2048,
@@ -109,8 +111,8 @@ class TrainingSettings(CommonSettings):
     """`"one-cycle"`: up to `learning_rate` and down to almost nothing, batch by batch. `"step"`: times `lr_decay` after every epoch."""
     gene_dropout: float
     """Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`."""
-    loss: Loss = "hierarchical"
-    """`"hierarchical"`: a label is right in all of its subtypes, see :func:`sctab.nn.hierarchical_cross_entropy`."""
+    loss: Loss = "blended"
+    """`"hierarchical"`: a label is right in all of its subtypes; `"blended"`: and a little more right by itself."""
     label_smoothing: float = 0.0
     """Share of each cell's label that is spread evenly over all classes."""
     covariate_dropout: float = 0.5
@@ -130,7 +132,7 @@ class TrainingSettings(CommonSettings):
             "batch_size": (self.batch_size >= 2, "at least 2: batch normalisation needs two cells"),
             "weight_decay": (self.weight_decay >= 0, "at least 0"),
             "gene_dropout": (0 <= self.gene_dropout <= 1, "between 0 and 1"),
-            "loss": (self.loss in ("cross-entropy", "hierarchical"), "`cross-entropy` or `hierarchical`"),
+            "loss": (self.loss in ("cross-entropy", "blended", "hierarchical"), "`cross-entropy`, `blended` or `hierarchical`"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "at least 0 and below 1"),
             "covariate_dropout": (0 <= self.covariate_dropout <= 1, "between 0 and 1"),
             "schedule": (self.schedule in ("one-cycle", "step"), "`one-cycle` or `step`"),
@@ -163,7 +165,7 @@ def network_training(n_obs: int, published: Mapping[str, Any], **small: Any) -> 
     **small
         What the class needs besides on a small reference.
     """
-    published = {**published, "loss": "hierarchical"}  # the same where labels are of one granularity, and far better where not
+    published = {**published, "loss": "blended"}  # the same where no label is a subtype of another
     if n_obs >= LARGE_REFERENCE:
         return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
     common = {"batch_size": 128, "schedule": "one-cycle", "gene_dropout": 0.9, "early_stopping": False, "patience": 10}

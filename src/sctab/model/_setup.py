@@ -90,6 +90,11 @@ def check_reference(
             )
         if _obs_column(adata, key, "categorical_covariate_keys").dropna().empty:
             raise LabelError(f"`adata.obs[{key!r}]` has no value in any cell. Leave it out of `categorical_covariate_keys`.")
+        if (n_values := adata.obs[key].nunique()) > max(adata.n_obs / 2, 2):
+            raise LabelError(
+                f"`adata.obs[{key!r}]` has {n_values} different values in {adata.n_obs} cells: these are no categories. Group them, or "
+                "leave the column out of `categorical_covariate_keys`."
+            )
     for key in var_keys:
         if key not in adata.var:
             raise KeyNotFoundError(f"`{key}` is not a column of `adata.var`. Columns: {listing(adata.var.columns)}.")
@@ -195,6 +200,11 @@ def _warn_about_labels(names: pd.Series, labels: LabelSpace) -> None:
         warn(
             f"{len(single)} cell type{'s have' if len(single) > 1 else ' has'} one cell only and can hardly be learned: {listing(single)}."
         )
+    warn_about_ids(labels)
+
+
+def warn_about_ids(labels: LabelSpace) -> None:
+    """Name the labels that the ontology does not know, and say how it found those that it knows by another name."""
     if labels.without_id:
         warn(
             f"{len(labels.without_id)} of {len(labels)} labels are not in the Cell Ontology ({labels.ontology_version}) and get no "

@@ -16,7 +16,7 @@ from sctab.genes import FeatureSpace
 from sctab.model._covariates import Covariate
 from sctab.ontology import LabelSpace
 
-_NO_SETUP: Mapping[str, Any] = MappingProxyType(
+NO_SETUP: Mapping[str, Any] = MappingProxyType(
     {
         "labels_key": None,
         "layer": None,
@@ -150,7 +150,7 @@ class ModelSpec:
                 covariates=tuple(
                     Covariate(str(entry["key"]), _texts(entry["categories"])) for entry in values.get("covariates", ())
                 ),
-                setup=dict(_NO_SETUP) | dict(values["setup"]),
+                setup=dict(NO_SETUP) | dict(values["setup"]),
                 training=dict(values["training"]),
                 versions=dict(values["versions"]),
             )

@@ -16,7 +16,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 
 from sctab._atomic import written_beside
-from sctab._constants import ENSEMBLE_FILE, SPEC_FILE, WEIGHTS_FILE
+from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, SPEC_FILE, WEIGHTS_FILE
 from sctab._errors import ModelFormatError, ModelNotFoundError, OutputExistsError
 from sctab.model._spec import ModelSpec
 
@@ -51,9 +51,7 @@ def write_model(
     OutputError
         When it cannot be written.
     """
-    path = Path(path)
-    if overwrite and path.exists() and not (path / SPEC_FILE).is_file() and not _is_empty_directory(path):
-        raise OutputExistsError(f"`{path}` is there and is not a model directory: it is not overwritten. Choose another name.")
+    require_replaceable(path, overwrite=overwrite)
     tensors = {_NETWORK + name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     tensors[_IMPORTANCE] = torch.from_numpy(np.ascontiguousarray(importance, dtype=np.float32))
     content = dump_tensors(tensors, metadata={"model_class": spec.model_class})
@@ -64,6 +62,32 @@ def write_model(
         values = spec.to_json() | {"weights": {"file": WEIGHTS_FILE, "sha256": sha256}}
         (directory / SPEC_FILE).write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return sha256
+
+
+def require_replaceable(path: str | PathLike[str], *, overwrite: bool) -> None:
+    """Refuse to write where something is, unless it may be overwritten and is a model, an ensemble or an empty directory.
+
+    Raises
+    ------
+    OutputExistsError
+        When it must not be replaced.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    if not overwrite:
+        raise OutputExistsError(f"`{path}` is already there. Choose another name, or allow it to be overwritten.")
+    is_empty = path.is_dir() and not any(path.iterdir())
+    if not is_empty and not (path / SPEC_FILE).is_file() and not is_ensemble(path):
+        raise OutputExistsError(f"`{path}` is there and is not a model directory: it is not overwritten. Choose another name.")
+
+
+def is_ensemble(path: str | PathLike[str]) -> bool:
+    """Whether a directory holds a finished ensemble."""
+    try:
+        return json.loads((Path(path) / ENSEMBLE_FILE).read_text(encoding="utf-8")).get("format") == ENSEMBLE_FORMAT
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def read_spec(path: str | PathLike[str]) -> ModelSpec:
@@ -112,8 +136,10 @@ def _read_spec(path: Path) -> tuple[ModelSpec, str]:
         values = json.loads((path / SPEC_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         hint = " It holds a pickled scvi-tools model, which sctab never opens." if (path / "model.pt").exists() else ""
+        if is_ensemble(path):
+            raise ModelFormatError(f"`{path}` holds an ensemble and not one model. Use `sctab.model.load_model`.") from error
         if (path / ENSEMBLE_FILE).exists():
-            hint = " It holds an ensemble: use `sctab.model.load_model`."
+            hint = " It is the run directory of an ensemble: when the training is finished, its output is the model."
         raise ModelFormatError(
             f"`{path}` is not an sctab model: it has no `{SPEC_FILE}`.{hint} Give a directory that `model.save` wrote."
         ) from error
@@ -124,10 +150,6 @@ def _read_spec(path: Path) -> tuple[ModelSpec, str]:
         return spec, str(values["weights"]["sha256"])
     except (KeyError, TypeError) as error:
         raise ModelFormatError(f"`{path / SPEC_FILE}` does not name the hash of the weights. Copy the model again.") from error
-
-
-def _is_empty_directory(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 def _sha256(content: bytes) -> str:

@@ -32,7 +32,7 @@ from sctab.model._logging import (
     start_logging,
     write_augmentation,
 )
-from sctab.model._settings import TrainingData, TrainingResult, TrainingSettings
+from sctab.model._settings import OWN_LABEL, TrainingData, TrainingResult, TrainingSettings
 from sctab.nn import cross_entropy, hierarchical_cross_entropy, normalise_counts
 from sctab.sampling import Split, split_cells
 
@@ -176,9 +176,10 @@ class TrainingPlan(LightningModule):
 
     def _loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         options: dict[str, Any] = {"class_weights": self.class_weights, "label_smoothing": label_smoothing}
-        if self.settings.loss == "hierarchical" and self.has_subtypes:
-            return hierarchical_cross_entropy(logits, labels, self.child_matrix, **options)
-        return cross_entropy(logits, labels, **options)
+        if self.settings.loss == "cross-entropy" or not self.has_subtypes:
+            return cross_entropy(logits, labels, **options)
+        own_label = OWN_LABEL if self.settings.loss == "blended" else 0.0
+        return hierarchical_cross_entropy(logits, labels, self.child_matrix, own_label=own_label, **options)
 
     def _weight_penalty(self) -> Tensor | float:
         penalty: Tensor | float = 0.0

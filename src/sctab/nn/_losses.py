@@ -57,6 +57,7 @@ def hierarchical_cross_entropy(
     labels: Tensor,
     child_matrix: Tensor,
     *,
+    own_label: float = 0.0,
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -70,6 +71,12 @@ def hierarchical_cross_entropy(
     probabilities, to which it adds 1e-6 before the logarithm; here both sums are taken in log space, so that a probability that is
     too small to be written down still has its gradient.
 
+    It does not care how the probability is shared out below a label, so that a label which has subtypes need never be predicted, even
+    where its cells are of a kind of their own. With `own_label` :math:`= \lambda` above 0 the loss is
+    :math:`(1 - \lambda) \, \ell - \lambda \log p_y`. Among cells that look alike, of which a share :math:`f` is labelled :math:`y`
+    and the others as a subtype, :math:`p_y = f \lambda / (f \lambda + 1 - f)` is best: the label is predicted where
+    :math:`f > 1 / (1 + \lambda)`.
+
     Parameters
     ----------
     logits
@@ -79,6 +86,9 @@ def hierarchical_cross_entropy(
     child_matrix
         Whether the class of the column is that of the row or one of its subtypes, boolean, `(n_classes, n_classes)`; see
         :meth:`sctab.ontology.CellOntology.child_matrix`. With the identity the loss is :func:`cross_entropy`.
+    own_label
+        Share of the loss that asks for the label itself and not for one of its subtypes; 0 as in the reference, 1 for
+        :func:`cross_entropy`.
     class_weights
         `(n_classes,)`; `None` weighs all alike. The weight of a cell is that of its label.
     label_smoothing
@@ -106,6 +116,7 @@ def hierarchical_cross_entropy(
         return logits.sum() * 0.0
     log_probabilities, labels = logits[labeled].log_softmax(dim=1), labels[labeled]
     of_label = log_probabilities.masked_fill(~child_matrix[labels], -torch.inf).logsumexp(dim=1)
+    of_label = (1 - own_label) * of_label + own_label * log_probabilities.gather(1, labels[:, None]).squeeze(1)
     if class_weights is None:
         class_weights = torch.ones_like(log_probabilities[0])
     weights = class_weights[labels]

@@ -31,8 +31,9 @@ class Resolution(NamedTuple):
 class CellOntology:
     """Terms of the Cell Ontology, their names and synonyms, and which is a kind of which.
 
-    Build one with :meth:`embedded`, which needs no network, with :meth:`from_file`, or with :meth:`from_obo_foundry`. Terms are given by
-    id. "Is a kind of" follows `is_a` only, and a term may be a kind of several that are not kinds of each other.
+    Build one with :meth:`embedded`, which needs no network, with :meth:`from_file`, or with :meth:`from_obo_foundry`. Methods take terms by
+    id, name or exact synonym and give them by id; :meth:`name` and :meth:`replacement` take an id. "Is a kind of" follows `is_a` only, and
+    a term may be a kind of several that are not kinds of each other.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ class CellOntology:
     >>> ontology = CellOntology.embedded()
     >>> ontology.find("B lymphocyte"), ontology.name("CL:0000236")
     ('CL:0000236', 'B cell')
-    >>> ontology.is_kind_of("CL:0001054", "CL:0000576")  # CD14-positive monocyte, monocyte
+    >>> ontology.is_kind_of("CD14-positive monocyte", "monocyte")
     True
     """
 
@@ -219,15 +220,19 @@ class CellOntology:
 
     def synonyms(self, term: str) -> tuple[str, ...]:
         """Exact synonyms of a term; empty where it is unknown."""
-        return self._synonyms.get(term, ())
+        return self._synonyms.get(self._term(term), ())
 
     def ancestors(self, term: str) -> frozenset[str]:
         """All terms that a term is a kind of, without itself; empty where it is unknown."""
-        return self._ancestors.get(term, frozenset())
+        return self._above(self._term(term))
+
+    def _above(self, term: str | None) -> frozenset[str]:
+        """The same of an id, without looking it up."""
+        return self._ancestors.get(term, frozenset())  # type: ignore[arg-type]
 
     def descendants(self, term: str) -> frozenset[str]:
         """All terms that are kinds of a term, without itself; empty where it is unknown."""
-        return self._descendants.get(term, frozenset())
+        return self._descendants.get(self._term(term), frozenset())
 
     @cached_property
     def _descendants(self) -> dict[str, frozenset[str]]:
@@ -240,11 +245,12 @@ class CellOntology:
     def parents(self, term: str) -> frozenset[str]:
         """The ancestors of a term that have none of its other ancestors below them; empty where it is unknown."""
         above = self.ancestors(term)
-        return above.difference(*(self.ancestors(other) for other in above))
+        return above.difference(*map(self._above, above))
 
     def children(self, term: str) -> frozenset[str]:
         """The terms that a term is a parent of; empty where it is unknown."""
-        return frozenset(below for below in self.descendants(term) if term in self.parents(below))
+        parent = self._term(term)
+        return frozenset(below for below in self.descendants(parent) if parent in self.parents(below))
 
     def depth(self, term: str) -> int | None:
         """Number of steps from a term to the root along the longest path; `None` where it is unknown.
@@ -254,16 +260,16 @@ class CellOntology:
         Examples
         --------
         >>> ontology = CellOntology.embedded()
-        >>> ontology.depth("CL:0000000"), ontology.depth("CL:0000542") < ontology.depth("CL:0000084")  # cell, lymphocyte, T cell
+        >>> ontology.depth("cell"), ontology.depth("lymphocyte") < ontology.depth("T cell")
         (0, True)
         """
-        return self._depths.get(term)
+        return self._depths.get(self._term(term))
 
     @cached_property
     def _depths(self) -> dict[str, int]:
         depths: dict[str, int] = {}
-        for term in sorted(self._names, key=lambda term: len(self.ancestors(term))):  # ancestors have fewer ancestors
-            depths[term] = 1 + max((depths[above] for above in self.ancestors(term) if above in depths), default=-1)
+        for term in sorted(self._names, key=lambda term: len(self._above(term))):  # ancestors have fewer ancestors
+            depths[term] = 1 + max((depths[above] for above in self._above(term) if above in depths), default=-1)
         return depths
 
     def lowest_common_ancestors(self, terms: Iterable[str]) -> frozenset[str]:
@@ -274,26 +280,26 @@ class CellOntology:
         Examples
         --------
         >>> ontology = CellOntology.embedded()
-        >>> [
-        ...     ontology.name(term) for term in ontology.lowest_common_ancestors(["CL:0000624", "CL:0000625"])
-        ... ]  # CD4+ and CD8+ T cells
+        >>> t_cells = ["CD4-positive, alpha-beta T cell", "CD8-positive, alpha-beta T cell"]
+        >>> [ontology.name(term) for term in ontology.lowest_common_ancestors(t_cells)]
         ['mature alpha-beta T cell']
         """
-        lines = [self.ancestors(term) | ({term} & self._names.keys()) for term in terms]
+        lines = [self._above(term) | ({term} & self._names.keys()) for term in map(self._term, terms)]
         common = frozenset.intersection(*map(frozenset, lines)) if lines else frozenset()
-        return common.difference(*(self.ancestors(term) for term in common))
+        return common.difference(*map(self._above, common))
 
     def is_kind_of(self, term: str, other: str) -> bool:
         """Whether `term` is `other` or one of its subtypes."""
-        return term == other or other in self.ancestors(term)
+        lower, upper = self._term(term), self._term(other)
+        return lower == upper or upper in self._above(lower)
 
     def coarsen(self, term: str, terms: Sequence[str]) -> str | None:
-        """The most specific of `terms` that `term` is, or is a kind of; `None` where it is under none of them.
+        """The most specific of `terms`, as it is given there, that `term` is, or is a kind of; `None` where it is under none of them.
 
         Examples
         --------
-        >>> CellOntology.embedded().coarsen("CL:0000897", ["CL:0000084", "CL:0000624"])  # T cell, CD4+ alpha-beta T cell
-        'CL:0000624'
+        >>> CellOntology.embedded().coarsen("CD14-positive monocyte", ["leukocyte", "monocyte", "T cell"])
+        'monocyte'
         """
         above = [other for other in terms if self.is_kind_of(term, other)]
         return max(above, key=lambda other: len(self.ancestors(other)), default=None)
@@ -350,14 +356,18 @@ class CellOntology:
 
     def _kinds(self, terms: Sequence[str | None], others: Sequence[str | None]) -> NDArray[np.bool_]:
         """`(n_terms, n_others)`; `[i, j]` is true where other `j` is term `i` or one of its subtypes."""
-        lines = [set() if other is None else self.ancestors(other) | {other} for other in map(self._term, others)]
+        lines = [set() if other is None else self._above(other) | {other} for other in map(self._term, others)]
         return np.array([[term in line for line in lines] for term in map(self._term, terms)], dtype=bool).reshape(
             len(terms), len(others)
         )
 
+    @overload
+    def _term(self, label: str) -> str: ...
+    @overload
+    def _term(self, label: None) -> None: ...
     def _term(self, label: str | None) -> str | None:
-        """The id of a label, or the label itself where the ontology does not know it."""
-        return None if label is None else self.find(label) or label
+        """The id of a label, or the label itself where it is one or where the ontology does not know it."""
+        return label if label is None or label in self._names else self.find(label) or label
 
 
 @cache

@@ -7,8 +7,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from sctab._errors import OutputExistsError, listing, warn
 from sctab.model import CellTypeClassifier, DeepEnsemble
+from sctab.model._setup import warn_about_ids
+from sctab.model._storage import require_replaceable
 from sctab.ontology import CellOntology, LabelSpace
 from sctab.zoo._published_files import read_checkpoint, read_genes, read_hyperparameters, read_labels, read_small
 from sctab.zoo._published_model import Identity, build_model
@@ -84,8 +85,8 @@ def import_checkpoint(
     >>> sctab.tl.annotate(adata, ensemble)  # doctest: +SKIP
     """
     checkpoint, target = Path(checkpoint), None if output is None else Path(output)
-    if target is not None and target.exists() and not overwrite:
-        raise OutputExistsError(f"`{target}` is already there. Choose another name, or allow it to be overwritten.")
+    if target is not None:
+        require_replaceable(target, overwrite=overwrite)
     identity = Identity(
         genes=read_genes(genes),
         labels=LabelSpace.from_names(read_labels(labels), CellOntology.embedded() if ontology is None else ontology),
@@ -98,7 +99,7 @@ def import_checkpoint(
         ]
     model = members[0] if len(members) == 1 else DeepEnsemble.from_members(members)
     model.name = checkpoint.stem if target is None else target.name
-    _warn_about_labels(identity.labels)
+    warn_about_ids(identity.labels)
     if target is not None:
         model.save(target, overwrite=overwrite)
     return model
@@ -114,13 +115,3 @@ def _import_run(source: Source, run: Run, given: Mapping[str, Any] | None, ident
 def _nearest_folder(path: Path) -> Path:
     """The folder nearest to where a path will be that is there now: no folder is made before everything has been read."""
     return next(folder for folder in path.absolute().parents if folder.is_dir())
-
-
-def _warn_about_labels(labels: LabelSpace) -> None:
-    for note in labels.notes:
-        warn(note)
-    if labels.without_id:
-        warn(
-            f"{len(labels.without_id)} of {len(labels)} labels are not in the Cell Ontology ({labels.ontology_version}) and get no id: "
-            f"{listing(labels.without_id)}."
-        )

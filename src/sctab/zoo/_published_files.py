@@ -174,7 +174,10 @@ def read_small(path: Path) -> bytes:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Makes plain values only. What a Python tag names, such as a class, becomes its name."""
+    """Makes plain values only. What a Python tag names, such as a class, becomes its name, and nothing is merged, which can grow without end."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Leave `<<` as it is."""
 
 
 def _python_tag(_loader: _PlainLoader, suffix: str, _node: yaml.Node) -> str:

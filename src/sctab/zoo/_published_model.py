@@ -15,6 +15,7 @@ from sctab._errors import ModelFormatError, listing
 from sctab.counts import Normalization
 from sctab.genes import FeatureSpace
 from sctab.model import SCTAB, CellTypeClassifier, LinearClassifier, MLPClassifier, ModelSpec
+from sctab.model._spec import NO_SETUP
 from sctab.nn import PublishedNetwork, describe_published, from_published, subtract_means
 from sctab.ontology import LabelSpace
 from sctab.zoo._published_files import Checkpoint
@@ -43,15 +44,7 @@ _KINDS = {
 _MASK_TYPES = ("entmax", "sparsemax")
 _MEANS = "feature_means"
 """What older checkpoints subtracted from the expression before their network saw it."""
-_SETUP: Mapping[str, Any] = {
-    "labels_key": "cell_type",
-    "layer": None,
-    "donor_key": None,
-    "unlabeled_category": None,
-    "gene_id_key": None,
-    "gene_symbol_key": None,
-    "categorical_covariate_keys": [],
-}
+_SETUP: Mapping[str, Any] = {**NO_SETUP, "labels_key": "cell_type"}
 """As if it had been trained here, on data that names its columns as CELLxGENE does."""
 
 
