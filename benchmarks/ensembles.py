@@ -42,7 +42,14 @@ def main() -> None:
         for augment in (False, True):
             ensemble = DeepEnsemble(SCTAB, arguments.members)
             ensemble.setup_anndata(reference, LABELS_KEY, donor_key=DONOR_KEY)
-            ensemble.train(seed=seed, augment=augment, n_jobs=arguments.jobs, accelerator="cpu", enable_progress_bar=False)
+            ensemble.train(
+                seed=seed,
+                loss="cross-entropy",
+                augment=augment,
+                n_jobs=arguments.jobs,
+                accelerator="cpu",
+                enable_progress_bar=False,
+            )
             for what, model in (("one model", ensemble.members[0]), (f"ensemble of {arguments.members}", ensemble)):
                 name = f"{what}, augmentation" if augment else what
                 rows.append({"model": name, "seed": seed} | scores(model, query))

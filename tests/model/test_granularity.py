@@ -34,7 +34,7 @@ def make_mixed(n_obs=240, *, seed=0, careless=True):
 @pytest.fixture(scope="module", params=[LinearClassifier, MLPClassifier, SCTAB], ids=lambda cls: cls.__name__)
 def trained(request):
     models = {}
-    for loss in ("hierarchical", "cross-entropy"):
+    for loss in ("cross-entropy", "blended", "hierarchical"):
         adata = make_mixed()
         request.param.setup_anndata(adata, "cell_type", donor_key="donor_id")
         models[loss] = request.param(adata)
@@ -46,8 +46,19 @@ def test_careless_labels_do_not_teach_that_there_are_no_subtypes(trained):
     query = make_mixed(120, seed=5, careless=False)
     truth = query.obs["cell_type"].to_numpy()
     right = {loss: (model.predict(query) == truth).mean() for loss, model in trained.items()}
-    assert right["hierarchical"] > 0.9
-    assert right["hierarchical"] > right["cross-entropy"] + 0.1
+    assert min(right["hierarchical"], right["blended"]) > 0.9
+    assert right["blended"] > right["cross-entropy"] + 0.05
+
+
+def test_a_type_of_its_own_is_predicted_although_it_has_a_subtype():
+    """In the Cell Ontology CD16-positive monocytes are CD14-positive ones; here, as in many datasets, the labels exclude each other."""
+    adata = make_reference(240)
+    names = {"B cell": "B cell", "T cell": "CD14-positive monocyte", "monocyte": "CD14-low, CD16-positive monocyte"}
+    adata.obs["cell_type"] = adata.obs["cell_type"].astype(str).map(names)
+    LinearClassifier.setup_anndata(adata, "cell_type")
+    model = LinearClassifier(adata)
+    model.train(**QUICK, seed=0)
+    assert (model.predict(adata) == adata.obs["cell_type"]).mean() > 0.95
 
 
 def test_a_subtype_is_right_in_validation(trained):
@@ -65,7 +76,7 @@ def test_a_subtype_is_right_in_validation(trained):
 @pytest.mark.parametrize("cls", [LinearClassifier, MLPClassifier, SCTAB])
 @pytest.mark.parametrize("n_obs", [1000, 1_000_000])
 def test_it_is_the_default_but_not_the_published_loss(cls, n_obs):
-    assert cls._default_training(n_obs).loss == "hierarchical"
+    assert cls._default_training(n_obs).loss == "blended"
     assert cls.paper_settings()["train"]["loss"] == "cross-entropy"
 
 

@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
+from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
 from sctab.counts import Normalization, normalise
@@ -79,6 +80,26 @@ class TestHierarchical:
         options = {"class_weights": torch.from_numpy(rng.uniform(0.5, 2, 4)), "label_smoothing": label_smoothing}
         ours = hierarchical_cross_entropy(logits, labels, torch.eye(4, dtype=torch.bool), **options)
         assert ours.item() == pytest.approx(cross_entropy(logits, labels, **options).item())
+
+    @given(share=st.floats(0.05, 0.95), own_label=st.floats(0.05, 1.0))
+    def test_what_is_best_for_cells_that_look_alike(self, share, own_label):
+        """Of a label and its subtype, minimised numerically, against the formula of the docstring."""
+        pair = torch.tensor([[True, True], [False, True]])
+        labels = torch.tensor([0, 1])
+
+        def loss(logit):
+            logits = torch.tensor([[logit, 0.0]] * 2, dtype=torch.float64)
+            weights = torch.tensor([share, 1 - share], dtype=torch.float64)
+            return hierarchical_cross_entropy(logits, labels, pair, own_label=own_label, class_weights=weights).item()
+
+        best = 1 / (1 + np.exp(-minimize_scalar(loss, bracket=(-3, 3)).x))
+        assert best == pytest.approx(share * own_label / (share * own_label + 1 - share), abs=1e-3)
+
+    def test_with_all_of_the_own_label_it_is_the_plain_loss(self):
+        rng = np.random.default_rng(0)
+        logits, labels = torch.from_numpy(rng.normal(size=(30, 5))), torch.from_numpy(rng.integers(0, 5, 30))
+        ours = hierarchical_cross_entropy(logits, labels, self.CHILDREN, own_label=1.0)
+        assert ours.item() == pytest.approx(cross_entropy(logits, labels).item())
 
     def test_a_probability_too_small_to_write_down_still_has_a_gradient(self):
         logits = torch.tensor([[-400.0, -300.0, -310.0, -320.0, 0.0]], requires_grad=True)

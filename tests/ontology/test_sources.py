@@ -115,7 +115,7 @@ class TestRefusals:
     def test_a_file_that_is_no_ontology(self, tmp_path, content):
         path = tmp_path / "broken.obo"
         path.write_bytes(content)
-        with pytest.raises(DataFileError, match=r"broken\.obo` is not an ontology that pronto can read"):
+        with pytest.raises(DataFileError, match=r"broken\.obo` cannot be read as the Cell Ontology"):
             CellOntology.from_file(path)
 
     def test_kinds_that_go_in_a_circle(self, tmp_path):

@@ -63,7 +63,7 @@ def train(
     loss: Annotated[
         str | None,
         typer.Option(
-            help="`hierarchical`, the default: a label is right in all of its subtypes; or `cross-entropy`. Not for `xgboost`."
+            help="For labels of mixed granularity: `cross-entropy`, `blended` (default) or `hierarchical`; not for `xgboost`."
         ),
     ] = None,
     augment: Annotated[

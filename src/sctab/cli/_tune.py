@@ -1,4 +1,4 @@
-"""`sctab tune`: settings that do well on donors that were held out."""
+"""`sctab tune`: settings that do well on donors or cells that were held out."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def tune(
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Search for settings that do better than the defaults on donors that were held out.
+    """Search for settings that do better than the defaults on held-out donors, or on held-out cells where there are no donors.
 
     **Examples**
 

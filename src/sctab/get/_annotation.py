@@ -8,7 +8,7 @@ import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab._constants import OBSM_PROBABILITIES
+from sctab._constants import OBS_LABEL, OBSM_PROBABILITIES
 from sctab._errors import KeyNotFoundError
 from sctab.ontology import CellOntology
 
@@ -24,7 +24,7 @@ class Annotation:
     terms
         Id of each in the `ontology`; where there is none, the label itself, which the ontology does not know.
     probabilities
-        `(n_obs, n_labels)`.
+        `(n_obs, n_labels)`; `None` where they were left out after annotation.
     ontology
         The one that was given; else the release of the model, or the newest where that is not embedded.
     note
@@ -33,7 +33,7 @@ class Annotation:
 
     names: tuple[str, ...]
     terms: tuple[str, ...]
-    probabilities: NDArray[np.floating]
+    probabilities: NDArray[np.floating] | None
     ontology: CellOntology
     note: str
 
@@ -44,12 +44,16 @@ def read_annotation(adata: AnnData, key_added: str, ontology: CellOntology | Non
     Raises
     ------
     KeyNotFoundError
-        When it wrote nothing.
+        When it wrote nothing, or when what it said of the labels is not there any more.
     """
-    run, probabilities = adata.uns.get(key_added, {}), f"{key_added}_{OBSM_PROBABILITIES}"
-    if "labels" not in run or probabilities not in adata.obsm:
+    run, label = adata.uns.get(key_added, {}), f"{key_added}_{OBS_LABEL}"
+    if "labels" not in run:
+        call = f"`sctab.tl.annotate(adata, model, key_added={key_added!r})`"
         raise KeyNotFoundError(
-            f"`adata` has no annotation under `{key_added}`. Call `sctab.tl.annotate(adata, model, key_added={key_added!r})` first."
+            f"`adata.obs[{label!r}]` is there, but `adata.uns[{key_added!r}]`, which says which labels the model has, is not. Call {call} "
+            "again."
+            if label in adata.obs
+            else f"`adata` has no annotation under `{key_added}`. Call {call} first."
         )
     version, note = str(run["model"]["ontology_version"]), ""
     if ontology is None:
@@ -60,12 +64,13 @@ def read_annotation(adata: AnnData, key_added: str, ontology: CellOntology | Non
                 f"The model has its ids from release {version} of the Cell Ontology, which is not embedded; release {ontology.version} "
                 "is used. Give an `ontology` to use another one."
             )
+    probabilities = adata.obsm.get(f"{key_added}_{OBSM_PROBABILITIES}")
     names = tuple(map(str, run["labels"]["names"]))
     ids = map(str, run["labels"]["ids"])
     return Annotation(
         names=names,
         terms=tuple((ontology.resolve(term).term or term) if term else name for name, term in zip(names, ids, strict=True)),
-        probabilities=np.asarray(adata.obsm[probabilities]),
+        probabilities=None if probabilities is None else np.asarray(probabilities),
         ontology=ontology,
         note=note,
     )

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from sctab._constants import DEFAULT_KEY_ADDED
-from sctab._errors import LabelError, listing
+from sctab._constants import DEFAULT_KEY_ADDED, OBSM_PROBABILITIES
+from sctab._errors import KeyNotFoundError, LabelError, listing
 from sctab.get._annotation import Annotation, read_annotation
 from sctab.ontology import CellOntology
 
 
 def probabilities(
     adata: AnnData,
-    terms: Sequence[str] | None = None,
+    terms: str | Sequence[str] | None = None,
     *,
     key_added: str = DEFAULT_KEY_ADDED,
     ontology: CellOntology | None = None,
@@ -28,9 +28,9 @@ def probabilities(
     adata
         Annotated cells.
     terms
-        Cell types: labels of the model, or names, synonyms or ids of the Cell Ontology. The probability of a type is the sum over the
-        labels that are the type or subtypes of it, so that coarse views agree with fine ones. By default the labels of the model, each
-        on its own.
+        One cell type or several: labels of the model, or names, synonyms or ids of the Cell Ontology. The probability of a type is the
+        sum over the labels that are the type or subtypes of it, so that coarse views agree with fine ones. By default the labels of the
+        model, each on its own.
     key_added
         Prefix that was given to :func:`sctab.tl.annotate`.
     ontology
@@ -44,7 +44,7 @@ def probabilities(
     Raises
     ------
     KeyNotFoundError
-        When the cells are not annotated.
+        When the cells are not annotated, or when their probabilities were left out.
     LabelError
         When a type is neither a label of the model nor known to the ontology.
 
@@ -59,12 +59,18 @@ def probabilities(
     True
     """
     annotation = read_annotation(adata, key_added, ontology)
+    if annotation.probabilities is None:
+        raise KeyNotFoundError(
+            f"The cells are annotated, but `adata.obsm['{key_added}_{OBSM_PROBABILITIES}']` is not there any more. Call "
+            f"`sctab.tl.annotate(adata, model, key_added={key_added!r})` again."
+        )
     if terms is None:
         return pd.DataFrame(annotation.probabilities, index=adata.obs_names, columns=list(annotation.names))
+    terms = [terms] if isinstance(terms, str) else list(terms)
     wanted = [_term(name, annotation) for name in terms]
     sums = annotation.ontology.sum_probabilities(annotation.probabilities, annotation.terms, wanted)
     known = [any(annotation.ontology.is_kind_of(label, term) for label in annotation.terms) for term in wanted]
-    return pd.DataFrame(np.where(known, sums, np.nan), index=adata.obs_names, columns=list(terms))
+    return pd.DataFrame(np.where(known, sums, np.nan), index=adata.obs_names, columns=terms)
 
 
 def _term(name: str, annotation: Annotation) -> str:

@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from sctab.metrics._lengths import require_same_length
+
 
 def correct_codes(
     truth: NDArray[np.integer], predicted: NDArray[np.integer], child_matrix: NDArray[np.bool_]
@@ -38,6 +40,7 @@ def correct_codes(
     >>> correct_codes(np.array([0, 1]), np.array([1, 0]), below)
     array([0, 0])
     """
+    require_same_length(truth=truth, predicted=predicted)
     known = (truth >= 0) & (predicted >= 0)
     is_right = np.zeros(len(truth), dtype=bool)
     is_right[known] = np.asarray(child_matrix, dtype=bool)[truth[known], predicted[known]]
@@ -66,6 +69,7 @@ def correct_predictions(
     >>> correct_predictions(types, types[::-1], types, below).tolist()
     ['T cell', 'T cell']
     """
+    require_same_length(truth=truth, predicted=predicted)
     truth, predicted = np.asarray(truth, dtype=object), np.asarray(predicted, dtype=object)
     index = pd.Index(types)
     codes, as_codes = index.get_indexer(pd.Index(truth)), index.get_indexer(pd.Index(predicted))
@@ -94,6 +98,7 @@ def correct_probabilities(
     array([[1.  , 0.  ],
            [0.25, 0.75]])
     """
+    require_same_length(truth=truth, probabilities=probabilities)
     corrected = probabilities.copy()
     for code in np.unique(truth[truth >= 0]):
         cells = truth == code

@@ -10,10 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from sctab.metrics._corrected import correct_codes, correct_probabilities
 from sctab.metrics._intervals import bootstrap_interval
+from sctab.metrics._lengths import require_same_length
 from sctab.metrics._probabilities import auroc_of_ranks, confidence_bins, ranks, squared_error, surprise
 from sctab.metrics._scores import f1_of_codes
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1", "cross_entropy", "brier", "ece", "auroc")
+OF_PROBABILITIES = ("cross_entropy", "brier", "ece")
 
 
 def overall_scores(
@@ -21,7 +23,7 @@ def overall_scores(
     predicted: NDArray[np.integer],
     child_matrix: NDArray[np.bool_],
     *,
-    probabilities: NDArray[np.floating],
+    probabilities: NDArray[np.floating] | None,
     columns: NDArray[np.integer],
     uncertainty: NDArray[np.floating],
     donors: ArrayLike | None = None,
@@ -42,6 +44,7 @@ def overall_scores(
         `[i, j]` is true where type `j` is type `i` or one of its subtypes, `(n_types, n_types)`.
     probabilities
         Probability of each label of the model, `(n_obs, n_labels)`; a row of `NaN` counts as if all were equally probable.
+        `None` where they are not known, and `cross_entropy`, `brier` and `ece` are left out.
     columns
         Type of each label of the model, `(n_labels,)`.
     uncertainty
@@ -67,7 +70,12 @@ def overall_scores(
         How many cells it is over: `cross_entropy` and `brier` are over those whose type is a label of the model or, where corrected, has a
         subtype that is one.
     """
-    values = np.where(np.isnan(probabilities), 1 / probabilities.shape[1], probabilities)
+    optional = {"probabilities": probabilities, "donors": donors}
+    require_same_length(
+        truth=truth, predicted=predicted, uncertainty=uncertainty, **{name: found for name, found in optional.items() if found is not None}
+    )
+    given = np.full((len(truth), len(columns)), np.nan) if probabilities is None else probabilities
+    values = np.where(np.isnan(given), 1 / len(columns), given)
     of_types = values @ np.eye(len(child_matrix), dtype=values.dtype)[columns]
     common = {"truth": truth, "confidence": values.max(axis=1), "uncertainty": uncertainty}
     plain = _Scorer(
@@ -87,7 +95,7 @@ def overall_scores(
         return np.stack([plain(times), corrected(times)])
 
     low, high = bootstrap_interval(score, len(truth), donors=donors, n_bootstrap=n_bootstrap, rng=rng)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "metric": METRICS * 2,
             "corrected": np.repeat([False, True], len(METRICS)),
@@ -97,6 +105,7 @@ def overall_scores(
             "cells": np.ravel([plain.n_cells, corrected.n_cells]),
         }
     )
+    return table if probabilities is not None else table[~table["metric"].isin(OF_PROBABILITIES)].reset_index(drop=True)
 
 
 class _Scorer:

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from sctab.metrics._lengths import require_same_length
+
 _SMALLEST_PROBABILITY = 1e-7
 """What a probability of zero counts as, so that one cell does not make the cross-entropy infinite."""
 
@@ -69,6 +71,7 @@ def squared_error(of_truth: NDArray[np.floating], values: NDArray[np.floating]) 
 
 def _of_truth(truth: ArrayLike, probabilities: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Probability of the true type, `(n_known,)`, and of all types, `(n_known, n_types)`, of the cells whose truth is known."""
+    require_same_length(truth=truth, probabilities=probabilities)
     known = _is_known(truth)
     values = probabilities.fillna(1 / probabilities.shape[1]).to_numpy(dtype=np.float64)[known]
     column = probabilities.columns.get_indexer(np.asarray(truth)[known].astype(str))
@@ -104,6 +107,7 @@ def calibration_error(truth: ArrayLike, predicted: ArrayLike, probabilities: pd.
     >>> round(calibration_error(["B", "B", "B", "T"], ["B"] * 4, sure), 3)
     0.15
     """
+    require_same_length(truth=truth, predicted=predicted, probabilities=probabilities)
     known = _is_known(truth)
     confidence = probabilities.fillna(1 / probabilities.shape[1]).to_numpy(dtype=np.float64)[known].max(axis=1)
     right = np.asarray(truth)[known].astype(str) == np.asarray(predicted)[known].astype(str)
@@ -134,6 +138,7 @@ def auroc(is_wrong: ArrayLike, uncertainty: ArrayLike) -> float:
     >>> auroc([False, False, True, True], [0.1, 0.3, 0.2, 0.9])
     0.75
     """
+    require_same_length(is_wrong=is_wrong, uncertainty=uncertainty)
     is_wrong = np.asarray(is_wrong, dtype=bool)
     return auroc_of_ranks(is_wrong, ranks(uncertainty), np.ones(len(is_wrong), dtype=np.int64))
 

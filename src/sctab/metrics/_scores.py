@@ -9,6 +9,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
+from sctab.metrics._lengths import require_same_length
+
 
 def scores_per_type(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[str] | None = None) -> pd.DataFrame:
     r"""Precision, recall and :math:`F_1 = 2 \mathrm{tp} / (2 \mathrm{tp} + \mathrm{fp} + \mathrm{fn})` of every type.
@@ -24,8 +26,7 @@ def scores_per_type(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[s
     -------
     One row per type, with columns `precision`, `recall`, `f1` and `cells` (how many of `truth`).
     """
-    if len(np.asarray(truth)) != len(np.asarray(predicted)):
-        raise ValueError(f"`truth` and `predicted` have inconsistent numbers of samples: {len(truth)} and {len(predicted)}.")  # type: ignore[arg-type]
+    require_same_length(truth=truth, predicted=predicted)
     known = ~np.asarray(pd.isna(np.asarray(truth, dtype=object)))
     truth, predicted = np.asarray(truth)[known].astype(str), np.asarray(predicted)[known].astype(str)
     types = sorted(set(truth)) if types is None else list(types)
@@ -70,7 +71,9 @@ def macro_f1_of_codes(
     >>> round(macro_f1_of_codes(np.array([0, 0, 1]), np.array([0, 1, 1])), 3)
     0.667
     """
-    f1, cells = f1_of_codes(truth, predicted, np.ones(len(truth), dtype=np.int64) if times is None else times)
+    times = np.ones(len(truth), dtype=np.int64) if times is None else times
+    require_same_length(truth=truth, predicted=predicted, times=times)
+    f1, cells = f1_of_codes(truth, predicted, times)
     return float(f1[cells > 0].mean())
 
 
@@ -138,6 +141,7 @@ def confusion(truth: ArrayLike, predicted: ArrayLike) -> pd.DataFrame:
     B          1  1
     T          0  1
     """
+    require_same_length(truth=truth, predicted=predicted)
     known = ~np.asarray(pd.isna(np.asarray(truth, dtype=object)))
     truth, predicted = np.asarray(truth)[known].astype(str), np.asarray(predicted)[known].astype(str)
     types = sorted({*truth, *predicted})
@@ -170,6 +174,7 @@ def scores_per_group(truth: ArrayLike, predicted: ArrayLike, groups: ArrayLike) 
     liver       0.5  0.333333     0.333333      2
     lung        1.0  1.000000     1.000000      2
     """
+    require_same_length(truth=truth, predicted=predicted, groups=groups)
     table = pd.DataFrame({"truth": np.asarray(truth, dtype=object), "predicted": np.asarray(predicted, dtype=object)})
     table["group"] = np.asarray(groups, dtype=object)
     rows = {}
@@ -181,4 +186,6 @@ def scores_per_group(truth: ArrayLike, predicted: ArrayLike, groups: ArrayLike) 
             "weighted_f1": np.average(scores["f1"], weights=scores["cells"]),
             "cells": len(cells),
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("group").sort_index()
+    columns = ["accuracy", "macro_f1", "weighted_f1", "cells"]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("group").sort_index()
+    return table.astype(dict.fromkeys(columns, float) | {"cells": int})

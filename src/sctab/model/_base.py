@@ -295,8 +295,9 @@ class CellTypeClassifier(BaseModelClass):
         gradient_clip
             Largest Euclidean norm of the gradient.
         loss
-            `"hierarchical"`: a label is right in all of its subtypes, see :func:`sctab.nn.hierarchical_cross_entropy`; or
-            `"cross-entropy"`, as published. Where no label is a subtype of another, both are the same.
+            What to make of labels of mixed granularity, see :ref:`mixed-granularity`. `"cross-entropy"`: all labels exclude each other, as
+            published. `"hierarchical"`: a label is right in all of its subtypes. `"blended"`: the latter, with a share of the former.
+            Where no label is a subtype of another, all three are the same.
         label_smoothing
             Share of each cell's label that is spread evenly over all types.
         class_weights

@@ -226,9 +226,9 @@ class CellOntology:
         """All terms that a term is a kind of, without itself; empty where it is unknown."""
         return self._above(self._term(term))
 
-    def _above(self, term: str | None) -> frozenset[str]:
+    def _above(self, term: str) -> frozenset[str]:
         """The same of an id, without looking it up."""
-        return self._ancestors.get(term, frozenset())  # type: ignore[arg-type]
+        return self._ancestors.get(term, frozenset())
 
     def descendants(self, term: str) -> frozenset[str]:
         """All terms that are kinds of a term, without itself; empty where it is unknown."""
@@ -356,18 +356,13 @@ class CellOntology:
 
     def _kinds(self, terms: Sequence[str | None], others: Sequence[str | None]) -> NDArray[np.bool_]:
         """`(n_terms, n_others)`; `[i, j]` is true where other `j` is term `i` or one of its subtypes."""
-        lines = [set() if other is None else self._above(other) | {other} for other in map(self._term, others)]
-        return np.array([[term in line for line in lines] for term in map(self._term, terms)], dtype=bool).reshape(
-            len(terms), len(others)
-        )
+        upper, lower = ([None if label is None else self._term(label) for label in labels] for labels in (terms, others))
+        lines = [frozenset() if other is None else self._above(other) | {other} for other in lower]
+        return np.array([[term in line for line in lines] for term in upper], dtype=bool).reshape(len(terms), len(others))
 
-    @overload
-    def _term(self, label: str) -> str: ...
-    @overload
-    def _term(self, label: None) -> None: ...
-    def _term(self, label: str | None) -> str | None:
+    def _term(self, label: str) -> str:
         """The id of a label, or the label itself where it is one or where the ontology does not know it."""
-        return label if label is None or label in self._names else self.find(label) or label
+        return label if label in self._names else self.find(label) or label
 
 
 @cache

@@ -84,7 +84,10 @@ def read_file(path: str | PathLike[str]) -> Release:
     try:
         return _parse(path)
     except Exception as error:  # pronto raises whatever its parsers do
-        raise DataFileError(f"`{path}` is not an ontology that pronto can read: {error}") from error
+        raise DataFileError(
+            f"`{path}` cannot be read as the Cell Ontology: {_reason(error)}. Give the Cell Ontology as `.obo`, `.owl` or `.json`, "
+            "such as `cl.obo` of the OBO Foundry, or use `CellOntology.embedded()`."
+        ) from error
 
 
 def read_obo_foundry(name: str, *, cache_dir: str | PathLike[str] | None, refresh: bool, address: str) -> Release:
@@ -103,15 +106,33 @@ def read_obo_foundry(name: str, *, cache_dir: str | PathLike[str] | None, refres
             return _parse(fresh)
         except Exception as error:  # whatever the network and pronto raise
             mend = f"Leave `refresh` out to use `{cached}`, which is as it was." if cached.is_file() else _WITHOUT_NETWORK
-            raise DataFileError(f"`{url}` could not be downloaded and read: {error}. {mend}") from error
+            raise DataFileError(f"`{url}` could not be downloaded and read: {_reason(error)}. {mend}") from error
 
 
-def _parse(path: str | PathLike[str]) -> Release:
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line. Errors of the network tell of pools and retries; what lies beneath them is the reason."""
+    cause: BaseException = error
+    while isinstance(error, OSError) and (beneath := cause.__cause__ or cause.__context__):
+        cause = beneath
+    reason = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return reason.splitlines()[0].rstrip(".")
+
+
+def _open(path: str | PathLike[str]) -> Any:
     import pronto
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", pronto.warnings.ProntoWarning)  # of what it does not know how to read, and we do not use
-        source = pronto.Ontology(str(path))
+        try:
+            return pronto.Ontology(str(path))
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # that of its JSON parser, which is no `Exception`
+                raise
+            raise ValueError("it is no graph of terms") from error
+
+
+def _parse(path: str | PathLike[str]) -> Release:
+    source = _open(path)
     release = Release(str(source.metadata.data_version or ""))
     for term in source.terms():
         if not term.id.startswith(_PREFIX):
@@ -125,6 +146,8 @@ def _parse(path: str | PathLike[str]) -> Release:
             release.synonyms[term.id] = sorted(synonym.description for synonym in term.synonyms if synonym.scope == "EXACT")
             above = (other.id for other in term.superclasses(with_self=False))
             release.ancestors[term.id] = [other for other in above if other.startswith(_PREFIX)]
+    if not release.names:
+        raise ValueError(f"it has no term of the Cell Ontology, `{_PREFIX}…`")
     circular = [
         term for term, above in release.ancestors.items() if any(term in release.ancestors.get(other, ()) for other in above)
     ]

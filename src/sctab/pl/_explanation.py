@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Collection
 
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sctab._errors import SettingError
 
 _COLOURS = colormaps["Blues"]
 """From pale to dark, so that colour-blind readers and grey paper tell it too."""
-_WIDTH, _BAR = 2.7, 0.19
-"""Inches per panel, and per gene."""
+_COLUMNS = ("type", "rank", "gene", "weight", "expressed", "cells")
+_PANEL, _GENE, _LINE, _NUMBERS = 1.75, 0.19, 0.16, 0.3
+"""Inches: width of a panel; height of a gene, of a line of a title, and of the numbers below a panel."""
+_GAP, _LEGEND = 0.2, 1.1
+"""Inches: between a panel and the names of the next one, and for the scale of colours on the right."""
+_GENE_SIZE = 8
+"""Points of the letters of a gene."""
 _TITLE_WIDTH = 22
-"""Letters per line of a title: no wider than bars beside an Ensembl id."""
+"""Letters per line of a title: no wider than a panel."""
 
 
 def explain(explanation: pd.DataFrame, *, n_top: int = 10, n_columns: int = 4) -> Figure:
@@ -41,7 +48,7 @@ def explain(explanation: pd.DataFrame, *, n_top: int = 10, n_columns: int = 4) -
     Raises
     ------
     SettingError
-        When there is nothing to draw, or when `n_top` or `n_columns` is less than one.
+        When `explanation` is no such table or has nothing to draw, or when `n_top` or `n_columns` is less than one.
 
     Examples
     --------
@@ -55,27 +62,46 @@ def explain(explanation: pd.DataFrame, *, n_top: int = 10, n_columns: int = 4) -
     for name, value in (("n_top", n_top), ("n_columns", n_columns)):
         if value < 1:
             raise SettingError(f"`{name}={value}` must be at least 1.")
+    if not isinstance(explanation, pd.DataFrame) or not {*_COLUMNS} <= {*explanation.columns}:
+        raise SettingError(
+            f"`explanation` must be the table that `sctab.get.explanation(adata)` gives, and is a `{type(explanation).__name__}`"
+            f"{' without its columns' if isinstance(explanation, pd.DataFrame) else ''}. Call `sctab.tl.explain(adata)`, then "
+            "`sctab.pl.explain(sctab.get.explanation(adata))`."
+        )
     table = explanation[explanation["rank"] <= n_top]
     if table.empty:
         raise SettingError("There is no gene in the table, so that there is nothing to draw.")
     panels = {_title(name, rows): rows for name, rows in table.groupby("type", sort=False)}
-    n_columns = min(n_columns, len(panels))
-    n_rows = -(-len(panels) // n_columns)
-    height = 0.4 + 0.16 * max(1 + title.count("\n") for title in panels) + _BAR * table["rank"].max()
-    figure = Figure(figsize=(_WIDTH * n_columns + 0.8, height * n_rows + 0.3), layout="constrained")
-    axes = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True)
-    for ax, (title, rows) in zip(axes.flat, panels.items(), strict=False):
+    figure, axes = _grid(table, panels, min(n_columns, len(panels)))
+    for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         _draw(ax, rows)
         ax.set_title(title, fontsize=8.5, loc="left")
-    for ax, above in zip(axes.flat[len(panels) :], axes.flat[len(panels) - n_columns :], strict=False):
-        ax.set_visible(False)
-        above.tick_params(axis="x", labelbottom=True)
-    figure.supxlabel("Share of the decision, mean over cells", fontsize=9)
-    bar = figure.colorbar(ScalarMappable(cmap=_COLOURS), ax=axes, aspect=30, shrink=min(1.0, 3 / figure.get_figheight()), pad=0.02)
+    return figure
+
+
+def _grid(table: pd.DataFrame, panels: Collection[str], n_columns: int) -> tuple[Figure, list[Axes]]:
+    """A panel for each title, all of one size and at one distance, with the scale of colours on the right."""
+    n_rows = -(-len(panels) // n_columns)
+    names = max(TextPath((0, 0), gene, size=_GENE_SIZE).get_extents().width for gene in table["gene"].unique()) / 72 + _GAP
+    titles = _LINE * (1 + max(1 + title.count("\n") for title in panels))
+    genes = _GENE * table["rank"].max()
+    width, height = n_columns * (names + _PANEL) + _LEGEND, n_rows * (titles + genes + _NUMBERS) + _NUMBERS
+    figure = Figure(figsize=(width, height))
+    left, right, bottom, top = names / width, 1 - _LEGEND / width, 2 * _NUMBERS / height, 1 - titles / height
+    spaces = {"wspace": names / _PANEL, "hspace": (titles + _NUMBERS) / genes}
+    axes = figure.subplots(
+        n_rows, n_columns, squeeze=False, sharex=True, gridspec_kw={"left": left, "right": right, "bottom": bottom, "top": top} | spaces
+    ).ravel()
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    figure.supxlabel("Share of the decision, mean over cells", fontsize=9, x=(left + right) / 2, y=0.08 / height, va="bottom")
+    length = min(3 / height, top - bottom)
+    place = figure.add_axes((right + _GAP / width, (top + bottom - length) / 2, 0.12 / width, length))
+    bar = figure.colorbar(ScalarMappable(cmap=_COLOURS), cax=place)
     bar.set_label("Cells that express it", fontsize=9)
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
     bar.ax.tick_params(labelsize=8)
-    return figure
+    return figure, list(axes[: len(panels)])
 
 
 def _title(name: object, rows: pd.DataFrame) -> str:
@@ -85,9 +111,9 @@ def _title(name: object, rows: pd.DataFrame) -> str:
 def _draw(ax: Axes, rows: pd.DataFrame) -> None:
     colours = _COLOURS(rows["expressed"].to_numpy())
     ax.barh(rows["rank"], rows["weight"], color=colours, edgecolor=_COLOURS(1.0), linewidth=0.5, height=0.7)
-    ax.set_yticks(rows["rank"], rows["gene"], fontsize=8)
+    ax.set_yticks(rows["rank"], rows["gene"], fontsize=_GENE_SIZE)
     ax.set_ylim(rows["rank"].max() + 0.6, 0.4)
     ax.xaxis.set_major_locator(MaxNLocator(3))
-    ax.tick_params(axis="x", labelsize=8)
+    ax.tick_params(axis="x", labelsize=8, labelbottom=True)
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right"]].set_visible(False)

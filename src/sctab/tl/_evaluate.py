@@ -12,12 +12,20 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from sctab._constants import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, UNS_EVALUATION
+from sctab._constants import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION
 from sctab._errors import KeyNotFoundError, LabelError, listing, warn
-from sctab.get._annotation import read_annotation
+from sctab.get._annotation import Annotation, read_annotation
 from sctab.metrics import correct_codes, overall_scores, scores_per_group
 from sctab.ontology import CellOntology
 from sctab.tl._comparison import Comparison, compare_labels
+
+_MANY = 10
+"""Cells that a type must have to be worth a note."""
+_PRINTED: dict[str, tuple[list[str], list[str], list[str]]] = {
+    "types": (["type"], ["predicted", "f1"], ["precision", "recall", "f1"]),
+    "groups": (["key", "group"], ["accuracy", "macro_f1"], ["accuracy", "macro_f1"]),
+}
+"""What a row is about, and the columns of which the numbers as labelled and the corrected ones fit into 80 letters."""
 
 
 def evaluate(
@@ -48,7 +56,8 @@ def evaluate(
         Column of `adata.obs` with known labels: names, synonyms or ids of the Cell Ontology, or the model's own. Cells without one (NaN)
         do not count; cells that annotation gave no label are wrong.
     key_added
-        Prefix that was given to :func:`annotate`, and of what is written.
+        Prefix that was given to :func:`annotate`, and of what is written. Where the probabilities that it wrote are not there any more,
+        only what the labels say is scored.
     group_keys
         Columns of `adata.obs` whose groups are scored one by one, such as tissue, donor or assay.
     donor_key
@@ -63,7 +72,7 @@ def evaluate(
     seed
         Decides what is drawn.
     show
-        Print the scores.
+        Print the scores, as labelled and corrected.
     copy
         Write into a copy and give it back.
 
@@ -80,7 +89,8 @@ def evaluate(
     KeyNotFoundError
         When a column is not there, or when the cells are not annotated.
     LabelError
-        When no cell is left to score, or when a cell has no donor.
+        When no cell is left to score, when no known label is a label of the model or known to the ontology, so that no cell could be
+        right, or when a cell has no donor.
 
     References
     ----------
@@ -104,7 +114,13 @@ def evaluate(
     groups = {key: _column(adata, key, "group_keys") for key in group_keys}
     donors = None if donor_key is None else _column(adata, donor_key, "donor_key")
     comparison = compare_labels(truth, _column(adata, f"{key_added}_{OBS_LABEL}", "key_added"), annotation)
+    _require_comparable(comparison, labels_key, annotation)
     cells, notes = _cells_to_score(comparison, labels_key, only_known=only_known)
+    if annotation.probabilities is None:
+        notes.append(
+            f"`adata.obsm['{key_added}_{OBSM_PROBABILITIES}']` is not there any more: labels are scored, and `cross_entropy`, `brier` and "
+            "`ece` are left out."
+        )
     if donors is not None and (n_without := int(donors[cells].isna().sum())):
         raise LabelError(
             f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {n_without} of {int(cells.sum())} cells that are scored. Fill them in, "
@@ -116,14 +132,16 @@ def evaluate(
         known,
         predicted,
         comparison.child_matrix,
-        probabilities=annotation.probabilities[cells],
+        probabilities=None if annotation.probabilities is None else annotation.probabilities[cells],
         columns=comparison.columns,
         uncertainty=_column(adata, f"{key_added}_{OBS_UNCERTAINTY}", "key_added").to_numpy()[cells],
         donors=None if donors is None else donors[cells].astype(str),
         n_bootstrap=n_bootstrap,
         rng=np.random.default_rng(seed),
     )
-    both = {False: predicted, True: correct_codes(known, predicted, comparison.child_matrix)}
+    corrected = correct_codes(known, predicted, comparison.child_matrix)
+    both = {False: predicted, True: corrected}
+    notes.append(_note_on_subtypes(comparison, known, predicted, corrected))
     result: dict[str, Any] = {
         "labels_key": labels_key,
         "donor_key": donor_key or "",
@@ -156,6 +174,18 @@ def _column(adata: AnnData, key: str, parameter: str) -> pd.Series:
     return adata.obs[key]
 
 
+def _require_comparable(comparison: Comparison, labels_key: str, annotation: Annotation) -> None:
+    """Refuse labels of which none could be right, such as numbers of clusters; a column without labels is refused later."""
+    codes = np.unique(comparison.truth[comparison.truth >= 0])
+    if len(codes) and not any(comparison.ids[code] or code in comparison.columns for code in codes):
+        raise LabelError(
+            f"None of the {len(codes)} different labels in `adata.obs[{labels_key!r}]` is a label of the model or in the Cell Ontology "
+            f"({annotation.ontology.version}), so that no cell could be right: {listing(comparison.names[code] for code in codes)}. Name a "
+            "column of cell types, or translate its labels to names of the Cell Ontology or to labels of the model: "
+            f"{listing(annotation.names)}."
+        )
+
+
 def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool) -> tuple[NDArray[np.bool_], list[str]]:
     """Which cells count, `(n_obs,)`, and sentences on those that do not or cannot be right."""
     labelled, notes = comparison.truth >= 0, []
@@ -183,6 +213,36 @@ def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool
     return cells, notes
 
 
+def _note_on_subtypes(
+    comparison: Comparison, known: NDArray[np.integer], predicted: NDArray[np.integer], corrected: NDArray[np.integer]
+) -> str:
+    """A sentence on types that no cell is called, and most of whose cells count as right as subtypes; `""` where there are none."""
+    cells = pd.Series(known).value_counts()
+    never = [
+        code
+        for code in cells.index[(cells >= _MANY) & ~cells.index.isin(predicted)]
+        if (corrected[known == code] == code).mean() > 0.5
+    ]
+    if not never:
+        return ""
+
+    def told(code: int) -> str:
+        called = pd.Series(predicted[known == code]).value_counts()
+        names = [f"`{comparison.names[other]}` ({n})" if other >= 0 else f"nothing ({n})" for other, n in called.items()]
+        return f"`{comparison.names[code]}` has {cells[code]} cells, called {_some(names, most=3)}"
+
+    return (
+        f"No cell is called what these types are called, and the corrected scores count their subtypes as right: "
+        f"{_some([told(code) for code in never], most=5, separator='; ')}."
+    )
+
+
+def _some(texts: Sequence[str], *, most: int, separator: str = ", ") -> str:
+    """The first texts, and how many more there are."""
+    rest = len(texts) - most
+    return separator.join(texts[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Tables below each other, what a row is about before its numbers."""
     table = pd.concat(tables, ignore_index=True)
@@ -196,20 +256,28 @@ def _show(result: Mapping[str, Any]) -> None:
     for metric, rows in result["overall"].groupby("metric", sort=False):
         scores.add_row(str(metric), *(_with_interval(row) for row in rows.sort_values("corrected").itertuples()))
     console.print(scores)
-    for name in ("types", "groups"):
+    for name in _PRINTED:
         if name in result:
             console.print()
-            console.print(_table_of(result[name].query("corrected").drop(columns="corrected")))
+            console.print(_table_of(result[name], *_PRINTED[name]))
 
 
 def _with_interval(row: Any) -> str:
     return f"{row.value:.3f}" + ("" if np.isnan(row.low) else f" ({row.low:.3f} to {row.high:.3f})")
 
 
-def _table_of(rows: pd.DataFrame) -> Table:
-    table = Table(*rows.columns, box=None)
-    for row in rows.sort_values("cells", ascending=False, kind="stable").itertuples(index=False):
-        table.add_row(*(_text(value) for value in row))
+def _table_of(rows: pd.DataFrame, about: list[str], as_labelled: list[str], corrected: list[str]) -> Table:
+    """The numbers as labelled and the corrected ones side by side, the largest types or groups first."""
+    table = Table(*about, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("cells", justify="right", no_wrap=True)
+    for title, columns in (("as labelled", as_labelled), ("corrected", corrected)):
+        for i, column in enumerate(columns):
+            heading = column.replace("_", " ").replace("f1", "F1")
+            table.add_column(f"{'' if i else title}\n{heading}", justify="right", no_wrap=True)
+    plain, other = (rows[rows["corrected"] == is_it].set_index([*about, "cells"]) for is_it in (False, True))
+    both = plain[as_labelled].join(other[corrected], lsuffix=" as labelled").sort_index(level="cells", ascending=False, sort_remaining=False)
+    for row in both.reset_index().itertuples(index=False):
+        table.add_row(*map(_text, row))
     return table
 
 
