@@ -81,7 +81,10 @@ def main() -> None:
     for score in ("macro F1", "corrected macro F1"):
         of_seeds = results.pivot_table(index=["task", "model"], columns=["loss", "seed"], values=score, sort=False).T
         groups = of_seeds.groupby("loss", sort=False)
-        table = (groups.mean().map("{:.3f} ± ".format) + groups.std(ddof=1).map("{:.3f}".format)).T
+        table = groups.mean().map("{:.3f}".format)
+        if arguments.seeds > 1:
+            table = table + groups.std(ddof=1).map(" ± {:.3f}".format)
+        table = table.T
         table.index = [f"{task}: `{model}`" for task, model in table.index]
         table.index.name = score
         print(markdown(table), end="\n\n")

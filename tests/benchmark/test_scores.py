@@ -47,3 +47,16 @@ def test_by_type(table):
 def test_by_group(table):
     assert table["accuracy", "donor=x"] == pytest.approx(2 / 3)
     assert table["macro_f1", "donor=y"] == pytest.approx((0 + 2 / 3) / 2)
+
+
+def test_a_subtype_is_right_along_the_ontology():
+    truth = ["T cell", "T cell", "CD4-positive, alpha-beta T cell", "B cell"]
+    predicted = np.array(["CD4-positive, alpha-beta T cell", "B cell", "T cell", "B cell"], dtype=object)
+    types = sorted({*truth})
+    probabilities = pd.DataFrame(np.full((4, 3), 1 / 3), columns=types)
+    table = score(truth, predicted, probabilities, types=types, n_reference=pd.Series(dtype=float)).set_index(["metric", "group"])[
+        "value"
+    ]
+    # T cell: one right, one called B, and one too many; CD4: missed; B: one right and one too many
+    assert table["macro_f1_corrected", ""] == pytest.approx((2 / 4 + 0 + 2 / 3) / 3)
+    assert table["macro_f1", ""] == pytest.approx((0 + 0 + 2 / 3) / 3)

@@ -16,6 +16,7 @@ from sctab.benchmark._scores import TYPE_GROUP
 
 METRICS: dict[str, tuple[str, bool]] = {
     "macro_f1": ("Macro F1", True),
+    "macro_f1_corrected": ("Macro F1 along the Cell Ontology: a subtype is right", True),
     "accuracy": ("Accuracy", True),
     "weighted_f1": ("Weighted F1", True),
     "cross_entropy": ("Cross-entropy", False),

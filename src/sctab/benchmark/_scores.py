@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab.metrics import accuracy, calibration_error, cross_entropy, macro_f1, scores_per_type, weighted_f1
+from sctab.metrics import (
+    accuracy,
+    calibration_error,
+    correct_predictions,
+    cross_entropy,
+    macro_f1,
+    scores_per_type,
+    weighted_f1,
+)
+from sctab.ontology import CellOntology
 
 TYPE_GROUP = "type"
 """Groups of single types are called `type=B cell`; those of a column of the query by the name of the column."""
@@ -45,7 +54,8 @@ def score(
     truth = np.asarray(truth, dtype=object)
     known = np.isin(truth.astype(str), list(types))
     truth, predicted, probabilities = truth[known].astype(str), predicted[known], probabilities[known]
-    rows = [(metric, "", value) for metric, value in _overall(truth, predicted).items()]
+    corrected = _corrected(truth, predicted)
+    rows = [(metric, "", value) for metric, value in _overall(truth, predicted, corrected).items()]
     rows += [
         ("cross_entropy", "", cross_entropy(truth, probabilities)),
         ("ece", "", calibration_error(truth, predicted, probabilities)),
@@ -59,13 +69,23 @@ def score(
         names = groups.to_numpy()[known].astype(str)
         for name in sorted(set(names)):
             here = names == name
-            rows += [(metric, f"{groups.name}={name}", value) for metric, value in _overall(truth[here], predicted[here]).items()]
+            rows += [
+                (metric, f"{groups.name}={name}", value)
+                for metric, value in _overall(truth[here], predicted[here], corrected[here]).items()
+            ]
     return pd.DataFrame(rows, columns=["metric", "group", "value"])
 
 
-def _overall(truth: NDArray[np.str_], predicted: NDArray[np.object_]) -> dict[str, float]:
+def _corrected(truth: NDArray[np.str_], predicted: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Predictions with every right subtype replaced by the truth; labels that the Cell Ontology does not know are only themselves."""
+    types = sorted({*truth, *predicted[~pd.isna(predicted)]})
+    return correct_predictions(truth, predicted, types, CellOntology.embedded().child_matrix(types))
+
+
+def _overall(truth: NDArray[np.str_], predicted: NDArray[np.object_], corrected: NDArray[np.object_]) -> dict[str, float]:
     return {
         "accuracy": accuracy(truth, predicted),
         "macro_f1": macro_f1(truth, predicted),
+        "macro_f1_corrected": macro_f1(truth, corrected),
         "weighted_f1": weighted_f1(truth, predicted),
     }

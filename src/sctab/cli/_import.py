@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -51,5 +52,11 @@ def import_checkpoint(
     members = model.members if isinstance(model, DeepEnsemble) else (model,)
     for member in members:
         out.print(f"Imported `{member.spec.training['source']}`.", soft_wrap=True)
-    out.print(f"{'Each is ' if len(members) > 1 else ''}{model.spec.summary}.", soft_wrap=True)
-    out.print(f"Wrote `{output}`.", soft_wrap=True)
+    spec = model.spec
+    out.print(
+        f"{'Each is ' if len(members) > 1 else ''}{spec.model_class} with {len(spec.labels)} cell types and {len(spec.features):,} genes."
+    )
+    out.print(f"Wrote `{output}`. Annotate cells with it:", soft_wrap=True)
+    out.print(
+        f"  sctab annotate query.h5ad --model {shlex.quote(str(output))} --output annotated.h5ad", soft_wrap=True, markup=False
+    )

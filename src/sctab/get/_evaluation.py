@@ -18,8 +18,9 @@ def evaluation(
 ) -> pd.DataFrame:
     """How well an annotation agrees with known labels.
 
-    Every table has a column `corrected`: whether a subtype of the known label counts as right, as in Fischer et al. (2023). What each
-    score means is on the page :doc:`/evaluating`.
+    Every table has each row twice and says in the column `corrected` which is which: `False` as labelled; `True` where a prediction that
+    is a subtype of the known label was replaced by it, as in Fischer et al. (2023). What each score means is on the page
+    :doc:`/evaluating`.
 
     Parameters
     ----------
@@ -35,15 +36,18 @@ def evaluation(
     For `"overall"`, a row per score with columns
 
     `metric`, `value`
-        `accuracy`, `macro_f1`, `weighted_f1`, `cross_entropy`, `brier`, `ece` (calibration) or `auroc` (uncertainty against error).
+        `accuracy`, `macro_f1`, `weighted_f1`, `cross_entropy`, `brier`, `ece` (calibration) or `auroc` (uncertainty against error);
+        those of probabilities are left out where these were not there.
     `low`, `high`
         Ends of its 95 % interval.
     `cells`
         How many cells it is over.
 
-    For `"types"`, a row per type with columns `type`, `id`, `cells`, `predicted` (how many are called so), `precision`, `recall`, `f1`.
+    For `"types"`, two rows per type with columns `type`, `id`, `cells`, `predicted`, `precision`, `recall`, `f1`. `cells` are known to be
+    of the type. As labelled, `predicted` is how many are called so; corrected, it counts cells of the type that are called a subtype with
+    it, and not with the subtype. A type all of whose predictions were replaced has no corrected row.
 
-    For `"groups"`, a row per group with columns `key`, `group`, `cells`, `accuracy`, `macro_f1`, `weighted_f1`.
+    For `"groups"`, two rows per group with columns `key`, `group`, `cells`, `accuracy`, `macro_f1`, `weighted_f1`.
 
     Raises
     ------

@@ -72,7 +72,10 @@ def overall_scores(
     """
     optional = {"probabilities": probabilities, "donors": donors}
     require_same_length(
-        truth=truth, predicted=predicted, uncertainty=uncertainty, **{name: found for name, found in optional.items() if found is not None}
+        truth=truth,
+        predicted=predicted,
+        uncertainty=uncertainty,
+        **{name: found for name, found in optional.items() if found is not None},
     )
     given = np.full((len(truth), len(columns)), np.nan) if probabilities is None else probabilities
     values = np.where(np.isnan(given), 1 / len(columns), given)

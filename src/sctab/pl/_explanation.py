@@ -90,7 +90,11 @@ def _grid(table: pd.DataFrame, panels: Collection[str], n_columns: int) -> tuple
     left, right, bottom, top = names / width, 1 - _LEGEND / width, 2 * _NUMBERS / height, 1 - titles / height
     spaces = {"wspace": names / _PANEL, "hspace": (titles + _NUMBERS) / genes}
     axes = figure.subplots(
-        n_rows, n_columns, squeeze=False, sharex=True, gridspec_kw={"left": left, "right": right, "bottom": bottom, "top": top} | spaces
+        n_rows,
+        n_columns,
+        squeeze=False,
+        sharex=True,
+        gridspec_kw={"left": left, "right": right, "bottom": bottom, "top": top} | spaces,
     ).ravel()
     for ax in axes[len(panels) :]:
         ax.remove()

@@ -229,18 +229,18 @@ def _note_on_subtypes(
     def told(code: int) -> str:
         called = pd.Series(predicted[known == code]).value_counts()
         names = [f"`{comparison.names[other]}` ({n})" if other >= 0 else f"nothing ({n})" for other, n in called.items()]
-        return f"`{comparison.names[code]}` has {cells[code]} cells, called {_some(names, most=3)}"
+        return f"`{comparison.names[code]}`, whose {cells[code]} cells are called {_first(names, most=3)}"
 
     return (
-        f"No cell is called what these types are called, and the corrected scores count their subtypes as right: "
-        f"{_some([told(code) for code in never], most=5, separator='; ')}."
+        f"{len(never)} known type{'s were' if len(never) > 1 else ' was'} never predicted, and the corrected scores count subtypes as right: "
+        f"{_first([told(code) for code in never], most=5, separator='; ')}."
     )
 
 
-def _some(texts: Sequence[str], *, most: int, separator: str = ", ") -> str:
-    """The first texts, and how many more there are."""
-    rest = len(texts) - most
-    return separator.join(texts[:most]) + (f" and {rest} more" if rest > 0 else "")
+def _first(types: Sequence[str], *, most: int, separator: str = ", ") -> str:
+    """The first types, and how many others there are."""
+    rest = len(types) - most
+    return separator.join(types[:most]) + (f" and {rest} other type{'s' * (rest > 1)}" if rest > 0 else "")
 
 
 def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -252,7 +252,7 @@ def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 def _show(result: Mapping[str, Any]) -> None:
     console = Console(highlight=False)
-    scores = Table("score", "as labelled", "corrected", box=None)
+    scores = Table("score", "as labelled", "corrected", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for metric, rows in result["overall"].groupby("metric", sort=False):
         scores.add_row(str(metric), *(_with_interval(row) for row in rows.sort_values("corrected").itertuples()))
     console.print(scores)
@@ -275,8 +275,8 @@ def _table_of(rows: pd.DataFrame, about: list[str], as_labelled: list[str], corr
             heading = column.replace("_", " ").replace("f1", "F1")
             table.add_column(f"{'' if i else title}\n{heading}", justify="right", no_wrap=True)
     plain, other = (rows[rows["corrected"] == is_it].set_index([*about, "cells"]) for is_it in (False, True))
-    both = plain[as_labelled].join(other[corrected], lsuffix=" as labelled").sort_index(level="cells", ascending=False, sort_remaining=False)
-    for row in both.reset_index().itertuples(index=False):
+    both = plain[as_labelled].join(other[corrected], lsuffix=" as labelled").reset_index()
+    for row in both.sort_values("cells", ascending=False, kind="stable").itertuples(index=False):
         table.add_row(*map(_text, row))
     return table
 

@@ -25,6 +25,7 @@ _OPTIMISERS = re.compile(r"torch\.optim(\.\w+)+")
 _PLAIN = (bool, int, float, str)
 _LARGEST_PICKLE = 64 * 2**20
 """Bytes of the part of a checkpoint that is not tensors; in published ones it is far below one megabyte."""
+_START_OF_ZIP = b"PK\x03\x04"
 HPARAMS = "hparams.yaml"
 LARGEST_HPARAMS = 2**16
 """Bytes of an `hparams.yaml`; the published ones are below one thousand."""
@@ -174,7 +175,7 @@ def read_small(path: Path) -> bytes:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Makes plain values only. What a Python tag names, such as a class, becomes its name, and nothing is merged, which can grow without end."""
+    """Makes plain values only: what a Python tag names becomes its name, and nothing is merged, which can grow without end."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Leave `<<` as it is."""
@@ -189,6 +190,16 @@ _PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _python_tag)
 
 def _check_zip(path: Path, name: str) -> None:
     """Refuse what PyTorch has not written: other formats, compressed parts, a changed or missing byte."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_START_OF_ZIP))
+    except OSError as error:
+        raise ModelFormatError(f"`{name}` cannot be read ({error.strerror}). Check the file.") from error
+    if start != _START_OF_ZIP:
+        raise ModelFormatError(
+            f"`{name}` is not a checkpoint in the zip format of PyTorch{', it is empty' * (not start)}. Give a `.ckpt` that Lightning wrote; "
+            "pickles and the format of PyTorch before 1.6 are not opened, since they may run code."
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()

@@ -65,7 +65,7 @@ def open_source(path: Path, *, workplace: Path | None) -> Iterator[Source]:
     ModelNotFoundError
         When it is not there.
     ModelFormatError
-        When it is none of these.
+        When it is none of these, or damaged.
     """
     if path.is_dir():
         yield _Folder(path, sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()))
@@ -74,9 +74,7 @@ def open_source(path: Path, *, workplace: Path | None) -> Iterator[Source]:
     elif path.suffix == _SUFFIX:
         yield _Folder(path.parent, [path.name])
     else:
-        with _reading(path):
-            archive = tarfile.open(path)  # noqa: SIM115 closed below: what the caller raises is not an error of reading
-        with archive:
+        with _open(path) as archive:
             yield _Archive(path, archive, workplace)
 
 
@@ -117,7 +115,8 @@ def find_runs(names: Sequence[str], *, folder: str | None, where: str) -> list[R
     models = sorted({str(PurePosixPath(run).parent) for run in chosen})
     if len(models) > 1:
         raise ModelFormatError(
-            f"`{where}` has runs of {len(models)} models, in {listing(models)}. Choose one of these with `folder`, or one run."
+            f"`{where}` has runs of {len(models)} models, in {listing(models)}. Choose one of these, or one run in it: "
+            "`folder=…`, on the command line `--folder …`."
         )
     return [
         Run(_best(checkpoints[run], where), hparams if (hparams := str(PurePosixPath(run) / HPARAMS)) in known else None)
@@ -203,15 +202,24 @@ def _is_plain(member: tarfile.TarInfo) -> bool:
     return member.isreg() and not member.issparse() and not parts.is_absolute() and ".." not in parts.parts
 
 
+def _open(path: Path) -> tarfile.TarFile:
+    with _reading(path):
+        try:
+            return tarfile.open(path)
+        except tarfile.ReadError as error:  # it tells of every kind of compression that it is not
+            raise ModelFormatError(
+                f"`{path}` is neither a checkpoint (`{_SUFFIX}`) nor a tar archive{' but empty' * (path.stat().st_size == 0)}. Give a "
+                "checkpoint, the folder of a run, or an archive of runs."
+            ) from error
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        raise ModelFormatError(
-            f"`{path}` is neither a checkpoint (`{_SUFFIX}`) nor a tar archive that can be read to its end: {error}. It may be truncated; "
-            "download it again."
-        ) from error
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise ModelFormatError(f"`{path}` cannot be read to its end: {reason}. It may be truncated; download it again.") from error
 
 
 def _run_of(checkpoint: str) -> str:
