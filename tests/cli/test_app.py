@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import anndata as ad
+import numpy as np
 import pandas as pd
 import pytest
 from tests.reference import TYPES, make_reference
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 import sctab
 from sctab.cli import app
+from sctab.model import DeepEnsemble, load_model
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,17 @@ def test_annotate_writes_data_and_table(files, tmp_path):
     assert annotated.uns["sctab"]["model"]["name"] == "model"
     for name in TYPES:
         assert name in result.stdout
+
+
+def test_the_table_of_an_ensemble_says_how_its_members_differ(files, tmp_path):
+    model = load_model(files / "model")
+    DeepEnsemble.from_members([model, model]).save(tmp_path / "ensemble")
+    result = run("annotate", files / "query.h5ad", "--model", tmp_path / "ensemble", "--csv", tmp_path / "a.csv")
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "a.csv", index_col="cell")
+    assert list(table.columns[-2:]) == ["sctab_expected_entropy", "sctab_mutual_information"]
+    assert table["sctab_expected_entropy"].between(0, np.log(len(TYPES)), inclusive="neither").all()
+    np.testing.assert_allclose(table["sctab_mutual_information"], 0, atol=1e-6)  # they do not
 
 
 def test_annotate_reads_and_writes_zarr(files, tmp_path):

@@ -1,5 +1,7 @@
 """`sctab import-checkpoint`, against the numbers of the published implementation and as typed in a shell."""
 
+import shlex
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,8 +51,10 @@ def files(tmp_path):
 def test_it_says_what_it_did(files, tmp_path):
     result = run(*files, "--output", tmp_path / "model", "--description", "mine")
     assert result.exit_code == 0, result.output
-    for words in ("Imported `best.ckpt`.", "SCTAB with 4 cell types and 40 genes", "Wrote"):
+    for words in ("Imported `best.ckpt`.", "SCTAB with 4 cell types and 40 genes.\n", "Wrote"):
         assert words in result.stdout
+    command = f"sctab annotate query.h5ad --model {shlex.quote(str(tmp_path / 'model'))} --output annotated.h5ad"
+    assert result.stdout.splitlines()[-1].strip() == command
     assert sctab.model.load_model(tmp_path / "model").spec.description == "mine"
 
 
@@ -59,7 +63,7 @@ def test_errors_are_one_paragraph(files, tmp_path):
     result = run(*files, "--output", tmp_path / "model")
     assert result.exit_code == 2
     assert "Traceback" not in result.stderr
-    assert "download it again" in result.stderr
+    assert "is not a checkpoint in the zip format of PyTorch" in result.stderr
     assert not (tmp_path / "model").exists()
 
 

@@ -66,8 +66,15 @@ def test_refusals(annotated):
         get.probabilities(annotated, key_added="mine")
     without = annotated.copy()
     del without.obsm["sctab_probabilities"]
-    with pytest.raises(KeyNotFoundError, match="has no annotation under `sctab`"):
+    with pytest.raises(KeyNotFoundError, match=r"are annotated, but `adata\.obsm\['sctab_probabilities'\]` is not there any more"):
         get.probabilities(without)
+    del without.uns["sctab"]
+    with pytest.raises(KeyNotFoundError, match=r"`adata\.obs\['sctab_label'\]` is there, but `adata\.uns\['sctab'\]`, .* is not\."):
+        get.probabilities(without)
+
+
+def test_one_type_by_its_name(annotated):
+    pd.testing.assert_frame_equal(get.probabilities(annotated, "T cell"), get.probabilities(annotated, ["T cell"]))
 
 
 def test_of_a_file(annotated, tmp_path):

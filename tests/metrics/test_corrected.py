@@ -1,11 +1,26 @@
 """What counts as right along the ontology: the published numbers, and cases worked by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sctab.metrics import accuracy, correct_codes, correct_predictions, correct_probabilities, macro_f1, weighted_f1
+from sctab.metrics import (
+    accuracy,
+    auroc,
+    brier_score,
+    calibration_error,
+    confusion,
+    correct_codes,
+    correct_predictions,
+    correct_probabilities,
+    cross_entropy,
+    macro_f1,
+    macro_f1_of_codes,
+    scores_per_group,
+    weighted_f1,
+)
 
 TYPES = ["cell", "T cell", "CD4 T cell", "CD8 T cell", "B cell"]
 BELOW = np.array([[1, 1, 1, 1, 1], [0, 1, 1, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]], dtype=bool)
@@ -62,6 +77,27 @@ def test_correction_changes_only_what_it_makes_right(pairs):
     if (truth >= 0).any():
         named = np.array([*TYPES, None], dtype=object)[truth]
         assert accuracy(named, np.array([*TYPES, "none"])[corrected]) >= accuracy(named, np.array([*TYPES, "none"])[predicted])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: correct_codes(np.array([0, 1, 2]), np.array([0, 1]), BELOW),
+        lambda: correct_predictions(["T cell"] * 3, ["T cell"] * 2, TYPES, BELOW),
+        lambda: correct_probabilities(np.array([0, 1, 2]), np.ones((2, 5)), BELOW),
+        lambda: macro_f1_of_codes(np.array([0, 1, 2]), np.array([0, 1])),
+        lambda: confusion(["a", "b", "b"], ["a", "b"]),
+        lambda: scores_per_group(["a", "b", "b"], ["a", "b", "b"], ["x", "y"]),
+        lambda: auroc([True, False, True], [0.1, 0.2]),
+        lambda: cross_entropy(["a", "b", "b"], pd.DataFrame({"a": [0.5, 0.5]})),
+        lambda: brier_score(["a", "b", "b"], pd.DataFrame({"a": [0.5, 0.5]})),
+        lambda: calibration_error(["a", "b", "b"], ["a"] * 3, pd.DataFrame({"a": [0.5, 0.5]})),
+        lambda: accuracy(["a", "b", "b"], ["a", "b"]),
+    ],
+)
+def test_arrays_of_different_lengths_are_refused(call):
+    with pytest.raises(ValueError, match=r"^`\w+`(, `\w+`)? and `\w+` have inconsistent numbers of samples: 3, (3, )?2(, 3)?\.$"):
+        call()
 
 
 def test_probabilities_of_subtypes_go_to_the_truth():

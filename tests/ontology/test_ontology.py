@@ -82,6 +82,22 @@ class TestSmall:
         for unknown in ("CL:0000999", "CL:7777777"):
             assert small.descendants(unknown) == small.children(unknown) == small.parents(unknown) == frozenset()
 
+    def test_terms_may_be_given_by_name_or_synonym(self, small):
+        for b_cell in ("CL:0000236", "B cell", "B lymphocyte", "b_cell"):
+            assert small.ancestors(b_cell) == {"CL:0000542", "CL:0000738", "CL:0000000"}
+            assert small.parents(b_cell) == {"CL:0000542"}
+            assert small.depth(b_cell) == 3
+            assert small.synonyms(b_cell) == ("B lymphocyte", "cell", "shared name")
+            assert small.is_kind_of(b_cell, "white blood cell")
+            assert not small.is_kind_of("white blood cell", b_cell)
+            assert small.is_kind_of(b_cell, "CL:0000236")
+            assert small.coarsen(b_cell, ["cell", "White blood cell", "T cell"]) == "White blood cell"
+            assert small.lowest_common_ancestors([b_cell, "T-lymphocyte"]) == {"CL:0000542"}
+        for leukocyte in ("CL:0000738", "white blood cell"):
+            assert small.descendants(leukocyte) == {"CL:0000542", "CL:0000084", "CL:0000236"}
+            assert small.children(leukocyte) == {"CL:0000542"}
+        assert small.descendants("shared name") == frozenset()  # of two terms
+
     def test_depth(self, small):
         assert [small.depth(term) for term in ("CL:0000000", "CL:0000111", "CL:0000738", "CL:0000084")] == [0, 0, 1, 3]
         assert small.depth("CL:0000999") is None

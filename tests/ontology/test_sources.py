@@ -118,6 +118,15 @@ class TestRefusals:
         with pytest.raises(DataFileError, match=r"broken\.obo` cannot be read as the Cell Ontology"):
             CellOntology.from_file(path)
 
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [("table.csv", "a,b\n1,2\n"), ("other.json", '{"a": 1}'), ("go.obo", "[Term]\nid: GO:1\nname: growth\n")],
+    )
+    def test_it_says_what_to_give(self, tmp_path, name, content):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        with pytest.raises(DataFileError, match=r"Give the Cell Ontology as `\.obo`, .* or use `CellOntology\.embedded\(\)`\.$"):
+            CellOntology.from_file(tmp_path / name)
+
     def test_kinds_that_go_in_a_circle(self, tmp_path):
         path = tmp_path / "circle.obo"
         path.write_text(as_obo().replace("name: cell\n", "name: cell\nis_a: CL:0000084\n"), encoding="utf-8")
@@ -186,7 +195,7 @@ class TestOboFoundry:
     def test_without_network_and_cache(self, server, tmp_path):
         address = server.address.replace(str(server.server_port), "1")
         with pytest.raises(
-            DataFileError, match=r"could not be downloaded and read: .*\. Without a network, use `CellOntology\.embedded"
+            DataFileError, match=r"downloaded and read: Connection refused\. Without a network, use `CellOntology\.embedded"
         ):
             CellOntology.from_obo_foundry(cache_dir=tmp_path, address=address)
         assert list(tmp_path.iterdir()) == []

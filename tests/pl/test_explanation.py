@@ -3,6 +3,7 @@
 import matplotlib as mpl
 import pandas as pd
 import pytest
+from anndata import AnnData
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 
@@ -56,12 +57,23 @@ def test_the_more_cells_express_a_gene_the_darker_it_is(table):
     assert len(set(darkness)) == 3
 
 
-def test_scale_is_shared_and_numbered_below_each_column(table):
+def test_scale_is_shared_and_numbered_below_each_panel(table):
     figure = pl.explain(table, n_columns=3)
     figure.canvas.draw()
-    panels = [ax for ax in figure.axes[:-1] if ax.get_visible()]
+    panels = figure.axes[:-1]
     assert len({ax.get_xlim() for ax in panels}) == 1
-    assert [ax.xaxis.get_tick_params()["labelbottom"] for ax in panels] == [False, False, True, True, True]
+    for ax in panels:
+        assert next(text.get_text() for text in ax.get_xticklabels() if text.get_visible()) in {"0.0", "0.00"}
+
+
+def test_panels_are_of_one_size_and_at_one_distance(table):
+    """Also where one column has long names of genes and another has short ones."""
+    table.loc[table["type"] == TYPES[1], "gene"] = "CD4"
+    places = [ax.get_position() for ax in pl.explain(table, n_columns=3).axes[:5]]
+    assert {round(place.width, 9) for place in places} == {round(places[0].width, 9)}
+    assert places[1].x0 - places[0].x0 == pytest.approx(places[2].x0 - places[1].x0)
+    assert [place.x0 for place in places[3:]] == pytest.approx([place.x0 for place in places[:2]])
+    assert len({round(place.y0, 9) for place in places}) == 2
 
 
 @pytest.mark.parametrize("n_columns", [1, 2, 5])
@@ -96,3 +108,11 @@ def test_senseless_settings(table):
             pl.explain(table, **{name: 0})
     with pytest.raises(SettingError, match="nothing to draw"):
         pl.explain(table[:0])
+
+
+def test_only_the_table_is_drawn(table):
+    mend = r".*Call `sctab\.tl\.explain\(adata\)`, then `sctab\.pl\.explain\(sctab\.get\.explanation\(adata\)\)`\.$"
+    with pytest.raises(SettingError, match=rf"`sctab\.get\.explanation\(adata\)` gives, and is a `AnnData`\.{mend}"):
+        pl.explain(AnnData())
+    with pytest.raises(SettingError, match=rf"and is a `DataFrame` without its columns\.{mend}"):
+        pl.explain(table.drop(columns="rank"))

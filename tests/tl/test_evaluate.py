@@ -171,7 +171,7 @@ class TestCells:
         assert values(evaluation["overall"], corrected=True)["accuracy"] == pytest.approx(
             accuracy_score(truth[known], right[known])
         )
-        assert "They do not count." in evaluation["notes"][-1]
+        assert "They do not count." in " ".join(evaluation["notes"])
 
     def test_a_cell_without_a_prediction_is_wrong(self, adata):
         here = np.flatnonzero(adata.obs["truth"] == "dendritic cell")[:10]
@@ -189,7 +189,7 @@ class TestCells:
             LabelError, match=r"`adata\.obs\['nothing'\]` has no label to compare with\. 700 of 700 cells have no label"
         ):
             sctab.tl.evaluate(adata, "nothing")
-        adata.obs["unknown"] = "cluster 7"
+        adata.obs["unknown"] = "hepatocyte"
         with pytest.raises(LabelError, match=r"no label to compare with\. 700 of 700 cells are of types"):
             sctab.tl.evaluate(adata, "unknown", only_known=True)
         assert "sctab_evaluation" not in adata.uns
@@ -202,7 +202,48 @@ class TestCells:
         pd.testing.assert_frame_equal(evaluate(adata, "same")["overall"], expected)
 
 
+class TestNeverPredicted:
+    """A known type that is right by its subtypes alone."""
+
+    def test_it_is_noted(self, adata):
+        here = adata.obs["truth"] == "lymphocyte"
+        called = adata.obs.loc[here, "sctab_label"].astype(str).value_counts()
+        assert set(called.index[:2]) <= set(LYMPHOCYTES)
+        note = evaluate(adata)["notes"][-1]
+        assert note.startswith("1 known type was never predicted, and the corrected scores count subtypes as right: ")
+        assert f"`lymphocyte`, whose {here.sum()} cells are called `{called.index[0]}` ({called.iloc[0]})" in note
+
+    def test_it_is_not_noted_of_few_cells_nor_where_it_is_predicted_or_wrong(self, adata):
+        few = np.flatnonzero(adata.obs["truth"] == "lymphocyte")[9:]
+        adata.obs.iloc[few, adata.obs.columns.get_loc("truth")] = np.nan
+        assert "never predicted" not in " ".join(evaluate(adata)["notes"])
+        adata.obs["truth"] = adata.obs["sctab_label"]
+        sctab.tl.evaluate(adata, "truth", show=False, n_bootstrap=0)
+        assert adata.uns["sctab_evaluation"]["notes"] == []
+
+
+class TestWithoutProbabilities:
+    def test_labels_are_scored_and_it_is_said(self, adata):
+        expected = evaluate(adata, group_keys="phase", n_bootstrap=5)
+        del adata.obsm["sctab_probabilities"]
+        found = evaluate(adata, group_keys="phase", n_bootstrap=5)
+        assert "`adata.obsm['sctab_probabilities']` is not there any more: labels are scored" in " ".join(found["notes"])
+        kept = expected["overall"].query("metric in ['accuracy', 'macro_f1', 'weighted_f1', 'auroc']").reset_index(drop=True)
+        pd.testing.assert_frame_equal(found["overall"], kept)
+        for name in ("types", "groups"):
+            pd.testing.assert_frame_equal(found[name], expected[name])
+
+
 class TestRefusals:
+    def test_labels_of_which_none_can_be_right(self, adata):
+        message = (
+            r"^None of the 11 different labels in `adata\.obs\['louvain'\]` is a label of the model or in the Cell Ontology \(v.*\), "
+            r"so that no cell could be right: `0`, `1`, .*\. Name a column of cell types, or translate .* labels of the model: `B cell`"
+        )
+        with pytest.raises(LabelError, match=message):
+            sctab.tl.evaluate(adata, "louvain")
+        assert "sctab_evaluation" not in adata.uns
+
     def test_without_an_annotation(self, adata):
         with pytest.raises(
             KeyNotFoundError, match=r"no annotation under `mine`\. Call `sctab\.tl\.annotate\(adata, model, key_added='mine'\)`"
@@ -266,6 +307,31 @@ class TestWhatIsWritten:
         assert "sctab_evaluation" in copied.uns
         assert "sctab_evaluation" not in adata.uns
 
+    def test_numbers_of_cells_are_integers(self, adata):
+        adata.obs["nobody"] = np.nan
+        evaluation = evaluate(adata, group_keys=["phase", "nobody"])
+        for name in ("overall", "types", "groups"):
+            assert evaluation[name]["cells"].dtype == np.int64
+        assert evaluation["types"]["predicted"].dtype == np.int64
+        assert set(evaluation["groups"]["key"]) == {"phase"}
+        assert list(evaluate(adata, group_keys="nobody")["groups"].columns) == list(evaluation["groups"].columns)
+
+    def test_what_is_printed_says_which_is_which(self, adata, capsys, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "80")
+        types = evaluate(adata, show=True, group_keys="phase")["types"].set_index(["type", "corrected"])
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80
+        above, heading = (
+            next((i, line.split()) for i, line in enumerate(lines) if line.startswith(word)) for word in ("type", "key")
+        )
+        assert lines[above[0] - 1].split() == lines[heading[0] - 1].split() == ["as", "labelled", "corrected"]
+        assert above[1] == ["type", "cells", "predicted", "F1", "precision", "recall", "F1"]
+        assert heading[1] == ["key", "group", "cells", "accuracy", "macro", "F1", "accuracy", "macro", "F1"]
+        plain, corrected = types.loc["lymphocyte", False], types.loc["lymphocyte", True]
+        assert corrected["recall"] > 0.5
+        numbers = [str(plain["cells"]), "0", "0.000", *(f"{corrected[name]:.3f}" for name in ("precision", "recall", "f1"))]
+        assert next(line for line in lines if line.startswith("lymphocyte")).split()[1:] == numbers
+
     def test_it_is_printed(self, adata, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", "160")
         evaluate(adata, show=True, group_keys="phase", n_bootstrap=5)
@@ -274,7 +340,6 @@ class TestWhatIsWritten:
         for text in (
             f"{table['value'][0]:.3f} ({table['low'][0]:.3f} to {table['high'][0]:.3f})",
             "B cell",
-            "CL:0000236",
             "G2M",
             "corrected",
         ):

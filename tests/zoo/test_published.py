@@ -44,6 +44,7 @@ from sctab import (
 from sctab.counts import Normalization, normalise
 from sctab.model import DeepEnsemble, load_model
 from sctab.zoo import import_checkpoint, load
+from sctab.zoo._published_files import read_hyperparameters
 from sctab.zoo._published_importance import importance_of_weights
 
 BEST = "val_f1_macro_epoch=41_val_f1_macro=0.847.ckpt"
@@ -307,18 +308,30 @@ class TestMalice:
 
     @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.lr_scheduler.CosineAnnealingLR])
     def test_any_optimiser_may_be_named(self, optimizer, tables, tmp_path):
-        before = torch.serialization.get_safe_globals()
+        before = set(torch.serialization.get_safe_globals())
         network, hyperparameters = published_tabnet()
         path = save(lightning_checkpoint(network, hyperparameters | {"optimizer": optimizer}), tmp_path / BEST)
         named = import_checkpoint(path, **tables).spec.training["hyperparameters"]["optimizer"]
         assert named == f"{optimizer.__module__}.{optimizer.__qualname__}"
-        assert torch.serialization.get_safe_globals() == before
+        assert set(torch.serialization.get_safe_globals()) == before
 
     def test_the_old_format_is_refused(self, tables, tmp_path):
         content = lightning_checkpoint(*published_tabnet())
         refuses(save(content, tmp_path / "old.ckpt", _use_new_zipfile_serialization=False), tables, "zip format of PyTorch")
 
-    @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.999])
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", r"is not a checkpoint in the zip format of PyTorch, it is empty\. Give"),
+            (b"\x80\x04}\x94.", r"is not a checkpoint in the zip format of PyTorch\. Give a `\.ckpt` .* may run code\.$"),
+            (b"junk", r"is not a checkpoint in the zip format of PyTorch\. Give"),
+        ],
+    )
+    def test_what_is_no_checkpoint_is_not_to_be_downloaded_again(self, content, message, tables, tmp_path):
+        (tmp_path / "other.ckpt").write_bytes(content)
+        refuses(tmp_path / "other.ckpt", tables, message)
+
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
     def test_truncated(self, share, tables, tmp_path):
         path, _ = stored(tmp_path / "cut.ckpt")
         content = path.read_bytes()
@@ -366,6 +379,19 @@ class TestMalice:
         known = import_checkpoint(tmp_path / "run", **tables).spec.training["hyperparameters"]
         assert not trap.exists()
         assert (known["optimizer"], known["what"]) == ("torch.optim.adamw.AdamW", "os.mkdir")
+
+    def test_yaml_merges_nothing(self, tables, tmp_path):
+        """Merge keys double what there is with every line: thirty lines would be a thousand million entries."""
+        lines = ["a0: &a0 {x: 1}"]
+        lines += [f"a{i}: &a{i}\n  y{i}: 1\n  <<: [{', '.join([f'*a{i - 1}'] * 8)}]" for i in range(1, 30)]
+        path, _ = stored(tmp_path / BEST)
+        (tmp_path / "hparams.yaml").write_text("\n".join([*lines, "n_d: 6", ""]))
+        tracemalloc.start()
+        read = read_hyperparameters((tmp_path / "hparams.yaml").read_bytes(), name="hparams.yaml")
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+        tracemalloc.stop()
+        assert (read["n_d"], read["a29"]) == (6, {"y29": 1})
+        assert import_checkpoint(path, hparams=tmp_path / "hparams.yaml", **tables).spec.architecture["n_d"] == 6
 
     @pytest.mark.parametrize(
         "text", ["n_d: [1", "- 1", "", "[" * 2000, "a: " + "b" * 70_000, "a: !!int ''", "a: !!bool no!", "a: !!timestamp now"]
@@ -553,7 +579,12 @@ class TestArchives:
     def test_several_models_are_refused(self, tables, tmp_path):
         make_runs(tmp_path / "source", n_runs=1)
         path = pack(tmp_path / "source", tmp_path / "runs.tar")
-        refuses(path, tables, "runs of 2 models, in `scTab-checkpoints/linear`, `scTab-checkpoints/scTab`")
+        refuses(
+            path,
+            tables,
+            r"runs of 2 models, in `scTab-checkpoints/linear`, `scTab-checkpoints/scTab`\. Choose one of these, or one run in it: "
+            r"`folder=…`, on the command line `--folder …`\.$",
+        )
         refuses(path, tables, "has no checkpoint in `mlp`. There are runs in: `scTab-checkpoints/linear/run0`", folder="mlp")
 
     def test_one_bad_run_and_nothing_is_written(self, tables, tmp_path):
@@ -584,9 +615,14 @@ class TestArchives:
         make_runs(tmp_path / "source", n_runs=2)
         path = pack(tmp_path / "source", tmp_path / name)
         content = path.read_bytes()
-        for part in (content[: len(content) // 3], content[:100], b"", b"junk" * 1000):
+        path.write_bytes(content[: len(content) // 3])
+        refuses(path, tables, r"runs\..* cannot be read to its end: .*; download it again|has no checkpoint", folder="scTab")
+        for part, it_is in ((b"", ", it is empty"), (b"junk" * 1000, "")):
             path.write_bytes(part)
-            refuses(path, tables, "download it again|has no checkpoint", folder="scTab")
+            one_sentence = (
+                rf"^`[^`]*` is neither a checkpoint \(`\.ckpt`\) nor a tar archive{it_is}\. Give a checkpoint, [^.\n]*\.$"
+            )
+            refuses(path, tables, one_sentence, folder="scTab")
 
     def test_members_that_lead_elsewhere_are_not_looked_at(self, tables, tmp_path):
         make_runs(tmp_path / "source", n_runs=1)

@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from inspect import signature
 from itertools import count
 from os import PathLike
 from pathlib import Path
@@ -130,7 +131,9 @@ class DeepEnsemble:
             ):
                 if getattr(member.spec, part) != getattr(first, part):
                     raise SettingError(f"Members 0 and {position} differ in their {what}. Train them on the same reference.")
-        ensemble = cls(type(members[0]), len(members), n_top_genes=len(first.features), **first.architecture)
+        known = signature(type(members[0])).parameters  # the network of a published model may have settings that the class has not
+        architecture = {name: value for name, value in first.architecture.items() if name in known}
+        ensemble = cls(type(members[0]), len(members), n_top_genes=len(first.features), **architecture)
         ensemble._members = tuple(members)
         ensemble._setup = dict(first.setup)
         return ensemble

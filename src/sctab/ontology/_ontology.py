@@ -108,7 +108,7 @@ class CellOntology:
         Raises
         ------
         DataFileError
-            When the file is not there or is no ontology.
+            When the file is not there, is no ontology, or has no term of the Cell Ontology.
         """
         return cls._of(read_file(path))
 

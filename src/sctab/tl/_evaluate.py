@@ -232,8 +232,8 @@ def _note_on_subtypes(
         return f"`{comparison.names[code]}`, whose {cells[code]} cells are called {_first(names, most=3)}"
 
     return (
-        f"{len(never)} known type{'s were' if len(never) > 1 else ' was'} never predicted, and the corrected scores count subtypes as right: "
-        f"{_first([told(code) for code in never], most=5, separator='; ')}."
+        f"{len(never)} known type{'s were' if len(never) > 1 else ' was'} never predicted, and the corrected scores count subtypes as "
+        f"right: {_first([told(code) for code in never], most=5, separator='; ')}."
     )
 
 
@@ -251,7 +251,7 @@ def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _show(result: Mapping[str, Any]) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     scores = Table("score", "as labelled", "corrected", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for metric, rows in result["overall"].groupby("metric", sort=False):
         scores.add_row(str(metric), *(_with_interval(row) for row in rows.sort_values("corrected").itertuples()))
@@ -275,7 +275,7 @@ def _table_of(rows: pd.DataFrame, about: list[str], as_labelled: list[str], corr
             heading = column.replace("_", " ").replace("f1", "F1")
             table.add_column(f"{'' if i else title}\n{heading}", justify="right", no_wrap=True)
     plain, other = (rows[rows["corrected"] == is_it].set_index([*about, "cells"]) for is_it in (False, True))
-    both = plain[as_labelled].join(other[corrected], lsuffix=" as labelled").reset_index()
+    both = plain[as_labelled].add_suffix(" as labelled").join(other[corrected]).reset_index()
     for row in both.sort_values("cells", ascending=False, kind="stable").itertuples(index=False):
         table.add_row(*map(_text, row))
     return table

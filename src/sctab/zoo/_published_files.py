@@ -178,7 +178,7 @@ class _PlainLoader(yaml.SafeLoader):
     """Makes plain values only: what a Python tag names becomes its name, and nothing is merged, which can grow without end."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Leave `<<` as it is."""
+        """Leave `<<` as it is: a key like any other."""
 
 
 def _python_tag(_loader: _PlainLoader, suffix: str, _node: yaml.Node) -> str:
@@ -186,6 +186,7 @@ def _python_tag(_loader: _PlainLoader, suffix: str, _node: yaml.Node) -> str:
 
 
 _PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _python_tag)
+_PlainLoader.add_constructor("tag:yaml.org,2002:merge", _PlainLoader.construct_yaml_str)
 
 
 def _check_zip(path: Path, name: str) -> None:
@@ -197,8 +198,8 @@ def _check_zip(path: Path, name: str) -> None:
         raise ModelFormatError(f"`{name}` cannot be read ({error.strerror}). Check the file.") from error
     if start != _START_OF_ZIP:
         raise ModelFormatError(
-            f"`{name}` is not a checkpoint in the zip format of PyTorch{', it is empty' * (not start)}. Give a `.ckpt` that Lightning wrote; "
-            "pickles and the format of PyTorch before 1.6 are not opened, since they may run code."
+            f"`{name}` is not a checkpoint in the zip format of PyTorch{', it is empty' * (not start)}. Give a `.ckpt` that Lightning "
+            "wrote. Pickles and the format of PyTorch before 1.6 are not opened, since they may run code."
         )
     try:
         with zipfile.ZipFile(path) as archive:

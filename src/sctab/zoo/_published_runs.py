@@ -208,7 +208,7 @@ def _open(path: Path) -> tarfile.TarFile:
             return tarfile.open(path)
         except tarfile.ReadError as error:  # it tells of every kind of compression that it is not
             raise ModelFormatError(
-                f"`{path}` is neither a checkpoint (`{_SUFFIX}`) nor a tar archive{' but empty' * (path.stat().st_size == 0)}. Give a "
+                f"`{path}` is neither a checkpoint (`{_SUFFIX}`) nor a tar archive{', it is empty' * (path.stat().st_size == 0)}. Give a "
                 "checkpoint, the folder of a run, or an archive of runs."
             ) from error
 
