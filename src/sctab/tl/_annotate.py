@@ -131,7 +131,7 @@ def annotate(
     ):
         if values is not None:
             slot[name] = values
-        elif name in slot:
+        elif key_added in target.uns and name in slot:
             del slot[name]  # of another model, under the same key
     target.obsm[f"{key_added}_{OBSM_PROBABILITIES}"] = pd.DataFrame(
         evaluation.probabilities, index=adata.obs_names, columns=[name.replace("/", "|") for name in names]
