@@ -44,7 +44,6 @@ def main() -> None:
             ensemble.setup_anndata(reference, LABELS_KEY, donor_key=DONOR_KEY)
             ensemble.train(
                 seed=seed,
-                loss="cross-entropy",
                 augment=augment,
                 n_jobs=arguments.jobs,
                 accelerator="cpu",

@@ -1,4 +1,4 @@
-"""Plain, blended and hierarchical loss on references whose labels are of one granularity, and of several.
+"""Plain, automatic and hierarchical loss on references whose labels are of one granularity, and of several.
 
     uv run python benchmarks/losses.py --data FOLDER [--tasks folds blood] [--models linear mlp sctab] [--seeds 3]
 
@@ -28,7 +28,7 @@ from sctab.model import model_by_name
 from sctab.ontology import CellOntology
 
 LABELS_KEY = "cell_type"
-LOSSES = ("cross-entropy", "blended", "hierarchical")
+LOSSES = ("cross-entropy", "auto", "hierarchical")
 COARSER = {
     "CD14-low, CD16-positive monocyte": "monocyte",
     "CD14-positive monocyte": "monocyte",

@@ -58,7 +58,7 @@ def test_of_another_type_are_refused(name, value, rule, cls, settings):
         ("lr_decay", -3, "above 0 and at most 1"),
         ("lr_decay", 0.0, "above 0 and at most 1"),
         ("lr_decay", 1.1, "above 0 and at most 1"),
-        ("loss", "plain", "`cross-entropy`, `blended` or `hierarchical`"),
+        ("loss", "plain", "`auto`, `cross-entropy` or `hierarchical`"),
         ("label_smoothing", 1.0, "at least 0 and below 1"),
         ("covariate_dropout", 1.5, "between 0 and 1"),
         ("gradient_clip", -1, "above 0"),

@@ -63,7 +63,7 @@ def train(
     loss: Annotated[
         str | None,
         typer.Option(
-            help="For labels of mixed granularity: `cross-entropy`, `blended` (default) or `hierarchical`; not for `xgboost`."
+            help="What to make of labels of mixed granularity: `auto`, `cross-entropy` or `hierarchical`; not for `xgboost`."
         ),
     ] = None,
     augment: Annotated[

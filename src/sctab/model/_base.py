@@ -296,8 +296,8 @@ class CellTypeClassifier(BaseModelClass):
             Largest Euclidean norm of the gradient.
         loss
             What to make of labels of mixed granularity, see :ref:`mixed-granularity`. `"cross-entropy"`: all labels exclude each other, as
-            published. `"hierarchical"`: a label is right in all of its subtypes. `"blended"`: the latter, with a share of the former.
-            Where no label is a subtype of another, all three are the same.
+            published. `"hierarchical"`: a label is right in all of its subtypes. `"auto"`: in those that the donors with this label do not
+            have. Where no label is a subtype of another, all three are the same.
         label_smoothing
             Share of each cell's label that is spread evenly over all types.
         class_weights

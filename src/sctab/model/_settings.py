@@ -20,12 +20,12 @@ from sctab._matrix import BLOCK_SIZE
 from sctab.sampling import Split, SplitBy, balanced_class_weights
 
 Schedule = Literal["one-cycle", "step"]
-Loss = Literal["cross-entropy", "blended", "hierarchical"]
+Loss = Literal["auto", "cross-entropy", "hierarchical"]
 
 LARGE_REFERENCE = 500_000
 """Labelled cells from which the published settings are the defaults."""
-OWN_LABEL = 0.3
-"""Share of the blended loss that asks for the label itself, which is then predicted where three quarters of the cells alike carry it."""
+OWN_LABEL = 0.1
+"""Share of the loss that asks for the label itself with `loss="auto"`: it is predicted where ten in eleven of the cells alike carry it."""
 PUBLISHED_TRAINING: Mapping[str, Any] = MappingProxyType(
     {
         "batch_size": 2048,
@@ -111,8 +111,8 @@ class TrainingSettings(CommonSettings):
     """`"one-cycle"`: up to `learning_rate` and down to almost nothing, batch by batch. `"step"`: times `lr_decay` after every epoch."""
     gene_dropout: float
     """Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`."""
-    loss: Loss = "blended"
-    """`"hierarchical"`: a label is right in all of its subtypes; `"blended"`: and a little more right by itself."""
+    loss: Loss = "auto"
+    """`"hierarchical"`: a label is right in all of its subtypes; `"auto"`: in those that donors with this label do not have."""
     label_smoothing: float = 0.0
     """Share of each cell's label that is spread evenly over all classes."""
     covariate_dropout: float = 0.5
@@ -132,7 +132,7 @@ class TrainingSettings(CommonSettings):
             "batch_size": (self.batch_size >= 2, "at least 2: batch normalisation needs two cells"),
             "weight_decay": (self.weight_decay >= 0, "at least 0"),
             "gene_dropout": (0 <= self.gene_dropout <= 1, "between 0 and 1"),
-            "loss": (self.loss in ("cross-entropy", "blended", "hierarchical"), "`cross-entropy`, `blended` or `hierarchical`"),
+            "loss": (self.loss in ("auto", "cross-entropy", "hierarchical"), "`auto`, `cross-entropy` or `hierarchical`"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "at least 0 and below 1"),
             "covariate_dropout": (0 <= self.covariate_dropout <= 1, "between 0 and 1"),
             "schedule": (self.schedule in ("one-cycle", "step"), "`one-cycle` or `step`"),
@@ -165,7 +165,7 @@ def network_training(n_obs: int, published: Mapping[str, Any], **small: Any) -> 
     **small
         What the class needs besides on a small reference.
     """
-    published = {**published, "loss": "blended"}  # the same where no label is a subtype of another
+    published = {**published, "loss": "auto"}  # the same where labels are of one granularity
     if n_obs >= LARGE_REFERENCE:
         return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
     common = {"batch_size": 128, "schedule": "one-cycle", "gene_dropout": 0.9, "early_stopping": False, "patience": 10}
@@ -192,6 +192,22 @@ class TrainingData:
     def counts(self) -> sparse.csr_matrix:
         """All counts in memory, `(n_obs, n_vars)`; what learns block by block leaves them where they are."""
         return sparse.vstack(list(self.read(BLOCK_SIZE)), format="csr").astype(np.float32, copy=False)
+
+    @cached_property
+    def unlooked_subtypes(self) -> NDArray[np.bool_]:
+        """:attr:`child_matrix` without the subtypes that were told apart: most cells of the label are of donors who have them too.
+
+        Who called some cells of a donor "monocyte" and others "non-classical monocyte" did not mean the latter by the former. Without
+        donors nothing is known of who looked closer, and labels are taken to exclude each other.
+        """
+        of_themselves = np.eye(self.n_classes, dtype=bool)
+        if self.donors is None:
+            return of_themselves
+        known = self.labels >= 0
+        counts = np.zeros((int(self.donors.max()) + 1, self.n_classes))
+        np.add.at(counts, (self.donors[known], self.labels[known]), 1)
+        beside = counts.T @ (counts > 0)  # cells of the label in donors who have the other one
+        return (self.child_matrix & (beside <= counts.sum(axis=0)[:, None] / 2)) | of_themselves
 
     def class_weights(self, split: Split) -> NDArray[np.float32]:
         """Weight of each class by how many training cells it has, `(n_classes,)`."""

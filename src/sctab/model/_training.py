@@ -89,6 +89,7 @@ def fit_network(
         penalty,
         class_weights=torch.from_numpy(data.class_weights(split)) if settings.class_weights else None,
         child_matrix=torch.from_numpy(data.child_matrix),
+        unlooked_subtypes=torch.from_numpy(data.unlooked_subtypes),
         differences=None if differences is None else SparseRows(differences),
         n_batches=batches.n_batches,
     )
@@ -144,6 +145,7 @@ class TrainingPlan(LightningModule):
         *,
         class_weights: Tensor | None,
         child_matrix: Tensor,
+        unlooked_subtypes: Tensor,
         differences: SparseRows | None,
         n_batches: int,
     ) -> None:
@@ -156,7 +158,8 @@ class TrainingPlan(LightningModule):
         self.differences = differences
         self.register_buffer("class_weights", class_weights)
         self.register_buffer("child_matrix", child_matrix)
-        self.has_subtypes = int(child_matrix.sum()) > len(child_matrix)
+        self.register_buffer("of_loss", unlooked_subtypes if settings.loss == "auto" else child_matrix)
+        self.is_plain = settings.loss == "cross-entropy" or int(self.of_loss.sum()) == len(child_matrix)  # no subtypes
         self._validated: list[tuple[Tensor, Tensor, float]] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> Tensor:
@@ -176,10 +179,10 @@ class TrainingPlan(LightningModule):
 
     def _loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         options: dict[str, Any] = {"class_weights": self.class_weights, "label_smoothing": label_smoothing}
-        if self.settings.loss == "cross-entropy" or not self.has_subtypes:
+        if self.is_plain:
             return cross_entropy(logits, labels, **options)
-        own_label = OWN_LABEL if self.settings.loss == "blended" else 0.0
-        return hierarchical_cross_entropy(logits, labels, self.child_matrix, own_label=own_label, **options)
+        own_label = OWN_LABEL if self.settings.loss == "auto" else 0.0
+        return hierarchical_cross_entropy(logits, labels, self.of_loss, own_label=own_label, **options)
 
     def _weight_penalty(self) -> Tensor | float:
         penalty: Tensor | float = 0.0
