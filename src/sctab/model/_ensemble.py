@@ -30,7 +30,7 @@ from sctab.model._query import Query, choose_source, fingerprint, open_query
 from sctab.model._sctab import SCTAB
 from sctab.model._setup import own_copy
 from sctab.model._spec import ModelSpec
-from sctab.model._storage import read_spec, require_replaceable
+from sctab.model._storage import require_replaceable
 
 _RUN_FORMAT = "sctab-ensemble-training"
 _HOW_IT_RUNS = {"accelerator", "devices", "enable_progress_bar", "logger", "callbacks"}
@@ -469,12 +469,6 @@ class DeepEnsemble:
         ensemble.adata = adata
         ensemble.name = path.resolve().name
         return ensemble
-
-
-def read_ensemble_spec(path: str | PathLike[str]) -> ModelSpec:
-    """What the first member is, without its weights; errors as in :meth:`DeepEnsemble.load`."""
-    _read_hashes(Path(path))
-    return read_spec(_member(Path(path), 0))
 
 
 def _read_hashes(path: Path) -> list[str]:

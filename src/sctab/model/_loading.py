@@ -6,9 +6,8 @@ from os import PathLike
 
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
-from sctab.model._ensemble import DeepEnsemble, read_ensemble_spec
-from sctab.model._spec import ModelSpec
-from sctab.model._storage import is_ensemble, read_spec
+from sctab.model._ensemble import DeepEnsemble
+from sctab.model._storage import is_ensemble
 
 
 def load_model(
@@ -31,8 +30,3 @@ def load_model(
     if is_ensemble(dir_path):
         return DeepEnsemble.load(dir_path, accelerator=accelerator, device=device)
     return class_of(dir_path).load(dir_path, accelerator=accelerator, device=device)
-
-
-def describe_model(dir_path: str | PathLike[str]) -> ModelSpec:
-    """What a directory holds, without reading weights; errors as in :func:`load_model`. Of an ensemble, its first member."""
-    return read_ensemble_spec(dir_path) if is_ensemble(dir_path) else read_spec(dir_path)
