@@ -82,13 +82,13 @@ def test_code_does(write_config, monkeypatch, tmp_path):
 
     _runs._source_hash.cache_clear()
     first = keys(path)
-    assert after("tl.py") == first
-    assert after("metrics.py", '\n\n# changed\n"""Changed."""\n') == first
+    assert after("tl/_annotate.py") == first
+    assert after("metrics/_scores.py", '\n\n# changed\n"""Changed."""\n') == first
     assert after("benchmark/_report.py") == first
     model_changed = after("model/_linear.py")
     assert model_changed[0] != first[0]
     assert model_changed[1] == first[1]
-    metric_changed = after("metrics.py")
+    metric_changed = after("metrics/_scores.py")
     assert metric_changed[0] != model_changed[0]
     assert metric_changed[1] != model_changed[1]
     monkeypatch.undo()

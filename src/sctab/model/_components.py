@@ -14,6 +14,8 @@ Blocks = Callable[[], Iterator[sparse.csr_matrix]]
 _MORE_DIRECTIONS = 10
 _SMALLEST_VARIANCE = 1e-6
 """A direction with less of the variance of the first one is rounding, not data."""
+_ROUNDING = float(np.finfo(np.float32).eps)
+"""And so is one with less of the squared mean, from which single precision cannot tell it."""
 
 
 class PrincipalComponents(NamedTuple):
@@ -77,5 +79,5 @@ def principal_components(
     variance = np.maximum(variance[order], 0)
     loadings = (directions @ rotation[:, order]).T
     loadings *= np.sign(loadings[np.arange(len(loadings)), np.abs(loadings).argmax(axis=1)])[:, None]
-    loadings[variance <= _SMALLEST_VARIANCE * variance[0]] = 0
+    loadings[variance <= max(_SMALLEST_VARIANCE * variance[0], _ROUNDING * mean @ mean)] = 0
     return PrincipalComponents(mean.astype(np.float32), loadings.astype(np.float32), variance)
