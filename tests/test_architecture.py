@@ -16,6 +16,7 @@ LAYERS = {
     "_constants": 0,
     "_errors": 0,
     "_matrix": 0,
+    "_kernels": 0,
     "_atomic": 0,
     "nn": 1,
     "genes": 1,

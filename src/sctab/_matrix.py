@@ -2,24 +2,90 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy import sparse
 
 BLOCK_SIZE = 4096
-"""Rows read at a time where nothing else decides: 2,000 stored values a row make about 100 MB."""
+"""Rows read at a time where nothing else decides: 2,000 stored values a row make about 65 MB."""
+_MOST_DENSE = 16_000_000
+"""Numbers of a dense matrix read at a time, so that a block on its way to CSR takes 64 MB and not five times as much."""
+_MOST_IN_MEMORY = 16_000_000
+"""Stored values of a backed CSC matrix up to which it is transposed in memory. A larger one is transposed on disk, so many at a time."""
 
 
-def row_blocks(matrix: Any, size: int = BLOCK_SIZE) -> Iterator[sparse.csr_matrix]:
-    """Yield the rows of a matrix, in order, as CSR blocks in memory; the matrix itself is never changed.
+class RowReader:
+    """Rows of a matrix, as CSR in memory; the matrix itself is never changed.
 
     Parameters
     ----------
     matrix
         Anything that AnnData keeps in `X` or a layer, `(n_obs, n_vars)`: a NumPy array or matrix, any SciPy sparse matrix or array,
-        a Dask array of either, a backed sparse dataset, an HDF5 dataset or a Zarr array.
+        a Dask array of either, a backed sparse dataset, an HDF5 dataset or a Zarr array. A backed CSC dataset is transposed once, in
+        a temporary file where it is large.
+
+    Examples
+    --------
+    >>> RowReader(np.eye(5)).read(1, 3).toarray()
+    array([[0., 1., 0., 0., 0.],
+           [0., 0., 1., 0., 0.]])
+    """
+
+    def __init__(self, matrix: Any) -> None:
+        self.shape = tuple(matrix.shape)
+        self._rows = _row_sliceable(matrix)
+        is_in_memory = sparse.issparse(self._rows) or isinstance(self._rows, np.ndarray)
+        is_on_disk_and_dense = not is_in_memory and not hasattr(self._rows, "dask") and hasattr(self._rows, "ndim")
+        self._most = max(1, _MOST_DENSE // max(1, self.shape[1])) if is_on_disk_and_dense else None
+
+    def read(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Rows `start` to `stop`, without duplicates."""
+        if self._most is not None and stop - start > self._most:
+            parts = [self.read(at, min(at + self._most, stop)) for at in range(start, stop, self._most)]
+            return sparse.csr_matrix(sparse.vstack(parts, format="csr"))
+        block = self._rows[start:stop]
+        if hasattr(block, "compute"):  # Dask
+            block = block.compute()
+        if not sparse.issparse(block):
+            block = _in_native_type(np.asarray(block))
+        block = sparse.csr_matrix(block)
+        block.sum_duplicates()
+        return block
+
+
+def row_ranges(matrix: Any, size: int = BLOCK_SIZE) -> list[tuple[int, int]]:
+    """Where to cut the rows of a matrix for reading: every `size` rows; of a Dask array only where its chunks end.
+
+    A part of a Dask chunk costs as much as the whole, so that small chunks are put together up to `size` and large ones stay whole.
+
+    Examples
+    --------
+    >>> row_ranges(np.eye(5), size=2)
+    [(0, 2), (2, 4), (4, 5)]
+    """
+    n_obs = matrix.shape[0]
+    if not hasattr(matrix, "dask"):
+        return [(start, min(start + size, n_obs)) for start in range(0, n_obs, size)]
+    ranges: list[tuple[int, int]] = []
+    start = stop = 0
+    for length in matrix.chunks[0]:
+        if stop > start and stop + length - start > size:
+            ranges.append((start, stop))
+            start = stop
+        stop += length
+    return [*ranges, (start, stop)] if stop > start else ranges
+
+
+def row_blocks(matrix: Any, size: int = BLOCK_SIZE) -> Iterator[sparse.csr_matrix]:
+    """Yield the rows of a matrix, in order, as CSR blocks in memory.
+
+    Parameters
+    ----------
+    matrix
+        As for :class:`RowReader`.
     size
         Rows per block; the last one may be smaller.
 
@@ -28,16 +94,19 @@ def row_blocks(matrix: Any, size: int = BLOCK_SIZE) -> Iterator[sparse.csr_matri
     >>> [block.shape for block in row_blocks(np.eye(5), size=2)]
     [(2, 5), (2, 5), (1, 5)]
     """
-    rows = _row_sliceable(matrix)
-    for start in range(0, matrix.shape[0], size):
-        block = rows[start : start + size]
-        if hasattr(block, "compute"):  # Dask
-            block = block.compute()
-        if not sparse.issparse(block):
-            block = _in_native_type(np.asarray(block))
-        block = sparse.csr_matrix(block)
-        block.sum_duplicates()
-        yield block
+    rows = RowReader(matrix)
+    rest: sparse.csr_matrix | None = None
+    for start, stop in row_ranges(matrix, size):
+        block = rows.read(start, stop)
+        if rest is not None:
+            block = sparse.csr_matrix(sparse.vstack([rest, block], format="csr"))
+        at = 0
+        while block.shape[0] - at >= size:
+            yield block if at == 0 and block.shape[0] == size else block[at : at + size]
+            at += size
+        rest = block[at:] if at < block.shape[0] else None
+    if rest is not None:
+        yield rest
 
 
 def to_csr(matrix: Any) -> sparse.csr_matrix:
@@ -59,6 +128,59 @@ def _row_sliceable(matrix: Any) -> Any:
     """A view or copy of `matrix` of which rows can be sliced at little cost."""
     if sparse.issparse(matrix):
         return sparse.csr_matrix(matrix)
-    if getattr(matrix, "format", None) == "csc" and hasattr(matrix, "to_memory"):  # a backed CSC dataset
-        return sparse.csr_matrix(matrix.to_memory())
+    if getattr(matrix, "format", None) == "csc" and hasattr(matrix, "group"):  # a backed CSC dataset
+        n_stored = matrix.group["data"].shape[0]
+        return sparse.csr_matrix(matrix.to_memory()) if n_stored <= _MOST_IN_MEMORY else _TransposedOnDisk(matrix)
     return np.asarray(matrix) if isinstance(matrix, np.matrix) else matrix
+
+
+class _TransposedOnDisk:
+    """A backed CSC matrix of which rows can be read, with memory that does not grow with the matrix.
+
+    Columns are read in portions. Of each portion, the values of every `BLOCK_SIZE` rows are appended to a temporary file, which has no
+    name and goes with the process; to read such a block of rows is to gather its pieces.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.shape = tuple(dataset.shape)
+        self._file = tempfile.TemporaryFile(prefix="sctab-")  # noqa: SIM115 (it is closed with the object)
+        n_obs, n_vars = self.shape
+        group, indptr = dataset.group, np.asarray(dataset.group["indptr"][:], dtype=np.int64)
+        self._dtype = _in_native_type(np.empty(0, dtype=group["data"].dtype)).dtype
+        self._pieces: list[list[tuple[int, int]]] = [[] for _ in range(0, n_obs, BLOCK_SIZE)]  # place in the file, number of values
+        first = 0
+        while first < n_vars:
+            last = max(first + 1, int(np.searchsorted(indptr, indptr[first] + _MOST_IN_MEMORY, side="right")) - 1)
+            at = slice(int(indptr[first]), int(indptr[last]))
+            values = np.asarray(group["data"][at]).astype(self._dtype, copy=False)
+            arrays = (values, group["indices"][at], indptr[first : last + 1] - at.start)
+            portion = sparse.csc_matrix(arrays, shape=(n_obs, last - first)).tocsr()
+            for number, start in enumerate(range(0, n_obs, BLOCK_SIZE)):
+                self._append(number, portion[start : start + BLOCK_SIZE], first)
+            first = last
+
+    def _append(self, number: int, rows: sparse.csr_matrix, first_column: int) -> None:
+        if rows.nnz == 0:
+            return
+        self._pieces[number].append((self._file.seek(0, 2), rows.nnz))
+        row_of_value = np.repeat(np.arange(rows.shape[0], dtype=np.int32), np.diff(rows.indptr))
+        for part in (row_of_value, (rows.indices + first_column).astype(np.int32), rows.data):
+            self._file.write(np.ascontiguousarray(part).data)
+
+    def _block(self, number: int) -> sparse.csr_matrix:
+        rows, columns, values = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty(0, self._dtype)]
+        for place, length in self._pieces[number]:
+            self._file.seek(place)
+            for parts, dtype in ((rows, np.dtype(np.int32)), (columns, np.dtype(np.int32)), (values, self._dtype)):
+                parts.append(np.frombuffer(self._file.read(length * dtype.itemsize), dtype=dtype))
+        height = min(BLOCK_SIZE, self.shape[0] - number * BLOCK_SIZE)
+        entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
+        return sparse.csr_matrix(entries, shape=(height, self.shape[1]))
+
+    def __getitem__(self, rows: slice) -> sparse.csr_matrix:
+        """The rows `start:stop`."""
+        start, stop, _ = rows.indices(self.shape[0])
+        first, last = start // BLOCK_SIZE, -(-stop // BLOCK_SIZE)
+        blocks = [self._block(number) for number in range(first, last)]
+        whole = sparse.vstack(blocks, format="csr") if len(blocks) > 1 else blocks[0]
+        return cast("sparse.csr_matrix", whole[start - first * BLOCK_SIZE : stop - first * BLOCK_SIZE])

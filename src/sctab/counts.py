@@ -68,8 +68,11 @@ class MatrixContent:
         """
         if self.log_base is None:
             return block
-        exponents = block.data.astype(np.float64) * np.log(self.log_base)
-        return sparse.csr_matrix((np.expm1(exponents), block.indices.copy(), block.indptr.copy()), shape=block.shape)
+        return sparse.csr_matrix((self.linear(block.data), block.indices.copy(), block.indptr.copy()), shape=block.shape)
+
+    def linear(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The same for values alone, of any shape: themselves, or a new array in double precision."""
+        return values if self.log_base is None else np.expm1(values.astype(np.float64) * np.log(self.log_base))
 
 
 def normalise(block: sparse.csr_matrix, normalization: Normalization) -> sparse.csr_matrix:

@@ -271,6 +271,14 @@ class GeneMatch:
         """Features that were added to another one of the same gene."""
         return int(self.selection.nnz - self.n_matched)
 
+    @cached_property
+    def positions(self) -> NDArray[np.int32]:
+        """Which gene of the model each feature of the dataset is, -1 for none, `(n_query_vars,)`."""
+        positions = np.full(self.selection.shape[0], -1, dtype=np.int32)
+        features, genes = self.selection.nonzero()
+        positions[features] = genes
+        return positions
+
     def align(self, block: sparse.csr_matrix) -> sparse.csr_matrix:
         """Bring rows `(n_obs, n_query_vars)` into the model's genes, `(n_obs, n_vars)`: missing genes are zero, float32 or float64."""
         aligned = sparse.csr_matrix(block @ self.selection)

@@ -27,7 +27,7 @@ from sctab._errors import (
     listing,
     warn,
 )
-from sctab.model._evaluation import BATCH_SIZE, Evaluation, evaluate_blocks, measure_importance, single_device
+from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query, measure_importance, single_device
 from sctab.model._logging import LoggerChoice
 from sctab.model._query import Query, open_query
 from sctab.model._search import SearchSpace
@@ -43,6 +43,7 @@ from sctab.model._spec import ModelSpec
 from sctab.model._storage import read_model, write_model
 from sctab.model._training import seeded
 from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query, spec_for_query
+from sctab.nn import Precision
 
 
 class CellTypeClassifier(BaseModelClass):
@@ -402,16 +403,30 @@ class CellTypeClassifier(BaseModelClass):
             min_gene_coverage=min_gene_coverage,
         )
 
-    def evaluate(self, query: Query, *, batch_size: int = BATCH_SIZE, show_progress: bool = False) -> Evaluation:
-        """Probabilities and latents of all cells of a query, `batch_size` of them at a time.
+    def evaluator(self, *, precision: Precision = "float32") -> Evaluator:
+        """The network as it is now, ready to name cells fast; see :class:`sctab.model._evaluation.Evaluator`.
 
         Raises
         ------
         NotTrainedError
             When the model is not trained.
+        SettingError
+            When the class has no such precision.
         """
         self._require_trained()
-        return evaluate_blocks([self._forward], query, batch_size=batch_size, device=self.device, show_progress=show_progress)
+        return Evaluator([self.module], precision=precision)
+
+    def evaluate(
+        self, query: Query, *, batch_size: int = BATCH_SIZE, precision: Precision = "float32", show_progress: bool = False
+    ) -> Evaluation:
+        """Probabilities and latents of all cells of a query, `batch_size` of them at a time.
+
+        Raises
+        ------
+        NotTrainedError, SettingError
+            As in :meth:`evaluator`.
+        """
+        return evaluate_query(self.evaluator(precision=precision), query, batch_size=batch_size, show_progress=show_progress)
 
     def predict(
         self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE

@@ -25,12 +25,13 @@ from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FORMAT_VERSION, SPE
 from sctab._errors import ModelFormatError, ModelNotFoundError, NotTrainedError, OutputExistsError, SettingError, warn
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
-from sctab.model._evaluation import BATCH_SIZE, Evaluation, evaluate_blocks
+from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query
 from sctab.model._query import Query, choose_source, fingerprint, open_query
 from sctab.model._sctab import SCTAB
 from sctab.model._setup import own_copy
 from sctab.model._spec import ModelSpec
 from sctab.model._storage import require_replaceable
+from sctab.nn import Precision
 
 _RUN_FORMAT = "sctab-ensemble-training"
 _HOW_IT_RUNS = {"accelerator", "devices", "enable_progress_bar", "logger", "callbacks"}
@@ -308,21 +309,27 @@ class DeepEnsemble:
             min_gene_coverage=min_gene_coverage,
         )
 
-    def evaluate(self, query: Query, *, batch_size: int = BATCH_SIZE, show_progress: bool = False) -> Evaluation:
-        """Mean probabilities, latents, expected entropy and mutual information of all cells, in one pass over the data.
+    def evaluator(self, *, precision: Precision = "float32") -> Evaluator:
+        """The networks of all members, ready to name cells in one pass over the data; see :meth:`CellTypeClassifier.evaluator`.
 
         Raises
         ------
-        NotTrainedError
-            When the ensemble is not trained.
+        NotTrainedError, SettingError
+            As there.
         """
-        return evaluate_blocks(
-            [member._forward for member in self.members],
-            query,
-            batch_size=batch_size,
-            device=self.members[0].device,
-            show_progress=show_progress,
-        )
+        return Evaluator([member.module for member in self.members], precision=precision)
+
+    def evaluate(
+        self, query: Query, *, batch_size: int = BATCH_SIZE, precision: Precision = "float32", show_progress: bool = False
+    ) -> Evaluation:
+        """Mean probabilities, latents, expected entropy and mutual information of all cells; see :meth:`CellTypeClassifier.evaluate`.
+
+        Raises
+        ------
+        NotTrainedError, SettingError
+            As there.
+        """
+        return evaluate_query(self.evaluator(precision=precision), query, batch_size=batch_size, show_progress=show_progress)
 
     def predict(
         self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE

@@ -1,29 +1,38 @@
-"""Evaluating a network block by block, without any knowledge of which network it is."""
+"""Naming the cells of a query block by block, without any knowledge of which network does it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
+from scipy import sparse
 from scipy.special import entr
+from torch import nn
 
 from sctab._errors import SettingError
 from sctab.counts import Normalization, normalise
 from sctab.model._covariates import with_covariates
-from sctab.model._query import Query
+from sctab.model._progress import CellProgress
+from sctab.model._query import InputRecipe, Query
 from sctab.model._settings import TrainingData
+from sctab.nn import Precision, SparseNetwork, evaluate_sparse, sparse_network
 
 BATCH_SIZE = 512
-"""Cells evaluated at a time: dense blocks of 512 × 20,000 genes take 40 MB each."""
+"""Cells evaluated at a time: on other devices than the CPU their mask logits over 20,000 genes take 40 MB."""
 _CELLS_FOR_IMPORTANCE = 2000
 
 Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
 """From normalised expression `(n_obs, n_vars)` to logits `(n_obs, n_labels)` and latent `(n_obs, n_latent)`, if there is one."""
+Block = tuple[sparse.csr_matrix, sparse.csr_matrix]
+"""Rows of a matrix `(n_obs, n_query_vars)`, and covariates of these cells `(n_obs, n_categories)`."""
 
 
 @dataclass(frozen=True)
@@ -39,24 +48,98 @@ class Evaluation:
     mutual_information: NDArray[np.float32] | None = None
     """Of an ensemble: entropy of the mean probabilities minus :attr:`expected_entropy`, `(n_obs,)`. What they disagree on."""
 
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """One after another."""
 
-def evaluate_blocks(
-    forwards: Sequence[Forward], query: Query, *, batch_size: int, device: torch.device, show_progress: bool = False
-) -> Evaluation:
-    """Probabilities and latents of all cells of a query, `batch_size` of them at a time, in one pass over the data.
+        def joined(arrays: list[Any]) -> Any:
+            return None if arrays[0] is None else np.concatenate(arrays)
+
+        return cls(
+            joined([part.probabilities for part in parts]),
+            joined([part.latent for part in parts]),
+            joined([part.expected_entropy for part in parts]),
+            joined([part.mutual_information for part in parts]),
+        )
+
+
+class Evaluator:
+    """The network of a model, or those of the members of an ensemble, ready to name cells. It can be sent to other processes.
 
     Parameters
     ----------
-    forwards
-        One network, or those of the members of an ensemble: probabilities are averaged, latents stand side by side.
+    modules
+        Trained networks on one device: probabilities are averaged, latents stand side by side.
+    precision
+        See :func:`sctab.nn.sparse_network`.
+
+    Raises
+    ------
+    SettingError
+        When the networks do not have that precision.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], *, precision: Precision = "float32") -> None:
+        try:
+            self._networks: list[SparseNetwork] = [sparse_network(module, precision=precision) for module in modules]
+        except ValueError as error:
+            raise SettingError(str(error)) from error
+
+    def evaluate(self, recipe: InputRecipe, block: Block, rows: slice) -> Evaluation:
+        """Name some rows of a block, all at once and in this thread."""
+        values, is_measured = recipe.apply(*block, rows)
+        outputs = evaluate_sparse(self._networks, values)
+        with torch.inference_mode():
+            of_members = torch.stack([output.logits.softmax(dim=1) for output in outputs])
+            mean = of_members.mean(dim=0).cpu().numpy()
+            entropies = torch.special.entr(of_members).sum(dim=2).mean(dim=0).cpu().numpy()
+        mean[~is_measured] = np.nan
+        latents = [output.embedding.cpu().numpy() for output in outputs if output.embedding is not None]
+        latent = np.concatenate(latents, axis=1) if latents else None
+        if len(outputs) == 1:
+            return Evaluation(mean, latent)
+        entropies[~is_measured] = np.nan
+        return Evaluation(mean, latent, entropies, np.maximum(entr(mean).sum(axis=1) - entropies, 0))
+
+    def evaluate_block(self, recipe: InputRecipe, block: Block, *, batch_size: int = BATCH_SIZE) -> Evaluation:
+        """Name the rows of a block, `batch_size` of them at a time, in this thread alone."""
+        with _one_thread():
+            return Evaluation.join([self.evaluate(recipe, block, rows) for rows in _batches(block, batch_size)])
+
+    def evaluate_blocks(
+        self, recipe: InputRecipe, blocks: Iterable[Block], *, batch_size: int = BATCH_SIZE
+    ) -> Iterator[Evaluation]:
+        """Name the rows of blocks, in order, in as many threads as PyTorch uses here.
+
+        While a block is evaluated, the next one is read. What a block gives does not depend on the number of threads.
+        """
+        waiting: deque[list[Future[Evaluation]]] = deque()
+        with _evaluation_threads() as pool:
+            try:
+                for block in ahead(blocks):
+                    waiting.append([pool.submit(self.evaluate, recipe, block, rows) for rows in _batches(block, batch_size)])
+                    if len(waiting) > 1:  # so that no thread is idle at the end of a block
+                        yield Evaluation.join([future.result() for future in waiting.popleft()])
+                while waiting:
+                    yield Evaluation.join([future.result() for future in waiting.popleft()])
+            finally:
+                for future in [future for futures in waiting for future in futures]:
+                    future.cancel()
+
+
+def evaluate_query(evaluator: Evaluator, query: Query, *, batch_size: int = BATCH_SIZE, show_progress: bool = False) -> Evaluation:
+    """Probabilities and latents of all cells of a query, in one pass over the data.
+
+    Parameters
+    ----------
+    evaluator
+        The networks.
     query
         The cells.
     batch_size
-        Cells at a time.
-    device
-        Where the networks are.
+        Cells evaluated at a time by a thread.
     show_progress
-        Draw a progress bar on stderr.
+        Show on stderr how many cells are done.
 
     Raises
     ------
@@ -64,29 +147,54 @@ def evaluate_blocks(
         When `batch_size` is less than one.
     """
     require_batch_size(batch_size)
-    probabilities, latents, entropies = [], [], []
-    n_known = query.covariates.getnnz(axis=1)
-    start = 0
-    bar = Progress(console=Console(stderr=True), disable=not show_progress)
-    with torch.inference_mode(), bar:
-        task = bar.add_task("Annotating", total=query.n_obs)
-        for block in query.blocks(batch_size):
-            values = torch.from_numpy(block.toarray()).to(device)
-            outputs = [forward(values) for forward in forwards]
-            of_members = torch.stack([logits.softmax(dim=1) for logits, _ in outputs])
-            of_block = of_members.mean(dim=0).cpu().numpy()
-            of_block[np.diff(block.indptr) == n_known[start : start + len(of_block)]] = np.nan  # nothing was measured
-            start += len(of_block)
-            probabilities.append(of_block)
-            entropies.append(torch.special.entr(of_members).sum(dim=2).mean(dim=0).cpu().numpy())
-            latents.append([latent.cpu().numpy() for _, latent in outputs if latent is not None])
-            bar.advance(task, len(of_block))
-    mean = np.concatenate(probabilities)
-    latent = np.concatenate([np.concatenate(of_block, axis=1) for of_block in latents]) if latents[0] else None
-    if len(forwards) == 1:
-        return Evaluation(mean, latent)
-    expected = np.where(np.isnan(mean[:, 0]), np.float32(np.nan), np.concatenate(entropies))
-    return Evaluation(mean, latent, expected, np.maximum(entr(mean).sum(axis=1) - expected, 0))
+    parts = []
+    with CellProgress(query.n_obs, shown=show_progress) as progress:
+        for part in evaluator.evaluate_blocks(query.recipe, query.read(query.ranges()), batch_size=batch_size):
+            parts.append(part)
+            progress.advance(len(part.probabilities))
+    return Evaluation.join(parts)
+
+
+def ahead[T](items: Iterable[T]) -> Iterator[T]:
+    """The same items, each of them made by another thread while the one before it is used."""
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1, thread_name_prefix="sctab-read") as reader:
+        coming = reader.submit(next, iterator, end)
+        while (item := coming.result()) is not end:
+            coming = reader.submit(next, iterator, end)
+            yield item  # type: ignore[misc]
+            del item  # it may be large
+
+
+def _batches(block: Block, batch_size: int) -> list[slice]:
+    n_obs = block[0].shape[0]
+    return [slice(start, min(start + batch_size, n_obs)) for start in range(0, n_obs, batch_size)]
+
+
+@contextmanager
+def _evaluation_threads() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as PyTorch uses here; in each of them PyTorch uses that one only, and here what it used before."""
+    n_threads = torch.get_num_threads()
+    everyone = threading.Barrier(n_threads)
+
+    def begin() -> None:
+        torch.set_num_threads(1)  # of this thread, and of those that come later
+        everyone.wait()
+
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="sctab-evaluate", initializer=begin) as pool:
+        list(pool.map(lambda _: None, range(n_threads)))
+        torch.set_num_threads(n_threads)
+        yield pool
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def measure_importance(

@@ -17,8 +17,9 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sctab import _kernels
 from sctab._errors import InputValueError, KeyNotFoundError, SctabError, listing
-from sctab._matrix import row_blocks
+from sctab._matrix import BLOCK_SIZE, RowReader, row_blocks, row_ranges
 from sctab.counts import Content, MatrixContent, Normalization, inspect_matrix, normalise
 from sctab.genes import FeatureSpace, GeneMatch, gene_expression
 from sctab.model._covariates import Covariate, notes_on_covariates, one_hot, with_covariates
@@ -38,6 +39,57 @@ class Source:
 
 
 @dataclass(frozen=True)
+class InputRecipe:
+    """How rows of one matrix become the input of a model: all that is needed for it besides the rows."""
+
+    content: MatrixContent
+    positions: NDArray[np.int32] = field(repr=False)
+    """Which gene of the model each feature is, -1 for none, `(n_query_vars,)`."""
+    n_genes: int
+    """Genes of the model."""
+    normalization: Normalization
+
+    def apply(self, block: sparse.csr_matrix, known: sparse.csr_matrix, rows: slice) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
+        """The input that some rows of a block give, in one pass over their values: no aligned copy of the block is made.
+
+        It gives what :meth:`GeneMatch.align <sctab.genes.GeneMatch.align>`, :func:`sctab.counts.normalise` and :func:`with_covariates` give
+        one after another.
+
+        Parameters
+        ----------
+        block
+            Rows of the matrix, `(n_obs, n_query_vars)`.
+        known
+            Covariates of these cells, `(n_obs, n_categories)`.
+        rows
+            Which rows, from start to stop.
+
+        Returns
+        -------
+        Float32 `(n_rows, n_inputs)`, columns of a row in no order; and which cells have a count in the model's genes, `(n_rows,)`.
+        """
+        indptr = block.indptr[rows.start : rows.stop + 1].astype(np.int64)
+        known_indptr = known.indptr[rows.start : rows.stop + 1].astype(np.int64)
+        at = slice(indptr[0], indptr[-1])
+        indptr, columns, values, totals = _kernels.align_and_scale(
+            indptr - at.start,
+            block.indices[at].astype(np.int32, copy=False),
+            self.content.linear(block.data[at]).astype(np.float32, copy=False),
+            self.positions,
+            self.normalization.target_sum,
+            known_indptr,
+            known.indices.astype(np.int32, copy=False),
+            self.n_genes,
+        )
+        if self.normalization.log1p:
+            np.log1p(values, out=values)
+        if known.shape[1]:
+            values[columns >= self.n_genes] = 1
+        shape = (len(totals), self.n_genes + known.shape[1])
+        return sparse.csr_matrix((values, columns, indptr), shape=shape), totals > 0
+
+
+@dataclass(frozen=True)
 class Query:
     """Cells on their way into a model."""
 
@@ -53,6 +105,21 @@ class Query:
     def n_obs(self) -> int:
         """Number of cells."""
         return int(self.source.matrix.shape[0])
+
+    @property
+    def recipe(self) -> InputRecipe:
+        """How rows of the matrix become the model's input."""
+        return InputRecipe(self.source.content, self.match.positions, len(self.match.found), self.normalization)
+
+    def ranges(self, size: int = BLOCK_SIZE) -> list[tuple[int, int]]:
+        """Where to cut the cells into blocks, see :func:`sctab._matrix.row_ranges`."""
+        return row_ranges(self.source.matrix, size)
+
+    def read(self, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix]]:
+        """Rows of the matrix, `(n_obs, n_query_vars)`, and covariates of these cells, `(n_obs, n_categories)`, block by block."""
+        rows = RowReader(self.source.matrix)
+        for start, stop in ranges:
+            yield rows.read(start, stop), self.covariates[start:stop]
 
     def counts(self, size: int) -> Iterator[sparse.csr_matrix]:
         """Values proportional to counts over the model's genes, in blocks of `size` cells."""

@@ -1,0 +1,314 @@
+"""Compiled loops over the arrays of sparse matrices: what neither NumPy, SciPy nor PyTorch does in one pass over the data.
+
+They let go of the interpreter, so that threads run them side by side, and start no threads of their own. The first call on a machine
+compiles them, which takes seconds; the result is kept on disk where that can be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+_STRIPS = 16
+"""A row of logits is cut into so many strips, and of each place in them the largest is found first."""
+_TILE = 384
+"""Rows of a table that are worked on together: with 384 numbers each they take 590 kB, which a core keeps close."""
+_MOST_STEPS = 50
+"""Newton's method needs some ten steps; this only bounds it."""
+
+
+def _compiled[F: Callable[..., Any]](function: F) -> F:
+    """Compile at the first call. Sums may be reordered, as vector instructions need it; NaN and infinity keep their meaning."""
+    options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither this directory nor the user's cache can be written
+        return numba.njit(**options)(function)
+
+
+@_compiled
+def align_and_scale(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    data: NDArray[np.float32],
+    positions: NDArray[np.int32],
+    target_sum: float,
+    known_indptr: NDArray[np.int64],
+    known_indices: NDArray[np.int32],
+    n_genes: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]:
+    """Bring rows of a dataset into the inputs of a model and scale them, in one pass.
+
+    Parameters
+    ----------
+    indptr, indices, data
+        Rows of the dataset, `(n_obs, n_query_vars)`, proportional to counts. `indptr` may be a part of that of a larger matrix.
+    positions
+        Which gene of the model each feature is, -1 for none, `(n_query_vars,)`. Features of one gene are summed.
+    target_sum
+        What the genes of a cell sum to afterwards.
+    known_indptr, known_indices
+        Inputs behind the genes that are one in a cell, `(n_obs, n_categories)`; their values are given back as zero.
+    n_genes
+        Genes of the model.
+
+    Returns
+    -------
+    CSR arrays of the input without zeros, columns of a row in no order, those behind the genes last; and the sum of each row before.
+    """
+    n_obs = indptr.size - 1
+    most = indptr[n_obs] - indptr[0] + known_indptr[n_obs] - known_indptr[0]
+    new_indptr = np.zeros(n_obs + 1, dtype=np.int64)
+    columns = np.empty(most, dtype=np.int32)
+    values = np.empty(most, dtype=np.float32)
+    totals = np.zeros(n_obs, dtype=np.float64)
+    place = np.full(n_genes, -1, dtype=np.int64)  # where a gene stands in the row, if that is not before the row begins
+    end = 0
+    for i in range(n_obs):
+        begin = end
+        total = 0.0
+        for k in range(indptr[i], indptr[i + 1]):
+            gene = positions[indices[k]]
+            value = data[k]
+            if gene < 0 or value == 0:
+                continue
+            total += value
+            at = place[gene]
+            if at >= begin:
+                values[at] += value
+            else:
+                place[gene] = end
+                columns[end] = gene
+                values[end] = value
+                end += 1
+        if total > 0:
+            factor = np.float32(target_sum / total)
+            for k in range(begin, end):
+                values[k] *= factor
+        totals[i] = total
+        for k in range(known_indptr[i], known_indptr[i + 1]):
+            columns[end] = n_genes + known_indices[k]
+            values[end] = 0
+            end += 1
+        new_indptr[i + 1] = end
+    return new_indptr, columns[:end], values[:end], totals
+
+
+@_compiled
+def order_by_tile(
+    indptr: NDArray[np.int64], columns: NDArray[np.int32], values: NDArray[np.float32], n_columns: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Order each row of a sparse matrix by the tile of :func:`add_weighted_rows` its columns are in; rows in order stay as they are."""
+    n_tiles = n_columns // _TILE + 1
+    start = np.empty(n_tiles + 1, dtype=np.int64)
+    ordered, of_ordered = columns, values
+    is_copy = False
+    for i in range(indptr.size - 1):
+        in_order = True
+        for k in range(indptr[i] + 1, indptr[i + 1]):
+            if columns[k] < columns[k - 1] and columns[k] // _TILE < columns[k - 1] // _TILE:
+                in_order = False
+                break
+        if in_order:
+            continue
+        if not is_copy:
+            ordered, of_ordered = columns.copy(), values.copy()
+            is_copy = True
+        start[:] = 0
+        for k in range(indptr[i], indptr[i + 1]):
+            start[columns[k] // _TILE + 1] += 1
+        start[0] = indptr[i]
+        for tile in range(n_tiles):
+            start[tile + 1] += start[tile]
+        for k in range(indptr[i], indptr[i + 1]):
+            tile = columns[k] // _TILE
+            ordered[start[tile]] = columns[k]
+            of_ordered[start[tile]] = values[k]
+            start[tile] += 1
+    return ordered, of_ordered
+
+
+@_compiled
+def weighted_sum(
+    indptr: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    table: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """The product of a sparse matrix, its columns scaled, with `table`: for each row the sum of the table's rows that its columns name.
+
+    All rows of the matrix are worked on tile by tile of the table, so that a tile is read from memory once and then stays in the cache.
+
+    Parameters
+    ----------
+    indptr, columns, values
+        `(n_obs, n_columns)`, rows ordered by :func:`order_by_tile`.
+    scale
+        `(n_columns,)`.
+    table
+        `(n_columns, width)`.
+    """
+    n_obs, width = indptr.size - 1, table.shape[1]
+    out = np.zeros((n_obs, width), dtype=np.float32)
+    at = indptr[:-1].copy()
+    for tile in range(0, table.shape[0], _TILE):
+        stop = tile + _TILE
+        for i in range(n_obs):
+            row = out[i]
+            k, end = at[i], indptr[i + 1]
+            while k + 4 <= end and columns[k + 3] < stop:  # four at a time, so that the sum is read and written less often
+                g0, g1, g2, g3 = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+                w0, w1, w2, w3 = (
+                    values[k] * scale[g0],
+                    values[k + 1] * scale[g1],
+                    values[k + 2] * scale[g2],
+                    values[k + 3] * scale[g3],
+                )
+                for h in range(width):
+                    row[h] += (w0 * table[g0, h] + w1 * table[g1, h]) + (w2 * table[g2, h] + w3 * table[g3, h])
+                k += 4
+            while k < end and columns[k] < stop:
+                g0, w0 = columns[k], values[k] * scale[columns[k]]
+                for h in range(width):
+                    row[h] += w0 * table[g0, h]
+                k += 1
+            at[i] = k
+    return out
+
+
+@_compiled
+def attend(
+    logits: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    is_entmax: bool,  # noqa: FBT001
+    indptr: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    shift: NDArray[np.float32],
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    r"""Masks of :math:`z` = `logits` + `bias`, and what they let through, on their support alone and without a sort.
+
+    1.5-entmax of a row is :math:`p_g = \max(0, z_g / 2 - \tau)^2`, sparsemax is :math:`p_g = \max(0, z_g - \tau)`, with :math:`\tau` so
+    that they sum to one (Peters et al. 2019, :doi:`10.18653/v1/P19-1146`). The sum is convex and falls with :math:`\tau`, so that Newton's
+    method from below never goes too far. It begins at the largest logit minus 2 (sparsemax: 1), since no :math:`p_g` is larger than one,
+    with a sixteenth of the logits, the largest of every sixteen. What it finds among these is a lower bound for all, and so few logits are
+    above it that only those are looked at again.
+
+    Parameters
+    ----------
+    logits, bias
+        `(n_obs, n_inputs)` and `(n_inputs,)`.
+    is_entmax
+        1.5-entmax; otherwise sparsemax.
+    indptr, columns, values
+        The input of the network, `(n_obs, n_inputs)`.
+    scale, shift
+        Its normalisation, `(n_inputs,)`: the mask is laid on `values * scale + shift`.
+
+    Returns
+    -------
+    `indptr` and `columns` of the support, and its mask and masked input.
+    """
+    n_obs, n_inputs = logits.shape
+    n_places = (n_inputs + _STRIPS - 1) // _STRIPS
+    factor = 0.5 if is_entmax else 1.0
+    place = np.full(n_inputs, -1, dtype=np.int64)  # where an input stands in the support, if that is not before the row begins
+    largest = np.empty(n_places, dtype=np.float32)
+    places = np.empty(n_places, dtype=np.int32)
+    candidates = np.empty(n_inputs, dtype=np.float64)
+    of_candidates = np.empty(n_inputs, dtype=np.int32)
+    capacity = 256 * n_obs
+    new_indptr = np.zeros(n_obs + 1, dtype=np.int64)
+    new_columns = np.empty(capacity, dtype=np.int32)
+    mask = np.empty(capacity, dtype=np.float32)
+    masked = np.empty(capacity, dtype=np.float32)
+    end = 0
+    for i in range(n_obs):
+        row = logits[i]
+        largest[:] = -np.inf
+        for start in range(0, n_inputs, n_places):
+            strip, of_strip = row[start : start + n_places], bias[start : start + n_places]
+            for g in range(strip.size):
+                logit = strip[g] + of_strip[g]
+                if logit > largest[g]:
+                    largest[g] = logit
+        peak = np.float64(largest.max())
+        for g in range(n_places):
+            largest[g] = (largest[g] - np.float32(peak)) * np.float32(factor)
+        tau = _threshold(largest, np.float32(-1), is_entmax) - 1e-5  # rounded sums may go a little too far
+
+        n_high = 0
+        for g in range(n_places):
+            if largest[g] > tau:
+                places[n_high] = g
+                n_high += 1
+        n_candidates = 0
+        for start in range(0, n_inputs, n_places):
+            for k in range(n_high):
+                g = start + places[k]
+                if g < n_inputs:
+                    distance = (np.float64(row[g] + bias[g]) - peak) * factor
+                    if distance > tau:
+                        candidates[n_candidates] = distance
+                        of_candidates[n_candidates] = g
+                        n_candidates += 1
+        tau = _threshold(candidates[:n_candidates], tau, is_entmax)
+
+        if end + n_candidates > capacity:
+            capacity = 2 * capacity + n_candidates
+            new_columns = _grown(new_columns, capacity)
+            mask = _grown(mask, capacity)
+            masked = _grown(masked, capacity)
+        begin = end
+        for k in range(n_candidates):
+            distance = candidates[k] - tau
+            if distance > 0:
+                g = of_candidates[k]
+                mask[end] = distance * distance if is_entmax else distance
+                masked[end] = mask[end] * shift[g]
+                new_columns[end] = g
+                place[g] = end
+                end += 1
+        for k in range(indptr[i], indptr[i + 1]):
+            at = place[columns[k]]
+            if at >= begin:
+                masked[at] += mask[at] * (values[k] * scale[columns[k]])
+        new_indptr[i + 1] = end
+    return new_indptr, new_columns[:end], mask[:end], masked[:end]
+
+
+@_compiled
+def _threshold(values: NDArray[np.floating], tau: Any, is_entmax: bool) -> Any:  # noqa: FBT001
+    """Where the mask of `values` begins, from a `tau` below that, in the precision of `values`."""
+    zero, one = values.dtype.type(0), values.dtype.type(1)
+    for _ in range(_MOST_STEPS):
+        first, second, above = zero, zero, zero
+        if is_entmax:
+            for k in range(values.size):
+                distance = max(values[k] - tau, zero)
+                first += distance
+                second += distance * distance
+            step = (second - one) / (first + first)
+        else:
+            for k in range(values.size):
+                distance = max(values[k] - tau, zero)
+                first += distance
+                above += one if distance > zero else zero
+            step = (first - one) / above
+        tau += step
+        if step < 1e-7:  # the next one would be of the order of its square
+            break
+    return tau
+
+
+@_compiled
+def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
+    larger = np.empty(capacity, dtype=array.dtype)
+    larger[: array.size] = array
+    return larger
