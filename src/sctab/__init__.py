@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from sctab import benchmark, get, model, pl, pp, tl, tuning, zoo
 from sctab._errors import (
+    ClusterError,
     DataFileError,
     GeneOverlapError,
     InputValueError,
@@ -23,6 +24,7 @@ from sctab._errors import (
 __version__ = version("sctab")
 
 __all__ = [
+    "ClusterError",
     "DataFileError",
     "GeneOverlapError",
     "InputValueError",

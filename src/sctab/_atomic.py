@@ -36,27 +36,34 @@ def written_beside(target: str | os.PathLike[str], *, overwrite: bool = False) -
     """
     target = Path(target)
     try:
-        _check_free(target, overwrite=overwrite)
+        check_free(target, overwrite=overwrite)
         target.parent.mkdir(parents=True, exist_ok=True)
         workplace = Path(tempfile.mkdtemp(prefix=".sctab-", suffix=".part", dir=target.parent))
     except OutputError:
         raise
     except OSError as error:
-        raise _explain(error, target) from error
+        raise explain(error, target) from error
     try:
         fresh = workplace / target.name
         yield fresh
-        _check_free(target, overwrite=overwrite)
+        check_free(target, overwrite=overwrite)
         _move(fresh, target, workplace)
     except SctabError:
         raise  # a refusal from within the block says what it is about
     except OSError as error:
-        raise _explain(error, target) from error
+        raise explain(error, target) from error
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
 
 
-def _check_free(target: Path, *, overwrite: bool) -> None:
+def check_free(target: Path, *, overwrite: bool) -> None:
+    """Refuse to write where something is, unless it may be overwritten.
+
+    Raises
+    ------
+    OutputExistsError
+        When `target` is there and `overwrite` is false.
+    """
     if target.exists() and not overwrite:
         raise OutputExistsError(f"`{target}` is already there. Choose another name, or allow it to be overwritten.")
 
@@ -74,7 +81,8 @@ def _move(fresh: Path, target: Path, workplace: Path) -> None:
         fresh.replace(target)
 
 
-def _explain(error: OSError, target: Path) -> OutputError:
+def explain(error: OSError, target: Path) -> OutputError:
+    """What to tell a user of an error of the operating system."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             why = "the disk is full. Free some space or write elsewhere"

@@ -14,6 +14,7 @@
     ├── DataFileError           (OSError)            a data file that cannot be read
     ├── OutputError             (OSError)            a result that cannot be written
     │   └── OutputExistsError   (FileExistsError)    a result that would overwrite something
+    ├── ClusterError            (RuntimeError)       workers of a cluster that are lost again and again
     └── MissingDependencyError  (ImportError)        an optional dependency that is not installed
 
 Each also inherits from the builtin in brackets, so that code which expects that keeps working.
@@ -84,6 +85,10 @@ class OutputError(SctabError, OSError):
 
 class OutputExistsError(OutputError, FileExistsError):
     """A result would overwrite something that is already there."""
+
+
+class ClusterError(SctabError, RuntimeError):
+    """Workers of a Dask cluster are lost again and again."""
 
 
 class MissingDependencyError(SctabError, ImportError):

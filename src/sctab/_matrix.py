@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import numpy as np
@@ -36,10 +37,10 @@ class RowReader:
 
     def __init__(self, matrix: Any) -> None:
         self.shape = tuple(matrix.shape)
-        self._rows = _row_sliceable(matrix)
-        is_in_memory = sparse.issparse(self._rows) or isinstance(self._rows, np.ndarray)
-        is_on_disk_and_dense = not is_in_memory and not hasattr(self._rows, "dask") and hasattr(self._rows, "ndim")
-        self._most = max(1, _MOST_DENSE // max(1, self.shape[1])) if is_on_disk_and_dense else None
+        self._rows = row_sliceable(matrix)
+        is_array_on_disk = hasattr(self._rows, "chunks") and not hasattr(self._rows, "dask")  # of HDF5 or Zarr
+        is_dense_on_disk = getattr(self._rows, "is_dense", is_array_on_disk)
+        self._most = max(1, _MOST_DENSE // max(1, self.shape[1])) if is_dense_on_disk else None
 
     def read(self, start: int, stop: int) -> sparse.csr_matrix:
         """Rows `start` to `stop`, without duplicates."""
@@ -109,6 +110,23 @@ def row_blocks(matrix: Any, size: int = BLOCK_SIZE) -> Iterator[sparse.csr_matri
         yield rest
 
 
+def ahead[T](items: Iterable[T]) -> Iterator[T]:
+    """The same items, each of them made by another thread while the one before it is used.
+
+    Examples
+    --------
+    >>> list(ahead(range(3)))
+    [0, 1, 2]
+    """
+    iterator, end = iter(items), object()
+    with ThreadPoolExecutor(1, thread_name_prefix="sctab-read") as reader:
+        coming = reader.submit(next, iterator, end)
+        while (item := coming.result()) is not end:
+            coming = reader.submit(next, iterator, end)
+            yield cast("T", item)
+            del item  # it may be large
+
+
 def to_csr(matrix: Any) -> sparse.csr_matrix:
     """Bring a whole matrix into memory as CSR; what is a CSR matrix already is given back as it is."""
     if isinstance(matrix, sparse.csr_matrix):
@@ -124,36 +142,46 @@ def _in_native_type(block: np.ndarray) -> np.ndarray:
     return block.astype(np.float32 if block.dtype == np.float16 else block.dtype.newbyteorder("="), copy=False)
 
 
-def _row_sliceable(matrix: Any) -> Any:
-    """A view or copy of `matrix` of which rows can be sliced at little cost."""
+def row_sliceable(matrix: Any) -> Any:
+    """A view or copy of `matrix` of which rows can be sliced at little cost; nothing is read from disk yet."""
     if sparse.issparse(matrix):
         return sparse.csr_matrix(matrix)
     if getattr(matrix, "format", None) == "csc" and hasattr(matrix, "group"):  # a backed CSC dataset
-        n_stored = matrix.group["data"].shape[0]
-        return sparse.csr_matrix(matrix.to_memory()) if n_stored <= _MOST_IN_MEMORY else _TransposedOnDisk(matrix)
+        return _Transposed(matrix)
     return np.asarray(matrix) if isinstance(matrix, np.matrix) else matrix
 
 
-class _TransposedOnDisk:
+class _Transposed:
     """A backed CSC matrix of which rows can be read, with memory that does not grow with the matrix.
 
-    Columns are read in portions. Of each portion, the values of every `BLOCK_SIZE` rows are appended to a temporary file, which has no
-    name and goes with the process; to read such a block of rows is to gather its pieces.
+    It is transposed when the first rows are asked for: a small one in memory, a large one on disk. Columns are then read in portions, and
+    of each portion the values of every `BLOCK_SIZE` rows are appended to a temporary file, which has no name and goes with the process. To
+    read such a block of rows is to gather its pieces.
     """
+
+    ndim = 2
 
     def __init__(self, dataset: Any) -> None:
         self.shape = tuple(dataset.shape)
+        self._dataset = dataset
+        self._in_memory: sparse.csr_matrix | None = None
+        self._file: Any = None
+        self._dtype = _in_native_type(np.empty(0, dtype=dataset.group["data"].dtype)).dtype
+        self._pieces: list[list[tuple[int, int]]] = []
+        """For every `BLOCK_SIZE` rows, where in the file pieces of them are and how many values those have."""
+
+    def _transpose_on_disk(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="sctab-")  # noqa: SIM115 (it is closed with the object)
         n_obs, n_vars = self.shape
-        group, indptr = dataset.group, np.asarray(dataset.group["indptr"][:], dtype=np.int64)
-        self._dtype = _in_native_type(np.empty(0, dtype=group["data"].dtype)).dtype
-        self._pieces: list[list[tuple[int, int]]] = [[] for _ in range(0, n_obs, BLOCK_SIZE)]  # place in the file, number of values
+        group = self._dataset.group
+        indptr = np.asarray(group["indptr"][:], dtype=np.int64)
+        self._pieces = [[] for _ in range(0, n_obs, BLOCK_SIZE)]
         first = 0
         while first < n_vars:
             last = max(first + 1, int(np.searchsorted(indptr, indptr[first] + _MOST_IN_MEMORY, side="right")) - 1)
             at = slice(int(indptr[first]), int(indptr[last]))
             values = np.asarray(group["data"][at]).astype(self._dtype, copy=False)
-            arrays = (values, group["indices"][at], indptr[first : last + 1] - at.start)
+            arrays = (values, np.asarray(group["indices"][at]), indptr[first : last + 1] - at.start)
             portion = sparse.csc_matrix(arrays, shape=(n_obs, last - first)).tocsr()
             for number, start in enumerate(range(0, n_obs, BLOCK_SIZE)):
                 self._append(number, portion[start : start + BLOCK_SIZE], first)
@@ -179,6 +207,13 @@ class _TransposedOnDisk:
 
     def __getitem__(self, rows: slice) -> sparse.csr_matrix:
         """The rows `start:stop`."""
+        if self._in_memory is None and self._file is None:
+            if self._dataset.group["data"].shape[0] <= _MOST_IN_MEMORY:
+                self._in_memory = sparse.csr_matrix(self._dataset.to_memory())
+            else:
+                self._transpose_on_disk()
+        if self._in_memory is not None:
+            return cast("sparse.csr_matrix", self._in_memory[rows])
         start, stop, _ = rows.indices(self.shape[0])
         first, last = start // BLOCK_SIZE, -(-stop // BLOCK_SIZE)
         blocks = [self._block(number) for number in range(first, last)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab._errors import InputValueError
-from sctab._matrix import row_blocks
+from sctab._matrix import ahead, row_blocks
 
 _LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
 _INTEGER_TOLERANCE = 1e-3
@@ -24,6 +24,8 @@ _CHANCE_SHARE = 0.2
 """Share of normalised cells that may hold integers by chance: those whose library size is the target sum, or divides it."""
 _SCALED_SHARE = 0.25
 """Share of genes with unit variance above which a matrix was scaled; clipping at a maximum takes it from the rare genes."""
+_LARGEST_LOGARITHM = 50
+"""Beyond this nothing is a logarithm of counts, and the exponential overflows."""
 _LARGEST_LOG1P = np.log1p(1e6)
 """The largest value that log1p of counts per million can have."""
 
@@ -105,7 +107,13 @@ def normalise(block: sparse.csr_matrix, normalization: Normalization) -> sparse.
     return sparse.csr_matrix((values, block.indices.copy(), block.indptr.copy()), shape=block.shape)
 
 
-def inspect_matrix(matrix: Any, *, name: str = "X", columns: NDArray[np.bool_] | None = None) -> MatrixContent:
+def inspect_matrix(
+    matrix: Any,
+    *,
+    name: str = "X",
+    columns: NDArray[np.bool_] | None = None,
+    watch: Callable[[int], None] | None = None,
+) -> MatrixContent:
     """Decide what a matrix holds, from all of its rows, or refuse it.
 
     Hypotheses are tried in this order; the first that holds is taken.
@@ -126,6 +134,8 @@ def inspect_matrix(matrix: Any, *, name: str = "X", columns: NDArray[np.bool_] |
         What to call it in messages, such as `X` or `layers['counts']`.
     columns
         Which columns are genes, `(n_vars,)`; `None` is all.
+    watch
+        Called with the number of rows after every block that was looked at.
 
     Raises
     ------
@@ -138,15 +148,106 @@ def inspect_matrix(matrix: Any, *, name: str = "X", columns: NDArray[np.bool_] |
     >>> inspect_matrix(np.array([[0, 3.0], [2.0, 5.0]])).content
     <Content.COUNTS: 'counts'>
     """
-    n_obs, n_vars = matrix.shape
-    n_genes = n_vars if columns is None else int(columns.sum())
-    if n_obs == 0 or n_genes == 0:
-        raise InputValueError(
-            f"`{name}` has {n_obs} cells and {n_genes} genes: there is nothing to work on. "
-            "Check the filters that were applied before."
+    inspection = MatrixInspection(name, columns)
+    for block in ahead(row_blocks(matrix)):
+        inspection.add(block)
+        if watch is not None:
+            watch(block.shape[0])
+    return inspection.decide(matrix.shape[1])
+
+
+class MatrixInspection:
+    """What is known of a matrix after some of its rows were looked at; :func:`inspect_matrix` looks at all of them.
+
+    Rows can be looked at in several places, in any order, and what was found is then merged.
+
+    Parameters
+    ----------
+    name, columns
+        As for :func:`inspect_matrix`.
+    """
+
+    def __init__(self, name: str = "X", columns: NDArray[np.bool_] | None = None) -> None:
+        self._name, self._columns = name, columns
+        self._n_obs = self._count_rows = self._fractional_rows = 0
+        self._largest = 0.0
+        self._sums: list[NDArray[np.float64]] = []
+        self._log_sums: dict[str, list[NDArray[np.float64]]] = {base: [] for base in _LOG_BASES}
+        self._multiples, self._log_multiples = _Share(), _Share()
+        self._column_sums: Any = 0.0
+        self._column_squares: Any = 0.0
+
+    def add(self, rows: sparse.csr_matrix) -> None:
+        """Look at more rows, `(n_obs, n_vars)`.
+
+        Raises
+        ------
+        InputValueError
+            With NaN, infinite or negative values.
+        """
+        block = sparse.csr_matrix(rows if self._columns is None else rows[:, self._columns], dtype=np.float64, copy=True)
+        _refuse_invalid(block.data, self._name)
+        block.eliminate_zeros()
+        self._n_obs += block.shape[0]
+        filled = np.diff(block.indptr) > 0
+        self._largest = max(self._largest, block.data.max(initial=0.0))
+        self._sums.append(_row_sums(block)[filled])
+        is_fractional_value = _is_fractional(block.data)
+        is_fractional = _row_sums(_with_data(block, is_fractional_value))[filled] > 0
+        self._count_rows += int((~is_fractional & (_smallest(block) == 1) & (_largest(block) > 1)).sum())
+        self._fractional_rows += int(is_fractional.sum())
+        self._column_sums = self._column_sums + np.asarray(block.sum(axis=0)).ravel()
+        self._column_squares = self._column_squares + np.asarray(block.multiply(block).sum(axis=0)).ravel()
+        if is_fractional.any() and self._largest <= _LARGEST_LOGARITHM:
+            for base, value in _LOG_BASES.items():
+                linear = _with_data(block, np.expm1(block.data * np.log(value)))
+                self._log_sums[base].append(_row_sums(linear)[filled])
+                if base == "e":
+                    self._log_multiples.add(linear)
+        if is_fractional.any():
+            self._multiples.add(block)
+
+    def merge(self, other: MatrixInspection) -> None:
+        """Add what was found in other rows of the same matrix."""
+        self._n_obs += other._n_obs
+        self._count_rows += other._count_rows
+        self._fractional_rows += other._fractional_rows
+        self._largest = max(self._largest, other._largest)
+        self._sums += other._sums
+        for base, sums in other._log_sums.items():
+            self._log_sums[base] += sums
+        self._multiples.merge(other._multiples)
+        self._log_multiples.merge(other._log_multiples)
+        self._column_sums = self._column_sums + other._column_sums
+        self._column_squares = self._column_squares + other._column_squares
+
+    def decide(self, n_vars: int) -> MatrixContent:
+        """What a matrix of `n_vars` columns holds of which all rows were looked at, see :func:`inspect_matrix`.
+
+        Raises
+        ------
+        InputValueError
+            As there.
+        """
+        n_genes = n_vars if self._columns is None else int(self._columns.sum())
+        if self._n_obs == 0 or n_genes == 0:
+            raise InputValueError(
+                f"`{self._name}` has {self._n_obs} cells and {n_genes} genes: there is nothing to work on. "
+                "Check the filters that were applied before."
+            )
+        variances = (self._column_squares - self._column_sums**2 / self._n_obs) / max(self._n_obs - 1, 1)
+        may_be_logarithms = self._fractional_rows > 0 and self._largest <= _LARGEST_LOGARITHM
+        found = _Statistics(
+            count_rows=self._count_rows,
+            fractional_rows=self._fractional_rows,
+            largest=self._largest,
+            sums=np.concatenate(self._sums),
+            log_sums={base: np.concatenate(parts) for base, parts in self._log_sums.items() if parts} if may_be_logarithms else {},
+            multiples=self._multiples.value,
+            log_multiples=self._log_multiples.value if may_be_logarithms else 0.0,
+            deviations=np.sqrt(np.maximum(variances, 0)),
         )
-    blocks = row_blocks(matrix) if columns is None else (block[:, columns] for block in row_blocks(matrix))
-    return _decide(_gather(blocks, name), name)
+        return _decide(found, self._name)
 
 
 @dataclass
@@ -168,50 +269,6 @@ class _Statistics:
     """The same after undoing a natural logarithm."""
     deviations: NDArray[np.float64]
     """Standard deviation of every gene, `(n_vars,)`."""
-
-
-def _gather(blocks: Iterable[sparse.csr_matrix], name: str) -> _Statistics:
-    n_obs = count_rows = fractional_rows = 0
-    largest = 0.0
-    sums: list[NDArray[np.float64]] = []
-    log_sums: dict[str, list[NDArray[np.float64]]] = {base: [] for base in _LOG_BASES}
-    multiples, log_multiples = _Share(), _Share()
-    column_sums: Any = 0.0
-    column_squares: Any = 0.0
-    for raw in blocks:
-        block = sparse.csr_matrix(raw, dtype=np.float64, copy=True)
-        _refuse_invalid(block.data, name)
-        block.eliminate_zeros()
-        n_obs += block.shape[0]
-        filled = np.diff(block.indptr) > 0
-        largest = max(largest, block.data.max(initial=0.0))
-        sums.append(_row_sums(block)[filled])
-        fractional = _with_data(block, _is_fractional(block.data))
-        is_fractional = _row_sums(fractional)[filled] > 0
-        count_rows += int((~is_fractional & (_smallest(block) == 1) & (_largest(block) > 1)).sum())
-        fractional_rows += int(is_fractional.sum())
-        column_sums = column_sums + np.asarray(block.sum(axis=0)).ravel()
-        column_squares = column_squares + np.asarray(block.multiply(block).sum(axis=0)).ravel()
-        if is_fractional.any() and largest <= 50:  # beyond that nothing is a logarithm, and the exponential overflows
-            for base, value in _LOG_BASES.items():
-                linear = _with_data(block, np.expm1(block.data * np.log(value)))
-                log_sums[base].append(_row_sums(linear)[filled])
-                if base == "e":
-                    log_multiples.add(linear)
-        if is_fractional.any():
-            multiples.add(block)
-    variances = (column_squares - column_sums**2 / n_obs) / max(n_obs - 1, 1)
-    complete = fractional_rows > 0 and largest <= 50
-    return _Statistics(
-        count_rows=count_rows,
-        fractional_rows=fractional_rows,
-        largest=largest,
-        sums=np.concatenate(sums),
-        log_sums={base: np.concatenate(parts) for base, parts in log_sums.items() if parts} if complete else {},
-        multiples=multiples.value,
-        log_multiples=log_multiples.value if complete else 0.0,
-        deviations=np.sqrt(np.maximum(variances, 0)),
-    )
 
 
 def _decide(found: _Statistics, name: str) -> MatrixContent:
@@ -257,6 +314,10 @@ class _Share:
 
     def __init__(self) -> None:
         self._hits = self._total = 0
+
+    def merge(self, other: _Share) -> None:
+        self._hits += other._hits
+        self._total += other._total
 
     def add(self, block: sparse.csr_matrix) -> None:
         lengths = np.diff(block.indptr)

@@ -191,7 +191,7 @@ def test_truncated_data(files, tmp_path):
 def test_unknown_output_type(files, tmp_path):
     refused(
         run("annotate", files / "query.h5ad", "--model", files / "model", "--output", tmp_path / "a.loom"),
-        "neither `.h5ad` nor `.zarr`",
+        "is none of `.parquet`, `.csv`, `.h5ad`, `.zarr`. Give a name with one of these endings",
     )
 
 

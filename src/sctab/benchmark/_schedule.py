@@ -71,10 +71,9 @@ def run_benchmark(
     OutputError
         When another benchmark runs in `directory`, or when it cannot be written.
     MissingDependencyError
-        When `distributed` or `pyarrow` is not installed.
+        When `distributed` is not installed.
     """
-    for module in ("distributed", "pyarrow"):
-        require(module, extra="benchmark")
+    require("distributed", extra="benchmark")
     directory = Path(directory)
     runs = plan(config)
     with _locked(directory):

@@ -7,19 +7,9 @@ from pathlib import Path
 import anndata as ad
 from anndata import AnnData
 
-from sctab._constants import (
-    OBS_CONFIDENCE,
-    OBS_EXPECTED_ENTROPY,
-    OBS_LABEL,
-    OBS_LABEL_ID,
-    OBS_MUTUAL_INFORMATION,
-    OBS_UNCERTAINTY,
-)
 from sctab._errors import DataFileError, OutputError
 
 _SUFFIXES = (".h5ad", ".zarr")
-_COLUMNS = (OBS_LABEL, OBS_LABEL_ID, OBS_CONFIDENCE, OBS_UNCERTAINTY, OBS_EXPECTED_ENTROPY, OBS_MUTUAL_INFORMATION)
-"""What annotation adds to `obs`; the last two are of an ensemble only."""
 
 
 def read_data(path: Path) -> AnnData:
@@ -62,12 +52,6 @@ def write_data(adata: AnnData, path: Path, *, target: Path) -> None:
         raise  # explained by whoever gave the path
     except Exception as error:
         raise OutputError(f"`{target}` could not be written: {error}. What was there before is unchanged.") from error
-
-
-def write_labels(adata: AnnData, path: Path, *, key_added: str) -> None:
-    """Write the columns of `obs` that annotation added, one row per cell, as CSV."""
-    columns = [f"{key_added}_{suffix}" for suffix in _COLUMNS]
-    adata.obs[[column for column in columns if column in adata.obs]].to_csv(path, index_label="cell")
 
 
 def check_suffix(path: Path) -> None:

@@ -37,13 +37,19 @@ def reports_errors[**P](command: Callable[P, None]) -> Callable[P, None]:
             except SctabError as error:
                 if debug:
                     raise
-                err.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True)
+                err.print(f"[bold red]Error:[/] {escape(' '.join([str(error), *_notes(error)]))}", soft_wrap=True)
                 raise typer.Exit(EXIT_REFUSED) from error
             except KeyboardInterrupt as error:
-                err.print("Interrupted. No output was written; what is in a run directory is kept.")
+                kept = _notes(error) or ["What is in a run directory is kept."]
+                err.print(f"Interrupted. No output was written. {escape(' '.join(kept))}", soft_wrap=True)
                 raise typer.Exit(130) from error
 
     return run
+
+
+def _notes(error: BaseException) -> list[str]:
+    """What was added to an error on its way: where finished work is kept."""
+    return getattr(error, "__notes__", [])
 
 
 def _show_note(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -29,7 +29,7 @@ from sctab._errors import (
 )
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query, measure_importance, single_device
 from sctab.model._logging import LoggerChoice
-from sctab.model._query import Query, open_query
+from sctab.model._query import CellData, Query, open_query
 from sctab.model._search import SearchSpace
 from sctab.model._settings import CommonSettings, TrainingData, TrainingResult, TrainingSettings, stored_history, summarise
 from sctab.model._setup import (
@@ -391,7 +391,7 @@ class CellTypeClassifier(BaseModelClass):
 
     # ------------------------------------------------------------------------------------------------- prediction
 
-    def open_query(self, adata: AnnData, *, layer: str | None = None, min_gene_coverage: float = 0.0) -> Query:
+    def open_query(self, adata: CellData, *, layer: str | None = None, min_gene_coverage: float = 0.0, **kwargs: Any) -> Query:
         """Match any AnnData to the genes of the model; see :func:`sctab.model._query.open_query`."""
         return open_query(
             adata,
@@ -401,9 +401,10 @@ class CellTypeClassifier(BaseModelClass):
             layer=layer,
             importance=self.gene_importance,
             min_gene_coverage=min_gene_coverage,
+            **kwargs,
         )
 
-    def evaluator(self, *, precision: Precision = "float32") -> Evaluator:
+    def evaluator(self, *, precision: Precision = "float32", device: str | None = None) -> Evaluator:
         """The network as it is now, ready to name cells fast; see :class:`sctab.model._evaluation.Evaluator`.
 
         Raises
@@ -414,7 +415,7 @@ class CellTypeClassifier(BaseModelClass):
             When the class has no such precision.
         """
         self._require_trained()
-        return Evaluator([self.module], precision=precision)
+        return Evaluator([self.module], precision=precision, device=device)
 
     def evaluate(
         self, query: Query, *, batch_size: int = BATCH_SIZE, precision: Precision = "float32", show_progress: bool = False

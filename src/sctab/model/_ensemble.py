@@ -26,7 +26,7 @@ from sctab._errors import ModelFormatError, ModelNotFoundError, NotTrainedError,
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query
-from sctab.model._query import Query, choose_source, fingerprint, open_query
+from sctab.model._query import CellData, Query, choose_source, fingerprint, open_query
 from sctab.model._sctab import SCTAB
 from sctab.model._setup import own_copy
 from sctab.model._spec import ModelSpec
@@ -297,7 +297,7 @@ class DeepEnsemble:
         """Mean of the members' importance of each gene, `(n_vars,)`, summing to one."""
         return np.mean([member.gene_importance for member in self.members], axis=0)
 
-    def open_query(self, adata: AnnData, *, layer: str | None = None, min_gene_coverage: float = 0.0) -> Query:
+    def open_query(self, adata: CellData, *, layer: str | None = None, min_gene_coverage: float = 0.0, **kwargs: Any) -> Query:
         """Match any AnnData to the genes of the members; see :func:`sctab.model._query.open_query`."""
         return open_query(
             adata,
@@ -307,9 +307,10 @@ class DeepEnsemble:
             layer=layer,
             importance=self.gene_importance,
             min_gene_coverage=min_gene_coverage,
+            **kwargs,
         )
 
-    def evaluator(self, *, precision: Precision = "float32") -> Evaluator:
+    def evaluator(self, *, precision: Precision = "float32", device: str | None = None) -> Evaluator:
         """The networks of all members, ready to name cells in one pass over the data; see :meth:`CellTypeClassifier.evaluator`.
 
         Raises
@@ -317,7 +318,7 @@ class DeepEnsemble:
         NotTrainedError, SettingError
             As there.
         """
-        return Evaluator([member.module for member in self.members], precision=precision)
+        return Evaluator([member.module for member in self.members], precision=precision, device=device)
 
     def evaluate(
         self, query: Query, *, batch_size: int = BATCH_SIZE, precision: Precision = "float32", show_progress: bool = False

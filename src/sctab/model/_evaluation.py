@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from scipy.special import entr
 from torch import nn
 
 from sctab._errors import SettingError
+from sctab._matrix import ahead
 from sctab.counts import Normalization, normalise
 from sctab.model._covariates import with_covariates
 from sctab.model._progress import CellProgress
@@ -72,6 +74,8 @@ class Evaluator:
         Trained networks on one device: probabilities are averaged, latents stand side by side.
     precision
         See :func:`sctab.nn.sparse_network`.
+    device
+        Where to compute; by default where the networks are, which stay there in any case.
 
     Raises
     ------
@@ -79,7 +83,9 @@ class Evaluator:
         When the networks do not have that precision.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], *, precision: Precision = "float32") -> None:
+    def __init__(self, modules: Sequence[nn.Module], *, precision: Precision = "float32", device: str | None = None) -> None:
+        if device is not None:
+            modules = [copy.deepcopy(module).to(device) for module in modules]
         try:
             self._networks: list[SparseNetwork] = [sparse_network(module, precision=precision) for module in modules]
         except ValueError as error:
@@ -153,17 +159,6 @@ def evaluate_query(evaluator: Evaluator, query: Query, *, batch_size: int = BATC
             parts.append(part)
             progress.advance(len(part.probabilities))
     return Evaluation.join(parts)
-
-
-def ahead[T](items: Iterable[T]) -> Iterator[T]:
-    """The same items, each of them made by another thread while the one before it is used."""
-    iterator, end = iter(items), object()
-    with ThreadPoolExecutor(1, thread_name_prefix="sctab-read") as reader:
-        coming = reader.submit(next, iterator, end)
-        while (item := coming.result()) is not end:
-            coming = reader.submit(next, iterator, end)
-            yield item  # type: ignore[misc]
-            del item  # it may be large
 
 
 def _batches(block: Block, batch_size: int) -> list[slice]:

@@ -20,19 +20,22 @@ class CellProgress:
     ----------
     n_obs
         Cells in all.
+    what
+        What is done with them.
     done
         Cells that were done before: they count as done, and not for the speed.
     shown
         Show anything at all.
     """
 
-    def __init__(self, n_obs: int, *, done: int = 0, shown: bool = True) -> None:
+    def __init__(self, n_obs: int, what: str = "Annotating", *, done: int = 0, shown: bool = True) -> None:
+        self._what = what
         self._n_obs, self._before, self._done = n_obs, done, done
         self._console = Console(stderr=True, highlight=False)
         self._shows_lines = shown and not self._console.is_terminal
         self._start = self._last_line = time.monotonic()
         self._bar = Progress(
-            TextColumn("Annotating"),
+            TextColumn(what),
             BarColumn(),
             TextColumn("{task.completed:,.0f} of {task.total:,.0f} cells"),
             _Speed(),
@@ -41,7 +44,7 @@ class CellProgress:
             console=self._console,
             disable=not shown or self._shows_lines,
         )
-        self._task = self._bar.add_task("Annotating", total=n_obs, completed=done)
+        self._task = self._bar.add_task(what, total=n_obs, completed=done)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -63,7 +66,9 @@ class CellProgress:
         self._last_line = time.monotonic()
         speed = (self._done - self._before) / max(self._last_line - self._start, 1e-9)
         left = (self._n_obs - self._done) / speed / 60 if speed > 0 else float("nan")
-        self._console.print(f"{self._done:,} of {self._n_obs:,} cells, {speed:,.0f} cells/s, {left:.1f} min left", soft_wrap=True)
+        self._console.print(
+            f"{self._what}: {self._done:,} of {self._n_obs:,} cells, {speed:,.0f} cells/s, {left:.1f} min left", soft_wrap=True
+        )
 
 
 class _Speed(ProgressColumn):

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -25,6 +24,9 @@ from sctab.genes import FeatureSpace, GeneMatch, gene_expression
 from sctab.model._covariates import Covariate, notes_on_covariates, one_hot, with_covariates
 
 _RAW = "raw.X"
+CellData = Any
+"""An AnnData, or what has its `n_obs`, `n_vars`, `X`, `raw`, `layers`, `var` and `obs` where a file is read as it goes."""
+Inspect = Callable[..., MatrixContent]
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Query:
     """What the user should know about how the data was read."""
     covariates: sparse.csr_matrix = field(repr=False)
     """What is known of each cell besides its genes, `(n_obs, n_categories)`."""
+    source_notes: tuple[str, ...] = ()
+    """Those of the notes that say why this matrix was used."""
 
     @property
     def n_obs(self) -> int:
@@ -136,7 +140,7 @@ class Query:
 
 
 def open_query(
-    adata: AnnData,
+    adata: CellData,
     features: FeatureSpace,
     normalization: Normalization,
     *,
@@ -144,6 +148,8 @@ def open_query(
     layer: str | None = None,
     importance: NDArray[np.floating] | None = None,
     min_gene_coverage: float = 0.0,
+    inspect: Inspect = inspect_matrix,
+    chosen: tuple[Source, Sequence[str]] | None = None,
 ) -> Query:
     """Choose a matrix, match the genes, and refuse what cannot be annotated. Nothing is changed and nothing is copied yet.
 
@@ -159,13 +165,19 @@ def open_query(
         Share of the model's decisions that each gene carries, `(n_vars,)`.
     min_gene_coverage
         Share of the importance that the data must have.
+    inspect
+        What finds out what a matrix holds, in the way of :func:`sctab.counts.inspect_matrix`.
+    chosen
+        What :func:`choose_source` gave before.
 
     Raises
     ------
     InputValueError, KeyNotFoundError, GeneOverlapError
         See :func:`choose_source` and :meth:`GeneMatch.require <sctab.genes.GeneMatch.require>`.
     """
-    source, notes = choose_source(adata, layer=layer)
+    source, notes = chosen or choose_source(adata, layer=layer, inspect=inspect)
+    source_notes = tuple(notes)
+    notes = list(source_notes)
     match = features.match(source.var, importance=importance)
     match.require(min_gene_coverage)
     if match.n_summed:
@@ -184,10 +196,11 @@ def open_query(
         normalization=normalization,
         notes=tuple(notes),
         covariates=one_hot(adata.obs, covariates),
+        source_notes=source_notes,
     )
 
 
-def choose_source(adata: AnnData, *, layer: str | None = None) -> tuple[Source, list[str]]:
+def choose_source(adata: CellData, *, layer: str | None = None, inspect: Inspect = inspect_matrix) -> tuple[Source, list[str]]:
     """The matrix to annotate from, and notes on the choice.
 
     With `layer` it is that one: the name of a layer, `"X"`, or `"raw"`. Without, `X`, `raw.X` and every layer are looked at in this
@@ -204,14 +217,14 @@ def choose_source(adata: AnnData, *, layer: str | None = None) -> tuple[Source, 
         raise InputValueError(f"The data has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to annotate.")
     if layer is not None:
         name, matrix, var = _named(adata, layer)
-        source = Source(name, matrix, var, inspect_matrix(matrix, name=name, columns=_columns(var)))
+        source = Source(name, matrix, var, inspect(matrix, name=name, columns=_columns(var)))
         return source, _notes(source)
 
     usable: list[Source] = []
     refused: dict[str, str] = {}
-    for name, matrix, var in _candidates(adata):
+    for name, matrix, var in matrices(adata):
         try:
-            source = Source(name, matrix, var, inspect_matrix(matrix, name=name, columns=_columns(var)))
+            source = Source(name, matrix, var, inspect(matrix, name=name, columns=_columns(var)))
         except SctabError as error:
             refused[name] = str(error)
             continue
@@ -246,7 +259,8 @@ def _notes(source: Source, passed: list[Source] | tuple[()] = (), refused: dict[
     return notes
 
 
-def _candidates(adata: AnnData) -> Iterator[tuple[str, Any, pd.DataFrame]]:
+def matrices(adata: CellData) -> Iterator[tuple[str, Any, pd.DataFrame]]:
+    """Name, matrix and `var` of `X`, `raw.X` and every layer."""
     if adata.X is not None:
         yield "X", adata.X, adata.var
     if adata.raw is not None:
@@ -255,18 +269,18 @@ def _candidates(adata: AnnData) -> Iterator[tuple[str, Any, pd.DataFrame]]:
         yield f"layers[{key!r}]", adata.layers[key], adata.var
 
 
-def _named(adata: AnnData, layer: str) -> tuple[str, Any, pd.DataFrame]:
+def _named(adata: CellData, layer: str) -> tuple[str, Any, pd.DataFrame]:
     if layer in _layer_names(adata):
         return f"layers[{layer!r}]", adata.layers[layer], adata.var
     if layer == "X" and adata.X is not None:
         return "X", adata.X, adata.var
     if layer in {"raw", _RAW} and adata.raw is not None:
         return _RAW, adata.raw.X, adata.raw.var
-    known = [name for name, _, _ in _candidates(adata)]
+    known = [name for name, _, _ in matrices(adata)]
     raise KeyNotFoundError(f"`layer={layer!r}` is not in the data. It has: {listing(known)}.")
 
 
-def _layer_names(adata: AnnData) -> list[str]:
+def _layer_names(adata: CellData) -> list[str]:
     return [key for key in adata.layers if key is not None]  # anndata 0.13 lists `X` among the layers as `None`
 
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from os import PathLike
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from sctab._constants import (
-    DEFAULT_KEY_ADDED,
-    DEFAULT_MODEL,
-    OBS_CONFIDENCE,
-    OBS_EXPECTED_ENTROPY,
-    OBS_LABEL,
-    OBS_LABEL_ID,
-    OBS_MUTUAL_INFORMATION,
-    OBS_UNCERTAINTY,
-    OBSM_LATENT_PREFIX,
-    OBSM_PROBABILITIES,
-)
+from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 from sctab._errors import warn
+from sctab.inference import as_part, evaluate_cells
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
-from sctab.model._spec import library_versions
+from sctab.nn import Precision
+from sctab.tl._result import (
+    describe_run,
+    latent_key,
+    notes_of,
+    obs_columns,
+    precision_notes,
+    probabilities_key,
+    probability_columns,
+)
 from sctab.zoo import load
 
 
@@ -33,6 +32,7 @@ def annotate(
     layer: str | None = None,
     batch_size: int = 512,
     min_gene_coverage: float = 0.1,
+    precision: Precision = "float32",
     key_added: str = DEFAULT_KEY_ADDED,
     copy: bool = False,
     show_progress: bool = False,
@@ -45,7 +45,8 @@ def annotate(
     Parameters
     ----------
     adata
-        Cells to annotate, `(n_obs, n_query_vars)`; in memory, backed or on Dask.
+        Cells to annotate, `(n_obs, n_query_vars)`; in memory, backed or on Dask. On Dask, with a `distributed.Client` in use, its workers
+        name the cells. For files that do not fit into memory, see :func:`sctab.tl.annotate_files`.
     model
         Name of a packaged model (see :func:`sctab.zoo.list_models`), a directory of a model or of an ensemble, or a model or an ensemble.
     layer
@@ -55,12 +56,15 @@ def annotate(
     min_gene_coverage
         Share of what the model looks at that the genes of the data must carry; below it the data is refused. A panel of a few hundred
         well-chosen genes passes; another species does not.
+    precision
+        `"float32"`, or `"bfloat16"`, which is faster on processors that know the type and changes probabilities a little, see
+        :doc:`/scale`.
     key_added
         Prefix of what is written.
     copy
         Annotate and give back a copy.
     show_progress
-        Draw a progress bar on stderr.
+        Show on stderr how many cells are done, how fast it goes and how long it will take.
 
     Returns
     -------
@@ -106,61 +110,26 @@ def annotate(
     """
     classifier = load(model)
     query = classifier.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
-    evaluation = classifier.evaluate(query, batch_size=batch_size, show_progress=show_progress)
-    notes = list(query.notes)
-    unknown = np.isnan(evaluation.probabilities).any(axis=1)
-    if unknown.any():
-        notes.append(f"{int(unknown.sum())} cells have no count in the model's genes and get no label.")
+    evaluation = evaluate_cells(classifier, adata, query, batch_size=batch_size, precision=precision, show_progress=show_progress)
+    part = as_part(evaluation, with_all=True)
+    notes = notes_of(query, int((part["codes"] < 0).sum())) + precision_notes(classifier, query, precision)
 
     target = adata.copy() if copy else adata
-    spec = classifier.spec
-    names = list(spec.labels.names)
-    confidence = evaluation.probabilities.max(axis=1)
-    best = np.where(unknown, -1, np.nan_to_num(evaluation.probabilities).argmax(axis=1))
-    ids = pd.Index(sorted({term for term in spec.labels.ids if term is not None}))
-    id_codes = np.append(ids.get_indexer(pd.Index([term or "" for term in spec.labels.ids])), -1)[best]
-
-    target.obs[f"{key_added}_{OBS_LABEL}"] = pd.Categorical.from_codes(best, categories=names)
-    target.obs[f"{key_added}_{OBS_LABEL_ID}"] = pd.Categorical.from_codes(id_codes, categories=ids)
-    target.obs[f"{key_added}_{OBS_CONFIDENCE}"] = confidence
-    target.obs[f"{key_added}_{OBS_UNCERTAINTY}"] = 1 - confidence
-    for slot, name, values in (
-        (target.obs, f"{key_added}_{OBS_EXPECTED_ENTROPY}", evaluation.expected_entropy),
-        (target.obs, f"{key_added}_{OBS_MUTUAL_INFORMATION}", evaluation.mutual_information),
-        (target.obsm, f"{OBSM_LATENT_PREFIX}{key_added}", evaluation.latent),
-    ):
-        if values is not None:
-            slot[name] = values
-        elif key_added in target.uns and name in slot:
-            del slot[name]  # of another model, under the same key
-    target.obsm[f"{key_added}_{OBSM_PROBABILITIES}"] = pd.DataFrame(
-        evaluation.probabilities, index=adata.obs_names, columns=[name.replace("/", "|") for name in names]
+    for name, values in obs_columns(classifier.spec, part, key_added).items():
+        _put(target, target.obs, name, values, key_added)
+    _put(target, target.obsm, latent_key(key_added), part.get("latent"), key_added)
+    target.obsm[probabilities_key(key_added)] = pd.DataFrame(
+        part["probabilities"], index=adata.obs_names, columns=probability_columns(classifier.spec)
     )
-    target.uns[key_added] = {
-        "model": _describe(classifier),
-        "labels": {"names": np.array(names), "ids": np.array([term or "" for term in spec.labels.ids])},
-        "matrix": query.source.name,
-        "matrix_content": str(query.source.content.content),
-        "genes": {
-            "n_matched": query.match.n_matched,
-            "n_model": len(spec.features),
-            "coverage": query.match.coverage,
-            "sources": list(query.match.sources),
-            "id_type": query.match.id_type,
-        },
-        "warnings": notes,
-        "versions": library_versions(),
-    }
+    target.uns[key_added] = describe_run(classifier, query, notes, precision)
     for note in notes:
         warn(note)
     return target if copy else None
 
 
-def _describe(classifier: CellTypeClassifier | DeepEnsemble) -> dict[str, str | int]:
-    return {
-        "name": classifier.name,
-        "class": classifier.spec.model_class,
-        "n_members": classifier.n_members if isinstance(classifier, DeepEnsemble) else 1,
-        "sha256": classifier.sha256 or "",
-        "ontology_version": classifier.spec.labels.ontology_version,
-    }
+def _put(target: AnnData, slot: Any, name: str, values: Any, key_added: str) -> None:
+    """Write a result, or take away the one that another model left under the same key."""
+    if values is not None:
+        slot[name] = values
+    elif key_added in target.uns and name in slot:
+        del slot[name]

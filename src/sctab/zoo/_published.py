@@ -67,8 +67,6 @@ def import_checkpoint(
         When a file is not there, or when genes or labels cannot be read.
     ModelFormatError
         When a file is damaged or names what may run code, or when the files do not belong together.
-    MissingDependencyError
-        When a `.parquet` is given and pyarrow is not installed.
     OutputExistsError, OutputError
         When `output` is there already or cannot be written.
 

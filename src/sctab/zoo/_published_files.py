@@ -17,7 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from sctab._errors import DataFileError, InputValueError, ModelFormatError, listing, require
+from sctab._errors import DataFileError, InputValueError, ModelFormatError, listing
 from sctab.genes import FeatureSpace
 
 _OPTIMISERS = re.compile(r"torch\.optim(\.\w+)+")
@@ -262,8 +262,6 @@ def _read_table(path: Path, column: str) -> pd.DataFrame:
         raise DataFileError(f"`{path}` is not there. Check the path.")
     if path.suffix not in {".parquet", ".csv", ".tsv"}:
         raise DataFileError(f"`{path}` is neither `.parquet` nor `.csv` nor `.tsv`. Give one of these.")
-    if path.suffix == ".parquet":
-        require("pyarrow", extra="published")
     try:
         table = (
             pd.read_parquet(path, engine="pyarrow")

@@ -1,0 +1,116 @@
+"""`sctab annotate`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.table import Table
+
+import sctab
+from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
+from sctab._errors import ClusterError, SettingError, require
+from sctab.cli._options import Accelerator, Debug, LayerOption, Overwrite
+from sctab.cli._reporting import err, out, reports_errors
+from sctab.nn import Precision
+from sctab.tl import AnnotatedFiles
+
+
+@reports_errors
+def annotate(
+    query: Annotated[
+        list[str],
+        typer.Argument(help="Cells to annotate: `.h5ad` or `.zarr`, directories of them, patterns; `.zarr` also as a URL."),
+    ],
+    model: Annotated[str, typer.Option(help="Model directory, or name of a packaged model.")] = DEFAULT_MODEL,
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="What to write: a table, `.parquet` or `.csv`; an annotated copy, `.h5ad` or `.zarr`; or a directory for a copy of each "
+            "input. Can be repeated."
+        ),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Table of labels to write, one row per cell.")] = None,
+    layer: LayerOption = None,
+    batch_size: Annotated[int, typer.Option(help="Cells evaluated at a time.")] = 512,
+    min_gene_coverage: Annotated[float, typer.Option(help="Share of what the model looks at that the data must have.")] = 0.1,
+    precision: Annotated[
+        str, typer.Option(help="Of the weights: `float32`, or `bfloat16`, which is faster and a little off.")
+    ] = "float32",
+    key_added: Annotated[str, typer.Option(help="Prefix of the columns that are written.")] = DEFAULT_KEY_ADDED,
+    accelerator: Accelerator = "auto",
+    dask_scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler, `tcp://…`, whose workers name the cells.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run has finished.")] = False,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Name the cell type of every cell, in files of any size.
+
+    Memory does not grow with the number of cells. Finished blocks are kept beside the output until it is written, so that an interrupted
+    run can go on with `--resume`.
+
+    **Examples**
+
+    `sctab annotate query.h5ad --model my-model --output annotated.h5ad --csv labels.csv`
+
+    `sctab annotate query.h5ad --csv labels.csv` uses the packaged model `pbmc`.
+
+    `sctab annotate runs/*.h5ad --model my-model --output labels.parquet --resume`
+
+    `sctab annotate 's3://bucket/*.zarr' --model my-model --output labels.parquet --dask-scheduler tcp://10.0.0.1:8786`
+    """
+    outputs = [*(output or []), *([csv] if csv is not None else [])]
+    if not outputs:
+        raise SettingError(
+            "Nothing would be written. Give `--output annotated.h5ad`, or `annotated.zarr`, `labels.parquet` or `labels.csv`."
+        )
+    if csv is not None and csv.suffix != ".csv":
+        raise SettingError(f"`--csv {csv}` does not end with `.csv`. Give another name, or `--output` for another kind of file.")
+    with ExitStack() as stack:
+        client = None if dask_scheduler is None else stack.enter_context(_connected(dask_scheduler))
+        done = sctab.tl.annotate_files(
+            query,
+            sctab.zoo.load(model, accelerator=accelerator),
+            output=outputs,
+            layer=layer,
+            batch_size=batch_size,
+            min_gene_coverage=min_gene_coverage,
+            precision=cast("Precision", precision),  # which is checked there
+            key_added=key_added,
+            client=client,
+            resume=resume,
+            overwrite=overwrite,
+            show_progress=True,
+        )
+    _report(done)
+
+
+def _connected(address: str) -> Any:
+    """A client of the scheduler at an address."""
+    distributed = require("distributed", extra="dask")
+    try:
+        return distributed.Client(address, timeout="20s")
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ClusterError(
+            f"No Dask scheduler answers at `{address}`. Start one with `dask scheduler`, or check the address."
+        ) from error
+
+
+def _report(done: AnnotatedFiles) -> None:
+    for path, run in done.runs.items():
+        genes = run["genes"]
+        where = "" if len(done.runs) == 1 else f"`{path}`: "
+        err.print(
+            f"{where}Used `{run['matrix']}` ({run['matrix_content']}); {genes['n_matched']} of {genes['n_model']} genes found, "
+            f"which carry {genes['coverage']:.0%} of what the model looks at."
+        )
+    table = Table("label", "cells", "median confidence", box=None)
+    for label, row in done.labels.iterrows():
+        table.add_row(str(label), f"{row['n_cells']:.0f}", f"{row['confidence']:.2f}")
+    out.print(table)
+    for written in done.outputs:
+        out.print(f"Wrote `{written}`.")

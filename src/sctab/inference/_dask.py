@@ -1,0 +1,154 @@
+"""Naming cells on the workers of a Dask cluster.
+
+Needs `distributed`, which is optional: `pip install 'sctab[dask]'`. It is the only file of the package that knows it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab._errors import ClusterError, SettingError, require
+from sctab._matrix import RowReader, row_ranges
+from sctab.counts import MatrixContent, MatrixInspection
+from sctab.inference._data_file import DataFile
+from sctab.inference._engine import Engine, Ranges, Watch
+from sctab.model._evaluation import Evaluation, Evaluator
+from sctab.model._query import CellData, InputRecipe, Query, matrices
+
+_TASKS_PER_THREAD = 3
+"""So many blocks for each thread are under way at a time: enough that none waits, few enough that results do not pile up."""
+_MOST_LOSSES = 5
+"""How often all copies of the weights may be lost, with the workers that had them, before it is given up."""
+
+
+class DaskEngine(Engine):
+    """The workers of a cluster: blocks are mapped over them, and weights are sent to each worker once.
+
+    Of a file each worker reads the rows that it names, so that it has to see the file under the same path or URL. When a worker is
+    lost, its blocks are named by another one.
+
+    Parameters
+    ----------
+    evaluator
+        The networks, on the CPU.
+    client
+        The `distributed.Client`.
+    """
+
+    def __init__(self, evaluator: Evaluator, client: Any) -> None:
+        self._distributed = require("distributed", extra="dask")
+        self._client = client
+        self._evaluator = evaluator
+
+    def inspect(self, cells: CellData, matrix: Any, *, name: str, columns: NDArray[np.bool_] | None, watch: Watch) -> MatrixContent:
+        """See :meth:`Engine.inspect`."""
+        whole = MatrixInspection(name, columns)
+        rows_of = self._rows_of(cells, matrix, name)
+        for (start, stop), part in self._map(lambda at: (_inspect, rows_of(at), name, columns), row_ranges(matrix)):
+            whole.merge(part)
+            if watch is not None:
+                watch(stop - start)
+        return whole.decide(matrix.shape[1])
+
+    def evaluate(
+        self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int
+    ) -> Iterator[tuple[tuple[int, int], Evaluation]]:
+        """See :meth:`Engine.evaluate`."""
+        rows_of = self._rows_of(cells, query.source.matrix, query.source.name)
+        sent: list[Any] = []
+
+        def send() -> None:
+            sent[:] = self._client.scatter([self._evaluator, query.recipe], broadcast=True, hash=False)
+
+        def task(at: tuple[int, int]) -> tuple[Any, ...]:
+            return _evaluate, *sent, rows_of(at), query.covariates[slice(*at)], batch_size
+
+        send()
+        return self._map(task, ranges, send)
+
+    def _rows_of(self, cells: CellData, matrix: Any, name: str) -> Callable[[tuple[int, int]], Any]:
+        """From a range of rows to what a worker takes for them: rows, what reads them, or a future of either."""
+        if hasattr(matrix, "dask"):
+            return lambda at: self._client.compute(matrix[slice(*at)])
+        if isinstance(cells, DataFile):
+            return lambda at: _RowsOfFile(cells, name, *at)
+        reader = RowReader(matrix)
+        return lambda at: reader.read(*at)
+
+    def _map(
+        self, task: Callable[[tuple[int, int]], tuple[Any, ...]], ranges: Ranges, send_again: Callable[[], None] | None = None
+    ) -> Iterator[tuple[tuple[int, int], Any]]:
+        """Results of tasks as they are done, with a bounded number of them under way."""
+        n_at_a_time = _TASKS_PER_THREAD * sum(self._client.nthreads().values())
+        if n_at_a_time == 0:
+            raise SettingError("The Dask cluster has no workers. Start some, and run again.")
+        todo = deque(ranges)
+        under_way = self._distributed.as_completed()
+        places: dict[str, tuple[int, int]] = {}
+        n_losses = 0
+
+        def submit() -> None:
+            at = todo.popleft()
+            future = self._client.submit(*task(at), pure=False)
+            places[future.key] = at
+            under_way.add(future)
+
+        for _ in range(min(len(todo), n_at_a_time)):
+            submit()
+        for future in under_way:
+            at = places.pop(future.key)
+            try:
+                result = future.result()
+            except (self._distributed.CancelledError, self._distributed.KilledWorker) as error:
+                # the weights went with the last worker that had them, or one worker after another died over this block
+                n_losses += 1
+                if n_losses > _MOST_LOSSES * n_at_a_time or isinstance(error, self._distributed.KilledWorker):
+                    raise ClusterError(
+                        "Workers of the Dask cluster are lost again and again, with the blocks that they name. Look at their logs: most "
+                        "often they lack memory. Give them more, or let fewer threads share it."
+                    ) from error
+                if send_again is not None and n_losses % n_at_a_time == 1:
+                    send_again()
+                todo.appendleft(at)
+                submit()
+                continue
+            yield at, result
+            if todo:
+                submit()
+
+
+@dataclass(frozen=True)
+class _RowsOfFile:
+    """Some rows of a file, for a worker to read."""
+
+    file: DataFile
+    matrix: str
+    start: int
+    stop: int
+
+    def read(self) -> sparse.csr_matrix:
+        matrix = next(matrix for name, matrix, _ in matrices(self.file) if name == self.matrix)
+        return RowReader(matrix).read(self.start, self.stop)
+
+
+def _read(rows: Any) -> sparse.csr_matrix:
+    if isinstance(rows, _RowsOfFile):
+        return rows.read()
+    return RowReader(rows).read(0, rows.shape[0])
+
+
+def _inspect(rows: Any, name: str, columns: NDArray[np.bool_] | None) -> MatrixInspection:
+    inspection = MatrixInspection(name, columns)
+    inspection.add(_read(rows))
+    return inspection
+
+
+def _evaluate(evaluator: Evaluator, recipe: InputRecipe, rows: Any, known: sparse.csr_matrix, batch_size: int) -> Evaluation:
+    return evaluator.evaluate_block(recipe, (_read(rows), known), batch_size=batch_size)

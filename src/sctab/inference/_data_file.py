@@ -1,0 +1,236 @@
+"""Data files of users: `.h5ad` and `.zarr`, of which only what is asked for is read."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import zarr
+from anndata.io import read_elem, sparse_dataset
+from zarr.storage import FsspecStore, StoreLike
+
+from sctab._errors import DataFileError, SctabError, require
+from sctab._matrix import row_sliceable
+
+SUFFIXES = (".h5ad", ".zarr")
+
+
+@dataclass(frozen=True)
+class RawData:
+    """What is in `raw` of a file."""
+
+    X: Any
+    var: pd.DataFrame
+
+
+class _FileMatrix:
+    """A matrix in a file, whose errors name the file."""
+
+    def __init__(self, path: str, matrix: Any) -> None:
+        self._path, self._matrix = path, matrix
+        self.shape = tuple(matrix.shape)
+        self.is_dense = hasattr(matrix, "chunks")  # of HDF5 or Zarr
+
+    def __getitem__(self, rows: slice) -> Any:
+        """The rows `start:stop`."""
+        with explains_damage(self._path):
+            return self._matrix[rows]
+
+
+class DataFile:
+    """A `.h5ad` or `.zarr` as it lies on a disk or behind a URL, with what of an AnnData annotation looks at.
+
+    Matrices are backed, and rows of them are read when they are asked for; so are the names of the cells. It can be sent to another
+    process, which opens the file again.
+
+    Parameters
+    ----------
+    path
+        Path, or for `.zarr` also any URL that `fsspec` knows, such as `s3://bucket/atlas.zarr`.
+    obs_keys
+        Columns of `obs` to read.
+
+    Raises
+    ------
+    DataFileError
+        When it is missing, of another type or written by an old version of anndata, or damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], obs_keys: Sequence[str] = ()) -> None:
+        self.path = os.fspath(path)
+        self._obs_keys = tuple(obs_keys)
+        with explains_damage(self.path):
+            self.group: Any = _open_group(self.path)
+            obs = self.group["obs"]
+            if "_index" not in obs.attrs:
+                raise DataFileError(
+                    f"`{self.path}` was written by anndata 0.6 or older. Write it again: "
+                    "`anndata.read_h5ad(path).write_h5ad(new_path)`."
+                )
+            self._names = obs[obs.attrs["_index"]]
+            self.n_obs = int(_length(self._names))
+            self.var: pd.DataFrame = read_elem(self.group["var"])
+            self.n_vars = len(self.var)
+            known = [key for key in self._obs_keys if key in obs]
+            self.obs = pd.DataFrame({key: np.asarray(read_elem(obs[key])) for key in known}, index=pd.RangeIndex(self.n_obs))
+            self.X = self._matrix(self.group.get("X"))
+            self.layers = {key: self._matrix(self.group["layers"][key]) for key in self.group.get("layers", ())}
+            raw = self.group.get("raw")
+            self.raw = None if raw is None or "X" not in raw else RawData(self._matrix(raw["X"]), read_elem(raw["var"]))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open it again in another process, once there."""
+        return _opened_once, (self.path, self._obs_keys)
+
+    def _matrix(self, elem: Any) -> _FileMatrix | None:
+        """A matrix that is read when its rows are asked for; `None` where there is none."""
+        encoding = "null" if elem is None else elem.attrs.get("encoding-type", "")
+        if encoding == "null":
+            return None
+        if encoding in {"csr_matrix", "csc_matrix"}:
+            return _FileMatrix(self.path, row_sliceable(sparse_dataset(elem)))
+        if hasattr(elem, "keys"):
+            raise DataFileError(f"`{self.path}` holds a matrix as `{encoding or 'a group'}`, which is none of numbers.")
+        return _FileMatrix(self.path, elem)
+
+    def names(self, start: int, stop: int) -> list[str]:
+        """Names of the cells from `start` to `stop`."""
+        with explains_damage(self.path):
+            return texts(self._names, start, stop)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells this file from another one, or from what it was before, without reading it whole."""
+        names = hashlib.sha256("\n".join(self.var.index.astype(str)).encode()).hexdigest()
+        return {"path": self.path, "n_obs": self.n_obs, "genes": names, "layers": sorted(self.layers), **_state(self.path)}
+
+
+def find_data_files(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Paths and URLs of the data files that inputs stand for, each once: files, directories of files, and patterns with `*`.
+
+    Parameters
+    ----------
+    inputs
+        As a user names them. Files in a directory or of a pattern come in alphabetical order.
+
+    Raises
+    ------
+    DataFileError
+        When there is nothing where an input points to, or something else.
+    """
+    found: list[str] = []
+    for given in inputs:
+        name = os.fspath(given).rstrip("/") or "/"
+        if any(character in name for character in "*?["):
+            paths = [path for path in _matching(name) if _suffix(path) in SUFFIXES]
+            if not paths:
+                raise DataFileError(f"`{name}` matches no `.h5ad` or `.zarr`. Check the pattern.")
+        elif not is_url(name) and Path(name).is_dir() and _suffix(name) != ".zarr":
+            paths = sorted(str(path) for path in Path(name).iterdir() if path.suffix in SUFFIXES)
+            if not paths:
+                raise DataFileError(f"The directory `{name}` holds no `.h5ad` or `.zarr`. Give files, or a directory of files.")
+        else:
+            paths = [name]
+        found += paths
+    return list(dict.fromkeys(found))
+
+
+def is_url(name: str) -> bool:
+    """Whether it is a URL and no local path."""
+    return "://" in name
+
+
+def base_name(path: str) -> str:
+    """The last part of a path or URL."""
+    return PurePosixPath(path).name if is_url(path) else Path(path).name
+
+
+def texts(elem: Any, start: int, stop: int) -> list[str]:
+    """Some texts of an array of texts, as AnnData stores them."""
+    if hasattr(elem, "keys"):  # texts of which some may be missing
+        elem = elem["values"]
+    values = (
+        elem.asstr()[start:stop] if isinstance(elem, h5py.Dataset) and h5py.check_string_dtype(elem.dtype) else elem[start:stop]
+    )
+    return [str(value) for value in values]
+
+
+@contextmanager
+def explains_damage(path: str) -> Iterator[None]:
+    """Turn what HDF5, Zarr and anndata raise on a damaged file into one kind of error that names it."""
+    try:
+        yield
+    except (SctabError, MemoryError):
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataFileError(
+            f"`{path}` cannot be read as {_suffix(path)}: {reason.rstrip('.')}. It may be incomplete or damaged; copy or export it again."
+        ) from error
+
+
+def _suffix(path: str) -> str:
+    return PurePosixPath(path).suffix
+
+
+@lru_cache(maxsize=16)
+def _opened_once(path: str, obs_keys: tuple[str, ...]) -> DataFile:
+    return DataFile(path, obs_keys)
+
+
+def _open_group(path: str) -> Any:
+    suffix = _suffix(path)
+    if suffix not in SUFFIXES:
+        raise DataFileError(f"`{path}` is neither `.h5ad` nor `.zarr`. Give one of these.")
+    if is_url(path):
+        if suffix == ".h5ad":
+            raise DataFileError(
+                f"`{path}` is an `.h5ad` behind a URL, of which rows cannot be read well. Copy it here, or give a `.zarr`."
+            )
+        return zarr.open_group(store_of(path), mode="r")
+    if not Path(path).exists():
+        raise DataFileError(f"`{path}` is not there. Check the path.")
+    return h5py.File(path, mode="r") if suffix == ".h5ad" else zarr.open_group(path, mode="r")
+
+
+def store_of(path: str, *, read_only: bool = True) -> StoreLike:
+    """What Zarr opens for a path or a URL."""
+    if not is_url(path):
+        return path
+    try:
+        return FsspecStore.from_url(path, read_only=read_only)
+    except ImportError as error:
+        protocol = path.split("://")[0]
+        require("s3fs" if protocol == "s3" else "fsspec", extra="remote")
+        raise DataFileError(f"`{path}` needs a package that knows `{protocol}://`: {error}. Install it.") from error
+
+
+def _matching(pattern: str) -> list[str]:
+    if not is_url(pattern):
+        return sorted(glob.glob(pattern))  # noqa: PTH207 (a pattern may be absolute)
+    fsspec = require("fsspec", extra="remote")
+    filesystem, path = fsspec.core.url_to_fs(pattern)
+    return sorted(filesystem.unstrip_protocol(match) for match in filesystem.glob(path))
+
+
+def _length(names: Any) -> int:
+    return int((names["values"] if hasattr(names, "keys") else names).shape[0])
+
+
+def _state(path: str) -> Mapping[str, Any]:
+    """Size and time of the last change of what tells of a change: the file, or the metadata of a Zarr store."""
+    if is_url(path):
+        return {}
+    root = Path(path)
+    entries = [root] if root.is_file() else [root / name for name in ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")]
+    states = [entry.stat() for entry in entries if entry.exists()]
+    return {"size": [state.st_size for state in states], "changed": [state.st_mtime_ns for state in states]}

@@ -1,0 +1,31 @@
+"""What names cells: the contract of the engines."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sctab.counts import MatrixContent
+from sctab.model._evaluation import Evaluation
+from sctab.model._query import CellData, Query
+
+Ranges = Sequence[tuple[int, int]]
+Watch = Callable[[int], None] | None
+
+
+class Engine(ABC):
+    """What looks at matrices and names cells; what is found does not depend on which one it is."""
+
+    @abstractmethod
+    def inspect(self, cells: CellData, matrix: Any, *, name: str, columns: NDArray[np.bool_] | None, watch: Watch) -> MatrixContent:
+        """See :func:`sctab.counts.inspect_matrix`; `matrix` is the one of `cells` that is called `name`."""
+
+    @abstractmethod
+    def evaluate(
+        self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int
+    ) -> Iterator[tuple[tuple[int, int], Evaluation]]:
+        """Name the cells of some ranges; these come as they are done."""

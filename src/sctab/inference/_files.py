@@ -1,0 +1,113 @@
+"""From data files to a journal of what was found of their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from sctab._errors import SctabError
+from sctab._matrix import BLOCK_SIZE
+from sctab.counts import Content, MatrixContent
+from sctab.inference._data_file import DataFile
+from sctab.inference._engine import Engine
+from sctab.inference._journal import Journal, as_part
+from sctab.model import CellTypeClassifier, DeepEnsemble
+from sctab.model._progress import CellProgress
+from sctab.model._query import Query, Source, matrices
+
+
+@dataclass(frozen=True)
+class FileAnnotation:
+    """How one file was read, and where it stands in the journal."""
+
+    file: DataFile
+    number: int
+    query: Query
+
+
+def name_cells(
+    classifier: CellTypeClassifier | DeepEnsemble,
+    files: Sequence[DataFile],
+    journal: Journal,
+    engine: Engine,
+    *,
+    layer: str | None = None,
+    batch_size: int,
+    min_gene_coverage: float = 0.0,
+    with_all: bool = False,
+    show_progress: bool = False,
+) -> list[FileAnnotation]:
+    """Name the cells of files that the journal does not have yet.
+
+    All files are looked at before the first cell is named, so that one that cannot be annotated is refused at once.
+
+    Parameters
+    ----------
+    classifier, layer, batch_size, min_gene_coverage
+        As in :func:`sctab.tl.annotate`.
+    files
+        The files.
+    journal
+        Where blocks of cells are kept as they are done.
+    engine
+        What names them.
+    with_all
+        Keep probabilities and latents, not only labels and how sure they are.
+    show_progress
+        Show on stderr how far it is.
+
+    Raises
+    ------
+    InputValueError, KeyNotFoundError, GeneOverlapError
+        When a file cannot be annotated; the message names it.
+    DataFileError
+        When a file cannot be read.
+    OutputError
+        When the journal cannot be written.
+    """
+    n_obs = sum(file.n_obs for file in files)
+    annotations = []
+    with CellProgress(n_obs, "Looking at all values", shown=show_progress) as progress:
+        for number, file in enumerate(files):
+            opened = partial(classifier.open_query, file, min_gene_coverage=min_gene_coverage)
+            try:
+                query = _open(opened, file, number, journal, engine, layer, progress)
+            except SctabError as error:
+                if len(files) > 1 and file.path not in str(error):
+                    raise type(error)(f"`{file.path}`: {error}") from error
+                raise
+            annotations.append(FileAnnotation(file, number, query))
+
+    with CellProgress(n_obs, "Annotating", done=journal.n_finished(), shown=show_progress) as progress:
+        for annotation in annotations:
+            number, query = annotation.number, annotation.query
+            todo = [at for at in query.ranges(BLOCK_SIZE) if not journal.is_finished(number, *at)]
+            for (start, stop), evaluation in engine.evaluate(annotation.file, query, todo, batch_size=batch_size):
+                journal.write(number, start, stop, as_part(evaluation, with_all=with_all))
+                progress.advance(stop - start)
+    return annotations
+
+
+def _open(
+    opened: Any, file: DataFile, number: int, journal: Journal, engine: Engine, layer: str | None, progress: CellProgress
+) -> Query:
+    """The query that a file gives. Which matrix to use is found out once: it takes a pass over the file."""
+    known = journal.recall(number)
+    if known is not None:
+        name, matrix, var = next(entry for entry in matrices(file) if entry[0] == known["matrix"])
+        content = MatrixContent(Content(known["content"]), known["log_base"], known["note"])
+        progress.advance(file.n_obs)
+        return opened(chosen=(Source(name, matrix, var, content), known["notes"]))
+    seen = 0
+
+    def watch(n_obs: int) -> None:
+        nonlocal seen
+        progress.advance(min(n_obs, file.n_obs - seen))  # of more than one matrix, only the first counts
+        seen = min(seen + n_obs, file.n_obs)
+
+    query: Query = opened(layer=layer, inspect=partial(engine.inspect, file, watch=watch))
+    progress.advance(file.n_obs - seen)
+    journal.remember(number, {"matrix": query.source.name, "notes": list(query.source_notes), **asdict(query.source.content)})
+    return query

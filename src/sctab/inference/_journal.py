@@ -1,0 +1,206 @@
+"""What an annotation of files has finished so far, on disk, so that it can go on after an interruption."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from sctab._atomic import explain, written_beside
+from sctab._errors import OutputError, OutputExistsError, SettingError, listing
+from sctab.model._evaluation import Evaluation
+
+_FORMAT, _VERSION = "sctab-annotation", 1
+_RUN_FILE, _LOCK_FILE = "run.json", "lock"
+
+Part = Mapping[str, NDArray[Any]]
+"""What is kept of some cells: `codes` of labels (-1 for none), `confidence`, and what else was asked for."""
+
+
+class Journal:
+    """A directory with a file for each block of cells that is finished. It is locked while it is open.
+
+    A block's file is written beside and moved into place, so that it is there whole or not at all.
+
+    Parameters
+    ----------
+    directory
+        The directory.
+    identity
+        What decides the numbers: a run can only go on with the same.
+    resume
+        Go on with what is there; there may be nothing.
+    restart
+        Throw away what is there.
+
+    Raises
+    ------
+    OutputExistsError
+        When something is there and neither `resume` nor `restart` says what to do with it; when it is open elsewhere; when it is
+        something else.
+    SettingError
+        When it is of another run.
+    OutputError
+        When it cannot be written.
+    """
+
+    def __init__(self, directory: Path, identity: Mapping[str, Any], *, resume: bool, restart: bool) -> None:
+        self.directory = directory
+        wanted = json.loads(json.dumps({"format": _FORMAT, "format_version": _VERSION, **identity}))
+        self._begin(wanted, resume=resume, restart=restart)
+        self._finished = self._read_finished()
+
+    def _begin(self, wanted: Mapping[str, Any], *, resume: bool, restart: bool) -> None:
+        run_file = self.directory / _RUN_FILE
+        is_there = self.directory.exists()
+        if is_there:
+            before = _read_json(run_file)
+            if before.get("format") != _FORMAT and any(path.name != _LOCK_FILE for path in self.directory.iterdir()):
+                raise OutputExistsError(f"`{self.directory}` is there and holds no unfinished annotation. Move it away.")
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.directory / _LOCK_FILE, timeout=0)
+            self._lock.acquire()
+        except Timeout as error:
+            raise OutputExistsError(f"Another process is writing to `{self.directory}`. Wait until it is done.") from error
+        except OSError as error:
+            raise explain(error, self.directory) from error
+        if is_there and before.get("format") == _FORMAT:
+            if restart and not resume:
+                for path in self.directory.glob("[!l]*"):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+            elif not resume:
+                self._lock.release()
+                raise OutputExistsError(
+                    f"`{self.directory}` holds finished blocks of an annotation that was interrupted. Go on with it (`--resume`, or "
+                    "`resume=True`), or begin anew and lose them (`--overwrite`, or `overwrite=True`)."
+                )
+            elif differing := [name for name in wanted if before.get(name) != wanted[name]]:
+                self._lock.release()
+                raise SettingError(
+                    f"`{self.directory}` is of another annotation: {listing(differing)} differ. Resume with the same files, model and "
+                    "settings, or begin anew (`--overwrite`, or `overwrite=True`)."
+                )
+            else:
+                return
+        with written_beside(run_file) as beside:
+            beside.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+
+    def _read_finished(self) -> dict[int, dict[tuple[int, int], Path]]:
+        finished: dict[int, dict[tuple[int, int], Path]] = {}
+        for path in self.directory.glob("part-*.npz"):
+            number, start, stop = map(int, path.stem.split("-")[1:])
+            if _is_whole(path):
+                finished.setdefault(number, {})[start, stop] = path
+        return finished
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lock.release()
+        if error is not None and not self._finished:
+            self.remove()  # nothing would be lost
+        elif isinstance(error, KeyboardInterrupt | Exception):
+            error.add_note(
+                f"Finished blocks are kept in `{self.directory}`. Go on with `--resume` (`resume=True`), with all else the same."
+            )
+
+    def is_finished(self, number: int, start: int, stop: int) -> bool:
+        """Whether these cells of file `number` are done."""
+        return (start, stop) in self._finished.get(number, {})
+
+    def n_finished(self) -> int:
+        """How many cells are done."""
+        return sum(stop - start for blocks in self._finished.values() for start, stop in blocks)
+
+    def write(self, number: int, start: int, stop: int, part: Part) -> None:
+        """Keep what was found for cells `start` to `stop` of file `number`.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written, for example on a full disk.
+        """
+        path = self.directory / f"part-{number:06d}-{start:012d}-{stop:012d}.npz"
+        with written_beside(path, overwrite=True) as beside:
+            np.savez(beside, allow_pickle=False, **dict(part))
+        self._finished.setdefault(number, {})[start, stop] = path
+
+    def read(self, number: int, n_obs: int, *, at_least: int = 1) -> Iterator[tuple[int, int, Part]]:
+        """Start, stop and content of all blocks of a file, in order, put together to `at_least` so many cells.
+
+        Raises
+        ------
+        OutputError
+            When a block is missing or damaged.
+        """
+        waiting: list[Part] = []
+        first = 0
+        expected = 0
+        for (start, stop), path in sorted(self._finished.get(number, {}).items()):
+            if start != expected:
+                break
+            with np.load(path, allow_pickle=False) as arrays:
+                waiting.append(dict(arrays))
+            expected = stop
+            if stop - first >= at_least or stop == n_obs:
+                yield first, stop, {name: np.concatenate([part[name] for part in waiting]) for name in waiting[0]}
+                first, waiting = stop, []
+        if expected != n_obs:
+            raise OutputError(
+                f"Cells {expected} and following of file {number} are not in `{self.directory}`. Run again with `--resume`."
+            )
+
+    def remember(self, number: int, values: Mapping[str, Any]) -> None:
+        """Keep what was found out about file `number`."""
+        with written_beside(self.directory / f"file-{number:06d}.json", overwrite=True) as beside:
+            beside.write_text(json.dumps(values), encoding="utf-8")
+
+    def recall(self, number: int) -> Mapping[str, Any] | None:
+        """What :meth:`remember` kept."""
+        return _read_json(self.directory / f"file-{number:06d}.json") or None
+
+    def remove(self) -> None:
+        """Throw all of it away: the results are where they belong."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def as_part(evaluation: Evaluation, *, with_all: bool) -> Part:
+    """What to keep of an evaluation; `with_all` its probabilities and latents too."""
+    known = ~np.isnan(evaluation.probabilities[:, 0])
+    filled = np.where(known[:, None], evaluation.probabilities, 0)
+    part = {
+        "codes": np.where(known, filled.argmax(axis=1), -1).astype(np.int32),
+        "confidence": evaluation.probabilities.max(axis=1),
+        "expected_entropy": evaluation.expected_entropy,
+        "mutual_information": evaluation.mutual_information,
+    }
+    if with_all:
+        part |= {"probabilities": evaluation.probabilities, "latent": evaluation.latent}
+    return {name: values for name, values in part.items() if values is not None}
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file can be read to its end; a machine that lost power may leave one that cannot."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}

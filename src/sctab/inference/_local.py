@@ -1,0 +1,102 @@
+"""Where cells are named: in this process, or on the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sctab.counts import MatrixContent, inspect_matrix
+from sctab.inference._dask import DaskEngine
+from sctab.inference._engine import Engine, Ranges, Watch
+from sctab.model import CellTypeClassifier, DeepEnsemble
+from sctab.model._evaluation import Evaluation, Evaluator, require_batch_size
+from sctab.model._progress import CellProgress
+from sctab.model._query import CellData, Query
+from sctab.nn import Precision
+
+
+class LocalEngine(Engine):
+    """One process, with as many threads as PyTorch uses in it, or the device that the model is on.
+
+    Parameters
+    ----------
+    evaluator
+        The networks.
+    """
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self._evaluator = evaluator
+
+    def inspect(self, cells: CellData, matrix: Any, *, name: str, columns: NDArray[np.bool_] | None, watch: Watch) -> MatrixContent:
+        """See :meth:`Engine.inspect`."""
+        del cells
+        return inspect_matrix(matrix, name=name, columns=columns, watch=watch)
+
+    def evaluate(
+        self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int
+    ) -> Iterator[tuple[tuple[int, int], Evaluation]]:
+        """See :meth:`Engine.evaluate`; ranges come in order."""
+        del cells
+        parts = self._evaluator.evaluate_blocks(query.recipe, query.read(ranges), batch_size=batch_size)
+        return zip(ranges, parts, strict=True)
+
+
+def evaluate_cells(
+    classifier: CellTypeClassifier | DeepEnsemble,
+    cells: CellData,
+    query: Query,
+    *,
+    batch_size: int,
+    precision: Precision = "float32",
+    show_progress: bool = False,
+) -> Evaluation:
+    """What a model says of all cells of a query, as one: `classifier.evaluate`, or the same on the Dask cluster in use.
+
+    Parameters
+    ----------
+    classifier
+        The model.
+    cells, query
+        The cells, and the query that they give.
+    batch_size, precision, show_progress
+        As in :func:`sctab.tl.annotate`.
+    """
+    client = client_in_use() if hasattr(query.source.matrix, "dask") else None
+    if client is None:
+        return classifier.evaluate(query, batch_size=batch_size, precision=precision, show_progress=show_progress)
+    require_batch_size(batch_size)
+    engine = engine_for(classifier, precision=precision, client=client)
+    parts = {}
+    with CellProgress(query.n_obs, shown=show_progress) as progress:
+        for (start, stop), evaluation in engine.evaluate(cells, query, query.ranges(), batch_size=batch_size):
+            parts[start] = evaluation
+            progress.advance(stop - start)
+    return Evaluation.join([parts[start] for start in sorted(parts)])
+
+
+def engine_for(classifier: CellTypeClassifier | DeepEnsemble, *, precision: Precision = "float32", client: Any = None) -> Engine:
+    """The cluster of a `distributed.Client` where one is given, this process otherwise.
+
+    Parameters
+    ----------
+    classifier, precision
+        The model, and the precision of its weights.
+    client
+        `None`, or a client.
+    """
+    if client is None:
+        return LocalEngine(classifier.evaluator(precision=precision))
+    return DaskEngine(classifier.evaluator(precision=precision, device="cpu"), client)
+
+
+def client_in_use() -> Any:
+    """The `distributed.Client` that is in use, or `None`."""
+    distributed = sys.modules.get("distributed")  # whoever has a client has imported it
+    try:
+        return None if distributed is None else distributed.get_client()
+    except ValueError:
+        return None

@@ -1,0 +1,119 @@
+"""What annotation writes under a prefix: into an AnnData, into a file like one, or into a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sctab._constants import (
+    OBS_CONFIDENCE,
+    OBS_EXPECTED_ENTROPY,
+    OBS_LABEL,
+    OBS_LABEL_ID,
+    OBS_MUTUAL_INFORMATION,
+    OBS_UNCERTAINTY,
+    OBSM_LATENT_PREFIX,
+    OBSM_PROBABILITIES,
+)
+from sctab.inference import Part
+from sctab.model import CellTypeClassifier, DeepEnsemble
+from sctab.model._query import Query
+from sctab.model._spec import ModelSpec, library_versions
+from sctab.nn import Precision
+
+_CELLS_TO_COMPARE = 512
+
+
+def obs_columns(spec: ModelSpec, part: Part, key_added: str) -> dict[str, pd.Categorical | NDArray[np.float32] | None]:
+    """Columns of `obs`, `(n_obs,)` each; `None` for those that only an ensemble has."""
+    ids = label_ids(spec)
+    id_of_label = np.append(ids.get_indexer(pd.Index([term or "" for term in spec.labels.ids])), -1)
+    return {
+        f"{key_added}_{OBS_LABEL}": pd.Categorical.from_codes(part["codes"], categories=list(spec.labels.names)),
+        f"{key_added}_{OBS_LABEL_ID}": pd.Categorical.from_codes(id_of_label[part["codes"]], categories=ids),
+        f"{key_added}_{OBS_CONFIDENCE}": part["confidence"],
+        f"{key_added}_{OBS_UNCERTAINTY}": 1 - part["confidence"],
+        f"{key_added}_{OBS_EXPECTED_ENTROPY}": part.get("expected_entropy"),
+        f"{key_added}_{OBS_MUTUAL_INFORMATION}": part.get("mutual_information"),
+    }
+
+
+def label_ids(spec: ModelSpec) -> pd.Index:
+    """Cell Ontology ids of the labels, each once, in alphabetical order."""
+    return pd.Index(sorted({term for term in spec.labels.ids if term is not None}))
+
+
+def latent_key(key_added: str) -> str:
+    """Where latents are in `obsm`."""
+    return f"{OBSM_LATENT_PREFIX}{key_added}"
+
+
+def probabilities_key(key_added: str) -> str:
+    """Where probabilities are in `obsm`."""
+    return f"{key_added}_{OBSM_PROBABILITIES}"
+
+
+def probability_columns(spec: ModelSpec) -> list[str]:
+    """Labels as columns of a frame in `obsm`: a `/` is a `|`, since AnnData cannot be written otherwise."""
+    return [name.replace("/", "|") for name in spec.labels.names]
+
+
+def notes_of(query: Query, n_unknown: int) -> list[str]:
+    """What the user should know of an annotation."""
+    notes = list(query.notes)
+    if n_unknown:
+        notes.append(f"{n_unknown} cells have no count in the model's genes and get no label.")
+    return notes
+
+
+def precision_notes(classifier: CellTypeClassifier | DeepEnsemble, query: Query, precision: Precision) -> list[str]:
+    """How far the first cells are from what they are in full precision, where that was not asked for."""
+    if precision == "float32":
+        return []
+    n_obs = min(query.n_obs, _CELLS_TO_COMPARE)
+    (block,) = query.read([(0, n_obs)])
+    rough, exact = (
+        classifier.evaluator(precision=choice).evaluate(query.recipe, block, slice(0, n_obs)).probabilities
+        for choice in (precision, "float32")
+    )
+    known = ~np.isnan(exact[:, 0])
+    rough, exact = rough[known], exact[known]
+    n_different = int((rough.argmax(axis=1) != exact.argmax(axis=1)).sum())
+    difference = np.abs(rough - exact).max(initial=0)
+    return [
+        f"With `precision='{precision}'`, probabilities of the first {n_obs} cells differ by at most {difference:.2g} from those of "
+        f"`'float32'`, and {n_different} labels are others."
+    ]
+
+
+def describe_run(
+    classifier: CellTypeClassifier | DeepEnsemble, query: Query, notes: Sequence[str], precision: str
+) -> Mapping[str, Any]:
+    """Everything about the annotation, for `uns`."""
+    spec = classifier.spec
+    return {
+        "model": {
+            "name": classifier.name,
+            "class": spec.model_class,
+            "n_members": classifier.n_members if isinstance(classifier, DeepEnsemble) else 1,
+            "sha256": classifier.sha256 or "",
+            "ontology_version": spec.labels.ontology_version,
+            "precision": precision,
+        },
+        "labels": {"names": np.array(spec.labels.names), "ids": np.array([term or "" for term in spec.labels.ids])},
+        "matrix": query.source.name,
+        "matrix_content": str(query.source.content.content),
+        "genes": {
+            "n_matched": query.match.n_matched,
+            "n_model": len(spec.features),
+            "coverage": query.match.coverage,
+            "sources": list(query.match.sources),
+            "id_type": query.match.id_type,
+        },
+        "warnings": list(notes),
+        "versions": library_versions(),
+    }
