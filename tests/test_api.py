@@ -11,6 +11,7 @@ import pytest
 
 NAMES = {
     "sctab": [
+        "ClusterError",
         "DataFileError",
         "GeneOverlapError",
         "InputValueError",
@@ -92,13 +93,17 @@ NAMES = {
         "MultilayerPerceptron",
         "NetworkOutput",
         "PublishedNetwork",
+        "SparseNetwork",
         "TabNet",
         "TabNetOutput",
         "cross_entropy",
         "describe_published",
+        "evaluate_sparse",
         "from_published",
         "hierarchical_cross_entropy",
         "normalise_counts",
+        "sparse_mask",
+        "sparse_network",
         "subtract_means",
     ],
     "sctab.ontology": ["CellOntology", "LabelSpace", "ObsoleteTerm", "Resolution"],
@@ -127,7 +132,7 @@ NAMES = {
         "split_cells",
         "subsample",
     ],
-    "sctab.tl": ["annotate", "evaluate", "explain", "explained_variance"],
+    "sctab.tl": ["AnnotatedFiles", "annotate", "annotate_files", "evaluate", "explain", "explained_variance"],
     "sctab.tuning": ["Settings", "TuningResult", "tune"],
     "sctab.zoo": ["ModelListing", "import_checkpoint", "list_models", "load", "packaged_path"],
 }
@@ -158,6 +163,8 @@ FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction
 CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
 GIVES = {"sctab.pp.subsample", "sctab.tl.explained_variance"}
 """Verbs that give something new and write nothing."""
+OF_FILES = {"sctab.tl.annotate_files"}
+"""Verbs on files, which read and write no AnnData."""
 VERBS = {name: value for name, value in FUNCTIONS.items() if name.startswith(("sctab.pp.", "sctab.tl."))}
 
 
@@ -232,9 +239,12 @@ class TestVerbs:
     def test_signature(self, name):
         signature = inspect.signature(VERBS[name]).parameters
         positional = [p.name for p in signature.values() if p.kind is not p.KEYWORD_ONLY]
-        assert next(iter(signature)) == "adata"
+        assert next(iter(signature)) == ("inputs" if name in OF_FILES else "adata")
         assert len(positional) <= 3
         assert all(p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY} for p in signature.values())
+        if name in OF_FILES:
+            assert signature["key_added"].default == "sctab"
+            return
         if name in GIVES:
             assert not {"copy", "key_added"} & set(signature)
             return

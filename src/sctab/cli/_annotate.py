@@ -14,7 +14,7 @@ from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 from sctab._errors import ClusterError, SettingError, require
 from sctab.cli._options import Accelerator, Debug, LayerOption, Overwrite
 from sctab.cli._reporting import err, out, reports_errors
-from sctab.nn import Precision
+from sctab.nn._sparse import Precision
 from sctab.tl import AnnotatedFiles
 
 

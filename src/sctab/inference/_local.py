@@ -16,7 +16,7 @@ from sctab.model import CellTypeClassifier, DeepEnsemble
 from sctab.model._evaluation import Evaluation, Evaluator, require_batch_size
 from sctab.model._progress import CellProgress
 from sctab.model._query import CellData, Query
-from sctab.nn import Precision
+from sctab.nn._sparse import Precision
 
 
 class LocalEngine(Engine):

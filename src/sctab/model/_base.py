@@ -43,7 +43,7 @@ from sctab.model._spec import ModelSpec
 from sctab.model._storage import read_model, write_model
 from sctab.model._training import seeded
 from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query, spec_for_query
-from sctab.nn import Precision
+from sctab.nn._sparse import Precision
 
 
 class CellTypeClassifier(BaseModelClass):

@@ -31,7 +31,7 @@ from sctab.model._sctab import SCTAB
 from sctab.model._setup import own_copy
 from sctab.model._spec import ModelSpec
 from sctab.model._storage import require_replaceable
-from sctab.nn import Precision
+from sctab.nn._sparse import Precision
 
 _RUN_FORMAT = "sctab-ensemble-training"
 _HOW_IT_RUNS = {"accelerator", "devices", "enable_progress_bar", "logger", "callbacks"}

@@ -25,7 +25,8 @@ from sctab.model._covariates import with_covariates
 from sctab.model._progress import CellProgress
 from sctab.model._query import InputRecipe, Query
 from sctab.model._settings import TrainingData
-from sctab.nn import Precision, SparseNetwork, evaluate_sparse, sparse_network
+from sctab.nn import SparseNetwork, evaluate_sparse, sparse_network
+from sctab.nn._sparse import Precision
 
 BATCH_SIZE = 512
 """Cells evaluated at a time: on other devices than the CPU their mask logits over 20,000 genes take 40 MB."""

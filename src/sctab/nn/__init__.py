@@ -3,14 +3,13 @@
 from sctab.nn._losses import cross_entropy, hierarchical_cross_entropy, normalise_counts
 from sctab.nn._perceptron import LinearNetwork, MultilayerPerceptron, NetworkOutput
 from sctab.nn._published import PublishedNetwork, describe_published, from_published, subtract_means
-from sctab.nn._sparse import Precision, SparseNetwork, evaluate_sparse, sparse_mask, sparse_network
+from sctab.nn._sparse import SparseNetwork, evaluate_sparse, sparse_mask, sparse_network
 from sctab.nn._tabnet import TabNet, TabNetOutput
 
 __all__ = [
     "LinearNetwork",
     "MultilayerPerceptron",
     "NetworkOutput",
-    "Precision",
     "PublishedNetwork",
     "SparseNetwork",
     "TabNet",

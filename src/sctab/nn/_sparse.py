@@ -57,7 +57,15 @@ class SparseNetwork(ABC):
 
 
 def evaluate_sparse(networks: Sequence[SparseNetwork], values: sparse.csr_matrix) -> list[NetworkOutput]:
-    """What each of several networks on one device gives for the same cells, `(n_obs, n_features)`; see :meth:`SparseNetwork.__call__`."""
+    """What each of several networks on one device gives for the same cells.
+
+    Parameters
+    ----------
+    networks
+        The networks.
+    values
+        As for one of them, see :class:`SparseNetwork`.
+    """
     with torch.inference_mode():
         rows = _Rows.of(values, networks[0].device)
         return [network._evaluate(rows) for network in networks]

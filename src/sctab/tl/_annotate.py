@@ -12,7 +12,7 @@ from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 from sctab._errors import warn
 from sctab.inference import as_part, evaluate_cells
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
-from sctab.nn import Precision
+from sctab.nn._sparse import Precision
 from sctab.tl._result import (
     describe_run,
     latent_key,

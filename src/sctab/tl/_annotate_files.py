@@ -32,7 +32,7 @@ from sctab.inference import (
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
 from sctab.model._evaluation import require_batch_size
 from sctab.model._spec import ModelSpec
-from sctab.nn import Precision
+from sctab.nn._sparse import Precision
 from sctab.tl._copies import Results, copy_data, open_copy
 from sctab.tl._result import (
     describe_run,
@@ -90,7 +90,7 @@ def annotate_files(
     inputs
         `.h5ad` and `.zarr` files, directories of them, and patterns such as `runs/*.h5ad`; `.zarr` also behind any URL that `fsspec` knows,
         such as `s3://bucket/*.zarr` (extra `remote`).
-    model, layer, batch_size, min_gene_coverage, precision, key_added
+    model
         As in :func:`annotate`.
     output
         What to write, or several of these:
@@ -101,6 +101,8 @@ def annotate_files(
             A copy of the input with all that :func:`annotate` writes. Matrices are copied as they are and never loaded.
         a directory
             A copy of each of several inputs.
+    layer, batch_size, min_gene_coverage, precision, key_added
+        As in :func:`annotate`.
     client
         A `distributed.Client`, to name the cells on the workers of its cluster (extra `dask`), which have to see the inputs under the same
         paths or URLs.
@@ -110,6 +112,10 @@ def annotate_files(
         Replace outputs that are there, and forget the blocks of an interrupted run unless `resume` is given too.
     show_progress
         Show on stderr how many cells are done, how fast it goes and how long it will take.
+
+    Returns
+    -------
+    What was written, how each input was read, and how many cells got which label.
 
     Raises
     ------

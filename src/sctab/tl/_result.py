@@ -23,7 +23,7 @@ from sctab.inference import Part
 from sctab.model import CellTypeClassifier, DeepEnsemble
 from sctab.model._query import Query
 from sctab.model._spec import ModelSpec, library_versions
-from sctab.nn import Precision
+from sctab.nn._sparse import Precision
 
 _CELLS_TO_COMPARE = 512
 
