@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -172,6 +173,7 @@ class _Transposed:
 
     def _transpose_on_disk(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="sctab-")  # noqa: SIM115 (it is closed with the object)
+        weakref.finalize(self, self._file.close)
         n_obs, n_vars = self.shape
         group = self._dataset.group
         indptr = np.asarray(group["indptr"][:], dtype=np.int64)

@@ -12,6 +12,7 @@ from rich.table import Table
 import sctab
 from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 from sctab._errors import ClusterError, SettingError, require
+from sctab._matrix import BLOCK_SIZE
 from sctab.cli._options import Accelerator, Debug, LayerOption, Overwrite
 from sctab.cli._reporting import err, out, reports_errors
 from sctab.nn._sparse import Precision
@@ -35,6 +36,7 @@ def annotate(
     csv: Annotated[Path | None, typer.Option(help="Table of labels to write, one row per cell.")] = None,
     layer: LayerOption = None,
     batch_size: Annotated[int, typer.Option(help="Cells evaluated at a time.")] = 512,
+    block_size: Annotated[int, typer.Option(help="Cells read at a time, and kept when they are done.")] = BLOCK_SIZE,
     min_gene_coverage: Annotated[float, typer.Option(help="Share of what the model looks at that the data must have.")] = 0.1,
     precision: Annotated[
         str, typer.Option(help="Of the weights: `float32`, or `bfloat16`, which is faster and a little off.")
@@ -78,6 +80,7 @@ def annotate(
             output=outputs,
             layer=layer,
             batch_size=batch_size,
+            block_size=block_size,
             min_gene_coverage=min_gene_coverage,
             precision=cast("Precision", precision),  # which is checked there
             key_added=key_added,

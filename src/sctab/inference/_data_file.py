@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -90,7 +91,12 @@ class DataFile:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open it again in another process, once there."""
-        return _opened_once, (self.path, self._obs_keys)
+        return _opened_once, (self.path, self._obs_keys, json.dumps(_state(self.path)))
+
+    def close(self) -> None:
+        """Let go of the file, so that it can be written again."""
+        if isinstance(self.group, h5py.File):
+            self.group.close()
 
     def _matrix(self, elem: Any) -> _FileMatrix | None:
         """A matrix that is read when its rows are asked for; `None` where there is none."""
@@ -183,7 +189,8 @@ def _suffix(path: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _opened_once(path: str, obs_keys: tuple[str, ...]) -> DataFile:
+def _opened_once(path: str, obs_keys: tuple[str, ...], state: str) -> DataFile:
+    del state  # a file that has changed is another one
     return DataFile(path, obs_keys)
 
 

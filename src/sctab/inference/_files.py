@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from sctab._errors import SctabError
-from sctab._matrix import BLOCK_SIZE
 from sctab.counts import Content, MatrixContent
 from sctab.inference._data_file import DataFile
 from sctab.inference._engine import Engine
@@ -35,6 +34,7 @@ def name_cells(
     *,
     layer: str | None = None,
     batch_size: int,
+    block_size: int,
     min_gene_coverage: float = 0.0,
     with_all: bool = False,
     show_progress: bool = False,
@@ -45,8 +45,8 @@ def name_cells(
 
     Parameters
     ----------
-    classifier, layer, batch_size, min_gene_coverage
-        As in :func:`sctab.tl.annotate`.
+    classifier, layer, batch_size, block_size, min_gene_coverage
+        As in :func:`sctab.tl.annotate_files`.
     files
         The files.
     journal
@@ -83,7 +83,7 @@ def name_cells(
     with CellProgress(n_obs, "Annotating", done=journal.n_finished(), shown=show_progress) as progress:
         for annotation in annotations:
             number, query = annotation.number, annotation.query
-            todo = [at for at in query.ranges(BLOCK_SIZE) if not journal.is_finished(number, *at)]
+            todo = [at for at in query.ranges(block_size) if not journal.is_finished(number, *at)]
             for (start, stop), evaluation in engine.evaluate(annotation.file, query, todo, batch_size=batch_size):
                 journal.write(number, start, stop, as_part(evaluation, with_all=with_all))
                 progress.advance(stop - start)

@@ -107,8 +107,8 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._lock.release()
-        if error is not None and not self._finished:
-            self.remove()  # nothing would be lost
+        if error is not None and not any(self.directory.glob("part-*.npz")):
+            self.remove()  # nothing is lost
         elif isinstance(error, KeyboardInterrupt | Exception):
             error.add_note(
                 f"Finished blocks are kept in `{self.directory}`. Go on with `--resume` (`resume=True`), with all else the same."

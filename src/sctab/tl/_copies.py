@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ def copy_data(file: DataFile, target: Path) -> None:
     with _opened(target, "w") as group:
         _copy_group(file.group, group)
     if target.suffix == ".zarr":
-        zarr.consolidate_metadata(str(target))
+        _consolidate(target)
 
 
 @contextmanager
@@ -45,6 +46,13 @@ def open_copy(path: Path) -> Iterator[Any]:
     with _opened(path, "r+") as group:
         yield group
     if was_consolidated:
+        _consolidate(path)
+
+
+def _consolidate(path: Path) -> None:
+    """Gather the metadata of all arrays in one place, as anndata does when it writes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         zarr.consolidate_metadata(str(path))
 
 

@@ -1,0 +1,191 @@
+"""Files against the AnnData that was written to them."""
+
+import pickle
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import anndata as ad
+import fsspec
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from scipy import sparse
+
+from sctab import DataFileError
+from sctab._matrix import RowReader
+from sctab.inference import DataFile, find_data_files
+
+FORMATS = {"dense": lambda X: X.toarray(), "csr": sparse.csr_matrix, "csc": sparse.csc_matrix}
+
+
+def write(adata, path, **kwargs):
+    (adata.write_h5ad if path.suffix == ".h5ad" else adata.write_zarr)(path, **kwargs)
+    return path
+
+
+def assert_same(file, adata):
+    assert (file.n_obs, file.n_vars) == adata.shape
+    assert list(file.var.index) == list(adata.var_names)
+    assert file.names(2, 7) == list(adata.obs_names[2:7])
+    X = adata.X.toarray() if sparse.issparse(adata.X) else adata.X
+    np.testing.assert_array_equal(RowReader(file.X).read(3, 200).toarray(), X[3:200])
+
+
+class TestReading:
+    @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+    @pytest.mark.parametrize("storage", FORMATS)
+    def test_matrices(self, query, tmp_path, suffix, storage):
+        stored = query.copy()
+        stored.raw = query[:, :50].copy()
+        stored.X = FORMATS[storage](query.X)
+        file = DataFile(write(stored, tmp_path / f"a{suffix}"))
+        assert_same(file, query)
+        np.testing.assert_array_equal(RowReader(file.layers["doubled"]).read(0, 9).toarray(), 2 * query.X[:9].toarray())
+        np.testing.assert_array_equal(RowReader(file.raw.X).read(0, 9).toarray(), query.X[:9, :50].toarray())
+        assert list(file.raw.var.index) == list(query.var_names[:50])
+
+    @pytest.mark.parametrize("version", [2, 3])
+    def test_versions_of_zarr(self, query, tmp_path, version):
+        group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version)
+        ad.io.write_elem(group, "/", query)
+        assert_same(DataFile(tmp_path / "a.zarr"), query)
+
+    def test_sharded_zarr(self, query, tmp_path):
+        group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+        ad.io.write_elem(group, "/", query)
+        X = query.X.tocsr()
+        for name in ("data", "indices"):
+            values = getattr(X, name)
+            attributes = dict(group[f"X/{name}"].attrs)
+            del group[f"X/{name}"]
+            array = group.create_array(f"X/{name}", shape=values.shape, dtype=values.dtype, chunks=(64,), shards=(512,))
+            array[:] = values
+            array.attrs.update(attributes)
+        assert group["X/data"].shards == (512,)
+        assert_same(DataFile(tmp_path / "a.zarr"), query)
+
+    def test_compressed_h5ad(self, query, tmp_path):
+        assert_same(DataFile(write(query, tmp_path / "a.h5ad", compression="gzip")), query)
+
+    def test_columns_of_obs_that_are_asked_for(self, query, tmp_path):
+        file = DataFile(write(query, tmp_path / "a.h5ad"), ["donor_id", "not there"])
+        assert list(file.obs.columns) == ["donor_id"]
+        assert list(file.obs["donor_id"]) == list(query.obs["donor_id"])
+
+    def test_a_file_without_X(self, query, tmp_path):
+        adata = ad.AnnData(obs=query.obs, var=query.var, layers={"counts": query.X})
+        file = DataFile(write(adata, tmp_path / "a.h5ad"))
+        assert file.X is None
+        assert list(file.layers) == ["counts"]
+
+    def test_names_with_any_letters(self, query, tmp_path):
+        query = query.copy()
+        query.obs_names = [f"Zellé-{i}-細胞" for i in range(query.n_obs)]
+        for suffix in (".h5ad", ".zarr"):
+            assert_same(DataFile(write(query, tmp_path / f"a{suffix}")), query)
+
+    def test_it_can_be_sent_to_another_process(self, query, tmp_path):
+        file = DataFile(write(query, tmp_path / "a.h5ad"), ["donor_id"])
+        again = pickle.loads(pickle.dumps(file))
+        assert_same(again, query)
+        assert again.fingerprint() == file.fingerprint()
+        assert list(again.obs.columns) == ["donor_id"]
+
+
+class TestLargeCsc:
+    @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+    def test_is_transposed_on_disk(self, query, tmp_path, suffix, monkeypatch):
+        monkeypatch.setattr("sctab._matrix._MOST_IN_MEMORY", 500)
+        monkeypatch.setattr("sctab._matrix.BLOCK_SIZE", 37)
+        stored = query.copy()
+        stored.X = sparse.csc_matrix(query.X)
+        assert stored.X.nnz > 5000
+        rows = RowReader(DataFile(write(stored, tmp_path / f"a{suffix}")).X)
+        for start, stop in ((0, 300), (0, 1), (36, 38), (111, 250), (299, 300)):
+            np.testing.assert_array_equal(rows.read(start, stop).toarray(), query.X[start:stop].toarray())
+
+
+class TestUrls:
+    def test_in_memory(self, query):
+        store = zarr.storage.FsspecStore.from_url("memory://bucket/a.zarr")
+        query.write_zarr(store)
+        assert_same(DataFile("memory://bucket/a.zarr"), query)
+        query.write_zarr(zarr.storage.FsspecStore.from_url("memory://bucket/b.zarr"))
+        found = find_data_files(["memory://bucket/*.zarr"])
+        assert [path.rsplit("/")[-1] for path in found] == ["a.zarr", "b.zarr"]
+        assert_same(DataFile(found[1]), query)
+        fsspec.filesystem("memory").rm("/bucket", recursive=True)
+
+    def test_over_http(self, query, tmp_path):
+        query.write_zarr(tmp_path / "a.zarr")
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_QuietHandler, directory=str(tmp_path)))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            assert_same(DataFile(f"http://127.0.0.1:{server.server_port}/a.zarr"), query)
+        finally:
+            server.shutdown()
+            server.server_close()
+
+    def test_h5ad_is_refused(self):
+        with pytest.raises(DataFileError, match=r"is an `.h5ad` behind a URL.*Copy it here, or give a `.zarr`"):
+            DataFile("s3://bucket/a.h5ad")
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+class TestFinding:
+    def test_files_directories_and_patterns(self, query, tmp_path):
+        small = query[:3].copy()
+        for name in ("b.h5ad", "a.zarr", "c.h5ad"):
+            write(small, tmp_path / name)
+        (tmp_path / "notes.txt").write_text("no data")
+        a, b, c = (str(tmp_path / name) for name in ("a.zarr", "b.h5ad", "c.h5ad"))
+        assert find_data_files([tmp_path]) == [a, b, c]
+        assert find_data_files([f"{tmp_path}/*.h5ad"]) == [b, c]
+        assert find_data_files([c, f"{a}/", tmp_path / "b.h5ad", c]) == [c, a, b]
+
+    def test_nothing_found(self, tmp_path):
+        with pytest.raises(DataFileError, match=r"matches no `.h5ad` or `.zarr`"):
+            find_data_files([f"{tmp_path}/*.h5ad"])
+        with pytest.raises(DataFileError, match=r"holds no `.h5ad` or `.zarr`"):
+            find_data_files([tmp_path])
+
+
+class TestRefusals:
+    def test_missing(self, tmp_path):
+        with pytest.raises(DataFileError, match="is not there. Check the path"):
+            DataFile(tmp_path / "a.h5ad")
+
+    def test_another_type(self, tmp_path):
+        with pytest.raises(DataFileError, match=r"is neither `.h5ad` nor `.zarr`"):
+            DataFile(tmp_path / "a.loom")
+
+    def test_damaged(self, tmp_path):
+        (tmp_path / "a.h5ad").write_bytes(b"no hdf5")
+        with pytest.raises(DataFileError, match=r"a.h5ad` cannot be read as .h5ad.*damaged; copy or export it again"):
+            DataFile(tmp_path / "a.h5ad")
+
+    def test_damaged_in_the_middle(self, query, tmp_path):
+        path = write(query, tmp_path / "a.h5ad", compression="gzip")
+        with h5py.File(path) as file:
+            info = file["X/data"].id.get_chunk_info(0)
+        content = bytearray(path.read_bytes())
+        content[info.byte_offset : info.byte_offset + info.size] = b"\xff" * info.size
+        path.write_bytes(content)
+        file = DataFile(path)
+        with pytest.raises(DataFileError, match=r"a.h5ad` cannot be read as .h5ad"):
+            RowReader(file.X).read(0, 10)
+
+    def test_old_layout(self, tmp_path):
+        with h5py.File(tmp_path / "a.h5ad", "w") as file:
+            file["X"] = np.zeros((2, 2))
+            file["obs"] = pd.DataFrame({"a": [1, 2]}).to_records()
+            file["var"] = pd.DataFrame({"a": [1, 2]}).to_records()
+        with pytest.raises(DataFileError, match=r"written by anndata 0.6 or older. Write it again"):
+            DataFile(tmp_path / "a.h5ad")

@@ -1,0 +1,144 @@
+"""A journal keeps blocks, whole or not at all, and tells runs apart."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from sctab import OutputError, OutputExistsError, SettingError
+from sctab.inference import Journal, as_part
+from sctab.model import Evaluation
+
+IDENTITY = {"model": "abc", "block_size": 10}
+
+
+def part(start, stop):
+    return {"codes": np.arange(start, stop, dtype=np.int32), "confidence": np.linspace(0, 1, stop - start, dtype=np.float32)}
+
+
+def open_journal(path, identity=IDENTITY, *, resume=False, restart=False):
+    return Journal(path, identity, resume=resume, restart=restart)
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """A journal whose run was interrupted after two of three blocks."""
+    with pytest.raises(KeyboardInterrupt), open_journal(tmp_path / "a.parts") as journal:  # noqa: PT012
+        journal.write(0, 0, 10, part(0, 10))
+        journal.write(0, 20, 25, part(20, 25))
+        journal.remember(0, {"matrix": "X"})
+        raise KeyboardInterrupt
+    return tmp_path / "a.parts"
+
+
+def test_blocks_come_back_in_order_and_together(tmp_path):
+    with open_journal(tmp_path / "a.parts") as journal:
+        for start in (20, 0, 10):
+            journal.write(3, start, start + 10, part(start, start + 10))
+        assert [(start, stop) for start, stop, _ in journal.read(3, 30)] == [(0, 10), (10, 20), (20, 30)]
+        assert [(start, stop) for start, stop, _ in journal.read(3, 30, at_least=15)] == [(0, 20), (20, 30)]
+        (together,) = journal.read(3, 30, at_least=100)
+        np.testing.assert_array_equal(together[2]["codes"], np.arange(30))
+        assert journal.n_finished() == 30
+        journal.remove()
+    assert not (tmp_path / "a.parts").exists()
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_does(interrupted):
+    with open_journal(interrupted, resume=True) as journal:
+        assert journal.is_finished(0, 0, 10)
+        assert not journal.is_finished(0, 10, 20)
+        assert journal.recall(0) == {"matrix": "X"}
+        assert journal.recall(1) is None
+        with pytest.raises(OutputError, match=r"Cells 10 and following of file 0 are not in"):
+            list(journal.read(0, 25))
+        journal.write(0, 10, 20, part(10, 20))
+        np.testing.assert_array_equal(np.concatenate([p["codes"] for _, _, p in journal.read(0, 25)]), np.arange(25))
+
+
+def test_the_error_of_an_interrupted_run_says_where_blocks_are(tmp_path):
+    with pytest.raises(ValueError, match="boom") as caught, open_journal(tmp_path / "a.parts") as journal:  # noqa: PT012
+        journal.write(0, 0, 10, part(0, 10))
+        raise ValueError("boom")
+    assert "Finished blocks are kept in" in caught.value.__notes__[0]
+    assert "--resume" in caught.value.__notes__[0]
+
+
+def test_nothing_is_left_of_a_run_that_finished_nothing(tmp_path):
+    with pytest.raises(ValueError, match="boom"), open_journal(tmp_path / "a.parts"):
+        raise ValueError("boom")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_neither_used_nor_lost_unasked(interrupted):
+    with pytest.raises(OutputExistsError, match=r"was interrupted. Go on with it \(`--resume`.*or begin anew"):
+        open_journal(interrupted)
+    assert len(list(interrupted.glob("part-*"))) == 2
+
+
+def test_begin_anew(interrupted):
+    with open_journal(interrupted, {"model": "other"}, restart=True) as journal:
+        assert journal.n_finished() == 0
+        assert journal.recall(0) is None
+    assert json.loads((interrupted / "run.json").read_text())["model"] == "other"
+
+
+def test_resume_wins_over_restart(interrupted):
+    with open_journal(interrupted, resume=True, restart=True) as journal:
+        assert journal.n_finished() == 15
+
+
+def test_another_run_is_not_resumed(interrupted):
+    with pytest.raises(SettingError, match=r"is of another annotation: `model` differ. Resume with the same"):
+        open_journal(interrupted, IDENTITY | {"model": "other"}, resume=True)
+    with open_journal(interrupted, resume=True) as journal:
+        assert journal.n_finished() == 15
+
+
+def test_damaged_blocks_do_not_count(interrupted):
+    path = next(interrupted.glob("part-*-000000000010.npz"))
+    content = bytearray(path.read_bytes())
+    content[100] ^= 0xFF
+    path.write_bytes(content)
+    next(interrupted.glob("part-*-000000000025.npz")).write_bytes(b"")
+    with open_journal(interrupted, resume=True) as journal:
+        assert journal.n_finished() == 0
+
+
+def test_two_processes_do_not_share_it(interrupted):
+    with (
+        open_journal(interrupted, resume=True),
+        pytest.raises(OutputExistsError, match="Another process is writing"),
+    ):
+        open_journal(interrupted, resume=True)
+
+
+def test_something_else_is_left_alone(tmp_path):
+    (tmp_path / "a.parts").mkdir()
+    (tmp_path / "a.parts" / "mine.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match="holds no unfinished annotation. Move it away"):
+        open_journal(tmp_path / "a.parts", restart=True)
+    assert (tmp_path / "a.parts" / "mine.txt").read_text() == "mine"
+
+
+def test_no_pickle_is_read(interrupted):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(interrupted.parent / "hacked"),)
+
+    np.savez(interrupted / "part-000000-000000000010-000000000020.npz", codes=np.array([Evil()], dtype=object))
+    with open_journal(interrupted, resume=True) as journal, pytest.raises(ValueError, match="allow_pickle=False"):
+        list(journal.read(0, 25))
+    assert not (interrupted.parent / "hacked").exists()
+
+
+def test_what_is_kept_of_an_evaluation():
+    nan = np.float32(np.nan)
+    probabilities = np.array([[0.2, 0.8], [nan, nan], [0.5, 0.5]], dtype=np.float32)
+    evaluation = Evaluation(probabilities, None, np.array([0.1, nan, 0.2], dtype=np.float32))
+    labels = as_part(evaluation, with_all=False)
+    assert list(labels["codes"]) == [1, -1, 0]
+    np.testing.assert_array_equal(labels["confidence"], np.array([0.8, nan, 0.5], dtype=np.float32))
+    assert set(labels) == {"codes", "confidence", "expected_entropy"}
+    assert set(as_part(evaluation, with_all=True)) == {*labels, "probabilities"}
