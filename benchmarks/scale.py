@@ -50,7 +50,8 @@ if TYPE_CHECKING:  # the environment of CellTypist has neither
     from sctab.model import SCTAB, DeepEnsemble
     from sctab.model._evaluation import Evaluator
     from sctab.model._query import InputRecipe
-    from sctab.nn import Precision, TabNet
+    from sctab.nn import TabNet
+    from sctab.nn._sparse import Precision
 
 GENES = np.array([f"ENSG{i:011d}" for i in range(20_000)])
 MODEL_GENES = np.random.default_rng(3).permutation(len(GENES))[:19_331]
@@ -72,9 +73,10 @@ CHUNK = 65_536
 """Values in a chunk of the file."""
 PART = 10_000
 """Cells that CellTypist gets at a time where it does not get all."""
-BYTES_PER_CELL = 3 * 8 * len(MODEL_GENES)
-"""What CellTypist takes for a cell: dense numbers of 8 bytes, and two copies of them."""
+BYTES_PER_CELL = 18 * len(MODEL_GENES)
+"""What CellTypist takes for a cell, as measured: dense numbers of 8 bytes, a copy of them, and counts."""
 WHOLE = "all of it, by the evaluator"
+AT_ONCE = "CellTypist, all cells at once"
 Block = tuple[sparse.csr_matrix, sparse.csr_matrix]
 """Counts of cells, and their covariates."""
 Timed = tuple[float, NDArray[np.float32]]
@@ -350,8 +352,8 @@ def evaluator(folder: Path, n_cells: int, n_runs: int) -> None:
     largest = np.sort(expected, axis=1)
     head(
         f"The dense network's probability of the first type is {np.median(largest[:, -1]):.2f} in the median, and "
-        f"{np.median(largest[:, -1] - largest[:, -2]):.2f} more than that of the second. By how much others differ from it (a trained network is less sensitive to rounding than this one, whose "
-        "weights are random):",
+        f"{np.median(largest[:, -1] - largest[:, -2]):.2f} more than that of the second. By how much others differ from it, with random "
+        "weights:",
         *("", "largest difference of a probability", "mean over cells of a cell's largest", "equal labels"),
     )
     for name in ("dense network, mask by a full sort", "evaluator, float32", "evaluator, bfloat16"):
@@ -500,12 +502,12 @@ class Usage:
     """Largest resident memory, in bytes."""
 
 
-def watch(command: Sequence[object], environment: dict[str, str] | None = None) -> Usage | None:
+def watch(command: Sequence[object], **variables: str) -> Usage | None:
     """Run a command to its end; `None` where the system killed it, which it does first of all where memory runs out."""
     with tempfile.TemporaryFile() as errors:
         quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors}
         start = time.perf_counter()
-        process = subprocess.Popen([str(part) for part in command], env=environment, **quiet)
+        process = subprocess.Popen([str(part) for part in command], env=environment(**variables), **quiet)
         of_process = Path(f"/proc/{process.pid}")
         with suppress(OSError):
             (of_process / "oom_score_adj").write_text("1000", encoding="utf-8")
@@ -522,6 +524,12 @@ def watch(command: Sequence[object], environment: dict[str, str] | None = None) 
             errors.seek(0)
             raise SystemExit(f"{' '.join(map(str, command))}\n{errors.read().decode(errors='replace')}")
     return Usage(seconds, peak or usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """That of this process, but that Python keeps what it compiles, as it does by default, and takes packages from nowhere else."""
+    without = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}
+    return {name: value for name, value in os.environ.items() if name not in without} | variables
 
 
 def high_water(status: Path) -> int:
@@ -561,12 +569,17 @@ def annotate(folder: Path, sizes: Sequence[int], compression: str | None, n_runs
     start_up = measure(START_UP_CELLS)
     head(
         "### `sctab annotate`\n\nFrom the start of the process to its end, labels written as Parquet. Start-up is the time for "
-        f"{START_UP_CELLS} cells.",
+        f"{START_UP_CELLS} cells. A file may be in the system's cache after its first run.",
         *("cells", "members", "seconds", "cells/s", "cells/s without start-up", "peak memory (GB)"),
     )
     for n_cells in (START_UP_CELLS, *sizes):
         for members, used in (start_up if n_cells == START_UP_CELLS else measure(n_cells)).items():
             row(n_cells, members, *summary(n_cells, used, start_up[members]))
+
+
+def rate(n_cells: int, seconds: float) -> str:
+    """Cells per second, or nothing where a difference of times is lost in their noise."""
+    return f"{n_cells / seconds:,.0f}" if seconds > 0 else "?"
 
 
 def summary(n_cells: int, used: Sequence[Usage | None], start_up: Sequence[Usage | None]) -> list[str]:
@@ -579,7 +592,7 @@ def summary(n_cells: int, used: Sequence[Usage | None], start_up: Sequence[Usage
     return [
         spread([usage.seconds for usage in done], 2),
         f"{n_cells / middle:,.0f}",
-        f"{n_cells / net:,.0f}" if n_cells > START_UP_CELLS else "",
+        rate(n_cells, net) if n_cells > START_UP_CELLS else "",
         f"{max(usage.peak for usage in done) / 1e9:.2f}",
     ]
 
@@ -592,46 +605,49 @@ def celltypist(folder: Path, sizes: Sequence[int], compression: str | None, n_ru
     from sctab.benchmark._peers import PEERS, default_environments, make_environment
 
     python = make_environment(PEERS["celltypist"], default_environments())
-    alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    alone["CELLTYPIST_FOLDER"] = str(folder / "celltypist")
+    own = {"CELLTYPIST_FOLDER": str(folder / "celltypist")}  # it makes one, and that in the user's home by default
     path, _ = make_models(folder)
     peer, labels, answer = folder / "celltypist.pkl", folder / "labels.parquet", folder / "celltypist.json"
     files = {n_cells: make_cells(folder, n_cells, compression) for n_cells in (START_UP_CELLS, *sizes)}
     if not peer.exists():
-        subprocess.run([python, __file__, "make-celltypist", files[START_UP_CELLS], peer], check=True, env=alone)
-    inner: dict[tuple[int, str], list[float]] = defaultdict(list)
+        subprocess.run([python, __file__, "make-celltypist", files[START_UP_CELLS], peer], check=True, env=environment(**own))
+    inner: dict[str, list[float]] = defaultdict(list)
 
     def measure(n_cells: int) -> dict[str, list[Usage | None]]:
+        inner.clear()
         used: dict[str, list[Usage | None]] = defaultdict(list)
-        parts = {"CellTypist, all cells at once": n_cells} | ({f"CellTypist, {PART:,} at a time": PART} if n_cells > PART else {})
+        parts = {AT_ONCE: n_cells} | ({f"CellTypist, {PART:,} at a time": PART} if n_cells > PART else {})
         for _ in range(runs_for(n_cells, n_runs)):
             used["sctab"].append(watch(annotate_command(files[n_cells], path, labels)))
             for name, part in parts.items():
                 fits = part * BYTES_PER_CELL < available_memory()
                 command = [python, __file__, "run-celltypist", files[n_cells], peer, folder / "peer.parquet", answer, part]
-                used[name].append(watch(command, alone) if fits else None)
+                used[name].append(watch(command, **own) if fits else None)
                 if used[name][-1] is not None:
-                    inner[n_cells, name].append(json.loads(answer.read_text(encoding="utf-8"))["seconds"])
+                    inner[name].append(json.loads(answer.read_text(encoding="utf-8"))["seconds"])
         return used
 
     for _ in range(2):  # the first compiles, and reads libraries from disk
         start_up = measure(START_UP_CELLS)
+    of_few = median(inner[AT_ONCE])
     versions = json.loads(answer.read_text(encoding="utf-8"))["versions"]
     head(
         f"### CellTypist\n\nThe time is from the start of the process to its end: reading, normalising to 10,000 counts, log1p, labels and "
         f"their probability, and writing these as Parquet; start-up is the time for {START_UP_CELLS} cells. `celltypist.annotate` alone "
-        f"is without reading, normalising and writing. Same {N_LABELS} types and {len(MODEL_GENES):,} genes, no majority voting; "
+        "is without reading, normalising and writing; every call compares the names of genes first, which takes as long for few cells as "
+        f"for many. Same {N_LABELS} types and {len(MODEL_GENES):,} genes, no majority voting; "
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}. Out of memory: it was killed, or not started because it "
         f"would take more than there is ({BYTES_PER_CELL / 1e3:.0f} kB per cell).",
         *("cells", "", "seconds", "cells/s", "cells/s without start-up", "peak memory (GB)"),
-        *("`celltypist.annotate` alone (s)", "cells/s"),
+        *("`celltypist.annotate` alone (s)", "cells/s", f"cells/s less its time for {START_UP_CELLS}"),
     )
-    for n_cells in (START_UP_CELLS, *sizes):
-        for name, used in (start_up if n_cells == START_UP_CELLS else measure(n_cells)).items():
-            taken = inner.get((n_cells, name), [])
-            of_start_up = start_up.get(name) or start_up["CellTypist, all cells at once"]
-            alone_columns = (spread(taken, 2), f"{n_cells / median(taken):,.0f}") if taken else ("", "")
-            row(n_cells, name, *summary(n_cells, used, of_start_up), *alone_columns)
+    for n_cells in sizes:
+        for name, used in measure(n_cells).items():
+            taken = inner.get(name, [])
+            columns = [""] * 3
+            if taken:
+                columns = [spread(taken, 2), f"{n_cells / median(taken):,.0f}", rate(n_cells, median(taken) - of_few)]
+            row(n_cells, name, *summary(n_cells, used, start_up.get(name, start_up[AT_ONCE])), *columns)
 
 
 def available_memory() -> float:

@@ -70,8 +70,15 @@ class DaskEngine(Engine):
         def task(at: tuple[int, int]) -> tuple[Any, ...]:
             return _evaluate, *sent, rows_of(at), query.covariates[slice(*at)], batch_size
 
+        self._n_threads()
         send()
         return self._map(task, ranges, send)
+
+    def _n_threads(self) -> int:
+        n_threads = sum(self._client.nthreads().values())
+        if n_threads == 0:
+            raise SettingError("The Dask cluster has no workers. Start some, and run again.")
+        return n_threads
 
     def _rows_of(self, cells: CellData, matrix: Any, name: str) -> Callable[[tuple[int, int]], Any]:
         """From a range of rows to what a worker takes for them: rows, what reads them, or a future of either."""
@@ -86,9 +93,7 @@ class DaskEngine(Engine):
         self, task: Callable[[tuple[int, int]], tuple[Any, ...]], ranges: Ranges, send_again: Callable[[], None] | None = None
     ) -> Iterator[tuple[tuple[int, int], Any]]:
         """Results of tasks as they are done, with a bounded number of them under way."""
-        n_at_a_time = _TASKS_PER_THREAD * sum(self._client.nthreads().values())
-        if n_at_a_time == 0:
-            raise SettingError("The Dask cluster has no workers. Start some, and run again.")
+        n_at_a_time = _TASKS_PER_THREAD * self._n_threads()
         todo = deque(ranges)
         under_way = self._distributed.as_completed()
         places: dict[str, tuple[int, int]] = {}
