@@ -13,17 +13,20 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+_MOST_NEW = 24
+"""Candidates that may be added to a row before its lower bound is found anew."""
 _STRIPS = 16
 """A row of logits is cut into so many strips, and of each place in them the largest is found first."""
-_TILE = 384
-"""Rows of a table that are worked on together: with 384 numbers each they take 590 kB, which a core keeps close."""
+_TILE_BITS = 9
+_TILE = 2**_TILE_BITS
+"""Rows of a table that are worked on together: with 384 numbers each they take 790 kB, which a core keeps close."""
 _MOST_STEPS = 50
 """Newton's method needs some ten steps; this only bounds it."""
 
 
 def _compiled[F: Callable[..., Any]](function: F) -> F:
-    """Compile at the first call. Sums may be reordered, as vector instructions need it; NaN and infinity keep their meaning."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
+    """Compile at the first call. Sums may be reordered, as vector instructions need it, and no number is NaN."""
+    options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz", "nnan"}}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither this directory nor the user's cache can be written
@@ -58,7 +61,7 @@ def align_and_scale(
 
     Returns
     -------
-    CSR arrays of the input without zeros, columns of a row in no order, those behind the genes last; and the sum of each row before.
+    CSR arrays of the input without zeros, rows ordered as :func:`order_by_tile` does; and the sum of each row before.
     """
     n_obs = indptr.size - 1
     most = indptr[n_obs] - indptr[0] + known_indptr[n_obs] - known_indptr[0]
@@ -67,10 +70,14 @@ def align_and_scale(
     values = np.empty(most, dtype=np.float32)
     totals = np.zeros(n_obs, dtype=np.float64)
     place = np.full(n_genes, -1, dtype=np.int64)  # where a gene stands in the row, if that is not before the row begins
-    end = 0
+    row_columns = np.empty(indices.size, dtype=np.int32)
+    row_values = np.empty(indices.size, dtype=np.float32)
+    start = np.empty((n_genes >> _TILE_BITS) + 2, dtype=np.int64)
+    first = end = 0  # in the rows as they are read, and in what is given back
     for i in range(n_obs):
-        begin = end
+        begin = first
         total = 0.0
+        start[:] = 0
         for k in range(indptr[i], indptr[i + 1]):
             gene = positions[indices[k]]
             value = data[k]
@@ -79,16 +86,24 @@ def align_and_scale(
             total += value
             at = place[gene]
             if at >= begin:
-                values[at] += value
+                row_values[at] += value
             else:
-                place[gene] = end
-                columns[end] = gene
-                values[end] = value
-                end += 1
-        if total > 0:
-            factor = np.float32(target_sum / total)
-            for k in range(begin, end):
-                values[k] *= factor
+                place[gene] = first
+                row_columns[first] = gene
+                row_values[first] = value
+                start[(gene >> _TILE_BITS) + 1] += 1
+                first += 1
+        start[0] = end
+        for tile in range(1, start.size):
+            start[tile] += start[tile - 1]
+        factor = np.float32(target_sum / total) if total > 0 else np.float32(0)
+        for k in range(begin, first):
+            tile = row_columns[k] >> _TILE_BITS
+            at = start[tile]
+            columns[at] = row_columns[k]
+            values[at] = row_values[k] * factor
+            start[tile] = at + 1
+        end += first - begin
         totals[i] = total
         for k in range(known_indptr[i], known_indptr[i + 1]):
             columns[end] = n_genes + known_indices[k]
@@ -103,14 +118,14 @@ def order_by_tile(
     indptr: NDArray[np.int64], columns: NDArray[np.int32], values: NDArray[np.float32], n_columns: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Order each row of a sparse matrix by the tile of :func:`add_weighted_rows` its columns are in; rows in order stay as they are."""
-    n_tiles = n_columns // _TILE + 1
+    n_tiles = (n_columns >> _TILE_BITS) + 1
     start = np.empty(n_tiles + 1, dtype=np.int64)
     ordered, of_ordered = columns, values
     is_copy = False
     for i in range(indptr.size - 1):
         in_order = True
         for k in range(indptr[i] + 1, indptr[i + 1]):
-            if columns[k] < columns[k - 1] and columns[k] // _TILE < columns[k - 1] // _TILE:
+            if columns[k] >> _TILE_BITS < columns[k - 1] >> _TILE_BITS:
                 in_order = False
                 break
         if in_order:
@@ -120,12 +135,12 @@ def order_by_tile(
             is_copy = True
         start[:] = 0
         for k in range(indptr[i], indptr[i + 1]):
-            start[columns[k] // _TILE + 1] += 1
+            start[(columns[k] >> _TILE_BITS) + 1] += 1
         start[0] = indptr[i]
         for tile in range(n_tiles):
             start[tile + 1] += start[tile]
         for k in range(indptr[i], indptr[i + 1]):
-            tile = columns[k] // _TILE
+            tile = columns[k] >> _TILE_BITS
             ordered[start[tile]] = columns[k]
             of_ordered[start[tile]] = values[k]
             start[tile] += 1
@@ -182,105 +197,151 @@ def weighted_sum(
 
 
 @_compiled
-def attend(
+def collect_candidates(
     logits: NDArray[np.float32],
     bias: NDArray[np.float32],
+    first_column: int,
     is_entmax: bool,  # noqa: FBT001
-    indptr: NDArray[np.int64],
+    thresholds: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    candidates: NDArray[np.float32],
     columns: NDArray[np.int32],
-    values: NDArray[np.float32],
-    scale: NDArray[np.float32],
-    shift: NDArray[np.float32],
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    r"""Masks of :math:`z` = `logits` + `bias`, and what they let through, on their support alone and without a sort.
+) -> None:
+    r"""Of some columns of mask logits keep those that may be in the support of the mask, without a sort.
 
-    1.5-entmax of a row is :math:`p_g = \max(0, z_g / 2 - \tau)^2`, sparsemax is :math:`p_g = \max(0, z_g - \tau)`, with :math:`\tau` so
-    that they sum to one (Peters et al. 2019, :doi:`10.18653/v1/P19-1146`). The sum is convex and falls with :math:`\tau`, so that Newton's
-    method from below never goes too far. It begins at the largest logit minus 2 (sparsemax: 1), since no :math:`p_g` is larger than one,
-    with a sixteenth of the logits, the largest of every sixteen. What it finds among these is a lower bound for all, and so few logits are
-    above it that only those are looked at again.
+    1.5-entmax of a row :math:`z` is :math:`p_g = \max(0, z_g / 2 - \tau)^2`, sparsemax is :math:`p_g = \max(0, z_g - \tau)`, with
+    :math:`\tau` so that they sum to one (Peters et al. 2019, :doi:`10.18653/v1/P19-1146`). The sum is convex and falls with
+    :math:`\tau`, so that Newton's method from below never goes too far, and it begins where the largest alone would give one. What it
+    finds for a part of the logits is a lower bound for all: logits below it are out, and few are left when all were looked at.
 
     Parameters
     ----------
     logits, bias
-        `(n_obs, n_inputs)` and `(n_inputs,)`.
+        `(n_obs, n_columns)` and `(n_columns,)`; the logits are their sum.
+    first_column
+        Which column of all the first one is.
     is_entmax
         1.5-entmax; otherwise sparsemax.
-    indptr, columns, values
+    thresholds, counts
+        Lower bound and number of candidates of each row so far, `(n_obs,)`; at first minus infinity and zero.
+    candidates, columns
+        The candidates, halved for 1.5-entmax, and the columns they are in, `(n_obs, n_inputs)`; they are written to.
+    """
+    n_obs, n_columns = logits.shape
+    n_places = (n_columns + _STRIPS - 1) // _STRIPS
+    factor = np.float32(0.5 if is_entmax else 1.0)
+    largest = np.empty(n_places, dtype=np.float32)
+    highest = np.empty(n_places, dtype=np.float32)
+    places = np.empty(n_places, dtype=np.int32)
+    for i in range(n_obs):
+        row, mine, of_mine = logits[i], candidates[i], columns[i]
+        largest[:] = -np.inf
+        for start in range(0, n_columns, n_places):
+            strip, of_strip = row[start : start + n_places], bias[start : start + n_places]
+            for g in range(strip.size):
+                logit = strip[g] + of_strip[g]
+                if logit > largest[g]:
+                    largest[g] = logit
+        if counts[i] == 0:  # the largest of each place are a part of the logits, too
+            for g in range(n_places):
+                highest[g] = largest[g] * factor
+            thresholds[i] = max(thresholds[i], _lower_bound(highest, thresholds[i], is_entmax))
+        lowest = thresholds[i] / factor
+        n_high = 0
+        for g in range(n_places):
+            if largest[g] > lowest:
+                places[n_high] = g
+                n_high += 1
+        count = counts[i]
+        for start in range(0, n_columns, n_places):
+            strip, of_strip = row[start : start + n_places], bias[start : start + n_places]
+            for k in range(n_high):
+                g = places[k]
+                if g < strip.size and strip[g] + of_strip[g] > lowest:
+                    mine[count] = (strip[g] + of_strip[g]) * factor
+                    of_mine[count] = first_column + start + g
+                    count += 1
+        if count > counts[i] + _MOST_NEW:
+            thresholds[i] = max(thresholds[i], _lower_bound(mine[:count], thresholds[i], is_entmax))
+            kept = 0
+            for k in range(count):
+                if mine[k] > thresholds[i]:
+                    mine[kept] = mine[k]
+                    of_mine[kept] = of_mine[k]
+                    kept += 1
+            count = kept
+        counts[i] = count
+
+
+@_compiled
+def attend(
+    is_entmax: bool,  # noqa: FBT001
+    counts: NDArray[np.int64],
+    candidates: NDArray[np.float32],
+    columns: NDArray[np.int32],
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    values: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    shift: NDArray[np.float32],
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """Masks from the candidates of :func:`collect_candidates`, and what they let through.
+
+    Parameters
+    ----------
+    is_entmax, counts, candidates, columns
+        As there, when all columns were looked at.
+    indptr, indices, values
         The input of the network, `(n_obs, n_inputs)`.
     scale, shift
         Its normalisation, `(n_inputs,)`: the mask is laid on `values * scale + shift`.
 
     Returns
     -------
-    `indptr` and `columns` of the support, and its mask and masked input.
+    `indptr` and `columns` of the support, its mask, and its masked input; columns in order.
     """
-    n_obs, n_inputs = logits.shape
-    n_places = (n_inputs + _STRIPS - 1) // _STRIPS
-    factor = 0.5 if is_entmax else 1.0
+    n_obs, n_inputs = counts.size, scale.size
     place = np.full(n_inputs, -1, dtype=np.int64)  # where an input stands in the support, if that is not before the row begins
-    largest = np.empty(n_places, dtype=np.float32)
-    places = np.empty(n_places, dtype=np.int32)
-    candidates = np.empty(n_inputs, dtype=np.float64)
-    of_candidates = np.empty(n_inputs, dtype=np.int32)
-    capacity = 256 * n_obs
+    most = counts.sum()
     new_indptr = np.zeros(n_obs + 1, dtype=np.int64)
-    new_columns = np.empty(capacity, dtype=np.int32)
-    mask = np.empty(capacity, dtype=np.float32)
-    masked = np.empty(capacity, dtype=np.float32)
+    new_columns = np.empty(most, dtype=np.int32)
+    mask = np.empty(most, dtype=np.float32)
+    masked = np.empty(most, dtype=np.float32)
+    distances = np.empty(n_inputs, dtype=np.float64)
     end = 0
     for i in range(n_obs):
-        row = logits[i]
-        largest[:] = -np.inf
-        for start in range(0, n_inputs, n_places):
-            strip, of_strip = row[start : start + n_places], bias[start : start + n_places]
-            for g in range(strip.size):
-                logit = strip[g] + of_strip[g]
-                if logit > largest[g]:
-                    largest[g] = logit
-        peak = np.float64(largest.max())
-        for g in range(n_places):
-            largest[g] = (largest[g] - np.float32(peak)) * np.float32(factor)
-        tau = _threshold(largest, np.float32(-1), is_entmax) - 1e-5  # rounded sums may go a little too far
-
-        n_high = 0
-        for g in range(n_places):
-            if largest[g] > tau:
-                places[n_high] = g
-                n_high += 1
-        n_candidates = 0
-        for start in range(0, n_inputs, n_places):
-            for k in range(n_high):
-                g = start + places[k]
-                if g < n_inputs:
-                    distance = (np.float64(row[g] + bias[g]) - peak) * factor
-                    if distance > tau:
-                        candidates[n_candidates] = distance
-                        of_candidates[n_candidates] = g
-                        n_candidates += 1
-        tau = _threshold(candidates[:n_candidates], tau, is_entmax)
-
-        if end + n_candidates > capacity:
-            capacity = 2 * capacity + n_candidates
-            new_columns = _grown(new_columns, capacity)
-            mask = _grown(mask, capacity)
-            masked = _grown(masked, capacity)
+        count = counts[i]
+        peak = np.float64(candidates[i, :count].max())
+        for k in range(count):
+            distances[k] = candidates[i, k] - peak
+        tau = _threshold(distances[:count], -1.0, is_entmax)
         begin = end
-        for k in range(n_candidates):
-            distance = candidates[k] - tau
+        for k in range(count):
+            distance = distances[k] - tau
             if distance > 0:
-                g = of_candidates[k]
+                g = columns[i, k]
                 mask[end] = distance * distance if is_entmax else distance
                 masked[end] = mask[end] * shift[g]
                 new_columns[end] = g
                 place[g] = end
                 end += 1
         for k in range(indptr[i], indptr[i + 1]):
-            at = place[columns[k]]
+            at = place[indices[k]]
             if at >= begin:
-                masked[at] += mask[at] * (values[k] * scale[columns[k]])
+                masked[at] += mask[at] * (values[k] * scale[indices[k]])
         new_indptr[i + 1] = end
     return new_indptr, new_columns[:end], mask[:end], masked[:end]
+
+
+@_compiled
+def _lower_bound(values: NDArray[np.float32], tau: Any, is_entmax: bool) -> Any:  # noqa: FBT001
+    """Where the mask of `values` begins, less what rounded sums may go too far; `tau` is below that, and within one of the largest."""
+    peak = values[0]
+    for k in range(values.size):
+        if values[k] > peak:
+            peak = values[k]
+    start = max(tau, peak - np.float32(1))
+    return _threshold(values, start, is_entmax) - np.float32(1e-5) * max(abs(peak), np.float32(1))
 
 
 @_compiled
@@ -305,10 +366,3 @@ def _threshold(values: NDArray[np.floating], tau: Any, is_entmax: bool) -> Any: 
         if step < 1e-7:  # the next one would be of the order of its square
             break
     return tau
-
-
-@_compiled
-def _grown(array: NDArray[Any], capacity: int) -> NDArray[Any]:
-    larger = np.empty(capacity, dtype=array.dtype)
-    larger[: array.size] = array
-    return larger

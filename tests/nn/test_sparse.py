@@ -246,8 +246,8 @@ logit_rows = st.builds(
 class TestMasks:
     """The definition of entmax fixes the mask, so that any exact algorithm has to agree: here the sort of the `entmax` package."""
 
-    @given(logits=logit_rows, is_entmax=st.booleans())
-    def test_against_the_sort(self, logits, is_entmax):
+    @given(logits=logit_rows, is_entmax=st.booleans(), n_at_a_time=st.sampled_from([1, 5, 64, 1000]))
+    def test_against_the_sort(self, logits, is_entmax, n_at_a_time):
         expected = (entmax.entmax15 if is_entmax else entmax.sparsemax)(torch.from_numpy(logits), dim=1)
         logits = logits.astype(np.float32)
         got = sparse_mask(torch.from_numpy(logits), is_entmax=is_entmax)
@@ -255,10 +255,15 @@ class TestMasks:
 
         n_obs, n_inputs = logits.shape
         bias = np.linspace(-1, 1, n_inputs, dtype=np.float32)
-        none = np.zeros(n_obs + 1, dtype=np.int64)
-        nothing = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
+        thresholds, counts = np.full(n_obs, -np.inf, dtype=np.float32), np.zeros(n_obs, dtype=np.int64)
+        found, of_found = np.empty((n_obs, n_inputs), dtype=np.float32), np.empty((n_obs, n_inputs), dtype=np.int32)
+        for start in range(0, n_inputs, n_at_a_time):
+            at = slice(start, start + n_at_a_time)
+            tile = np.ascontiguousarray((logits - bias)[:, at])
+            _kernels.collect_candidates(tile, bias[at], start, is_entmax, thresholds, counts, found, of_found)
+        nothing = np.zeros(n_obs + 1, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
         ones = np.ones(n_inputs, dtype=np.float32)
-        indptr, columns, mask, masked = _kernels.attend(logits - bias, bias, is_entmax, none, *nothing, ones, 2 * ones)
+        indptr, columns, mask, masked = _kernels.attend(is_entmax, counts, found, of_found, *nothing, ones, 2 * ones)
         support = sparse.csr_matrix((mask, columns, indptr), shape=logits.shape)
         np.testing.assert_allclose(support.toarray(), expected, rtol=0, atol=3e-5)
         assert (mask > 0).all()

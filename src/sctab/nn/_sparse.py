@@ -29,8 +29,8 @@ from sctab.nn._tabnet import AttentiveTransformer, FeatureTransformer, TabNet
 
 Precision = Literal["float32", "bfloat16"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_ROWS_OF_LOGITS = 64
-"""Cells whose mask logits are there at a time on the CPU: those of 64 cells and 20,000 genes take 5 MB and stay in the cache."""
+_ROWS_OF_LOGITS, _COLUMNS_OF_LOGITS = 128, 4864
+"""How many mask logits are there at a time on the CPU: 620 kB, which a core keeps close until they are looked at."""
 _NEWTON_STEPS = 24
 """On devices that would have to wait to see whether one more is needed; 15 suffice where all of 20,000 logits are equal."""
 
@@ -356,6 +356,7 @@ class _Attention:
         norm: Any = transformer.norm.bn
         weight, bias = _fold(transformer.linear.weight, None, _Affine.of(norm))
         self.weight = weight.T.to(dtype).contiguous()
+        self.tiles = [tile.contiguous() for tile in self.weight.split(_COLUMNS_OF_LOGITS, dim=1)]
         self.bias = bias
         self.is_entmax = transformer.mask_type == "entmax"
 
@@ -366,21 +367,30 @@ class _Attention:
 
     def _on_cpu(self, attention: Tensor, rows: _Rows, norm: _Affine, prior: Tensor | None) -> tuple[_Rows, Tensor]:
         parts = []
-        no_bias = torch.zeros_like(self.bias)
-        columns, values, scale, shift = (part.numpy() for part in (rows.columns, rows.values, norm.scale, norm.shift))
-        buffer = _buffer(_ROWS_OF_LOGITS, len(self.bias), self.weight.dtype)
+        n_inputs = len(self.bias)
+        indices, values, scale, shift = (part.numpy() for part in (rows.columns, rows.values, norm.scale, norm.shift))
+        candidates = _buffer("candidates", _ROWS_OF_LOGITS, n_inputs, torch.float32).numpy()
+        columns = _buffer("columns", _ROWS_OF_LOGITS, n_inputs, torch.int32).numpy()
         for start in range(0, max(rows.n_obs, 1), _ROWS_OF_LOGITS):
             stop = min(start + _ROWS_OF_LOGITS, rows.n_obs)
-            logits = torch.mm(attention[start:stop], self.weight, out=buffer[: stop - start]).float()
-            bias = self.bias
-            if prior is not None:
-                logits, bias = (logits + self.bias) * prior[start:stop], no_bias
+            thresholds, counts = np.full(stop - start, -np.inf, dtype=np.float32), np.zeros(stop - start, dtype=np.int64)
+            first = 0
+            for weight, bias in zip(self.tiles, self.bias.split(_COLUMNS_OF_LOGITS), strict=True):
+                product = _buffer(f"logits {len(bias)}", _ROWS_OF_LOGITS, len(bias), weight.dtype)[: stop - start]
+                logits = torch.mm(attention[start:stop], weight, out=product).float()
+                if prior is not None:
+                    logits = (logits + bias) * prior[start:stop, first : first + len(bias)]
+                    bias = torch.zeros_like(bias)
+                _kernels.collect_candidates(
+                    logits.numpy(), bias.numpy(), first, self.is_entmax, thresholds, counts, candidates, columns
+                )
+                first += len(bias)
             indptr = rows.indptr[start : stop + 1].numpy()
-            parts.append(_kernels.attend(logits.numpy(), bias.numpy(), self.is_entmax, indptr, columns, values, scale, shift))
+            parts.append(_kernels.attend(self.is_entmax, counts, candidates, columns, indptr, indices, values, scale, shift))
         indptrs, *others = zip(*parts, strict=True)
         indptr = np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part) for part in indptrs]))])
-        columns, mask, masked = (np.concatenate(part) for part in others)
-        return _Rows.of_arrays(indptr, columns, masked, rows.n_columns, self.bias.device), torch.from_numpy(mask)
+        support, mask, masked = (np.concatenate(part) for part in others)
+        return _Rows.of_arrays(indptr, support, masked, rows.n_columns, self.bias.device), torch.from_numpy(mask)
 
     def _on_device(self, attention: Tensor, rows: _Rows, norm: _Affine, prior: Tensor | None) -> tuple[_Rows, Tensor]:
         logits = (attention @ self.weight).float() + self.bias
@@ -397,16 +407,17 @@ class _Attention:
 _buffers = threading.local()
 
 
-def _buffer(n_rows: int, n_columns: int, dtype: torch.dtype) -> Tensor:
-    """Memory of this thread to write a product to: fresh memory from the system would take longer than the product."""
-    key = (n_rows, n_columns, dtype)
-    if getattr(_buffers, "key", None) != key:
-        _buffers.key, _buffers.tensor = key, torch.empty(n_rows, n_columns, dtype=dtype)
-    return _buffers.tensor
+def _buffer(name: str, n_rows: int, n_columns: int, dtype: torch.dtype) -> Tensor:
+    """Memory of this thread to write to again and again: fresh memory from the system would take longer than the product."""
+    buffers: dict[Any, Tensor] = _buffers.__dict__
+    tensor = buffers.get(name)
+    if tensor is None or tensor.shape != (n_rows, n_columns) or tensor.dtype is not dtype:
+        buffers[name] = tensor = torch.empty(n_rows, n_columns, dtype=dtype)
+    return tensor
 
 
 def sparse_mask(logits: Tensor, *, is_entmax: bool) -> Tensor:
-    r"""1.5-entmax or sparsemax of the rows of `logits`, without a sort; see :func:`sctab._kernels.attend` for how.
+    r"""1.5-entmax or sparsemax of the rows of `logits`, without a sort; see :func:`sctab._kernels.collect_candidates` for how.
 
     Parameters
     ----------
