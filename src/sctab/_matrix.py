@@ -11,8 +11,8 @@ from typing import Any, cast
 import numpy as np
 from scipy import sparse
 
-BLOCK_SIZE = 4096
-"""Rows read at a time where nothing else decides: 2,000 stored values a row make about 65 MB."""
+BLOCK_SIZE = 1024
+"""Rows read at a time where nothing else decides: 2,000 stored values a row make about 16 MB."""
 _MOST_DENSE = 16_000_000
 """Numbers of a dense matrix read at a time, so that a block on its way to CSR takes 64 MB and not five times as much."""
 _MOST_IN_MEMORY = 16_000_000

@@ -24,6 +24,7 @@ _CHANCE_SHARE = 0.2
 """Share of normalised cells that may hold integers by chance: those whose library size is the target sum, or divides it."""
 _SCALED_SHARE = 0.25
 """Share of genes with unit variance above which a matrix was scaled; clipping at a maximum takes it from the rare genes."""
+_ROWS_AT_A_TIME = 512
 _LARGEST_LOGARITHM = 50
 """Beyond this nothing is a logarithm of counts, and the exponential overflows."""
 _LARGEST_LOG1P = np.log1p(1e6)
@@ -185,7 +186,11 @@ class MatrixInspection:
         InputValueError
             With NaN, infinite or negative values.
         """
-        block = sparse.csr_matrix(rows if self._columns is None else rows[:, self._columns], dtype=np.float64, copy=True)
+        for start in range(0, rows.shape[0], _ROWS_AT_A_TIME):  # what is found out on the way takes several times their memory
+            some = rows[start : start + _ROWS_AT_A_TIME]
+            self._add(sparse.csr_matrix(some if self._columns is None else some[:, self._columns], dtype=np.float64, copy=True))
+
+    def _add(self, block: sparse.csr_matrix) -> None:
         _refuse_invalid(block.data, self._name)
         block.eliminate_zeros()
         self._n_obs += block.shape[0]

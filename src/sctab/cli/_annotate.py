@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import ctypes
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -17,6 +18,8 @@ from sctab.cli._options import Accelerator, Debug, LayerOption, Overwrite
 from sctab.cli._reporting import err, out, reports_errors
 from sctab.nn._sparse import Precision
 from sctab.tl import AnnotatedFiles
+
+_M_MMAP_THRESHOLD = -3  # of mallopt(3)
 
 
 @reports_errors
@@ -72,6 +75,7 @@ def annotate(
         )
     if csv is not None and csv.suffix != ".csv":
         raise SettingError(f"`--csv {csv}` does not end with `.csv`. Give another name, or `--output` for another kind of file.")
+    _give_memory_back_at_once()
     with ExitStack() as stack:
         client = None if dask_scheduler is None else stack.enter_context(_connected(dask_scheduler))
         done = sctab.tl.annotate_files(
@@ -90,6 +94,15 @@ def annotate(
             show_progress=True,
         )
     _report(done)
+
+
+def _give_memory_back_at_once() -> None:
+    """Have glibc return large arrays to the system when they are freed; it would keep some 200 MB of them for later.
+
+    It changes the whole process, so that only the command does it. Other C libraries have no such setting.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
 
 
 def _connected(address: str) -> Any:

@@ -121,11 +121,12 @@ class Evaluator:
         While a block is evaluated, the next one is read. What a block gives does not depend on the number of threads.
         """
         waiting: deque[list[Future[Evaluation]]] = deque()
+        n_threads = torch.get_num_threads()
         with _evaluation_threads() as pool:
             try:
                 for block in ahead(blocks):
                     waiting.append([pool.submit(self.evaluate, recipe, block, rows) for rows in _batches(block, batch_size)])
-                    if len(waiting) > 1:  # so that no thread is idle at the end of a block
+                    if sum(map(len, waiting)) - len(waiting[0]) >= 2 * n_threads:  # so that no thread is idle at the end of a block
                         yield Evaluation.join([future.result() for future in waiting.popleft()])
                 while waiting:
                     yield Evaluation.join([future.result() for future in waiting.popleft()])

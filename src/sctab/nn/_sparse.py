@@ -355,14 +355,14 @@ class _Attention:
     def __init__(self, transformer: AttentiveTransformer, dtype: torch.dtype) -> None:
         norm: Any = transformer.norm.bn
         weight, bias = _fold(transformer.linear.weight, None, _Affine.of(norm))
-        self.weight = weight.T.to(dtype).contiguous()
-        self.tiles = [tile.contiguous() for tile in self.weight.split(_COLUMNS_OF_LOGITS, dim=1)]
+        n_columns = _COLUMNS_OF_LOGITS if _uses_kernels(weight.device) else len(bias)
+        self.tiles = [tile.contiguous() for tile in weight.T.to(dtype).split(n_columns, dim=1)]
         self.bias = bias
         self.is_entmax = transformer.mask_type == "entmax"
 
     def __call__(self, attention: Tensor, rows: _Rows, norm: _Affine, prior: Tensor | None) -> tuple[_Rows, Tensor]:
         """The masked input and the mask, on its support."""
-        attention = attention.to(self.weight.dtype).contiguous()
+        attention = attention.to(self.tiles[0].dtype).contiguous()
         return (self._on_cpu if _uses_kernels(attention.device) else self._on_device)(attention, rows, norm, prior)
 
     def _on_cpu(self, attention: Tensor, rows: _Rows, norm: _Affine, prior: Tensor | None) -> tuple[_Rows, Tensor]:
@@ -393,7 +393,8 @@ class _Attention:
         return _Rows.of_arrays(indptr, support, masked, rows.n_columns, self.bias.device), torch.from_numpy(mask)
 
     def _on_device(self, attention: Tensor, rows: _Rows, norm: _Affine, prior: Tensor | None) -> tuple[_Rows, Tensor]:
-        logits = (attention @ self.weight).float() + self.bias
+        (weight,) = self.tiles
+        logits = (attention @ weight).float() + self.bias
         mask = sparse_mask(logits if prior is None else logits * prior, is_entmax=self.is_entmax)
         values = rows.to_dense()
         row, column = mask.nonzero(as_tuple=True)

@@ -107,8 +107,8 @@ def annotate_files(
     layer, batch_size, min_gene_coverage, precision, key_added
         As in :func:`annotate`.
     block_size
-        Cells read at a time, and kept when they are done. Some four blocks are in memory at a time, of 65 MB each where 2,000 genes of a
-        cell are detected.
+        Cells read at a time, and kept when they are done. On two cores five blocks are in memory at a time, of 16 MB each where 2,000
+        genes of a cell are detected; with more cores there are more of them.
     client
         A `distributed.Client`, to name the cells on the workers of its cluster (extra `dask`), which have to see the inputs under the same
         paths or URLs.
