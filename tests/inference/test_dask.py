@@ -12,9 +12,11 @@ import pytest
 from distributed import Client, LocalCluster
 from scipy import sparse
 from tests.reference import make_reference
+from typer.testing import CliRunner
 
 import sctab
 from sctab import ClusterError, InputValueError, SettingError
+from sctab.cli import app
 from sctab.inference import _dask as on_dask
 from sctab.inference import client_in_use, engine_for
 from sctab.model import load_model
@@ -51,6 +53,23 @@ def test_files(client, model_path, query, annotated, tmp_path, suffix):
     path = tmp_path / f"query{suffix}"
     (query.write_h5ad if suffix == ".h5ad" else query.write_zarr)(path)
     sctab.tl.annotate_files(path, model_path, output=tmp_path / "out.h5ad", block_size=20, client=client)
+    assert_same_labels(ad.read_h5ad(tmp_path / "out.h5ad"), annotated)
+
+
+def test_the_command_line(cluster, model_path, query, annotated, tmp_path):
+    query.write_h5ad(tmp_path / "query.h5ad")
+    arguments = [
+        "annotate",
+        tmp_path / "query.h5ad",
+        "--model",
+        model_path,
+        "--output",
+        tmp_path / "out.h5ad",
+        "--accelerator",
+        "cpu",
+    ]
+    result = CliRunner().invoke(app, [*map(str, arguments), "--dask-scheduler", cluster.scheduler_address])
+    assert result.exit_code == 0, result.output
     assert_same_labels(ad.read_h5ad(tmp_path / "out.h5ad"), annotated)
 
 

@@ -508,7 +508,7 @@ def test_interrupted_at_the_keyboard(model_path, tmp_path):
     path = write(make_reference(1500, seed=3), tmp_path / "query.h5ad")
     command = [*SCTAB, "annotate", path, "--model", model_path, "--output", tmp_path / "out.csv"]
     process = subprocess.Popen(
-        [*map(str, command), "--block-size", "5", "--batch-size", "2"],
+        [*map(str, command), "--block-size", "1", "--batch-size", "2"],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"COLUMNS": "500"},

@@ -109,7 +109,7 @@ def _connected(address: str) -> Any:
     """A client of the scheduler at an address."""
     distributed = require("distributed", extra="dask")
     try:
-        return distributed.Client(address, timeout="20s")
+        return distributed.Client(address, timeout="10s")
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterError(
             f"No Dask scheduler answers at `{address}`. Start one with `dask scheduler`, or check the address."

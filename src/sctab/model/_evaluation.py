@@ -175,6 +175,7 @@ def _evaluation_threads() -> Iterator[ThreadPoolExecutor]:
     everyone = threading.Barrier(n_threads)
 
     def begin() -> None:
+        torch.get_num_threads()  # otherwise PyTorch does what follows once more at its first work in this thread, with another number
         torch.set_num_threads(1)  # of this thread, and of those that come later
         everyone.wait()
 
