@@ -66,8 +66,10 @@ RAREST = 0.01
 """Smallest variance of a gene. Of those that a thousand cells hardly have nothing is known, and a trained network hardly looks at them."""
 BLOCK = 4096
 """Cells that are drawn and written at a time."""
-BATCH = 512
-"""Cells that a network evaluates at a time."""
+BATCH = 1024
+"""Cells that the evaluator takes at a time, as it does by default."""
+DENSE_BATCH, FEW = 512, 128
+"""Cells that the dense network takes at a time, and those with which it is fastest."""
 N_EXACT = 2048
 """Cells whose probabilities are compared."""
 START_UP_CELLS = 512
@@ -267,7 +269,7 @@ def model(folder: Path, n_members: int) -> None:
     import torch
 
     _, ensemble = load(folder, n_members)
-    recipe, blocks = open_cells(ensemble, make_cells(folder, BATCH))
+    recipe, blocks = open_cells(ensemble, make_cells(folder, DENSE_BATCH))
     dense = next(dense_batches(recipe, blocks))
     head("### Models", "member", "genes in the mask, mean", "5 % to 95 % of the cells", "share of the model's genes", "MB")
     for i, member in enumerate(ensemble.members):
@@ -292,18 +294,18 @@ def open_cells(model: SCTAB | DeepEnsemble, path: Path) -> tuple[InputRecipe, li
     return query.recipe, list(query.read(query.ranges(BLOCK)))
 
 
-def batches(blocks: Sequence[Block]) -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix, slice]]:
-    """What :meth:`InputRecipe.apply` takes, for so many cells as a network evaluates at a time."""
+def batches(blocks: Sequence[Block], size: int = BATCH) -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix, slice]]:
+    """What :meth:`InputRecipe.apply` takes, for `size` cells at a time."""
     for counts, known in blocks:
-        for start in range(0, counts.shape[0], BATCH):
-            yield counts, known, slice(start, min(start + BATCH, counts.shape[0]))
+        for start in range(0, counts.shape[0], size):
+            yield counts, known, slice(start, min(start + size, counts.shape[0]))
 
 
-def dense_batches(recipe: InputRecipe, blocks: Sequence[Block]) -> Iterator[torch.Tensor]:
-    """Normalised expression of the cells."""
+def dense_batches(recipe: InputRecipe, blocks: Sequence[Block], size: int = DENSE_BATCH) -> Iterator[torch.Tensor]:
+    """Normalised expression of the cells, `size` of them at a time."""
     import torch
 
-    for batch in batches(blocks):
+    for batch in batches(blocks, size):
         yield torch.from_numpy(recipe.apply(*batch)[0].toarray())
 
 
@@ -317,8 +319,11 @@ def evaluator(folder: Path, n_cells: int, n_runs: int) -> None:
     single, ensemble = load(folder)
     recipe, blocks = open_cells(single, make_cells(folder, n_cells))
     ways: dict[str, Callable[[Sequence[Block]], Timed]] = {
-        "dense network, mask by a full sort": partial(time_with_full_sort, single.module, recipe),
-        "dense network": partial(time_dense, single.module, recipe),
+        f"dense network, mask by a full sort, {DENSE_BATCH} cells at a time": partial(
+            time_with_full_sort, single.module, recipe, DENSE_BATCH
+        ),
+        f"dense network, mask by a full sort, {FEW} cells at a time": partial(time_with_full_sort, single.module, recipe, FEW),
+        "dense network": partial(time_dense, single.module, recipe, FEW),
         "evaluator, float32": partial(time_evaluator, single.evaluator(precision="float32"), recipe),
         "evaluator, bfloat16": partial(time_evaluator, single.evaluator(precision="bfloat16"), recipe),
         "evaluator of five, float32": partial(time_evaluator, ensemble.evaluator(precision="float32"), recipe),
@@ -332,11 +337,11 @@ def evaluator(folder: Path, n_cells: int, n_runs: int) -> None:
             taken, probabilities[name] = time_it(blocks)
             seconds[name].append(taken)
 
-    letters = dict(zip(ways, "ABCDE", strict=True))
+    letters = dict(zip(ways, "ABCDEF", strict=True))
     head(
         f"### Evaluator\n\n{n_cells} cells in memory, {n_runs} runs, {torch.get_num_threads()} threads. All of them go from counts to "
-        f"probabilities; the dense network gets blocks of {BATCH} cells. The columns on the right are how many times as fast it is, in the "
-        "same run: median, and range.",
+        f"probabilities, the evaluator {BATCH} cells at a time. The columns on the right are how many times as fast it is, in the same run: "
+        "median, and range.",
         *("", "", "cells/s, median", "smallest", "largest"),
         *(f"× {letter}" for letter in letters.values()),
     )
@@ -365,13 +370,13 @@ def evaluator(folder: Path, n_cells: int, n_runs: int) -> None:
         row(name, f"{differences.max():.1e}", f"{differences.mean():.1e}", f"{equal:.2%}")
 
 
-def time_dense(network: TabNet, recipe: InputRecipe, blocks: Sequence[Block]) -> Timed:
+def time_dense(network: TabNet, recipe: InputRecipe, size: int, blocks: Sequence[Block]) -> Timed:
     """The network on dense blocks, from counts."""
     import torch
 
     start = time.perf_counter()
     with torch.inference_mode():
-        parts = [network(dense).logits.softmax(dim=1).numpy() for dense in dense_batches(recipe, blocks)]
+        parts = [network(dense).logits.softmax(dim=1).numpy() for dense in dense_batches(recipe, blocks, size)]
     return time.perf_counter() - start, np.concatenate(parts)
 
 
@@ -389,14 +394,14 @@ def exact_probabilities(network: TabNet, recipe: InputRecipe, blocks: Sequence[B
     return np.concatenate(parts)[:N_EXACT]
 
 
-def time_with_full_sort(network: TabNet, recipe: InputRecipe, blocks: Sequence[Block]) -> Timed:
+def time_with_full_sort(network: TabNet, recipe: InputRecipe, size: int, blocks: Sequence[Block]) -> Timed:
     """The same, with 1.5-entmax as it comes, which sorts all logits."""
     from entmax import entmax15
 
     from sctab.nn import _tabnet
 
     with mock.patch.dict(_tabnet._MASKS, entmax=lambda logits, dim, k: entmax15(logits, dim=dim)):  # noqa: ARG005
-        return time_dense(network, recipe, blocks)
+        return time_dense(network, recipe, size, blocks)
 
 
 def time_evaluator(of_model: Evaluator, recipe: InputRecipe, blocks: Sequence[Block]) -> Timed:
@@ -422,12 +427,10 @@ def stages(folder: Path, n_cells: int, n_runs: int, precision: Precision) -> Non
     network: Any = _sparse.sparse_network(model.module, precision=precision)
     first, attend, second = network.splitter, network.attention[0], network.transformers[0]
     rest_of_first, rest_of_second = copy.copy(first), copy.copy(second)
-    buffers = [torch.empty(_sparse._ROWS_OF_LOGITS, tile.shape[1], dtype=tile.dtype) for tile in attend.tiles]
 
     def logits_of(attention: torch.Tensor) -> None:
-        for part in attention.to(attend.tiles[0].dtype).split(_sparse._ROWS_OF_LOGITS):
-            for tile, buffer in zip(attend.tiles, buffers, strict=True):
-                torch.mm(part, tile, out=buffer[: len(part)])
+        for _ in attend._logits(attention, None):
+            pass
 
     def evaluate_in(seconds: dict[str, float]) -> tuple[int, int]:
         def timed(stage: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -460,13 +463,13 @@ def stages(folder: Path, n_cells: int, n_runs: int, precision: Precision) -> Non
         for seconds in runs:
             evaluate_in(seconds)
         speed = matrix_speed()
-    hidden, n_layers = model.module.classifier.in_features + attend.tiles[0].shape[0], len(first.layers)
+    hidden, n_layers = model.module.classifier.in_features + attend.weight.shape[1], len(first.layers)
     layers = n_layers * 2 * hidden * 2 * hidden
     operations = {
         "align and scale": 3 * n_values,
         "first layer": 2 * n_values * 2 * hidden,
         "rest of the first transformer": layers,
-        "mask logits": 2 * sum(tile.numel() for tile in attend.tiles),
+        "mask logits": 2 * attend.weight.numel(),
         "mask": 2 * len(MODEL_GENES),
         "masked first layer": 2 * n_kept * 2 * hidden,
         "rest of the second transformer": layers,

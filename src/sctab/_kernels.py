@@ -7,15 +7,13 @@ compiles them, which takes seconds; the result is kept on disk where that can be
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_MOST_NEW = 24
-"""Candidates that may be added to a row before its lower bound is found anew."""
-_STRIPS = 16
+_STRIPS = 8
 """A row of logits is cut into so many strips, and of each place in them the largest is found first."""
 _TILE_BITS = 9
 _TILE = 2**_TILE_BITS
@@ -70,10 +68,10 @@ def align_and_scale(
     values = np.empty(most, dtype=np.float32)
     totals = np.zeros(n_obs, dtype=np.float64)
     place = np.full(n_genes, -1, dtype=np.int64)  # where a gene stands in the row, if that is not before the row begins
-    row_columns = np.empty(indices.size, dtype=np.int32)
-    row_values = np.empty(indices.size, dtype=np.float32)
+    row_columns = np.empty(n_genes, dtype=np.int32)
+    row_values = np.empty(n_genes, dtype=np.float32)
     start = np.empty((n_genes >> _TILE_BITS) + 2, dtype=np.int64)
-    first = end = 0  # in the rows as they are read, and in what is given back
+    first = end = 0  # values read before this row and in it, and values to give back
     for i in range(n_obs):
         begin = first
         total = 0.0
@@ -86,18 +84,18 @@ def align_and_scale(
             total += value
             at = place[gene]
             if at >= begin:
-                row_values[at] += value
+                row_values[at - begin] += value
             else:
                 place[gene] = first
-                row_columns[first] = gene
-                row_values[first] = value
+                row_columns[first - begin] = gene
+                row_values[first - begin] = value
                 start[(gene >> _TILE_BITS) + 1] += 1
                 first += 1
         start[0] = end
         for tile in range(1, start.size):
             start[tile] += start[tile - 1]
         factor = np.float32(target_sum / total) if total > 0 else np.float32(0)
-        for k in range(begin, first):
+        for k in range(first - begin):
             tile = row_columns[k] >> _TILE_BITS
             at = start[tile]
             columns[at] = row_columns[k]
@@ -117,18 +115,17 @@ def align_and_scale(
 def order_by_tile(
     indptr: NDArray[np.int64], columns: NDArray[np.int32], values: NDArray[np.float32], n_columns: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Order each row of a sparse matrix by the tile of :func:`add_weighted_rows` its columns are in; rows in order stay as they are."""
+    """Order each row of a sparse matrix by the tile of :func:`weighted_sum` its columns are in; rows in order stay as they are."""
     n_tiles = (n_columns >> _TILE_BITS) + 1
     start = np.empty(n_tiles + 1, dtype=np.int64)
     ordered, of_ordered = columns, values
     is_copy = False
     for i in range(indptr.size - 1):
-        in_order = True
-        for k in range(indptr[i] + 1, indptr[i + 1]):
-            if columns[k] >> _TILE_BITS < columns[k - 1] >> _TILE_BITS:
-                in_order = False
-                break
-        if in_order:
+        n_turns = 0
+        row = columns[indptr[i] : indptr[i + 1]]
+        for k in range(row.size - 1):
+            n_turns += (row[k + 1] >> _TILE_BITS) < (row[k] >> _TILE_BITS)
+        if n_turns == 0:
             continue
         if not is_copy:
             ordered, of_ordered = columns.copy(), values.copy()
@@ -158,6 +155,7 @@ def weighted_sum(
     """The product of a sparse matrix, its columns scaled, with `table`: for each row the sum of the table's rows that its columns name.
 
     All rows of the matrix are worked on tile by tile of the table, so that a tile is read from memory once and then stays in the cache.
+    Where a row has few values in a tile, larger ones are faster.
 
     Parameters
     ----------
@@ -166,27 +164,37 @@ def weighted_sum(
     scale
         `(n_columns,)`.
     table
-        `(n_columns, width)`.
+        `(n_columns, width)`; a third faster where its rows begin at multiples of 64 bytes.
     """
     n_obs, width = indptr.size - 1, table.shape[1]
     out = np.zeros((n_obs, width), dtype=np.float32)
     at = indptr[:-1].copy()
-    for tile in range(0, table.shape[0], _TILE):
-        stop = tile + _TILE
+    size = _TILE if values.size >= 8 * n_obs * (table.shape[0] >> _TILE_BITS) else 4 * _TILE
+    for tile in range(0, table.shape[0], size):
+        stop = tile + size
         for i in range(n_obs):
             row = out[i]
             k, end = at[i], indptr[i + 1]
-            while k + 4 <= end and columns[k + 3] < stop:  # four at a time, so that the sum is read and written less often
+            while k + 8 <= end and columns[k + 7] < stop:  # eight at a time, so that the sum is read and written less often
                 g0, g1, g2, g3 = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+                g4, g5, g6, g7 = columns[k + 4], columns[k + 5], columns[k + 6], columns[k + 7]
                 w0, w1, w2, w3 = (
                     values[k] * scale[g0],
                     values[k + 1] * scale[g1],
                     values[k + 2] * scale[g2],
                     values[k + 3] * scale[g3],
                 )
+                w4, w5, w6, w7 = (
+                    values[k + 4] * scale[g4],
+                    values[k + 5] * scale[g5],
+                    values[k + 6] * scale[g6],
+                    values[k + 7] * scale[g7],
+                )
                 for h in range(width):
-                    row[h] += (w0 * table[g0, h] + w1 * table[g1, h]) + (w2 * table[g2, h] + w3 * table[g3, h])
-                k += 4
+                    low = (w0 * table[g0, h] + w1 * table[g1, h]) + (w2 * table[g2, h] + w3 * table[g3, h])
+                    high = (w4 * table[g4, h] + w5 * table[g5, h]) + (w6 * table[g6, h] + w7 * table[g7, h])
+                    row[h] += low + high
+                k += 8
             while k < end and columns[k] < stop:
                 g0, w0 = columns[k], values[k] * scale[columns[k]]
                 for h in range(width):
@@ -196,101 +204,49 @@ def weighted_sum(
     return out
 
 
-@_compiled
-def collect_candidates(
-    logits: NDArray[np.float32],
-    bias: NDArray[np.float32],
-    first_column: int,
-    is_entmax: bool,  # noqa: FBT001
-    thresholds: NDArray[np.float32],
-    counts: NDArray[np.int64],
-    candidates: NDArray[np.float32],
-    columns: NDArray[np.int32],
-) -> None:
-    r"""Of some columns of mask logits keep those that may be in the support of the mask, without a sort.
+class Logits(NamedTuple):
+    """Logits of a mask, `products * row_scale * column_scale + bias`, exact or nearly so."""
 
-    1.5-entmax of a row :math:`z` is :math:`p_g = \max(0, z_g / 2 - \tau)^2`, sparsemax is :math:`p_g = \max(0, z_g - \tau)`, with
-    :math:`\tau` so that they sum to one (Peters et al. 2019, :doi:`10.18653/v1/P19-1146`). The sum is convex and falls with
-    :math:`\tau`, so that Newton's method from below never goes too far, and it begins where the largest alone would give one. What it
-    finds for a part of the logits is a lower bound for all: logits below it are out, and few are left when all were looked at.
-
-    Parameters
-    ----------
-    logits, bias
-        `(n_obs, n_columns)` and `(n_columns,)`; the logits are their sum.
-    first_column
-        Which column of all the first one is.
-    is_entmax
-        1.5-entmax; otherwise sparsemax.
-    thresholds, counts
-        Lower bound and number of candidates of each row so far, `(n_obs,)`; at first minus infinity and zero.
-    candidates, columns
-        The candidates, halved for 1.5-entmax, and the columns they are in, `(n_obs, n_inputs)`; they are written to.
-    """
-    n_obs, n_columns = logits.shape
-    n_places = (n_columns + _STRIPS - 1) // _STRIPS
-    factor = np.float32(0.5 if is_entmax else 1.0)
-    largest = np.empty(n_places, dtype=np.float32)
-    highest = np.empty(n_places, dtype=np.float32)
-    places = np.empty(n_places, dtype=np.int32)
-    for i in range(n_obs):
-        row, mine, of_mine = logits[i], candidates[i], columns[i]
-        largest[:] = -np.inf
-        for start in range(0, n_columns, n_places):
-            strip, of_strip = row[start : start + n_places], bias[start : start + n_places]
-            for g in range(strip.size):
-                logit = strip[g] + of_strip[g]
-                if logit > largest[g]:
-                    largest[g] = logit
-        if counts[i] == 0:  # the largest of each place are a part of the logits, too
-            for g in range(n_places):
-                highest[g] = largest[g] * factor
-            thresholds[i] = max(thresholds[i], _lower_bound(highest, thresholds[i], is_entmax))
-        lowest = thresholds[i] / factor
-        n_high = 0
-        for g in range(n_places):
-            if largest[g] > lowest:
-                places[n_high] = g
-                n_high += 1
-        count = counts[i]
-        for start in range(0, n_columns, n_places):
-            strip, of_strip = row[start : start + n_places], bias[start : start + n_places]
-            for k in range(n_high):
-                g = places[k]
-                if g < strip.size and strip[g] + of_strip[g] > lowest:
-                    mine[count] = (strip[g] + of_strip[g]) * factor
-                    of_mine[count] = first_column + start + g
-                    count += 1
-        if count > counts[i] + _MOST_NEW:
-            thresholds[i] = max(thresholds[i], _lower_bound(mine[:count], thresholds[i], is_entmax))
-            kept = 0
-            for k in range(count):
-                if mine[k] > thresholds[i]:
-                    mine[kept] = mine[k]
-                    of_mine[kept] = of_mine[k]
-                    kept += 1
-            count = kept
-        counts[i] = count
+    products: NDArray[Any]
+    """`(n_obs, n_inputs)`, float32 or int32."""
+    row_scale: NDArray[np.float32]
+    """`(n_obs,)`."""
+    column_scale: NDArray[np.float32]
+    """`(n_inputs,)`."""
+    bias: NDArray[np.float32]
+    """`(n_inputs,)`."""
+    error: NDArray[np.float32]
+    """How far from exact they may be, `(n_obs,)`. Where that is not zero, exact ones are `attention @ weight.T + bias`."""
+    attention: NDArray[np.float32]
+    """`(n_obs, n_a)`."""
+    weight: NDArray[np.float32]
+    """`(n_inputs, n_a)`."""
 
 
 @_compiled
 def attend(
+    logits: Logits,
     is_entmax: bool,  # noqa: FBT001
-    counts: NDArray[np.int64],
-    candidates: NDArray[np.float32],
-    columns: NDArray[np.int32],
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
     values: NDArray[np.float32],
     scale: NDArray[np.float32],
     shift: NDArray[np.float32],
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
-    """Masks from the candidates of :func:`collect_candidates`, and what they let through.
+    r"""Masks from their logits, without a sort, and what they let through.
+
+    1.5-entmax of a row :math:`z` is :math:`p_g = \max(0, z_g / 2 - \tau)^2`, sparsemax is :math:`p_g = \max(0, z_g - \tau)`, with
+    :math:`\tau` so that they sum to one (Peters et al. 2019, :doi:`10.18653/v1/P19-1146`). The sum is convex and falls with
+    :math:`\tau`, so that Newton's method from below never goes too far, and it begins where the largest alone would give one. What it
+    finds for a part of the logits is a lower bound for all. A row is cut into strips, and the largest logits of each place in them are such
+    a part: whatever is below their bound is out, and few are left.
 
     Parameters
     ----------
-    is_entmax, counts, candidates, columns
-        As there, when all columns were looked at.
+    logits
+        Of all inputs.
+    is_entmax
+        1.5-entmax; otherwise sparsemax.
     indptr, indices, values
         The input of the network, `(n_obs, n_inputs)`.
     scale, shift
@@ -300,48 +256,83 @@ def attend(
     -------
     `indptr` and `columns` of the support, its mask, and its masked input; columns in order.
     """
-    n_obs, n_inputs = counts.size, scale.size
-    place = np.full(n_inputs, -1, dtype=np.int64)  # where an input stands in the support, if that is not before the row begins
-    most = counts.sum()
-    new_indptr = np.zeros(n_obs + 1, dtype=np.int64)
-    new_columns = np.empty(most, dtype=np.int32)
-    mask = np.empty(most, dtype=np.float32)
-    masked = np.empty(most, dtype=np.float32)
+    n_obs, n_inputs = logits.products.shape
+    n_places = (n_inputs + _STRIPS - 1) // _STRIPS
+    factor = np.float32(0.5 if is_entmax else 1.0)
+    row = np.full(n_places * _STRIPS, -np.inf, dtype=np.float32)
+    largest = np.empty(n_places, dtype=np.float32)
+    places = np.empty(n_places, dtype=np.int32)
+    candidates = np.empty(row.size, dtype=np.int32)
     distances = np.empty(n_inputs, dtype=np.float64)
+    is_kept = np.zeros(n_inputs, dtype=np.bool_)  # small enough to stay in the cache that is closest
+    place = np.empty(n_inputs, dtype=np.int32)  # where an input that is kept stands in the support
+    new_indptr = np.zeros(n_obs + 1, dtype=np.int64)
+    columns = np.empty(n_obs * n_inputs, dtype=np.int32)
+    mask = np.empty(n_obs * n_inputs, dtype=np.float32)
+    masked = np.empty(n_obs * n_inputs, dtype=np.float32)
     end = 0
     for i in range(n_obs):
-        count = counts[i]
-        peak = np.float64(candidates[i, :count].max())
+        largest[:] = -np.inf
+        unit, error = logits.row_scale[i], logits.error[i]
+        for start in range(0, n_inputs, n_places):
+            strip, of_row = logits.products[i, start:], row[start:]
+            of_scale, of_bias = logits.column_scale[start:], logits.bias[start:]
+            for g in range(min(n_places, strip.size)):
+                logit = (strip[g] * (unit * of_scale[g]) + of_bias[g]) * factor
+                of_row[g] = logit
+                largest[g] = max(largest[g], logit)
+        lowest = _lower_bound(largest, is_entmax) - 2 * factor * error  # of what is not exact, and may be too high or too low
+        n_high = 0
+        for g in range(n_places):
+            places[n_high] = g
+            n_high += largest[g] > lowest
+        count = 0
+        for start in range(0, n_inputs, n_places):
+            for k in range(n_high):
+                candidates[count] = start + places[k]
+                count += row[start + places[k]] > lowest
+        peak = -np.inf
         for k in range(count):
-            distances[k] = candidates[i, k] - peak
+            g = candidates[k]
+            if error > 0:
+                logit = np.float32(0)
+                for h in range(logits.attention.shape[1]):
+                    logit += logits.attention[i, h] * logits.weight[g, h]
+                row[g] = (logit + logits.bias[g]) * factor
+            distances[k] = row[g]
+            peak = max(peak, distances[k])
+        for k in range(count):
+            distances[k] -= peak
         tau = _threshold(distances[:count], -1.0, is_entmax)
         begin = end
         for k in range(count):
             distance = distances[k] - tau
             if distance > 0:
-                g = columns[i, k]
+                g = candidates[k]
+                columns[end] = g
                 mask[end] = distance * distance if is_entmax else distance
                 masked[end] = mask[end] * shift[g]
-                new_columns[end] = g
+                is_kept[g] = True
                 place[g] = end
                 end += 1
         for k in range(indptr[i], indptr[i + 1]):
-            at = place[indices[k]]
-            if at >= begin:
-                masked[at] += mask[at] * (values[k] * scale[indices[k]])
+            g = indices[k]
+            if is_kept[g]:
+                masked[place[g]] += mask[place[g]] * (values[k] * scale[g])
+        for k in range(begin, end):
+            is_kept[columns[k]] = False
         new_indptr[i + 1] = end
-    return new_indptr, new_columns[:end], mask[:end], masked[:end]
+    return new_indptr, columns[:end], mask[:end], masked[:end]
 
 
 @_compiled
-def _lower_bound(values: NDArray[np.float32], tau: Any, is_entmax: bool) -> Any:  # noqa: FBT001
-    """Where the mask of `values` begins, less what rounded sums may go too far; `tau` is below that, and within one of the largest."""
+def _lower_bound(values: NDArray[np.float32], is_entmax: bool) -> Any:  # noqa: FBT001
+    """Where the mask of `values` begins, less what rounded sums may go too far."""
     peak = values[0]
     for k in range(values.size):
-        if values[k] > peak:
-            peak = values[k]
-    start = max(tau, peak - np.float32(1))
-    return _threshold(values, start, is_entmax) - np.float32(1e-5) * max(abs(peak), np.float32(1))
+        peak = max(peak, values[k])
+    one = np.float32(1)
+    return _threshold(values, peak - one, is_entmax) - np.float32(1e-5) * max(abs(peak), one)
 
 
 @_compiled

@@ -36,11 +36,13 @@ def cells():
     return normalise(sparse.csr_matrix(counts), Normalization())
 
 
-@pytest.fixture(params=["compiled loops", "tensors"])
+@pytest.fixture(params=["compiled loops", "compiled loops, no products of bytes", "tensors"])
 def backend(request, monkeypatch):
-    """The loops of the CPU, and those of every other device, which run here as well."""
+    """The loops of the CPU, on processors of either kind, and those of every other device, which run here as well."""
     if request.param == "tensors":
         monkeypatch.setattr(sctab.nn._sparse, "_uses_kernels", lambda _: False)
+    elif request.param != "compiled loops":
+        monkeypatch.setattr(sctab.nn._sparse, "_multiplies_bytes", lambda: False)
 
 
 def as_trained(network, cells, *, seed=0):
@@ -246,8 +248,8 @@ logit_rows = st.builds(
 class TestMasks:
     """The definition of entmax fixes the mask, so that any exact algorithm has to agree: here the sort of the `entmax` package."""
 
-    @given(logits=logit_rows, is_entmax=st.booleans(), n_at_a_time=st.sampled_from([1, 5, 64, 1000]))
-    def test_against_the_sort(self, logits, is_entmax, n_at_a_time):
+    @given(logits=logit_rows, is_entmax=st.booleans())
+    def test_against_the_sort(self, logits, is_entmax):
         expected = (entmax.entmax15 if is_entmax else entmax.sparsemax)(torch.from_numpy(logits), dim=1)
         logits = logits.astype(np.float32)
         got = sparse_mask(torch.from_numpy(logits), is_entmax=is_entmax)
@@ -255,16 +257,36 @@ class TestMasks:
 
         n_obs, n_inputs = logits.shape
         bias = np.linspace(-1, 1, n_inputs, dtype=np.float32)
-        thresholds, counts = np.full(n_obs, -np.inf, dtype=np.float32), np.zeros(n_obs, dtype=np.int64)
-        found, of_found = np.empty((n_obs, n_inputs), dtype=np.float32), np.empty((n_obs, n_inputs), dtype=np.int32)
-        for start in range(0, n_inputs, n_at_a_time):
-            at = slice(start, start + n_at_a_time)
-            tile = np.ascontiguousarray((logits - bias)[:, at])
-            _kernels.collect_candidates(tile, bias[at], start, is_entmax, thresholds, counts, found, of_found)
-        nothing = np.zeros(n_obs + 1, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
-        ones = np.ones(n_inputs, dtype=np.float32)
-        indptr, columns, mask, masked = _kernels.attend(is_entmax, counts, found, of_found, *nothing, ones, 2 * ones)
-        support = sparse.csr_matrix((mask, columns, indptr), shape=logits.shape)
-        np.testing.assert_allclose(support.toarray(), expected, rtol=0, atol=3e-5)
-        assert (mask > 0).all()
-        np.testing.assert_allclose(masked, 2 * mask)
+        exact = np.zeros(n_obs, dtype=np.float32)
+        nothing = np.zeros((0, 0), dtype=np.float32)
+        of_kernel = _kernels.Logits(logits - bias, exact + 1, np.ones_like(bias), bias, exact, nothing, nothing)
+        np.testing.assert_allclose(mask_of(of_kernel, is_entmax), expected, rtol=0, atol=3e-5)
+
+    @given(
+        seed=st.integers(0, 10_000), scale=st.sampled_from([0.0, 0.1, 1.0, 30.0]), n_a=st.integers(1, 70), is_entmax=st.booleans()
+    )
+    def test_of_rounded_logits_against_the_sort(self, seed, scale, n_a, is_entmax):
+        generator = torch.Generator().manual_seed(seed)
+        attention = torch.randn(5, n_a, generator=generator) * torch.rand(5, 1, generator=generator)
+        weight = scale * torch.randn(400, n_a, generator=generator) * torch.rand(400, 1, generator=generator)
+        bias = torch.randn(400, generator=generator)
+        exact = (attention.double() @ weight.double().T) + bias
+        (rounded,) = sctab.nn._sparse._RoundedProduct(weight)(attention, bias)
+        approximate = rounded.products * rounded.row_scale[:, None].astype(float) * rounded.column_scale + rounded.bias
+        assert (abs(approximate - exact.numpy()) <= rounded.error[:, None] + 1e-6).all()
+        expected = (entmax.entmax15 if is_entmax else entmax.sparsemax)(exact, dim=1)
+        np.testing.assert_allclose(mask_of(rounded, is_entmax), expected, rtol=0, atol=3e-5)
+
+
+def mask_of(logits, is_entmax):
+    """A mask of :func:`sctab._kernels.attend`, dense; what it lets through is tested on the way."""
+    n_obs, n_inputs = logits.products.shape
+    values = sparse.random(n_obs, n_inputs, density=0.3, format="csr", dtype=np.float32, random_state=0)
+    scale, shift = np.linspace(1, 2, n_inputs, dtype=np.float32), np.linspace(-1, 1, n_inputs, dtype=np.float32)
+    arrays = (values.indptr.astype(np.int64), values.indices, values.data, scale, shift)
+    indptr, columns, mask, masked = _kernels.attend(logits, is_entmax, *arrays)
+    assert (mask > 0).all()
+    dense = sparse.csr_matrix((mask, columns, indptr), shape=values.shape).toarray()
+    let_through = sparse.csr_matrix((masked, columns, indptr), shape=values.shape)
+    np.testing.assert_allclose(let_through.toarray(), dense * (values.toarray() * scale + shift), rtol=1e-5, atol=1e-6)
+    return dense

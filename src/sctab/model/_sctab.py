@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.model._base import CellTypeClassifier
-from sctab.model._evaluation import BATCH_SIZE, require_batch_size
+from sctab.model._evaluation import DENSE_BATCH_SIZE, require_batch_size
 from sctab.model._search import Choice, Range, SearchSpace
 from sctab.model._settings import (
     LARGE_REFERENCE,
@@ -212,7 +212,7 @@ class SCTAB(CellTypeClassifier):
             parameter.requires_grad_(name.startswith("classifier."))
 
     def get_feature_mask(
-        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE
+        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = DENSE_BATCH_SIZE
     ) -> sparse.csr_matrix:
         """Which genes the attention selected, cell by cell: the feature mask, averaged over the decision steps.
 
@@ -246,7 +246,9 @@ class SCTAB(CellTypeClassifier):
                 masks.append(self._of_genes(torch.stack(output.masks).mean(dim=0)))
         return sparse.vstack(masks, format="csr")
 
-    def explain(self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE) -> sparse.csr_matrix:
+    def explain(
+        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = DENSE_BATCH_SIZE
+    ) -> sparse.csr_matrix:
         """How much each gene carries of the decision on each cell.
 
         It is the feature mask of each step times the decision that came of it, summed over the steps (Arik and Pfister 2021,

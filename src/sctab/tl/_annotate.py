@@ -30,7 +30,7 @@ def annotate(
     model: str | PathLike[str] | CellTypeClassifier | DeepEnsemble | AutoClassifier = DEFAULT_MODEL,
     *,
     layer: str | None = None,
-    batch_size: int = 512,
+    batch_size: int = 1024,
     min_gene_coverage: float = 0.1,
     precision: Precision = "float32",
     key_added: str = DEFAULT_KEY_ADDED,
