@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -296,24 +296,27 @@ class _SparseTabNet(SparseNetwork):
     def __init__(self, network: TabNet, dtype: torch.dtype) -> None:
         self.device = network.classifier.weight.device
         self.n_d, self.gamma, self.dense_decision = network.n_d, network.gamma, network.dense_decision
+        of_decision, of_attention = slice(self.n_d), slice(self.n_d, None)
         norm = _Affine.of(network.input_norm)
         self.input = norm.float()
         self.ones = torch.ones_like(self.input.scale)
         shared: Any = list(network.shared)
         table = _Table(shared[0].weight, dtype) if shared else None  # one for all transformers
-        self.splitter = _Transformer(network.splitter, shared, table, dtype, constant=norm.shift)
-        others: Any = network.feature_transformers
-        self.transformers = [_Transformer(transformer, shared, table, dtype) for transformer in others]
+        used = slice(None) if self.dense_decision else of_attention
+        self.splitter = _Transformer(network.splitter, shared, table, dtype, used, constant=norm.shift)
+        *others, last = cast("Sequence[FeatureTransformer]", network.feature_transformers)
+        self.transformers = [_Transformer(transformer, shared, table, dtype, slice(None)) for transformer in others]
+        self.transformers.append(_Transformer(last, shared, table, dtype, of_decision))
         attention: Any = network.attentive_transformers
         self.attention = [_Attention(transformer, dtype) for transformer in attention]
         self.classifier = _Layer(network.classifier.weight, None, dtype)
 
     def _evaluate(self, rows: _Rows) -> NetworkOutput:
         out = self.splitter(rows, self.input.scale)
-        embedding = torch.relu(out[:, : self.n_d]) if self.dense_decision else torch.zeros_like(out[:, : self.n_d])
+        embedding = torch.relu(out[:, : self.n_d]) if self.dense_decision else torch.zeros(rows.n_obs, self.n_d, device=self.device)
         prior: Tensor | None = None
         for step, (attend, transform) in enumerate(zip(self.attention, self.transformers, strict=True), start=1):
-            support, mask = attend(out[:, self.n_d :], rows, self.input, prior)
+            support, mask = attend(out[:, -attend.n_a :], rows, self.input, prior)
             if step < len(self.attention):
                 prior = self._next(prior, support, mask)
             out = transform(support, self.ones)
@@ -332,7 +335,7 @@ class _SparseTabNet(SparseNetwork):
 
 
 class _Transformer:
-    r"""A feature transformer whose first layer takes sparse input.
+    r"""A feature transformer whose first layer takes sparse input, and those of its outputs that are used.
 
     The factor :math:`\sqrt{1/2}` after every layer is taken out of the sum: with :math:`y = x \sqrt{2}^{\,i}` layer *i* only adds to
     :math:`y`, and the powers go into the weights.
@@ -344,6 +347,7 @@ class _Transformer:
         shared: Sequence[nn.Linear],
         table: _Table | None,
         dtype: torch.dtype,
+        used: slice,
         *,
         constant: Tensor | None = None,
     ) -> None:
@@ -354,21 +358,27 @@ class _Transformer:
         self.table = _Table(first, dtype) if table is None else table
         shift = first_norm.shift if constant is None else first_norm.shift + first_norm.scale * (first.double() @ constant)
         self.first = _Affine(first_norm.scale, shift).float()
+        self.used = used
         self.layers = []
         for i, (weight, norm) in enumerate(zip(others, norms, strict=True)):
             weight, bias = _fold(weight, None, norm)
             values, gates = weight.chunk(2)
             power = math.sqrt(2) ** i
             grow = torch.cat([torch.full_like(bias.chunk(2)[0], power), torch.ones_like(bias.chunk(2)[1])])
-            weight = torch.cat([values, gates / power])
-            self.layers.append(_Layer(weight, bias * grow, dtype))
+            weight, bias = torch.cat([values, gates / power]), bias * grow
+            if i == len(others) - 1:
+                weight, bias = (torch.cat([half[used] for half in part.chunk(2)]) for part in (weight, bias))
+            self.layers.append(_Layer(weight, bias, dtype))
         self.shrink = math.sqrt(0.5) ** len(self.layers)
 
     def __call__(self, rows: _Rows, scale: Tensor) -> Tensor:
         x = nn.functional.glu(torch.addcmul(self.first.shift, self.table(rows, scale), self.first.scale), dim=-1)
-        for layer in self.layers:
+        if not self.layers:
+            return x[:, self.used]
+        *layers, last = self.layers
+        for layer in layers:
             x += nn.functional.glu(layer(x), dim=-1)
-        return x * self.shrink if self.layers else x
+        return (x[:, self.used] + nn.functional.glu(last(x), dim=-1)) * self.shrink
 
 
 class _Attention:
@@ -378,6 +388,7 @@ class _Attention:
         norm: Any = transformer.norm.bn
         weight, self.bias = _fold(transformer.linear.weight, None, _Affine.of(norm))
         self.weight = weight.to(dtype)
+        self.n_a = weight.shape[1]
         self.rounded = _RoundedProduct(self.weight) if _uses_kernels(weight.device) else None
         self.is_entmax = transformer.mask_type == "entmax"
 
