@@ -68,8 +68,8 @@ BLOCK = 4096
 """Cells that are drawn and written at a time."""
 BATCH = 1024
 """Cells that the evaluator takes at a time, as it does by default."""
-DENSE_BATCH, FEW = 512, 128
-"""Cells that the dense network takes at a time, and those with which it is fastest."""
+FEW = 128
+"""Cells at a time with which the dense network is fastest."""
 N_EXACT = 2048
 """Cells whose probabilities are compared."""
 START_UP_CELLS = 512
@@ -269,7 +269,7 @@ def model(folder: Path, n_members: int) -> None:
     import torch
 
     _, ensemble = load(folder, n_members)
-    recipe, blocks = open_cells(ensemble, make_cells(folder, DENSE_BATCH))
+    recipe, blocks = open_cells(ensemble, make_cells(folder, BATCH))
     dense = next(dense_batches(recipe, blocks))
     head("### Models", "member", "genes in the mask, mean", "5 % to 95 % of the cells", "share of the model's genes", "MB")
     for i, member in enumerate(ensemble.members):
@@ -301,7 +301,7 @@ def batches(blocks: Sequence[Block], size: int = BATCH) -> Iterator[tuple[sparse
             yield counts, known, slice(start, min(start + size, counts.shape[0]))
 
 
-def dense_batches(recipe: InputRecipe, blocks: Sequence[Block], size: int = DENSE_BATCH) -> Iterator[torch.Tensor]:
+def dense_batches(recipe: InputRecipe, blocks: Sequence[Block], size: int = FEW) -> Iterator[torch.Tensor]:
     """Normalised expression of the cells, `size` of them at a time."""
     import torch
 
@@ -318,12 +318,13 @@ def evaluator(folder: Path, n_cells: int, n_runs: int) -> None:
 
     single, ensemble = load(folder)
     recipe, blocks = open_cells(single, make_cells(folder, n_cells))
+    full_sort = partial(time_with_full_sort, single.module, recipe)
     ways: dict[str, Callable[[Sequence[Block]], Timed]] = {
-        f"dense network, mask by a full sort, {DENSE_BATCH} cells at a time": partial(
-            time_with_full_sort, single.module, recipe, DENSE_BATCH
-        ),
-        f"dense network, mask by a full sort, {FEW} cells at a time": partial(time_with_full_sort, single.module, recipe, FEW),
-        "dense network": partial(time_dense, single.module, recipe, FEW),
+        **{
+            f"dense network, mask by a full sort, {size} cells at a time": partial(full_sort, size)
+            for size in (BATCH, BATCH // 2, FEW)
+        },
+        f"dense network, {FEW} cells at a time": partial(time_dense, single.module, recipe, FEW),
         "evaluator, float32": partial(time_evaluator, single.evaluator(precision="float32"), recipe),
         "evaluator, bfloat16": partial(time_evaluator, single.evaluator(precision="bfloat16"), recipe),
         "evaluator of five, float32": partial(time_evaluator, ensemble.evaluator(precision="float32"), recipe),
@@ -337,11 +338,11 @@ def evaluator(folder: Path, n_cells: int, n_runs: int) -> None:
             taken, probabilities[name] = time_it(blocks)
             seconds[name].append(taken)
 
-    letters = dict(zip(ways, "ABCDEF", strict=True))
+    letters = dict(zip(ways, "ABCDEFG", strict=True))
     head(
         f"### Evaluator\n\n{n_cells} cells in memory, {n_runs} runs, {torch.get_num_threads()} threads. All of them go from counts to "
-        f"probabilities, the evaluator {BATCH} cells at a time. The columns on the right are how many times as fast it is, in the same run: "
-        "median, and range.",
+        f"probabilities, the evaluator {BATCH} cells at a time. The columns on the right are how many times as fast it is, in the same "
+        "run: median, and range.",
         *("", "", "cells/s, median", "smallest", "largest"),
         *(f"× {letter}" for letter in letters.values()),
     )
@@ -355,7 +356,7 @@ def evaluator(folder: Path, n_cells: int, n_runs: int) -> None:
     fives = [five / one for five, one in zip(seconds["evaluator of five, float32"], seconds["evaluator, float32"], strict=True)]
     print(f"\nFive members take {spread(fives, 2)} times as long as one.")
 
-    expected = probabilities["dense network"][:N_EXACT]
+    expected = probabilities[f"dense network, {FEW} cells at a time"][:N_EXACT]
     probabilities["dense network, double precision"] = exact_probabilities(single.module, recipe, blocks)
     largest = np.sort(expected, axis=1)
     head(
@@ -445,7 +446,7 @@ def stages(folder: Path, n_cells: int, n_runs: int, precision: Precision) -> Non
             rows = timed("order by tile", _sparse._Rows.of, values, network.device)
             sums = timed("first layer", first.table, rows, network.input.scale)
             rest_of_first.table = partial(_given, sums)
-            attention = timed("rest of the first transformer", rest_of_first, rows, None)[:, network.n_d :].contiguous()
+            attention = timed("rest of the first transformer", rest_of_first, rows, None)[:, -attend.n_a :].contiguous()
             timed("mask logits", logits_of, attention)
             kept, _ = timed("mask", attend, attention, rows, network.input, None)
             sums = timed("masked first layer", second.table, kept, network.ones)
@@ -463,16 +464,15 @@ def stages(folder: Path, n_cells: int, n_runs: int, precision: Precision) -> Non
         for seconds in runs:
             evaluate_in(seconds)
         speed = matrix_speed()
-    hidden, n_layers = model.module.classifier.in_features + attend.weight.shape[1], len(first.layers)
-    layers = n_layers * 2 * hidden * 2 * hidden
+    width = first.table.table.shape[1]
     operations = {
         "align and scale": 3 * n_values,
-        "first layer": 2 * n_values * 2 * hidden,
-        "rest of the first transformer": layers,
+        "first layer": 2 * n_values * width,
+        "rest of the first transformer": sum(2 * layer.weight.numel() for layer in first.layers),
         "mask logits": 2 * attend.weight.numel(),
         "mask": 2 * len(MODEL_GENES),
-        "masked first layer": 2 * n_kept * 2 * hidden,
-        "rest of the second transformer": layers,
+        "masked first layer": 2 * n_kept * width,
+        "rest of the second transformer": sum(2 * layer.weight.numel() for layer in second.layers),
         "classifier and softmax": 2 * model.module.classifier.weight.numel(),
     }
     micros = {stage: median(seconds[stage] for seconds in runs) / n_cells * 1e6 for stage in runs[0]}
