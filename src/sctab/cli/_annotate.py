@@ -38,7 +38,7 @@ def annotate(
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Table of labels to write, one row per cell.")] = None,
     layer: LayerOption = None,
-    batch_size: Annotated[int, typer.Option(help="Cells evaluated at a time.")] = 1024,
+    batch_size: Annotated[int, typer.Option(help="Cells evaluated at a time.")] = 512,
     block_size: Annotated[int, typer.Option(help="Cells read at a time, and kept when they are done.")] = BLOCK_SIZE,
     min_gene_coverage: Annotated[float, typer.Option(help="Share of what the model looks at that the data must have.")] = 0.1,
     precision: Annotated[
