@@ -104,10 +104,12 @@ def annotate_files(
             A copy of the input with all that :func:`annotate` writes. Matrices are copied as they are and never loaded.
         a directory
             A copy of each of several inputs.
-    layer, min_gene_coverage, precision, key_added
+    layer
         As in :func:`annotate`.
     batch_size
         Cells evaluated at a time; 1,024 are a few percent faster and take some 70 MB more.
+    min_gene_coverage, precision, key_added
+        As in :func:`annotate`.
     block_size
         Cells read at a time, and kept when they are done. On two cores four blocks are in memory at a time, of 16 MB each where 2,000
         genes of a cell are detected; with more cores there are more of them.
