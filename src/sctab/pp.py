@@ -16,11 +16,11 @@ from scipy import sparse
 from sctab._constants import DEFAULT_KEY_ADDED, OBS_DISTILLED, OBS_SKETCH, OBS_SPLIT
 from sctab._errors import KeyNotFoundError, LabelError, SctabWarning, SettingError, listing, warn
 from sctab._matrix import row_blocks
+from sctab.corpus._source import Source, choose_source
 from sctab.counts import Normalization, normalise
 from sctab.genes import gene_expression
 from sctab.model import AutoClassifier, CellTypeClassifier, model_by_name
 from sctab.model._components import principal_components
-from sctab.model._query import Source, choose_source
 from sctab.model._setup import corrected_macro_f1, own_copy
 from sctab.sampling import Split, SplitRule, assign_splits, geometric_sketch, herding, k_centre, nested_share, split_cells
 from sctab.sampling import subsample as subsample_types

@@ -7,8 +7,8 @@ from anndata import AnnData
 from tests.reference import make_reference
 
 from sctab import InputValueError, KeyNotFoundError
+from sctab.corpus._source import choose_source
 from sctab.counts import Content
-from sctab.model._query import choose_source
 
 
 @pytest.fixture

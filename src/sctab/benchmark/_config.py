@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sctab._errors import DataFileError, SettingError, listing, require
+from sctab._declared import build, check_keys, list_of, mapping, read_yaml, share, text, whole
+from sctab._errors import SettingError, listing
 from sctab.benchmark._peers import PEERS
 from sctab.benchmark._scores import TYPE_GROUP
 from sctab.model import CellTypeClassifier, model_by_name
@@ -123,23 +124,23 @@ def read_config(path: str | os.PathLike[str], *, data: str | os.PathLike[str] | 
         When `pyyaml` is not installed.
     """
     path = Path(path)
-    values = _read_yaml(path)
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise SettingError(f"`{path}` is no benchmark: it must be a mapping with `tasks` and `models`.")
     where = f"`{path.name}`"
     values = {"data": "."} | values
     readers: dict[str, Callable[[Any, str], Any]] = {
-        "data": lambda value, here: path.parent / _text(value, here),
-        "tasks": lambda value, here: tuple(_task(item, f"{here}, task {i}") for i, item in enumerate(_list(value, here), 1)),
+        "data": lambda value, here: path.parent / text(value, here),
+        "tasks": lambda value, here: tuple(_task(item, f"{here}, task {i}") for i, item in enumerate(list_of(value, here), 1)),
         "models": lambda value, here: tuple(
-            _model(item, f"{here}, model {i}", path.parent) for i, item in enumerate(_list(value, here), 1)
+            _model(item, f"{here}, model {i}", path.parent) for i, item in enumerate(list_of(value, here), 1)
         ),
-        "peers": lambda value, here: tuple(_peer(item, f"{here}, peer {i}") for i, item in enumerate(_list(value, here), 1)),
-        "seeds": lambda value, here: tuple(_whole(item, here) for item in _list(value, here)),
-        "accelerator": _text,
-        "baseline": _text,
+        "peers": lambda value, here: tuple(_peer(item, f"{here}, peer {i}") for i, item in enumerate(list_of(value, here), 1)),
+        "seeds": lambda value, here: tuple(whole(item, here) for item in list_of(value, here)),
+        "accelerator": text,
+        "baseline": text,
     }
-    config: Config = _build(Config, values | ({"data": str(Path(data).absolute())} if data is not None else {}), where, readers)
+    config: Config = build(Config, values | ({"data": str(Path(data).absolute())} if data is not None else {}), where, readers)
     _check_config(config, where)
     return config
 
@@ -161,25 +162,15 @@ def _check_config(config: Config, where: str) -> None:
         raise SettingError(f"{where}: `baseline: {config.baseline}` is not compared. There are: {listing(config.labels)}.")
 
 
-def _read_yaml(path: Path) -> Any:
-    yaml = require("yaml", extra="benchmark")
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataFileError(f"`{path}` cannot be read: {error.strerror}. Check the path.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataFileError(f"`{path}` is no YAML: {' '.join(str(error).split())}") from error
-
-
 def _task(values: Any, where: str) -> Task:
-    task: Task = _build(
+    task: Task = build(
         Task,
         values,
         where,
         {
-            "test_donors": lambda value, here: tuple(str(item) for item in _list(value, here)),
-            "test_share": _share,
-            "split_seed": _whole,
+            "test_donors": lambda value, here: tuple(str(item) for item in list_of(value, here)),
+            "test_share": share,
+            "split_seed": whole,
             "subset": _subset,
         },
     )
@@ -205,13 +196,13 @@ def _task(values: Any, where: str) -> Task:
 
 
 def _subset(values: Any, where: str) -> Subset:
-    subset: Subset = _build(
+    subset: Subset = build(
         Subset,
         values,
         where,
         {
-            "fractions": lambda value, here: tuple(sorted(_share(item, here) for item in _list(value, here))),
-            "models": lambda value, here: tuple(_text(item, here) for item in _list(value, here)),
+            "fractions": lambda value, here: tuple(sorted(share(item, here) for item in list_of(value, here))),
+            "models": lambda value, here: tuple(text(item, here) for item in list_of(value, here)),
         },
     )
     if subset.by not in SUBSETS:
@@ -223,18 +214,18 @@ def _subset(values: Any, where: str) -> Subset:
 
 def _model(values: Any, where: str, folder: Path) -> ModelEntry:
     values = _named(values, where)
-    _check_keys(values, {"name", "label", "settings", "model", "train"}, where)
-    name = _text(values.get("name"), f"{where}, `name`")
+    check_keys(values, {"name", "label", "settings", "model", "train"}, where)
+    name = text(values.get("name"), f"{where}, `name`")
     try:
         base = _settings(name, values.get("settings"), where, folder)
         settings = Settings(
             name,
-            {**base.model_settings, **_mapping(values.get("model", {}), f"{where}, `model`")},
-            {**base.train_settings, **_mapping(values.get("train", {}), f"{where}, `train`")},
+            {**base.model_settings, **mapping(values.get("model", {}), f"{where}, `model`")},
+            {**base.train_settings, **mapping(values.get("train", {}), f"{where}, `train`")},
         )
     except SettingError as error:
         raise SettingError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
-    label = _text(values.get("label", name), f"{where}, `label`")
+    label = text(values.get("label", name), f"{where}, `label`")
     return ModelEntry(name, label, settings.model_settings, settings.train_settings)
 
 
@@ -248,7 +239,7 @@ def _settings(name: str, settings: Any, where: str, folder: Path) -> Settings:
             raise SettingError(f"{where}: `{name}` has no published settings.")
         published = cls.paper_settings()
         return Settings(name, published["model"], published["train"])
-    stored = Settings.read(folder / _text(settings, f"{where}, `settings`"))
+    stored = Settings.read(folder / text(settings, f"{where}, `settings`"))
     if stored.model != name:
         raise SettingError(f"{where}: `{settings}` holds settings of `{stored.model}`, not of `{name}`.")
     return stored
@@ -256,41 +247,22 @@ def _settings(name: str, settings: Any, where: str, folder: Path) -> Settings:
 
 def _peer(values: Any, where: str) -> PeerEntry:
     values = _named(values, where)
-    _check_keys(values, {"name", "label", "settings", "requirements"}, where)
-    name = _text(values.get("name"), f"{where}, `name`")
+    check_keys(values, {"name", "label", "settings", "requirements"}, where)
+    name = text(values.get("name"), f"{where}, `name`")
     if name not in PEERS:
         raise SettingError(f"{where}: there is no peer `{name}`. There are: {listing(PEERS)}.")
-    requirements = _list(values.get("requirements", list(PEERS[name])), f"{where}, `requirements`")
+    requirements = list_of(values.get("requirements", list(PEERS[name])), f"{where}, `requirements`")
     return PeerEntry(
         name=name,
-        label=_text(values.get("label", name), f"{where}, `label`"),
-        settings=_mapping(values.get("settings", {}), f"{where}, `settings`"),
-        requirements=tuple(_text(item, f"{where}, `requirements`") for item in requirements),
+        label=text(values.get("label", name), f"{where}, `label`"),
+        settings=mapping(values.get("settings", {}), f"{where}, `settings`"),
+        requirements=tuple(text(item, f"{where}, `requirements`") for item in requirements),
     )
 
 
 def _named(values: Any, where: str) -> dict[str, Any]:
     """`linear` is short for `{name: linear}`."""
-    return {"name": values} if isinstance(values, str) else _mapping(values, where)
-
-
-def _build(cls: type, values: Any, where: str, readers: Mapping[str, Callable[[Any, str], Any]]) -> Any:
-    """A dataclass from a mapping with its fields; what has no reader is a text."""
-    values = _mapping(values, where)
-    known: dict[str, Field[Any]] = {item.name: item for item in fields(cls)}
-    _check_keys(values, set(known), where)
-    missing = [
-        name for name, item in known.items() if name not in values and item.default is MISSING and item.default_factory is MISSING
-    ]
-    if missing:
-        raise SettingError(f"{where} lacks {listing(missing)}.")
-    return cls(**{name: readers.get(name, _text)(value, f"{where}, `{name}`") for name, value in values.items()})
-
-
-def _check_keys(values: Mapping[str, Any], known: set[str], where: str) -> None:
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        raise SettingError(f"{where}: {listing(unknown)} is not known. There are: {listing(sorted(known), most=20)}.")
+    return {"name": values} if isinstance(values, str) else mapping(values, where)
 
 
 def _check_names(names: Sequence[str], what: str, where: str) -> None:
@@ -301,33 +273,3 @@ def _check_names(names: Sequence[str], what: str, where: str) -> None:
         raise SettingError(
             f"{where}: of the {what} more than one is called {listing(twice)}. Give each a `name` or `label` of its own."
         )
-
-
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise SettingError(f"{where}: a mapping of names to values was expected, found `{value!r}`.")
-    return value
-
-
-def _list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise SettingError(f"{where}: a list was expected, found `{value!r}`.")
-    return value
-
-
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise SettingError(f"{where}: a text was expected, found `{value!r}`.")
-    return value
-
-
-def _whole(value: Any, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise SettingError(f"{where}: whole numbers from 0 were expected, found `{value!r}`.")
-    return value
-
-
-def _share(value: Any, where: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
-        raise SettingError(f"{where}: a share above 0 and up to 1 was expected, found `{value!r}`.")
-    return float(value)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from sctab._errors import DataFileError, KeyNotFoundError, SettingError, listing
 from sctab._matrix import to_csr
 from sctab.benchmark._config import Task
+from sctab.corpus._source import choose_source
 from sctab.genes import FeatureSpace, gene_expression
-from sctab.model._query import choose_source
 from sctab.sampling import split_cells
 
 

@@ -1,6 +1,6 @@
 """Naming the cells of files, block by block: here or on a cluster, with a journal to go on from."""
 
-from sctab.inference._data_file import DataFile, base_name, explains_damage, find_data_files, is_url, texts
+from sctab.corpus._data_file import DataFile, base_name, explains_damage, find_data_files, is_url, texts
 from sctab.inference._engine import Engine
 from sctab.inference._files import FileAnnotation, name_cells
 from sctab.inference._journal import Journal, Part, as_part

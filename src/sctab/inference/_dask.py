@@ -16,11 +16,12 @@ from scipy import sparse
 
 from sctab._errors import ClusterError, SettingError, require
 from sctab._matrix import RowReader, row_ranges
+from sctab.corpus._data_file import DataFile
+from sctab.corpus._source import CellData, matrices
 from sctab.counts import MatrixContent, MatrixInspection
-from sctab.inference._data_file import DataFile
 from sctab.inference._engine import Engine, Ranges, Watch
 from sctab.model._evaluation import Evaluation, Evaluator
-from sctab.model._query import CellData, InputRecipe, Query, matrices
+from sctab.model._query import InputRecipe, Query
 
 _TASKS_PER_THREAD = 3
 """So many blocks for each thread are under way at a time: enough that none waits, few enough that results do not pile up."""

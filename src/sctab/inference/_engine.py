@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sctab.corpus._source import CellData
 from sctab.counts import MatrixContent
 from sctab.model._evaluation import Evaluation
-from sctab.model._query import CellData, Query
+from sctab.model._query import Query
 
 Ranges = Sequence[tuple[int, int]]
 Watch = Callable[[int], None] | None

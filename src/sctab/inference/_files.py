@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any
 
 from sctab._errors import SctabError
+from sctab.corpus._data_file import DataFile
+from sctab.corpus._source import Source, matrices
 from sctab.counts import Content, MatrixContent
-from sctab.inference._data_file import DataFile
 from sctab.inference._engine import Engine
 from sctab.inference._journal import Journal, as_part
 from sctab.model import CellTypeClassifier, DeepEnsemble
 from sctab.model._progress import CellProgress
-from sctab.model._query import Query, Source, matrices
+from sctab.model._query import Query
 
 
 @dataclass(frozen=True)

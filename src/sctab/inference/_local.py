@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sctab.corpus._source import CellData
 from sctab.counts import MatrixContent, inspect_matrix
 from sctab.inference._dask import DaskEngine
 from sctab.inference._engine import Engine, Ranges, Watch
 from sctab.model import CellTypeClassifier, DeepEnsemble
 from sctab.model._evaluation import Evaluation, Evaluator, require_batch_size
 from sctab.model._progress import CellProgress
-from sctab.model._query import CellData, Query
+from sctab.model._query import Query
 from sctab.nn._sparse import Precision
 
 

@@ -27,9 +27,10 @@ from sctab._errors import (
     listing,
     warn,
 )
+from sctab.corpus._source import CellData
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query, measure_importance, single_device
 from sctab.model._logging import LoggerChoice
-from sctab.model._query import CellData, Query, open_query
+from sctab.model._query import Query, open_query
 from sctab.model._search import SearchSpace
 from sctab.model._settings import CommonSettings, TrainingData, TrainingResult, TrainingSettings, stored_history, summarise
 from sctab.model._setup import (

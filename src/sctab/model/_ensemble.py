@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from sctab._atomic import written_beside
 from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FORMAT_VERSION, SPEC_FILE
 from sctab._errors import ModelFormatError, ModelNotFoundError, NotTrainedError, OutputExistsError, SettingError, warn
+from sctab.corpus._source import CellData, choose_source
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query
-from sctab.model._query import CellData, Query, choose_source, fingerprint, open_query
+from sctab.model._query import Query, fingerprint, open_query
 from sctab.model._sctab import SCTAB
 from sctab.model._setup import own_copy
 from sctab.model._spec import ModelSpec

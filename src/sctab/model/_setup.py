@@ -17,11 +17,12 @@ from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUn
 
 from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
 from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
+from sctab.corpus._source import choose_source
 from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
 from sctab.metrics import correct_predictions, macro_f1
 from sctab.model._covariates import find_covariates, one_hot
-from sctab.model._query import Query, choose_source
+from sctab.model._query import Query
 from sctab.model._settings import LARGE_REFERENCE, TrainingData
 from sctab.model._spec import ModelSpec
 from sctab.ontology import CellOntology, LabelSpace

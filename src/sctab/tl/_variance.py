@@ -11,9 +11,9 @@ from scipy import sparse
 from sctab import augmentation
 from sctab._errors import KeyNotFoundError, LabelError, listing, warn
 from sctab._matrix import to_csr
+from sctab.corpus._source import choose_source
 from sctab.counts import Normalization, normalise
 from sctab.genes import gene_expression
-from sctab.model._query import choose_source
 
 
 def explained_variance(adata: AnnData, labels_key: str, donor_key: str, *, layer: str | None = None, seed: int = 0) -> pd.DataFrame:

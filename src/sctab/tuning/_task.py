@@ -16,8 +16,9 @@ from lightning.pytorch.callbacks import LambdaCallback
 from numpy.typing import NDArray
 
 from sctab._errors import InputValueError, SctabWarning, SettingError, listing, warn
+from sctab.corpus._source import choose_source
 from sctab.model import CellTypeClassifier, Choice, Range, SearchSpace, model_by_name
-from sctab.model._query import choose_source, fingerprint
+from sctab.model._query import fingerprint
 from sctab.model._settings import CommonSettings, TrainingSettings
 from sctab.model._setup import check_reference, corrected_macro_f1, own_copy
 from sctab.model._training import MONITOR

@@ -82,6 +82,7 @@ class DataFile:
             self.n_obs = int(_length(self._names))
             self.var: pd.DataFrame = read_elem(self.group["var"])
             self.n_vars = len(self.var)
+            self.obs_columns = [str(key) for key in obs.attrs.get("column-order", [])]
             known = [key for key in self._obs_keys if key in obs]
             self.obs = pd.DataFrame({key: np.asarray(read_elem(obs[key])) for key in known}, index=pd.RangeIndex(self.n_obs))
             self.X = self._matrix(self.group.get("X"))
