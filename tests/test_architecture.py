@@ -18,6 +18,7 @@ LAYERS = {
     "_matrix": 0,
     "_kernels": 0,
     "_atomic": 0,
+    "_declared": 0,
     "nn": 1,
     "genes": 1,
     "counts": 1,

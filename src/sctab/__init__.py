@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from sctab import benchmark, get, model, pl, pp, tl, tuning, zoo
+from sctab import benchmark, corpus, get, model, pl, pp, tl, tuning, zoo
 from sctab._errors import (
     ClusterError,
     DataFileError,
@@ -40,6 +40,7 @@ __all__ = [
     "SctabWarning",
     "SettingError",
     "benchmark",
+    "corpus",
     "get",
     "model",
     "pl",

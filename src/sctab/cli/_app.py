@@ -11,6 +11,7 @@ from rich.table import Table
 import sctab
 from sctab.cli._annotate import annotate
 from sctab.cli._benchmark import benchmark_app
+from sctab.cli._corpus import corpus_app
 from sctab.cli._demo import run_demo
 from sctab.cli._evaluate import evaluate
 from sctab.cli._import import import_checkpoint
@@ -55,6 +56,7 @@ app.command()(train)
 app.command()(tune)
 app.command()(import_checkpoint)
 app.add_typer(benchmark_app)
+app.add_typer(corpus_app)
 
 
 @app.command()

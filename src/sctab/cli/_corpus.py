@@ -1,0 +1,140 @@
+"""`sctab corpus`: one training store from many files."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sctab._errors import DataFileError
+from sctab.cli._options import Debug
+from sctab.cli._reporting import err, out, reports_errors
+from sctab.corpus import Corpus, CorpusPlan
+from sctab.corpus import build as build_corpus
+from sctab.corpus import plan as plan_corpus
+
+corpus_app = typer.Typer(
+    name="corpus",
+    help="Make one training store from many files.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+_STAGES = {"inspect": "Looking at what sources hold", "read": "Reading sources", "write": "Writing the store"}
+
+Declaration = Annotated[Path, typer.Argument(help="The corpus, a YAML file.")]
+Store = Annotated[Path, typer.Argument(help="Directory of a corpus.")]
+
+
+@corpus_app.command()
+@reports_errors
+def plan(config: Declaration, debug: Debug = False) -> None:
+    """Say what a corpus would be, without writing anything: what every rule removes, and what is left in each split.
+
+    **Example**
+
+    `sctab corpus plan blood.yaml`
+    """
+    _show_plan(plan_corpus(config))
+
+
+@corpus_app.command()
+@reports_errors
+def build(
+    config: Declaration,
+    output: Annotated[
+        Path | None, typer.Option(help="New directory; by default named after the file, for example `blood.corpus`.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with work that was interrupted.")] = False,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out sources that cannot be read, instead of stopping.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Sources that are read at a time.")] = 2,
+    debug: Debug = False,
+) -> None:
+    """Build a corpus. When it is interrupted, `--resume` goes on with the first source that is not finished.
+
+    **Example**
+
+    `sctab corpus build blood.yaml --output blood.corpus`
+    """
+    target = output if output is not None else Path(f"{config.stem}.corpus")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        tasks = {stage: progress.add_task(words, total=None, visible=False) for stage, words in _STAGES.items()}
+        corpus = build_corpus(
+            config,
+            target,
+            resume=resume,
+            skip_damaged=skip_damaged,
+            n_threads=jobs,
+            watch=lambda stage, done, total: progress.update(tasks[stage], completed=done, total=total, visible=True),
+        )
+    _show_corpus(corpus)
+
+
+@corpus_app.command()
+@reports_errors
+def info(corpus: Store, debug: Debug = False) -> None:
+    """Say what is in a corpus.
+
+    **Example**
+
+    `sctab corpus info blood.corpus`
+    """
+    _show_corpus(Corpus.open(corpus))
+
+
+@corpus_app.command()
+@reports_errors
+def verify(corpus: Store, debug: Debug = False) -> None:
+    """Read all of a corpus, and compare every cell with what it was when it was built.
+
+    **Example**
+
+    `sctab corpus verify blood.corpus`
+    """
+    opened = Corpus.open(corpus)
+    if problems := opened.verify():
+        raise DataFileError(f"`{corpus}` is damaged. {' '.join(problems)} Build it again.")
+    out.print(f"{opened.n_obs:,} cells are as they were built.")
+
+
+def _show_plan(plan: CorpusPlan) -> None:
+    _show(plan.sources_table(), "Sources")
+    _show(plan.steps_table(), f"Rules: {plan.n_found:,} cells, {plan.n_found - plan.n_obs:,} removed")
+    _show(plan.splits_table(), f"Splits by {plan.config.split.by}")
+    _show(plan.types_table(), f"{len(plan.labels)} types")
+    out.print(f"{plan.n_obs:,} cells × {plan.n_vars:,} genes. {_duplicates(plan.n_duplicated)}")
+
+
+def _show_corpus(corpus: Corpus) -> None:
+    manifest = corpus.manifest
+    table = pd.DataFrame(manifest["sources"])
+    table.index = pd.Index([Path(path).name for path in table["path"]], name="source")
+    _show(table[["n_found", "n_obs", "n_genes", "content"]].set_axis(["cells", "kept", "genes", "content"], axis=1), "Sources")
+    _show(pd.Series(manifest["splits"]).to_frame("cells").rename_axis("split"), f"Splits by {manifest['split_by']}")
+    found = manifest["duplicates"]
+    out.print(
+        f"{corpus.n_obs:,} cells × {corpus.n_vars:,} genes, {len(corpus.labels)} types, {corpus.size / 1e6:,.0f} MB. "
+        f"{_duplicates(found['barcode'])} {found['expression']:,} cells have the same expression as another."
+    )
+
+
+def _duplicates(n: int) -> str:
+    return f"{n:,} cells have a barcode that was in the same dataset before."
+
+
+def _show(frame: pd.DataFrame, title: str) -> None:
+    table = Table(str(frame.index.name or ""), title=title, title_justify="left", box=None)
+    for column in frame.columns:
+        table.add_column(str(column), justify="left" if frame[column].dtype == object else "right")
+    for name, values in zip(frame.index, frame.to_numpy(), strict=True):
+        table.add_row(escape(str(name)), *(f"{value:,}" if isinstance(value, Integral) else escape(str(value)) for value in values))
+    out.print(table)
+    out.print()

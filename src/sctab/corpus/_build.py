@@ -1,0 +1,459 @@
+"""From a declaration to a corpus on disk, in memory that does not grow with it, and so that it can go on after an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import zarr
+from anndata import AnnData
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab._atomic import check_free, explain, written_beside
+from sctab._errors import DataFileError, InputValueError, OutputExistsError, SettingError, listing, require, warn
+from sctab._matrix import RowReader, row_ranges
+from sctab.corpus._config import SPLIT_NAMES, CorpusConfig
+from sctab.corpus._data_file import DataFile
+from sctab.corpus._entry import COLUMNS
+from sctab.corpus._pieces import Pieces, Shelf, read_shelf
+from sctab.corpus._plan import CorpusPlan
+from sctab.corpus._plan import plan as plan_corpus
+from sctab.corpus._source import Source, choose_source
+from sctab.corpus._store import FEATURES, FORMAT, MANIFEST, MEASURED, VERSION, Corpus
+from sctab.counts import Content, MatrixContent
+from sctab.ontology import CellOntology, LabelSpace
+
+SHELF_SIZE = 32_768
+"""Cells that are put in order at a time: with 2,000 values each they take 0.5 GB, and twice that on the way."""
+_WORK_SUFFIX = ".unfinished"
+_RUN = "run.json"
+
+
+def build(
+    config: str | os.PathLike[str] | CorpusConfig,
+    output: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    skip_damaged: bool = False,
+    shelf_size: int = SHELF_SIZE,
+    n_threads: int = 2,
+    ontology: CellOntology | None = None,
+    watch: Callable[[str, int, int], None] | None = None,
+) -> Corpus:
+    """Build a corpus from many files.
+
+    Matrices are read twice: once to find out what they hold, once to bring their cells into the order of the store.
+
+    Parameters
+    ----------
+    config
+        The corpus, or a YAML file that declares it.
+    output
+        New directory for it. Until it is done, work is kept in a directory beside it whose name ends in `.unfinished`.
+    resume
+        Go on with work that was interrupted, from the first source or part that is not finished.
+    skip_damaged
+        Leave out sources whose matrix cannot be read, with a warning, instead of stopping.
+    shelf_size
+        Cells that are shuffled in memory and lie in a part of the store together.
+    n_threads
+        Sources, and then parts, that are worked on at a time.
+    ontology
+        Of cell types; by default the latest release that is embedded.
+    watch
+        Called with a stage, how much of it is done, and how much there is.
+
+    Returns
+    -------
+    The corpus.
+
+    Raises
+    ------
+    DataFileError
+        When a source is missing or damaged, or has changed since the work began. The message names it.
+    InputValueError
+        When a source holds nothing that can be brought back to counts, or some hold counts and others do not.
+    OutputExistsError
+        When `output` is there, or unfinished work and `resume` is false, or when another process is at it.
+    SettingError
+        When unfinished work is of another corpus.
+    OutputError
+        When it cannot be written, for example on a full disk. What is finished is kept, see `resume`.
+    MissingDependencyError
+        When `annbatch` is not installed.
+    """
+    require("annbatch", extra="corpus")
+    if shelf_size < 1:
+        raise SettingError(f"`shelf_size={shelf_size}` must be at least 1.")
+    config = config if isinstance(config, CorpusConfig) else CorpusConfig.read(config)
+    ontology = CellOntology.embedded() if ontology is None else ontology
+    watch = watch or (lambda *_: None)
+    output = Path(output)
+    check_free(output, overwrite=False)
+    with _workplace(output, _identity(config, shelf_size), resume=resume) as work:
+        contents, damaged = _contents(config, work, skip_damaged=skip_damaged, n_threads=n_threads, watch=watch)
+        if damaged:
+            config = replace(config, sources=tuple(entry for entry in config.sources if entry.path not in damaged))
+        plan = plan_corpus(config, ontology=ontology)
+        shelves = _Shelves.of(plan, shelf_size)
+        directories = _scatter(plan, contents, shelves, work, n_threads=n_threads, watch=watch)
+        store = work / "store"
+        hashes = _gather(plan, shelves, directories, store, n_threads=n_threads, watch=watch)
+        _describe(plan, contents, shelves, hashes, store, ontology)
+        os.rename(store, output)  # noqa: PTH104 (refuses to replace what came meanwhile)
+    shutil.rmtree(_work_directory(output), ignore_errors=True)
+    return Corpus.open(output)
+
+
+# ------------------------------------------------------------------------------------------------------------ the work
+
+
+def _work_directory(output: Path) -> Path:
+    return output.with_name(output.name + _WORK_SUFFIX)
+
+
+@contextmanager
+def _workplace(output: Path, identity: Mapping[str, Any], *, resume: bool) -> Iterator[Path]:
+    work = _work_directory(output)
+    wanted = json.loads(json.dumps(identity))
+    try:
+        is_there = work.exists()
+        if is_there and not resume:
+            raise OutputExistsError(
+                f"`{work}` holds the unfinished work on this corpus. Go on with it (`--resume`, or `resume=True`), or delete it."
+            )
+        work.mkdir(parents=True, exist_ok=True)
+        with FileLock(work / "lock", timeout=0):
+            if (work / _RUN).exists():
+                before = json.loads((work / _RUN).read_text(encoding="utf-8"))
+                _require_same(before, wanted, work)
+            else:
+                with written_beside(work / _RUN) as beside:
+                    beside.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+            yield work
+    except Timeout as error:
+        raise OutputExistsError(f"Another process is building `{output}`. Wait until it is done.") from error
+    except OSError as error:
+        if isinstance(error, (DataFileError, OutputExistsError)) or error.errno is None:
+            raise
+        raise explain(error, output) from error
+
+
+def _identity(config: CorpusConfig, shelf_size: int) -> dict[str, Any]:
+    """What decides the corpus: the declaration, and the state of the sources."""
+    sources = {}
+    for entry in config.sources:
+        file = DataFile(entry.path)
+        sources[entry.path] = file.fingerprint()
+        file.close()
+    declared = asdict(replace(config, filters=()))
+    declared["filters"] = [{rule.name: rule.parameters} for rule in config.filters]
+    return {"format": FORMAT, "format_version": VERSION, "config": declared, "shelf_size": shelf_size, "sources": sources}
+
+
+def _require_same(before: Mapping[str, Any], wanted: Mapping[str, Any], work: Path) -> None:
+    if before == wanted:
+        return
+    if before.get("config") == wanted["config"] and before.get("shelf_size") == wanted["shelf_size"]:
+        changed = [path for path, state in wanted["sources"].items() if before.get("sources", {}).get(path) != state]
+        raise DataFileError(f"{listing(changed)} changed since work on this corpus began. Delete `{work}`, and build it anew.")
+    raise SettingError(f"`{work}` is of another corpus. Resume with the same declaration, or delete it.")
+
+
+# ----------------------------------------------------------------------------------------------------- what sources hold
+
+
+def _contents(
+    config: CorpusConfig, work: Path, *, skip_damaged: bool, n_threads: int, watch: Callable[[str, int, int], None]
+) -> tuple[dict[str, tuple[str, MatrixContent]], set[str]]:
+    """Which matrix of each source is read, and what it holds; and sources that cannot be read."""
+    folder = work / "contents"
+    folder.mkdir(exist_ok=True)
+
+    def look(number: int) -> tuple[str, MatrixContent] | DataFileError:
+        entry, kept = config.sources[number], folder / f"{number}.json"
+        if kept.exists():
+            stored = json.loads(kept.read_text(encoding="utf-8"))
+            return stored["name"], MatrixContent(Content(stored["content"]), stored["log_base"], stored["note"])
+        try:
+            file = DataFile(entry.path)
+            source, _ = choose_source(file, layer=entry.layer)
+        except DataFileError as error:
+            return error
+        except InputValueError as error:
+            raise InputValueError(f"`{entry.path}`: {error}") from error
+        content = source.content
+        file.close()
+        with written_beside(kept) as beside:
+            values = {"name": source.name, "content": str(content.content), "log_base": content.log_base, "note": content.note}
+            beside.write_text(json.dumps(values), encoding="utf-8")
+        return source.name, content
+
+    found = dict(
+        zip(
+            (entry.path for entry in config.sources),
+            _in_threads(look, len(config.sources), n_threads, "inspect", watch),
+            strict=True,
+        )
+    )
+    errors = {path: result for path, result in found.items() if isinstance(result, DataFileError)}
+    if errors and not skip_damaged:
+        raise next(iter(errors.values()))
+    for error in errors.values():
+        warn(f"{error} It is left out.")
+    usable = {path: result for path, result in found.items() if not isinstance(result, DataFileError)}
+    _require_one_kind(usable)
+    return usable, set(errors)
+
+
+def _require_one_kind(contents: Mapping[str, tuple[str, MatrixContent]]) -> None:
+    by_counts = {path: content.content is Content.COUNTS for path, (_, content) in contents.items()}
+    if len(set(by_counts.values())) > 1:
+        others = [f"{path}: {contents[path][1].content}" for path, has_counts in by_counts.items() if not has_counts]
+        raise InputValueError(
+            f"Some sources hold counts and others do not: {listing(others)}. Name a `layer` with counts for these, or leave them out."
+        )
+
+
+# ------------------------------------------------------------------------------------------------------------- shuffling
+
+
+@dataclass(frozen=True)
+class _Shelves:
+    """A random place for each cell: on which shelf, and where on it."""
+
+    shelf: NDArray[np.int64]
+    place: NDArray[np.int64]
+    split_of_shelf: tuple[str, ...]
+    number_in_split: tuple[int, ...]
+
+    @classmethod
+    def of(cls, plan: CorpusPlan, size: int) -> _Shelves:
+        rng = np.random.default_rng(plan.config.split.seed)
+        shelf, place = np.empty(plan.n_obs, dtype=np.int64), np.empty(plan.n_obs, dtype=np.int64)
+        splits: list[str] = []
+        numbers: list[int] = []
+        for code, split in enumerate(SPLIT_NAMES):
+            cells = np.flatnonzero(plan.split == code)
+            at = rng.permutation(len(cells))
+            n_shelves = -(-len(cells) // size)
+            bounds = np.linspace(0, len(cells), n_shelves + 1).astype(np.int64)  # of even size
+            within = np.searchsorted(bounds, at, side="right") - 1
+            shelf[cells], place[cells] = within + len(splits), at - bounds[within]
+            splits += [split] * n_shelves
+            numbers += range(n_shelves)
+        return cls(shelf, place, tuple(splits), tuple(numbers))
+
+
+def _scatter(
+    plan: CorpusPlan,
+    contents: Mapping[str, tuple[str, MatrixContent]],
+    shelves: _Shelves,
+    work: Path,
+    *,
+    n_threads: int,
+    watch: Callable[[str, int, int], None],
+) -> list[tuple[int, Path]]:
+    """Bring the cells of every source onto the shelves that they belong to."""
+    folder = work / "pieces"
+    folder.mkdir(exist_ok=True)
+
+    def bring(number: int) -> tuple[int, Path]:
+        entry, directory = plan.config.sources[number], folder / str(number)
+        if directory.exists():
+            return number, directory
+        name, content = contents[entry.path]
+        unfinished = folder / f"{number}.part"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        file = DataFile(entry.path)
+        source = _named(file, name, content)
+        match = plan.genes.features.match(source.var, gene_id_key=entry.gene_id_key, gene_symbol_key=entry.gene_symbol_key)
+        of_source = np.flatnonzero(plan.cells.source == number)
+        rows = plan.cells.row[of_source]  # in order
+        pieces = Pieces(unfinished)
+        reader = RowReader(source.matrix)
+
+        def blocks() -> Iterator[tuple[sparse.csr_matrix, NDArray[np.int64]]]:
+            for start, stop in row_ranges(source.matrix):
+                first, last = np.searchsorted(rows, [start, stop])
+                if first < last:
+                    yield reader.read(start, stop)[rows[first:last] - start], of_source[first:last]
+
+        for block, cells in blocks():
+            aligned = match.align(source.content.to_linear(block))
+            aligned.eliminate_zeros()
+            pieces.add(aligned, shelves.shelf[cells], shelves.place[cells], plan.cells.row[cells])
+        pieces.flush()
+        file.close()
+        unfinished.rename(directory)
+        return number, directory
+
+    return _in_threads(bring, len(plan.config.sources), n_threads, "read", watch)
+
+
+def _named(file: DataFile, name: str, content: MatrixContent) -> Source:
+    from sctab.corpus._source import matrices
+
+    for found, matrix, var in matrices(file):
+        if found == name:
+            return Source(name, matrix, var, content)
+    raise DataFileError(f"`{file.path}` has no `{name}` any more. Build the corpus anew.")
+
+
+def _gather(
+    plan: CorpusPlan,
+    shelves: _Shelves,
+    directories: Sequence[tuple[int, Path]],
+    store: Path,
+    *,
+    n_threads: int,
+    watch: Callable[[str, int, int], None],
+) -> NDArray[np.uint64]:
+    """Put every shelf in order and write it; the hash of each cell's expression, `(n_obs,)`."""
+    for split in SPLIT_NAMES:
+        _make_collection(store / f"{split}.zarr")
+    order = np.lexsort((shelves.place, shelves.shelf))
+    bounds = np.searchsorted(shelves.shelf[order], np.arange(len(shelves.split_of_shelf) + 1))
+
+    def put(number: int) -> NDArray[np.uint64]:
+        target = store / f"{shelves.split_of_shelf[number]}.zarr" / f"dataset_{shelves.number_in_split[number]}"
+        if target.exists():
+            return np.asarray(zarr.open_array(target / "obs" / "hash", mode="r")[:])
+        shelf = read_shelf(list(directories), number, plan.n_vars)
+        cells = order[bounds[number] : bounds[number + 1]]
+        _require_in_order(plan, shelf, cells)
+        obs = pd.DataFrame({column: plan.cells.codes[column][cells] for column in COLUMNS})
+        obs["source"], obs["row"], obs["hash"] = shelf.source, shelf.row, shelf.hashes
+        _write_shelf(target, shelf.matrix, obs, plan.genes.features.names)
+        return shelf.hashes
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")  # annbatch writes it
+        parts = _in_threads(put, len(shelves.split_of_shelf), min(n_threads, 2), "write", watch)
+    hashes = np.empty(plan.n_obs, dtype=np.uint64)
+    hashes[order] = np.concatenate(parts)
+    return hashes
+
+
+def _require_in_order(plan: CorpusPlan, shelf: Shelf, cells: NDArray[np.int64]) -> None:
+    if not (np.array_equal(shelf.source, plan.cells.source[cells]) and np.array_equal(shelf.row, plan.cells.row[cells])):
+        raise DataFileError("The unfinished work on this corpus is damaged. Delete its directory, and build it anew.")
+
+
+def _make_collection(path: Path) -> None:
+    from annbatch.io import V1_ENCODING
+
+    zarr.open_group(path, mode="a", zarr_format=3).update_attributes(V1_ENCODING)
+
+
+def _write_shelf(target: Path, matrix: sparse.csr_matrix, obs: pd.DataFrame, names: Sequence[str]) -> None:
+    from annbatch import write_sharded
+
+    obs.index = obs.index.astype(str)
+    beside = target.with_name(f".{target.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    write_sharded(
+        zarr.open_group(beside, mode="w", zarr_format=3), AnnData(matrix, obs=obs, var=pd.DataFrame(index=pd.Index(names)))
+    )
+    beside.rename(target)
+
+
+# ----------------------------------------------------------------------------------------------------------- description
+
+
+def _describe(
+    plan: CorpusPlan,
+    contents: Mapping[str, tuple[str, MatrixContent]],
+    shelves: _Shelves,
+    hashes: NDArray[np.uint64],
+    store: Path,
+    ontology: CellOntology,
+) -> None:
+    labels = LabelSpace.from_names(plan.cells.names["label"], ontology)
+    features = plan.genes.features
+    other_ids = [list(features.other_ids.get(i, ())) for i in range(len(features))]
+    pd.DataFrame({"id": features.ids, "symbol": features.symbols, "other_ids": other_ids}).to_parquet(store / FEATURES)
+    np.save(store / MEASURED, plan.genes.is_measured)
+    sources = []
+    for number, entry in enumerate(plan.config.sources):
+        of_source = plan.cells.source == number
+        name, content = contents[entry.path]
+        sources.append(
+            {
+                "path": entry.path,
+                "size": _size(entry.path),
+                "matrix": name,
+                "content": str(content.content),
+                "n_found": plan.n_found_per_source[number],
+                "n_obs": int(of_source.sum()),
+                "n_genes": int(plan.genes.is_measured[number].sum()),
+                "sha256": hashlib.sha256(hashes[of_source].tobytes()).hexdigest(),
+            }
+        )
+    filled = hashes[hashes != 0]
+    manifest = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {name: version(name) for name in ("sctab", "annbatch", "anndata", "zarr")},
+        "n_vars": plan.n_vars,
+        "labels": {"names": labels.names, "ids": labels.ids, "ontology_version": labels.ontology_version},
+        "names": {column: plan.cells.names[column] for column in COLUMNS},
+        "splits": {split: int((plan.split == code).sum()) for code, split in enumerate(SPLIT_NAMES)},
+        "parts": {split: shelves.split_of_shelf.count(split) for split in SPLIT_NAMES},
+        "split_by": plan.config.split.by,
+        "split_seed": plan.config.split.seed,
+        "sources": sources,
+        "rules": [
+            {
+                "name": step.filter.name,
+                "parameters": step.filter.parameters,
+                "n_cells": step.n_cells,
+                "types": step.types,
+                "n_donors": step.n_donors,
+            }
+            for step in plan.steps
+        ],
+        "duplicates": {"barcode": plan.n_duplicated, "expression": len(filled) - len(np.unique(filled))},
+    }
+    with written_beside(store / MANIFEST) as beside:
+        beside.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _size(path: str) -> int | None:
+    place = Path(path)
+    if not place.exists():
+        return None
+    return sum(part.stat().st_size for part in place.rglob("*") if part.is_file()) if place.is_dir() else place.stat().st_size
+
+
+def _in_threads[T](work: Callable[[int], T], n: int, n_threads: int, stage: str, watch: Callable[[str, int, int], None]) -> list[T]:
+    """Results of `work(0)` to `work(n - 1)`; the first error ends it, and what has begun is finished first."""
+    results: list[T] = []
+    with ThreadPoolExecutor(max(1, n_threads), thread_name_prefix="sctab-corpus") as pool:
+        futures = [pool.submit(work, number) for number in range(n)]
+        try:
+            for done, future in enumerate(futures, 1):
+                results.append(future.result())
+                watch(stage, done, n)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+    return results

@@ -1,0 +1,160 @@
+"""The cells of many files: what each is called and where it lies, without its expression."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sctab._errors import KeyNotFoundError, LabelError, listing
+from sctab.corpus._data_file import DataFile
+from sctab.corpus._entry import COLUMNS, SourceEntry
+
+_NAMES_AT_A_TIME = 100_000
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells, with what is known of each as codes: tens of millions take a few gigabytes less than their texts.
+
+    Attributes
+    ----------
+    source, row
+        Which file each cell is of, and which row in it, `(n_obs,)`.
+    codes
+        For `label`, `donor`, `dataset`, `assay` and `tissue`: position in :attr:`names`, -1 where nothing is known, `(n_obs,)`.
+    names
+        What the codes stand for. A donor is `dataset/donor`: two studies may both have a donor 1.
+    is_primary
+        Whether a cell is in this file for the first time, as CELLxGENE has it, `(n_obs,)`; true where the file does not say.
+    barcode
+        Hash of the name of each cell within its dataset, `(n_obs,)`.
+    """
+
+    source: NDArray[np.int32]
+    row: NDArray[np.int64]
+    codes: Mapping[str, NDArray[np.int32]]
+    names: Mapping[str, tuple[str, ...]]
+    is_primary: NDArray[np.bool_]
+    barcode: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self.source)
+
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Self:
+        """Some of the cells, under the same codes."""
+        return replace(
+            self,
+            source=self.source[chosen],
+            row=self.row[chosen],
+            codes={key: codes[chosen] for key, codes in self.codes.items()},
+            is_primary=self.is_primary[chosen],
+            barcode=self.barcode[chosen],
+        )
+
+    def per_name(self, column: str) -> NDArray[np.int64]:
+        """How many cells each name of a column has, `(n_names,)`."""
+        codes = self.codes[column]
+        return np.bincount(codes[codes >= 0], minlength=len(self.names[column]))
+
+    def n_names(self, column: str) -> int:
+        """How many names of a column have cells."""
+        return int((self.per_name(column) > 0).sum())
+
+    def donors_per_label(self) -> NDArray[np.int64]:
+        """In how many donors each label is, `(n_labels,)`."""
+        label, donor = self.codes["label"].astype(np.int64), self.codes["donor"]
+        known = (label >= 0) & (donor >= 0)
+        pairs = np.unique(label[known] * len(self.names["donor"]) + donor[known])
+        return np.bincount(pairs // max(len(self.names["donor"]), 1), minlength=len(self.names["label"]))
+
+    @classmethod
+    def read(cls, files: Sequence[DataFile], entries: Sequence[SourceEntry]) -> Self:
+        """Read `obs` of files, and nothing else of them.
+
+        Parameters
+        ----------
+        files
+            The sources, opened with the columns that `entries` name.
+        entries
+            Under which names each has its columns.
+
+        Raises
+        ------
+        KeyNotFoundError
+            When a source lacks a column that it is said to have.
+        LabelError
+            When a source has no column of labels.
+        """
+        parts: list[dict[str, pd.Categorical]] = []
+        primary, barcodes = [], []
+        for file, entry in zip(files, entries, strict=True):
+            known = {column: _names(file, entry, column) for column in COLUMNS}
+            known["donor"] = _donors(known["dataset"], known["donor"])
+            parts.append(known)
+            primary.append(_is_primary(file, entry))
+            barcodes.append(_barcodes(file, known["dataset"]))
+        codes, names = {}, {}
+        for column in COLUMNS:
+            ordered = sorted({name for part in parts for name in part[column].remove_unused_categories().categories})
+            codes[column] = np.concatenate([part[column].set_categories(ordered).codes for part in parts]).astype(np.int32)
+            names[column] = tuple(ordered)
+        n_obs = [file.n_obs for file in files]
+        return cls(
+            source=np.repeat(np.arange(len(files), dtype=np.int32), n_obs),
+            row=np.concatenate([np.arange(n, dtype=np.int64) for n in n_obs]),
+            codes=codes,
+            names=names,
+            is_primary=np.concatenate(primary),
+            barcode=np.concatenate(barcodes),
+        )
+
+
+def _names(file: DataFile, entry: SourceEntry, column: str) -> pd.Categorical:
+    key = entry.key_of(column)
+    if key is None:
+        if column == "label":
+            raise LabelError(f"`{file.path}` has no `labels_key`. Name the column of `obs` with its cell types.")
+        of_file = [entry.name] if column == "dataset" else []
+        return pd.Categorical.from_codes(np.full(file.n_obs, len(of_file) - 1), categories=pd.Index(of_file, dtype=object))
+    if key not in file.obs:
+        raise KeyNotFoundError(
+            f"`{file.path}` has no column `{key}` in `obs`, which is said to hold its {column}s. Columns: {listing(file.obs_columns)}."
+        )
+    values = pd.Categorical(file.obs[key])
+    return values.rename_categories([str(name) for name in values.categories])
+
+
+def _donors(datasets: pd.Categorical, donors: pd.Categorical) -> pd.Categorical:
+    """Donors of a dataset; one without a dataset is not known."""
+    n_donors = max(len(donors.categories), 1)
+    pair = datasets.codes.astype(np.int64) * n_donors + donors.codes
+    pair[(datasets.codes < 0) | (donors.codes < 0)] = -1
+    found = np.unique(pair[pair >= 0])
+    names = [f"{datasets.categories[at // n_donors]}/{donors.categories[at % n_donors]}" for at in found]
+    return pd.Categorical.from_codes(
+        np.where(pair >= 0, np.searchsorted(found, pair), -1), categories=pd.Index(names, dtype=object)
+    )
+
+
+def _is_primary(file: DataFile, entry: SourceEntry) -> NDArray[np.bool_]:
+    key = entry.primary_key
+    if key not in file.obs:
+        return np.ones(file.n_obs, dtype=bool)
+    values = file.obs[key].astype(str).str.lower()
+    return values.isin(["true", "1"]).to_numpy()
+
+
+def _barcodes(file: DataFile, datasets: pd.Categorical) -> NDArray[np.uint64]:
+    hashes = np.empty(file.n_obs, dtype=np.uint64)
+    for start in range(0, file.n_obs, _NAMES_AT_A_TIME):
+        stop = min(start + _NAMES_AT_A_TIME, file.n_obs)
+        for i, (name, dataset) in enumerate(zip(file.names(start, stop), datasets[start:stop], strict=True), start):
+            hashes[i] = int.from_bytes(hashlib.blake2b(f"{dataset}\0{name}".encode(), digest_size=8).digest(), "little")
+    return hashes

@@ -1,0 +1,152 @@
+"""What a corpus is made of: sources, rules, genes and splits, read from a YAML file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from sctab._declared import build, check_keys, list_of, mapping, read_yaml, text, whole
+from sctab._errors import SettingError, listing
+from sctab.corpus._curation import FILTERS, Filter
+from sctab.corpus._data_file import find_data_files, is_url
+from sctab.corpus._entry import SourceEntry
+
+UNION, INTERSECTION = "union", "intersection"
+SPLIT_NAMES = ("train", "validation", "test")
+SPLIT_BY = ("donor", "dataset", "tissue")
+
+
+@dataclass(frozen=True)
+class SplitEntry:
+    """How cells are shared out among training, validation and test."""
+
+    by: str = "donor"
+    """`"donor"`, `"dataset"` or `"tissue"`: what stays whole."""
+    sizes: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    """Shares of training, validation and test, in units of `by`."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """A corpus as it is declared."""
+
+    sources: tuple[SourceEntry, ...]
+    filters: tuple[Filter, ...] = ()
+    """Rules of :mod:`sctab.corpus`, in the order in which they apply."""
+    features: str | tuple[str, ...] = INTERSECTION
+    """`"union"` or `"intersection"` of the sources' genes, a table of genes (`.parquet`, `.csv`), or their names."""
+    drop_duplicates: bool = False
+    """Leave out cells whose barcode was in the same dataset before; they are counted in any case."""
+    split: SplitEntry = field(default_factory=SplitEntry)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Read it from a YAML file; paths in it are relative to the file.
+
+        Raises
+        ------
+        DataFileError
+            When the file is missing or no YAML, or when a source is missing.
+        SettingError
+            When it says something that makes no sense. The message names the place.
+        """
+        path = Path(path)
+        return cls.of(read_yaml(path), where=f"`{path.name}`", folder=path.parent)
+
+    @classmethod
+    def of(cls, values: Any, *, where: str = "the corpus", folder: Path | None = None) -> Self:
+        """Make it from what a YAML file holds.
+
+        Parameters
+        ----------
+        values
+            A mapping with `sources` and, if wished, `filters`, `features`, `split`, and what all sources have in common, such as
+            `labels_key`.
+        where
+            What errors call it.
+        folder
+            What paths are relative to; by default where the process runs.
+        """
+        values = mapping(values, where)
+        common_names = {item.name for item in fields(SourceEntry)} - {"path"}
+        common = {name: text(value, f"{where}, `{name}`") for name, value in values.items() if name in common_names}
+        own = {name: value for name, value in values.items() if name not in common_names}
+        check_keys(own, {item.name for item in fields(cls)}, where)
+        if "sources" not in own:
+            raise SettingError(f"{where} has no `sources`. Give a list of files.")
+        folder = folder or Path()
+        sources: list[SourceEntry] = []
+        for i, item in enumerate(list_of(own["sources"], f"{where}, `sources`"), 1):
+            sources += _sources(item, f"{where}, source {i}", common, folder)
+        twice = sorted({entry.path for entry in sources if [other.path for other in sources].count(entry.path) > 1})
+        if twice:
+            raise SettingError(f"{where}: {listing(twice)} is named twice. Name each source once.")
+        return cls(
+            sources=tuple(sources),
+            filters=tuple(_filter(item, f"{where}, filter {i}") for i, item in enumerate(own.get("filters", []), 1)),
+            features=_features(own.get("features", INTERSECTION), f"{where}, `features`", folder),
+            drop_duplicates=_flag(own.get("drop_duplicates", False), f"{where}, `drop_duplicates`"),
+            split=_split(own.get("split", {}), f"{where}, `split`"),
+        )
+
+
+def _sources(item: Any, where: str, common: Mapping[str, str], folder: Path) -> list[SourceEntry]:
+    values = {"path": item} if isinstance(item, str) else mapping(item, where)
+    entry: SourceEntry = build(SourceEntry, {**common, **values}, where)
+    given = entry.path if is_url(entry.path) else os.fspath(folder / entry.path)
+    return [replace(entry, path=path) for path in find_data_files([given])]
+
+
+def _filter(item: Any, where: str) -> Filter:
+    values = {item: None} if isinstance(item, str) else mapping(item, where)
+    if len(values) != 1:
+        raise SettingError(f"{where}: one rule was expected, found {listing(values)}. Give each an entry of its own.")
+    ((name, given),) = values.items()
+    if name not in FILTERS:
+        raise SettingError(f"{where}: there is no rule `{name}`. There are: {listing(FILTERS)}.")
+    rule = FILTERS[name]
+    known = [item.name for item in fields(rule)]  # type: ignore[arg-type]
+    if given is None and known in ([], ["n"]):
+        return rule()
+    if known == ["n"]:
+        return rule(n=whole(given, f"{where}, `{name}`"))  # type: ignore[call-arg]
+    if known == ["term"]:
+        return rule(term=text(given, f"{where}, `{name}`"))  # type: ignore[call-arg]
+    if known == ["assays"]:
+        return rule(assays=tuple(text(one, f"{where}, `{name}`") for one in list_of(given, f"{where}, `{name}`")))  # type: ignore[call-arg]
+    raise SettingError(f"{where}: `{name}` takes nothing, found `{given!r}`.")
+
+
+def _features(value: Any, where: str, folder: Path) -> str | tuple[str, ...]:
+    if isinstance(value, list):
+        return tuple(text(name, where) for name in value)
+    name = text(value, where)
+    return name if name in {UNION, INTERSECTION} else os.fspath(folder / name)
+
+
+def _split(values: Any, where: str) -> SplitEntry:
+    split: SplitEntry = build(SplitEntry, values, where, {"sizes": _sizes, "seed": whole})
+    if split.by not in SPLIT_BY:
+        raise SettingError(f"{where}: `by: {split.by}` is not known. Take one of {listing(SPLIT_BY)}.")
+    return split
+
+
+def _sizes(value: Any, where: str) -> tuple[float, ...]:
+    sizes: Sequence[Any] = list_of(value, where)
+    if (
+        len(sizes) != len(SPLIT_NAMES)
+        or not all(isinstance(size, int | float) and size > 0 for size in sizes)
+        or abs(sum(sizes) - 1) > 1e-6
+    ):
+        raise SettingError(f"{where}: three shares were expected that are above 0 and sum to one, found `{value!r}`.")
+    return tuple(float(size) for size in sizes)
+
+
+def _flag(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise SettingError(f"{where}: `true` or `false` was expected, found `{value!r}`.")
+    return value

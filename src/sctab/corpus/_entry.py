@@ -1,0 +1,47 @@
+"""A file of a corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sctab.corpus._data_file import base_name
+
+COLUMNS = ("label", "donor", "dataset", "assay", "tissue")
+"""What is known of a cell."""
+
+
+@dataclass(frozen=True)
+class SourceEntry:
+    """A file, and where in it things are."""
+
+    path: str
+    """Path or URL of a `.h5ad` or `.zarr`."""
+    labels_key: str | None = None
+    """Column of `obs` with cell types."""
+    donor_key: str | None = None
+    dataset_key: str | None = None
+    """Column with studies; by default the file is one, under its name."""
+    assay_key: str | None = None
+    tissue_key: str | None = None
+    primary_key: str = "is_primary_data"
+    """Column that says whether a cell is here for the first time. Where there is none, all are."""
+    layer: str | None = None
+    """Layer with the counts; by default counts are looked for."""
+    gene_id_key: str | None = None
+    gene_symbol_key: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return Path(base_name(self.path)).stem
+
+    def key_of(self, column: str) -> str | None:
+        """Under which name the file has one of :data:`COLUMNS`."""
+        key: str | None = getattr(self, "labels_key" if column == "label" else f"{column}_key")
+        return key
+
+    @property
+    def obs_keys(self) -> list[str]:
+        """All columns of `obs` that are read."""
+        return [key for key in (*(self.key_of(column) for column in COLUMNS), self.primary_key) if key is not None]

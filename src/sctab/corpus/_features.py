@@ -1,0 +1,124 @@
+"""The genes of a corpus, from those of its sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sctab._errors import DataFileError, GeneOverlapError, InputValueError, listing
+from sctab.corpus._config import INTERSECTION, UNION
+from sctab.genes import FeatureSpace
+
+
+@dataclass(frozen=True)
+class CorpusGenes:
+    """The genes of a corpus, and which source measured which."""
+
+    features: FeatureSpace
+    is_measured: NDArray[np.bool_]
+    """`(n_sources, n_vars)`: a gene that a source did not measure is zero there, and not known to be zero."""
+
+
+def join_genes(spaces: Sequence[FeatureSpace], features: str | FeatureSpace, *, names: Sequence[str] | None = None) -> CorpusGenes:
+    """Bring the genes of several sources together.
+
+    Sources may name genes by Ensembl id, by symbol, or by both: a source that knows both tells what belongs together, so that those with
+    most genes of both kinds come first.
+
+    Parameters
+    ----------
+    spaces
+        The genes of each source.
+    features
+        `"union"`: genes of any source. `"intersection"`: genes of all. Or the genes themselves.
+    names
+        What errors and warnings call the sources.
+
+    Raises
+    ------
+    GeneOverlapError
+        When sources have no gene in common: they are of different species or name their genes in ways that nothing connects.
+
+    Examples
+    --------
+    >>> by_symbol = FeatureSpace(ids=("", ""), symbols=("CD3D", "NKG7"))
+    >>> by_id = FeatureSpace(ids=("ENSG00000167286",), symbols=("",))
+    >>> both = FeatureSpace(ids=("ENSG00000167286", "ENSG00000156738"), symbols=("CD3D", "MS4A1"))
+    >>> joined = join_genes([by_symbol, by_id, both], "union")
+    >>> joined.features.names
+    ('CD3D', 'MS4A1', 'NKG7')
+    >>> joined.is_measured.astype(int).tolist()
+    [[1, 0, 1], [1, 0, 0], [1, 1, 0]]
+    """
+    names = [f"source {i}" for i in range(1, len(spaces) + 1)] if names is None else names
+    _require_one_species(spaces, names)
+    space = _union(spaces) if isinstance(features, str) else features
+    measured = np.stack([space.match(_table(part)).found for part in spaces])
+    apart = [name for name, found in zip(names, measured, strict=True) if not found.any()]
+    if isinstance(features, str) and len(spaces) > 1:
+        shared = measured.sum(axis=0)
+        apart = [name for name, found in zip(names, measured, strict=True) if not (shared[found] > 1).any()]
+    if apart:
+        raise GeneOverlapError(
+            f"{listing(apart)} shares no gene with the others. Where some sources have symbols and others Ensembl ids, one is needed "
+            "that has both; or give the genes as `features`, a table with both."
+        )
+    if features == INTERSECTION:
+        kept = np.flatnonzero(measured.all(axis=0))
+        if not kept.size:
+            raise GeneOverlapError('The sources have no gene in common. Take `features="union"`, or leave a source out.')
+        space, measured = space.subset(kept.tolist()), measured[:, kept]
+    return CorpusGenes(space, measured)
+
+
+def read_genes(path: str | Path) -> FeatureSpace:
+    """Genes from a table, `.parquet` or `.csv`, whose index or columns hold Ensembl ids or symbols.
+
+    Raises
+    ------
+    DataFileError
+        When it cannot be read or holds no genes.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataFileError(
+            f"`features`: `{path}` is not there. Give `{UNION}`, `{INTERSECTION}`, names of genes, or a `.parquet` or `.csv`."
+        )
+    try:
+        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, index_col=0)
+        return FeatureSpace.from_var(table.set_axis(table.index.astype(str)))
+    except (ValueError, OSError, InputValueError) as error:
+        raise DataFileError(f"`{path}` cannot be read as a table of genes: {error}") from error
+
+
+def _require_one_species(spaces: Sequence[FeatureSpace], names: Sequence[str]) -> None:
+    known = [(name, space.species) for name, space in zip(names, spaces, strict=True) if space.species is not None]
+    for name, species in known[1:]:
+        first, other = known[0]
+        if other is not None and species is not None and species.contradicts(other):
+            raise GeneOverlapError(f"`{first}` is of {other.name} and `{name}` of {species.name}. Build a corpus of one species.")
+
+
+def _union(spaces: Sequence[FeatureSpace]) -> FeatureSpace:
+    def n_with_both(space: FeatureSpace) -> int:
+        return sum(1 for gene_id, symbol in zip(space.ids, space.symbols, strict=True) if gene_id and symbol)
+
+    first, *others = sorted(spaces, key=lambda space: (-n_with_both(space), -len(space)))
+    for other in others:
+        found = first.match(_table(other)).positions >= 0
+        new = other.subset(np.flatnonzero(~found).tolist())
+        first = FeatureSpace(
+            ids=first.ids + new.ids,
+            symbols=first.symbols + new.symbols,
+            other_ids={**first.other_ids, **{len(first) + i: ids for i, ids in new.other_ids.items()}},
+        )
+    return first
+
+
+def _table(space: FeatureSpace) -> pd.DataFrame:
+    return pd.DataFrame({"id": space.ids, "symbol": space.symbols}, index=pd.Index(space.names))

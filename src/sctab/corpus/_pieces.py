@@ -1,0 +1,144 @@
+"""An external shuffle: cells of many files on their way to random places in a store, with memory that does not grow with either.
+
+Every cell of a split has a random place, and places are cut into shelves of equal size. One source after another is read in order, and its
+cells are appended to a file for each shelf. A shelf then fits in memory, where its cells are put in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+_MOST_VALUES = 8_000_000
+"""Values of a source that are kept until they are sorted onto shelves: 64 MB."""
+_COLUMNS: dict[str, Any] = {
+    "values": np.float32,
+    "columns": np.int32,
+    "lengths": np.int32,
+    "places": np.int32,
+    "rows": np.int64,
+    "hashes": np.uint64,
+}
+"""What is kept of cells, and as what."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Cells of one shelf, in order."""
+
+    matrix: sparse.csr_matrix
+    source: NDArray[np.int32]
+    """Source of each cell, `(n_obs,)`."""
+    row: NDArray[np.int64]
+    """Row in the source, `(n_obs,)`."""
+    hashes: NDArray[np.uint64]
+    """Hash of the expression of each cell, `(n_obs,)`."""
+
+
+class Pieces:
+    """Appends cells of one source to a file for each shelf."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._waiting: list[tuple[sparse.csr_matrix, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+        self._n_values = 0
+
+    def add(self, block: sparse.csr_matrix, shelf: NDArray[np.int64], place: NDArray[np.int64], row: NDArray[np.int64]) -> None:
+        """Append cells.
+
+        Parameters
+        ----------
+        block
+            Their expression, `(n_obs, n_vars)`.
+        shelf, place
+            Which shelf each belongs to, and where on it, `(n_obs,)`.
+        row
+            Their rows in the source.
+        """
+        self._waiting.append((block, shelf, place, row))
+        self._n_values += block.nnz
+        if self._n_values >= _MOST_VALUES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        if not self._waiting:
+            return
+        blocks, shelves, places, rows = zip(*self._waiting, strict=True)
+        self._waiting, self._n_values = [], 0
+        block = sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
+        shelf, place, row = np.concatenate(shelves), np.concatenate(places), np.concatenate(rows)
+        order = np.argsort(shelf, kind="stable")
+        block, shelf, place, row = block[order], shelf[order], place[order], row[order]
+        starts = np.flatnonzero(np.diff(shelf, prepend=-1))
+        for start, stop in zip(starts, [*starts[1:], len(shelf)], strict=True):
+            part = block[start:stop]
+            arrays = {
+                "values": part.data,
+                "columns": part.indices,
+                "lengths": np.diff(part.indptr),
+                "places": place[start:stop],
+                "rows": row[start:stop],
+                "hashes": hash_rows(part),
+            }
+            for name, array in arrays.items():
+                with (self._directory / f"{shelf[start]}.{name}").open("ab") as file:
+                    np.ascontiguousarray(array, dtype=_COLUMNS[name]).tofile(file)
+
+
+def read_shelf(directories: Iterator[tuple[int, Path]] | list[tuple[int, Path]], shelf: int, n_vars: int) -> Shelf:
+    """Put the pieces of one shelf together.
+
+    Parameters
+    ----------
+    directories
+        Number and directory of each source.
+    shelf
+        Which.
+    n_vars
+        Number of genes.
+    """
+    blocks, sources, places, rows, hashes = [], [], [], [], []
+    for source, directory in directories:
+        if not (directory / f"{shelf}.lengths").exists():
+            continue
+        part = {name: np.fromfile(directory / f"{shelf}.{name}", dtype=dtype) for name, dtype in _COLUMNS.items()}
+        indptr = np.concatenate([[0], np.cumsum(part["lengths"], dtype=np.int64)])
+        blocks.append(sparse.csr_matrix((part["values"], part["columns"], indptr), shape=(len(part["lengths"]), n_vars)))
+        sources.append(np.full(len(part["lengths"]), source, dtype=np.int32))
+        places.append(part["places"])
+        rows.append(part["rows"])
+        hashes.append(part["hashes"])
+    order = np.argsort(np.concatenate(places))
+    matrix = sparse.csr_matrix(sparse.vstack(blocks, format="csr"))[order]
+    return Shelf(matrix, np.concatenate(sources)[order], np.concatenate(rows)[order], np.concatenate(hashes)[order])
+
+
+def hash_rows(block: sparse.csr_matrix) -> NDArray[np.uint64]:
+    """A hash of the values of each row and of where they are, whatever their order, `(n_obs,)`; zero for a row without values.
+
+    Examples
+    --------
+    >>> rows = sparse.csr_matrix([[0, 1.0, 2.0], [0, 1.0, 2.0], [1.0, 0, 2.0]])
+    >>> hashes = hash_rows(rows)
+    >>> bool(hashes[0] == hashes[1]), bool(hashes[0] == hashes[2])
+    (True, False)
+    """
+    values = np.ascontiguousarray(block.data, dtype=np.float32).view(np.uint32).astype(np.uint64)
+    mixed = _mix((block.indices.astype(np.uint64) << np.uint64(32)) | values)
+    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(mixed, dtype=np.uint64)])
+    return sums[block.indptr[1:]] - sums[block.indptr[:-1]]
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The output function of SplitMix64 (Steele et al. 2014, :doi:`10.1145/2660193.2660195`)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

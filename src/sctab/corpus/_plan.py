@@ -1,0 +1,197 @@
+"""What a corpus would be, before anything of it is written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sctab._errors import LabelError, SettingError, warn
+from sctab.corpus._cells import Cells
+from sctab.corpus._config import INTERSECTION, SPLIT_NAMES, UNION, CorpusConfig
+from sctab.corpus._curation import Step, curate, duplicated
+from sctab.corpus._data_file import DataFile
+from sctab.corpus._entry import COLUMNS
+from sctab.corpus._features import CorpusGenes, join_genes, read_genes
+from sctab.genes import FeatureSpace
+from sctab.ontology import CellOntology
+from sctab.sampling import assign_splits
+
+
+@dataclass(frozen=True)
+class CorpusPlan:
+    """A corpus as it would be built: which cells of which files, over which genes, in which split."""
+
+    config: CorpusConfig
+    cells: Cells = field(repr=False)
+    """The cells that are left."""
+    split: NDArray[np.int8] = field(repr=False)
+    """Position in `train`, `validation` and `test` of each cell's split, `(n_obs,)`."""
+    genes: CorpusGenes = field(repr=False)
+    steps: tuple[Step, ...]
+    """What each rule removed."""
+    n_found: int
+    """Cells in the sources."""
+    n_duplicated: int
+    """Cells whose barcode was in the same dataset before."""
+    n_found_per_source: tuple[int, ...]
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells."""
+        return len(self.cells)
+
+    @property
+    def n_vars(self) -> int:
+        """Number of genes."""
+        return len(self.genes.features)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Types that have cells, in alphabetical order."""
+        counts = self.cells.per_name("label")
+        return tuple(name for name, n in zip(self.cells.names["label"], counts, strict=True) if n)
+
+    def sources_table(self) -> pd.DataFrame:
+        """For each source: its cells, those that are kept, and the corpus's genes that it measured."""
+        kept = np.bincount(self.cells.source, minlength=len(self.config.sources))
+        index = pd.Index([entry.name for entry in self.config.sources], name="source")
+        return pd.DataFrame(
+            {"cells": self.n_found_per_source, "kept": kept, "genes": self.genes.is_measured.sum(axis=1)}, index=index
+        )
+
+    def steps_table(self) -> pd.DataFrame:
+        """For each rule: cells, types and donors that it removed, and cells that it left."""
+        index = pd.Index([step.filter.name for step in self.steps], name="rule")
+        removed = [step.n_cells for step in self.steps]
+        columns = {
+            "parameters": [_parameters(step) for step in self.steps],
+            "cells": removed,
+            "types": [len(step.types) for step in self.steps],
+            "donors": [step.n_donors for step in self.steps],
+            "left": self.n_found - np.cumsum(removed),
+        }
+        return pd.DataFrame(columns, index=index)
+
+    def types_table(self) -> pd.DataFrame:
+        """For each type: its cells in each split, and its donors."""
+        n_labels = len(self.cells.names["label"])
+        counts = np.zeros((n_labels, len(SPLIT_NAMES)), dtype=np.int64)
+        np.add.at(counts, (self.cells.codes["label"], self.split), 1)
+        table = pd.DataFrame(counts, index=pd.Index(self.cells.names["label"], name="type"), columns=list(SPLIT_NAMES))
+        table["donors"] = self.cells.donors_per_label()
+        return table[counts.sum(axis=1) > 0]
+
+    def splits_table(self) -> pd.DataFrame:
+        """For each split: cells, types, donors and datasets."""
+        parts = [self.cells.take(self.split == number) for number in range(len(SPLIT_NAMES))]
+        columns = {"cells": [len(part) for part in parts]}
+        columns |= {
+            f"{column}s" if column != "label" else "types": [part.n_names(column) for part in parts] for column in COLUMNS[:3]
+        }
+        return pd.DataFrame(columns, index=pd.Index(SPLIT_NAMES, name="split"))
+
+
+def plan(config: str | os.PathLike[str] | CorpusConfig, *, ontology: CellOntology | None = None) -> CorpusPlan:
+    """Say what a corpus would be, from `obs` and `var` of its sources alone.
+
+    Parameters
+    ----------
+    config
+        The corpus, or a YAML file that declares it.
+    ontology
+        Of cell types; by default the latest release that is embedded.
+
+    Returns
+    -------
+    The plan. Nothing is written, and no matrix is read.
+
+    Raises
+    ------
+    DataFileError
+        When a source is missing or damaged. The message names it.
+    KeyNotFoundError
+        When a source lacks a column that it is said to have.
+    LabelError
+        When no cell is left, or only one type.
+    GeneOverlapError
+        When sources are of different species, or have no gene in common.
+    SettingError
+        When the declaration makes no sense, or when there are too few donors, datasets or tissues to split.
+    """
+    if not isinstance(config, CorpusConfig):
+        config = CorpusConfig.read(config)
+    files = [DataFile(entry.path, entry.obs_keys) for entry in config.sources]
+    try:
+        found = Cells.read(files, config.sources)
+        spaces = [
+            FeatureSpace.from_var(file.var, gene_id_key=entry.gene_id_key, gene_symbol_key=entry.gene_symbol_key)
+            for file, entry in zip(files, config.sources, strict=True)
+        ]
+    finally:
+        for file in files:
+            file.close()
+    is_duplicated = duplicated(found)
+    cells, steps = curate(found, config.filters, CellOntology.embedded() if ontology is None else ontology)
+    if config.drop_duplicates:
+        cells = cells.take(~duplicated(cells))
+    _require_types(cells)
+    planned = CorpusPlan(
+        config=config,
+        cells=cells,
+        split=_split(cells, config),
+        genes=_genes(spaces, config),
+        steps=tuple(steps),
+        n_found=len(found),
+        n_duplicated=int(is_duplicated.sum()),
+        n_found_per_source=tuple(int(n) for n in np.bincount(found.source, minlength=len(files))),
+    )
+    _warn_about_splits(planned)
+    return planned
+
+
+def _genes(spaces: list[FeatureSpace], config: CorpusConfig) -> CorpusGenes:
+    names = [entry.path for entry in config.sources]
+    if config.features in (UNION, INTERSECTION):
+        return join_genes(spaces, str(config.features), names=names)
+    if isinstance(config.features, str):
+        return join_genes(spaces, read_genes(config.features), names=names)
+    return join_genes(spaces, FeatureSpace.from_var(pd.DataFrame(index=pd.Index(config.features))), names=names)
+
+
+def _require_types(cells: Cells) -> None:
+    n_types = cells.n_names("label")
+    if n_types < 2:
+        raise LabelError(
+            f"{'No cell is' if not n_types else 'Only one cell type is'} left after the rules. Look at what each removed, and ask for less."
+        )
+
+
+def _split(cells: Cells, config: CorpusConfig) -> NDArray[np.int8]:
+    by = config.split.by
+    units = cells.codes[by].astype(np.int64)
+    if (units < 0).any():
+        raise SettingError(
+            f"{int((units < 0).sum()):,} cells have no {by}, by which the corpus is split. Name its column as `{by}_key`, or split by "
+            "something else."
+        )
+    n_units = len(np.unique(units))
+    if n_units < len(SPLIT_NAMES):
+        raise SettingError(f"Splitting by {by} needs at least {len(SPLIT_NAMES)}; there are {n_units}. Split by something else.")
+    rng = np.random.default_rng(config.split.seed)
+    labels = cells.codes["label"].astype(np.int64)
+    return assign_splits(labels, units, sizes=config.split.sizes, by="donor", rng=rng).astype(np.int8)
+
+
+def _warn_about_splits(plan: CorpusPlan) -> None:
+    types = plan.types_table()
+    for name in SPLIT_NAMES:
+        if missing := list(types.index[types[name] == 0]):
+            warn(f"{len(missing)} of {len(types)} types have no cell in `{name}`: {', '.join(map(str, missing[:10]))}.")
+
+
+def _parameters(step: Step) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in step.filter.parameters.items())

@@ -1,0 +1,221 @@
+"""A corpus on disk: shuffled collections that `annbatch` reads, and what there is to know of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import zarr
+from anndata.io import read_elem
+from numpy.typing import NDArray
+
+from sctab._errors import DataFileError, KeyNotFoundError, SettingError, listing, require
+from sctab._matrix import RowReader, row_ranges
+from sctab.corpus._config import SPLIT_NAMES
+from sctab.corpus._entry import COLUMNS
+from sctab.corpus._pieces import hash_rows
+from sctab.genes import FeatureSpace
+from sctab.ontology import LabelSpace
+from sctab.sampling import nested_share
+
+FORMAT, VERSION = "sctab-corpus", 1
+MANIFEST = "corpus.json"
+FEATURES = "features.parquet"
+MEASURED = "measured.npy"
+
+
+class Corpus:
+    """Cells of many files, over the same genes, shuffled and split; :meth:`open` opens one.
+
+    Parameters
+    ----------
+    path
+        Its directory.
+    manifest
+        What was built of what: sources, rules, splits, versions.
+
+    Attributes
+    ----------
+    features
+        Its genes, in order.
+    labels
+        Its types, in the order of their codes.
+    is_measured
+        `(n_sources, n_vars)`: which source measured which gene. Others are zero there without being known to be zero.
+    """
+
+    def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
+        self.path, self.manifest = path, manifest
+        genes = pd.read_parquet(path / FEATURES)
+        other = {i: tuple(ids) for i, ids in enumerate(genes["other_ids"]) if len(ids)}
+        self.features = FeatureSpace(ids=tuple(genes["id"]), symbols=tuple(genes["symbol"]), other_ids=other)
+        labels = manifest["labels"]
+        self.labels = LabelSpace(tuple(labels["names"]), tuple(labels["ids"]), labels["ontology_version"])
+        self.is_measured: NDArray[np.bool_] = np.load(path / MEASURED, allow_pickle=False)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open a corpus that was built.
+
+        Raises
+        ------
+        DataFileError
+            When there is none, or it is of another version, or damaged.
+        """
+        path = Path(path)
+        try:
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise DataFileError(f"`{path}` is no corpus: there is no `{MANIFEST}`. Build one with `sctab corpus build`.") from error
+        except (OSError, ValueError) as error:
+            raise DataFileError(f"`{path / MANIFEST}` cannot be read: {error}. Build the corpus again.") from error
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise DataFileError(f"`{path / MANIFEST}` does not describe a corpus.")
+        if manifest.get("format_version") != VERSION:
+            raise DataFileError(
+                f"`{path}` has version {manifest.get('format_version')} of the format; this `sctab` reads version {VERSION}. Update it, or "
+                "build the corpus again."
+            )
+        try:
+            return cls(path, manifest)
+        except (OSError, KeyError, ValueError) as error:
+            raise DataFileError(f"`{path}` is damaged: {error}. Build the corpus again.") from error
+
+    @property
+    def n_vars(self) -> int:
+        """Number of genes."""
+        return len(self.features)
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells in all splits."""
+        return sum(self.manifest["splits"].values())
+
+    def n_obs_of(self, split: str) -> int:
+        """Number of cells in a split."""
+        self._require_split(split)
+        return int(self.manifest["splits"][split])
+
+    def collection(self, split: str) -> Any:
+        """The :class:`annbatch.DatasetCollection` of a split.
+
+        Raises
+        ------
+        KeyNotFoundError
+            When there is no such split.
+        MissingDependencyError
+            When `annbatch` is not installed.
+        """
+        self._require_split(split)
+        annbatch = require("annbatch", extra="corpus")
+        return annbatch.DatasetCollection(zarr.open_group(self.path / f"{split}.zarr", mode="r"))
+
+    def obs(self, split: str) -> pd.DataFrame:
+        """What is known of the cells of a split, in their order: labels and so on as categories, source and row."""
+        table = self.codes(split)
+        for column in COLUMNS:
+            table[column] = pd.Categorical.from_codes(
+                table[column], categories=pd.Index(self.manifest["names"][column], dtype=object)
+            )
+        return table
+
+    def codes(self, split: str) -> pd.DataFrame:
+        """The same as codes: positions in `manifest["names"]`, -1 where nothing is known."""
+        self._require_split(split)
+        tables = [read_elem(group["obs"]) for group in self._shelves(split)]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS, "source", "row", "hash"])
+
+    def subset(self, fraction: float, *, by: str = "donor", split: str = "train", seed: int = 0) -> NDArray[np.int64]:
+        """Positions of a share of the cells of a split; with the same seed, a smaller share lies in a larger one.
+
+        Parameters
+        ----------
+        fraction
+            Above 0 and up to 1.
+        by
+            `"donor"` takes whole donors, `"cell"` single cells.
+        split, seed
+            Of which split, and which.
+        """
+        if by not in {"donor", "cell"}:
+            raise SettingError(f"`by={by!r}` must be `'donor'` or `'cell'`.")
+        units = self.codes(split)["donor"].to_numpy().astype(np.int64) if by == "donor" else np.arange(self.n_obs_of(split))
+        return nested_share(units, fraction, rng=np.random.default_rng(seed))
+
+    def verify(self) -> list[str]:
+        """Read all of it, and name what is wrong: nothing, where it is as it was built.
+
+        Every cell is read again and its hash compared with the one it had when it came from its source. Donors are in one split each, and
+        no cell is there twice.
+        """
+        problems: list[str] = []
+        cells: list[NDArray[np.int64]] = []
+        donors: dict[str, set[int]] = {}
+        for split in SPLIT_NAMES:
+            n_obs = 0
+            for number, group in enumerate(self._shelves(split)):
+                where = f"`{split}`, part {number}"
+                with _collects(problems, where):
+                    obs = read_elem(group["obs"])
+                    n_obs += len(obs)
+                    cells.append(obs[["source", "row"]].to_numpy().astype(np.int64))
+                    donors.setdefault(split, set()).update(obs["donor"][obs["donor"] >= 0])
+                    problems += _compare(group, obs["hash"].to_numpy(), where)
+            if n_obs != self.n_obs_of(split):
+                problems.append(f"`{split}` has {n_obs:,} cells instead of {self.n_obs_of(split):,}.")
+        every_cell = np.concatenate(cells) if cells else np.empty((0, 2), dtype=np.int64)
+        n_double = len(every_cell) - len(np.unique(every_cell, axis=0))
+        if n_double:
+            problems.append(f"{n_double:,} cells are there more than once.")
+        if self.manifest["split_by"] == "donor":
+            for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
+                if shared := donors.get(one, set()) & donors.get(other, set()):
+                    names = [self.manifest["names"]["donor"][code] for code in sorted(shared)]
+                    problems.append(f"Donors are in `{one}` and in `{other}`: {listing(names)}.")
+        return problems
+
+    def _shelves(self, split: str) -> Iterator[zarr.Group]:
+        collection = zarr.open_group(self.path / f"{split}.zarr", mode="r")
+        for number in range(int(self.manifest["parts"][split])):
+            try:
+                yield zarr.open_group(self.path / f"{split}.zarr" / f"dataset_{number}", mode="r")
+            except (OSError, KeyError, ValueError) as error:
+                raise DataFileError(f"`{collection.store_path}` lacks `dataset_{number}`. Build the corpus again.") from error
+
+    def _require_split(self, split: str) -> None:
+        if split not in SPLIT_NAMES:
+            raise KeyNotFoundError(f"There is no split `{split}`. There are: {listing(SPLIT_NAMES)}.")
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(path.stat().st_size for path in self.path.rglob("*") if path.is_file())
+
+    def __repr__(self) -> str:
+        """Say what it is."""
+        splits = ", ".join(f"{name} {n:,}" for name, n in self.manifest["splits"].items())
+        return f"Corpus of {self.n_obs:,} cells × {self.n_vars:,} genes, {len(self.labels)} types ({splits}) at {self.path}"
+
+
+def _compare(group: zarr.Group, expected: NDArray[np.uint64], where: str) -> list[str]:
+    from anndata.io import sparse_dataset
+
+    rows = RowReader(sparse_dataset(group["X"]))
+    found = np.concatenate([hash_rows(rows.read(*at)) for at in row_ranges(sparse_dataset(group["X"]))])
+    n_wrong = int((found != expected).sum()) if len(found) == len(expected) else len(expected)
+    return [f"{where}: {n_wrong:,} cells are not what they were."] if n_wrong else []
+
+
+@contextmanager
+def _collects(problems: list[str], where: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        problems.append(f"{where} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}")

@@ -1,0 +1,282 @@
+"""Stores against the files that they were built from, with interruptions on the way."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+
+import anndata as ad
+import h5py
+import numpy as np
+import pytest
+from scipy import sparse
+from tests.corpus.studies import SYMBOLS, make_study
+
+import sctab.corpus._build
+from sctab._errors import (
+    DataFileError,
+    InputValueError,
+    KeyNotFoundError,
+    OutputError,
+    OutputExistsError,
+    SctabWarning,
+    SettingError,
+)
+from sctab.corpus import Corpus, CorpusConfig
+from sctab.corpus import build as build_corpus
+from sctab.corpus._pieces import hash_rows
+
+pytest.importorskip("annbatch")
+
+
+@pytest.fixture
+def config(declared):
+    return CorpusConfig.of(declared | {"features": "union"})
+
+
+@pytest.fixture
+def corpus(config, tmp_path):
+    return build_corpus(config, tmp_path / "blood.corpus", shelf_size=50)
+
+
+def cells_of(corpus):
+    """For each split: codes and expression of its cells, through `annbatch`."""
+    for split in ("train", "validation", "test"):
+        groups = list(corpus.collection(split))
+        X = sparse.vstack([ad.io.read_elem(group["X"]) for group in groups], format="csr")
+        yield split, corpus.obs(split), X
+
+
+class TestContent:
+    def test_every_cell_is_there_once_with_its_counts(self, corpus, studies, config):
+        adatas = list(studies.values())
+        place = {symbol: i for i, symbol in enumerate(corpus.features.symbols)}
+        seen = set()
+        for _, obs, X in cells_of(corpus):
+            for cell, (source, row) in enumerate(zip(obs["source"], obs["row"], strict=True)):
+                seen.add((source, row))
+                adata = adatas[source]
+                expected = np.zeros(len(place))
+                symbols = {0: SYMBOLS, 1: SYMBOLS[:8], 2: SYMBOLS[2:]}[source]
+                expected[[place[symbol] for symbol in symbols]] = adata.X[row].toarray().ravel()
+                np.testing.assert_array_equal(X[cell].toarray().ravel(), expected)
+                assert obs["label"].iloc[cell] == adata.obs["cell_type"].iloc[row]
+                assert obs["donor"].iloc[cell] == f"{config.sources[source].name}/{adata.obs['donor_id'].iloc[row]}"
+        assert len(seen) == corpus.n_obs == 360
+
+    def test_cells_are_shuffled(self, corpus):
+        source = corpus.obs("train")["source"].to_numpy()
+        assert (np.diff(source) != 0).mean() > 0.4
+
+    def test_parts_are_of_even_size(self, corpus):
+        sizes = [len(ad.io.read_elem(group["obs"])) for group in corpus.collection("train")]
+        assert max(sizes) <= 50
+        assert max(sizes) - min(sizes) <= 1
+
+    def test_the_loader_of_annbatch_reads_it(self, corpus):
+        from annbatch import Loader
+
+        loader = Loader(batch_size=16, chunk_size=8, preload_nchunks=4, shuffle=True, preload_to_gpu=False).use_collection(
+            corpus.collection("train")
+        )
+        assert sum(len(batch["obs"]) for batch in loader) == corpus.n_obs_of("train")
+
+    def test_zarr_and_dense_and_csc_sources_give_the_same(self, corpus, studies, tmp_path):
+        adatas = list(studies.values())
+        dense, csc = adatas[1].copy(), adatas[2].copy()
+        dense.X, csc.X = dense.X.toarray(), sparse.csc_matrix(csc.X)
+        (tmp_path / "other").mkdir()
+        adatas[0].write_zarr(tmp_path / "other" / "one.zarr")
+        dense.write_h5ad(tmp_path / "other" / "two.h5ad")
+        csc.write_h5ad(tmp_path / "other" / "three.h5ad")
+        paths = [str(tmp_path / "other" / name) for name in ("one.zarr", "two.h5ad", "three.h5ad")]
+        other = build_corpus(
+            CorpusConfig.of({"sources": paths, "labels_key": "cell_type", "donor_key": "donor_id", "features": "union"}),
+            tmp_path / "other.corpus",
+            shelf_size=37,
+            n_threads=1,
+        )
+        for (_, obs, X), (_, other_obs, other_X) in zip(cells_of(corpus), cells_of(other), strict=True):
+            order, other_order = (np.lexsort((table["row"], table["source"])) for table in (obs, other_obs))
+            np.testing.assert_array_equal(X[order].toarray(), other_X[other_order].toarray())
+
+    def test_the_manifest_says_what_it_is_made_of(self, corpus, config):
+        manifest = json.loads((corpus.path / "corpus.json").read_text())
+        assert [source["path"] for source in manifest["sources"]] == [entry.path for entry in config.sources]
+        assert all(source["size"] > 0 and len(source["sha256"]) == 64 for source in manifest["sources"])
+        assert manifest["labels"]["ids"] == ["CL:0000236", "CL:0001054", "CL:0000623"]
+        assert sum(manifest["splits"].values()) == 360
+        assert manifest["duplicates"] == {"barcode": 0, "expression": 0}
+
+    def test_cells_with_the_same_expression_are_counted(self, declared, studies, tmp_path):
+        again = studies["one"].copy()
+        again.obs_names = [f"again-{i}" for i in range(again.n_obs)]
+        again.write_h5ad(tmp_path / "again.h5ad")
+        config = CorpusConfig.of(declared | {"sources": [*declared["sources"], str(tmp_path / "again.h5ad")], "features": "union"})
+        assert build_corpus(config, tmp_path / "c").manifest["duplicates"]["expression"] == 120
+
+
+class TestSubsets:
+    def test_shares_of_donors_lie_in_each_other(self, corpus):
+        donors = corpus.codes("train")["donor"].to_numpy()
+        smaller, larger = corpus.subset(0.3), corpus.subset(0.7)
+        assert set(smaller) < set(larger)
+        assert len(np.unique(donors[smaller])) == 3
+        assert not set(donors[smaller]) & set(np.delete(donors, smaller))
+
+    def test_shares_of_cells(self, corpus):
+        assert len(corpus.subset(0.5, by="cell")) == np.ceil(corpus.n_obs_of("train") / 2)
+
+    def test_other_units_are_refused(self, corpus):
+        with pytest.raises(SettingError, match="must be `'donor'` or `'cell'`"):
+            corpus.subset(0.5, by="mood")
+
+
+class TestVerification:
+    def test_what_was_built_is_whole(self, corpus):
+        assert corpus.verify() == []
+
+    def test_changed_values_are_found(self, corpus):
+        group = next(iter(corpus.collection("train")))
+        import zarr
+
+        data = zarr.open_array(corpus.path / "train.zarr" / "dataset_0" / "X" / "data", mode="r+")
+        data[0] = data[0] + 1
+        assert group.name
+        assert corpus.verify() == ["`train`, part 0: 1 cells are not what they were."]
+
+    def test_a_lost_file_is_found(self, corpus):
+        for path in sorted((corpus.path / "test.zarr" / "dataset_0" / "X" / "data").rglob("*")):
+            if path.name != "zarr.json" and path.is_file():
+                path.write_bytes(path.read_bytes()[:20])
+        (problem,) = (text for text in corpus.verify() if "cannot be read" in text)
+        assert problem.startswith("`test`, part 0 cannot be read")
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (None, "is no corpus: there is no `corpus.json`"),
+            ("{", "cannot be read"),
+            ("{}", "does not describe a corpus"),
+            ('{"format": "sctab-corpus", "format_version": 99}', "has version 99 of the format"),
+            ('{"format": "sctab-corpus", "format_version": 1}', "is damaged"),
+        ],
+    )
+    def test_what_is_no_corpus_is_refused(self, tmp_path, content, message):
+        if content is not None:
+            (tmp_path / "corpus.json").write_text(content)
+        with pytest.raises(DataFileError, match=message):
+            Corpus.open(tmp_path)
+
+    def test_no_such_split(self, corpus):
+        with pytest.raises(KeyNotFoundError, match="There is no split `mood`"):
+            corpus.obs("mood")
+
+
+def _build(declared, output, resume):
+    """In a process of its own that will be killed; slow enough for that."""
+    original = sctab.corpus._build._write_shelf
+
+    def slow(*arguments):
+        time.sleep(0.05)
+        original(*arguments)
+
+    sctab.corpus._build._write_shelf = slow
+    build_corpus(CorpusConfig.of(declared), output, resume=resume, shelf_size=20, n_threads=1)
+
+
+class TestInterruption:
+    def test_killed_and_resumed(self, declared, tmp_path):
+        declared = declared | {"features": "union"}
+        whole = build_corpus(CorpusConfig.of(declared), tmp_path / "whole", shelf_size=20)
+        output = tmp_path / "killed"
+        context = multiprocessing.get_context("fork")
+        rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
+        work = tmp_path / "killed.unfinished"
+        for attempt in range(3):
+            process = context.Process(target=_build, args=(declared, output, attempt > 0))
+            process.start()
+            wanted = int(rng.integers(attempt * 5, attempt * 5 + 5))
+            while process.is_alive() and len(list(work.glob("store/*.zarr/dataset_*"))) < wanted:
+                time.sleep(0.005)
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+        assert not output.exists()
+        resumed = build_corpus(CorpusConfig.of(declared), output, resume=True, shelf_size=20)
+        assert resumed.verify() == []
+        assert not work.exists()
+        for (_, obs, X), (_, expected, expected_X) in zip(cells_of(resumed), cells_of(whole), strict=True):
+            assert obs.equals(expected)
+            assert (expected_X != X).nnz == 0
+
+    def test_work_that_is_there_is_not_thrown_away(self, config, tmp_path):
+        (tmp_path / "c.unfinished").mkdir()
+        with pytest.raises(OutputExistsError, match=r"holds the unfinished work on this corpus. Go on with it"):
+            build_corpus(config, tmp_path / "c")
+
+    def test_a_source_that_changed_meanwhile(self, config, tmp_path, monkeypatch):
+        monkeypatch.setattr(sctab.corpus._build, "_gather", _full_disk)
+        with pytest.raises(OutputError, match="the disk is full"):
+            build_corpus(config, tmp_path / "c")
+        monkeypatch.undo()
+        make_study(1, n_obs=99).write_h5ad(tmp_path / "one.h5ad")
+        with pytest.raises(DataFileError, match=r"one.h5ad` changed since work on this corpus began"):
+            build_corpus(config, tmp_path / "c", resume=True)
+
+    def test_another_declaration(self, config, declared, tmp_path, monkeypatch):
+        monkeypatch.setattr(sctab.corpus._build, "_gather", _full_disk)
+        with pytest.raises(OutputError):
+            build_corpus(config, tmp_path / "c")
+        with pytest.raises(SettingError, match="is of another corpus"):
+            build_corpus(CorpusConfig.of(declared), tmp_path / "c", resume=True)
+
+    def test_a_full_disk_loses_nothing(self, config, tmp_path, monkeypatch):
+        monkeypatch.setattr(sctab.corpus._build, "_gather", _full_disk)
+        with pytest.raises(OutputError, match="the disk is full"):
+            build_corpus(config, tmp_path / "c")
+        monkeypatch.undo()
+        assert build_corpus(config, tmp_path / "c", resume=True).verify() == []
+
+
+def _full_disk(*_, **__):
+    raise OSError(28, "No space left on device")
+
+
+class TestRefusals:
+    def test_something_is_there(self, config, tmp_path):
+        (tmp_path / "c").mkdir()
+        with pytest.raises(OutputExistsError, match="is already there"):
+            build_corpus(config, tmp_path / "c")
+
+    def test_counts_beside_logarithms(self, config, studies, tmp_path):
+        adata = studies["two"].copy()
+        adata.X = sparse.csr_matrix(np.log1p(adata.X / adata.X.sum(axis=1) * 1e4))
+        adata.write_h5ad(tmp_path / "two.h5ad")
+        with pytest.raises(InputValueError, match=r"Some sources hold counts and others do not: `.*two.h5ad: log1p"):
+            build_corpus(config, tmp_path / "c")
+
+    def test_a_damaged_source_is_named_or_left_out(self, config, studies, tmp_path):
+        path = tmp_path / "three.h5ad"
+        studies["three"].write_h5ad(path, compression="gzip")
+        with h5py.File(path) as file:
+            offset = file["X/data"].id.get_chunk_info(0).byte_offset
+        content = bytearray(path.read_bytes())
+        content[offset : offset + 40] = b"\xff" * 40
+        path.write_bytes(bytes(content))
+        with pytest.raises(DataFileError, match=r"three.h5ad` cannot be read"):
+            build_corpus(config, tmp_path / "stopped")
+        with pytest.warns(SctabWarning, match=r"three.h5ad.*left out"):
+            corpus = build_corpus(config, tmp_path / "c", skip_damaged=True)
+        assert corpus.n_obs == 240
+
+
+def test_hashes_do_not_depend_on_the_order_of_columns(rng):
+    rows = sparse.random(20, 30, density=0.3, format="csr", dtype=np.float32, random_state=0)
+    shuffled = rows[:, rng.permutation(30)].tocsr()
+    back = rows.copy()
+    for start, stop in zip(rows.indptr[:-1], rows.indptr[1:], strict=True):
+        order = start + rng.permutation(stop - start)
+        back.indices[start:stop], back.data[start:stop] = rows.indices[order], rows.data[order]
+    np.testing.assert_array_equal(hash_rows(back), hash_rows(rows))
+    assert (hash_rows(shuffled) != hash_rows(rows)).any()

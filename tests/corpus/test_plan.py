@@ -1,0 +1,185 @@
+"""Plans against what pandas says of the same cells."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from tests.corpus.studies import IDS, SYMBOLS, make_study
+
+from sctab._errors import DataFileError, GeneOverlapError, KeyNotFoundError, LabelError, SctabWarning, SettingError
+from sctab.corpus import CorpusConfig
+from sctab.corpus import plan as plan_corpus
+from sctab.ontology import CellOntology
+
+
+@pytest.fixture
+def every_obs(studies):
+    tables = {name: adata.obs.assign(study=name) for name, adata in studies.items()}
+    return pd.concat(tables.values(), ignore_index=True)
+
+
+def plan(declared, **changes):
+    return plan_corpus(CorpusConfig.of(declared | changes))
+
+
+class TestRules:
+    def test_without_rules_every_cell_is_there(self, declared, every_obs):
+        planned = plan(declared)
+        assert planned.n_obs == planned.n_found == len(every_obs)
+        assert planned.n_found_per_source == (120, 120, 120)
+        assert planned.labels == tuple(sorted(every_obs["cell_type"].unique()))
+
+    def test_primary_data_and_assays(self, declared, every_obs):
+        planned = plan(declared, filters=["primary_data", {"assays": ["10x 3' v3"]}], assay_key="assay")
+        primary = every_obs[every_obs["is_primary_data"]]
+        expected = primary[primary["assay"] == "10x 3' v3"]
+        assert planned.n_obs == len(expected)
+        removed = planned.steps_table()["cells"]
+        assert removed["primary_data"] == len(every_obs) - len(primary)
+        assert removed["assays"] == len(primary) - len(expected)
+
+    def test_minimum_of_cells_and_donors(self, declared, tmp_path):
+        extra = make_study(9, n_obs=30, n_donors=1, types=("B cell", "plasma cell"))
+        extra.write_h5ad(tmp_path / "extra.h5ad")
+        sources = [*declared["sources"], str(tmp_path / "extra.h5ad")]
+        few = plan(declared, sources=sources, filters=[{"min_cells": 16}])
+        assert few.steps[1].types == ("plasma cell",)
+        assert few.steps[1].n_cells == 15
+        single = plan(declared, sources=sources, filters=[{"min_donors": 2}])
+        assert single.steps[1].types == ("plasma cell",)
+
+    def test_ancestors_and_subtypes_against_the_ontology(self, declared):
+        ontology = CellOntology.embedded()
+        n_above = {name: len(ontology.ancestors(ontology.find(name))) for name in plan(declared).labels}
+        least = sorted(n_above.values())[1]
+        planned = plan(declared, filters=[{"min_ancestors": least}])
+        assert planned.labels == tuple(name for name, n in sorted(n_above.items()) if n >= least)
+        lymphocytes = plan(declared, filters=[{"subtype_of": "CL:0000542"}])
+        assert lymphocytes.labels == ("B cell", "natural killer cell")
+
+    def test_cells_without_a_label_are_counted_and_left_out(self, declared, studies, tmp_path):
+        adata = studies["one"].copy()
+        adata.obs["cell_type"] = adata.obs["cell_type"].astype(object).where(np.arange(adata.n_obs) >= 7, None)
+        adata.write_h5ad(tmp_path / "one.h5ad")
+        steps = plan(declared).steps_table()
+        assert steps["cells"]["labelled"] == 7
+
+    def test_the_same_barcode_of_the_same_study(self, declared, studies, tmp_path):
+        for name in ("one", "again"):
+            adata = studies["one"].copy()
+            adata.obs["study"] = "S"
+            adata.write_h5ad(tmp_path / f"{name}.h5ad")
+        paths = [str(tmp_path / f"{name}.h5ad") for name in ("one", "again")]
+        kept = plan(declared, sources=paths, dataset_key="study")
+        assert kept.n_duplicated == 120
+        assert kept.n_obs == 240
+        assert plan(declared, sources=paths, dataset_key="study", drop_duplicates=True).n_obs == 120
+
+
+class TestGenes:
+    def test_union_connects_symbols_and_ids(self, declared):
+        genes = plan(declared, features="union").genes
+        assert sorted(genes.features.symbols) == sorted(SYMBOLS)
+        assert sorted(genes.features.ids) == sorted(IDS)
+        position = [genes.features.symbols.index(symbol) for symbol in SYMBOLS]
+        expected = [[g in genes_of for g in range(10)] for genes_of in (range(10), range(8), range(2, 10))]
+        np.testing.assert_array_equal(genes.is_measured[:, position], expected)
+
+    def test_intersection(self, declared):
+        genes = plan(declared, features="intersection").genes
+        assert sorted(genes.features.symbols) == sorted(SYMBOLS[2:8])
+        assert genes.is_measured.all()
+
+    def test_genes_of_a_table_and_of_a_list(self, declared, tmp_path):
+        pd.DataFrame({"symbol": SYMBOLS[:3]}, index=list(IDS[:3])).to_parquet(tmp_path / "genes.parquet")
+        assert plan(declared, features=str(tmp_path / "genes.parquet")).genes.features.ids == IDS[:3]
+        two = [path for path in declared["sources"] if "three" not in path]
+        assert plan(declared, sources=two, features=list(SYMBOLS[:4])).genes.features.symbols == SYMBOLS[:4]
+
+    def test_names_that_nothing_connects_are_refused(self, declared):
+        apart = [path for path in declared["sources"] if "one" not in path]
+        with pytest.raises(GeneOverlapError, match="shares no gene with the others"):
+            plan(declared, sources=apart, features="union")
+
+    def test_two_species_are_refused(self, declared, studies, tmp_path):
+        mouse = studies["two"].copy()
+        mouse.var_names = [f"ENSMUSG{i:011d}" for i in range(mouse.n_vars)]
+        mouse.write_h5ad(tmp_path / "mouse.h5ad")
+        with pytest.raises(GeneOverlapError, match="Build a corpus of one species"):
+            plan(declared, sources=[*declared["sources"], str(tmp_path / "mouse.h5ad")])
+
+
+class TestSplits:
+    def test_donors_are_whole(self, declared):
+        planned = plan(declared)
+        donors = planned.cells.codes["donor"]
+        for donor in np.unique(donors):
+            assert len(np.unique(planned.split[donors == donor])) == 1
+        assert planned.splits_table()["donors"].tolist() == [8, 2, 2]
+        assert (planned.types_table()[["train", "validation", "test"]] > 0).all(axis=None)
+
+    def test_studies_can_be_held_out(self, declared):
+        planned = plan(declared, split={"by": "dataset", "sizes": [0.4, 0.3, 0.3]})
+        assert planned.splits_table()["datasets"].tolist() == [1, 1, 1]
+
+    def test_the_seed_decides(self, declared):
+        first, again, other = (plan(declared, split={"seed": seed}).split for seed in (0, 0, 1))
+        np.testing.assert_array_equal(first, again)
+        assert (first != other).any()
+
+    def test_a_type_that_a_split_lacks_is_named(self, declared, tmp_path):
+        make_study(9, n_obs=10, n_donors=1, types=("B cell", "plasma cell")).write_h5ad(tmp_path / "extra.h5ad")
+        with pytest.warns(SctabWarning, match="types have no cell in `.*`: plasma cell"):
+            plan(declared, sources=[*declared["sources"], str(tmp_path / "extra.h5ad")])
+
+    def test_too_few_donors(self, declared):
+        with pytest.raises(SettingError, match=r"Splitting by donor needs at least 3; there are 2"):
+            plan(declared, sources=declared["sources"][:1], filters=[], donor_key="is_primary_data")
+
+    def test_no_donors(self, declared):
+        without = {key: value for key, value in declared.items() if key != "donor_key"}
+        with pytest.raises(SettingError, match="360 cells have no donor, by which the corpus is split"):
+            plan_corpus(CorpusConfig.of(without))
+
+
+class TestDeclaration:
+    def test_a_file_with_its_own_columns(self, declared, studies, tmp_path):
+        renamed = studies["two"].copy()
+        renamed.obs = renamed.obs.rename(columns={"cell_type": "annotation"})
+        renamed.write_h5ad(tmp_path / "two.h5ad")
+        sources = ["one.h5ad", {"path": "two.h5ad", "labels_key": "annotation"}, "three.h5ad"]
+        (tmp_path / "blood.yaml").write_text(yaml.safe_dump(declared | {"sources": sources}))
+        assert plan_corpus(tmp_path / "blood.yaml").n_obs == 360
+
+    def test_a_pattern_and_a_directory(self, declared, tmp_path):
+        for given in ("*.h5ad", "."):
+            config = CorpusConfig.of(declared | {"sources": [given]}, folder=tmp_path)
+            assert [entry.name for entry in config.sources] == ["one", "three", "two"]
+
+    @pytest.mark.parametrize(
+        ("changes", "error", "message"),
+        [
+            ({"filters": ["min_mood"]}, SettingError, "there is no rule `min_mood`. There are: `primary_data`"),
+            ({"filters": [{"min_cells": "many"}]}, SettingError, "whole numbers from 0 were expected"),
+            ({"filters": ["assays"]}, SettingError, "a list was expected"),
+            ({"split": {"by": "mood"}}, SettingError, "`by: mood` is not known"),
+            ({"split": {"sizes": [0.5, 0.5]}}, SettingError, "three shares were expected"),
+            ({"sources": ["missing.h5ad"]}, DataFileError, "`missing.h5ad` is not there"),
+            ({"features": "genes.parquet"}, DataFileError, "`genes.parquet` is not there"),
+            ({"mood": 1}, SettingError, "`mood` is not known"),
+            ({"labels_key": "annotation"}, KeyNotFoundError, "has no column `annotation` in `obs`"),
+            ({"filters": [{"min_cells": 10_000}]}, LabelError, "No cell is left after the rules"),
+        ],
+    )
+    def test_refusals(self, declared, changes, error, message):
+        with pytest.raises(error, match=message):
+            plan(declared, **changes)
+
+    def test_a_source_without_labels(self, declared):
+        without = {key: value for key, value in declared.items() if key != "labels_key"}
+        with pytest.raises(LabelError, match="has no `labels_key`"):
+            plan_corpus(CorpusConfig.of(without))
+
+    def test_a_source_twice(self, declared):
+        with pytest.raises(SettingError, match="is named twice"):
+            plan(declared, sources=[*declared["sources"], declared["sources"][0]])
