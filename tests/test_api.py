@@ -139,7 +139,7 @@ NAMES = {
         "tuning_history",
         "tuning_importance",
     ],
-    "sctab.pp": ["distil", "sketch", "split", "subsample"],
+    "sctab.pp": ["distil", "merge", "sketch", "split", "subsample"],
     "sctab.sampling": [
         "Split",
         "assign_splits",
@@ -182,8 +182,8 @@ FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction
 CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
 GIVES = {"sctab.pp.subsample", "sctab.tl.explained_variance"}
 """Verbs that give something new and write nothing."""
-OF_FILES = {"sctab.tl.annotate_files"}
-"""Verbs on files, which read and write no AnnData."""
+OF_SEVERAL = {"sctab.tl.annotate_files": "inputs", "sctab.pp.merge": "adatas"}
+"""Verbs on files or several AnnData, which change none of them, and what these are called."""
 VERBS = {name: value for name, value in FUNCTIONS.items() if name.startswith(("sctab.pp.", "sctab.tl."))}
 
 
@@ -258,10 +258,10 @@ class TestVerbs:
     def test_signature(self, name):
         signature = inspect.signature(VERBS[name]).parameters
         positional = [p.name for p in signature.values() if p.kind is not p.KEYWORD_ONLY]
-        assert next(iter(signature)) == ("inputs" if name in OF_FILES else "adata")
+        assert next(iter(signature)) == OF_SEVERAL.get(name, "adata")
         assert len(positional) <= 3
         assert all(p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY} for p in signature.values())
-        if name in OF_FILES:
+        if name in OF_SEVERAL:
             assert signature["key_added"].default == "sctab"
             return
         if name in GIVES:

@@ -38,6 +38,8 @@ DEFAULT_MODEL: Final = "pbmc"
 
 # Columns of `obs` that say which cells to use for what, and keys of `uns` that say how they were chosen: `{key_added}_{suffix}`.
 OBS_SPLIT: Final = "split"
+OBS_SOURCE: Final = "source"
+VARM_MEASURED: Final = "measured"
 OBS_SKETCH: Final = "sketch"
 OBS_DISTILLED: Final = "distilled"
 

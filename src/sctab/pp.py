@@ -1,4 +1,4 @@
-"""Preprocessing: which cells of a reference to learn from, to validate on, and to keep."""
+"""Preprocessing: datasets brought together, and which cells to learn from, to validate on, and to keep."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from scipy import sparse
 from sctab._constants import DEFAULT_KEY_ADDED, OBS_DISTILLED, OBS_SKETCH, OBS_SPLIT
 from sctab._errors import KeyNotFoundError, LabelError, SctabWarning, SettingError, listing, warn
 from sctab._matrix import row_blocks
+from sctab.corpus._merge import merge
 from sctab.corpus._source import Source, choose_source
 from sctab.counts import Normalization, normalise
 from sctab.genes import gene_expression
@@ -25,7 +26,7 @@ from sctab.model._setup import corrected_macro_f1, own_copy
 from sctab.sampling import Split, SplitRule, assign_splits, geometric_sketch, herding, k_centre, nested_share, split_cells
 from sctab.sampling import subsample as subsample_types
 
-__all__ = ["distil", "sketch", "split", "subsample"]
+__all__ = ["distil", "merge", "sketch", "split", "subsample"]
 
 _SIZES = MappingProxyType({"train": 0.7, "validation": 0.15, "test": 0.15})
 _N_COMPONENTS = 50

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import anndata as ad
 import h5py
@@ -505,7 +506,7 @@ def _is_text(item):
 
 
 def test_interrupted_at_the_keyboard(model_path, tmp_path):
-    path = write(make_reference(1500, seed=3), tmp_path / "query.h5ad")
+    path = write(make_reference(6000, seed=3), tmp_path / "query.h5ad")
     command = [*SCTAB, "annotate", path, "--model", model_path, "--output", tmp_path / "out.csv"]
     process = subprocess.Popen(
         [*map(str, command), "--block-size", "1", "--batch-size", "2"],
@@ -516,7 +517,11 @@ def test_interrupted_at_the_keyboard(model_path, tmp_path):
     while not list((tmp_path / "out.csv.parts").glob("part-*.npz")):
         assert process.poll() is None
         time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
+    for _ in range(3):  # Python loses an interrupt that comes while it finalises an object
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=3)
+            break
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Interrupted. No output was written. Finished blocks are kept in" in message

@@ -1,0 +1,63 @@
+"""Merging in memory against a corpus that was built from the same studies."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from scipy import sparse
+
+import sctab
+from sctab import GeneOverlapError, InputValueError, SettingError
+from sctab.corpus import CorpusConfig, build
+
+
+def test_it_has_the_cells_and_genes_of_a_corpus(declared, studies, tmp_path):
+    pytest.importorskip("annbatch")
+    merged = sctab.pp.merge(studies)
+    corpus = build(CorpusConfig.of(declared | {"features": "union"}), tmp_path / "c")
+    np.testing.assert_array_equal(merged.varm["sctab_measured"].T, corpus.is_measured)
+    assert tuple(merged.var["ensembl_id"]) == corpus.features.ids
+    first = {0: 0, 1: 120, 2: 240}
+    for split in ("train", "validation", "test"):
+        obs = corpus.obs(split)
+        X = sparse.vstack([group_matrix(group) for group in corpus.collection(split)], format="csr")
+        rows = [first[source] + row for source, row in zip(obs["source"], obs["row"], strict=True)]
+        assert (merged.X[rows] != X).nnz == 0
+        assert list(merged.obs["cell_type"].iloc[rows]) == list(obs["label"])
+
+
+def group_matrix(group):
+    import anndata as ad
+
+    return ad.io.read_elem(group["X"])
+
+
+def test_nothing_is_changed_and_names_are_unique(studies):
+    before = studies["one"].copy()
+    merged = sctab.pp.merge([studies["one"], studies["one"]], features="intersection")
+    assert merged.obs_names.is_unique
+    assert merged.obs["sctab_source"].value_counts().to_dict() == {"0": 120, "1": 120}
+    assert (studies["one"].X != before.X).nnz == 0
+    pd.testing.assert_frame_equal(studies["one"].obs, before.obs)
+
+
+def test_genes_of_a_model(studies):
+    model = sctab.zoo.load("pbmc", accelerator="cpu")
+    merged = sctab.pp.merge(studies, features=model.spec.features)
+    assert list(merged.var_names) == list(model.spec.features.names)
+
+
+def test_refusals(studies):
+    with pytest.raises(SettingError, match="There is no dataset to merge"):
+        sctab.pp.merge([])
+    with pytest.raises(SettingError, match=r"`features='mood'` must be"):
+        sctab.pp.merge(studies, features="mood")
+    with pytest.raises(GeneOverlapError, match="`three` shares no gene with the others|`two`"):
+        sctab.pp.merge({name: studies[name] for name in ("two", "three")})
+    logarithms = AnnData(
+        sparse.csr_matrix(np.log1p(studies["two"].X.toarray() / studies["two"].X.sum(axis=1) * 1e4)),
+        obs=studies["two"].obs,
+        var=studies["two"].var,
+    )
+    with pytest.raises(InputValueError, match=r"Some datasets hold counts and others, `two`, do not"):
+        sctab.pp.merge(studies | {"two": logarithms})
