@@ -8,7 +8,7 @@ from tests.reference import make_reference
 
 from sctab import SettingError
 from sctab.model import SCTAB, LinearClassifier, MLPClassifier, XGBoostClassifier
-from sctab.model._settings import TrainingData
+from sctab.model._data import ReferenceData
 from sctab.ontology import CellOntology
 
 NAMES = {"B cell": "B cell", "T cell": "CD4-positive, alpha-beta T cell", "monocyte": "CD8-positive, alpha-beta T cell"}
@@ -84,8 +84,8 @@ class TestWhoLookedCloser:
     CHILDREN = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 1]], dtype=bool)
 
     def unlooked(self, labels, donors):
-        data = TrainingData(
-            read=lambda _size: iter(()),
+        data = ReferenceData(
+            blocks=lambda _size: iter(()),
             labels=np.array(labels),
             donors=None if donors is None else np.array(donors),
             n_classes=3,

@@ -28,11 +28,12 @@ from sctab._errors import (
     warn,
 )
 from sctab.corpus._source import CellData
+from sctab.model._data import TrainingData
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query, measure_importance, single_device
 from sctab.model._logging import LoggerChoice
 from sctab.model._query import Query, open_query
 from sctab.model._search import SearchSpace
-from sctab.model._settings import CommonSettings, TrainingData, TrainingResult, TrainingSettings, stored_history, summarise
+from sctab.model._settings import CommonSettings, TrainingResult, TrainingSettings, stored_history, summarise
 from sctab.model._setup import (
     check_reference,
     describe_reference,
@@ -268,6 +269,7 @@ class CellTypeClassifier(BaseModelClass):
         split_seed: int | None = None,
         run_dir: str | PathLike[str] | None = None,
         logger: LoggerChoice = None,
+        resume: bool = False,
         **trainer_kwargs: Any,
     ) -> None:
         """Learn the reference. What is `None` follows from its size, see :ref:`defaults`.
@@ -324,13 +326,16 @@ class CellTypeClassifier(BaseModelClass):
             `checkpoints/`, see :doc:`/logging`. By default, no file is written.
         logger
             A Lightning logger, `"neptune"`, or a list of these, besides those of `run_dir`.
+        resume
+            Go on with the training that `run_dir` is of, from the last epoch that it finished, or from where it was told to end
+            (SIGTERM); where there is none, one begins.
         **trainer_kwargs
-            Passed to :class:`scvi.train.Trainer`: `callbacks`, `enable_progress_bar`, …
+            Passed to :class:`scvi.train.Trainer`: `callbacks`, `enable_progress_bar`, `precision="bf16-mixed"`, …
 
         Raises
         ------
         SettingError
-            When a setting makes no sense.
+            When a setting makes no sense, or when `run_dir` is of another training than the one that is to go on.
         OutputExistsError
             When `run_dir` is not empty.
         OutputError
@@ -355,7 +360,7 @@ class CellTypeClassifier(BaseModelClass):
             if is_new:
                 self.module = self._new_network()
             options = {"accelerator": accelerator, "devices": devices} | trainer_kwargs
-            result = self._fit(data, settings, run_dir=run_dir, logger=logger, **options)
+            result = self._fit(data, settings, run_dir=run_dir, logger=logger, resume=resume, **options)
         if settings.refit and result.best_epoch is not None:
             result = self._fit_all(data, settings, result, start, options)
         self.module.eval()
@@ -385,7 +390,9 @@ class CellTypeClassifier(BaseModelClass):
             else:
                 self.module.load_state_dict(dict(start))
             quiet = {name: value for name, value in options.items() if name != "callbacks"}
-            result = self._fit(data, settings.for_all_cells(validated.best_epoch or 0), run_dir=None, logger=None, **quiet)
+            result = self._fit(
+                data, settings.for_all_cells(validated.best_epoch or 0), run_dir=None, logger=None, resume=False, **quiet
+            )
         for name, value in kept.items():
             setattr(self, name, value)
         return replace(validated, importance=result.importance)
@@ -509,7 +516,7 @@ class CellTypeClassifier(BaseModelClass):
 
     def write_checkpoint(self, path: Path) -> None:
         """Write the weights as they are in the middle of a training to a model directory, without a history."""
-        write_model(path, self.spec.with_training({}), self.module.state_dict(), self.gene_importance, overwrite=False)
+        write_model(path, self.spec.with_training({}), self.module.state_dict(), self.gene_importance, overwrite=True)
 
     def _require_trained(self) -> None:
         if not self.is_trained:

@@ -22,9 +22,9 @@ from sctab._errors import SettingError
 from sctab._matrix import ahead
 from sctab.counts import Normalization, normalise
 from sctab.model._covariates import with_covariates
+from sctab.model._data import TrainingData
 from sctab.model._progress import CellProgress
 from sctab.model._query import InputRecipe, Query
-from sctab.model._settings import TrainingData
 from sctab.nn import SparseNetwork, evaluate_sparse, sparse_network
 from sctab.nn._sparse import Precision
 
@@ -213,10 +213,10 @@ def measure_importance(
     """
     cells = np.flatnonzero(data.labels >= 0)
     cells = np.sort(rng.choice(cells, size=min(len(cells), _CELLS_FOR_IMPORTANCE), replace=False))
-    n_genes = data.counts.shape[1]
+    n_genes = data.rows(cells[:0]).shape[1]
     total = torch.zeros(n_genes + data.covariates.shape[1], dtype=torch.float64)
     for chosen in np.array_split(cells, -(-len(cells) // DENSE_BATCH_SIZE)):
-        block = with_covariates(normalise(data.counts[chosen], normalization), data.covariates[chosen])
+        block = with_covariates(normalise(data.rows(chosen), normalization), data.covariates[chosen])
         values = torch.from_numpy(block.toarray()).to(device).requires_grad_()
         logits, _ = forward(values)
         (gradient,) = torch.autograd.grad(logits.max(dim=1).values.sum(), values)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -20,18 +22,26 @@ from sctab._atomic import written_beside
 from sctab._errors import DataFileError, OutputError, OutputExistsError, SettingError
 from sctab.genes import FeatureSpace
 from sctab.model._neptune import NeptuneLogger
+from sctab.model._processes import is_first_process
 
 type LoggerChoice = Logger | Literal["neptune"] | Sequence[Logger | Literal["neptune"]] | None
 """What `logger` of a training may be."""
 
 METRICS_FILE = "metrics.csv"
+HYPERPARAMETERS_FILE = "hparams.yaml"
 AUGMENTATION_FILE = "augmentation.safetensors"
 TENSORBOARD_DIRECTORY = "tensorboard"
 CHECKPOINTS_DIRECTORY = "checkpoints"
 NEPTUNE_DIRECTORY = "neptune"
 
 
-def start_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice, hyperparameters: Mapping[str, Any]) -> list[Logger]:
+def start_logging(
+    run_dir: str | PathLike[str] | None,
+    logger: LoggerChoice,
+    hyperparameters: Mapping[str, Any],
+    *,
+    history: Mapping[str, Mapping[int, float]] | None = None,
+) -> list[Logger]:
     """Loggers for a training, with its settings written to them.
 
     Parameters
@@ -42,6 +52,8 @@ def start_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice, hyp
         A Lightning logger, `"neptune"`, or several of these, besides those of the directory.
     hyperparameters
         Settings by name, in one level.
+    history
+        Metrics by epoch of a training that goes on in the directory; `None` begins one, in a new directory.
 
     Returns
     -------
@@ -62,16 +74,39 @@ def start_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice, hyp
     chosen = [_logger(choice, directory) for choice in _several(logger)]
     loggers: list[Logger] = [_History()]
     if directory is not None:
-        _make_empty(directory)
+        if history is None and is_first_process():
+            _make_empty(directory)
+        elif is_first_process():
+            (directory / METRICS_FILE).unlink(missing_ok=True)  # written anew below
         # The writer of the table comes before TensorBoard's: it warns of a directory that is not empty.
         loggers += [
             CSVLogger(directory, name="", version=""),
             _TensorBoard(directory, name=TENSORBOARD_DIRECTORY, version="", default_hp_metric=False),
         ]
     loggers += chosen
-    for each in loggers:
-        each.log_hyperparams(dict(hyperparameters))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")  # of what goes on
+        for each in loggers:
+            each.log_hyperparams(dict(hyperparameters))
+    for epoch in sorted({epoch for values in (history or {}).values() for epoch in values}):
+        metrics = {name: values[epoch] for name, values in (history or {}).items() if epoch in values}
+        for each in loggers:
+            if not isinstance(each, _TensorBoard):  # which has them
+                each.log_metrics({**metrics, "epoch": epoch}, epoch)
+                each.save()
     return loggers
+
+
+def forget(run_dir: str | PathLike[str]) -> None:
+    """Remove what a training left that was interrupted before its first epoch was over; nothing else is touched."""
+    directory = Path(run_dir)
+    if (directory / HYPERPARAMETERS_FILE).is_file() and is_first_process():
+        for name in (TENSORBOARD_DIRECTORY, CHECKPOINTS_DIRECTORY):
+            shutil.rmtree(directory / name, ignore_errors=True)
+        for name in (METRICS_FILE, HYPERPARAMETERS_FILE, AUGMENTATION_FILE):
+            (directory / name).unlink(missing_ok=True)
+        for unfinished in directory.glob(".sctab-*.part"):
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def check_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice) -> None:
@@ -158,15 +193,6 @@ def read_augmentation(run_dir: str | PathLike[str]) -> tuple[sparse.csr_matrix, 
         raise DataFileError(f"`{path}` cannot be read: {error}. Copy the directory of the training again.") from error
 
 
-class LogLearningRate(Callback):
-    """Log the learning rate of every epoch, the mean over its steps, as `learning_rate`."""
-
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, _batch: Any, _index: int) -> None:
-        """Take it before the step that uses it."""
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        pl_module.log("learning_rate", rate, on_step=False, on_epoch=True, batch_size=1)
-
-
 class SaveCheckpoints(Callback):
     """Write the model after every validation, as `epoch_000`, `epoch_001`, ….
 
@@ -184,7 +210,8 @@ class SaveCheckpoints(Callback):
 
     def on_validation_end(self, trainer: Any, _pl_module: Any) -> None:
         """Write the epoch that was just validated."""
-        self.write(self.directory / f"epoch_{trainer.current_epoch:03d}")
+        if trainer.is_global_zero:
+            self.write(self.directory / f"epoch_{trainer.current_epoch:03d}")
 
 
 class _History(SimpleLogger):  # type: ignore[misc]

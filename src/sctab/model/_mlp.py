@@ -8,11 +8,11 @@ import torch
 from anndata import AnnData
 
 from sctab.model._base import CellTypeClassifier
+from sctab.model._data import TrainingData
 from sctab.model._search import Choice, Range, SearchSpace
 from sctab.model._settings import (
     LARGE_REFERENCE,
     PUBLISHED_TRAINING,
-    TrainingData,
     TrainingResult,
     TrainingSettings,
     network_training,

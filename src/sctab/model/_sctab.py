@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.model._base import CellTypeClassifier
+from sctab.model._data import TrainingData
 from sctab.model._evaluation import DENSE_BATCH_SIZE, require_batch_size
 from sctab.model._search import Choice, Range, SearchSpace
 from sctab.model._settings import (
     LARGE_REFERENCE,
     PUBLISHED_TRAINING,
-    TrainingData,
     TrainingResult,
     TrainingSettings,
     network_training,

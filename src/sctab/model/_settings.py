@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import Any, Literal, Self, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from sctab._errors import SettingError
-from sctab._matrix import BLOCK_SIZE
-from sctab.sampling import Split, SplitBy, balanced_class_weights
+from sctab.sampling import Split, SplitBy
+
+if TYPE_CHECKING:
+    from sctab.model._data import TrainingData
 
 Schedule = Literal["one-cycle", "step"]
 Loss = Literal["auto", "cross-entropy", "hierarchical"]
@@ -170,48 +170,6 @@ def network_training(n_obs: int, published: Mapping[str, Any], **small: Any) -> 
         return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
     common = {"batch_size": 128, "schedule": "one-cycle", "gene_dropout": 0.9, "early_stopping": False, "patience": 10}
     return TrainingSettings(**{**published, **common, **small}, refit=n_obs < REFIT_BELOW)
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Counts over the model's genes, and what is known of each cell."""
-
-    read: Callable[[int], Iterator[sparse.csr_matrix]] = field(repr=False)
-    """Gives the counts of all cells, in order, in blocks of so many: float32, `(size, n_vars)`."""
-    labels: NDArray[np.int64]
-    """Class of each cell, `(n_obs,)`; negative where there is none."""
-    donors: NDArray[np.int64] | None
-    """Donor of each cell, `(n_obs,)`."""
-    n_classes: int
-    covariates: sparse.csr_matrix = field(repr=False)
-    """What is known of each cell besides its genes, one column per category, `(n_obs, n_categories)`."""
-    child_matrix: NDArray[np.bool_] = field(repr=False)
-    """Whether the class of the column is that of the row or one of its subtypes, `(n_classes, n_classes)`."""
-
-    @cached_property
-    def counts(self) -> sparse.csr_matrix:
-        """All counts in memory, `(n_obs, n_vars)`; what learns block by block leaves them where they are."""
-        return sparse.vstack(list(self.read(BLOCK_SIZE)), format="csr").astype(np.float32, copy=False)
-
-    @cached_property
-    def unlooked_subtypes(self) -> NDArray[np.bool_]:
-        """:attr:`child_matrix` without the subtypes that were told apart: most cells of the label are of donors who have them too.
-
-        Who called some cells of a donor "monocyte" and others "non-classical monocyte" did not mean the latter by the former. Without
-        donors nothing is known of who looked closer, and labels are taken to exclude each other.
-        """
-        of_themselves = np.eye(self.n_classes, dtype=bool)
-        if self.donors is None:
-            return of_themselves
-        known = self.labels >= 0
-        counts = np.zeros((int(self.donors.max()) + 1, self.n_classes))
-        np.add.at(counts, (self.donors[known], self.labels[known]), 1)
-        beside = counts.T @ (counts > 0)  # cells of the label in donors who have the other one
-        return (self.child_matrix & (beside <= counts.sum(axis=0)[:, None] / 2)) | of_themselves
-
-    def class_weights(self, split: Split) -> NDArray[np.float32]:
-        """Weight of each class by how many training cells it has, `(n_classes,)`."""
-        return balanced_class_weights(self.labels[split.train], self.n_classes)
 
 
 @dataclass(frozen=True)

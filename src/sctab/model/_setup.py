@@ -22,8 +22,9 @@ from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
 from sctab.metrics import correct_predictions, macro_f1
 from sctab.model._covariates import find_covariates, one_hot
+from sctab.model._data import ReferenceData
 from sctab.model._query import Query
-from sctab.model._settings import LARGE_REFERENCE, TrainingData
+from sctab.model._settings import LARGE_REFERENCE
 from sctab.model._spec import ModelSpec
 from sctab.ontology import CellOntology, LabelSpace
 
@@ -166,7 +167,7 @@ def _most_variable_genes(adata: AnnData, spec: ModelSpec, n_top_genes: int) -> F
     return spec.features.subset(seen.tolist())
 
 
-def training_data(adata: AnnData, spec: ModelSpec) -> TrainingData:
+def training_data(adata: AnnData, spec: ModelSpec) -> ReferenceData:
     """Counts over the genes of a model, labels and donors of a reference."""
     setup = spec.setup
     source, _ = choose_source(adata, layer="X" if setup["layer"] is None else setup["layer"])
@@ -174,8 +175,8 @@ def training_data(adata: AnnData, spec: ModelSpec) -> TrainingData:
     covariates = one_hot(adata.obs, spec.covariates)
     query = Query(source=source, match=match, normalization=spec.normalization, notes=(), covariates=covariates)
     donors = None if setup["donor_key"] is None else pd.factorize(adata.obs[setup["donor_key"]].astype(str))[0]
-    return TrainingData(
-        read=query.counts,
+    return ReferenceData(
+        blocks=query.counts,
         labels=pd.Index(spec.labels.names).get_indexer(adata.obs[setup["labels_key"]].astype(str)).astype(np.int64),
         donors=None if donors is None else donors.astype(np.int64),
         n_classes=len(spec.labels),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,30 +12,29 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Callback
-from scipy import sparse
-from scvi.train import TrainRunner
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from scvi.train import LoudEarlyStopping, TrainRunner
 from torch import Tensor, nn
 
-from sctab._errors import SettingError
 from sctab.augmentation import SparseRows, add_donor_differences, donor_differences, drop_genes
-from sctab.counts import Normalization, normalise
+from sctab.counts import Normalization
 from sctab.metrics import correct_codes, macro_f1_of_codes
-from sctab.model._batches import CountsDataModule
+from sctab.model._data import TrainingData
 from sctab.model._logging import (
     CHECKPOINTS_DIRECTORY,
     LoggerChoice,
-    LogLearningRate,
     SaveCheckpoints,
+    forget,
     start_logging,
     write_augmentation,
 )
-from sctab.model._settings import OWN_LABEL, TrainingData, TrainingResult, TrainingSettings
+from sctab.model._processes import is_first_process, n_processes, summed
+from sctab.model._settings import OWN_LABEL, TrainingResult, TrainingSettings
+from sctab.model._state import STATE_FILE, EpochMeans, KeepState, StateIO, read_history
 from sctab.nn import cross_entropy, hierarchical_cross_entropy, normalise_counts
-from sctab.sampling import Split, split_cells
 
 if TYPE_CHECKING:
     from scvi.model.base import BaseModelClass
@@ -54,6 +54,7 @@ def fit_network(
     devices: Any = "auto",
     run_dir: str | PathLike[str] | None = None,
     logger: LoggerChoice = None,
+    resume: bool = False,
     **trainer_kwargs: Any,
 ) -> TrainingResult:
     """Train a network and leave the weights of its best epoch in it.
@@ -68,20 +69,14 @@ def fit_network(
         What to learn, how, and on which scale.
     penalty
         What is added to the loss, from what the network gives.
-    run_dir, logger
-        What to leave behind, see :meth:`CellTypeClassifier.train`.
+    run_dir, logger, resume
+        What to leave behind and to go on from, see :meth:`CellTypeClassifier.train`.
     accelerator, devices, **trainer_kwargs
         Passed to :class:`scvi.train.Trainer`.
     """
-    split = split_cells(
-        data.labels,
-        data.donors,
-        train_size=settings.train_size,
-        by=settings.validation_split,
-        rng=settings.split_rng,
-    )
-    batches = CountsDataModule(data, split, settings.batch_size, settings.seed)
-    differences = _donor_differences(data, split, normalization, settings.seed) if settings.augment else None
+    split = data.split(settings)
+    batches = data.batches(split, settings.batch_size, settings.seed)
+    differences = data.donor_differences(split, normalization, settings.seed) if settings.augment else None
     plan = TrainingPlan(
         network,
         settings,
@@ -95,27 +90,38 @@ def fit_network(
     )
     best = KeepBestWeights(first_epoch=_first_settled_epoch(settings))
     has_validation = len(split.validation) > 0
+    callbacks: list[Callback] = list(trainer_kwargs.pop("callbacks", None) or [])
+    if run_dir is not None:
+        callbacks.append(SaveCheckpoints(Path(run_dir) / CHECKPOINTS_DIRECTORY, model.write_checkpoint))
+    if has_validation:
+        callbacks.append(best)
+        if settings.early_stopping:
+            callbacks.append(LoudEarlyStopping(monitor=MONITOR, mode="max", patience=settings.patience, warmup_epochs=0))
+    what = {"model": type(model).__name__} | dict(model.spec.architecture) | asdict(settings)
+    history = None
+    if run_dir is not None:
+        state = Path(run_dir) / STATE_FILE
+        identity = what | {"cells": data.identity, "genes": model.spec.features.names, "labels": model.spec.labels.names}
+        callbacks.append(KeepState(state, identity))  # after all that it keeps
+        trainer_kwargs["plugins"] = [*(trainer_kwargs.get("plugins") or []), StateIO()]
+        if resume and state.exists():
+            history = read_history(state, identity)
+            trainer_kwargs["ckpt_path"] = state
+        elif resume:
+            forget(run_dir)
     options = {
         "enable_progress_bar": True,
         "check_val_every_n_epoch": 1,
-        "early_stopping": settings.early_stopping and has_validation,
-        "early_stopping_monitor": MONITOR,
-        "early_stopping_mode": "max",
-        "early_stopping_patience": settings.patience,
         "gradient_clip_val": settings.gradient_clip,
         "log_every_n_steps": 1,
         "benchmark": False,
+        "use_distributed_sampler": False,  # batches are shared out where they are made
         **({} if has_validation else {"limit_val_batches": 0}),
         **trainer_kwargs,
+        "callbacks": callbacks,
+        "logger": start_logging(run_dir, logger, what, history=history),
     }
-    recording: list[Callback] = [LogLearningRate()]
-    if run_dir is not None:
-        recording.append(SaveCheckpoints(Path(run_dir) / CHECKPOINTS_DIRECTORY, model.write_checkpoint))
-    options["callbacks"] = [*(options.get("callbacks") or []), *recording, *([best] if has_validation else [])]
-    options["logger"] = start_logging(
-        run_dir, logger, {"model": type(model).__name__} | dict(model.spec.architecture) | asdict(settings)
-    )
-    if run_dir is not None and differences is not None:
+    if run_dir is not None and differences is not None and is_first_process():
         how = (donor_differences.__kwdefaults__ or {}) | {"seed": settings.seed} | asdict(normalization)
         write_augmentation(run_dir, differences, model.spec.features, how)
     _set_training_mode(network)
@@ -129,7 +135,10 @@ def fit_network(
             devices=devices,
             **options,
         )
-        runner()
+        try:
+            runner()
+        except SIGTERMException as error:  # would end the process as if it were done
+            raise SystemExit(128 + signal.SIGTERM) from error
     return TrainingResult(split, runner.trainer.current_epoch, best.epoch, best.value)
 
 
@@ -160,7 +169,9 @@ class TrainingPlan(LightningModule):
         self.register_buffer("child_matrix", child_matrix)
         self.register_buffer("of_loss", unlooked_subtypes if settings.loss == "auto" else child_matrix)
         self.is_plain = settings.loss == "cross-entropy" or int(self.of_loss.sum()) == len(child_matrix)  # no subtypes
-        self._validated: list[tuple[Tensor, Tensor, float]] = []
+        self.of_epoch = EpochMeans()
+        self._confusion = torch.zeros_like(child_matrix, dtype=torch.int64)
+        self._validation_loss = torch.zeros(2, dtype=torch.float64)
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> Tensor:
         """Loss of one batch of counts, `(n_obs, n_vars)`, covariates, `(n_obs, n_categories)`, and labels, `(n_obs,)`."""
@@ -171,11 +182,33 @@ class TrainingPlan(LightningModule):
             values = add_donor_differences(values, self.differences)
         known = covariates * (torch.rand_like(covariates) >= self.settings.covariate_dropout)  # one draw per cell and covariate
         output = self.network(torch.cat([values, known], dim=1))
-        loss = self._loss(output.logits, labels, label_smoothing=self.settings.label_smoothing) + self._weight_penalty()
+        loss = self._loss(output.logits, labels, label_smoothing=self.settings.label_smoothing)
+        loss = loss * self._share(labels) + self._weight_penalty()
         if self.penalty is not None:
             loss = loss + self.penalty(output)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels), prog_bar=True)
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.of_epoch.add(len(labels), {"train_loss": float(summed(loss)) / n_processes(), "learning_rate": rate})
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log loss and learning rate of the epoch, the mean over its cells."""
+        for name, value in self.of_epoch.means().items():
+            self.log(name, value, prog_bar=name == "train_loss")
+        self.of_epoch = EpochMeans()
+
+    def _weight(self, labels: Tensor) -> Tensor:
+        """How much the cells of a batch weigh together."""
+        known = labels[labels >= 0]
+        return (
+            torch.tensor(float(len(known)), device=labels.device) if self.class_weights is None else self.class_weights[known].sum()
+        )
+
+    def _share(self, labels: Tensor) -> Tensor | float:
+        """What the loss of a part of a batch is multiplied with, so that its mean over processes is the loss of the batch."""
+        if n_processes() == 1:
+            return 1.0
+        weight = self._weight(labels)
+        return weight * n_processes() / summed(weight).clamp_min(torch.finfo(weight.dtype).tiny)
 
     def _loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
         options: dict[str, Any] = {"class_weights": self.class_weights, "label_smoothing": label_smoothing}
@@ -198,19 +231,21 @@ class TrainingPlan(LightningModule):
         counts, covariates, labels = batch
         values = normalise_counts(counts, self.normalization.target_sum)
         logits = self.network(torch.cat([values, covariates], dim=1)).logits
-        loss = self._loss(logits, labels)
-        self._validated.append((labels.cpu(), logits.argmax(dim=1).cpu(), float(loss)))
+        weight = float(self._weight(labels))
+        self._validation_loss += torch.tensor([float(self._loss(logits, labels)) * weight, weight], dtype=torch.float64)
+        pairs = torch.bincount(labels * len(self.child_matrix) + logits.argmax(dim=1), minlength=self._confusion.numel())
+        self._confusion += pairs.view_as(self._confusion).to(self._confusion.device)
 
     def on_validation_epoch_end(self) -> None:
-        """Log loss and macro F1 of the epoch."""
-        labels, predicted, losses = zip(*self._validated, strict=True)
-        self._validated = []
-        sizes = [len(part) for part in labels]
-        truth = torch.cat(labels).numpy()
-        corrected = correct_codes(truth, torch.cat(predicted).numpy(), self.child_matrix.cpu().numpy())
-        value = macro_f1_of_codes(truth, corrected)
-        self.log("validation_loss", float(np.average(losses, weights=sizes)))
-        self.log(MONITOR, value, prog_bar=True)
+        """Log loss and macro F1 of the epoch, over all processes."""
+        loss, weight = summed(self._validation_loss.to(self.device)).tolist()
+        confusion = summed(self._confusion.to(self.device)).cpu().numpy()
+        self._validation_loss.zero_()
+        self._confusion.zero_()
+        truth, predicted = confusion.nonzero()
+        corrected = correct_codes(truth, predicted, self.child_matrix.cpu().numpy())
+        self.log("validation_loss", loss / max(weight, torch.finfo(torch.float32).tiny))
+        self.log(MONITOR, macro_f1_of_codes(truth, corrected, confusion[truth, predicted]), prog_bar=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with the schedule of the settings."""
@@ -249,6 +284,14 @@ class KeepBestWeights(Callback):
             self.value, self.epoch = value, int(trainer.current_epoch)
             self._weights = {name: tensor.detach().clone() for name, tensor in pl_module.network.state_dict().items()}
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a training that goes on takes up."""
+        return {"value": self.value, "epoch": self.epoch, "weights": self._weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it up."""
+        self.value, self.epoch, self._weights = state_dict["value"], state_dict["epoch"], state_dict["weights"]
+
     def on_train_end(self, _trainer: Any, pl_module: Any) -> None:
         """Put the best weights back."""
         if self._weights:
@@ -275,20 +318,6 @@ def _set_training_mode(network: nn.Module) -> None:
         own = list(module.parameters(recurse=False))
         if own and not any(parameter.requires_grad for parameter in own):
             module.eval()
-
-
-def _donor_differences(data: TrainingData, split: Split, normalization: Normalization, seed: int) -> sparse.csr_matrix:
-    if data.donors is None:
-        raise SettingError("`augment=True` needs donors. Pass `donor_key` to `setup_anndata`, or leave `augment` out.")
-    found = donor_differences(
-        lambda cells: normalise(data.counts[split.train[cells]], normalization),
-        data.labels[split.train],
-        data.donors[split.train],
-        rng=np.random.default_rng(seed),
-    )
-    if not found.shape[0]:
-        raise SettingError("`augment=True` needs a cell type of which two training donors have cells. Leave `augment` out.")
-    return found
 
 
 @contextmanager

@@ -27,13 +27,14 @@ from sctab.counts import Normalization, normalise
 from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._components import PrincipalComponents, principal_components
+from sctab.model._data import TrainingData
 from sctab.model._evaluation import single_device
 from sctab.model._logging import LoggerChoice, log_epoch, start_logging
 from sctab.model._search import Range, SearchSpace
-from sctab.model._settings import LARGE_REFERENCE, REFIT_BELOW, CommonSettings, TrainingData, TrainingResult, as_history
+from sctab.model._settings import LARGE_REFERENCE, REFIT_BELOW, CommonSettings, TrainingResult, as_history
 from sctab.model._spec import ModelSpec
 from sctab.nn import NetworkOutput
-from sctab.sampling import Split, split_cells
+from sctab.sampling import Split
 
 _MOST_HISTOGRAMS = 64
 """Histograms of tree nodes that XGBoost keeps: deep trees would take a gigabyte of them, and save a fifth of the time."""
@@ -261,17 +262,16 @@ class XGBoostClassifier(CellTypeClassifier):
         enable_progress_bar: bool = True,
         run_dir: str | PathLike[str] | None = None,
         logger: LoggerChoice = None,
+        resume: bool = False,
         **others: Any,
     ) -> TrainingResult:
+        if resume:
+            raise SettingError(
+                "`resume=True` cannot be set for `XGBoostClassifier`, whose trees grow from the start. Leave it out."
+            )
         if others:
             raise SettingError(f"{listing(others)} cannot be set for `XGBoostClassifier`, which Lightning does not train.")
-        split = split_cells(
-            data.labels,
-            data.donors,
-            train_size=settings.train_size,
-            by=settings.validation_split,
-            rng=settings.split_rng,
-        )
+        split = data.split(settings)
         device = single_device(accelerator, devices)
         loggers = start_logging(run_dir, logger, {"model": type(self).__name__} | dict(self.spec.architecture) | asdict(settings))
         try:

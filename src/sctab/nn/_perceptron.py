@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from sctab.nn._norm import BatchNorm
+
 
 class NetworkOutput(NamedTuple):
     """What one evaluation of a network gives."""
@@ -60,7 +62,7 @@ class MultilayerPerceptron(nn.Module):
         widths = [n_vars, *[n_hidden] * n_layers]
         self.layers = nn.Sequential(
             *(
-                nn.Sequential(nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out), nn.SiLU(), nn.Dropout(dropout))
+                nn.Sequential(nn.Linear(n_in, n_out), BatchNorm(n_out), nn.SiLU(), nn.Dropout(dropout))
                 for n_in, n_out in pairwise(widths)
             )
         )

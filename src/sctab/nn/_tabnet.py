@@ -13,6 +13,8 @@ import torch
 from entmax import entmax15, sparsemax
 from torch import Tensor, nn
 
+from sctab.nn._norm import BatchNorm
+
 MaskType = Literal["entmax", "sparsemax"]
 _MASKS = {"entmax": entmax15, "sparsemax": sparsemax}
 _LARGEST_LOGITS = 512
@@ -198,7 +200,7 @@ class TabNet(nn.Module):
         self.dense_decision = dense_decision
 
         ghost: dict[str, Any] = {"virtual_batch_size": virtual_batch_size, "momentum": momentum}
-        self.input_norm = nn.BatchNorm1d(n_features, momentum=0.01)
+        self.input_norm = BatchNorm(n_features, momentum=0.01)
         self.shared = _glu_maps(n_features, n_d + n_a, n_shared)
         transformers = [
             FeatureTransformer(n_features, n_d + n_a, n_shared=n_shared, n_independent=n_independent, **ghost)

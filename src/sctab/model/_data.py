@@ -1,0 +1,132 @@
+"""What a model learns from, wherever it lies."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab._errors import SettingError
+from sctab._matrix import BLOCK_SIZE
+from sctab.augmentation import donor_differences
+from sctab.counts import Normalization, normalise
+from sctab.model._batches import CountsDataModule, MemoryBatches
+from sctab.model._settings import CommonSettings
+from sctab.sampling import Split, balanced_class_weights, split_cells
+
+
+@dataclass(frozen=True)
+class TrainingData(ABC):
+    """Counts over the model's genes, and what is known of each cell."""
+
+    labels: NDArray[np.int64]
+    """Class of each cell, `(n_obs,)`; negative where there is none."""
+    donors: NDArray[np.int64] | None
+    """Donor of each cell, `(n_obs,)`."""
+    n_classes: int
+    covariates: sparse.csr_matrix = field(repr=False)
+    """What is known of each cell besides its genes, one column per category, `(n_obs, n_categories)`."""
+    child_matrix: NDArray[np.bool_] = field(repr=False)
+    """Whether the class of the column is that of the row or one of its subtypes, `(n_classes, n_classes)`."""
+
+    @abstractmethod
+    def read(self, size: int) -> Iterator[sparse.csr_matrix]:
+        """The counts of all cells, in order, in blocks of so many: float32, `(size, n_vars)`."""
+
+    @abstractmethod
+    def rows(self, cells: NDArray[np.int64]) -> sparse.csr_matrix:
+        """The counts of some cells, in the order that they are asked for, `(len(cells), n_vars)`."""
+
+    @abstractmethod
+    def split(self, settings: CommonSettings) -> Split:
+        """Which cells to learn from and which to validate on."""
+
+    @abstractmethod
+    def batches(self, split: Split, batch_size: int, seed: int) -> CountsDataModule:
+        """Batches for training and for validation."""
+
+    def donor_differences(self, split: Split, normalization: Normalization, seed: int) -> sparse.csr_matrix:
+        """Vectors of :func:`sctab.augmentation.donor_differences` from the training cells.
+
+        Raises
+        ------
+        SettingError
+            When donors are not known, or no type is in two of them.
+        """
+        if self.donors is None:
+            raise SettingError("`augment=True` needs donors. Pass `donor_key` to `setup_anndata`, or leave `augment` out.")
+        found = donor_differences(
+            lambda cells: normalise(self.rows(split.train[cells]), normalization),
+            self.labels[split.train],
+            self.donors[split.train],
+            rng=np.random.default_rng(seed),
+        )
+        if not found.shape[0]:
+            raise SettingError("`augment=True` needs a cell type of which two training donors have cells. Leave `augment` out.")
+        return found
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this data from other data, for a training that goes on."""
+        return {"n_obs": len(self.labels), "cells_per_label": np.bincount(self.labels + 1).tolist()}
+
+    @cached_property
+    def unlooked_subtypes(self) -> NDArray[np.bool_]:
+        """:attr:`child_matrix` without the subtypes that were told apart: most cells of the label are of donors who have them too.
+
+        Who called some cells of a donor "monocyte" and others "non-classical monocyte" did not mean the latter by the former. Without
+        donors nothing is known of who looked closer, and labels are taken to exclude each other.
+        """
+        of_themselves = np.eye(self.n_classes, dtype=bool)
+        if self.donors is None:
+            return of_themselves
+        known = self.labels >= 0
+        counts = np.zeros((int(self.donors.max()) + 1, self.n_classes))
+        np.add.at(counts, (self.donors[known], self.labels[known]), 1)
+        beside = counts.T @ (counts > 0)  # cells of the label in donors who have the other one
+        return (self.child_matrix & (beside <= counts.sum(axis=0)[:, None] / 2)) | of_themselves
+
+    def class_weights(self, split: Split) -> NDArray[np.float32]:
+        """Weight of each class by how many training cells it has, `(n_classes,)`."""
+        return balanced_class_weights(self.labels[split.train], self.n_classes)
+
+
+@dataclass(frozen=True)
+class ReferenceData(TrainingData):
+    """An AnnData, in memory or backed."""
+
+    blocks: Callable[[int], Iterator[sparse.csr_matrix]] = field(repr=False)
+    """What :meth:`read` gives."""
+
+    def read(self, size: int) -> Iterator[sparse.csr_matrix]:
+        """The counts of all cells, from where they are."""
+        return self.blocks(size)
+
+    @cached_property
+    def counts(self) -> sparse.csr_matrix:
+        """All counts in memory, `(n_obs, n_vars)`; what learns block by block leaves them where they are."""
+        return sparse.vstack(list(self.read(BLOCK_SIZE)), format="csr").astype(np.float32, copy=False)
+
+    def rows(self, cells: NDArray[np.int64]) -> sparse.csr_matrix:
+        """Counts of some cells, from memory."""
+        return self.counts[cells]
+
+    def split(self, settings: CommonSettings) -> Split:
+        """Split the cells as :func:`sctab.sampling.split_cells` does."""
+        return split_cells(
+            self.labels, self.donors, train_size=settings.train_size, by=settings.validation_split, rng=settings.split_rng
+        )
+
+    def batches(self, split: Split, batch_size: int, seed: int) -> CountsDataModule:
+        """Batches from memory."""
+
+        def of(cells: NDArray[np.int64], shuffle: int | None) -> MemoryBatches:
+            return MemoryBatches(self.counts, self.covariates, self.labels, cells, batch_size, seed=shuffle)
+
+        return CountsDataModule(split, of(split.train, seed), of(split.validation, None))

@@ -1,0 +1,148 @@
+"""The state of a training, from which it goes on after an interruption."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, override
+
+import torch
+from lightning.fabric.plugins.io import CheckpointIO
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from sctab._atomic import written_beside
+from sctab._errors import DataFileError, SettingError, listing
+
+STATE_FILE = "state.ckpt"
+_KEY = "sctab"
+
+
+class EpochMeans:
+    """Means of what is logged of an epoch, over its cells."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+
+    def add(self, n_obs: int, values: Mapping[str, float]) -> None:
+        """Add a batch of so many cells."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * n_obs
+        self.sums[""] = self.sums.get("", 0.0) + n_obs
+
+    def means(self) -> dict[str, float]:
+        """Mean of each, by name; nothing before there is a batch."""
+        return {name: value / self.sums[""] for name, value in self.sums.items() if name}
+
+
+class KeepState(Callback):
+    """Write weights, optimiser, schedule, progress and randomness after every epoch, and when the process is told to end (SIGTERM).
+
+    Parameters
+    ----------
+    path
+        The file; what is there is replaced.
+    identity
+        What is trained on what, so that nothing else goes on from it.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        self.path = path
+        self.identity = dict(identity)
+        self._random: list[torch.Tensor] = []
+        self._is_over = False
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know of."""
+        history = {name: table.iloc[:, 0].to_dict() for name, table in trainer.loggers[0].history.items()}
+        if self._is_over:
+            for name, value in pl_module.of_epoch.means().items():
+                history.setdefault(name, {})[trainer.current_epoch] = value
+        devices = [torch.cuda.get_rng_state()] if trainer.strategy.root_device.type == "cuda" else []
+        checkpoint[_KEY] = {
+            "identity": self.identity,
+            "history": history,
+            "of_epoch": {} if self._is_over else pl_module.of_epoch.sums,
+            "random": [torch.get_rng_state(), *devices],
+        }
+
+    def on_load_checkpoint(self, _trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Take it up."""
+        self._random = checkpoint[_KEY]["random"]
+        pl_module.of_epoch.sums = checkpoint[_KEY]["of_epoch"]
+
+    def on_train_start(self, _trainer: Any, _pl_module: Any) -> None:
+        """Draw from where the training was."""
+        for state, put in zip(self._random, (torch.set_rng_state, torch.cuda.set_rng_state), strict=False):
+            put(state)
+
+    def on_validation_end(self, trainer: Any, _pl_module: Any) -> None:
+        """Write an epoch that was validated."""
+        trainer.save_checkpoint(self.path)
+
+    def on_train_epoch_end(self, trainer: Any, _pl_module: Any) -> None:
+        """Write an epoch of a training without validation, with what is about to be logged of it."""
+        if trainer.limit_val_batches == 0:
+            self._is_over = True
+            trainer.save_checkpoint(self.path)
+            self._is_over = False
+
+    def on_exception(self, trainer: Any, _pl_module: Any, exception: BaseException) -> None:
+        """Write where it was told to end."""
+        if isinstance(exception, SIGTERMException):
+            trainer.save_checkpoint(self.path)
+
+
+class StateIO(CheckpointIO):
+    """Reads and writes the state: whole or not at all, and without running what a file may hold."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | PathLike[str], storage_options: Any | None = None) -> None:
+        """Write it beside and move it into place."""
+        del storage_options
+        with written_beside(path, overwrite=True) as beside:
+            torch.save(checkpoint, beside)
+
+    @override
+    def load_checkpoint(
+        self, path: str | PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read it: tensors, numbers and texts, nothing else."""
+        del map_location, weights_only
+        return _read(Path(path))
+
+    @override
+    def remove_checkpoint(self, path: str | PathLike[str]) -> None:
+        """Remove it."""
+        Path(path).unlink(missing_ok=True)
+
+
+def read_history(path: Path, identity: Mapping[str, Any]) -> dict[str, dict[int, float]]:
+    """Metrics by epoch of the training that a state is of.
+
+    Raises
+    ------
+    DataFileError
+        When the file is damaged.
+    SettingError
+        When it is of another training.
+    """
+    stored = _read(path)[_KEY]
+    if changed := sorted(name for name, value in identity.items() if stored["identity"].get(name) != value):
+        raise SettingError(
+            f"`{path.parent}` is of a training with other {listing(changed)}. Go on with what it began with, or give another `run_dir`."
+        )
+    return dict(stored["history"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if _KEY not in found:
+            raise KeyError(_KEY)
+    except (OSError, RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise DataFileError(
+            f"`{path}` cannot be read: {str(error).splitlines()[0]}. Delete it, and train from the start."
+        ) from error
+    return found
