@@ -87,7 +87,13 @@ class TestRunDirectory:
     def test_holds_these_files_and_the_working_directory_none(self, run):
         _, _, run_dir, _ = run
         assert [path.name for path in run_dir.parent.iterdir()] == ["run"]
-        assert {path.name for path in run_dir.iterdir()} == {"metrics.csv", "hparams.yaml", "tensorboard", "checkpoints", "state.ckpt"}
+        assert {path.name for path in run_dir.iterdir()} == {
+            "metrics.csv",
+            "hparams.yaml",
+            "tensorboard",
+            "checkpoints",
+            "state.ckpt",
+        }
 
     def test_table_has_every_metric_of_every_epoch(self, run):
         model, _, run_dir, _ = run

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +14,12 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import zarr
-from anndata.io import read_elem
+from anndata import AnnData
+from anndata.io import read_elem, sparse_dataset
 from numpy.typing import NDArray
+from scipy import sparse
 
+from sctab._atomic import written_beside
 from sctab._errors import DataFileError, KeyNotFoundError, SettingError, listing, require
 from sctab._matrix import RowReader, row_ranges
 from sctab.corpus._config import SPLIT_NAMES
@@ -29,6 +33,9 @@ FORMAT, VERSION = "sctab-corpus", 1
 MANIFEST = "corpus.json"
 FEATURES = "features.parquet"
 MEASURED = "measured.npy"
+SUBSETS = "subsets_by_{by}.npy"
+SHARES = (0.15, 0.3, 0.5, 0.7, 1.0)
+"""Shares of the training cells that Fischer et al. (2023, :doi:`10.1101/2023.10.07.561331`, Fig. 3) train on."""
 
 
 class Corpus:
@@ -117,6 +124,49 @@ class Corpus:
         annbatch = require("annbatch", extra="corpus")
         return annbatch.DatasetCollection(zarr.open_group(self.path / f"{split}.zarr", mode="r"))
 
+    @property
+    def var(self) -> pd.DataFrame:
+        """Its genes as those of an AnnData, `(n_vars, 2)`: columns `gene_id` and `gene_symbol`."""
+        names = pd.Index(self.features.names)
+        return pd.DataFrame({"gene_id": self.features.ids, "gene_symbol": self.features.symbols}, index=names)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all cells, of their order and of their genes: what was trained on it can tell it from another one."""
+        made_of = [[source["sha256"] for source in self.manifest["sources"]], self.manifest["splits"], self.manifest["split_seed"]]
+        return hashlib.sha256(json.dumps([made_of, self.features.names]).encode()).hexdigest()
+
+    def to_anndata(self, split: str, cells: NDArray[np.int64] | None = None) -> AnnData:
+        """Cells of a split in memory, for example to score a model on those of the test split.
+
+        Parameters
+        ----------
+        split
+            `"train"`, `"validation"` or `"test"`.
+        cells
+            Their positions, in ascending order; by default all.
+
+        Returns
+        -------
+        AnnData `(n_obs, n_vars)` with counts, the columns of :meth:`obs` and :attr:`var`.
+        """
+        wanted = np.arange(self.n_obs_of(split)) if cells is None else np.asarray(cells)
+        blocks = [sparse.csr_matrix((0, self.n_vars), dtype=np.float32)]
+        start = 0
+        for matrix in self.matrices(split):
+            of_part = wanted[(wanted >= start) & (wanted < start + matrix.shape[0])] - start
+            start += matrix.shape[0]
+            if len(of_part):
+                blocks.append(sparse.csr_matrix(matrix[of_part]))
+        obs = self.obs(split).iloc[wanted]
+        obs.index = pd.Index([f"{split}_{position}" for position in wanted])
+        return AnnData(sparse.csr_matrix(sparse.vstack(blocks, format="csr")), obs=obs, var=self.var)
+
+    def matrices(self, split: str) -> list[Any]:
+        """The matrices of the parts of a split, in order, each backed and `(n_obs, n_vars)`."""
+        self._require_split(split)
+        return [sparse_dataset(group["X"]) for group in self._shelves(split)]
+
     def obs(self, split: str) -> pd.DataFrame:
         """What is known of the cells of a split, in their order: labels and so on as categories, source and row."""
         table = self.codes(split)
@@ -126,11 +176,20 @@ class Corpus:
             )
         return table
 
-    def codes(self, split: str) -> pd.DataFrame:
-        """The same as codes: positions in `manifest["names"]`, -1 where nothing is known."""
+    def codes(self, split: str, columns: Sequence[str] = (*COLUMNS, "source", "row")) -> pd.DataFrame:
+        """The same as codes: positions in `manifest["names"]`, -1 where nothing is known.
+
+        Parameters
+        ----------
+        split
+            Of which split.
+        columns
+            Which of the columns.
+        """
         self._require_split(split)
-        tables = [read_elem(group["obs"]) for group in self._shelves(split)]
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS, "source", "row", "hash"])
+        tables: list[Any] = [group["obs"] for group in self._shelves(split)]
+        parts = [{column: table[column][:] for column in columns} for table in tables]
+        return pd.DataFrame({column: np.concatenate([part[column] for part in parts] or [[]]) for column in columns})
 
     def subset(self, fraction: float, *, by: str = "donor", split: str = "train", seed: int = 0) -> NDArray[np.int64]:
         """Positions of a share of the cells of a split; with the same seed, a smaller share lies in a larger one.
@@ -146,8 +205,23 @@ class Corpus:
         """
         if by not in {"donor", "cell"}:
             raise SettingError(f"`by={by!r}` must be `'donor'` or `'cell'`.")
-        units = self.codes(split)["donor"].to_numpy().astype(np.int64) if by == "donor" else np.arange(self.n_obs_of(split))
-        return nested_share(units, fraction, rng=np.random.default_rng(seed))
+        if seed == 0 and split == "train" and fraction in SHARES and (stored := self.path / SUBSETS.format(by=by)).exists():
+            return np.flatnonzero(np.load(stored, allow_pickle=False) <= SHARES.index(fraction))
+        return nested_share(self._units(split, by), fraction, rng=np.random.default_rng(seed))
+
+    def keep_subsets(self) -> None:
+        """Write down which training cells are in which of the shares :data:`SHARES` of donors and of cells, a byte for each."""
+        for by in ("donor", "cell"):
+            first = np.full(self.n_obs_of("train"), len(SHARES), dtype=np.uint8)
+            for number, share in reversed(list(enumerate(SHARES))):
+                first[nested_share(self._units("train", by), share, rng=np.random.default_rng(0))] = number
+            with written_beside(self.path / SUBSETS.format(by=by), overwrite=True) as beside, beside.open("wb") as file:
+                np.save(file, first, allow_pickle=False)
+
+    def _units(self, split: str, by: str) -> NDArray[np.int64]:
+        if by == "cell":
+            return np.arange(self.n_obs_of(split))
+        return self.codes(split, ["donor"])["donor"].to_numpy().astype(np.int64)
 
     def verify(self) -> list[str]:
         """Read all of it, and name what is wrong: nothing, where it is as it was built.
@@ -205,8 +279,6 @@ class Corpus:
 
 
 def _compare(group: zarr.Group, expected: NDArray[np.uint64], where: str) -> list[str]:
-    from anndata.io import sparse_dataset
-
     rows = RowReader(sparse_dataset(group["X"]))
     found = np.concatenate([hash_rows(rows.read(*at)) for at in row_ranges(sparse_dataset(group["X"]))])
     n_wrong = int((found != expected).sum()) if len(found) == len(expected) else len(expected)

@@ -6,10 +6,11 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from inspect import signature
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -25,12 +26,16 @@ from sctab._errors import (
     NotTrainedError,
     SettingError,
     listing,
+    require,
     warn,
 )
 from sctab.corpus._source import CellData
+from sctab.corpus._store import Corpus
+from sctab.model._corpus import CorpusReference
 from sctab.model._data import TrainingData
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query, measure_importance, single_device
 from sctab.model._logging import LoggerChoice
+from sctab.model._processes import is_first_process
 from sctab.model._query import Query, open_query
 from sctab.model._search import SearchSpace
 from sctab.model._settings import CommonSettings, TrainingResult, TrainingSettings, stored_history, summarise
@@ -209,6 +214,64 @@ class CellTypeClassifier(BaseModelClass):
             )
         return spec.to_registry()
 
+    @classmethod
+    def from_corpus(
+        cls,
+        corpus: Corpus | str | PathLike[str],
+        *,
+        subset: float = 1.0,
+        subset_by: Literal["donor", "cell"] = "donor",
+        categorical_covariate_keys: Sequence[str] = (),
+        **model_settings: Any,
+    ) -> Self:
+        """A model of a corpus, which :meth:`train` reads as it goes: memory does not grow with it.
+
+        It learns the training cells and is validated on the validation cells, as the corpus has them; the test cells are not touched.
+
+        Parameters
+        ----------
+        corpus
+            A corpus, or its directory.
+        subset
+            Share of the training data to learn from; a smaller share lies in a larger one.
+        subset_by
+            What is counted: `"donor"` takes all cells of a share of the donors, `"cell"` a share of the cells.
+        categorical_covariate_keys
+            What the model may look at besides the genes: `"tissue"`, `"assay"` or `"dataset"`; see :meth:`setup_anndata`.
+        **model_settings
+            Settings of the constructor. What is left out follows from the number of training cells, see :ref:`defaults`.
+
+        Raises
+        ------
+        DataFileError
+            When there is no corpus, or when it is damaged.
+        KeyNotFoundError, LabelError, SettingError
+            When it cannot be learned from in this way.
+        MissingDependencyError
+            When `annbatch` is not installed.
+
+        Examples
+        --------
+        >>> model = SCTAB.from_corpus("blood.corpus")  # doctest: +SKIP
+        >>> model.train(run_dir="blood.run")  # doctest: +SKIP
+        """
+        require("annbatch", extra="corpus")
+        reference = CorpusReference(corpus if isinstance(corpus, Corpus) else Corpus.open(corpus), subset, subset_by)
+        known = set(signature(cls).parameters) - {"adata", "spec"}
+        if unknown := sorted(set(model_settings) - known):
+            raise SettingError(f"`{cls.__name__}` has no {listing(unknown)}. It has: {listing(sorted(known), most=20)}.")
+        n_obs, n_top_genes = len(reference.cells), model_settings.pop("n_top_genes", None)
+        spec = reference.describe(
+            cls.__name__,
+            categorical_covariate_keys,
+            n_top_genes=cls._default_n_genes(n_obs) if n_top_genes is None else n_top_genes,
+            architecture=cls._default_architecture(n_obs)
+            | {key: value for key, value in model_settings.items() if value is not None},
+        )
+        model = cls(spec=spec)  # type: ignore[call-arg]
+        model._corpus = reference
+        return model
+
     def _initialise(self, spec: ModelSpec | None, n_top_genes: int | str | None, requested: Mapping[str, Any]) -> None:
         """Genes, labels and an untrained network: from the reference, or from a `spec` that was stored."""
         if spec is None:
@@ -230,6 +293,7 @@ class CellTypeClassifier(BaseModelClass):
         self.name = ""
         self.sha256: str | None = None
         self._has_pretrained_weights = False
+        self._corpus: CorpusReference | None = None
         self._model_summary_string = spec.summary
 
     def _new_network(self) -> nn.Module:
@@ -344,14 +408,18 @@ class CellTypeClassifier(BaseModelClass):
             When Neptune is asked for and not installed.
         """
         arguments = locals()
-        if self.adata is None:
-            raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
-        data = training_data(self.adata, self.spec)
-        defaults = self._default_training(int((data.labels >= 0).sum()))
+        data, defaults = self._data_and_defaults()
         given = {field.name: arguments[field.name] for field in fields(TrainingSettings) if arguments[field.name] is not None}
         known = [field.name for field in fields(defaults)]
         if unknown := sorted(set(given) - set(known)):
             raise SettingError(f"{listing(unknown)} cannot be set for `{type(self).__name__}`. It has: {listing(known, most=20)}.")
+        if self._corpus is not None and (fixed := sorted(set(given) & {"validation_split", "split_seed"})):
+            raise SettingError(f"{listing(fixed)} cannot be set with a corpus, which has its own splits. Leave it out.")
+        if self._corpus is not None and given.get("train_size", 1) != 1:
+            raise SettingError(
+                f"`train_size={train_size}` cannot be set with a corpus, which has its own splits. Leave it out, or take 1 to learn from "
+                "the validation cells too."
+            )
         settings = replace(defaults, **given)
 
         with seeded(seed):
@@ -372,6 +440,15 @@ class CellTypeClassifier(BaseModelClass):
         )
         self.sha256 = None
         self.is_trained_ = True
+
+    def _data_and_defaults(self) -> tuple[TrainingData, CommonSettings]:
+        if self._corpus is not None:
+            # Validation cells are learned too only where that is asked for: a corpus says what they are for.
+            return self._corpus.data(self.spec), replace(self._default_training(len(self._corpus.cells)), refit=False)
+        if self.adata is None:
+            raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
+        data = training_data(self.adata, self.spec)
+        return data, self._default_training(int((data.labels >= 0).sum()))
 
     def _fit_all(
         self,
@@ -506,7 +583,7 @@ class CellTypeClassifier(BaseModelClass):
         self._require_trained()
         if adata is None:
             if self.adata is None:
-                raise SettingError("The model was loaded without its reference. Pass the data as `adata`.")
+                raise SettingError("There is no reference in memory. Pass the data as `adata`.")
             adata = self.adata
             layer = layer or self.spec.setup["layer"] or "X"
         query = self.open_query(adata, layer=layer)
@@ -542,6 +619,8 @@ class CellTypeClassifier(BaseModelClass):
             When something is there already, or when it cannot be written.
         """
         self._require_trained()
+        if not is_first_process():  # the others have the same
+            return
         spec = self.spec if description is None else replace(self.spec, description=description)
         self.sha256 = write_model(dir_path, spec, self.module.state_dict(), self.gene_importance, overwrite=overwrite)
         self.spec = spec

@@ -72,9 +72,14 @@ class TrainingData(ABC):
         return found
 
     @property
+    def origin(self) -> dict[str, Any]:
+        """Where it is from, for `model.json`."""
+        return {}
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What tells this data from other data, for a training that goes on."""
-        return {"n_obs": len(self.labels), "cells_per_label": np.bincount(self.labels + 1).tolist()}
+        return self.origin | {"n_obs": len(self.labels), "cells_per_label": np.bincount(self.labels + 1).tolist()}
 
     @cached_property
     def unlooked_subtypes(self) -> NDArray[np.bool_]:

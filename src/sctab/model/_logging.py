@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as dump_arrays
 from scipy import sparse
@@ -230,6 +231,7 @@ class _History(SimpleLogger):  # type: ignore[misc]
 class _TensorBoard(TensorBoardLogger):
     """TensorBoard with settings in its table from the start; Lightning's would ask for a metric that is not measured yet."""
 
+    @rank_zero_only
     def log_hyperparams(self, params: Mapping[str, Any], *_args: Any, **_kwargs: Any) -> None:
         """Write the settings; what TensorBoard has no type for as text."""
         # Here, since it takes a while to load.

@@ -191,7 +191,7 @@ def summarise(
     settings: CommonSettings, data: TrainingData, result: TrainingResult, history: Mapping[str, pd.DataFrame]
 ) -> dict[str, Any]:
     """What `model.json` keeps of a training: settings, size of the reference, split, outcome and history."""
-    return {
+    return data.origin | {
         "settings": asdict(settings),
         "n_obs": len(data.labels),
         "n_labeled": int((data.labels >= 0).sum()),

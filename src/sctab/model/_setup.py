@@ -11,6 +11,7 @@ import pandas as pd
 import scanpy as sc
 from anndata import AnnData
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from scvi.data._constants import _MANAGER_UUID_KEY as MANAGER_UUID_KEY
 from scvi.data._constants import _SCVI_UUID_KEY as ADATA_UUID_KEY
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
@@ -140,10 +141,12 @@ def describe_reference(
         normalization=Normalization(),
         setup=setup,
     )
-    return replace(spec, features=_most_variable_genes(adata, spec, n_top_genes)) if isinstance(n_top_genes, int) else spec
+    if not isinstance(n_top_genes, int) or n_top_genes >= len(spec.features):
+        return spec
+    return replace(spec, features=most_variable_genes(training_data(adata, spec).counts, spec, n_top_genes))
 
 
-def _most_variable_genes(adata: AnnData, spec: ModelSpec, n_top_genes: int) -> FeatureSpace:
+def most_variable_genes(counts: sparse.csr_matrix, spec: ModelSpec, n_top_genes: int) -> FeatureSpace:
     """The genes whose expression varies most from cell to cell, in the order of the reference.
 
     Dispersion normalised by mean expression (Satija et al. 2015, :doi:`10.1038/nbt.3192`), as in
@@ -156,9 +159,6 @@ def _most_variable_genes(adata: AnnData, spec: ModelSpec, n_top_genes: int) -> F
     """
     if n_top_genes < 1:
         raise SettingError(f"`n_top_genes={n_top_genes}` must be at least 1, or `'all'`.")
-    if n_top_genes >= len(spec.features):
-        return spec.features
-    counts = training_data(adata, spec).counts
     seen = np.flatnonzero(counts.getnnz(axis=0) >= min(FEWEST_CELLS, counts.shape[0]))
     if len(seen) > n_top_genes:
         values = AnnData(normalise(counts[:, seen], spec.normalization))

@@ -26,8 +26,8 @@ class Split:
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
-    by: SplitBy | Literal["none"]
-    """How it was made: whole donors, a share of every type, or no validation at all."""
+    by: SplitBy | Literal["corpus", "none"]
+    """How it was made: whole donors, a share of every type, as a corpus has it, or no validation at all."""
     held_out_donors: tuple[int, ...] = ()
 
 

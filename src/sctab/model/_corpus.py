@@ -1,0 +1,245 @@
+"""A corpus as what a model learns from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from safetensors.numpy import save as dump_arrays
+from scipy import sparse
+
+from sctab._atomic import written_beside
+from sctab._errors import KeyNotFoundError, LabelError, OutputError, SettingError, listing, warn
+from sctab._matrix import RowReader, row_ranges
+from sctab.augmentation import donor_differences
+from sctab.corpus._entry import COLUMNS
+from sctab.corpus._store import Corpus
+from sctab.counts import Normalization
+from sctab.genes import FeatureSpace
+from sctab.model._batches import CountsDataModule
+from sctab.model._covariates import Covariate
+from sctab.model._data import TrainingData
+from sctab.model._settings import CommonSettings
+from sctab.model._setup import most_variable_genes, subtypes, warn_about_ids
+from sctab.model._spec import ModelSpec
+from sctab.model._streaming import RowLoader, StreamedBatches
+from sctab.ontology import CellOntology, LabelSpace
+from sctab.sampling import Split
+
+LEARNED, VALIDATED = "train", "validation"
+_DERIVED = "derived"
+"""Directory of a corpus for what was computed from it once."""
+_MOST_CELLS_FOR_GENES = 20_000
+"""Cells among which the genes that vary most are looked for."""
+_COVARIATES = tuple(column for column in COLUMNS if column not in {"label", "donor"})
+
+
+@dataclass(frozen=True)
+class CorpusReference:
+    """The part of a corpus that a model learns from: all or some of its training cells; its validation cells validate."""
+
+    corpus: Corpus
+    subset: float = 1.0
+    """Share of the training donors or cells."""
+    subset_by: str = "donor"
+    """`"donor"` or `"cell"`."""
+
+    @cached_property
+    def cells(self) -> NDArray[np.int64]:
+        """Positions of the training cells to learn from, in order."""
+        if self.subset == 1:
+            return np.arange(self.corpus.n_obs_of(LEARNED))
+        return self.corpus.subset(self.subset, by=self.subset_by)
+
+    def describe(
+        self, model_class: str, keys: Sequence[str], *, n_top_genes: int | str | None, architecture: Mapping[str, Any]
+    ) -> ModelSpec:
+        """A model of this part, untrained; it warns of types that it cannot learn.
+
+        Raises
+        ------
+        KeyNotFoundError
+            When a covariate is not among what a corpus knows.
+        LabelError
+            When there are not two types to learn.
+        """
+        corpus, names = self.corpus, self.corpus.manifest["names"]
+        codes = corpus.codes(LEARNED, ["label", *self._known(keys)])
+        # Models of different shares have the same labels.
+        of_corpus = np.bincount(codes["label"], minlength=len(names["label"]))
+        in_part = np.bincount(codes["label"].to_numpy()[self.cells], minlength=len(names["label"]))
+        labels = LabelSpace.from_names(
+            [name for name, n in zip(names["label"], of_corpus, strict=True) if n], CellOntology.embedded()
+        )
+        if (in_part > 0).sum() < 2:
+            raise LabelError("At least two cell types with training cells are needed to tell them apart. Take a larger `subset`.")
+        if missing := [name for name, all_, own in zip(names["label"], of_corpus, in_part, strict=True) if all_ and not own]:
+            warn(f"{len(missing)} of {len(labels)} types have no cell in this subset and cannot be learned: {listing(missing)}.")
+        warn_about_ids(labels)
+        spec = ModelSpec(
+            model_class=model_class,
+            covariates=tuple(
+                Covariate(key, tuple(names[key][code] for code in np.unique(codes[key]) if code >= 0)) for key in keys
+            ),
+            architecture=architecture,
+            features=corpus.features,
+            labels=labels,
+            normalization=Normalization(),
+            setup={
+                "labels_key": "label",
+                "layer": None,
+                "donor_key": "donor",
+                "unlabeled_category": None,
+                "categorical_covariate_keys": list(keys),
+                "gene_id_key": None,
+                "gene_symbol_key": None,
+            },
+        )
+        if not isinstance(n_top_genes, int) or n_top_genes >= len(spec.features):
+            return spec
+        rng = np.random.default_rng(0)
+        sample = np.sort(rng.choice(self.cells, size=min(len(self.cells), _MOST_CELLS_FOR_GENES), replace=False))
+        counts = RowLoader(corpus.matrices(LEARNED)).rows(sample)
+        return replace(spec, features=most_variable_genes(counts, spec, n_top_genes))
+
+    def _known(self, keys: Sequence[str]) -> Sequence[str]:
+        if isinstance(keys, str):
+            raise SettingError(f"`categorical_covariate_keys={keys!r}` must be a list: write `[{keys!r}]`.")
+        for key in keys:
+            if key not in _COVARIATES:
+                raise KeyNotFoundError(f"`{key}` is not known of the cells of a corpus. Take some of {listing(_COVARIATES)}.")
+        return keys
+
+    def data(self, spec: ModelSpec) -> CorpusData:
+        """What a model learns, over its genes and with its labels; cells of other labels are left out."""
+        corpus, names = self.corpus, self.corpus.manifest["names"]
+        keys = [covariate.key for covariate in spec.covariates]
+        codes = pd.concat([corpus.codes(split, ["label", "donor", *keys]) for split in (LEARNED, VALIDATED)], ignore_index=True)
+        n_learned = corpus.n_obs_of(LEARNED)
+        of_model = np.append(pd.Index(spec.labels.names).get_indexer(pd.Index(names["label"])), -1)  # -1 for no label
+        labels = of_model[codes["label"].to_numpy()].astype(np.int64)
+        if self.subset < 1:
+            left_out = np.ones(n_learned, dtype=bool)
+            left_out[self.cells] = False
+            labels[:n_learned][left_out] = -1
+        donors = codes["donor"].to_numpy().astype(np.int64)
+        donors[donors < 0] = len(names["donor"])  # nobody knows who, and that they are not all the same
+        return CorpusData(
+            labels=labels,
+            donors=donors if names["donor"] else None,
+            n_classes=len(spec.labels),
+            covariates=_one_hot(codes, spec.covariates, names),
+            child_matrix=subtypes(spec.labels),
+            reference=self,
+            features=spec.features,
+            n_learned=n_learned,
+        )
+
+
+@dataclass(frozen=True)
+class CorpusData(TrainingData):
+    """Training and validation cells of a corpus, the latter behind the former."""
+
+    reference: CorpusReference = field(repr=False)
+    features: FeatureSpace = field(repr=False)
+    """The genes of the model."""
+    n_learned: int
+    """Training cells of the corpus, whether they are learned from or not."""
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Which part of which corpus it is."""
+        part = self.reference
+        return {"corpus": {"sha256": part.corpus.sha256, "subset": part.subset, "subset_by": part.subset_by}}
+
+    def split(self, settings: CommonSettings) -> Split:
+        """The splits of the corpus; with a `train_size` of 1, validation cells are learned too."""
+        labeled = np.flatnonzero(self.labels >= 0)
+        if settings.train_size >= 1:
+            return Split(train=labeled, validation=labeled[:0], by="none")
+        is_learned = labeled < self.n_learned
+        has_validation = not is_learned.all()
+        return Split(train=labeled[is_learned], validation=labeled[~is_learned], by="corpus" if has_validation else "none")
+
+    def batches(self, split: Split, batch_size: int, seed: int) -> CountsDataModule:
+        """Batches from the store."""
+
+        def of(cells: NDArray[np.int64], shuffle: int | None) -> StreamedBatches:
+            return StreamedBatches(self._loader, self._aligned, cells, self.labels, self.covariates, batch_size, seed=shuffle)
+
+        return CountsDataModule(split, of(split.train, seed), of(split.validation, None))
+
+    def read(self, size: int) -> Iterator[sparse.csr_matrix]:
+        """The counts of all cells, in order."""
+        for matrix in self._matrices():
+            reader = RowReader(matrix)
+            for start, stop in row_ranges(matrix, size):
+                yield self._aligned(reader.read(start, stop))
+
+    def rows(self, cells: NDArray[np.int64]) -> sparse.csr_matrix:
+        """The counts of some cells."""
+        return self._aligned(self._random_access.rows(cells))
+
+    def donor_differences(self, split: Split, normalization: Normalization, seed: int) -> sparse.csr_matrix:
+        """As those of any data; they are computed once and kept in the corpus, where it can be written to."""
+        how = (donor_differences.__kwdefaults__ or {}) | {"seed": seed} | asdict(normalization)
+        key = json.dumps([how, self.origin, self.features.names, len(split.train)], sort_keys=True)
+        path = self.reference.corpus.path / _DERIVED / f"augmentation_{hashlib.sha256(key.encode()).hexdigest()[:16]}.safetensors"
+        if (kept := _read_kept(path, len(self.features))) is not None:
+            return kept
+        found = super().donor_differences(split, normalization, seed)
+        arrays = {"indptr": found.indptr, "indices": found.indices, "data": found.data}
+        with suppress(OutputError), written_beside(path, overwrite=True) as beside:  # the corpus may be read-only
+            beside.write_bytes(dump_arrays(arrays))
+        return found
+
+    def _matrices(self) -> list[Any]:
+        return [matrix for split in (LEARNED, VALIDATED) for matrix in self.reference.corpus.matrices(split)]
+
+    def _loader(self) -> RowLoader:
+        return RowLoader(self._matrices())
+
+    @cached_property
+    def _random_access(self) -> RowLoader:
+        return self._loader()
+
+    @cached_property
+    def _match(self) -> Any:
+        corpus = self.reference.corpus
+        return None if self.features == corpus.features else self.features.match(corpus.var)
+
+    def _aligned(self, block: sparse.csr_matrix) -> sparse.csr_matrix:
+        return block if self._match is None else self._match.align(block)
+
+
+def _one_hot(codes: pd.DataFrame, covariates: Sequence[Covariate], names: Mapping[str, Sequence[str]]) -> sparse.csr_matrix:
+    """One column per category, 1 for the cells that are of it: float32, `(n_obs, n_categories)`."""
+    parts = [sparse.csr_matrix((len(codes), 0), dtype=np.float32)]
+    for covariate in covariates:
+        of_model = np.append(pd.Index(covariate.categories).get_indexer(pd.Index(names[covariate.key])), -1)
+        found = of_model[codes[covariate.key].to_numpy()]
+        cells = np.flatnonzero(found >= 0)
+        ones = np.ones(len(cells), dtype=np.float32)
+        parts.append(sparse.csr_matrix((ones, (cells, found[cells])), shape=(len(codes), len(covariate.categories))))
+    return sparse.csr_matrix(sparse.hstack(parts, format="csr"))
+
+
+def _read_kept(path: Path, n_vars: int) -> sparse.csr_matrix | None:
+    """What was kept, `(n_differences, n_vars)`; `None` where there is nothing or it is damaged, and it is computed anew."""
+    with suppress(OSError, SafetensorError, KeyError, ValueError):
+        arrays = load_file(path)
+        kept = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(len(arrays["indptr"]) - 1, n_vars))
+        kept.check_format()
+        return kept
+    return None

@@ -1,0 +1,303 @@
+"""Training from a corpus on disk."""
+
+import json
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightning.pytorch.callbacks import Callback
+from tests.reference import TYPES, make_reference
+
+from sctab import KeyNotFoundError, LabelError, SctabWarning, SettingError
+from sctab.corpus import Corpus, CorpusConfig, build
+from sctab.metrics import macro_f1
+from sctab.model import SCTAB, LinearClassifier, MLPClassifier, XGBoostClassifier, _streaming
+from sctab.model._corpus import CorpusReference
+
+QUICK = {"batch_size": 64, "accelerator": "cpu", "enable_progress_bar": False}
+PROGRAM = """
+import json, sys
+from sctab.model import SCTAB, LinearClassifier
+
+if __name__ == "__main__":
+    model_class = {"linear": LinearClassifier, "sctab": SCTAB}[sys.argv[2]]
+    settings = {"n_d": 8, "n_a": 8, "virtual_batch_size": 32} if sys.argv[2] == "sctab" else {}
+    model = model_class.from_corpus(sys.argv[1], n_top_genes="all", **settings)
+    model.train(
+        max_epochs=4, batch_size=64, gene_dropout=0.0, accelerator="cpu", devices=int(sys.argv[3]), enable_progress_bar=False,
+        run_dir=sys.argv[4],
+    )
+    model.save(sys.argv[5])
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Three files with 20 donors; one lacks some genes, and one has them in another order."""
+    folder = tmp_path_factory.mktemp("corpus")
+    genes = np.arange(60)
+    for number, chosen in enumerate((genes, genes[:50], genes[::-1])):
+        adata = make_reference(600, seed=number, n_donors=7)[:, chosen].copy()
+        adata.obs["tissue"] = "blood" if number else "lung"
+        adata.write_h5ad(folder / f"study_{number}.h5ad")
+    declared = {
+        "sources": [str(folder / f"study_{number}.h5ad") for number in range(3)],
+        "labels_key": "cell_type",
+        "donor_key": "donor_id",
+        "tissue_key": "tissue",
+        "features": "union",
+        "split": {"sizes": [0.6, 0.2, 0.2]},
+    }
+    return build(CorpusConfig.of(declared), folder / "store", shelf_size=300)
+
+
+@pytest.fixture(autouse=True)
+def small_windows(monkeypatch):
+    """As if the corpus were larger than what is read at a time."""
+    monkeypatch.setattr(_streaming, "CHUNK_SIZE", 32)
+    monkeypatch.setattr(_streaming, "WINDOW_SIZE", 256)
+
+
+def batches_of(corpus, *, batch_size=64, subset=1.0, seed=0, **kwargs):
+    model = LinearClassifier.from_corpus(corpus, n_top_genes="all", subset=subset, **kwargs)
+    data = model._corpus.data(model.spec)
+    split = data.split(model._default_training(1000))
+    return data, split, data.batches(split, batch_size, seed)
+
+
+class TestBatches:
+    def test_every_cell_once_in_an_epoch_with_its_own_label(self, corpus):
+        _, split, module = batches_of(corpus, categorical_covariate_keys=["tissue"])
+        for loader, name in ((module.train_dataloader(), "train"), (module.val_dataloader(), "validation")):
+            found = list(loader)
+            cells = corpus.to_anndata(name)
+            order = np.argsort(hashes(np.vstack([counts.to_dense().numpy() for counts, _, _ in found])))
+            expected = np.argsort(hashes(cells.X.toarray()))
+            np.testing.assert_array_equal(
+                np.vstack([counts.to_dense().numpy() for counts, _, _ in found])[order], cells.X.toarray()[expected]
+            )
+            labels = np.concatenate([labels.numpy() for _, _, labels in found])
+            np.testing.assert_array_equal(np.asarray(TYPES)[labels[order]], cells.obs["label"].to_numpy()[expected])
+            covariates = np.vstack([known.numpy() for _, known, _ in found])[order]
+            np.testing.assert_array_equal(covariates[:, 0] == 1, (cells.obs["tissue"] == "blood").to_numpy()[expected])
+        assert len(split.train) == corpus.n_obs_of("train")
+
+    def test_of_nearly_equal_size_and_in_another_order_in_every_epoch(self, corpus):
+        _, split, module = batches_of(corpus)
+        loader = module.train_dataloader()
+        epochs = []
+        for epoch in (0, 1, 0):
+            loader.set_epoch(epoch)
+            epochs.append([counts.to_dense().numpy() for counts, _, _ in loader])
+        sizes = [len(counts) for counts in epochs[0]]
+        assert len(sizes) == len(loader) == -(-len(split.train) // 64)
+        assert max(sizes) - min(sizes) <= 16
+        assert not np.array_equal(epochs[0][0][:30], epochs[1][0][:30])
+        for first, again in zip(epochs[0], epochs[2], strict=True):
+            np.testing.assert_array_equal(first, again)
+
+    def test_cells_of_different_chunks_and_files_meet(self, corpus):
+        data, _, module = batches_of(corpus)
+        source = np.concatenate([corpus.codes(split, ["source"])["source"] for split in ("train", "validation")])
+        hashed = {value: position for position, value in enumerate(hashes(data.rows(np.arange(len(source))).toarray()))}
+        counts, _, _ = next(iter(module.train_dataloader()))
+        positions = np.array([hashed[value] for value in hashes(counts.to_dense().numpy())])
+        assert set(source[positions]) == {0, 1, 2}
+        assert len(np.unique(positions // 32)) > 4
+
+    @pytest.mark.parametrize("start", [1, 4, 9])
+    def test_go_on_in_the_middle(self, corpus, start):
+        _, _, module = batches_of(corpus)
+        loader = module.train_dataloader()
+        loader.set_epoch(2)
+        whole = [counts.to_dense().numpy() for counts, _, _ in loader]
+        loader.load_state_dict({"epoch": 2, "batch": start})
+        rest = [counts.to_dense().numpy() for counts, _, _ in loader]
+        assert len(rest) == len(whole) - start
+        for one, other in zip(whole[start:], rest, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    @pytest.mark.parametrize("n_processes", [2, 3, 4])
+    def test_processes_share_each_batch(self, corpus, monkeypatch, n_processes):
+        _, _, module = batches_of(corpus)
+        loader = module.train_dataloader()
+
+        def of(number, n):
+            monkeypatch.setattr(_streaming, "n_processes", lambda: n)
+            monkeypatch.setattr(_streaming, "own_number", lambda: number)
+            return [counts.to_dense().numpy() for counts, _, _ in loader]
+
+        whole = of(0, 1)
+        parts = [of(number, n_processes) for number in range(n_processes)]
+        assert {len(part) for part in parts} == {len(whole)}
+        if n_processes != 3:  # lanes are of one process each
+            for position, batch in enumerate(whole):
+                np.testing.assert_array_equal(np.vstack([part[position] for part in parts]), batch)
+        every = np.vstack([batch for part in parts for batch in part])
+        np.testing.assert_array_equal(np.sort(hashes(every)), np.sort(hashes(np.vstack(whole))))
+
+    @pytest.mark.parametrize("by", ["donor", "cell"])
+    def test_of_a_subset_only(self, corpus, by):
+        reference = CorpusReference(corpus, 0.3, by)
+        _, split, module = batches_of(corpus, subset=0.3, subset_by=by)
+        found = np.vstack([counts.to_dense().numpy() for counts, _, _ in module.train_dataloader()])
+        np.testing.assert_array_equal(split.train, reference.cells)
+        np.testing.assert_array_equal(
+            np.sort(hashes(found)), np.sort(hashes(corpus.to_anndata("train", reference.cells).X.toarray()))
+        )
+
+    def test_over_the_genes_of_the_model(self, corpus):
+        model = LinearClassifier.from_corpus(corpus, n_top_genes=20)
+        data = model._corpus.data(model.spec)
+        cells = np.array([7, 3, 900])
+        expected = corpus.to_anndata("train", np.sort(cells)).X.toarray()[[1, 0, 2]]
+        positions = [corpus.features.names.index(name) for name in model.spec.features.names]
+        np.testing.assert_array_equal(data.rows(cells).toarray(), expected[:, positions])
+
+
+def hashes(rows):
+    return np.array([hash(row.tobytes()) for row in np.ascontiguousarray(rows, dtype=np.float32)])
+
+
+@pytest.mark.parametrize(
+    ("model_class", "settings"),
+    [
+        (LinearClassifier, {"max_epochs": 15, "batch_size": 64}),
+        (MLPClassifier, {"max_epochs": 6, "batch_size": 64}),
+        (SCTAB, {"max_epochs": 12, "batch_size": 64}),
+        (XGBoostClassifier, {"max_epochs": 15}),
+    ],
+)
+def test_every_class_learns_it(corpus, tmp_path, model_class, settings):
+    model = model_class.from_corpus(corpus, **{"n_d": 8, "n_a": 8} if model_class is SCTAB else {})
+    model.train(**settings, accelerator="cpu", enable_progress_bar=False)
+    test = corpus.to_anndata("test")
+    assert macro_f1(test.obs["label"].astype(str), model.predict(test)) > 0.85
+    assert model.spec.labels.names == TYPES
+    training = model.spec.training
+    assert training["validation"]["by"] == "corpus"
+    assert training["validation"]["n_train"] == corpus.n_obs_of("train")
+    assert training["corpus"] == {"sha256": corpus.sha256, "subset": 1.0, "subset_by": "donor"}
+    model.save(tmp_path / "model")
+    loaded = model_class.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(test), model.predict(test))
+    np.testing.assert_allclose(loaded.gene_importance.sum(), 1, rtol=1e-5)
+
+
+def test_it_learns_what_the_same_cells_in_memory_teach(corpus):
+    memory = corpus.to_anndata("train")
+    memory.obs["donor"] = memory.obs["donor"].astype(str)
+    LinearClassifier.setup_anndata(memory, "label", donor_key="donor")
+    settings = QUICK | {"max_epochs": 10, "gene_dropout": 0.0, "refit": False}
+    from_memory = LinearClassifier(memory, n_top_genes="all")
+    from_memory.train(train_size=1.0, **settings)
+    from_disk = LinearClassifier.from_corpus(corpus, n_top_genes="all")
+    from_disk.train(**settings)
+    losses = [model.history["train_loss"]["train_loss"].to_numpy(float) for model in (from_memory, from_disk)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=0.2)  # the cells come in another order
+
+
+def test_interrupted_it_goes_on(corpus, tmp_path):
+    def model():
+        return SCTAB.from_corpus(corpus, n_d=8, n_a=8, n_top_genes="all")
+
+    settings = QUICK | {"max_epochs": 3}
+    whole, broken, resumed = model(), model(), model()
+    whole.train(**settings, run_dir=tmp_path / "whole")
+
+    class Break(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 25:
+                raise RuntimeError("broken off")
+
+    with pytest.raises(RuntimeError, match="broken off"):
+        broken.train(**settings, run_dir=tmp_path / "run", callbacks=[Break()])
+    resumed.train(**settings, run_dir=tmp_path / "run", resume=True)
+    for name, tensor in whole.module.state_dict().items():
+        np.testing.assert_array_equal(resumed.module.state_dict()[name].numpy(), tensor.numpy(), err_msg=name)
+
+
+def test_augmentation_is_computed_once_and_kept(corpus, tmp_path):
+    path = tmp_path / "copy"
+    shutil.copytree(corpus.path, path)
+    settings = QUICK | {"max_epochs": 1, "augment": True}
+    models = [LinearClassifier.from_corpus(path, n_top_genes="all") for _ in range(2)]
+    models[0].train(**settings)
+    (kept,) = (path / "derived").iterdir()
+    before = kept.stat().st_mtime_ns
+    models[1].train(**settings)
+    assert kept.stat().st_mtime_ns == before
+    assert models[0].history["train_loss"].equals(models[1].history["train_loss"])
+    kept.write_bytes(b"damaged")  # it is computed anew
+    models[1].train(**settings)
+    assert kept.stat().st_size > 7
+
+
+class TestSubsets:
+    def test_models_of_all_shares_have_the_same_labels(self, corpus):
+        shares = [LinearClassifier.from_corpus(corpus, subset=subset, n_top_genes="all") for subset in (0.15, 1.0)]
+        assert shares[0].spec.labels == shares[1].spec.labels
+
+    def test_shares_lie_in_each_other(self, corpus):
+        for by in ("donor", "cell"):
+            shares = [set(corpus.subset(share, by=by)) for share in (0.15, 0.3, 0.5, 0.7, 1.0)]
+            assert all(small < large for small, large in pairwise(shares))
+
+    def test_stored_ones_are_those_that_are_computed(self, corpus, tmp_path):
+        path = tmp_path / "copy"
+        shutil.copytree(corpus.path, path)
+        for stored in path.glob("subsets_by_*.npy"):
+            stored.unlink()
+        computed = Corpus.open(path)
+        for by in ("donor", "cell"):
+            for share in (0.15, 0.3, 0.5, 0.7, 1.0):
+                np.testing.assert_array_equal(corpus.subset(share, by=by), computed.subset(share, by=by))
+
+
+class TestRefusals:
+    def test_splits_are_those_of_the_corpus(self, corpus):
+        model = LinearClassifier.from_corpus(corpus)
+        with pytest.raises(SettingError, match="`validation_split` cannot be set with a corpus"):
+            model.train(validation_split="donor")
+        with pytest.raises(SettingError, match=r"`train_size=0.5` cannot be set with a corpus"):
+            model.train(train_size=0.5)
+
+    def test_covariates_that_nobody_knows(self, corpus):
+        with pytest.raises(KeyNotFoundError, match="`sex` is not known"):
+            LinearClassifier.from_corpus(corpus, categorical_covariate_keys=["sex"])
+        with pytest.raises(SettingError, match=r"write `\['tissue'\]`"):
+            LinearClassifier.from_corpus(corpus, categorical_covariate_keys="tissue")
+
+    def test_settings_that_the_class_does_not_have(self, corpus):
+        with pytest.raises(SettingError, match="`LinearClassifier` has no `n_d`"):
+            LinearClassifier.from_corpus(corpus, n_d=8)
+
+    def test_a_subset_of_one_type(self, corpus, monkeypatch):
+        monkeypatch.setattr(Corpus, "subset", lambda self, *_, **__: np.flatnonzero(self.codes("train", ["label"])["label"] == 0))
+        with pytest.raises(LabelError, match="Take a larger `subset`"):
+            LinearClassifier.from_corpus(corpus, subset=0.1)
+
+    def test_types_that_a_subset_lacks_are_named(self, corpus, monkeypatch):
+        monkeypatch.setattr(Corpus, "subset", lambda self, *_, **__: np.flatnonzero(self.codes("train", ["label"])["label"] > 0))
+        with pytest.warns(SctabWarning, match="1 of 3 types have no cell in this subset and cannot be learned: `B cell`"):
+            LinearClassifier.from_corpus(corpus, subset=0.1)
+
+
+@pytest.mark.parametrize("name", ["linear", "sctab"])
+def test_two_processes_have_the_loss_curve_of_one(corpus, tmp_path, name):
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    curves = {}
+    for n in (1, 2):
+        arguments = [str(corpus.path), name, str(n), str(tmp_path / f"run_{n}"), str(tmp_path / f"model_{n}")]
+        process = subprocess.run(
+            [sys.executable, str(program), *arguments], check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2]
+        )
+        assert process.returncode == 0, process.stderr
+        curves[n] = json.loads((tmp_path / f"model_{n}" / "model.json").read_text())["training"]["history"]
+    np.testing.assert_allclose(curves[2]["train_loss"], curves[1]["train_loss"], rtol=1e-3)
+    np.testing.assert_allclose(curves[2]["validation_loss"], curves[1]["validation_loss"], rtol=0.1 if name == "sctab" else 1e-3)
