@@ -28,14 +28,15 @@ from sctab._atomic import check_free, explain, written_beside
 from sctab._errors import DataFileError, InputValueError, OutputExistsError, SettingError, listing, require, warn
 from sctab._matrix import RowReader, row_ranges
 from sctab.corpus._config import SPLIT_NAMES, CorpusConfig
-from sctab.corpus._data_file import DataFile
 from sctab.corpus._entry import COLUMNS
+from sctab.corpus._open import CellSource, open_source
 from sctab.corpus._pieces import Pieces, Shelf, read_shelf
 from sctab.corpus._plan import CorpusPlan
 from sctab.corpus._plan import plan as plan_corpus
 from sctab.corpus._source import Source, choose_source
 from sctab.corpus._store import FEATURES, FORMAT, MANIFEST, MEASURED, VERSION, Corpus
 from sctab.counts import Content, MatrixContent
+from sctab.genes import FeatureSpace
 from sctab.ontology import CellOntology, LabelSpace
 
 SHELF_SIZE = 32_768
@@ -158,11 +159,12 @@ def _identity(config: CorpusConfig, shelf_size: int) -> dict[str, Any]:
     """What decides the corpus: the declaration, and the state of the sources."""
     sources = {}
     for entry in config.sources:
-        file = DataFile(entry.path)
+        file = open_source(entry)
         sources[entry.path] = file.fingerprint()
         file.close()
-    declared = asdict(replace(config, filters=()))
+    declared = asdict(replace(config, filters=(), features=""))
     declared["filters"] = [{rule.name: rule.parameters} for rule in config.filters]
+    declared["features"] = config.features.to_json() if isinstance(config.features, FeatureSpace) else config.features
     return {"format": FORMAT, "format_version": VERSION, "config": declared, "shelf_size": shelf_size, "sources": sources}
 
 
@@ -191,7 +193,7 @@ def _contents(
             stored = json.loads(kept.read_text(encoding="utf-8"))
             return stored["name"], MatrixContent(Content(stored["content"]), stored["log_base"], stored["note"])
         try:
-            file = DataFile(entry.path)
+            file = open_source(entry)
             source, _ = choose_source(file, layer=entry.layer)
         except DataFileError as error:
             return error
@@ -281,7 +283,7 @@ def _scatter(
         unfinished = folder / f"{number}.part"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-        file = DataFile(entry.path)
+        file = open_source(entry)
         source = _named(file, name, content)
         match = plan.genes.features.match(source.var, gene_id_key=entry.gene_id_key, gene_symbol_key=entry.gene_symbol_key)
         of_source = np.flatnonzero(plan.cells.source == number)
@@ -307,7 +309,7 @@ def _scatter(
     return _in_threads(bring, len(plan.config.sources), n_threads, "read", watch)
 
 
-def _named(file: DataFile, name: str, content: MatrixContent) -> Source:
+def _named(file: CellSource, name: str, content: MatrixContent) -> Source:
     from sctab.corpus._source import matrices
 
     for found, matrix, var in matrices(file):
