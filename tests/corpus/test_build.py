@@ -15,6 +15,7 @@ from scipy import sparse
 from tests.corpus.studies import IDS, SYMBOLS, make_study
 
 import sctab.corpus._build
+import sctab.corpus._stages
 from sctab._errors import (
     DataFileError,
     InputValueError,
@@ -209,13 +210,13 @@ class TestVerification:
 
 def _build(declared, output, resume):
     """In a process of its own that will be killed; slow enough for that."""
-    original = sctab.corpus._build._write_shelf
+    original = sctab.corpus._stages._write_part
 
     def slow(*arguments):
         time.sleep(0.05)
         original(*arguments)
 
-    sctab.corpus._build._write_shelf = slow
+    sctab.corpus._stages._write_part = slow
     build_corpus(CorpusConfig.of(declared), output, resume=resume, shelf_size=20, n_threads=1)
 
 
