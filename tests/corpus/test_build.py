@@ -258,6 +258,14 @@ class TestInterruption:
         with pytest.raises(DataFileError, match=r"one.h5ad` changed since work on this corpus began"):
             build_corpus(config, tmp_path / "c", resume=True)
 
+    def test_genes_that_changed_meanwhile(self, config, tmp_path, monkeypatch):
+        monkeypatch.setattr(sctab.corpus._build, "_gather", _full_disk)
+        config = replace(config, features=str(tmp_path / "genes.csv"))
+        for genes, error in ((IDS[:4], OutputError), (IDS[:5], SettingError)):
+            (tmp_path / "genes.csv").write_text("\n".join(["id,symbol", *(f"{gene},{SYMBOLS[IDS.index(gene)]}" for gene in genes)]))
+            with pytest.raises(error):
+                build_corpus(config, tmp_path / "c", resume=True)
+
     def test_another_declaration(self, config, declared, tmp_path, monkeypatch):
         monkeypatch.setattr(sctab.corpus._build, "_gather", _full_disk)
         with pytest.raises(OutputError):

@@ -135,6 +135,10 @@ class TestGenes:
         (tmp_path / "my-model" / "model.json").write_text(json.dumps({"features": space.to_json()}))
         (tmp_path / "blood.yaml").write_text(yaml.safe_dump(declared | {"features": "my-model"}))
         assert plan_corpus(tmp_path / "blood.yaml").genes.features == space
+        (tmp_path / "ensemble").mkdir()
+        (tmp_path / "ensemble" / "ensemble.json").write_text("{}")
+        (tmp_path / "my-model").rename(tmp_path / "ensemble" / "member_0")
+        assert plan(declared, features=str(tmp_path / "ensemble")).genes.features == space
         config = replace(CorpusConfig.of(declared), features=space)
         assert plan_corpus(config).genes.features == space
 

@@ -66,7 +66,9 @@ def declared(path):
 
 
 class TestReading:
-    def test_rows_and_columns(self, path, study):
+    @pytest.mark.parametrize("size", [50, 4096])
+    def test_rows_and_columns(self, path, study, size, monkeypatch):
+        monkeypatch.setattr("sctab.corpus._soma._CELLS_AT_A_TIME", size)
         source = SomaSource(path, ["cell_type", "donor_id", "mood"])
         assert (source.n_obs, source.n_vars) == study.shape
         assert list(source.layers) == ["raw", "normalized"]  # counts are looked for where they are likely
@@ -166,7 +168,7 @@ class TestCorpora:
 
 
 class TestRefusals:
-    @pytest.mark.parametrize("asked", ["mood == 'good'", "tissue = = 'lung'"])
+    @pytest.mark.parametrize("asked", ["mood == 'good'", "tissue = = 'lung'", "is_primary_data > 'yes'", "tissue == 3"])
     def test_filters_that_make_no_sense(self, declared, asked):
         with pytest.raises(SettingError, match=r"`obs_filter: .*` cannot be applied: .*. Columns: `cell_type`"):
             plan_corpus(CorpusConfig.of(declared | {"obs_filter": asked}))

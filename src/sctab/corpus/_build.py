@@ -26,6 +26,7 @@ from sctab._errors import DataFileError, InputValueError, OutputExistsError, Set
 from sctab.corpus._config import SPLIT_NAMES, CorpusConfig
 from sctab.corpus._data_file import is_url
 from sctab.corpus._entry import COLUMNS, SourceEntry
+from sctab.corpus._features import given_genes
 from sctab.corpus._open import open_source
 from sctab.corpus._plan import CorpusPlan
 from sctab.corpus._plan import plan as plan_corpus
@@ -164,7 +165,8 @@ def _identity(config: CorpusConfig, shelf_size: int) -> dict[str, Any]:
         file.close()
     declared = asdict(replace(config, filters=(), features=""))
     declared["filters"] = [{rule.name: rule.parameters} for rule in config.filters]
-    declared["features"] = config.features.to_json() if isinstance(config.features, FeatureSpace) else config.features
+    genes = given_genes(config.features)
+    declared["features"] = genes.to_json() if isinstance(genes, FeatureSpace) else genes
     return {"format": FORMAT, "format_version": VERSION, "config": declared, "shelf_size": shelf_size, "sources": sources}
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._constants import SPEC_FILE
+from sctab._constants import ENSEMBLE_FILE, SPEC_FILE
 from sctab._errors import DataFileError, GeneOverlapError, InputValueError, listing
 from sctab.corpus._config import INTERSECTION, UNION
 from sctab.genes import FeatureSpace
@@ -78,6 +78,21 @@ def join_genes(spaces: Sequence[FeatureSpace], features: str | FeatureSpace, *, 
     return CorpusGenes(space, measured)
 
 
+def given_genes(features: str | tuple[str, ...] | FeatureSpace) -> str | FeatureSpace:
+    """`"union"` and `"intersection"` as they are, and anything else that a declaration may have as the genes that it stands for.
+
+    Raises
+    ------
+    DataFileError
+        When it is a path, and no genes can be read from it.
+    """
+    if isinstance(features, FeatureSpace):
+        return features
+    if isinstance(features, str):
+        return features if features in {UNION, INTERSECTION} else read_genes(features)
+    return FeatureSpace.from_var(pd.DataFrame(index=pd.Index(features)))
+
+
 def read_genes(path: str | Path) -> FeatureSpace:
     """Genes from a table, `.parquet` or `.csv`, whose index or columns hold Ensembl ids or symbols, or those of a model in a directory.
 
@@ -102,6 +117,8 @@ def read_genes(path: str | Path) -> FeatureSpace:
 
 
 def _genes_of_model(path: Path) -> FeatureSpace:
+    if (path / ENSEMBLE_FILE).exists():
+        path = path / "member_0"  # all members have the same genes
     try:
         values = json.loads((path / SPEC_FILE).read_text(encoding="utf-8"))
         return FeatureSpace.from_json(values["features"])

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab._errors import DataFileError
+from sctab.corpus._blocks import BlockRows
 from sctab.corpus._data_file import explains_damage
 from sctab.corpus._entry import SPLIT
 
@@ -98,7 +99,7 @@ class ParquetStore:
             self.obs_columns = [name for name in schema.names if name not in {_VALUES, SPLIT}] + [SPLIT]
             known = [key for key in obs_keys if key in self.obs_columns]
             self.obs = pd.DataFrame({key: self._column(key, root) for key in known}, index=pd.RangeIndex(self.n_obs))
-            self.X = _Rows(path, self._groups, self.n_vars)
+            self.X = BlockRows([group.n_obs for group in self._groups], self.n_vars, self._read)
 
     def _column(self, key: str, root: Path) -> Any:
         if key == SPLIT:
@@ -109,6 +110,24 @@ class ParquetStore:
         if not pa.types.is_integer(values.type) or not lookup.exists():
             return values.to_pandas().to_numpy()
         return pd.Categorical.from_codes(values.to_numpy(), pd.read_parquet(lookup)["label"].sort_index().astype(str))
+
+    def _read(self, number: int) -> sparse.csr_matrix:
+        """The values of a row group."""
+        with explains_damage(self.path, _KIND):
+            return sparse.csr_matrix(sparse.vstack(list(self._parts(self._groups[number])), format="csr"))
+
+    def _parts(self, group: _Group) -> Iterator[sparse.csr_matrix]:
+        with pq.ParquetFile(group.file) as file:
+            for batch in file.iter_batches(batch_size=_CELLS_AT_A_TIME, row_groups=[group.number], columns=[_VALUES]):
+                values = batch.column(0)
+                lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
+                if not (lengths == self.n_vars).all():
+                    raise DataFileError(
+                        f"`{group.file}` has cells with another number of values than the {self.n_vars:,} genes of `{_VAR}`. Copy the "
+                        "store again, whole."
+                    )
+                dense: NDArray[Any] = values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), self.n_vars)
+                yield sparse.csr_matrix(dense)
 
     def names(self, start: int, stop: int) -> list[str]:
         """Names of the cells from `start` to `stop`: the store has none, so that they say where a cell is."""
@@ -124,46 +143,6 @@ class ParquetStore:
 
     def close(self) -> None:
         """Let go of it: files are open only while they are read."""
-
-
-class _Rows:
-    """The values of all cells, of which a row group at a time is in memory."""
-
-    def __init__(self, path: str, groups: Sequence[_Group], n_vars: int) -> None:
-        self._path, self._groups = path, groups
-        self._starts = np.concatenate([[0], np.cumsum([group.n_obs for group in groups])])
-        self._kept: tuple[int, sparse.csr_matrix] | None = None
-        self.shape = (int(self._starts[-1]), n_vars)
-
-    def __getitem__(self, rows: slice) -> sparse.csr_matrix:
-        """The rows `start:stop`."""
-        start, stop, _ = rows.indices(self.shape[0])
-        first = int(np.searchsorted(self._starts, start, side="right")) - 1
-        last = int(np.searchsorted(self._starts, stop, side="left"))
-        parts = [sparse.csr_matrix((0, self.shape[1]), dtype=np.float32)]
-        for number in range(first, last):
-            at = self._starts[number]
-            parts.append(self._group(number)[max(start - at, 0) : stop - at])
-        return sparse.csr_matrix(sparse.vstack(parts, format="csr"))
-
-    def _group(self, number: int) -> sparse.csr_matrix:
-        if self._kept is None or self._kept[0] != number:
-            with explains_damage(self._path, _KIND):
-                self._kept = number, sparse.csr_matrix(sparse.vstack(list(self._blocks(self._groups[number])), format="csr"))
-        return self._kept[1]
-
-    def _blocks(self, group: _Group) -> Iterator[sparse.csr_matrix]:
-        with pq.ParquetFile(group.file) as file:
-            for batch in file.iter_batches(batch_size=_CELLS_AT_A_TIME, row_groups=[group.number], columns=[_VALUES]):
-                values = batch.column(0)
-                lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
-                if not (lengths == self.shape[1]).all():
-                    raise DataFileError(
-                        f"`{group.file}` has cells with another number of values than the {self.shape[1]:,} genes of `{_VAR}`. Copy the "
-                        "store again, whole."
-                    )
-                dense: NDArray[Any] = values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), self.shape[1])
-                yield sparse.csr_matrix(dense)
 
 
 def _groups(file: Path) -> list[_Group]:

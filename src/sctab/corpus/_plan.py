@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from sctab._errors import LabelError, SettingError, listing, warn
 from sctab.corpus._cells import Cells
-from sctab.corpus._config import DECLARED, INTERSECTION, SPLIT_NAMES, UNION, CorpusConfig
+from sctab.corpus._config import DECLARED, SPLIT_NAMES, CorpusConfig
 from sctab.corpus._curation import Step, curate, duplicated
 from sctab.corpus._entry import COLUMNS, SPLIT
-from sctab.corpus._features import CorpusGenes, join_genes, read_genes
+from sctab.corpus._features import CorpusGenes, given_genes, join_genes
 from sctab.corpus._open import complete, open_source
 from sctab.genes import FeatureSpace
 from sctab.ontology import CellOntology
@@ -146,7 +146,7 @@ def plan(config: str | os.PathLike[str] | CorpusConfig, *, ontology: CellOntolog
         config=config,
         cells=cells,
         split=_split(cells, config),
-        genes=_genes(spaces, config),
+        genes=join_genes(spaces, given_genes(config.features), names=[entry.path for entry in config.sources]),
         steps=tuple(steps),
         n_found=len(found),
         n_duplicated=int(is_duplicated.sum()),
@@ -154,17 +154,6 @@ def plan(config: str | os.PathLike[str] | CorpusConfig, *, ontology: CellOntolog
     )
     _warn_about_splits(planned)
     return planned
-
-
-def _genes(spaces: list[FeatureSpace], config: CorpusConfig) -> CorpusGenes:
-    names = [entry.path for entry in config.sources]
-    if config.features in (UNION, INTERSECTION):
-        return join_genes(spaces, str(config.features), names=names)
-    if isinstance(config.features, str):
-        return join_genes(spaces, read_genes(config.features), names=names)
-    if isinstance(config.features, FeatureSpace):
-        return join_genes(spaces, config.features, names=names)
-    return join_genes(spaces, FeatureSpace.from_var(pd.DataFrame(index=pd.Index(config.features))), names=names)
 
 
 def _require_types(cells: Cells) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab._errors import DataFileError, KeyNotFoundError, SettingError, listing, require
+from sctab.corpus._blocks import BlockRows
 from sctab.corpus._data_file import explains_damage
 
 CENSUS = "census://"
@@ -30,6 +31,8 @@ _COUNTS_FIRST = ("raw", "counts")
 """Layers that are looked at before others: to look at one is to read it."""
 _CONFIG = {"soma.init_buffer_bytes": 64 * 2**20}
 """By default a read takes a gigabyte for each column."""
+_CELLS_AT_A_TIME = 4096
+"""With 2,000 values each they take 65 MB, and three times that on the way; fewer would be many small requests to the Census."""
 
 
 def is_soma(path: Path) -> bool:
@@ -89,7 +92,7 @@ class SomaSource:
             self.n_obs = len(obs)
             found = of_genes.X if "X" in of_genes else {}
             self.layers = {
-                key: _Rows(path, found[key], self._cells, genes)
+                key: _Layer(path, found[key], self._cells, genes).rows()
                 for key in sorted(found, key=lambda key: (key not in _COUNTS_FIRST, key))
                 if isinstance(found[key], tiledbsoma.SparseNDArray)
             }
@@ -131,16 +134,19 @@ class SomaSource:
         self._opened.close()
 
 
-class _Rows:
-    """A layer of `X`, of which rows are read."""
+class _Layer:
+    """A layer of `X`, read in blocks of cells."""
 
     def __init__(self, path: str, array: Any, cells: NDArray[np.int64], genes: NDArray[np.int64]) -> None:
         self._path, self._array, self._cells, self._genes = path, array, cells, genes
-        self.shape = (len(cells), len(genes))
 
-    def __getitem__(self, rows: slice) -> sparse.csr_matrix:
-        """The rows `start:stop`."""
-        cells = self._cells[rows]
+    def rows(self) -> BlockRows:
+        n_obs = len(self._cells)
+        lengths = [min(_CELLS_AT_A_TIME, n_obs - start) for start in range(0, n_obs, _CELLS_AT_A_TIME)]
+        return BlockRows(lengths, len(self._genes), self._read)
+
+    def _read(self, number: int) -> sparse.csr_matrix:
+        cells = self._cells[number * _CELLS_AT_A_TIME : (number + 1) * _CELLS_AT_A_TIME]
         with explains_damage(self._path, _KIND):
             parts = list(self._array.read((_range(cells), slice(None))).tables())
         found_cells, found_genes, values = (
