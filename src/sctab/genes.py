@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -160,6 +160,29 @@ class FeatureSpace:
             ids=tuple(ids[row] for row in rows),
             symbols=tuple(symbols[row] for row in rows),
             other_ids={position: names for position, names in enumerate(further) if names},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "ids": list(self.ids),
+            "symbols": list(self.symbols),
+            "other_ids": {str(position): list(names) for position, names in self.other_ids.items()},
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_json` gave.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            When something is missing or of the wrong type.
+        """
+        return cls(
+            ids=_listed(values["ids"]),
+            symbols=_listed(values["symbols"]),
+            other_ids={int(position): _listed(names) for position, names in values["other_ids"].items()},
         )
 
     def subset(self, positions: Sequence[int]) -> FeatureSpace:
@@ -502,6 +525,12 @@ def _best_symbols(candidates: Mapping[str | None, Sequence[str]], n_vars: int) -
         if is_symbols(candidates[key]):
             return ["" if _strip_version(name) else name for name in candidates[key]]
     return [""] * n_vars
+
+
+def _listed(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("a list of texts was expected")
+    return tuple(values)
 
 
 def _describe(source: str) -> str:

@@ -5,15 +5,17 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 
 import anndata as ad
 import h5py
 import numpy as np
 import pytest
 from scipy import sparse
-from tests.corpus.studies import SYMBOLS, make_study
+from tests.corpus.studies import IDS, SYMBOLS, make_study
 
 import sctab.corpus._build
+import sctab.corpus._stages
 from sctab._errors import (
     DataFileError,
     InputValueError,
@@ -23,9 +25,10 @@ from sctab._errors import (
     SctabWarning,
     SettingError,
 )
-from sctab.corpus import Corpus, CorpusConfig
+from sctab.corpus import Corpus, CorpusConfig, SplitEntry
 from sctab.corpus import build as build_corpus
 from sctab.corpus._pieces import hash_rows
+from sctab.genes import FeatureSpace
 
 pytest.importorskip("annbatch")
 
@@ -109,6 +112,37 @@ class TestContent:
         assert sum(manifest["splits"].values()) == 360
         assert manifest["duplicates"] == {"barcode": 0, "expression": 0}
 
+    def test_the_manifest_names_only_what_is_there(self, declared, tmp_path):
+        make_study(9, n_obs=20, n_donors=1, types=("B cell", "plasma cell")).write_h5ad(tmp_path / "extra.h5ad")
+        sources = [*declared["sources"], str(tmp_path / "extra.h5ad")]
+        config = CorpusConfig.of(declared | {"sources": sources, "filters": [{"min_donors": 2}], "features": "union"})
+        corpus = build_corpus(config, tmp_path / "c")
+        assert "plasma cell" not in corpus.labels.names
+        assert "plasma cell" not in corpus.manifest["names"]["label"]
+        for column in ("label", "donor", "dataset"):
+            codes = np.concatenate([corpus.codes(split)[column] for split in ("train", "validation", "test")])
+            assert set(codes) == set(range(len(corpus.manifest["names"][column])))
+
+    def test_genes_that_are_given(self, config, tmp_path):
+        space = FeatureSpace(ids=IDS[:4], symbols=SYMBOLS[:4], other_ids={1: ("ENSG00000999999",)})
+        corpus = build_corpus(replace(config, features=space), tmp_path / "c")
+        assert corpus.features == space
+        assert corpus.verify() == []
+
+    def test_declared_splits_are_verified(self, config, studies, tmp_path):
+        for name, adata in studies.items():
+            adata.obs["part"] = adata.obs["donor_id"].map({"D0": "train", "D1": "train", "D2": "validation", "D3": "test"})
+            adata.write_h5ad(tmp_path / f"{name}.h5ad")
+        declared = replace(
+            config, sources=tuple(replace(entry, split_key="part") for entry in config.sources), split=SplitEntry(by="declared")
+        )
+        corpus = build_corpus(declared, tmp_path / "c")
+        assert corpus.verify() == []
+        assert corpus.manifest["splits"] == {"train": 180, "validation": 90, "test": 90}
+        for split in ("train", "validation", "test"):
+            codes = corpus.codes(split)["donor"]
+            assert len(set(codes)) == {"train": 6, "validation": 3, "test": 3}[split]
+
     def test_cells_with_the_same_expression_are_counted(self, declared, studies, tmp_path):
         again = studies["one"].copy()
         again.obs_names = [f"again-{i}" for i in range(again.n_obs)]
@@ -176,13 +210,13 @@ class TestVerification:
 
 def _build(declared, output, resume):
     """In a process of its own that will be killed; slow enough for that."""
-    original = sctab.corpus._build._write_shelf
+    original = sctab.corpus._stages._write_part
 
     def slow(*arguments):
         time.sleep(0.05)
         original(*arguments)
 
-    sctab.corpus._build._write_shelf = slow
+    sctab.corpus._stages._write_part = slow
     build_corpus(CorpusConfig.of(declared), output, resume=resume, shelf_size=20, n_threads=1)
 
 
@@ -223,6 +257,14 @@ class TestInterruption:
         make_study(1, n_obs=99).write_h5ad(tmp_path / "one.h5ad")
         with pytest.raises(DataFileError, match=r"one.h5ad` changed since work on this corpus began"):
             build_corpus(config, tmp_path / "c", resume=True)
+
+    def test_genes_that_changed_meanwhile(self, config, tmp_path, monkeypatch):
+        monkeypatch.setattr(sctab.corpus._build, "_gather", _full_disk)
+        config = replace(config, features=str(tmp_path / "genes.csv"))
+        for genes, error in ((IDS[:4], OutputError), (IDS[:5], SettingError)):
+            (tmp_path / "genes.csv").write_text("\n".join(["id,symbol", *(f"{gene},{SYMBOLS[IDS.index(gene)]}" for gene in genes)]))
+            with pytest.raises(error):
+                build_corpus(config, tmp_path / "c", resume=True)
 
     def test_another_declaration(self, config, declared, tmp_path, monkeypatch):
         monkeypatch.setattr(sctab.corpus._build, "_gather", _full_disk)

@@ -1,5 +1,9 @@
 """Plans against what pandas says of the same cells."""
 
+import json
+from dataclasses import replace
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +13,11 @@ from tests.corpus.studies import IDS, SYMBOLS, make_study
 from sctab._errors import DataFileError, GeneOverlapError, KeyNotFoundError, LabelError, SctabWarning, SettingError
 from sctab.corpus import CorpusConfig
 from sctab.corpus import plan as plan_corpus
+from sctab.corpus._entry import COLUMNS
+from sctab.corpus._features import read_genes
+from sctab.genes import FeatureSpace
 from sctab.ontology import CellOntology
+from sctab.zoo import packaged_path
 
 
 @pytest.fixture
@@ -64,6 +72,31 @@ class TestRules:
         steps = plan(declared).steps_table()
         assert steps["cells"]["labelled"] == 7
 
+    def test_names_without_cells_are_gone(self, declared, tmp_path):
+        extra = make_study(9, n_obs=40, n_donors=1, types=("B cell", "plasma cell"))
+        extra.obs["tissue"] = "bone marrow"
+        extra.write_h5ad(tmp_path / "extra.h5ad")
+        sources = [*declared["sources"], str(tmp_path / "extra.h5ad")]
+        filters = [{"assays": ["10x 3' v3"]}, {"min_donors": 2}]
+        planned = plan(declared, sources=sources, filters=filters, assay_key="assay", tissue_key="tissue")
+        names = planned.cells.names
+        assert names["assay"] == ("10x 3' v3",)
+        assert planned.labels == names["label"] == tuple(planned.types_table().index)
+        for column in COLUMNS:
+            assert (planned.cells.per_name(column) > 0).all()
+        assert planned.steps[2].types == ("plasma cell",)
+
+    def test_compact_cells_are_called_the_same(self, declared):
+        cells = plan(declared).cells
+        some = cells.take(np.arange(7, 20))
+        before, after = (
+            {column: [(*of.names[column], None)[code] for code in codes] for column, codes in of.codes.items()}
+            for of in (some, some.compact())
+        )
+        assert before == after
+        assert some.compact().names["donor"] != some.names["donor"]
+        assert some.compact().names["tissue"] == ()
+
     def test_the_same_barcode_of_the_same_study(self, declared, studies, tmp_path):
         for name in ("one", "again"):
             adata = studies["one"].copy()
@@ -95,6 +128,33 @@ class TestGenes:
         assert plan(declared, features=str(tmp_path / "genes.parquet")).genes.features.ids == IDS[:3]
         two = [path for path in declared["sources"] if "three" not in path]
         assert plan(declared, sources=two, features=list(SYMBOLS[:4])).genes.features.symbols == SYMBOLS[:4]
+
+    def test_genes_of_a_model(self, declared, tmp_path):
+        space = FeatureSpace(ids=IDS[:3], symbols=SYMBOLS[:3], other_ids={1: ("ENSG00000999999",)})
+        (tmp_path / "my-model").mkdir()
+        (tmp_path / "my-model" / "model.json").write_text(json.dumps({"features": space.to_json()}))
+        (tmp_path / "blood.yaml").write_text(yaml.safe_dump(declared | {"features": "my-model"}))
+        assert plan_corpus(tmp_path / "blood.yaml").genes.features == space
+        (tmp_path / "ensemble").mkdir()
+        (tmp_path / "ensemble" / "ensemble.json").write_text("{}")
+        (tmp_path / "my-model").rename(tmp_path / "ensemble" / "member_0")
+        assert plan(declared, features=str(tmp_path / "ensemble")).genes.features == space
+        config = replace(CorpusConfig.of(declared), features=space)
+        assert plan_corpus(config).genes.features == space
+
+    def test_the_packaged_model_is_one(self):
+        assert len(read_genes(packaged_path("pbmc"))) > 1000
+
+    def test_what_is_no_model_is_refused(self, declared, tmp_path):
+        (tmp_path / "folder").mkdir()
+        with pytest.raises(
+            DataFileError, match=r"folder` is no model: there is no `model.json`. Give a directory that `model.save` wrote"
+        ):
+            plan(declared, features=str(tmp_path / "folder"))
+        for content in ("{", "[]", "{}", '{"features": {"ids": 3}}'):
+            (tmp_path / "folder" / "model.json").write_text(content)
+            with pytest.raises(DataFileError, match=r"model.json` cannot be read: .*. Copy the model again"):
+                plan(declared, features=str(tmp_path / "folder"))
 
     def test_names_that_nothing_connects_are_refused(self, declared):
         apart = [path for path in declared["sources"] if "one" not in path]
@@ -140,6 +200,61 @@ class TestSplits:
         without = {key: value for key, value in declared.items() if key != "donor_key"}
         with pytest.raises(SettingError, match="360 cells have no donor, by which the corpus is split"):
             plan_corpus(CorpusConfig.of(without))
+
+
+class TestDeclaredSplits:
+    @pytest.fixture
+    def written(self, declared, studies, tmp_path):
+        """A function that writes the studies with a column, made from donors and cell types."""
+
+        def write(of_donor):
+            for name, adata in studies.items():
+                adata = adata.copy()
+                adata.obs["part"] = [of_donor(donor) for donor in adata.obs["donor_id"]]
+                adata.write_h5ad(tmp_path / f"{name}.h5ad")
+            return declared | {"split": {"by": "declared"}, "split_key": "part"}
+
+        return write
+
+    def test_are_taken_as_they_are(self, written, tmp_path):
+        declared = written({"D0": "train", "D1": "val", "D2": "test"}.get)
+        declared |= {"sources": [{"path": path, "split_key": "part"} for path in declared["sources"]]}
+        del declared["split_key"]
+        with pytest.raises(SettingError, match="90 cells have no split, though splits are declared. Name the column"):
+            plan_corpus(CorpusConfig.of(declared))
+        declared = written({"D0": "train", "D1": "val", "D2": "test", "D3": "Validation"}.get)
+        (tmp_path / "blood.yaml").write_text(yaml.safe_dump(declared))
+        planned = plan_corpus(tmp_path / "blood.yaml")
+        donors = np.array(planned.cells.names["donor"])[planned.cells.codes["donor"]]
+        expected = {"D0": 0, "D1": 1, "D2": 2, "D3": 1}
+        assert planned.split.tolist() == [expected[donor.split("/")[1]] for donor in donors]
+
+    @pytest.mark.parametrize(
+        ("parts", "message"),
+        [
+            ("train validation test holdout", "declared to be in `holdout`. Call splits `train`, `validation`, `test`"),
+            ("train train test test", "No cell is declared to be in `validation`. Declare some"),
+        ],
+    )
+    def test_others_are_refused(self, written, parts, message):
+        with pytest.raises(SettingError, match=message):
+            plan_corpus(CorpusConfig.of(written(dict(zip(("D0", "D1", "D2", "D3"), parts.split(), strict=True)).get)))
+
+    def test_cells_that_rules_leave_out_need_none(self, written):
+        parts = {"D0": "train", "D1": "val", "D2": "test", "D3": "holdout"}
+        declared = written(parts.get)
+        assert plan(declared, filters=[{"assays": ["D0", "D1", "D2"]}], assay_key="donor_id").n_obs == 270
+
+    def test_donors_of_two_splits_are_refused(self, written):
+        parts = cycle(["train", "validation", "test"])
+        with pytest.raises(SettingError, match="`one/D0`, .* have cells in more than one split"):
+            plan_corpus(CorpusConfig.of(written(lambda _: next(parts))))
+
+    def test_a_source_without_a_column(self, declared):
+        with pytest.raises(SettingError, match="360 cells have no split"):
+            plan(declared, split={"by": "declared"})
+        with pytest.raises(KeyNotFoundError, match="has no column `part` in `obs`, which is said to hold its splits"):
+            plan(declared, split={"by": "declared"}, split_key="part")
 
 
 class TestDeclaration:

@@ -7,8 +7,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -19,23 +18,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import zarr
-from anndata import AnnData
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from scipy import sparse
 
 from sctab._atomic import check_free, explain, written_beside
 from sctab._errors import DataFileError, InputValueError, OutputExistsError, SettingError, listing, require, warn
-from sctab._matrix import RowReader, row_ranges
 from sctab.corpus._config import SPLIT_NAMES, CorpusConfig
-from sctab.corpus._data_file import DataFile
-from sctab.corpus._entry import COLUMNS
-from sctab.corpus._pieces import Pieces, Shelf, read_shelf
+from sctab.corpus._data_file import is_url
+from sctab.corpus._entry import COLUMNS, SourceEntry
+from sctab.corpus._features import given_genes
+from sctab.corpus._open import open_source
 from sctab.corpus._plan import CorpusPlan
 from sctab.corpus._plan import plan as plan_corpus
-from sctab.corpus._source import Source, choose_source
+from sctab.corpus._stages import ATTEMPT, bring, look, put
 from sctab.corpus._store import FEATURES, FORMAT, MANIFEST, MEASURED, VERSION, Corpus
+from sctab.corpus._workers import Watch, run_tasks
 from sctab.counts import Content, MatrixContent
+from sctab.genes import FeatureSpace
 from sctab.ontology import CellOntology, LabelSpace
 
 SHELF_SIZE = 32_768
@@ -53,11 +52,12 @@ def build(
     shelf_size: int = SHELF_SIZE,
     n_threads: int = 2,
     ontology: CellOntology | None = None,
-    watch: Callable[[str, int, int], None] | None = None,
+    watch: Watch | None = None,
 ) -> Corpus:
     """Build a corpus from many files.
 
-    Matrices are read twice: once to find out what they hold, once to bring their cells into the order of the store.
+    Matrices are read twice: once to find out what they hold, once to bring their cells into the order of the store. Where a Dask client is
+    in use, the workers of its cluster do it; they have to see sources and output under the same paths as this process.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def build(
     shelf_size
         Cells that are shuffled in memory and lie in a part of the store together.
     n_threads
-        Sources, and then parts, that are worked on at a time.
+        Sources, and then parts, that are worked on at a time, where there is no cluster.
     ontology
         Of cell types; by default the latest release that is embedded.
     watch
@@ -94,8 +94,10 @@ def build(
         When unfinished work is of another corpus.
     OutputError
         When it cannot be written, for example on a full disk. What is finished is kept, see `resume`.
+    ClusterError
+        When workers of the cluster are lost again and again. What is finished is kept, see `resume`.
     MissingDependencyError
-        When `annbatch` is not installed.
+        When `annbatch`, or what a source needs, is not installed.
     """
     require("annbatch", extra="corpus")
     if shelf_size < 1:
@@ -113,7 +115,7 @@ def build(
         shelves = _Shelves.of(plan, shelf_size)
         directories = _scatter(plan, contents, shelves, work, n_threads=n_threads, watch=watch)
         store = work / "store"
-        hashes = _gather(plan, shelves, directories, store, n_threads=n_threads, watch=watch)
+        hashes = _gather(plan, shelves, directories, work, store, n_threads=n_threads, watch=watch)
         _describe(plan, contents, shelves, hashes, store, ontology)
         os.rename(store, output)  # noqa: PTH104 (refuses to replace what came meanwhile)
     shutil.rmtree(_work_directory(output), ignore_errors=True)
@@ -145,7 +147,7 @@ def _workplace(output: Path, identity: Mapping[str, Any], *, resume: bool) -> It
             else:
                 with written_beside(work / _RUN) as beside:
                     beside.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-            yield work
+            yield work.absolute()  # workers of a cluster may run in another directory
     except Timeout as error:
         raise OutputExistsError(f"Another process is building `{output}`. Wait until it is done.") from error
     except OSError as error:
@@ -158,11 +160,13 @@ def _identity(config: CorpusConfig, shelf_size: int) -> dict[str, Any]:
     """What decides the corpus: the declaration, and the state of the sources."""
     sources = {}
     for entry in config.sources:
-        file = DataFile(entry.path)
+        file = open_source(entry)
         sources[entry.path] = file.fingerprint()
         file.close()
-    declared = asdict(replace(config, filters=()))
+    declared = asdict(replace(config, filters=(), features=""))
     declared["filters"] = [{rule.name: rule.parameters} for rule in config.filters]
+    genes = given_genes(config.features)
+    declared["features"] = genes.to_json() if isinstance(genes, FeatureSpace) else genes
     return {"format": FORMAT, "format_version": VERSION, "config": declared, "shelf_size": shelf_size, "sources": sources}
 
 
@@ -179,38 +183,17 @@ def _require_same(before: Mapping[str, Any], wanted: Mapping[str, Any], work: Pa
 
 
 def _contents(
-    config: CorpusConfig, work: Path, *, skip_damaged: bool, n_threads: int, watch: Callable[[str, int, int], None]
+    config: CorpusConfig, work: Path, *, skip_damaged: bool, n_threads: int, watch: Watch
 ) -> tuple[dict[str, tuple[str, MatrixContent]], set[str]]:
     """Which matrix of each source is read, and what it holds; and sources that cannot be read."""
     folder = work / "contents"
     folder.mkdir(exist_ok=True)
 
-    def look(number: int) -> tuple[str, MatrixContent] | DataFileError:
-        entry, kept = config.sources[number], folder / f"{number}.json"
-        if kept.exists():
-            stored = json.loads(kept.read_text(encoding="utf-8"))
-            return stored["name"], MatrixContent(Content(stored["content"]), stored["log_base"], stored["note"])
-        try:
-            file = DataFile(entry.path)
-            source, _ = choose_source(file, layer=entry.layer)
-        except DataFileError as error:
-            return error
-        except InputValueError as error:
-            raise InputValueError(f"`{entry.path}`: {error}") from error
-        content = source.content
-        file.close()
-        with written_beside(kept) as beside:
-            values = {"name": source.name, "content": str(content.content), "log_base": content.log_base, "note": content.note}
-            beside.write_text(json.dumps(values), encoding="utf-8")
-        return source.name, content
+    def arguments(number: int) -> tuple[Any, ...]:
+        return _absolute(config.sources[number]), folder / f"{number}.json"
 
-    found = dict(
-        zip(
-            (entry.path for entry in config.sources),
-            _in_threads(look, len(config.sources), n_threads, "inspect", watch),
-            strict=True,
-        )
-    )
+    results = run_tasks(look, arguments, len(config.sources), n_threads=n_threads, stage="inspect", watch=watch)
+    found = dict(zip((entry.path for entry in config.sources), results, strict=True))
     errors = {path: result for path, result in found.items() if isinstance(result, DataFileError)}
     if errors and not skip_damaged:
         raise next(iter(errors.values()))
@@ -267,93 +250,58 @@ def _scatter(
     work: Path,
     *,
     n_threads: int,
-    watch: Callable[[str, int, int], None],
+    watch: Watch,
 ) -> list[tuple[int, Path]]:
     """Bring the cells of every source onto the shelves that they belong to."""
-    folder = work / "pieces"
+    folder, places = work / "pieces", work / "places"
     folder.mkdir(exist_ok=True)
+    _clear_attempts(folder)
 
-    def bring(number: int) -> tuple[int, Path]:
-        entry, directory = plan.config.sources[number], folder / str(number)
-        if directory.exists():
-            return number, directory
-        name, content = contents[entry.path]
-        unfinished = folder / f"{number}.part"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        file = DataFile(entry.path)
-        source = _named(file, name, content)
-        match = plan.genes.features.match(source.var, gene_id_key=entry.gene_id_key, gene_symbol_key=entry.gene_symbol_key)
+    def arguments(number: int) -> tuple[Any, ...]:
+        entry = plan.config.sources[number]
         of_source = np.flatnonzero(plan.cells.source == number)
-        rows = plan.cells.row[of_source]  # in order
-        pieces = Pieces(unfinished)
-        reader = RowReader(source.matrix)
+        with written_beside(places / f"{number}.npy", overwrite=True) as beside:
+            np.save(beside, np.stack([plan.cells.row[of_source], shelves.shelf[of_source], shelves.place[of_source]]))
+        name, content = contents[entry.path]
+        return _absolute(entry), folder / str(number), name, content, plan.genes.features, places / f"{number}.npy"
 
-        def blocks() -> Iterator[tuple[sparse.csr_matrix, NDArray[np.int64]]]:
-            for start, stop in row_ranges(source.matrix):
-                first, last = np.searchsorted(rows, [start, stop])
-                if first < last:
-                    yield reader.read(start, stop)[rows[first:last] - start], of_source[first:last]
-
-        for block, cells in blocks():
-            aligned = match.align(source.content.to_linear(block))
-            aligned.eliminate_zeros()
-            pieces.add(aligned, shelves.shelf[cells], shelves.place[cells], plan.cells.row[cells])
-        pieces.flush()
-        file.close()
-        unfinished.rename(directory)
-        return number, directory
-
-    return _in_threads(bring, len(plan.config.sources), n_threads, "read", watch)
-
-
-def _named(file: DataFile, name: str, content: MatrixContent) -> Source:
-    from sctab.corpus._source import matrices
-
-    for found, matrix, var in matrices(file):
-        if found == name:
-            return Source(name, matrix, var, content)
-    raise DataFileError(f"`{file.path}` has no `{name}` any more. Build the corpus anew.")
+    n_sources = len(plan.config.sources)
+    run_tasks(bring, arguments, n_sources, n_threads=n_threads, stage="read", watch=watch)
+    return [(number, folder / str(number)) for number in range(n_sources)]
 
 
 def _gather(
     plan: CorpusPlan,
     shelves: _Shelves,
     directories: Sequence[tuple[int, Path]],
+    work: Path,
     store: Path,
     *,
     n_threads: int,
-    watch: Callable[[str, int, int], None],
+    watch: Watch,
 ) -> NDArray[np.uint64]:
     """Put every shelf in order and write it; the hash of each cell's expression, `(n_obs,)`."""
     for split in SPLIT_NAMES:
         _make_collection(store / f"{split}.zarr")
     order = np.lexsort((shelves.place, shelves.shelf))
     bounds = np.searchsorted(shelves.shelf[order], np.arange(len(shelves.split_of_shelf) + 1))
+    folder = work / "parts"
+    folder.mkdir(exist_ok=True)
+    _clear_attempts(folder)
 
-    def put(number: int) -> NDArray[np.uint64]:
+    def arguments(number: int) -> tuple[Any, ...]:
         target = store / f"{shelves.split_of_shelf[number]}.zarr" / f"dataset_{shelves.number_in_split[number]}"
-        if target.exists():
-            return np.asarray(zarr.open_array(target / "obs" / "hash", mode="r")[:])
-        shelf = read_shelf(list(directories), number, plan.n_vars)
         cells = order[bounds[number] : bounds[number + 1]]
-        _require_in_order(plan, shelf, cells)
         obs = pd.DataFrame({column: plan.cells.codes[column][cells] for column in COLUMNS})
-        obs["source"], obs["row"], obs["hash"] = shelf.source, shelf.row, shelf.hashes
-        _write_shelf(target, shelf.matrix, obs, plan.genes.features.names)
-        return shelf.hashes
+        obs["source"], obs["row"] = plan.cells.source[cells], plan.cells.row[cells]
+        return target, folder, number, directories, plan.genes.features.names, obs
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")  # annbatch writes it
-        parts = _in_threads(put, len(shelves.split_of_shelf), min(n_threads, 2), "write", watch)
+        parts = run_tasks(put, arguments, len(shelves.split_of_shelf), n_threads=min(n_threads, 2), stage="write", watch=watch)
     hashes = np.empty(plan.n_obs, dtype=np.uint64)
     hashes[order] = np.concatenate(parts)
     return hashes
-
-
-def _require_in_order(plan: CorpusPlan, shelf: Shelf, cells: NDArray[np.int64]) -> None:
-    if not (np.array_equal(shelf.source, plan.cells.source[cells]) and np.array_equal(shelf.row, plan.cells.row[cells])):
-        raise DataFileError("The unfinished work on this corpus is damaged. Delete its directory, and build it anew.")
 
 
 def _make_collection(path: Path) -> None:
@@ -362,16 +310,15 @@ def _make_collection(path: Path) -> None:
     zarr.open_group(path, mode="a", zarr_format=3).update_attributes(V1_ENCODING)
 
 
-def _write_shelf(target: Path, matrix: sparse.csr_matrix, obs: pd.DataFrame, names: Sequence[str]) -> None:
-    from annbatch import write_sharded
+def _clear_attempts(folder: Path) -> None:
+    """Remove what interrupted work has left."""
+    for attempt in folder.glob(f"*{ATTEMPT}"):
+        shutil.rmtree(attempt, ignore_errors=True)
 
-    obs.index = obs.index.astype(str)
-    beside = target.with_name(f".{target.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    write_sharded(
-        zarr.open_group(beside, mode="w", zarr_format=3), AnnData(matrix, obs=obs, var=pd.DataFrame(index=pd.Index(names)))
-    )
-    beside.rename(target)
+
+def _absolute(entry: SourceEntry) -> SourceEntry:
+    """The same source for a worker that may run in another directory."""
+    return entry if is_url(entry.path) else replace(entry, path=str(Path(entry.path).absolute()))
 
 
 # ----------------------------------------------------------------------------------------------------------- description
@@ -441,19 +388,3 @@ def _size(path: str) -> int | None:
     if not place.exists():
         return None
     return sum(part.stat().st_size for part in place.rglob("*") if part.is_file()) if place.is_dir() else place.stat().st_size
-
-
-def _in_threads[T](work: Callable[[int], T], n: int, n_threads: int, stage: str, watch: Callable[[str, int, int], None]) -> list[T]:
-    """Results of `work(0)` to `work(n - 1)`; the first error ends it, and what has begun is finished first."""
-    results: list[T] = []
-    with ThreadPoolExecutor(max(1, n_threads), thread_name_prefix="sctab-corpus") as pool:
-        futures = [pool.submit(work, number) for number in range(n)]
-        try:
-            for done, future in enumerate(futures, 1):
-                results.append(future.result())
-                watch(stage, done, n)
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-    return results

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sctab._errors import KeyNotFoundError, LabelError, listing
-from sctab.corpus._data_file import DataFile
-from sctab.corpus._entry import COLUMNS, SourceEntry
+from sctab.corpus._entry import COLUMNS, SPLIT, SourceEntry
+from sctab.corpus._open import CellSource
 
 _NAMES_AT_A_TIME = 100_000
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -28,7 +28,8 @@ class Cells:
     source, row
         Which file each cell is of, and which row in it, `(n_obs,)`.
     codes
-        For `label`, `donor`, `dataset`, `assay` and `tissue`: position in :attr:`names`, -1 where nothing is known, `(n_obs,)`.
+        For `label`, `donor`, `dataset`, `assay`, `tissue` and the declared `split`: position in :attr:`names`, -1 where nothing is known,
+        `(n_obs,)`.
     names
         What the codes stand for. A donor is `dataset/donor`: two studies may both have a donor 1.
     is_primary
@@ -59,6 +60,15 @@ class Cells:
             barcode=self.barcode[chosen],
         )
 
+    def compact(self) -> Self:
+        """The same cells, with the names that have cells and no others."""
+        codes, names = {}, {}
+        for column, of_cells in self.codes.items():
+            has_cells = self.per_name(column) > 0
+            codes[column] = np.append(np.cumsum(has_cells) - 1, -1).astype(np.int32)[of_cells]  # what is not known stays -1
+            names[column] = tuple(name for name, has in zip(self.names[column], has_cells, strict=True) if has)
+        return replace(self, codes=codes, names=names)
+
     def per_name(self, column: str) -> NDArray[np.int64]:
         """How many cells each name of a column has, `(n_names,)`."""
         codes = self.codes[column]
@@ -76,8 +86,8 @@ class Cells:
         return np.bincount(pairs // max(len(self.names["donor"]), 1), minlength=len(self.names["label"]))
 
     @classmethod
-    def read(cls, files: Sequence[DataFile], entries: Sequence[SourceEntry]) -> Self:
-        """Read `obs` of files, and nothing else of them.
+    def read(cls, files: Sequence[CellSource], entries: Sequence[SourceEntry]) -> Self:
+        """Read `obs` of sources, and nothing else of them.
 
         Parameters
         ----------
@@ -96,13 +106,13 @@ class Cells:
         parts: list[dict[str, pd.Categorical]] = []
         primary, barcodes = [], []
         for file, entry in zip(files, entries, strict=True):
-            known = {column: _names(file, entry, column) for column in COLUMNS}
+            known = {column: _names(file, entry, column) for column in (*COLUMNS, SPLIT)}
             known["donor"] = _donors(known["dataset"], known["donor"])
             parts.append(known)
             primary.append(_is_primary(file, entry))
             barcodes.append(_barcodes(file, known["dataset"]))
         codes, names = {}, {}
-        for column in COLUMNS:
+        for column in (*COLUMNS, SPLIT):
             ordered = sorted({name for part in parts for name in part[column].remove_unused_categories().categories})
             codes[column] = np.concatenate([part[column].set_categories(ordered).codes for part in parts]).astype(np.int32)
             names[column] = tuple(ordered)
@@ -117,7 +127,7 @@ class Cells:
         )
 
 
-def _names(file: DataFile, entry: SourceEntry, column: str) -> pd.Categorical:
+def _names(file: CellSource, entry: SourceEntry, column: str) -> pd.Categorical:
     key = entry.key_of(column)
     if key is None:
         if column == "label":
@@ -144,7 +154,7 @@ def _donors(datasets: pd.Categorical, donors: pd.Categorical) -> pd.Categorical:
     )
 
 
-def _is_primary(file: DataFile, entry: SourceEntry) -> NDArray[np.bool_]:
+def _is_primary(file: CellSource, entry: SourceEntry) -> NDArray[np.bool_]:
     key = entry.primary_key
     if key not in file.obs:
         return np.ones(file.n_obs, dtype=bool)
@@ -152,7 +162,7 @@ def _is_primary(file: DataFile, entry: SourceEntry) -> NDArray[np.bool_]:
     return values.isin(["true", "1"]).to_numpy()
 
 
-def _barcodes(file: DataFile, datasets: pd.Categorical) -> NDArray[np.uint64]:
+def _barcodes(file: CellSource, datasets: pd.Categorical) -> NDArray[np.uint64]:
     of_dataset = pd.util.hash_array(np.array([*datasets.categories, ""], dtype=object))  # the last one for those without
     hashes = np.empty(file.n_obs, dtype=np.uint64)
     for start in range(0, file.n_obs, _NAMES_AT_A_TIME):

@@ -11,12 +11,15 @@ from typing import Any, Self
 from sctab._declared import build, check_keys, list_of, mapping, read_yaml, text, whole
 from sctab._errors import SettingError, listing
 from sctab.corpus._curation import FILTERS, Filter
-from sctab.corpus._data_file import find_data_files, is_url
+from sctab.corpus._data_file import is_url
 from sctab.corpus._entry import SourceEntry
+from sctab.corpus._open import find_sources
+from sctab.genes import FeatureSpace
 
 UNION, INTERSECTION = "union", "intersection"
 SPLIT_NAMES = ("train", "validation", "test")
-SPLIT_BY = ("donor", "dataset", "tissue")
+DECLARED = "declared"
+SPLIT_BY = ("donor", "dataset", "tissue", DECLARED)
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,11 @@ class SplitEntry:
     """How cells are shared out among training, validation and test."""
 
     by: str = "donor"
-    """`"donor"`, `"dataset"` or `"tissue"`: what stays whole."""
+    """`"donor"`, `"dataset"` or `"tissue"`: what stays whole. `"declared"`: as each source says, see :attr:`SourceEntry.split_key`."""
     sizes: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    """Shares of training, validation and test, in units of `by`."""
+    """Shares of training, validation and test, in units of `by`; of no use where splits are declared."""
     seed: int = 0
+    """Of the split, and of the order of the cells."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,9 @@ class CorpusConfig:
     sources: tuple[SourceEntry, ...]
     filters: tuple[Filter, ...] = ()
     """Rules of :mod:`sctab.corpus`, in the order in which they apply."""
-    features: str | tuple[str, ...] = INTERSECTION
-    """`"union"` or `"intersection"` of the sources' genes, a table of genes (`.parquet`, `.csv`), or their names."""
+    features: str | tuple[str, ...] | FeatureSpace = INTERSECTION
+    """`"union"` or `"intersection"` of the sources' genes, a table of genes (`.parquet`, `.csv`), the directory of a model whose genes are
+    taken, their names, or the genes themselves."""
     drop_duplicates: bool = False
     """Leave out cells whose barcode was in the same dataset before; they are counted in any case."""
     split: SplitEntry = field(default_factory=SplitEntry)
@@ -98,7 +103,7 @@ def _sources(item: Any, where: str, common: Mapping[str, str], folder: Path) -> 
     values = {"path": item} if isinstance(item, str) else mapping(item, where)
     entry: SourceEntry = build(SourceEntry, {**common, **values}, where)
     given = entry.path if is_url(entry.path) else os.fspath(folder / entry.path)
-    return [replace(entry, path=path) for path in find_data_files([given])]
+    return [replace(entry, path=path) for path in find_sources(given)]
 
 
 def _filter(item: Any, where: str) -> Filter:

@@ -172,8 +172,8 @@ def texts(elem: Any, start: int, stop: int) -> list[str]:
 
 
 @contextmanager
-def explains_damage(path: str) -> Iterator[None]:
-    """Turn what HDF5, Zarr and anndata raise on a damaged file into one kind of error that names it."""
+def explains_damage(path: str, kind: str | None = None) -> Iterator[None]:
+    """Turn what libraries raise on a damaged file into one kind of error that names it, and what it was read as: by default its ending."""
     try:
         yield
     except (SctabError, MemoryError):
@@ -181,7 +181,8 @@ def explains_damage(path: str) -> Iterator[None]:
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataFileError(
-            f"`{path}` cannot be read as {_suffix(path)}: {reason.rstrip('.')}. It may be incomplete or damaged; copy or export it again."
+            f"`{path}` cannot be read as {kind or _suffix(path)}: {reason.rstrip('.')}. It may be incomplete or damaged; copy or export it "
+            "again."
         ) from error
 
 

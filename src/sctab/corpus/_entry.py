@@ -1,4 +1,4 @@
-"""A file of a corpus."""
+"""A source of a corpus."""
 
 from __future__ import annotations
 
@@ -9,27 +9,35 @@ from sctab.corpus._data_file import base_name
 
 COLUMNS = ("label", "donor", "dataset", "assay", "tissue")
 """What is known of a cell."""
+SPLIT = "split"
+"""What may be declared of a cell besides."""
 
 
 @dataclass(frozen=True)
 class SourceEntry:
-    """A file, and where in it things are."""
+    """A source, and where in it things are."""
 
     path: str
-    """Path or URL of a `.h5ad` or `.zarr`."""
+    """Path or URL of a `.h5ad` or `.zarr`, of the published store of scTab, or of a SOMA experiment; or `census://release/organism`."""
     labels_key: str | None = None
     """Column of `obs` with cell types."""
     donor_key: str | None = None
     dataset_key: str | None = None
-    """Column with studies; by default the file is one, under its name."""
+    """Column with studies; by default the source is one, under its name."""
     assay_key: str | None = None
     tissue_key: str | None = None
     primary_key: str = "is_primary_data"
     """Column that says whether a cell is here for the first time. Where there is none, all are."""
+    split_key: str | None = None
+    """Column that says whether a cell is for `train`, `validation` (or `val`) or `test`, for `split: {by: declared}`."""
     layer: str | None = None
-    """Layer with the counts; by default counts are looked for."""
+    """Layer with the counts, such as `raw` of the Census; by default counts are looked for."""
     gene_id_key: str | None = None
     gene_symbol_key: str | None = None
+    measurement: str = "RNA"
+    """Which measurement of a SOMA experiment."""
+    obs_filter: str | None = None
+    """Which cells of a SOMA experiment, such as `tissue_general == 'lung' and is_primary_data == True`; the others are never read."""
 
     @property
     def name(self) -> str:
@@ -37,11 +45,11 @@ class SourceEntry:
         return Path(base_name(self.path)).stem
 
     def key_of(self, column: str) -> str | None:
-        """Under which name the file has one of :data:`COLUMNS`."""
+        """Under which name the file has one of :data:`COLUMNS`, or the split."""
         key: str | None = getattr(self, "labels_key" if column == "label" else f"{column}_key")
         return key
 
     @property
     def obs_keys(self) -> list[str]:
         """All columns of `obs` that are read."""
-        return [key for key in (*(self.key_of(column) for column in COLUMNS), self.primary_key) if key is not None]
+        return [key for key in (*(self.key_of(column) for column in (*COLUMNS, SPLIT)), self.primary_key) if key is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sctab._constants import ENSEMBLE_FILE, SPEC_FILE
 from sctab._errors import DataFileError, GeneOverlapError, InputValueError, listing
 from sctab.corpus._config import INTERSECTION, UNION
 from sctab.genes import FeatureSpace
@@ -76,8 +78,23 @@ def join_genes(spaces: Sequence[FeatureSpace], features: str | FeatureSpace, *, 
     return CorpusGenes(space, measured)
 
 
+def given_genes(features: str | tuple[str, ...] | FeatureSpace) -> str | FeatureSpace:
+    """`"union"` and `"intersection"` as they are, and anything else that a declaration may have as the genes that it stands for.
+
+    Raises
+    ------
+    DataFileError
+        When it is a path, and no genes can be read from it.
+    """
+    if isinstance(features, FeatureSpace):
+        return features
+    if isinstance(features, str):
+        return features if features in {UNION, INTERSECTION} else read_genes(features)
+    return FeatureSpace.from_var(pd.DataFrame(index=pd.Index(features)))
+
+
 def read_genes(path: str | Path) -> FeatureSpace:
-    """Genes from a table, `.parquet` or `.csv`, whose index or columns hold Ensembl ids or symbols.
+    """Genes from a table, `.parquet` or `.csv`, whose index or columns hold Ensembl ids or symbols, or those of a model in a directory.
 
     Raises
     ------
@@ -87,13 +104,30 @@ def read_genes(path: str | Path) -> FeatureSpace:
     path = Path(path)
     if not path.exists():
         raise DataFileError(
-            f"`features`: `{path}` is not there. Give `{UNION}`, `{INTERSECTION}`, names of genes, or a `.parquet` or `.csv`."
+            f"`features`: `{path}` is not there. Give `{UNION}`, `{INTERSECTION}`, names of genes, a `.parquet` or `.csv`, or the "
+            "directory of a model."
         )
+    if path.is_dir():
+        return _genes_of_model(path)
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, index_col=0)
         return FeatureSpace.from_var(table.set_axis(table.index.astype(str)))
     except (ValueError, OSError, InputValueError) as error:
         raise DataFileError(f"`{path}` cannot be read as a table of genes: {error}") from error
+
+
+def _genes_of_model(path: Path) -> FeatureSpace:
+    if (path / ENSEMBLE_FILE).exists():
+        path = path / "member_0"  # all members have the same genes
+    try:
+        values = json.loads((path / SPEC_FILE).read_text(encoding="utf-8"))
+        return FeatureSpace.from_json(values["features"])
+    except FileNotFoundError as error:
+        raise DataFileError(
+            f"`features`: `{path}` is no model: there is no `{SPEC_FILE}`. Give a directory that `model.save` wrote, or a table of genes."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputValueError) as error:
+        raise DataFileError(f"`{path / SPEC_FILE}` cannot be read: {error}. Copy the model again.") from error
 
 
 def _require_one_species(spaces: Sequence[FeatureSpace], names: Sequence[str]) -> None:

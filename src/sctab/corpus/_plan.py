@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._errors import LabelError, SettingError, warn
+from sctab._errors import LabelError, SettingError, listing, warn
 from sctab.corpus._cells import Cells
-from sctab.corpus._config import INTERSECTION, SPLIT_NAMES, UNION, CorpusConfig
+from sctab.corpus._config import DECLARED, SPLIT_NAMES, CorpusConfig
 from sctab.corpus._curation import Step, curate, duplicated
-from sctab.corpus._data_file import DataFile
-from sctab.corpus._entry import COLUMNS
-from sctab.corpus._features import CorpusGenes, join_genes, read_genes
+from sctab.corpus._entry import COLUMNS, SPLIT
+from sctab.corpus._features import CorpusGenes, given_genes, join_genes
+from sctab.corpus._open import complete, open_source
 from sctab.genes import FeatureSpace
 from sctab.ontology import CellOntology
 from sctab.sampling import assign_splits
+
+_SPELLINGS = {"val": "validation"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class CorpusPlan:
 
     config: CorpusConfig
     cells: Cells = field(repr=False)
-    """The cells that are left."""
+    """The cells that are left, with the names that they have."""
     split: NDArray[np.int8] = field(repr=False)
     """Position in `train`, `validation` and `test` of each cell's split, `(n_obs,)`."""
     genes: CorpusGenes = field(repr=False)
@@ -51,9 +53,8 @@ class CorpusPlan:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Types that have cells, in alphabetical order."""
-        counts = self.cells.per_name("label")
-        return tuple(name for name, n in zip(self.cells.names["label"], counts, strict=True) if n)
+        """Its types, in alphabetical order."""
+        return self.cells.names["label"]
 
     def sources_table(self) -> pd.DataFrame:
         """For each source: its cells, those that are kept, and the corpus's genes that it measured."""
@@ -78,12 +79,11 @@ class CorpusPlan:
 
     def types_table(self) -> pd.DataFrame:
         """For each type: its cells in each split, and its donors."""
-        n_labels = len(self.cells.names["label"])
-        counts = np.zeros((n_labels, len(SPLIT_NAMES)), dtype=np.int64)
+        counts = np.zeros((len(self.labels), len(SPLIT_NAMES)), dtype=np.int64)
         np.add.at(counts, (self.cells.codes["label"], self.split), 1)
-        table = pd.DataFrame(counts, index=pd.Index(self.cells.names["label"], name="type"), columns=list(SPLIT_NAMES))
+        table = pd.DataFrame(counts, index=pd.Index(self.labels, name="type"), columns=list(SPLIT_NAMES))
         table["donors"] = self.cells.donors_per_label()
-        return table[counts.sum(axis=1) > 0]
+        return table
 
     def splits_table(self) -> pd.DataFrame:
         """For each split: cells, types, donors and datasets."""
@@ -120,11 +120,13 @@ def plan(config: str | os.PathLike[str] | CorpusConfig, *, ontology: CellOntolog
     GeneOverlapError
         When sources are of different species, or have no gene in common.
     SettingError
-        When the declaration makes no sense, or when there are too few donors, datasets or tissues to split.
+        When the declaration makes no sense, when there are too few donors, datasets or tissues to split, or when a declared split is
+        empty, of another name, or shares donors with another one.
     """
     if not isinstance(config, CorpusConfig):
         config = CorpusConfig.read(config)
-    files = [DataFile(entry.path, entry.obs_keys) for entry in config.sources]
+    config = replace(config, sources=tuple(complete(entry) for entry in config.sources))
+    files = [open_source(entry, entry.obs_keys) for entry in config.sources]
     try:
         found = Cells.read(files, config.sources)
         spaces = [
@@ -138,12 +140,13 @@ def plan(config: str | os.PathLike[str] | CorpusConfig, *, ontology: CellOntolog
     cells, steps = curate(found, config.filters, CellOntology.embedded() if ontology is None else ontology)
     if config.drop_duplicates:
         cells = cells.take(~duplicated(cells))
+    cells = cells.compact()
     _require_types(cells)
     planned = CorpusPlan(
         config=config,
         cells=cells,
         split=_split(cells, config),
-        genes=_genes(spaces, config),
+        genes=join_genes(spaces, given_genes(config.features), names=[entry.path for entry in config.sources]),
         steps=tuple(steps),
         n_found=len(found),
         n_duplicated=int(is_duplicated.sum()),
@@ -153,17 +156,8 @@ def plan(config: str | os.PathLike[str] | CorpusConfig, *, ontology: CellOntolog
     return planned
 
 
-def _genes(spaces: list[FeatureSpace], config: CorpusConfig) -> CorpusGenes:
-    names = [entry.path for entry in config.sources]
-    if config.features in (UNION, INTERSECTION):
-        return join_genes(spaces, str(config.features), names=names)
-    if isinstance(config.features, str):
-        return join_genes(spaces, read_genes(config.features), names=names)
-    return join_genes(spaces, FeatureSpace.from_var(pd.DataFrame(index=pd.Index(config.features))), names=names)
-
-
 def _require_types(cells: Cells) -> None:
-    n_types = cells.n_names("label")
+    n_types = len(cells.names["label"])
     if n_types < 2:
         raise LabelError(
             f"{'No cell is' if not n_types else 'Only one cell type is'} left after the rules. Look at what each removed, and ask for less."
@@ -172,6 +166,8 @@ def _require_types(cells: Cells) -> None:
 
 def _split(cells: Cells, config: CorpusConfig) -> NDArray[np.int8]:
     by = config.split.by
+    if by == DECLARED:
+        return _declared_split(cells)
     units = cells.codes[by].astype(np.int64)
     if (units < 0).any():
         raise SettingError(
@@ -184,6 +180,31 @@ def _split(cells: Cells, config: CorpusConfig) -> NDArray[np.int8]:
     rng = np.random.default_rng(config.split.seed)
     labels = cells.codes["label"].astype(np.int64)
     return assign_splits(labels, units, sizes=config.split.sizes, by="donor", rng=rng).astype(np.int8)
+
+
+def _declared_split(cells: Cells) -> NDArray[np.int8]:
+    codes, names = cells.codes[SPLIT], [_SPELLINGS.get(name.lower(), name.lower()) for name in cells.names[SPLIT]]
+    if n_missing := int((codes < 0).sum()):
+        raise SettingError(
+            f"{n_missing:,} cells have no split, though splits are declared. Name the column of `obs` that has it as `split_key` of every "
+            "source, and fill it."
+        )
+    if unknown := [name for name, meant in zip(cells.names[SPLIT], names, strict=True) if meant not in SPLIT_NAMES]:
+        raise SettingError(
+            f"Cells are declared to be in {listing(unknown)}. Call splits {listing(SPLIT_NAMES)}, or leave these cells out."
+        )
+    if empty := [name for name in SPLIT_NAMES if name not in names]:
+        raise SettingError(f"No cell is declared to be in {listing(empty)}. Declare some, or split by something else.")
+    split = np.array([SPLIT_NAMES.index(name) for name in names], dtype=np.int8)[codes]
+    donor = cells.codes["donor"]
+    seen = np.zeros((len(cells.names["donor"]), len(SPLIT_NAMES)), dtype=bool)
+    seen[donor[donor >= 0], split[donor >= 0]] = True
+    if (shared := np.flatnonzero(seen.sum(axis=1) > 1)).size:
+        raise SettingError(
+            f"{listing(cells.names['donor'][i] for i in shared)} have cells in more than one split, so that no split tells how well other "
+            "donors are named. Declare whole donors, or split by donor."
+        )
+    return split
 
 
 def _warn_about_splits(plan: CorpusPlan) -> None:

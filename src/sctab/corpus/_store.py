@@ -248,7 +248,7 @@ class Corpus:
         n_double = len(every_cell) - len(np.unique(every_cell, axis=0))
         if n_double:
             problems.append(f"{n_double:,} cells are there more than once.")
-        if self.manifest["split_by"] == "donor":
+        if self.manifest["split_by"] in {"donor", "declared"}:
             for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
                 if shared := donors.get(one, set()) & donors.get(other, set()):
                     names = [self.manifest["names"]["donor"][code] for code in sorted(shared)]

@@ -1,6 +1,7 @@
 """Naming cells on the workers of a Dask cluster.
 
-Needs `distributed`, which is optional: `pip install 'sctab[dask]'`. It is the only file of the package that knows it.
+Needs `distributed`, which is optional: `pip install 'sctab[dask]'`. It and `corpus/_workers.py` are the only
+files of the package that know it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sctab.corpus._source import CellData
+from sctab.corpus._workers import client_in_use
 from sctab.counts import MatrixContent, inspect_matrix
 from sctab.inference._dask import DaskEngine
 from sctab.inference._engine import Engine, Ranges, Watch
@@ -92,12 +92,3 @@ def engine_for(classifier: CellTypeClassifier | DeepEnsemble, *, precision: Prec
     if client is None:
         return LocalEngine(classifier.evaluator(precision=precision))
     return DaskEngine(classifier.evaluator(precision=precision, device="cpu"), client)
-
-
-def client_in_use() -> Any:
-    """The `distributed.Client` that is in use, or `None`."""
-    distributed = sys.modules.get("distributed")  # whoever has a client has imported it
-    try:
-        return None if distributed is None else distributed.get_client()
-    except ValueError:
-        return None
