@@ -56,7 +56,8 @@ class KeepState(Callback):
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of."""
-        history = {name: table.iloc[:, 0].to_dict() for name, table in trainer.loggers[0].history.items()}
+        known = trainer.loggers[0].history if trainer.is_global_zero else {}  # the only process that logs, and that writes
+        history = {name: table.iloc[:, 0].to_dict() for name, table in known.items()}
         if self._is_over:
             for name, value in pl_module.of_epoch.means().items():
                 history.setdefault(name, {})[trainer.current_epoch] = value

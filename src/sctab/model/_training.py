@@ -187,7 +187,8 @@ class TrainingPlan(LightningModule):
         if self.penalty is not None:
             loss = loss + self.penalty(output)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.of_epoch.add(len(labels), {"train_loss": float(summed(loss)) / n_processes(), "learning_rate": rate})
+        whole, n_obs = summed(torch.stack([loss, torch.tensor(float(len(labels)), device=loss.device)])).tolist()
+        self.of_epoch.add(int(n_obs), {"train_loss": whole / n_processes(), "learning_rate": rate})
         return loss
 
     def on_train_epoch_end(self) -> None:
