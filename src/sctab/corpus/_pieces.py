@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -104,20 +105,35 @@ def read_shelf(directories: Iterator[tuple[int, Path]] | list[tuple[int, Path]],
     n_vars
         Number of genes.
     """
-    blocks, sources, places, rows, hashes = [], [], [], [], []
-    for source, directory in directories:
-        if not (directory / f"{shelf}.lengths").exists():
-            continue
-        part = {name: np.fromfile(directory / f"{shelf}.{name}", dtype=dtype) for name, dtype in _COLUMNS.items()}
-        indptr = np.concatenate([[0], np.cumsum(part["lengths"], dtype=np.int64)])
-        blocks.append(sparse.csr_matrix((part["values"], part["columns"], indptr), shape=(len(part["lengths"]), n_vars)))
-        sources.append(np.full(len(part["lengths"]), source, dtype=np.int32))
-        places.append(part["places"])
-        rows.append(part["rows"])
-        hashes.append(part["hashes"])
-    order = np.argsort(np.concatenate(places))
-    matrix = sparse.csr_matrix(sparse.vstack(blocks, format="csr"))[order]
-    return Shelf(matrix, np.concatenate(sources)[order], np.concatenate(rows)[order], np.concatenate(hashes)[order])
+    found = [(source, directory) for source, directory in directories if (directory / f"{shelf}.lengths").exists()]
+    n_obs = [len(_read(directory, shelf, "lengths")) for _, directory in found]
+
+    def of_cells(name: str) -> NDArray[Any]:
+        return np.concatenate([_read(directory, shelf, name) for _, directory in found])
+
+    lengths, order = of_cells("lengths"), np.argsort(of_cells("places"))
+    indptr = np.concatenate([[0], np.cumsum(lengths[order], dtype=np.int64)])
+    starts = np.empty(len(order), dtype=np.int64)
+    starts[order] = indptr[:-1]
+
+    def of_values(name: str) -> NDArray[Any]:
+        """Copy cell by cell, so that memory holds the shelf once, and what one source has of it."""
+        array = np.empty(indptr[-1], dtype=_COLUMNS[name])
+        cells = zip(starts.tolist(), lengths.tolist(), strict=True)
+        for (_, directory), n in zip(found, n_obs, strict=True):
+            part, at = _read(directory, shelf, name), 0
+            for start, length in islice(cells, n):
+                array[start : start + length] = part[at : at + length]
+                at += length
+        return array
+
+    matrix = sparse.csr_matrix((of_values("values"), of_values("columns"), indptr), shape=(len(order), n_vars))
+    sources = np.repeat(np.array([source for source, _ in found], dtype=np.int32), n_obs)
+    return Shelf(matrix, sources[order], of_cells("rows")[order], of_cells("hashes")[order])
+
+
+def _read(directory: Path, shelf: int, name: str) -> NDArray[Any]:
+    return np.fromfile(directory / f"{shelf}.{name}", dtype=_COLUMNS[name])
 
 
 def hash_rows(block: sparse.csr_matrix) -> NDArray[np.uint64]:
