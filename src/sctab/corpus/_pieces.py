@@ -18,6 +18,8 @@ from scipy import sparse
 
 _MOST_VALUES = 8_000_000
 """Values of a source that are kept until they are sorted onto shelves: 64 MB."""
+_HASHED_AT_A_TIME = 65_536
+"""Values, so that what is computed on the way takes little memory."""
 _COLUMNS: dict[str, Any] = {
     "values": np.float32,
     "columns": np.int32,
@@ -146,15 +148,21 @@ def hash_rows(block: sparse.csr_matrix) -> NDArray[np.uint64]:
     >>> bool(hashes[0] == hashes[1]), bool(hashes[0] == hashes[2])
     (True, False)
     """
-    values = np.ascontiguousarray(block.data, dtype=np.float32).view(np.uint32).astype(np.uint64)
-    mixed = _mix((block.indices.astype(np.uint64) << np.uint64(32)) | values)
+    mixed = np.empty(block.nnz, dtype=np.uint64)
+    for start in range(0, block.nnz, _HASHED_AT_A_TIME):
+        at = slice(start, start + _HASHED_AT_A_TIME)
+        values = np.ascontiguousarray(block.data[at], dtype=np.float32).view(np.uint32)
+        mixed[at] = _mix((block.indices[at].astype(np.uint64) << np.uint64(32)) | values)
     sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(mixed, dtype=np.uint64)])
     return sums[block.indptr[1:]] - sums[block.indptr[:-1]]
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The output function of SplitMix64 (Steele et al. 2014, :doi:`10.1145/2660193.2660195`)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    """The output function of SplitMix64 (Steele et al. 2014, :doi:`10.1145/2660193.2660195`); what it is given becomes that."""
+    x += np.uint64(0x9E3779B97F4A7C15)
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
