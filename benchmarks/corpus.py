@@ -228,7 +228,7 @@ def build(folder: Path, sizes: Sequence[int], n_runs: int) -> None:
     for n_cells in (START_UP_CELLS, *sizes):
         make_sources(folder, n_cells)
     build_store(folder, START_UP_CELLS)  # compiles, and reads libraries from disk
-    start_up = [build_store(folder, START_UP_CELLS) for _ in range(3)]
+    start_up = [build_store(folder, START_UP_CELLS) for _ in range(n_runs)]
     wall, cpu = (median(getattr(usage, name) for usage in start_up) for name in ("seconds", "cpu"))
     used: dict[int, list[Usage]] = {n_cells: [] for n_cells in sizes}
     for _ in range(n_runs):
