@@ -6,6 +6,7 @@ cells are appended to a file for each shelf. A shelf then fits in memory, where 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -49,7 +50,8 @@ class Pieces:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._waiting: list[tuple[sparse.csr_matrix, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+        self._waiting: defaultdict[int, list[dict[str, NDArray[Any]]]] = defaultdict(list)
+        """For each shelf, what is kept of cells."""
         self._n_values = 0
 
     def add(self, block: sparse.csr_matrix, shelf: NDArray[np.int64], place: NDArray[np.int64], row: NDArray[np.int64]) -> None:
@@ -64,35 +66,28 @@ class Pieces:
         row
             Their rows in the source.
         """
-        self._waiting.append((block, shelf, place, row))
+        order = np.argsort(shelf, kind="stable")
+        block, shelf = block[order], shelf[order]
+        of_cells = {"lengths": np.diff(block.indptr), "places": place[order], "rows": row[order], "hashes": hash_rows(block)}
+        starts = np.flatnonzero(np.diff(shelf, prepend=-1))
+        for start, stop in zip(starts, [*starts[1:], len(shelf)], strict=True):
+            at = slice(block.indptr[start], block.indptr[stop])
+            part = {"values": block.data[at], "columns": block.indices[at]}
+            part |= {name: array[start:stop] for name, array in of_cells.items()}
+            self._waiting[int(shelf[start])].append(part)
         self._n_values += block.nnz
         if self._n_values >= _MOST_VALUES:
             self.flush()
 
     def flush(self) -> None:
         """Write what is waiting."""
-        if not self._waiting:
-            return
-        blocks, shelves, places, rows = zip(*self._waiting, strict=True)
-        self._waiting, self._n_values = [], 0
-        block = sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
-        shelf, place, row = np.concatenate(shelves), np.concatenate(places), np.concatenate(rows)
-        order = np.argsort(shelf, kind="stable")
-        block, shelf, place, row = block[order], shelf[order], place[order], row[order]
-        starts = np.flatnonzero(np.diff(shelf, prepend=-1))
-        for start, stop in zip(starts, [*starts[1:], len(shelf)], strict=True):
-            part = block[start:stop]
-            arrays = {
-                "values": part.data,
-                "columns": part.indices,
-                "lengths": np.diff(part.indptr),
-                "places": place[start:stop],
-                "rows": row[start:stop],
-                "hashes": hash_rows(part),
-            }
-            for name, array in arrays.items():
-                with (self._directory / f"{shelf[start]}.{name}").open("ab") as file:
-                    np.ascontiguousarray(array, dtype=_COLUMNS[name]).tofile(file)
+        for shelf, parts in self._waiting.items():
+            for name, dtype in _COLUMNS.items():
+                with (self._directory / f"{shelf}.{name}").open("ab") as file:
+                    for part in parts:
+                        np.ascontiguousarray(part[name], dtype=dtype).tofile(file)
+        self._waiting.clear()
+        self._n_values = 0
 
 
 def read_shelf(directories: Iterator[tuple[int, Path]] | list[tuple[int, Path]], shelf: int, n_vars: int) -> Shelf:
