@@ -19,9 +19,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
-import platform
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,7 +26,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -40,6 +36,7 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
+from _measure import Usage, environment, head, machine, row, spread, watch
 from anndata.io import write_elem
 from numpy.typing import NDArray
 from scipy import sparse
@@ -85,24 +82,6 @@ Block = tuple[sparse.csr_matrix, sparse.csr_matrix]
 """Counts of cells, and their covariates."""
 Timed = tuple[float, NDArray[np.float32]]
 """Seconds, and probabilities."""
-
-
-def row(*values: object) -> None:
-    """Print a row of a Markdown table."""
-    print("| " + " | ".join(map(str, values)) + " |", flush=True)
-
-
-def head(title: str, *names: str) -> None:
-    """Print a title and the head of a Markdown table."""
-    print(f"\n{title}\n")
-    row(*names)
-    row(*["---"] * len(names))
-
-
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """Median, and in parentheses smallest and largest where there are several."""
-    middle = f"{median(values):,.{digits}f}"
-    return middle if len(values) == 1 else f"{middle} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
 
 
 # ------------------------------------------------------------------------------------------------------------------ data
@@ -511,54 +490,6 @@ def matrix_speed() -> float:
 # ------------------------------------------------------------------------------------------------------- whole processes
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What a process took."""
-
-    seconds: float
-    peak: int
-    """Largest resident memory, in bytes."""
-
-
-def watch(command: Sequence[object], **variables: str) -> Usage | None:
-    """Run a command to its end; `None` where the system killed it, which it does first of all where memory runs out."""
-    with tempfile.TemporaryFile() as errors:
-        quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors}
-        start = time.perf_counter()
-        process = subprocess.Popen([str(part) for part in command], env=environment(**variables), **quiet)
-        of_process = Path(f"/proc/{process.pid}")
-        with suppress(OSError):
-            (of_process / "oom_score_adj").write_text("1000", encoding="utf-8")
-        ended, peak = 0, 0
-        while not ended:
-            peak = max(peak, high_water(of_process / "status"))
-            time.sleep(0.01)
-            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode == -signal.SIGKILL:
-            return None
-        if process.returncode:
-            errors.seek(0)
-            raise SystemExit(f"{' '.join(map(str, command))}\n{errors.read().decode(errors='replace')}")
-    return Usage(seconds, peak or usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """That of this process, but that Python keeps what it compiles, as it does by default, and takes packages from nowhere else."""
-    without = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH"}
-    return {name: value for name, value in os.environ.items() if name not in without} | variables
-
-
-def high_water(status: Path) -> int:
-    """`VmHWM`: `ru_maxrss` would be at least what the process had that started it. Zero where the system does not tell."""
-    with suppress(OSError):
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
 def annotate_command(cells: Path, model: Path, output: Path) -> list[object]:
     """`sctab annotate`, as users call it."""
     program = [sys.executable, "-c", "from sctab.cli import main; main()", "annotate"]
@@ -725,20 +656,6 @@ def read_normalised(path: Path) -> ad.AnnData:
 
 
 # ------------------------------------------------------------------------------------------------------------------ main
-
-
-def machine() -> str:
-    """Cores, processor, memory and versions."""
-    import torch
-
-    processor = platform.processor() or platform.machine()
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        processor = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB of memory"
-    device = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{n_cores} cores ({processor}){device}, {memory}; torch {torch.__version__}, Python {platform.python_version()}"
 
 
 def everything(arguments: argparse.Namespace) -> None:

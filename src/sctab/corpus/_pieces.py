@@ -6,8 +6,10 @@ cells are appended to a file for each shelf. A shelf then fits in memory, where 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from scipy import sparse
 
 _MOST_VALUES = 8_000_000
 """Values of a source that are kept until they are sorted onto shelves: 64 MB."""
+_HASHED_AT_A_TIME = 65_536
+"""Values, so that what is computed on the way takes little memory."""
 _COLUMNS: dict[str, Any] = {
     "values": np.float32,
     "columns": np.int32,
@@ -46,7 +50,8 @@ class Pieces:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._waiting: list[tuple[sparse.csr_matrix, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+        self._waiting: defaultdict[int, list[dict[str, NDArray[Any]]]] = defaultdict(list)
+        """For each shelf, what is kept of cells."""
         self._n_values = 0
 
     def add(self, block: sparse.csr_matrix, shelf: NDArray[np.int64], place: NDArray[np.int64], row: NDArray[np.int64]) -> None:
@@ -61,35 +66,28 @@ class Pieces:
         row
             Their rows in the source.
         """
-        self._waiting.append((block, shelf, place, row))
+        order = np.argsort(shelf, kind="stable")
+        block, shelf = block[order], shelf[order]
+        of_cells = {"lengths": np.diff(block.indptr), "places": place[order], "rows": row[order], "hashes": hash_rows(block)}
+        starts = np.flatnonzero(np.diff(shelf, prepend=-1))
+        for start, stop in zip(starts, [*starts[1:], len(shelf)], strict=True):
+            at = slice(block.indptr[start], block.indptr[stop])
+            part = {"values": block.data[at], "columns": block.indices[at]}
+            part |= {name: array[start:stop] for name, array in of_cells.items()}
+            self._waiting[int(shelf[start])].append(part)
         self._n_values += block.nnz
         if self._n_values >= _MOST_VALUES:
             self.flush()
 
     def flush(self) -> None:
         """Write what is waiting."""
-        if not self._waiting:
-            return
-        blocks, shelves, places, rows = zip(*self._waiting, strict=True)
-        self._waiting, self._n_values = [], 0
-        block = sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
-        shelf, place, row = np.concatenate(shelves), np.concatenate(places), np.concatenate(rows)
-        order = np.argsort(shelf, kind="stable")
-        block, shelf, place, row = block[order], shelf[order], place[order], row[order]
-        starts = np.flatnonzero(np.diff(shelf, prepend=-1))
-        for start, stop in zip(starts, [*starts[1:], len(shelf)], strict=True):
-            part = block[start:stop]
-            arrays = {
-                "values": part.data,
-                "columns": part.indices,
-                "lengths": np.diff(part.indptr),
-                "places": place[start:stop],
-                "rows": row[start:stop],
-                "hashes": hash_rows(part),
-            }
-            for name, array in arrays.items():
-                with (self._directory / f"{shelf[start]}.{name}").open("ab") as file:
-                    np.ascontiguousarray(array, dtype=_COLUMNS[name]).tofile(file)
+        for shelf, parts in self._waiting.items():
+            for name, dtype in _COLUMNS.items():
+                with (self._directory / f"{shelf}.{name}").open("ab") as file:
+                    for part in parts:
+                        np.ascontiguousarray(part[name], dtype=dtype).tofile(file)
+        self._waiting.clear()
+        self._n_values = 0
 
 
 def read_shelf(directories: Iterator[tuple[int, Path]] | list[tuple[int, Path]], shelf: int, n_vars: int) -> Shelf:
@@ -104,20 +102,35 @@ def read_shelf(directories: Iterator[tuple[int, Path]] | list[tuple[int, Path]],
     n_vars
         Number of genes.
     """
-    blocks, sources, places, rows, hashes = [], [], [], [], []
-    for source, directory in directories:
-        if not (directory / f"{shelf}.lengths").exists():
-            continue
-        part = {name: np.fromfile(directory / f"{shelf}.{name}", dtype=dtype) for name, dtype in _COLUMNS.items()}
-        indptr = np.concatenate([[0], np.cumsum(part["lengths"], dtype=np.int64)])
-        blocks.append(sparse.csr_matrix((part["values"], part["columns"], indptr), shape=(len(part["lengths"]), n_vars)))
-        sources.append(np.full(len(part["lengths"]), source, dtype=np.int32))
-        places.append(part["places"])
-        rows.append(part["rows"])
-        hashes.append(part["hashes"])
-    order = np.argsort(np.concatenate(places))
-    matrix = sparse.csr_matrix(sparse.vstack(blocks, format="csr"))[order]
-    return Shelf(matrix, np.concatenate(sources)[order], np.concatenate(rows)[order], np.concatenate(hashes)[order])
+    found = [(source, directory) for source, directory in directories if (directory / f"{shelf}.lengths").exists()]
+    n_obs = [len(_read(directory, shelf, "lengths")) for _, directory in found]
+
+    def of_cells(name: str) -> NDArray[Any]:
+        return np.concatenate([_read(directory, shelf, name) for _, directory in found])
+
+    lengths, order = of_cells("lengths"), np.argsort(of_cells("places"))
+    indptr = np.concatenate([[0], np.cumsum(lengths[order], dtype=np.int64)])
+    starts = np.empty(len(order), dtype=np.int64)
+    starts[order] = indptr[:-1]
+
+    def of_values(name: str) -> NDArray[Any]:
+        """Copy cell by cell, so that memory holds the shelf once, and what one source has of it."""
+        array = np.empty(indptr[-1], dtype=_COLUMNS[name])
+        cells = zip(starts.tolist(), lengths.tolist(), strict=True)
+        for (_, directory), n in zip(found, n_obs, strict=True):
+            part, at = _read(directory, shelf, name), 0
+            for start, length in islice(cells, n):
+                array[start : start + length] = part[at : at + length]
+                at += length
+        return array
+
+    matrix = sparse.csr_matrix((of_values("values"), of_values("columns"), indptr), shape=(len(order), n_vars))
+    sources = np.repeat(np.array([source for source, _ in found], dtype=np.int32), n_obs)
+    return Shelf(matrix, sources[order], of_cells("rows")[order], of_cells("hashes")[order])
+
+
+def _read(directory: Path, shelf: int, name: str) -> NDArray[Any]:
+    return np.fromfile(directory / f"{shelf}.{name}", dtype=_COLUMNS[name])
 
 
 def hash_rows(block: sparse.csr_matrix) -> NDArray[np.uint64]:
@@ -130,15 +143,21 @@ def hash_rows(block: sparse.csr_matrix) -> NDArray[np.uint64]:
     >>> bool(hashes[0] == hashes[1]), bool(hashes[0] == hashes[2])
     (True, False)
     """
-    values = np.ascontiguousarray(block.data, dtype=np.float32).view(np.uint32).astype(np.uint64)
-    mixed = _mix((block.indices.astype(np.uint64) << np.uint64(32)) | values)
+    mixed = np.empty(block.nnz, dtype=np.uint64)
+    for start in range(0, block.nnz, _HASHED_AT_A_TIME):
+        at = slice(start, start + _HASHED_AT_A_TIME)
+        values = np.ascontiguousarray(block.data[at], dtype=np.float32).view(np.uint32)
+        mixed[at] = _mix((block.indices[at].astype(np.uint64) << np.uint64(32)) | values)
     sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(mixed, dtype=np.uint64)])
     return sums[block.indptr[1:]] - sums[block.indptr[:-1]]
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The output function of SplitMix64 (Steele et al. 2014, :doi:`10.1145/2660193.2660195`)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    """The output function of SplitMix64 (Steele et al. 2014, :doi:`10.1145/2660193.2660195`); what it is given becomes that."""
+    x += np.uint64(0x9E3779B97F4A7C15)
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
