@@ -6,6 +6,10 @@ from typing import Annotated
 import typer
 
 Reference = Annotated[Path, typer.Argument(help="Annotated cells with counts, `.h5ad` or `.zarr`.")]
+OptionalReference = Annotated[
+    Path | None, typer.Argument(help="Annotated cells with counts, `.h5ad` or `.zarr`; or give `--corpus`.")
+]
+OptionalLabelsKey = Annotated[str | None, typer.Option("--labels-key", help="Column of `obs` with cell types.")]
 LabelsKey = Annotated[str, typer.Option(help="Column of `obs` with cell types.")]
 DonorKey = Annotated[str | None, typer.Option(help="Column of `obs` with donors; whole donors are then held out.")]
 CountsLayer = Annotated[str | None, typer.Option(help="Layer with the counts; `X` by default.")]

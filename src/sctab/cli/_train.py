@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,24 +25,32 @@ from sctab.cli._options import (
     DonorKey,
     GeneIdKey,
     GeneSymbolKey,
-    LabelsKey,
+    OptionalLabelsKey,
+    OptionalReference,
     Overwrite,
-    Reference,
     UnlabeledCategory,
 )
 from sctab.cli._reporting import err, out, reports_errors
+from sctab.corpus import Corpus
 from sctab.model import MODEL_NAMES, AutoClassifier, DeepEnsemble, model_by_name
+from sctab.model._processes import is_first_process
 from sctab.model._storage import require_replaceable
 from sctab.tuning import Settings
 
 _DEFAULT_MODEL = "sctab"
+_TOLD_TO_END = 128 + signal.SIGTERM
 
 
 @reports_errors
 def train(
-    reference: Reference,
-    labels_key: LabelsKey,
     output: Annotated[Path, typer.Option(help="Directory to write the model to.")],
+    reference: OptionalReference = None,
+    labels_key: OptionalLabelsKey = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="Learn from a corpus, as `sctab corpus build` makes it, instead of a reference.")
+    ] = None,
+    subset: Annotated[float, typer.Option(help="Share of the training data of the corpus to learn from.")] = 1.0,
+    subset_by: Annotated[str, typer.Option(help="What that is a share of: `donor` or `cell`.")] = "donor",
     model: Annotated[
         str | None,
         typer.Option(
@@ -83,6 +93,13 @@ def train(
     ] = None,
     logs: Annotated[bool, typer.Option("--logs/--no-logs", help="Whether to write a run directory.")] = True,
     logger: Annotated[str | None, typer.Option(help="Where else to send the curves: `neptune`.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a training that was interrupted, from what is in its run directory.")
+    ] = False,
+    devices: Annotated[str, typer.Option(help="How many devices, or processes on a CPU, to train on together.")] = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help="Of the arithmetic, as Lightning names it: `bf16-mixed` is fast on a recent GPU.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is random; 0 by default.")] = None,
     accelerator: Accelerator = "auto",
     overwrite: Overwrite = False,
@@ -101,6 +118,8 @@ def train(
     `sctab train reference.h5ad --labels-key cell_type --members 5 --output my-ensemble`
 
     `sctab train atlas.zarr --labels-key cell_type --layer counts --output my-model --accelerator gpu`
+
+    `sctab train --corpus blood.corpus --output my-model --resume`
     """
     if run_dir is not None and not logs:
         raise SettingError("`--run-dir` says where logs go and `--no-logs` that there are none. Give one of them.")
@@ -120,41 +139,62 @@ def train(
         raise SettingError(
             "`--members` needs one model class. Let `auto` choose first, then train an ensemble of what it has kept."
         )
+    of_reference = {
+        "donor_key": donor_key,
+        "layer": layer,
+        "unlabeled_category": unlabeled_category,
+        "gene_id_key": gene_id_key,
+        "gene_symbol_key": gene_symbol_key,
+    }
+    _check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"subset": subset != 1})
+    if resume and (not logs or cls is AutoClassifier):
+        raise SettingError(
+            "`--resume` goes on from a run directory of one model class. Leave it out where there is none (`--no-logs`, `auto`)."
+        )
     require_replaceable(output, overwrite=overwrite)
-    adata = read_data(reference)
-    ensemble = None if members is None else DeepEnsemble(cls, members, **chosen.model_settings)
-    (ensemble or cls).setup_anndata(
-        adata,
-        labels_key,
-        donor_key=donor_key,
-        layer=layer,
-        unlabeled_category=unlabeled_category,
-        categorical_covariate_keys=covariate_key,
-        gene_id_key=gene_id_key,
-        gene_symbol_key=gene_symbol_key,
-    )
-    directory = (run_dir or _run_directory(output, goes_on=ensemble is not None)) if logs else None
-    with written_beside(output, overwrite=overwrite) as path:
+    if corpus is not None:
+        from_corpus: Any = cls.from_corpus if members is None else DeepEnsemble.from_corpus
+        part = {"subset": subset, "subset_by": subset_by, "categorical_covariate_keys": covariate_key or []}
+        opened = Corpus.open(corpus)
+        n_types, n_cells = len(opened.labels), opened.n_obs_of("train")
+        classifier = from_corpus(opened, *([] if members is None else [cls, members]), **part, **chosen.model_settings)
+    else:
+        adata = read_data(reference)  # type: ignore[arg-type]
+        ensemble = None if members is None else DeepEnsemble(cls, members, **chosen.model_settings)
+        (ensemble or cls).setup_anndata(adata, str(labels_key), categorical_covariate_keys=covariate_key, **of_reference)
+        n_types, n_cells = adata.obs[labels_key].nunique(), adata.n_obs
         classifier = ensemble or cls(adata, **chosen.model_settings)
+    goes_on = members is not None or resume
+    directory = (run_dir or _run_directory(output, goes_on=goes_on)) if logs else None
+    with written_beside(output, overwrite=overwrite) if is_first_process() else nullcontext(output) as path:
         what = f"`{chosen.model}`" if members is None else f"an ensemble of {members} `{chosen.model}` models"
-        err.print(f"Learning {adata.obs[labels_key].nunique()} cell types from {adata.n_obs} cells with {what}.")
+        err.print(f"Learning {n_types} cell types from {n_cells} cells with {what}.")
         if members is not None and directory is not None:
             n_finished = len(list(directory.glob(f"member_*/{SPEC_FILE}")))
             err.print(
                 f"{n_finished} of {members} members are finished in `{directory}`. After an interruption, the same command goes on."
             )
-        classifier.train(
-            **dict(chosen.train_settings) | {key: value for key, value in given.items() if value is not None},
-            accelerator=accelerator,
-            enable_progress_bar=err.is_terminal,
-            run_dir=directory,
-            logger=logger,
-            **({} if ensemble is None else {"n_jobs": jobs}),
-        )
+        try:
+            classifier.train(
+                **dict(chosen.train_settings) | {key: value for key, value in given.items() if value is not None},
+                accelerator=accelerator,
+                devices=int(devices) if devices.isdecimal() else devices,
+                enable_progress_bar=err.is_terminal,
+                run_dir=directory,
+                logger=logger,
+                **({"n_jobs": jobs} if members is not None else {"resume": True} if resume else {}),
+                **({} if precision is None else {"precision": precision}),
+            )
+        except SystemExit as ended:
+            if ended.code == _TOLD_TO_END and directory is not None:
+                err.print(f"Stopped. What was learned is in `{directory}`: the same command with `--resume` goes on.")
+            raise
         classifier.save(path)
+    if not is_first_process():  # the others help, and the first one reports
+        return
     if isinstance(classifier, AutoClassifier):
         _report_candidates(classifier.table)
-    _report_training([classifier.spec.training] if ensemble is None else [member.spec.training for member in ensemble.members])
+    _report_training([classifier.spec.training] if members is None else [member.spec.training for member in classifier.members])
     if directory is not None:
         out.print(f"Wrote the curves to `{directory}`: `tensorboard --logdir {directory}` shows them.")
     out.print(f"Wrote `{output}`.")
@@ -181,6 +221,21 @@ def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> 
     return Settings(name, published["model"], published["train"])
 
 
+def _check_source(
+    reference: Path | None, corpus: Path | None, of_reference: Mapping[str, Any], of_corpus: Mapping[str, bool]
+) -> None:
+    """Refuse options that do not go together."""
+    if (reference is None) == (corpus is None):
+        raise SettingError("Give a reference, or a corpus with `--corpus`: one of them.")
+    if corpus is None and of_reference["labels_key"] is None:
+        raise SettingError("Give `--labels-key`, the column of `obs` with cell types.")
+    wrong = [name for name, value in of_reference.items() if corpus is not None and value is not None]
+    wrong += [name for name, is_given in of_corpus.items() if corpus is None and is_given]
+    if wrong:
+        options = listing(f"--{name.replace('_', '-')}" for name in wrong)
+        raise SettingError(f"{options} cannot be given with a {'reference' if corpus is None else 'corpus'}. Leave it out.")
+
+
 def _run_directory(output: Path, *, goes_on: bool) -> Path:
     """A directory beside the output: that of a run that goes on, or one that is not there yet."""
     path = output.with_name(f"{output.name}.run")
@@ -201,7 +256,12 @@ def _report_training(trainings: Sequence[Any]) -> None:
     """Of one model, or of each member of an ensemble."""
     training = trainings[0]
     validation = training["validation"]
-    how = {"donor": "whole donors held out", "stratified": "a share of each type held out", "none": "no validation"}
+    how = {
+        "corpus": "those of the corpus",
+        "donor": "whole donors held out",
+        "stratified": "a share of each type held out",
+        "none": "no validation",
+    }
     epochs = sorted({each["epochs"] for each in trainings})
     out.print(
         f"Trained for {' to '.join(map(str, dict.fromkeys((epochs[0], epochs[-1]))))} epochs on {validation['n_train']} cells."

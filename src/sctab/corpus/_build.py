@@ -117,6 +117,7 @@ def build(
         store = work / "store"
         hashes = _gather(plan, shelves, directories, work, store, n_threads=n_threads, watch=watch)
         _describe(plan, contents, shelves, hashes, store, ontology)
+        Corpus.open(store).keep_subsets()
         os.rename(store, output)  # noqa: PTH104 (refuses to replace what came meanwhile)
     shutil.rmtree(_work_directory(output), ignore_errors=True)
     return Corpus.open(output)
@@ -158,16 +159,20 @@ def _workplace(output: Path, identity: Mapping[str, Any], *, resume: bool) -> It
 
 def _identity(config: CorpusConfig, shelf_size: int) -> dict[str, Any]:
     """What decides the corpus: the declaration, and the state of the sources."""
-    sources = {}
-    for entry in config.sources:
-        file = open_source(entry)
-        sources[entry.path] = file.fingerprint()
-        file.close()
+    sources = {entry.path: _fingerprint(entry) for entry in config.sources}
     declared = asdict(replace(config, filters=(), features=""))
     declared["filters"] = [{rule.name: rule.parameters} for rule in config.filters]
     genes = given_genes(config.features)
     declared["features"] = genes.to_json() if isinstance(genes, FeatureSpace) else genes
     return {"format": FORMAT, "format_version": VERSION, "config": declared, "shelf_size": shelf_size, "sources": sources}
+
+
+def _fingerprint(entry: SourceEntry) -> dict[str, Any]:
+    source = open_source(entry)
+    try:
+        return source.fingerprint()
+    finally:
+        source.close()
 
 
 def _require_same(before: Mapping[str, Any], wanted: Mapping[str, Any], work: Path) -> None:
@@ -345,6 +350,8 @@ def _describe(
             {
                 "path": entry.path,
                 "size": _size(entry.path),
+                "entry": asdict(entry),
+                "fingerprint": _fingerprint(entry),
                 "matrix": name,
                 "content": str(content.content),
                 "n_found": plan.n_found_per_source[number],

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab._atomic import written_beside
-from sctab._errors import DataFileError, KeyNotFoundError, SettingError, listing, require
+from sctab._errors import DataFileError, KeyNotFoundError, SctabError, SettingError, listing, require
 from sctab._matrix import RowReader, row_ranges
 from sctab.corpus._config import SPLIT_NAMES
-from sctab.corpus._entry import COLUMNS
+from sctab.corpus._entry import COLUMNS, SourceEntry
+from sctab.corpus._open import open_source
 from sctab.corpus._pieces import hash_rows
 from sctab.genes import FeatureSpace
 from sctab.ontology import LabelSpace
@@ -241,7 +242,7 @@ class Corpus:
         """Read all of it, and name what is wrong: nothing, where it is as it was built.
 
         Every cell is read again and its hash compared with the one it had when it came from its source. Donors are in one split each, and
-        no cell is there twice.
+        no cell is there twice. Sources that are still there have not changed.
         """
         problems: list[str] = []
         cells: list[NDArray[np.int64]] = []
@@ -267,7 +268,20 @@ class Corpus:
                 if shared := donors.get(one, set()) & donors.get(other, set()):
                     names = [self.manifest["names"]["donor"][code] for code in sorted(shared)]
                     problems.append(f"Donors are in `{one}` and in `{other}`: {listing(names)}.")
+        if changed := self.changed_sources():
+            problems.append(f"{listing(changed)} changed since the corpus was built.")
         return problems
+
+    def changed_sources(self) -> list[str]:
+        """Sources that are there and are not what the corpus was built from."""
+        changed = []
+        for source in self.manifest["sources"]:
+            with suppress(SctabError):  # it is not there any more, or not within reach
+                found = open_source(SourceEntry(**source["entry"]))
+                if json.loads(json.dumps(found.fingerprint())) != source["fingerprint"]:
+                    changed.append(str(source["path"]))
+                found.close()
+        return changed
 
     def _shelves(self, split: str) -> Iterator[zarr.Group]:
         collection = zarr.open_group(self.path / f"{split}.zarr", mode="r")

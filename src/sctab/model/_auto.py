@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from importlib.util import find_spec
 from os import PathLike
-from typing import Any, final
+from typing import Any, Literal, Self, final
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from sctab._errors import NotTrainedError, SctabWarning, SettingError, listing, warn
+from sctab.corpus._store import Corpus
 from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import CLASSES
+from sctab.model._corpus import VALIDATED, CorpusReference
 from sctab.model._ensemble import DeepEnsemble
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
@@ -94,7 +96,13 @@ class AutoClassifier:
         manager = LinearClassifier._get_most_recent_anndata_manager(adata)
         if manager is None:
             raise SettingError("The reference was not set up. Call `AutoClassifier.setup_anndata(adata, labels_key=…)` first.")
+        self._choose(candidates, settings)
         self._setup = dict(manager.registry["setup_args"])
+        self.adata: Any = adata  # `None` with a corpus
+
+    def _choose(self, candidates: Sequence[str] | None, settings: Mapping[str, Mapping[str, Mapping[str, Any]]] | None) -> None:
+        self._corpus: CorpusReference | None = None
+        self._best: CellTypeClassifier | None = None
         self._names = _available() if candidates is None else list(candidates)
         self._settings = dict(settings or {})
         if not self._names:
@@ -108,8 +116,40 @@ class AutoClassifier:
                     f"`settings[{name!r}]` has {listing(wrong)}. It takes `model`, for the constructor, and `train`, each with settings "
                     "by name."
                 )
-        self.adata = adata
-        self._best: CellTypeClassifier | None = None
+
+    @classmethod
+    def from_corpus(
+        cls,
+        corpus: Corpus | str | PathLike[str],
+        *,
+        subset: float = 1.0,
+        subset_by: Literal["donor", "cell"] = "donor",
+        categorical_covariate_keys: Sequence[str] = (),
+        candidates: Sequence[str] | None = None,
+        settings: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+    ) -> Self:
+        """Try the candidates on a corpus; see :meth:`CellTypeClassifier.from_corpus`.
+
+        Each learns the training cells, some of whose donors validate it, and names the validation cells, by which they are compared.
+
+        Parameters
+        ----------
+        corpus, subset, subset_by, categorical_covariate_keys
+            As there.
+        candidates, settings
+            As in the constructor.
+
+        Raises
+        ------
+        DataFileError, SettingError
+            As there, and as in the constructor.
+        """
+        auto = cls.__new__(cls)
+        auto._choose(candidates, settings)
+        auto._corpus = CorpusReference.of(corpus, subset, subset_by)
+        auto._setup = {"categorical_covariate_keys": list(categorical_covariate_keys)}
+        auto.adata = None
+        return auto
 
     @classmethod
     def setup_anndata(cls, adata: AnnData, labels_key: str, **kwargs: Any) -> None:
@@ -165,12 +205,22 @@ class AutoClassifier:
         }
         self._check_settings(train_settings)
         check_logging(run_dir, logger)
-        labels, folds, held_out_by = self._cut(n_folds, train_settings.get("validation_split", "donor"), seed)
-        truth, predicted, seconds = self._try(labels, folds, options)
+        if self._corpus is not None:
+            if n_folds is not None:
+                raise SettingError(
+                    f"`n_folds={n_folds}` cannot be set with a corpus, whose validation cells are held out. Leave it out."
+                )
+            held_out_by, n_parts = "corpus", 1
+            truth, predicted, seconds = self._try_on(self._corpus, options)
+        else:
+            labels, folds, held_out_by = self._cut(n_folds, train_settings.get("validation_split", "donor"), seed)
+            n_parts = len(folds)
+            truth, predicted, seconds = self._try(labels, folds, options)
         self.table = _compare(truth, predicted, np.random.default_rng(seed)).assign(seconds=pd.Series(seconds))
         kept = str(self.table.index[self.table["kept"]][0])
-        best = self._trained(kept, self.adata, options | {"run_dir": run_dir, "logger": logger})
-        selection = {"held_out_by": held_out_by, "n_folds": len(folds), "n_held_out": len(truth), "kept": kept}
+        last = options | {"run_dir": run_dir, "logger": logger}
+        best = self._trained(kept, self.adata, last) if self._corpus is None else self._trained_on(self._corpus, kept, last)
+        selection = {"held_out_by": held_out_by, "n_folds": n_parts, "n_held_out": len(truth), "kept": kept}
         candidates = {name: {"macro_f1": row["macro_f1"], "seconds": row["seconds"]} for name, row in self.table.iterrows()}
         best.spec = replace(best.spec, training=dict(best.spec.training) | {"selection": selection | {"candidates": candidates}})
         self._best = best
@@ -178,7 +228,7 @@ class AutoClassifier:
     def _check_settings(self, train_settings: Mapping[str, Any]) -> None:
         """Refuse what one of the candidates does not have, before any of them is trained."""
         for name in self._names:
-            defaults = CLASSES[name]._default_training(self.adata.n_obs)
+            defaults = CLASSES[name]._default_training(self.adata.n_obs if self._corpus is None else len(self._corpus.cells))
             given = {*train_settings, *self._settings.get(name, {}).get("train", {})}
             unknown = sorted(given - {field.name for field in fields(defaults)})
             if unknown and not isinstance(defaults, TrainingSettings):  # what trains by gradient passes the others on to Lightning
@@ -224,6 +274,31 @@ class AutoClassifier:
                     predicted[name].append(model.predict(rest, layer=self._setup["layer"] or "X").astype(str))
                 model.deregister_manager(known)
         return labels[np.concatenate(folds)], {name: np.concatenate(parts) for name, parts in predicted.items()}, seconds
+
+    def _try_on(
+        self, reference: CorpusReference, options: Mapping[str, Any]
+    ) -> tuple[NDArray[np.object_], dict[str, NDArray[np.object_]], dict[str, float]]:
+        """As :meth:`_try`, for the validation cells of a corpus."""
+        seconds: dict[str, float] = {}
+        predicted: dict[str, NDArray[np.object_]] = {}
+        for name in self._names:
+            start = time.perf_counter()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SctabWarning)
+                model = self._trained_on(replace(reference, validates_apart=True), name, options)
+                seconds[name] = time.perf_counter() - start
+                cells = (reference.corpus.to_anndata(VALIDATED, part) for part in reference.validation_parts())
+                predicted[name] = np.concatenate([model.predict(part, layer="X").astype(str) for part in cells])
+        truth = reference.corpus.obs(VALIDATED)["label"].astype(str).to_numpy(dtype=object)
+        return truth, predicted, seconds
+
+    def _trained_on(self, reference: CorpusReference, name: str, options: Mapping[str, Any]) -> CellTypeClassifier:
+        settings = self._settings.get(name, {})
+        part: dict[str, Any] = {"subset": reference.subset, "subset_by": reference.subset_by}
+        model = CLASSES[name].from_corpus(reference.corpus, **part, **self._setup, **settings.get("model", {}))
+        model._corpus = reference
+        model.train(**dict(settings.get("train", {})) | dict(options))
+        return model
 
     def _trained(self, name: str, adata: AnnData, options: Mapping[str, Any]) -> CellTypeClassifier:
         settings = self._settings.get(name, {})

@@ -256,7 +256,7 @@ class CellTypeClassifier(BaseModelClass):
         >>> model.train(run_dir="blood.run")  # doctest: +SKIP
         """
         require("annbatch", extra="corpus")
-        reference = CorpusReference(corpus if isinstance(corpus, Corpus) else Corpus.open(corpus), subset, subset_by)
+        reference = CorpusReference.of(corpus, subset, subset_by)
         known = set(signature(cls).parameters) - {"adata", "spec"}
         if unknown := sorted(set(model_settings) - known):
             raise SettingError(f"`{cls.__name__}` has no {listing(unknown)}. It has: {listing(sorted(known), most=20)}.")

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from scipy import sparse
 
 from sctab._atomic import written_beside
 from sctab._errors import KeyNotFoundError, LabelError, OutputError, SettingError, listing, warn
-from sctab._matrix import RowReader, row_ranges
+from sctab._matrix import BLOCK_SIZE, RowReader, row_ranges
 from sctab.augmentation import donor_differences
 from sctab.corpus._entry import COLUMNS
 from sctab.corpus._store import Corpus
@@ -35,7 +36,7 @@ from sctab.model._setup import most_variable_genes, subtypes, warn_about_ids
 from sctab.model._spec import ModelSpec
 from sctab.model._streaming import RowLoader, StreamedBatches
 from sctab.ontology import CellOntology, LabelSpace
-from sctab.sampling import Split
+from sctab.sampling import Split, split_cells
 
 LEARNED, VALIDATED = "train", "validation"
 _DERIVED = "derived"
@@ -54,6 +55,13 @@ class CorpusReference:
     """Share of the training donors or cells."""
     subset_by: str = "donor"
     """`"donor"` or `"cell"`."""
+    validates_apart: bool = False
+    """Validate on some of the training donors, so that no decision in training looks at the validation cells."""
+
+    @classmethod
+    def of(cls, corpus: Corpus | str | PathLike[str], subset: float, subset_by: str) -> Self:
+        """A part of a corpus, or of what is in its directory."""
+        return cls(corpus if isinstance(corpus, Corpus) else Corpus.open(corpus), subset, subset_by)
 
     @cached_property
     def cells(self) -> NDArray[np.int64]:
@@ -61,6 +69,11 @@ class CorpusReference:
         if self.subset == 1:
             return np.arange(self.corpus.n_obs_of(LEARNED))
         return self.corpus.subset(self.subset, by=self.subset_by)
+
+    def validation_parts(self, size: int = BLOCK_SIZE) -> list[NDArray[np.int64]]:
+        """Positions of the validation cells, so many at a time."""
+        n_obs = self.corpus.n_obs_of(VALIDATED)
+        return [np.arange(start, min(start + size, n_obs)) for start in range(0, n_obs, size)]
 
     def describe(
         self, model_class: str, keys: Sequence[str], *, n_top_genes: int | str | None, architecture: Mapping[str, Any]
@@ -166,6 +179,10 @@ class CorpusData(TrainingData):
     def split(self, settings: CommonSettings) -> Split:
         """The splits of the corpus; with a `train_size` of 1, validation cells are learned too."""
         labeled = np.flatnonzero(self.labels >= 0)
+        if self.reference.validates_apart:
+            labels, donors = self.labels[: self.n_learned], None if self.donors is None else self.donors[: self.n_learned]
+            by = settings.validation_split
+            return split_cells(labels, donors, train_size=settings.train_size, by=by, rng=settings.split_rng)
         if settings.train_size >= 1:
             return Split(train=labeled, validation=labeled[:0], by="none")
         is_learned = labeled < self.n_learned

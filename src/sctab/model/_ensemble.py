@@ -7,10 +7,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from inspect import signature
-from itertools import count
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Any, Literal, Self, final
 
 import numpy as np
 import pandas as pd
@@ -22,10 +21,13 @@ from numpy.typing import NDArray
 
 from sctab._atomic import written_beside
 from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FORMAT_VERSION, SPEC_FILE
-from sctab._errors import ModelFormatError, ModelNotFoundError, NotTrainedError, OutputExistsError, SettingError, warn
+from sctab._errors import ModelFormatError, NotTrainedError, OutputExistsError, SettingError, warn
 from sctab.corpus._source import CellData, choose_source
+from sctab.corpus._store import Corpus
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
+from sctab.model._corpus import CorpusReference
+from sctab.model._ensemble_files import differences, free_path, member_path, read_hashes
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query
 from sctab.model._query import Query, fingerprint, open_query
 from sctab.model._sctab import SCTAB
@@ -98,6 +100,7 @@ class DeepEnsemble:
         self.model_class = model_class
         self.n_members = n_members
         self.adata: AnnData | None = None
+        self._corpus: CorpusReference | None = None
         self.name = ""
         self._model_settings = model_settings
         self._setup: dict[str, Any] = {}
@@ -140,6 +143,37 @@ class DeepEnsemble:
         ensemble._setup = dict(first.setup)
         return ensemble
 
+    @classmethod
+    def from_corpus(
+        cls,
+        corpus: Corpus | str | PathLike[str],
+        model_class: type[CellTypeClassifier] = SCTAB,
+        n_members: int = 5,
+        *,
+        subset: float = 1.0,
+        subset_by: Literal["donor", "cell"] = "donor",
+        categorical_covariate_keys: Sequence[str] = (),
+        **model_settings: Any,
+    ) -> Self:
+        """An ensemble of models of a corpus; see :meth:`CellTypeClassifier.from_corpus`.
+
+        Parameters
+        ----------
+        corpus, subset, subset_by, categorical_covariate_keys
+            As there.
+        model_class, n_members, **model_settings
+            As in the constructor.
+
+        Raises
+        ------
+        DataFileError, SettingError
+            As there.
+        """
+        ensemble = cls(model_class, n_members, **model_settings)
+        ensemble._corpus = CorpusReference.of(corpus, subset, subset_by)
+        ensemble._setup = {"categorical_covariate_keys": list(categorical_covariate_keys)}
+        return ensemble
+
     def setup_anndata(self, adata: AnnData, labels_key: str, **kwargs: Any) -> None:
         """Say where an annotated reference keeps its counts, labels and donors; see :meth:`CellTypeClassifier.setup_anndata`.
 
@@ -151,7 +185,7 @@ class DeepEnsemble:
         self.model_class.setup_anndata(adata, labels_key, **kwargs)
         manager = self.model_class._get_most_recent_anndata_manager(adata)
         self._setup = dict(manager.registry["setup_args"])
-        self.adata = adata
+        self.adata, self._corpus = adata, None
 
     # --------------------------------------------------------------------------------------------------- training
 
@@ -192,42 +226,42 @@ class DeepEnsemble:
         OutputExistsError
             When there is something else in `run_dir`.
         """
-        if self.adata is None:
+        reference = self.adata if self._corpus is None else self._corpus
+        if reference is None:
             raise SettingError("There is no reference. Call `ensemble.setup_anndata(adata, labels_key=…)` first.")
         if n_jobs < 1:
             raise SettingError(f"`n_jobs={n_jobs}` must be at least 1.")
         settings = {"max_epochs": max_epochs, "split_seed": seed if split_seed is None else split_seed, **train_settings}
         jobs = [{"seed": int(state), **settings} for state in np.random.SeedSequence(seed).generate_state(self.n_members)]
         if run_dir is not None:
-            self._begin_or_go_on(self.adata, Path(run_dir), jobs)
-            jobs = [job | {"run_dir": _free(Path(run_dir) / f"curves_{i}")} for i, job in enumerate(jobs)]
-            members = self._train_in(Path(run_dir), self.adata, jobs, n_jobs)
+            self._begin_or_go_on(reference, Path(run_dir), jobs)
+            jobs = [job | {"run_dir": free_path(Path(run_dir) / f"curves_{i}")} for i, job in enumerate(jobs)]
+            members = self._train_in(Path(run_dir), reference, jobs, n_jobs)
         elif n_jobs > 1:
             with tempfile.TemporaryDirectory(prefix="sctab-") as directory:
-                members = self._train_in(Path(directory), self.adata, jobs, n_jobs)
+                members = self._train_in(Path(directory), reference, jobs, n_jobs)
         else:
-            members = [_train_member(self.model_class, self.adata, self._setup, self._model_settings, job) for job in jobs]
+            members = [_train_member(self.model_class, reference, self._setup, self._model_settings, job) for job in jobs]
         self._members = tuple(members)
 
     def _train_in(
-        self, directory: Path, adata: AnnData, jobs: Sequence[Mapping[str, Any]], n_jobs: int
+        self, directory: Path, reference: AnnData | CorpusReference, jobs: Sequence[Mapping[str, Any]], n_jobs: int
     ) -> list[CellTypeClassifier]:
         """Train the members that are not yet in a directory, and read all of them from there."""
-        todo = [i for i in range(len(jobs)) if not (_member(directory, i) / SPEC_FILE).is_file()]
-        reference = adata if n_jobs == 1 else own_copy(adata, np.arange(adata.n_obs))  # set up anew in each process
+        todo = [i for i in range(len(jobs)) if not (member_path(directory, i) / SPEC_FILE).is_file()]
+        adata = reference if isinstance(reference, AnnData) else None
+        sent = reference if n_jobs == 1 or adata is None else own_copy(adata, np.arange(adata.n_obs))  # set up anew in each process
         Parallel(n_jobs=n_jobs)(
-            delayed(_train_and_save)(_member(directory, i), self.model_class, reference, self._setup, self._model_settings, jobs[i])
+            delayed(_train_and_save)(member_path(directory, i), self.model_class, sent, self._setup, self._model_settings, jobs[i])
             for i in todo
         )
         if n_jobs > 1:
             get_reusable_executor().shutdown(wait=True)  # they would stay for minutes
         accelerator = jobs[0].get("accelerator", "auto")
-        return [self.model_class.load(_member(directory, i), adata, accelerator=accelerator) for i in range(len(jobs))]
+        return [self.model_class.load(member_path(directory, i), adata, accelerator=accelerator) for i in range(len(jobs))]
 
-    def _begin_or_go_on(self, adata: AnnData, directory: Path, jobs: Sequence[Mapping[str, Any]]) -> None:
+    def _begin_or_go_on(self, reference: AnnData | CorpusReference, directory: Path, jobs: Sequence[Mapping[str, Any]]) -> None:
         """Write down in the directory what is trained, or make sure that it is the same."""
-        keys = [self._setup["labels_key"], self._setup["donor_key"], *self._setup["categorical_covariate_keys"]]
-        source, _ = choose_source(adata, layer=self._setup["layer"] or "X")
         identity = {
             "format": _RUN_FORMAT,
             "format_version": FORMAT_VERSION,
@@ -235,13 +269,13 @@ class DeepEnsemble:
             "setup": self._setup,
             "model_settings": self._model_settings,
             "train_settings": [{name: value for name, value in job.items() if name not in _HOW_IT_RUNS} for job in jobs],
-            "data": fingerprint(source, *(adata.obs[key] for key in keys if key is not None)),
+            "data": self._fingerprint(reference),
         }
         text = json.dumps(identity, indent=1, default=str, sort_keys=True) + "\n"
         path = directory / ENSEMBLE_FILE
         if path.is_file():
             earlier = path.read_text(encoding="utf-8")
-            if differing := _differences(earlier, text):
+            if differing := differences(earlier, text):
                 raise SettingError(
                     f"`{directory}` is of an ensemble that was trained differently: {', '.join(differing)}. Give another `run_dir`, or "
                     "train with the same reference and settings."
@@ -252,6 +286,13 @@ class DeepEnsemble:
         directory.mkdir(parents=True, exist_ok=True)
         with written_beside(path, overwrite=False) as beside:
             beside.write_text(text, encoding="utf-8")
+
+    def _fingerprint(self, reference: AnnData | CorpusReference) -> Any:
+        if isinstance(reference, CorpusReference):
+            return [reference.corpus.sha256, reference.subset, reference.subset_by]
+        keys = [self._setup["labels_key"], self._setup["donor_key"], *self._setup["categorical_covariate_keys"]]
+        source, _ = choose_source(reference, layer=self._setup["layer"] or "X")
+        return fingerprint(source, *(reference.obs[key] for key in keys if key is not None))
 
     # ------------------------------------------------------------------------------------------------- prediction
 
@@ -428,7 +469,7 @@ class DeepEnsemble:
         with written_beside(dir_path, overwrite=overwrite) as directory:
             directory.mkdir()
             for i, member in enumerate(members):
-                member.save(_member(directory, i), description=description)
+                member.save(member_path(directory, i), description=description)
             values = {
                 "format": ENSEMBLE_FORMAT,
                 "format_version": FORMAT_VERSION,
@@ -460,16 +501,18 @@ class DeepEnsemble:
             When it is damaged, of an unknown version, or holds one model.
         """
         path = Path(dir_path)
-        hashes = _read_hashes(path)
-        if lost := [i for i in range(len(hashes)) if not _member(path, i).is_dir()]:
+        hashes = read_hashes(path)
+        if lost := [i for i in range(len(hashes)) if not member_path(path, i).is_dir()]:
             raise ModelFormatError(
-                f"The ensemble `{path}` has {len(hashes)} members, and `{_member(path, lost[0])}` is not there. Copy it again, whole."
+                f"The ensemble `{path}` has {len(hashes)} members, and `{member_path(path, lost[0])}` is not there. Copy it again, whole."
             )
-        member_class = class_of(_member(path, 0))
-        members = [member_class.load(_member(path, i), adata, accelerator=accelerator, device=device) for i in range(len(hashes))]
+        member_class = class_of(member_path(path, 0))
+        members = [
+            member_class.load(member_path(path, i), adata, accelerator=accelerator, device=device) for i in range(len(hashes))
+        ]
         if changed := [i for i, (member, expected) in enumerate(zip(members, hashes, strict=True)) if member.sha256 != expected]:
             raise ModelFormatError(
-                f"`{_member(path, changed[0])}` is not the member that was saved. Copy the ensemble again, whole."
+                f"`{member_path(path, changed[0])}` is not the member that was saved. Copy the ensemble again, whole."
             )
         try:
             ensemble = cls.from_members(members)
@@ -480,66 +523,29 @@ class DeepEnsemble:
         return ensemble
 
 
-def _read_hashes(path: Path) -> list[str]:
-    if not path.is_dir():
-        raise ModelNotFoundError(f"`{path}` is not an ensemble: there is no such directory.")
-    try:
-        values = json.loads((path / ENSEMBLE_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelFormatError(
-            f"`{path}` is not an ensemble: it has no `{ENSEMBLE_FILE}`. Give a directory that `ensemble.save` wrote; for one model, use "
-            "`sctab.model.load_model`."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` cannot be read: {error}. Copy the ensemble again.") from error
-    if not isinstance(values, dict) or values.get("format") != ENSEMBLE_FORMAT:
-        raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` does not describe an ensemble: its `format` is not `{ENSEMBLE_FORMAT}`.")
-    if values.get("format_version") != FORMAT_VERSION:
-        raise ModelFormatError(
-            f"The ensemble has format version {values.get('format_version')!r}; this version of sctab reads {FORMAT_VERSION}. "
-            "Update sctab, or train and save the ensemble again."
-        )
-    hashes = values.get("members")
-    if not isinstance(hashes, list) or len(hashes) < 2:
-        raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` does not name at least two members. Copy the ensemble again.")
-    return hashes
-
-
-def _member(directory: Path, i: int) -> Path:
-    return directory / f"member_{i}"
-
-
 def _train_member(
     model_class: type[CellTypeClassifier],
-    adata: AnnData,
+    reference: AnnData | CorpusReference,
     setup: Mapping[str, Any],
     model_settings: Mapping[str, Any],
     train_settings: Mapping[str, Any],
 ) -> CellTypeClassifier:
-    model_class.setup_anndata(adata, **setup)
-    model = model_class(adata, **model_settings)
+    if isinstance(reference, CorpusReference):
+        part: dict[str, Any] = {"subset": reference.subset, "subset_by": reference.subset_by}
+        model = model_class.from_corpus(reference.corpus, **part, **setup, **model_settings)
+    else:
+        model_class.setup_anndata(reference, **setup)
+        model = model_class(reference, **model_settings)
     model.train(**train_settings)
     return model
 
 
-def _train_and_save(path: Path, model_class: type[CellTypeClassifier], adata: AnnData, *arguments: Any) -> None:
+def _train_and_save(
+    path: Path, model_class: type[CellTypeClassifier], reference: AnnData | CorpusReference, *arguments: Any
+) -> None:
     """Train a member and leave nothing but its directory: scvi-tools would keep the reference of every model in memory."""
-    model = _train_member(model_class, adata, *arguments)
+    model = _train_member(model_class, reference, *arguments)
     if not (path / SPEC_FILE).is_file():  # a process that outlived an interrupted run may have been first, with the same member
         model.save(path)
-    model.deregister_manager(adata)
-
-
-def _free(path: Path) -> Path:
-    """The path, or with a number behind it where an interrupted training has left something there."""
-    return path if not path.exists() else next(name for i in count(2) if not (name := Path(f"{path}-{i}")).exists())
-
-
-def _differences(earlier: str, now: str) -> list[str]:
-    """Names of what two descriptions of a training do not have in common."""
-    try:
-        before = json.loads(earlier)
-    except ValueError:
-        return [f"`{ENSEMBLE_FILE}` cannot be read"]
-    after = json.loads(now)
-    return [f"`{name}` differs" for name in after if not isinstance(before, dict) or before.get(name) != after[name]]
+    if isinstance(reference, AnnData):
+        model.deregister_manager(reference)

@@ -231,7 +231,7 @@ class _History(SimpleLogger):  # type: ignore[misc]
 class _TensorBoard(TensorBoardLogger):
     """TensorBoard with settings in its table from the start; Lightning's would ask for a metric that is not measured yet."""
 
-    @rank_zero_only
+    @rank_zero_only  # type: ignore[untyped-decorator]
     def log_hyperparams(self, params: Mapping[str, Any], *_args: Any, **_kwargs: Any) -> None:
         """Write the settings; what TensorBoard has no type for as text."""
         # Here, since it takes a while to load.
