@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ from rich.table import Table
 from sctab._errors import DataFileError
 from sctab.cli._options import Debug
 from sctab.cli._reporting import err, out, reports_errors
-from sctab.corpus import Corpus, CorpusPlan
+from sctab.corpus import Corpus, CorpusConfig, CorpusPlan
 from sctab.corpus import build as build_corpus
 from sctab.corpus import plan as plan_corpus
 
@@ -31,16 +32,21 @@ Declaration = Annotated[Path, typer.Argument(help="The corpus, a YAML file.")]
 Store = Annotated[Path, typer.Argument(help="Directory of a corpus.")]
 
 
+Features = Annotated[
+    str | None, typer.Option(help="Genes, instead of those of the declaration: `union`, `intersection`, a table, or a model.")
+]
+
+
 @corpus_app.command()
 @reports_errors
-def plan(config: Declaration, debug: Debug = False) -> None:
+def plan(config: Declaration, features: Features = None, debug: Debug = False) -> None:
     """Say what a corpus would be, without writing anything: what every rule removes, and what is left in each split.
 
     **Example**
 
     `sctab corpus plan blood.yaml`
     """
-    _show_plan(plan_corpus(config))
+    _show_plan(plan_corpus(_declared(config, features)))
 
 
 @corpus_app.command()
@@ -50,6 +56,7 @@ def build(
     output: Annotated[
         Path | None, typer.Option(help="New directory; by default named after the file, for example `blood.corpus`.")
     ] = None,
+    features: Features = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with work that was interrupted.")] = False,
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave out sources that cannot be read, instead of stopping.")
@@ -68,7 +75,7 @@ def build(
     with Progress(*columns, console=err, transient=True) as progress:
         tasks = {stage: progress.add_task(words, total=None, visible=False) for stage, words in _STAGES.items()}
         corpus = build_corpus(
-            config,
+            _declared(config, features),
             target,
             resume=resume,
             skip_damaged=skip_damaged,
@@ -103,6 +110,11 @@ def verify(corpus: Store, debug: Debug = False) -> None:
     if problems := opened.verify():
         raise DataFileError(f"`{corpus}` is damaged. {' '.join(problems)} Build it again.")
     out.print(f"{opened.n_obs:,} cells are as they were built.")
+
+
+def _declared(path: Path, features: str | None) -> CorpusConfig:
+    config = CorpusConfig.read(path)
+    return config if features is None else replace(config, features=features)
 
 
 def _show_plan(plan: CorpusPlan) -> None:

@@ -30,6 +30,10 @@ class SplitEntry:
     """`"donor"`, `"dataset"` or `"tissue"`: what stays whole. `"declared"`: as each source says, see :attr:`SourceEntry.split_key`."""
     sizes: tuple[float, float, float] = (0.7, 0.15, 0.15)
     """Shares of training, validation and test, in units of `by`; of no use where splits are declared."""
+    validation: tuple[str, ...] = ()
+    """Donors (`dataset/donor`), datasets or tissues that are validated on; by default some are drawn."""
+    test: tuple[str, ...] = ()
+    """Those that are tested on. Where both are named, the training cells are all others, also those of which nobody knows the donor."""
     seed: int = 0
     """Of the split, and of the order of the cells."""
 
@@ -134,10 +138,18 @@ def _features(value: Any, where: str, folder: Path) -> str | tuple[str, ...]:
 
 
 def _split(values: Any, where: str) -> SplitEntry:
-    split: SplitEntry = build(SplitEntry, values, where, {"sizes": _sizes, "seed": whole})
+    split: SplitEntry = build(SplitEntry, values, where, {"sizes": _sizes, "seed": whole, "validation": _names, "test": _names})
     if split.by not in SPLIT_BY:
         raise SettingError(f"{where}: `by: {split.by}` is not known. Take one of {listing(SPLIT_BY)}.")
+    if split.by == DECLARED and (split.validation or split.test):
+        raise SettingError(f"{where}: splits are declared by the sources, and named here too. Leave one of them out.")
+    if both := sorted(set(split.validation) & set(split.test)):
+        raise SettingError(f"{where}: {listing(both)} cannot be in `validation` and in `test`. Name each once.")
     return split
+
+
+def _names(value: Any, where: str) -> tuple[str, ...]:
+    return tuple(text(name, where) for name in list_of(value, where))
 
 
 def _sizes(value: Any, where: str) -> tuple[float, ...]:

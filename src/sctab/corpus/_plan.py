@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sctab._errors import LabelError, SettingError, listing, warn
 from sctab.corpus._cells import Cells
-from sctab.corpus._config import DECLARED, SPLIT_NAMES, CorpusConfig
+from sctab.corpus._config import DECLARED, SPLIT_NAMES, CorpusConfig, SplitEntry
 from sctab.corpus._curation import Step, curate, duplicated
 from sctab.corpus._entry import COLUMNS, SPLIT
 from sctab.corpus._features import CorpusGenes, given_genes, join_genes
@@ -169,17 +169,40 @@ def _split(cells: Cells, config: CorpusConfig) -> NDArray[np.int8]:
     if by == DECLARED:
         return _declared_split(cells)
     units = cells.codes[by].astype(np.int64)
-    if (units < 0).any():
+    split = _named_split(cells, config.split)
+    open_names = [name for name in SPLIT_NAMES if name == SPLIT_NAMES[0] or not getattr(config.split, name)]
+    if len(open_names) == 1:
+        split[split < 0] = 0
+        return split
+    rest = np.flatnonzero(split < 0)
+    if n_unknown := int((units[rest] < 0).sum()):
         raise SettingError(
-            f"{int((units < 0).sum()):,} cells have no {by}, by which the corpus is split. Name its column as `{by}_key`, or split by "
-            "something else."
+            f"{n_unknown:,} cells have no {by}, by which the corpus is split. Name its column as `{by}_key`, name what is in `validation` "
+            "and in `test`, or split by something else."
         )
-    n_units = len(np.unique(units))
-    if n_units < len(SPLIT_NAMES):
-        raise SettingError(f"Splitting by {by} needs at least {len(SPLIT_NAMES)}; there are {n_units}. Split by something else.")
+    if (n_units := len(np.unique(units[rest]))) < len(open_names):
+        raise SettingError(f"Splitting by {by} needs at least {len(open_names)}; there are {n_units}. Split by something else.")
+    codes = [SPLIT_NAMES.index(name) for name in open_names]
+    sizes = np.array([config.split.sizes[code] for code in codes])
     rng = np.random.default_rng(config.split.seed)
     labels = cells.codes["label"].astype(np.int64)
-    return assign_splits(labels, units, sizes=config.split.sizes, by="donor", rng=rng).astype(np.int8)
+    shared_out = assign_splits(labels[rest], units[rest], sizes=tuple(sizes / sizes.sum()), by="donor", rng=rng)
+    split[rest] = np.array(codes)[shared_out]
+    return split
+
+
+def _named_split(cells: Cells, entry: SplitEntry) -> NDArray[np.int8]:
+    """The split of cells whose donor, dataset or tissue is named in the declaration; -1 for others."""
+    names = pd.Index(cells.names[entry.by])
+    of_name = np.full(len(names) + 1, -1, dtype=np.int8)  # the last one for cells without
+    for code, split in enumerate(SPLIT_NAMES[1:], start=1):
+        wanted = getattr(entry, split)
+        if unknown := [name for name in wanted if name not in names]:
+            raise SettingError(
+                f"`{split}` names {listing(unknown)}, which no cell has as its {entry.by}. There are: {listing(names)}."
+            )
+        of_name[names.get_indexer(wanted)] = code
+    return of_name[cells.codes[entry.by]]
 
 
 def _declared_split(cells: Cells) -> NDArray[np.int8]:
