@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab._errors import require
+from sctab.corpus._store import fast_reading
 from sctab.model._batches import Batch, Batches, as_batch
 from sctab.model._processes import n_processes, own_number
 
@@ -48,6 +49,8 @@ class RowLoader:
         # What it holds of every row is where its values begin: eight bytes.
         self._loader = annbatch.Loader(batch_sampler=self._schedule, return_index=True, preload_to_gpu=False)
         self._loader.add_datasets(self._matrices)
+        with fast_reading():  # the first row opens all arrays
+            list(self.read([(np.zeros(1, dtype=np.int64), [np.zeros(1, dtype=np.int64)])]))
 
     def read(self, windows: Iterable[Window]) -> Iterator[tuple[sparse.csr_matrix, NDArray[np.int64]]]:
         """Expression and rows of one batch after another."""
