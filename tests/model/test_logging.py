@@ -92,7 +92,7 @@ class TestRunDirectory:
             "hparams.yaml",
             "tensorboard",
             "checkpoints",
-            "state.ckpt",
+            "state.safetensors",
         }
 
     def test_table_has_every_metric_of_every_epoch(self, run):

@@ -32,13 +32,13 @@ from sctab._errors import (
 from sctab.corpus._source import CellData
 from sctab.corpus._store import Corpus
 from sctab.model._corpus import CorpusReference
-from sctab.model._data import TrainingData
+from sctab.model._data import TrainingData, summarise
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query, measure_importance, single_device
 from sctab.model._logging import LoggerChoice
 from sctab.model._processes import is_first_process
 from sctab.model._query import Query, open_query
 from sctab.model._search import SearchSpace
-from sctab.model._settings import CommonSettings, TrainingResult, TrainingSettings, stored_history, summarise
+from sctab.model._settings import CommonSettings, TrainingResult, TrainingSettings, stored_history
 from sctab.model._setup import (
     check_reference,
     describe_reference,

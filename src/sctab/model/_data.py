@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -17,7 +18,7 @@ from sctab._matrix import BLOCK_SIZE
 from sctab.augmentation import donor_differences
 from sctab.counts import Normalization, normalise
 from sctab.model._batches import CountsDataModule, MemoryBatches
-from sctab.model._settings import CommonSettings
+from sctab.model._settings import CommonSettings, TrainingResult
 from sctab.sampling import Split, balanced_class_weights, split_cells
 
 
@@ -135,3 +136,25 @@ class ReferenceData(TrainingData):
             return MemoryBatches(self.counts, self.covariates, self.labels, cells, batch_size, seed=shuffle)
 
         return CountsDataModule(split, of(split.train, seed), of(split.validation, None))
+
+
+def summarise(
+    settings: CommonSettings, data: TrainingData, result: TrainingResult, history: Mapping[str, pd.DataFrame]
+) -> dict[str, Any]:
+    """What `model.json` keeps of a training: settings, size of the reference, split, outcome and history."""
+    return data.origin | {
+        "settings": asdict(settings),
+        "n_obs": len(data.labels),
+        "n_labeled": int((data.labels >= 0).sum()),
+        "cells_per_label": np.bincount(data.labels[data.labels >= 0], minlength=data.n_classes).tolist(),
+        "n_donors": None if data.donors is None else len(np.unique(data.donors)),
+        "validation": {
+            "by": result.split.by,
+            "n_train": len(result.split.train),
+            "n_validation": len(result.split.validation),
+            "macro_f1": result.best_macro_f1,
+        },
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "history": {name: [float(value) for value in values.iloc[:, 0]] for name, values in history.items()},
+    }

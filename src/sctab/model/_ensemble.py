@@ -162,12 +162,7 @@ class DeepEnsemble:
         corpus, subset, subset_by, categorical_covariate_keys
             As there.
         model_class, n_members, **model_settings
-            As in the constructor.
-
-        Raises
-        ------
-        DataFileError, SettingError
-            As there.
+            As in the constructor; errors are those of both.
         """
         ensemble = cls(model_class, n_members, **model_settings)
         ensemble._corpus = CorpusReference.of(corpus, subset, subset_by)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_type_hints
+from typing import Any, Literal, Self, get_args, get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,6 @@ from numpy.typing import NDArray
 
 from sctab._errors import SettingError
 from sctab.sampling import Split, SplitBy
-
-if TYPE_CHECKING:
-    from sctab.model._data import TrainingData
 
 Schedule = Literal["one-cycle", "step"]
 Loss = Literal["auto", "cross-entropy", "hierarchical"]
@@ -185,28 +182,6 @@ class TrainingResult:
     """Validation macro F1 of that epoch."""
     importance: NDArray[np.float32] | None = None
     """Share of the decisions that each gene carries, `(n_vars,)`, where the model class knows it; `None` has it measured."""
-
-
-def summarise(
-    settings: CommonSettings, data: TrainingData, result: TrainingResult, history: Mapping[str, pd.DataFrame]
-) -> dict[str, Any]:
-    """What `model.json` keeps of a training: settings, size of the reference, split, outcome and history."""
-    return data.origin | {
-        "settings": asdict(settings),
-        "n_obs": len(data.labels),
-        "n_labeled": int((data.labels >= 0).sum()),
-        "cells_per_label": np.bincount(data.labels[data.labels >= 0], minlength=data.n_classes).tolist(),
-        "n_donors": None if data.donors is None else len(np.unique(data.donors)),
-        "validation": {
-            "by": result.split.by,
-            "n_train": len(result.split.train),
-            "n_validation": len(result.split.validation),
-            "macro_f1": result.best_macro_f1,
-        },
-        "epochs": result.epochs,
-        "best_epoch": result.best_epoch,
-        "history": {name: [float(value) for value in values.iloc[:, 0]] for name, values in history.items()},
-    }
 
 
 def stored_history(training: Mapping[str, Any]) -> dict[str, pd.DataFrame]:

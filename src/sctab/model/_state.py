@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import pickle
+import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, override
 
+import numpy as np
 import torch
 from lightning.fabric.plugins.io import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as dump_tensors
 
 from sctab._atomic import written_beside
 from sctab._errors import DataFileError, SettingError, listing
 
-STATE_FILE = "state.ckpt"
+STATE_FILE = "state.safetensors"
 _KEY = "sctab"
 
 
@@ -97,19 +100,21 @@ class KeepState(Callback):
 
 
 class StateIO(CheckpointIO):
-    """Reads and writes the state: whole or not at all, and without running what a file may hold."""
+    """Reads and writes the state: tensors, numbers and texts, which run nothing; whole or not at all."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | PathLike[str], storage_options: Any | None = None) -> None:
         """Write it beside and move it into place."""
         del storage_options
         with written_beside(path, overwrite=True) as beside:
-            torch.save(checkpoint, beside)
+            tensors: dict[str, torch.Tensor] = {}
+            text = json.dumps(_packed(checkpoint, tensors))
+            beside.write_bytes(dump_tensors(tensors, metadata={_KEY: text}))
 
     @override
     def load_checkpoint(
         self, path: str | PathLike[str], map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read it: tensors, numbers and texts, nothing else."""
+        """Read it."""
         del map_location, weights_only
         return _read(Path(path))
 
@@ -139,11 +144,45 @@ def read_history(path: Path, identity: Mapping[str, Any]) -> dict[str, dict[int,
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        if _KEY not in found:
-            raise KeyError(_KEY)
-    except (OSError, RuntimeError, KeyError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise DataFileError(
-            f"`{path}` cannot be read: {str(error).splitlines()[0]}. Delete it, and train from the start."
-        ) from error
+        with safe_open(path, framework="pt") as file:
+            packed = json.loads(file.metadata()[_KEY])
+            found: dict[str, Any] = _unpacked(packed, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
+            if _KEY not in found:
+                raise KeyError(_KEY)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataFileError(f"`{path}` cannot be read: {error}. Delete it, and train from the start.") from error
     return found
+
+
+def _packed(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """Plain values for JSON; tensors are put aside, and named in their place."""
+    match value:
+        case torch.Tensor():
+            name = str(len(tensors))
+            tensors[name] = value.detach().cpu().contiguous().clone()
+            return {"tensor": name}
+        case dict():
+            return {"dict": [[_packed(key, tensors), _packed(each, tensors)] for key, each in value.items()]}
+        case list() | tuple():
+            return {type(value).__name__: [_packed(each, tensors) for each in value]}
+        case np.generic():
+            return value.item()
+        case None | bool() | int() | float() | str():
+            return value
+    raise TypeError(f"A training cannot be kept that has a {type(value).__name__} in its state.")
+
+
+def _unpacked(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ((kind, held),) = value.items()
+    match kind:
+        case "tensor":
+            return tensors[held]
+        case "dict":
+            return {_unpacked(key, tensors): _unpacked(each, tensors) for key, each in held}
+        case "list":
+            return [_unpacked(each, tensors) for each in held]
+        case "tuple":
+            return tuple(_unpacked(each, tensors) for each in held)
+    raise ValueError(f"`{kind}` is not known")
