@@ -43,7 +43,7 @@ class Usage:
     cpu: float
     """Seconds of processors, in user and system mode."""
     peak: int
-    """Largest resident memory, in bytes; of several processes the sum of what each had at most."""
+    """Largest resident memory, in bytes, of all of them at a time."""
 
 
 def watch(command: Sequence[object], **variables: str) -> Usage | None:
@@ -54,10 +54,10 @@ def watch(command: Sequence[object], **variables: str) -> Usage | None:
         process = subprocess.Popen([str(part) for part in command], env=environment(**variables), **quiet)
         with suppress(OSError):
             Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000", encoding="utf-8")
-        ended, peaks = 0, dict[int, int]()
+        ended, peak = 0, 0
         while not ended:
-            for pid in family(process.pid):
-                peaks[pid] = max(peaks.get(pid, 0), high_water(pid))
+            together = sum(memory(pid, "VmRSS") for pid in family(process.pid))
+            peak = max(peak, together, memory(process.pid, "VmHWM"))
             time.sleep(0.02)
             ended, status, usage = os.wait4(process.pid, os.WNOHANG)
         seconds = time.perf_counter() - start
@@ -67,7 +67,7 @@ def watch(command: Sequence[object], **variables: str) -> Usage | None:
         if process.returncode:
             errors.seek(0)
             raise SystemExit(f"{' '.join(map(str, command))}\n{errors.read().decode(errors='replace')}")
-    peak = sum(peaks.values()) or usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = peak or usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return Usage(seconds, usage.ru_utime + usage.ru_stime, peak)
 
 
@@ -89,11 +89,14 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def high_water(pid: int) -> int:
-    """`VmHWM`: `ru_maxrss` would be at least what the process had that started it. Zero where the system does not tell."""
+def memory(pid: int, kind: str) -> int:
+    """Resident memory, `VmRSS`, or the most of it so far, `VmHWM`; zero where the system does not tell.
+
+    `ru_maxrss` would be at least what the process had that started it.
+    """
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{kind}:"):
                 return int(line.split()[1]) * 1024
     return 0
 
