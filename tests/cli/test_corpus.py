@@ -1,5 +1,9 @@
 """`sctab corpus` on the command line."""
 
+import subprocess
+import sys
+import time
+
 import pytest
 import yaml
 from tests.corpus.studies import make_study
@@ -58,3 +62,60 @@ def test_a_damaged_corpus(config, tmp_path):
     result = sctab("verify", tmp_path / "c")
     assert result.exit_code == 2
     assert "is damaged" in result.output
+
+
+def test_a_model_is_trained_from_it(config, tmp_path):
+    pytest.importorskip("annbatch")
+    built = sctab("build", config, "--output", tmp_path / "c", "--features", "intersection")
+    assert built.exit_code == 0, built.output
+
+    def train(*options):
+        words = [
+            "train",
+            "--corpus",
+            tmp_path / "c",
+            "--output",
+            tmp_path / "model",
+            "--model",
+            "linear",
+            "--accelerator",
+            "cpu",
+            *options,
+        ]
+        return runner.invoke(app, [str(word) for word in words], terminal_width=200)
+
+    trained = train("--max-epochs", 2, "--subset", 0.5, "--precision", "bf16-mixed")
+    assert trained.exit_code == 0, trained.output
+    assert "cells (those of the corpus)" in " ".join(trained.stdout.split())
+    assert (tmp_path / "model.run" / "state.safetensors").exists()
+    again = train("--max-epochs", 2, "--subset", 0.5, "--precision", "bf16-mixed", "--resume", "--overwrite")
+    assert again.exit_code == 0, again.output
+    assert "Trained for 2 epochs" in again.stdout
+    for options, message in (
+        (["--labels-key", "cell_type", "--overwrite"], "`--labels-key` cannot be given with a corpus"),
+        (["--model", "auto", "--resume", "--overwrite"], "`--resume` goes on from a run directory of one model class"),
+        (["--subset", "0.3", "--max-epochs", "2", "--resume", "--overwrite"], "is of a training with other `cells`"),
+    ):
+        refused = train(*options)
+        assert refused.exit_code == 2, refused.output
+        assert message in " ".join(refused.stderr.split())
+    neither = runner.invoke(app, ["train", "--output", str(tmp_path / "other")], terminal_width=200)
+    assert "Give a reference, or a corpus with `--corpus`" in neither.stderr
+    subset = runner.invoke(app, ["train", "r.h5ad", "--labels-key", "x", "--subset", "0.5", "--output", str(tmp_path / "other")])
+    assert "`--subset` cannot be given with a reference" in " ".join(subset.stderr.split())
+
+
+def test_told_to_end_it_says_how_to_go_on(config, tmp_path):
+    pytest.importorskip("annbatch")
+    sctab("build", config, "--output", tmp_path / "c")
+    words = ["train", "--corpus", tmp_path / "c", "--output", tmp_path / "model", "--model", "linear", "--max-epochs", "100000"]
+    command = [sys.executable, "-c", "from sctab.cli import main; main()", *map(str, words)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    state = tmp_path / "model.run" / "state.safetensors"
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.1)
+    process.terminate()
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 143, said
+    assert "the same command with `--resume` goes on" in " ".join(said.split())
+    assert not (tmp_path / "model").exists()

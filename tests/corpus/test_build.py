@@ -180,6 +180,15 @@ class TestVerification:
         assert group.name
         assert corpus.verify() == ["`train`, part 0: 1 cells are not what they were."]
 
+    def test_a_source_that_changed_since_is_named(self, config, studies, tmp_path):
+        built = build_corpus(config, tmp_path / "changing")
+        assert built.verify() == []
+        studies["two"].obs["cell_type"] = "B cell"
+        studies["two"].write_h5ad(tmp_path / "two.h5ad")
+        (tmp_path / "three.h5ad").unlink()  # what is gone has not changed
+        (problem,) = built.verify()
+        assert problem == f"`{tmp_path / 'two.h5ad'}` changed since the corpus was built."
+
     def test_a_lost_file_is_found(self, corpus):
         for path in sorted((corpus.path / "test.zarr" / "dataset_0" / "X" / "data").rglob("*")):
             if path.name != "zarr.json" and path.is_file():

@@ -17,7 +17,8 @@ from sctab.corpus import plan as plan_corpus
 from sctab.corpus._open import complete, open_source
 from sctab.corpus._parquet import ParquetStore
 from sctab.corpus._source import choose_source
-from sctab.counts import Content
+from sctab.counts import Content, normalise
+from sctab.model import LinearClassifier
 
 SIZES = {"train": 60, "val": 24, "test": 36}
 DONORS = ("A", "B", "C", "D", "E", "F")
@@ -133,6 +134,22 @@ def test_a_corpus_of_it(store, declared, cells, tmp_path):
         assert list(obs["label"]) == [sorted(TYPES)[code] for code in types[rows]]
         assert list(obs["donor"]) == [f"S/{DONORS[code]}" for code in donors[rows]]
         first += len(counts)
+
+
+def test_a_model_learns_it(store, declared, cells, tmp_path):
+    corpus = build_corpus(CorpusConfig.of(declared), tmp_path / "corpus")
+    model = LinearClassifier.from_corpus(corpus, n_top_genes="all")
+    model.train(max_epochs=2, batch_size=16, accelerator="cpu", enable_progress_bar=False)
+    assert model.spec.features.ids == IDS
+    validation = model.spec.training["validation"]
+    assert (validation["by"], validation["n_train"], validation["n_validation"]) == ("corpus", SIZES["train"], SIZES["val"])
+    losses = model.history["train_loss"]["train_loss"]
+    assert losses.iloc[1] < losses.iloc[0]
+    # What a network gets is what the store has: the logarithm of counts per 10,000.
+    values = normalise(corpus.to_anndata("test").X, model.spec.normalization).toarray()
+    counts = cells["test"][0]
+    stored = np.log1p(counts / counts.sum(axis=1, keepdims=True) * 1e4)
+    np.testing.assert_allclose(np.sort(values.sum(axis=1)), np.sort(stored.sum(axis=1)), rtol=1e-5)
 
 
 class TestRefusals:

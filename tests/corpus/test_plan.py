@@ -202,6 +202,44 @@ class TestSplits:
             plan_corpus(CorpusConfig.of(without))
 
 
+class TestNamedSplits:
+    def test_what_is_named_is_held_out_and_the_rest_is_learned(self, declared):
+        split = {"validation": ["one/D0"], "test": ["two/D1", "three/D3"]}
+        planned = plan(declared, split=split)
+        found = {
+            name: {planned.cells.names["donor"][code] for code in np.unique(planned.cells.codes["donor"][planned.split == number])}
+            for number, name in enumerate(("train", "validation", "test"))
+        }
+        assert found["validation"] == {"one/D0"}
+        assert found["test"] == {"two/D1", "three/D3"}
+        assert len(found["train"]) == 9
+
+    def test_where_one_is_named_the_others_are_drawn(self, declared):
+        planned = plan(declared, split={"by": "dataset", "test": ["two"]})
+        of_split = [set(planned.cells.codes["dataset"][planned.split == number]) for number in range(3)]
+        assert of_split[2] == {planned.cells.names["dataset"].index("two")}
+        assert sorted(map(len, of_split)) == [1, 1, 1]
+
+    def test_cells_without_a_donor_are_learned(self, declared):
+        del declared["donor_key"]
+        declared["sources"][0] = {"path": declared["sources"][0], "donor_key": "donor_id"}
+        planned = plan_corpus(CorpusConfig.of(declared | {"split": {"validation": ["one/D0"], "test": ["one/D1"]}}))
+        assert (planned.split[planned.cells.codes["donor"] < 0] == 0).all()
+
+    @pytest.mark.parametrize(
+        ("split", "message"),
+        [
+            ({"test": ["one/D9"]}, "`test` names `one/D9`, which no cell has as its donor"),
+            ({"test": ["one/D1"], "validation": ["one/D1"]}, "`one/D1` cannot be in `validation` and in `test`"),
+            ({"by": "declared", "test": ["one/D1"]}, "splits are declared by the sources, and named here too"),
+            ({"by": "dataset", "test": ["one", "two"]}, "needs at least 2; there are 1"),
+        ],
+    )
+    def test_refusals(self, declared, split, message):
+        with pytest.raises(SettingError, match=message):
+            plan(declared, split=split)
+
+
 class TestDeclaredSplits:
     @pytest.fixture
     def written(self, declared, studies, tmp_path):

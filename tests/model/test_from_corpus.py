@@ -15,7 +15,7 @@ from tests.reference import TYPES, make_reference
 from sctab import KeyNotFoundError, LabelError, SctabWarning, SettingError
 from sctab.corpus import Corpus, CorpusConfig, build
 from sctab.metrics import macro_f1
-from sctab.model import SCTAB, LinearClassifier, MLPClassifier, XGBoostClassifier, _streaming
+from sctab.model import SCTAB, AutoClassifier, DeepEnsemble, LinearClassifier, MLPClassifier, XGBoostClassifier, _streaming
 from sctab.model._corpus import CorpusReference
 
 QUICK = {"batch_size": 64, "accelerator": "cpu", "enable_progress_bar": False}
@@ -304,3 +304,45 @@ def test_two_processes_have_the_loss_curve_of_one(corpus, tmp_path, name):
     np.testing.assert_allclose(curves[2]["train_loss"], curves[1]["train_loss"], rtol=tolerance)
     if name == "linear":
         np.testing.assert_allclose(curves[2]["validation_loss"], curves[1]["validation_loss"], rtol=tolerance)
+
+
+class TestSeveralModels:
+    def test_an_ensemble(self, corpus, tmp_path):
+        ensemble = DeepEnsemble.from_corpus(corpus, LinearClassifier, 2, subset=0.7)
+        ensemble.train(max_epochs=8, batch_size=64, accelerator="cpu", enable_progress_bar=False, run_dir=tmp_path / "run")
+        test = corpus.to_anndata("test")
+        assert macro_f1(test.obs["label"].astype(str), ensemble.predict(test)) > 0.85
+        assert [member.spec.training["corpus"]["subset"] for member in ensemble.members] == [0.7, 0.7]
+        again = DeepEnsemble.from_corpus(corpus, LinearClassifier, 2, subset=0.3)
+        with pytest.raises(SettingError, match="`data` differs"):
+            again.train(max_epochs=8, batch_size=64, accelerator="cpu", enable_progress_bar=False, run_dir=tmp_path / "run")
+
+    def test_auto(self, corpus):
+        auto = AutoClassifier.from_corpus(
+            corpus, candidates=["linear", "mlp"], settings={"mlp": {"train": {"max_epochs": 1, "learning_rate": 1e-6}}}
+        )
+        auto.train(batch_size=64, accelerator="cpu", enable_progress_bar=False)
+        assert list(auto.table.index) == ["linear", "mlp"]
+        assert auto.table.loc["linear", "kept"]
+        selection = auto.spec.training["selection"]
+        assert (selection["held_out_by"], selection["n_held_out"]) == ("corpus", corpus.n_obs_of("validation"))
+        assert auto.spec.training["validation"]["by"] == "corpus"
+        with pytest.raises(SettingError, match="`n_folds=3` cannot be set with a corpus"):
+            auto.train(n_folds=3)
+
+    def test_candidates_do_not_see_the_cells_that_they_are_judged_by(self, corpus):
+        reference = CorpusReference(corpus, validates_apart=True)
+        model = LinearClassifier.from_corpus(corpus)
+        split = reference.data(model.spec).split(model._default_training(1000))
+        assert max(split.train.max(), split.validation.max()) < corpus.n_obs_of("train")
+        assert split.by == "donor"
+
+
+def test_mixed_precision(corpus):
+    losses = []
+    for precision in ("32-true", "bf16-mixed"):
+        model = SCTAB.from_corpus(corpus, n_d=8, n_a=8, n_top_genes="all")
+        model.train(**QUICK | {"max_epochs": 3, "gene_dropout": 0.0}, precision=precision)
+        losses.append(model.history["train_loss"]["train_loss"].to_numpy(float))
+    assert not np.array_equal(losses[0], losses[1])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)

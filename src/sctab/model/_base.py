@@ -413,8 +413,8 @@ class CellTypeClassifier(BaseModelClass):
         known = [field.name for field in fields(defaults)]
         if unknown := sorted(set(given) - set(known)):
             raise SettingError(f"{listing(unknown)} cannot be set for `{type(self).__name__}`. It has: {listing(known, most=20)}.")
-        if self._corpus is not None and (fixed := sorted(set(given) & {"validation_split", "split_seed"})):
-            raise SettingError(f"{listing(fixed)} cannot be set with a corpus, which has its own splits. Leave it out.")
+        if self._corpus is not None and "validation_split" in given:
+            raise SettingError("`validation_split` cannot be set with a corpus, which has its own splits. Leave it out.")
         if self._corpus is not None and given.get("train_size", 1) != 1:
             raise SettingError(
                 f"`train_size={train_size}` cannot be set with a corpus, which has its own splits. Leave it out, or take 1 to learn from "

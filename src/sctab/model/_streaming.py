@@ -18,8 +18,8 @@ from sctab.model._processes import n_processes, own_number
 
 CHUNK_SIZE = 256
 """Cells that are read in one piece. Those of a store are in random order already."""
-WINDOW_SIZE = 8192
-"""Cells that are in memory at a time, and among which batches are drawn: 130 MB with 2,000 values each."""
+WINDOW_SIZE = 4096
+"""Cells that are in memory at a time, and among which batches are drawn: 65 MB with 2,000 values each."""
 _MOST_READ = 4
 """Of a subset, so many times as many cells are read as are kept at most."""
 _SPARSE = 10
