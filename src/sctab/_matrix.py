@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
@@ -15,6 +17,8 @@ BLOCK_SIZE = 1024
 """Rows read at a time where nothing else decides: 2,000 stored values a row make about 16 MB."""
 _MOST_DENSE = 16_000_000
 """Numbers of a dense matrix read at a time, so that a block on its way to CSR takes 64 MB and not five times as much."""
+_MMAP_THRESHOLD = -3
+"""`M_MMAP_THRESHOLD` of `malloc.h`."""
 _MOST_IN_MEMORY = 16_000_000
 """Stored values of a backed CSC matrix up to which it is transposed in memory. A larger one is transposed on disk, so many at a time."""
 
@@ -56,6 +60,16 @@ class RowReader:
         block = sparse.csr_matrix(block)
         block.sum_duplicates()
         return block
+
+
+def give_back_large_arrays() -> None:
+    """Have the memory of arrays above a megabyte given back to the system when they go, from now on, where the C library is that of Linux.
+
+    It would raise that limit by itself, up to 32 MB, whenever a large array goes (see `mallopt(3)`), and then keep the memory of smaller ones
+    in pieces for each thread. What reads block after block in several threads would need a fifth more of it.
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
+        library.mallopt(_MMAP_THRESHOLD, 1 << 20)
 
 
 def row_ranges(matrix: Any, size: int = BLOCK_SIZE) -> list[tuple[int, int]]:

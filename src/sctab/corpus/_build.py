@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from sctab._atomic import check_free, explain, written_beside
 from sctab._errors import DataFileError, InputValueError, OutputExistsError, SettingError, listing, require, warn
+from sctab._matrix import give_back_large_arrays
 from sctab.corpus._config import SPLIT_NAMES, CorpusConfig
 from sctab.corpus._data_file import is_url
 from sctab.corpus._entry import COLUMNS, SourceEntry
@@ -100,6 +101,7 @@ def build(
         When `annbatch`, or what a source needs, is not installed.
     """
     require("annbatch", extra="corpus")
+    give_back_large_arrays()
     if shelf_size < 1:
         raise SettingError(f"`shelf_size={shelf_size}` must be at least 1.")
     config = config if isinstance(config, CorpusConfig) else CorpusConfig.read(config)

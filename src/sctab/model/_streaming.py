@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab._errors import require
+from sctab._matrix import give_back_large_arrays
 from sctab.corpus._store import fast_reading
 from sctab.model._batches import Batch, Batches, as_batch
 from sctab.model._processes import n_processes, own_number
@@ -44,6 +45,7 @@ class RowLoader:
 
     def __init__(self, matrices: Sequence[Any]) -> None:
         annbatch = require("annbatch", extra="corpus")
+        give_back_large_arrays()
         self._matrices = list(matrices)
         self._schedule = _schedule_class()()
         # What it holds of every row is where its values begin: eight bytes.
