@@ -65,8 +65,8 @@ class RowReader:
 def give_back_large_arrays() -> None:
     """Have the memory of arrays above a megabyte given back to the system when they go, from now on, where the C library is that of Linux.
 
-    It would raise that limit by itself, up to 32 MB, whenever a large array goes (see `mallopt(3)`), and then keep the memory of smaller ones
-    in pieces for each thread. What reads block after block in several threads would need a fifth more of it.
+    It would raise that limit by itself, up to 32 MB, whenever a large array goes (see `mallopt(3)`), and keep the memory of smaller ones in
+    pieces for each thread. What reads block after block in several threads would need a fifth more of it.
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
         library.mallopt(_MMAP_THRESHOLD, 1 << 20)
