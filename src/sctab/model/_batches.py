@@ -101,6 +101,8 @@ class MemoryBatches(Batches):
 
     def of_epoch(self, epoch: int, start: int) -> Iterator[Batch]:
         """See :meth:`Batches.of_epoch`."""
+        if start == 0:
+            torch.empty((), dtype=torch.int64).random_()  # as a `DataLoader` does, whose results documented numbers are
         while self._generator is not None and self._epochs_drawn <= epoch:
             self._order = torch.randperm(len(self._cells), generator=self._generator).numpy()
             self._epochs_drawn += 1
