@@ -1,5 +1,6 @@
 """TabNet against the numbers of the published implementation, and against its own definition."""
 
+import copy
 import json
 
 import entmax
@@ -63,7 +64,12 @@ class TestOracle:
         output = network.train()(oracle["values"])
         labels, weights = torch.from_numpy(oracle["true_label"]), oracle["weights"]["class_weights"]
         loss = cross_entropy(output.logits, labels, class_weights=weights) - LAMBDA_SPARSE * output.mask_loss
-        np.testing.assert_allclose(output.logits.detach(), oracle["train_logits"], rtol=0, atol=1e-5)
+        # How far the published logits are from exact ones: on another processor, which sums in another order, ours may differ by as much.
+        exact = copy.deepcopy(network).double().train()(oracle["values"].double()).logits.detach().numpy()
+        rounding = np.abs(exact - oracle["train_logits"]).max()
+        assert rounding < 5e-5
+        np.testing.assert_allclose(output.logits.detach(), oracle["train_logits"], rtol=0, atol=max(1e-5, rounding))
+        np.testing.assert_allclose(output.logits.detach(), exact, rtol=0, atol=max(1e-5, rounding))
         assert output.mask_loss.item() == pytest.approx(float(oracle["train_mask_loss"]), abs=1e-5)
         assert loss.item() == pytest.approx(float(oracle["train_loss"]), abs=1e-5)
 

@@ -583,7 +583,9 @@ class CellTypeClassifier(BaseModelClass):
         self._require_trained()
         if adata is None:
             if self.adata is None:
-                why = "was loaded without its reference" if self._corpus is None else "learned from a corpus, which is not in memory"
+                why = (
+                    "was loaded without its reference" if self._corpus is None else "learned from a corpus, which is not in memory"
+                )
                 raise SettingError(f"The model {why}. Pass the data as `adata`.")
             adata = self.adata
             layer = layer or self.spec.setup["layer"] or "X"

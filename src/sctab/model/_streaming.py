@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,7 +51,9 @@ class RowLoader:
         self._schedule = _schedule_class()()
         # What it holds of every row is where its values begin: eight bytes.
         self._loader = annbatch.Loader(batch_sampler=self._schedule, return_index=True, preload_to_gpu=False)
-        self._loader.add_datasets(self._matrices)
+        with warnings.catch_warnings():  # positions of values are of the smallest type that has room for those of a part
+            warnings.filterwarnings("ignore", message="Adding dataset with dtype")
+            self._loader.add_datasets(self._matrices)
         with fast_reading():  # the first row opens all arrays
             list(self.read([(np.zeros(1, dtype=np.int64), [np.zeros(1, dtype=np.int64)])]))
 
