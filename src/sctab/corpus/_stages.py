@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ from sctab.genes import FeatureSpace
 
 ATTEMPT = ".part"
 """How names of directories end that are being written."""
+_WRITING = threading.Lock()
+"""anndata sets its settings and the filters of warnings for the process while it writes, so that one thread does at a time."""
 
 
 def look(entry: SourceEntry, kept: Path) -> tuple[str, MatrixContent] | DataFileError:
@@ -136,7 +139,8 @@ def _write_part(target: Path, matrix: sparse.csr_matrix, obs: pd.DataFrame, name
     from annbatch import write_sharded
 
     part = AnnData(matrix, obs=obs.set_index(obs.index.astype(str)), var=pd.DataFrame(index=pd.Index(names)))
-    write_sharded(zarr.open_group(target, mode="w", zarr_format=3), part)
+    with _WRITING:
+        write_sharded(zarr.open_group(target, mode="w", zarr_format=3), part)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ The latter needs `distributed`, which is optional and is not imported here: whoe
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -110,8 +111,32 @@ def _on_cluster[T](client: Any, work: Callable[..., T], arguments: Arguments, n:
     return [results[number] for number in range(n)]
 
 
+class _Quiet:
+    """No warnings while any thread is inside. Filters are of the process: with `catch_warnings` alone, who leaves first ends it for all."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filters = warnings.catch_warnings(action="ignore")
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._filters = warnings.catch_warnings(action="ignore")
+                self._filters.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+
+
 def _quietly[T](work: Callable[..., T], *arguments: Any) -> T:
     """Do a task on a worker, whose warnings would reach a log at best; what a user should know is in its result."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _QUIET:
         return work(*arguments)
