@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -48,6 +48,8 @@ _OTHER_FEATURE_TYPES = {
 }
 _INDEX = None
 """Key of the index among the sources of names: a column may have any text as its name."""
+_remembered = lru_cache(maxsize=2**17)
+"""For what is asked of one name: datasets have their names in common, and each is asked several times."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,8 @@ class FeatureSpace:
         if not unique:
             raise InputValueError("No gene of the reference has a name in `var`. Put symbols or Ensembl ids into its index.")
         rows = list(unique.values())
-        every_id = [[_strip_version(names[row]) for names in candidates.values()] for row in rows]
-        further = [
-            tuple(dict.fromkeys(i for i in of_gene if i and i != ids[row])) for of_gene, row in zip(every_id, rows, strict=True)
-        ]
+        every_id = list(zip(*(map(_strip_version, names) for names in candidates.values()), strict=True))
+        further = [tuple(dict.fromkeys(name for name in every_id[row] if name and name != ids[row])) for row in rows]
         return cls(
             ids=tuple(ids[row] for row in rows),
             symbols=tuple(symbols[row] for row in rows),
@@ -363,34 +363,29 @@ class _Lookup:
 
     def resolve(self, names: Sequence[str], is_gene: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Position of the gene that each name stands for, -1 where there is none, `(len(names),)`."""
+        by_symbol = np.array([self._symbols.get(name, -1) for name in names], dtype=np.int64)
+        by_id = np.array([self._ids.get(_strip_version(name) or "", -1) for name in names], dtype=np.int64)
+        found = np.where(is_gene, np.where(by_symbol < 0, by_id, by_symbol), -1)
         ignore_case = {self._case, _case(names)} != {"upper", "title"}  # `Cd3d` in mouse is not the human `CD3D`
         present = set(names)
-        return np.array(
-            [self._one(name, present, ignore_case=ignore_case) if gene else -1 for name, gene in zip(names, is_gene, strict=True)],
-            dtype=np.int64,
-        ).reshape(len(names))
+        for i in np.flatnonzero(is_gene & (found < 0)).tolist():
+            found[i] = self._nearly(names[i], present, ignore_case=ignore_case)
+        return found
 
-    def _one(self, name: str, present: set[str], *, ignore_case: bool) -> int:
-        if not name:
-            return -1
-        position = self._symbols.get(name)
-        if position is None and (gene_id := _strip_version(name)) is not None:
-            position = self._ids.get(gene_id)
-        if position is None and ignore_case:
-            position = self._canonical.get(_canonical(name))
-        if position is None:
+    def _nearly(self, name: str, present: set[str], *, ignore_case: bool) -> int:
+        position = self._canonical.get(_canonical(name), -1) if ignore_case else -1
+        if position < 0:
             base = _UNIQUE_SUFFIX.sub("", name)  # `TBCE-1` is what `var_names_make_unique` makes of a second `TBCE`
             if base != name and base in present:
-                position = self._symbols.get(base)
-        return -1 if position is None else position
+                position = self._symbols.get(base, -1)
+        return position
 
     def own(self, names: Sequence[str]) -> list[str]:
         """Names, those that carry the genome of another species left empty: experiments may mix human and mouse cells."""
-        genomes = [_GENOME_PREFIX.match(name) for name in names]
-        return [
-            "" if genome and self._species and Species(str(genome.lastgroup), from_ids=False).contradicts(self._species) else name
-            for name, genome in zip(names, genomes, strict=True)
-        ]
+        if self._species is None:
+            return list(names)
+        foreign = {genome for genome in _GENOME_PREFIX.groupindex if Species(genome, from_ids=False).contradicts(self._species)}
+        return ["" if _genome_of(name) in foreign else name for name in names]
 
 
 def gene_expression(var: pd.DataFrame) -> NDArray[np.bool_]:
@@ -437,13 +432,12 @@ def guess_species(names: Iterable[str]) -> Species | None:
     >>> guess_species(["ENSMUSG00000032094"] * 20).name, guess_species(["Cd3d", "Ms4a1", "Nkg7", "Lyz2", "Cst3"] * 4).name
     ('mouse', 'mouse')
     """
-    names = [_GENOME_PREFIX.sub("", name) for name in names if name]
-    ids = [match[1] for name in names if (match := _ENSEMBL.fullmatch(name))]
-    prefixes = Counter(_SPECIES_PREFIXES.get(re.sub(r"\d+$", "", gene_id)) for gene_id in ids)
+    names = [name for name in names if name]
+    ids = [gene_id for name in names if (gene_id := _strip_version(name)) is not None]
     if ids and len(ids) > 0.5 * len(names):
-        species, count = prefixes.most_common(1)[0]
+        species, count = Counter(map(_species_of, ids)).most_common(1)[0]
         return Species(species, from_ids=True) if species and count > 0.6 * len(ids) else None
-    symbols = [name for name in names if sum(c.isalpha() for c in name) >= 2 and not _ENSEMBL.fullmatch(name)]
+    symbols = [name for name in names if _strip_version(name) is None and sum(map(str.isalpha, _bare(name))) >= 2]
     if len(symbols) < 20:
         return None
     match _case(symbols):
@@ -457,29 +451,58 @@ def guess_species(names: Iterable[str]) -> Species | None:
 
 def _case(names: Sequence[str]) -> Literal["upper", "title", "other"]:
     """How symbols are written: as in human (`CD3D`), as in mouse and rat (`Cd3d`), or otherwise."""
-    bare = [_GENOME_PREFIX.sub("", name) for name in names]
-    symbols = [name for name in bare if len(name) > 2 and name[0].isalpha() and not _ENSEMBL.fullmatch(name)]
-    if not symbols:
-        return "other"
-    title = sum(name[0].isupper() and any(map(str.islower, name)) and not any(map(str.isupper, name[1:])) for name in symbols)
-    if title > 0.5 * len(symbols):
+    counts = Counter(map(_case_of, names))
+    n_symbols = counts["upper"] + counts["title"] + counts["other"]
+    if counts["title"] > 0.5 * n_symbols:
         return "title"
-    return "upper" if sum(name.upper() == name for name in symbols) > 0.8 * len(symbols) else "other"
+    return "upper" if counts["upper"] > 0.8 * n_symbols else "other"
 
 
+@_remembered
+def _case_of(name: str) -> Literal["upper", "title", "other"] | None:
+    """How a symbol is written, or `None` where the name is too short for one, begins with no letter, or is an Ensembl id."""
+    symbol = _bare(name)
+    if len(symbol) <= 2 or not symbol[0].isalpha() or _ENSEMBL.fullmatch(symbol):
+        return None
+    if symbol.upper() == symbol:
+        return "upper"
+    return "title" if symbol[0].isupper() and any(map(str.islower, symbol)) and not any(map(str.isupper, symbol[1:])) else "other"
+
+
+@_remembered
+def _bare(name: str) -> str:
+    """A name without genome prefix."""
+    return _GENOME_PREFIX.sub("", name)
+
+
+@_remembered
+def _genome_of(name: str) -> str | None:
+    """The species whose genome a name has as its prefix."""
+    genome = _GENOME_PREFIX.match(name)
+    return genome.lastgroup if genome else None
+
+
+@_remembered
 def _canonical(name: str) -> str:
-    return _GENOME_PREFIX.sub("", name).upper().replace(".", "-")
+    return _bare(name).upper().replace(".", "-")
 
 
+@_remembered
 def _strip_version(name: str) -> str | None:
     """The Ensembl id without version and genome prefix, or `None` where the name is no Ensembl id."""
-    match = _ENSEMBL.fullmatch(_GENOME_PREFIX.sub("", name))
+    match = _ENSEMBL.fullmatch(_bare(name))
     return match[1] if match else None
 
 
+@_remembered
+def _species_of(gene_id: str) -> str | None:
+    """The species whose prefix an Ensembl id has."""
+    return _SPECIES_PREFIXES.get(gene_id.rstrip("0123456789"))
+
+
 def _is_mostly_ensembl(names: Sequence[str]) -> bool:
-    filled = [name for name in names if name]
-    return bool(filled) and sum(_strip_version(name) is not None for name in filled) > 0.5 * len(filled)
+    n_ids = len(names) - [*map(_strip_version, names)].count(None)
+    return n_ids > 0.5 * (len(names) - names.count(""))
 
 
 def _candidates(var: pd.DataFrame, keys: Sequence[str] | None) -> Mapping[str | None, list[str]]:
@@ -502,7 +525,8 @@ def _column(var: pd.DataFrame, key: str) -> list[str]:
 
 
 def _texts(values: pd.Series) -> list[str]:
-    return ["" if missing else str(value).strip() for value, missing in zip(values, values.isna(), strict=True)]
+    filled = values.astype(object)
+    return [str(value).strip() for value in filled.mask(filled.isna(), "")]
 
 
 def _best_ids(candidates: Mapping[str | None, Sequence[str]], n_vars: int) -> list[str]:
