@@ -152,7 +152,7 @@ NAMES = {
         "subsample",
     ],
     "sctab.tl": ["AnnotatedFiles", "annotate", "annotate_files", "evaluate", "explain", "explained_variance"],
-    "sctab.tuning": ["Settings", "TuningResult", "tune"],
+    "sctab.tuning": ["Settings", "TuningResult", "tune", "tune_from_corpus"],
     "sctab.zoo": ["ModelListing", "import_checkpoint", "list_models", "load", "packaged_path"],
 }
 NOUNS = ["sctab.augmentation", "sctab.counts", "sctab.genes"]

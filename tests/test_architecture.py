@@ -19,6 +19,7 @@ LAYERS = {
     "_kernels": 0,
     "_atomic": 0,
     "_declared": 0,
+    "_gene_names": 0,
     "nn": 1,
     "genes": 1,
     "counts": 1,

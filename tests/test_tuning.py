@@ -19,6 +19,7 @@ from sklearn.metrics import f1_score
 import sctab
 from sctab.model import Choice, LinearClassifier, Range, SearchSpace
 from sctab.tuning import Settings, tune
+from sctab.tuning._cells import ReferenceCells
 from sctab.tuning._task import make_task
 from tests.reference import make_reference
 
@@ -54,9 +55,13 @@ def search(reference, **changes):
 
 
 def task_of(reference, **changes):
-    options = {"space": SPACE, "train_size": 0.75, "seed": 0, "accelerator": "cpu"}
+    options = {"fixed": Settings("linear", train_settings=LIGHT), "space": SPACE, "seed": 0, "accelerator": "cpu"}
+    return make_task(cells_of(reference), **options | changes)
+
+
+def cells_of(reference, **changes):
     setup = {"labels_key": "cell_type", "donor_key": "donor_id", **NO_KEYS}
-    return make_task(reference, setup, Settings("linear", train_settings=LIGHT), **options | changes)
+    return ReferenceCells.of(reference, setup | changes, train_size=0.75, seed=0)
 
 
 def with_donors(reference, donors_of_types):
@@ -170,8 +175,8 @@ class TestSettings:
 class TestJudging:
     def test_is_by_donors_that_training_does_not_see(self, reference):
         task = task_of(reference)
-        learned, judged = set(task.reference.obs["donor_id"]), set(task.held_out.obs["donor_id"])
-        assert task.split == "donor"
+        learned, judged = set(task.cells.reference.obs["donor_id"]), set(task.cells.held_out.obs["donor_id"])
+        assert task.cells.split == "donor"
         assert judged
         assert not learned & judged
         assert learned | judged == set(reference.obs["donor_id"])
@@ -180,7 +185,7 @@ class TestJudging:
         task = task_of(reference)
         settings = task.settings({"learning_rate": 1e-4, "gene_dropout": 0.5})
         outcome = task.evaluate(settings)
-        held_out = reference.obs["donor_id"].isin(task.held_out.obs["donor_id"]).to_numpy()
+        held_out = reference.obs["donor_id"].isin(task.cells.held_out.obs["donor_id"]).to_numpy()
         training, query = reference[~held_out].copy(), reference[held_out].copy()
         LinearClassifier.setup_anndata(training, "cell_type", donor_key="donor_id")
         model = LinearClassifier(training)
@@ -192,22 +197,19 @@ class TestJudging:
         assert 0 < outcome.score < 1
 
     def test_leaves_out_cells_without_a_label(self, reference):
-        setup = {"labels_key": "cell_type", "donor_key": "donor_id", **NO_KEYS, "unlabeled_category": "B cell"}
-        task = make_task(
-            reference, setup, Settings("linear", train_settings=LIGHT), space=SPACE, train_size=0.75, seed=0, accelerator="cpu"
-        )
-        assert set(task.held_out.obs["cell_type"]) == set(task.reference.obs["cell_type"]) == {"T cell", "monocyte"}
+        cells = cells_of(reference, unlabeled_category="B cell")
+        assert set(cells.held_out.obs["cell_type"]) == set(cells.reference.obs["cell_type"]) == {"T cell", "monocyte"}
+        task = make_task(cells, Settings("linear", train_settings=LIGHT), space=SPACE, seed=0, accelerator="cpu")
         assert 0 <= task.evaluate(task.fixed).score <= 1
 
     def test_knows_a_reference_by_its_covariates_too(self, reference):
-        setup = {"labels_key": "cell_type", "donor_key": None, **NO_KEYS, "categorical_covariate_keys": ["tissue"]}
         prints = []
         for tissues in (["lung", "blood"], ["blood", "lung"]):
             adata = reference.copy()
             adata.obs["tissue"] = np.resize(tissues, adata.n_obs)
             with pytest.warns(sctab.SctabWarning, match="no `donor_key` was given"):
-                task = make_task(adata, setup, Settings("linear"), space=SPACE, train_size=0.75, seed=0, accelerator="cpu")
-            prints.append(task.fingerprint)
+                cells = cells_of(adata, donor_key=None, categorical_covariate_keys=["tissue"])
+            prints.append(cells.fingerprint)
         assert prints[0] != prints[1]
 
     def test_without_donors_says_so(self, reference):
@@ -309,15 +311,7 @@ class TestStudy:
         task = task_of(reference, space=None)
         own = sctab.model.model_by_name("linear").search_space()
         assert set(task.dimensions) == {*own.model, *own.train} - set(LIGHT)
-        task = make_task(
-            reference,
-            {"labels_key": "cell_type", "donor_key": "donor_id", **NO_KEYS},
-            Settings(model, train_settings={"max_epochs": 1}),
-            space=None,
-            train_size=0.75,
-            seed=0,
-            accelerator="cpu",
-        )
+        task = task_of(reference, fixed=Settings(model, train_settings={"max_epochs": 1}), space=None)
         assert task.dimensions
         assert set(task.defaults()) == set(task.dimensions)
 

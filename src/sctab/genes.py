@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,26 +16,11 @@ from scipy import sparse
 
 from sctab._constants import FEATURE_TYPE_COLUMNS, GENE_EXPRESSION
 from sctab._errors import GeneOverlapError, InputValueError, KeyNotFoundError, listing
+from sctab._gene_names import GENOMES, bare, canonical, common_case, genome_of, is_mostly_ensembl, species_of, strip_version
 
 IdType = Literal["Ensembl ids", "symbols"]
 
-_ENSEMBL = re.compile(r"(ENS[A-Z]*G\d{6,}|WBGene\d+|FBgn\d+)(?:\.\d+)?")
-_GENOME_PREFIX = re.compile(r"^(?:(?P<human>GRCH3[78]|HG19|HG38)|(?P<mouse>GRCM3[89]|MM10|MM39))_+", re.IGNORECASE)
 _UNIQUE_SUFFIX = re.compile(r"-\d+$")
-_SPECIES_PREFIXES = {
-    "ENSG": "human",
-    "ENSMUSG": "mouse",
-    "ENSRNOG": "rat",
-    "ENSDARG": "zebrafish",
-    "ENSMMUG": "rhesus macaque",
-    "ENSMFAG": "crab-eating macaque",
-    "ENSPTRG": "chimpanzee",
-    "ENSSSCG": "pig",
-    "ENSGALG": "chicken",
-    "ENSCJAG": "marmoset",
-    "WBGene": "worm",
-    "FBgn": "fly",
-}
 _TITLE_CASE_SPECIES = {"mouse", "rat"}
 _OTHER_CASE_SPECIES = {"zebrafish", "worm", "fly"}
 _OTHER_FEATURE_TYPES = {
@@ -48,8 +33,6 @@ _OTHER_FEATURE_TYPES = {
 }
 _INDEX = None
 """Key of the index among the sources of names: a column may have any text as its name."""
-_remembered = lru_cache(maxsize=2**17)
-"""For what is asked of one name: datasets have their names in common, and each is asked several times."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +125,7 @@ class FeatureSpace:
         genes = var.loc[gene_expression(var)]
         candidates = _candidates(genes, None)
         ids = (
-            [_strip_version(name) or "" for name in _column(genes, gene_id_key)]
+            [strip_version(name) or "" for name in _column(genes, gene_id_key)]
             if gene_id_key is not None
             else _best_ids(candidates, len(genes))
         )
@@ -154,7 +137,7 @@ class FeatureSpace:
         if not unique:
             raise InputValueError("No gene of the reference has a name in `var`. Put symbols or Ensembl ids into its index.")
         rows = list(unique.values())
-        every_id = list(zip(*(map(_strip_version, names) for names in candidates.values()), strict=True))
+        every_id = list(zip(*(map(strip_version, names) for names in candidates.values()), strict=True))
         further = [tuple(dict.fromkeys(name for name in every_id[row] if name and name != ids[row])) for row in rows]
         return cls(
             ids=tuple(ids[row] for row in rows),
@@ -249,7 +232,7 @@ class FeatureSpace:
             selection=selection,
             found=found,
             sources=tuple("index" if key is _INDEX else key for key in used),
-            id_type="Ensembl ids" if _is_mostly_ensembl(names) else "symbols",
+            id_type="Ensembl ids" if is_mostly_ensembl(names) else "symbols",
             coverage=float(weights[found].sum() / weights.sum()) if weights.sum() > 0 else 0.0,
             query_species=next(
                 filter(None, (guess_species(names[key]) for names in (candidates, every_name) for key in order)), None
@@ -346,34 +329,34 @@ class _Lookup:
     def __init__(self, space: FeatureSpace) -> None:
         self._ids: dict[str, int] = {}
         self._symbols: dict[str, int] = {}
-        canonical: dict[str, set[int]] = {}
+        by_canonical: dict[str, set[int]] = {}
         for position, (gene_id, symbol) in enumerate(zip(space.ids, space.symbols, strict=True)):
             if gene_id:
                 self._ids.setdefault(gene_id, position)
             if symbol:
                 self._symbols.setdefault(symbol, position)
-                canonical.setdefault(_canonical(symbol), set()).add(position)
+                by_canonical.setdefault(canonical(symbol), set()).add(position)
         for position, gene_ids in space.other_ids.items():
             for gene_id in gene_ids:
                 self._ids.setdefault(gene_id, position)
         # A name that stands for two genes once case is ignored stands for neither.
-        self._canonical = {name: next(iter(genes)) for name, genes in canonical.items() if len(genes) == 1}
-        self._case = _case(space.symbols)
+        self._canonical = {name: next(iter(genes)) for name, genes in by_canonical.items() if len(genes) == 1}
+        self._case = common_case(space.symbols)
         self._species = space.species
 
     def resolve(self, names: Sequence[str], is_gene: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Position of the gene that each name stands for, -1 where there is none, `(len(names),)`."""
         by_symbol = np.array([self._symbols.get(name, -1) for name in names], dtype=np.int64)
-        by_id = np.array([self._ids.get(_strip_version(name) or "", -1) for name in names], dtype=np.int64)
+        by_id = np.array([self._ids.get(strip_version(name) or "", -1) for name in names], dtype=np.int64)
         found = np.where(is_gene, np.where(by_symbol < 0, by_id, by_symbol), -1)
-        ignore_case = {self._case, _case(names)} != {"upper", "title"}  # `Cd3d` in mouse is not the human `CD3D`
+        ignore_case = {self._case, common_case(names)} != {"upper", "title"}  # `Cd3d` in mouse is not the human `CD3D`
         present = set(names)
         for i in np.flatnonzero(is_gene & (found < 0)).tolist():
             found[i] = self._nearly(names[i], present, ignore_case=ignore_case)
         return found
 
     def _nearly(self, name: str, present: set[str], *, ignore_case: bool) -> int:
-        position = self._canonical.get(_canonical(name), -1) if ignore_case else -1
+        position = self._canonical.get(canonical(name), -1) if ignore_case else -1
         if position < 0:
             base = _UNIQUE_SUFFIX.sub("", name)  # `TBCE-1` is what `var_names_make_unique` makes of a second `TBCE`
             if base != name and base in present:
@@ -384,8 +367,8 @@ class _Lookup:
         """Names, those that carry the genome of another species left empty: experiments may mix human and mouse cells."""
         if self._species is None:
             return list(names)
-        foreign = {genome for genome in _GENOME_PREFIX.groupindex if Species(genome, from_ids=False).contradicts(self._species)}
-        return ["" if _genome_of(name) in foreign else name for name in names]
+        foreign = {genome for genome in GENOMES if Species(genome, from_ids=False).contradicts(self._species)}
+        return ["" if genome_of(name) in foreign else name for name in names]
 
 
 def gene_expression(var: pd.DataFrame) -> NDArray[np.bool_]:
@@ -433,76 +416,20 @@ def guess_species(names: Iterable[str]) -> Species | None:
     ('mouse', 'mouse')
     """
     names = [name for name in names if name]
-    ids = [gene_id for name in names if (gene_id := _strip_version(name)) is not None]
+    ids = [gene_id for name in names if (gene_id := strip_version(name)) is not None]
     if ids and len(ids) > 0.5 * len(names):
-        species, count = Counter(map(_species_of, ids)).most_common(1)[0]
+        species, count = Counter(map(species_of, ids)).most_common(1)[0]
         return Species(species, from_ids=True) if species and count > 0.6 * len(ids) else None
-    symbols = [name for name in names if _strip_version(name) is None and sum(map(str.isalpha, _bare(name))) >= 2]
+    symbols = [name for name in names if strip_version(name) is None and sum(map(str.isalpha, bare(name))) >= 2]
     if len(symbols) < 20:
         return None
-    match _case(symbols):
+    match common_case(symbols):
         case "title":
             return Species("mouse", from_ids=False)
         case "upper":
             return Species("human", from_ids=False)
         case _:
             return None
-
-
-def _case(names: Sequence[str]) -> Literal["upper", "title", "other"]:
-    """How symbols are written: as in human (`CD3D`), as in mouse and rat (`Cd3d`), or otherwise."""
-    counts = Counter(map(_case_of, names))
-    n_symbols = counts["upper"] + counts["title"] + counts["other"]
-    if counts["title"] > 0.5 * n_symbols:
-        return "title"
-    return "upper" if counts["upper"] > 0.8 * n_symbols else "other"
-
-
-@_remembered
-def _case_of(name: str) -> Literal["upper", "title", "other"] | None:
-    """How a symbol is written, or `None` where the name is too short for one, begins with no letter, or is an Ensembl id."""
-    symbol = _bare(name)
-    if len(symbol) <= 2 or not symbol[0].isalpha() or _ENSEMBL.fullmatch(symbol):
-        return None
-    if symbol.upper() == symbol:
-        return "upper"
-    return "title" if symbol[0].isupper() and any(map(str.islower, symbol)) and not any(map(str.isupper, symbol[1:])) else "other"
-
-
-@_remembered
-def _bare(name: str) -> str:
-    """A name without genome prefix."""
-    return _GENOME_PREFIX.sub("", name)
-
-
-@_remembered
-def _genome_of(name: str) -> str | None:
-    """The species whose genome a name has as its prefix."""
-    genome = _GENOME_PREFIX.match(name)
-    return genome.lastgroup if genome else None
-
-
-@_remembered
-def _canonical(name: str) -> str:
-    return _bare(name).upper().replace(".", "-")
-
-
-@_remembered
-def _strip_version(name: str) -> str | None:
-    """The Ensembl id without version and genome prefix, or `None` where the name is no Ensembl id."""
-    match = _ENSEMBL.fullmatch(_bare(name))
-    return match[1] if match else None
-
-
-@_remembered
-def _species_of(gene_id: str) -> str | None:
-    """The species whose prefix an Ensembl id has."""
-    return _SPECIES_PREFIXES.get(gene_id.rstrip("0123456789"))
-
-
-def _is_mostly_ensembl(names: Sequence[str]) -> bool:
-    n_ids = len(names) - [*map(_strip_version, names)].count(None)
-    return n_ids > 0.5 * (len(names) - names.count(""))
 
 
 def _candidates(var: pd.DataFrame, keys: Sequence[str] | None) -> Mapping[str | None, list[str]]:
@@ -531,7 +458,7 @@ def _texts(values: pd.Series) -> list[str]:
 
 def _best_ids(candidates: Mapping[str | None, Sequence[str]], n_vars: int) -> list[str]:
     """The Ensembl ids of the source that has most of them; empty strings where no source has any."""
-    stripped = {key: [_strip_version(name) or "" for name in names] for key, names in candidates.items()}
+    stripped = {key: [strip_version(name) or "" for name in names] for key, names in candidates.items()}
     return max(stripped.values(), key=lambda ids: sum(map(bool, ids)), default=[""] * n_vars)
 
 
@@ -540,13 +467,13 @@ def _best_symbols(candidates: Mapping[str | None, Sequence[str]], n_vars: int) -
 
     def is_symbols(names: Sequence[str]) -> bool:
         numbers = sum(name.isdigit() for name in names)
-        return not _is_mostly_ensembl(names) and numbers < 0.5 * len(names) < len(set(names))
+        return not is_mostly_ensembl(names) and numbers < 0.5 * len(names) < len(set(names))
 
     preferred: list[str | None] = ["gene_symbol", "gene_symbols", "gene_name", "gene_names", "feature_name", "symbol", "Symbol"]
     ranked = [_INDEX, *(key for key in preferred if key in candidates)]
     for key in [*ranked, *(key for key in candidates if key not in ranked)]:
         if is_symbols(candidates[key]):
-            return ["" if _strip_version(name) else name for name in candidates[key]]
+            return ["" if strip_version(name) else name for name in candidates[key]]
     return [""] * n_vars
 
 

@@ -10,6 +10,7 @@ from tests.corpus.studies import make_study
 from typer.testing import CliRunner
 
 from sctab.cli import app
+from sctab.tuning import Settings
 
 runner = CliRunner()
 
@@ -99,6 +100,14 @@ def test_a_model_is_trained_from_it(config, tmp_path):
         refused = train(*options)
         assert refused.exit_code == 2, refused.output
         assert message in " ".join(refused.stderr.split())
+    settings = tmp_path / "settings.json"
+    tune = ["tune", "--corpus", tmp_path / "c", "--subset", 0.7, "--model", "linear", "--max-epochs", 1, "--n-trials", 1]
+    tuned = runner.invoke(app, [str(word) for word in (*tune, "--output", settings)], terminal_width=200)
+    assert tuned.exit_code == 0, tuned.output
+    assert "(the validation cells of the corpus)" in " ".join(tuned.stdout.split())
+    assert Settings.read(settings).train_settings["max_epochs"] == 1
+    both = runner.invoke(app, [str(word) for word in (*tune, "--train-size", 0.5, "--output", settings)], terminal_width=200)
+    assert "`--train-size` cannot be given with a corpus" in both.stderr
     neither = runner.invoke(app, ["train", "--output", str(tmp_path / "other")], terminal_width=200)
     assert "Give a reference, or a corpus with `--corpus`" in neither.stderr
     subset = runner.invoke(app, ["train", "r.h5ad", "--labels-key", "x", "--subset", "0.5", "--output", str(tmp_path / "other")])

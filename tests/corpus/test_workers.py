@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from anndata.io import read_elem
 from distributed import Client, LocalCluster
 from scipy import sparse
 from tests.corpus.studies import make_study
+from typer.testing import CliRunner
 
 from sctab._errors import DataFileError, InputValueError, SettingError
-from sctab.corpus import CorpusConfig
+from sctab.cli import app
+from sctab.corpus import Corpus, CorpusConfig, _workers
 from sctab.corpus import build as build_corpus
 from sctab.corpus import plan as plan_corpus
 from sctab.corpus._stages import _moved_to, bring, look
@@ -73,6 +76,15 @@ class TestClusters:
                 described["path"] = os.fspath(tmp_path / described["path"])
         assert_same(in_threads, corpus)
         assert [at for at in seen if at[0] == "read"] == [("read", 1, 3), ("read", 2, 3), ("read", 3, 3)]
+
+    def test_the_command_line(self, declared, cluster, tmp_path, monkeypatch):
+        monkeypatch.setattr(_workers, "_in_threads", None)
+        path = tmp_path / "blood.yaml"
+        path.write_text(yaml.safe_dump(declared), encoding="utf-8")
+        words = ["corpus", "build", path, "--output", tmp_path / "c", "--dask-scheduler", cluster.scheduler_address]
+        built = CliRunner().invoke(app, [str(word) for word in words])
+        assert built.exit_code == 0, built.output
+        assert Corpus.open(tmp_path / "c").verify() == []
 
     def test_a_worker_that_dies(self, in_threads, config, client, tmp_path):
         workers = list(client.run(os.getpid).values())

@@ -8,15 +8,29 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from lightning.pytorch.callbacks import Callback
 from tests.reference import TYPES, make_reference
 
-from sctab import KeyNotFoundError, LabelError, SctabWarning, SettingError
+from sctab import GeneOverlapError, KeyNotFoundError, LabelError, SctabWarning, SettingError
 from sctab.corpus import Corpus, CorpusConfig, build
 from sctab.metrics import macro_f1
-from sctab.model import SCTAB, AutoClassifier, DeepEnsemble, LinearClassifier, MLPClassifier, XGBoostClassifier, _streaming
+from sctab.model import (
+    SCTAB,
+    AutoClassifier,
+    Choice,
+    DeepEnsemble,
+    LinearClassifier,
+    MLPClassifier,
+    SearchSpace,
+    XGBoostClassifier,
+    _streaming,
+)
 from sctab.model._corpus import CorpusReference
+from sctab.tuning import Settings, tune_from_corpus
+from sctab.tuning._cells import CorpusCells
+from sctab.tuning._task import make_task
 
 QUICK = {"batch_size": 64, "accelerator": "cpu", "enable_progress_bar": False}
 PROGRAM = """
@@ -336,6 +350,82 @@ class TestSeveralModels:
         split = reference.data(model.spec).split(model._default_training(1000))
         assert max(split.train.max(), split.validation.max()) < corpus.n_obs_of("train")
         assert split.by == "donor"
+
+
+class TestTuning:
+    def test_judges_by_the_validation_cells(self, corpus):
+        pytest.importorskip("optuna")
+        space = SearchSpace(model={}, train={"learning_rate": Choice((1e-6, 1e-2))})
+        settings = {"max_epochs": 4, "batch_size": 64}
+        found = tune_from_corpus(
+            corpus, model="linear", space=space, train_settings=settings, n_trials=3, subset=0.7, accelerator="cpu"
+        )
+        assert (found.split, found.n_held_out) == ("corpus", corpus.n_obs_of("validation"))
+        best = LinearClassifier._of(CorpusReference(corpus, 0.7, validates_apart=True), ())
+        best.train(**QUICK | settings | dict(found.best.train_settings))
+        validation = corpus.to_anndata("validation")
+        assert found.best_value == pytest.approx(macro_f1(validation.obs["label"].astype(str), best.predict(validation)))
+
+    def test_goes_on_with_the_same_part_only(self, corpus, tmp_path):
+        pytest.importorskip("optuna")
+        quick = {"model": "linear", "train_settings": {"max_epochs": 1}, "n_trials": 1, "storage": tmp_path / "study.db"}
+        tune_from_corpus(corpus, **quick)
+        with pytest.raises(SettingError, match=r"other `subset` \(`subset` was 1.0 and is 0.5\)"):
+            tune_from_corpus(corpus, **quick, subset=0.5)
+
+    def test_searches_differences_between_donors_where_there_are_several(self, corpus, monkeypatch):
+        settings = Settings("linear")
+        cells = CorpusCells(CorpusReference(corpus, validates_apart=True))
+        task = make_task(cells, settings, space=None, seed=0, accelerator="cpu")
+        assert "augment" in task.dimensions
+        monkeypatch.setattr(CorpusReference, "cells", np.flatnonzero(corpus.codes("train", ["donor"])["donor"] == 0))
+        task = make_task(CorpusCells(CorpusReference(corpus)), settings, space=None, seed=0, accelerator="cpu")
+        assert "augment" not in task.dimensions
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model of an AnnData with fewer genes and types than the corpus, and with a covariate that no corpus knows."""
+    adata = make_reference(200, seed=5)[:, 5:40]
+    adata = adata[adata.obs["cell_type"] != TYPES[0]].copy()
+    adata.obs["sex"] = np.resize(["male", "female"], adata.n_obs)
+    MLPClassifier.setup_anndata(adata, "cell_type", categorical_covariate_keys=["sex"])
+    model = MLPClassifier(adata, n_top_genes="all")
+    model.train(**QUICK | {"max_epochs": 2})
+    return model
+
+
+class TestAModelThatGoesOn:
+    @pytest.mark.filterwarnings("ignore:.adata.obs. has no column .sex.")
+    def test_learns_new_types_over_its_own_genes(self, corpus, trained, tmp_path):
+        model = MLPClassifier.load_query_data(corpus, trained)
+        assert model.spec.features == trained.spec.features
+        assert model.spec.labels.names == (*trained.spec.labels.names, TYPES[0])
+        before = {name: tensor.clone() for name, tensor in model.module.named_parameters()}
+        model.train(**QUICK | {"max_epochs": 30})
+        changed = {name for name, tensor in model.module.named_parameters() if not tensor.equal(before[name])}
+        assert changed
+        assert all(name.startswith("classifier.") for name in changed)
+        test = corpus.to_anndata("test")
+        assert macro_f1(test.obs["label"].astype(str), model.predict(test)) > 0.85
+        model.save(tmp_path / "model")
+        again = MLPClassifier.load(tmp_path / "model", corpus)
+        again.train(**QUICK | {"max_epochs": 1})
+        assert again.spec.training["corpus"]["sha256"] == corpus.sha256
+
+    def test_refuses_types_that_it_does_not_know(self, corpus, trained, tmp_path):
+        trained.save(tmp_path / "model")
+        with pytest.raises(LabelError, match=f"does not know: `{TYPES[0]}`. Use `load_query_data`"):
+            MLPClassifier.load(tmp_path / "model", corpus)
+
+    def test_refuses_a_corpus_without_its_genes(self, corpus):
+        adata = make_reference(120, seed=5)
+        adata.var = pd.DataFrame(index=[f"unheard of {i}" for i in range(adata.n_vars)])
+        MLPClassifier.setup_anndata(adata, "cell_type")
+        strange = MLPClassifier(adata)
+        strange.train(**QUICK | {"max_epochs": 1})
+        with pytest.raises(GeneOverlapError, match="None of the model's"):
+            MLPClassifier.load_query_data(corpus, strange)
 
 
 def test_mixed_precision(corpus):

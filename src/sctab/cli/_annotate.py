@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 from rich.table import Table
 
 import sctab
 from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
-from sctab._errors import ClusterError, SettingError, require
-from sctab._matrix import BLOCK_SIZE
-from sctab.cli._options import Accelerator, Debug, LayerOption, Overwrite
+from sctab._errors import SettingError
+from sctab._matrix import BLOCK_SIZE, give_back_large_arrays
+from sctab.cli._cluster import connected
+from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Overwrite
 from sctab.cli._reporting import err, out, reports_errors
 from sctab.nn._sparse import Precision
 from sctab.tl import AnnotatedFiles
-
-_M_MMAP_THRESHOLD = -3  # of mallopt(3)
 
 
 @reports_errors
@@ -46,9 +44,7 @@ def annotate(
     ] = "float32",
     key_added: Annotated[str, typer.Option(help="Prefix of the columns that are written.")] = DEFAULT_KEY_ADDED,
     accelerator: Accelerator = "auto",
-    dask_scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler, `tcp://…`, whose workers name the cells.")
-    ] = None,
+    dask_scheduler: DaskScheduler = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run has finished.")] = False,
     overwrite: Overwrite = False,
     debug: Debug = False,
@@ -75,9 +71,9 @@ def annotate(
         )
     if csv is not None and csv.suffix != ".csv":
         raise SettingError(f"`--csv {csv}` does not end with `.csv`. Give another name, or `--output` for another kind of file.")
-    _give_memory_back_at_once()
+    give_back_large_arrays()
     with ExitStack() as stack:
-        client = None if dask_scheduler is None else stack.enter_context(_connected(dask_scheduler))
+        client = None if dask_scheduler is None else stack.enter_context(connected(dask_scheduler))
         done = sctab.tl.annotate_files(
             query,
             sctab.zoo.load(model, accelerator=accelerator),
@@ -94,26 +90,6 @@ def annotate(
             show_progress=True,
         )
     _report(done)
-
-
-def _give_memory_back_at_once() -> None:
-    """Have glibc return large arrays to the system when they are freed; it would keep some 200 MB of them for later.
-
-    It changes the whole process, so that only the command does it. Other C libraries have no such setting.
-    """
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
-
-
-def _connected(address: str) -> Any:
-    """A client of the scheduler at an address."""
-    distributed = require("distributed", extra="dask")
-    try:
-        return distributed.Client(address, timeout="10s")
-    except (OSError, ValueError, TimeoutError) as error:
-        raise ClusterError(
-            f"No Dask scheduler answers at `{address}`. Start one with `dask scheduler`, or check the address."
-        ) from error
 
 
 def _report(done: AnnotatedFiles) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -14,7 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sctab._errors import DataFileError
-from sctab.cli._options import Debug
+from sctab.cli._cluster import connected
+from sctab.cli._options import DaskScheduler, Debug
 from sctab.cli._reporting import err, out, reports_errors
 from sctab.corpus import Corpus, CorpusConfig, CorpusPlan
 from sctab.corpus import build as build_corpus
@@ -62,6 +64,7 @@ def build(
         bool, typer.Option("--skip-damaged", help="Leave out sources that cannot be read, instead of stopping.")
     ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Sources that are read at a time.")] = 2,
+    dask_scheduler: DaskScheduler = None,
     debug: Debug = False,
 ) -> None:
     """Build a corpus. When it is interrupted, `--resume` goes on with the first source that is not finished.
@@ -72,7 +75,10 @@ def build(
     """
     target = output if output is not None else Path(f"{config.stem}.corpus")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with (
+        nullcontext() if dask_scheduler is None else connected(dask_scheduler),
+        Progress(*columns, console=err, transient=True) as progress,
+    ):
         tasks = {stage: progress.add_task(words, total=None, visible=False) for stage, words in _STAGES.items()}
         corpus = build_corpus(
             _declared(config, features),

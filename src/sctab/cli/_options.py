@@ -1,9 +1,12 @@
 """Options that several commands have."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from sctab._errors import SettingError, listing
 
 Reference = Annotated[Path, typer.Argument(help="Annotated cells with counts, `.h5ad` or `.zarr`.")]
 OptionalReference = Annotated[
@@ -27,3 +30,26 @@ Accelerator = Annotated[str, typer.Option(help="Where to compute: `auto`, `cpu`,
 LayerOption = Annotated[
     str | None, typer.Option(help="Matrix to use: the name of a layer, `X` or `raw`. By default counts are looked for.")
 ]
+DaskScheduler = Annotated[
+    str | None, typer.Option("--dask-scheduler", help="Address of a Dask scheduler, `tcp://…`, whose workers do the work.")
+]
+OptionalCorpus = Annotated[
+    Path | None, typer.Option("--corpus", help="Learn from a corpus, as `sctab corpus build` makes it, instead of a reference.")
+]
+Subset = Annotated[float, typer.Option(help="Share of the training data of the corpus to learn from.")]
+SubsetBy = Annotated[str, typer.Option(help="What that is a share of: `donor` or `cell`.")]
+
+
+def check_source(
+    reference: Path | None, corpus: Path | None, of_reference: Mapping[str, Any], of_corpus: Mapping[str, bool]
+) -> None:
+    """Refuse options that do not go together."""
+    if (reference is None) == (corpus is None):
+        raise SettingError("Give a reference, or a corpus with `--corpus`: one of them.")
+    if corpus is None and of_reference["labels_key"] is None:
+        raise SettingError("Give `--labels-key`, the column of `obs` with cell types.")
+    wrong = [name for name, value in of_reference.items() if corpus is not None and value is not None]
+    wrong += [name for name, is_given in of_corpus.items() if corpus is None and is_given]
+    if wrong:
+        options = listing(f"--{name.replace('_', '-')}" for name in wrong)
+        raise SettingError(f"{options} cannot be given with a {'reference' if corpus is None else 'corpus'}. Leave it out.")

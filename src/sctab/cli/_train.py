@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
@@ -25,10 +25,14 @@ from sctab.cli._options import (
     DonorKey,
     GeneIdKey,
     GeneSymbolKey,
+    OptionalCorpus,
     OptionalLabelsKey,
     OptionalReference,
     Overwrite,
+    Subset,
+    SubsetBy,
     UnlabeledCategory,
+    check_source,
 )
 from sctab.cli._reporting import err, out, reports_errors
 from sctab.corpus import Corpus
@@ -46,11 +50,9 @@ def train(
     output: Annotated[Path, typer.Option(help="Directory to write the model to.")],
     reference: OptionalReference = None,
     labels_key: OptionalLabelsKey = None,
-    corpus: Annotated[
-        Path | None, typer.Option(help="Learn from a corpus, as `sctab corpus build` makes it, instead of a reference.")
-    ] = None,
-    subset: Annotated[float, typer.Option(help="Share of the training data of the corpus to learn from.")] = 1.0,
-    subset_by: Annotated[str, typer.Option(help="What that is a share of: `donor` or `cell`.")] = "donor",
+    corpus: OptionalCorpus = None,
+    subset: Subset = 1.0,
+    subset_by: SubsetBy = "donor",
     model: Annotated[
         str | None,
         typer.Option(
@@ -146,7 +148,7 @@ def train(
         "gene_id_key": gene_id_key,
         "gene_symbol_key": gene_symbol_key,
     }
-    _check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"subset": subset != 1})
+    check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"subset": subset != 1})
     if resume and (not logs or cls is AutoClassifier):
         raise SettingError(
             "`--resume` goes on from a run directory of one model class. Leave it out where there is none (`--no-logs`, `auto`)."
@@ -219,21 +221,6 @@ def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> 
         raise SettingError(f"`--paper-settings` needs one model class: {listing(name for name in MODEL_NAMES if name != 'auto')}.")
     published = cls.paper_settings()
     return Settings(name, published["model"], published["train"])
-
-
-def _check_source(
-    reference: Path | None, corpus: Path | None, of_reference: Mapping[str, Any], of_corpus: Mapping[str, bool]
-) -> None:
-    """Refuse options that do not go together."""
-    if (reference is None) == (corpus is None):
-        raise SettingError("Give a reference, or a corpus with `--corpus`: one of them.")
-    if corpus is None and of_reference["labels_key"] is None:
-        raise SettingError("Give `--labels-key`, the column of `obs` with cell types.")
-    wrong = [name for name, value in of_reference.items() if corpus is not None and value is not None]
-    wrong += [name for name, is_given in of_corpus.items() if corpus is None and is_given]
-    if wrong:
-        options = listing(f"--{name.replace('_', '-')}" for name in wrong)
-        raise SettingError(f"{options} cannot be given with a {'reference' if corpus is None else 'corpus'}. Leave it out.")
 
 
 def _run_directory(output: Path, *, goes_on: bool) -> Path:

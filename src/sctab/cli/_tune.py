@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -21,10 +22,14 @@ from sctab.cli._options import (
     DonorKey,
     GeneIdKey,
     GeneSymbolKey,
-    LabelsKey,
+    OptionalCorpus,
+    OptionalLabelsKey,
+    OptionalReference,
     Overwrite,
-    Reference,
+    Subset,
+    SubsetBy,
     UnlabeledCategory,
+    check_source,
 )
 from sctab.cli._reporting import err, out, reports_errors
 from sctab.pl import tuning_history, tuning_importance
@@ -38,9 +43,12 @@ _DOTS_PER_INCH = 150
 
 @reports_errors
 def tune(
-    reference: Reference,
-    labels_key: LabelsKey,
     output: Annotated[Path, typer.Option(help="Settings file to write, for `sctab train --settings`.")],
+    reference: OptionalReference = None,
+    labels_key: OptionalLabelsKey = None,
+    corpus: OptionalCorpus = None,
+    subset: Subset = 1.0,
+    subset_by: SubsetBy = "donor",
     model: Annotated[str, typer.Option(help="Model class to tune: `linear`, `mlp`, `xgboost` or `sctab`.")] = "mlp",
     donor_key: DonorKey = None,
     layer: CountsLayer = None,
@@ -48,7 +56,9 @@ def tune(
     covariate_key: CovariateKeys = None,
     gene_id_key: GeneIdKey = None,
     gene_symbol_key: GeneSymbolKey = None,
-    train_size: Annotated[float, typer.Option(help="Share of the cells to learn from; the others are held out.")] = 0.75,
+    train_size: Annotated[
+        float | None, typer.Option(help="Share of the cells to learn from; the others are held out. By default 0.75.")
+    ] = None,
     max_epochs: Annotated[
         int | None, typer.Option(help="Passes over the cells in each trial; by default from their number.")
     ] = None,
@@ -65,12 +75,25 @@ def tune(
 ) -> None:
     """Search for settings that do better than the defaults on held-out donors, or on held-out cells where there are no donors.
 
+    Those of a corpus are judged by its validation cells.
+
     **Examples**
 
     `sctab tune reference.h5ad --labels-key cell_type --donor-key donor_id --model mlp --output settings.json`
 
     `sctab train reference.h5ad --labels-key cell_type --settings settings.json --output my-model`
+
+    `sctab tune --corpus blood.corpus --subset 0.15 --model mlp --output settings.json`
     """
+    of_reference = {
+        "donor_key": donor_key,
+        "layer": layer,
+        "unlabeled_category": unlabeled_category,
+        "gene_id_key": gene_id_key,
+        "gene_symbol_key": gene_symbol_key,
+        **({} if train_size is None else {"train_size": train_size}),
+    }
+    check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"subset": subset != 1})
     storage = output.with_suffix(".study.db") if storage is None else storage
     with ExitStack() as outputs:
         settings_path = outputs.enter_context(written_beside(output, overwrite=overwrite))
@@ -79,20 +102,17 @@ def tune(
             for name in _FIGURES
             if figures is not None
         }
-        adata = read_data(reference)
+        study: Any
+        if corpus is not None:
+            part: dict[str, Any] = {"subset": subset, "subset_by": subset_by}
+            study = partial(sctab.tuning.tune_from_corpus, corpus, **part)
+        else:
+            study = partial(sctab.tuning.tune, read_data(reference), labels_key, **of_reference)  # type: ignore[arg-type]
         err.print(f"The study is in `{storage}`. When it is interrupted, the same command goes on with it.")
-        found = sctab.tuning.tune(
-            adata,
-            labels_key,
+        found: TuningResult = study(
             model=model,
             train_settings={} if max_epochs is None else {"max_epochs": max_epochs},
-            donor_key=donor_key,
-            layer=layer,
-            unlabeled_category=unlabeled_category,
-            categorical_covariate_keys=covariate_key,
-            gene_id_key=gene_id_key,
-            gene_symbol_key=gene_symbol_key,
-            train_size=train_size,
+            categorical_covariate_keys=covariate_key or [],
             n_trials=n_trials,
             timeout=timeout,
             storage=storage,
@@ -112,7 +132,11 @@ def _draw(found: TuningResult, name: str, path: Path) -> None:
 
 
 def _report(found: TuningResult, output: Path, figures: Path | None) -> None:
-    how = {"donor": "whole donors held out", "stratified": "a share of each type held out"}
+    how = {
+        "donor": "whole donors held out",
+        "stratified": "a share of each type held out",
+        "corpus": "the validation cells of the corpus",
+    }
     trials = found.trials
     n_pruned = int((trials["state"] == "pruned").sum())
     out.print(_table(trials))

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from importlib.util import find_spec
 from os import PathLike
 from typing import Any, Literal, Self, final
@@ -21,7 +22,7 @@ from sctab.corpus._store import Corpus
 from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import CLASSES
-from sctab.model._corpus import VALIDATED, CorpusReference
+from sctab.model._corpus import CorpusReference
 from sctab.model._ensemble import DeepEnsemble
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
@@ -287,16 +288,12 @@ class AutoClassifier:
                 warnings.simplefilter("ignore", SctabWarning)
                 model = self._trained_on(replace(reference, validates_apart=True), name, options)
                 seconds[name] = time.perf_counter() - start
-                cells = (reference.corpus.to_anndata(VALIDATED, part) for part in reference.validation_parts())
-                predicted[name] = np.concatenate([model.predict(part, layer="X").astype(str) for part in cells])
-        truth = reference.corpus.obs(VALIDATED)["label"].astype(str).to_numpy(dtype=object)
+                truth, predicted[name] = reference.judge(partial(model.predict, layer="X"))
         return truth, predicted, seconds
 
     def _trained_on(self, reference: CorpusReference, name: str, options: Mapping[str, Any]) -> CellTypeClassifier:
         settings = self._settings.get(name, {})
-        part: dict[str, Any] = {"subset": reference.subset, "subset_by": reference.subset_by}
-        model = CLASSES[name].from_corpus(reference.corpus, **part, **self._setup, **settings.get("model", {}))
-        model._corpus = reference
+        model = CLASSES[name]._of(reference, **self._setup, **settings.get("model", {}))
         model.train(**dict(settings.get("train", {})) | dict(options))
         return model
 

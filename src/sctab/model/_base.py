@@ -256,7 +256,11 @@ class CellTypeClassifier(BaseModelClass):
         >>> model.train(run_dir="blood.run")  # doctest: +SKIP
         """
         require("annbatch", extra="corpus")
-        reference = CorpusReference.of(corpus, subset, subset_by)
+        return cls._of(CorpusReference.of(corpus, subset, subset_by), categorical_covariate_keys, **model_settings)
+
+    @classmethod
+    def _of(cls, reference: CorpusReference, categorical_covariate_keys: Sequence[str], **model_settings: Any) -> Self:
+        """See :meth:`from_corpus`."""
         known = set(signature(cls).parameters) - {"adata", "spec"}
         if unknown := sorted(set(model_settings) - known):
             raise SettingError(f"`{cls.__name__}` has no {listing(unknown)}. It has: {listing(sorted(known), most=20)}.")
@@ -632,7 +636,7 @@ class CellTypeClassifier(BaseModelClass):
     def load(
         cls,
         dir_path: str | PathLike[str],
-        adata: AnnData | None = None,
+        adata: AnnData | Corpus | None = None,
         *,
         accelerator: str = "auto",
         device: int | str = "auto",
@@ -644,7 +648,7 @@ class CellTypeClassifier(BaseModelClass):
         dir_path
             Its directory.
         adata
-            A reference to attach, for example to train on; prediction needs none. Its labels must be among those of the model.
+            A reference or a corpus to attach, for example to train on; prediction needs none. Its labels must be among those of the model.
         accelerator, device
             Where to put it.
 
@@ -656,16 +660,22 @@ class CellTypeClassifier(BaseModelClass):
             When it is damaged, of an unknown version, or of another class.
         LabelError
             When `adata` has labels that the model does not know.
+        GeneOverlapError
+            When a corpus has no gene of the model, or is of another species.
         """
         stored = read_model(dir_path)
         if stored.spec.model_class != cls.__name__:
             raise ModelFormatError(
                 f"`{dir_path}` holds a {stored.spec.model_class}, not a {cls.__name__}. Use `sctab.model.{stored.spec.model_class}.load`."
             )
-        if adata is not None:
+        corpus = adata if isinstance(adata, Corpus) else None
+        if isinstance(adata, AnnData):
             cls.setup_anndata(adata, **stored.spec.setup)
-            require_known_labels(adata, stored.spec)
-        model = cls(adata, spec=stored.spec)  # type: ignore[call-arg]
+            require_known_labels(adata.obs[stored.spec.setup["labels_key"]].astype(str), stored.spec)
+        model = cls(None if corpus is not None else adata, spec=stored.spec)  # type: ignore[call-arg]
+        if corpus is not None:
+            model._corpus = CorpusReference(corpus)
+            model._corpus.continue_from(stored.spec, new_labels=False)
         model._take_weights(stored.weights, where=str(dir_path))
         model.gene_importance = stored.importance
         model.name = Path(dir_path).resolve().name
@@ -719,7 +729,7 @@ class CellTypeClassifier(BaseModelClass):
     @classmethod
     def load_query_data(
         cls,
-        adata: AnnData,
+        adata: AnnData | Corpus,
         reference_model: str | PathLike[str] | Self,
         *,
         labels_key: str | None = None,
@@ -733,11 +743,11 @@ class CellTypeClassifier(BaseModelClass):
         Parameters
         ----------
         adata
-            Query with labels; it is not changed.
+            Query with labels, or a corpus; it is not changed.
         reference_model
             A model or its directory.
         labels_key
-            Column of `adata.obs`; by default that of the reference model.
+            Column of `adata.obs`; by default that of the reference model. A corpus knows its labels.
         unfrozen
             Train all weights. By default only those that tell types apart on top of the embedding are trained.
 
@@ -750,10 +760,16 @@ class CellTypeClassifier(BaseModelClass):
         if type(reference) is not cls:
             raise ModelFormatError(f"The reference is a {type(reference).__name__}, not a {cls.__name__}.")
         reference._require_trained()
-        setup = setup_for_query(reference.spec, adata, labels_key)
-        query = cls.prepare_query_anndata(adata, reference)
-        cls.setup_anndata(query, **setup)
-        model = cls(query, spec=spec_for_query(reference.spec, query, setup))  # type: ignore[call-arg]
+        if isinstance(adata, Corpus):
+            part = CorpusReference(adata)
+            model = cls(spec=part.continue_from(reference.spec, new_labels=True))  # type: ignore[call-arg]
+            model._corpus = part
+        else:
+            setup = setup_for_query(reference.spec, adata, labels_key)
+            query = cls.prepare_query_anndata(adata, reference)
+            cls.setup_anndata(query, **setup)
+            names = query.obs[setup["labels_key"]].astype(str)
+            model = cls(query, spec=spec_for_query(reference.spec, names, setup))  # type: ignore[call-arg]
         copy_weights(reference.module, model.module)
         model.gene_importance = reference.gene_importance
         model._has_pretrained_weights = True

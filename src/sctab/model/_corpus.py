@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
@@ -32,9 +33,10 @@ from sctab.model._batches import CountsDataModule
 from sctab.model._covariates import Covariate
 from sctab.model._data import TrainingData
 from sctab.model._settings import CommonSettings
-from sctab.model._setup import most_variable_genes, subtypes, warn_about_ids
+from sctab.model._setup import most_variable_genes, require_known_labels, subtypes, warn_about_ids
 from sctab.model._spec import ModelSpec
 from sctab.model._streaming import RowLoader, StreamedBatches
+from sctab.model._transfer import spec_for_query
 from sctab.ontology import CellOntology, LabelSpace
 from sctab.sampling import Split, split_cells
 
@@ -43,6 +45,16 @@ _DERIVED = "derived"
 """Directory of a corpus for what was computed from it once."""
 _MOST_CELLS_FOR_GENES = 20_000
 """Cells among which the genes that vary most are looked for."""
+SETUP: dict[str, Any] = {
+    "labels_key": "label",
+    "layer": None,
+    "donor_key": "donor",
+    "unlabeled_category": None,
+    "categorical_covariate_keys": [],
+    "gene_id_key": None,
+    "gene_symbol_key": None,
+}
+"""How cells of a corpus are set up, in the words of `setup_anndata`."""
 _COVARIATES = tuple(column for column in COLUMNS if column not in {"label", "donor"})
 
 
@@ -59,9 +71,9 @@ class CorpusReference:
     """Validate on some of the training donors, so that no decision in training looks at the validation cells."""
 
     @classmethod
-    def of(cls, corpus: Corpus | str | PathLike[str], subset: float, subset_by: str) -> Self:
+    def of(cls, corpus: Corpus | str | PathLike[str], subset: float, subset_by: str, *, validates_apart: bool = False) -> Self:
         """A part of a corpus, or of what is in its directory."""
-        return cls(corpus if isinstance(corpus, Corpus) else Corpus.open(corpus), subset, subset_by)
+        return cls(corpus if isinstance(corpus, Corpus) else Corpus.open(corpus), subset, subset_by, validates_apart)
 
     @cached_property
     def cells(self) -> NDArray[np.int64]:
@@ -70,10 +82,22 @@ class CorpusReference:
             return np.arange(self.corpus.n_obs_of(LEARNED))
         return self.corpus.subset(self.subset, by=self.subset_by)
 
-    def validation_parts(self, size: int = BLOCK_SIZE) -> list[NDArray[np.int64]]:
-        """Positions of the validation cells, so many at a time."""
-        n_obs = self.corpus.n_obs_of(VALIDATED)
-        return [np.arange(start, min(start + size, n_obs)) for start in range(0, n_obs, size)]
+    @cached_property
+    def label_names(self) -> list[str]:
+        """Types of the training cells, in order: those of all of them, so that models of different shares have the same."""
+        return self._names_of(self._label_codes)
+
+    @cached_property
+    def learned_names(self) -> list[str]:
+        """Types of the cells to learn from."""
+        return self._names_of(self._label_codes[self.cells])
+
+    @property
+    def _label_codes(self) -> NDArray[np.int32]:
+        return self.corpus.codes(LEARNED, ["label"])["label"].to_numpy()
+
+    def _names_of(self, codes: NDArray[np.int32]) -> list[str]:
+        return [self.corpus.manifest["names"]["label"][code] for code in np.unique(codes)]
 
     def describe(
         self, model_class: str, keys: Sequence[str], *, n_top_genes: int | str | None, architecture: Mapping[str, Any]
@@ -88,16 +112,12 @@ class CorpusReference:
             When there are not two types to learn.
         """
         corpus, names = self.corpus, self.corpus.manifest["names"]
-        codes = corpus.codes(LEARNED, ["label", *self._known(keys)])
-        # Models of different shares have the same labels.
-        of_corpus = np.bincount(codes["label"], minlength=len(names["label"]))
-        in_part = np.bincount(codes["label"].to_numpy()[self.cells], minlength=len(names["label"]))
-        labels = LabelSpace.from_names(
-            [name for name, n in zip(names["label"], of_corpus, strict=True) if n], CellOntology.embedded()
-        )
-        if (in_part > 0).sum() < 2:
+        codes = corpus.codes(LEARNED, self._known(keys))
+        learned = self.learned_names
+        labels = LabelSpace.from_names(self.label_names, CellOntology.embedded())
+        if len(learned) < 2:
             raise LabelError("At least two cell types with training cells are needed to tell them apart. Take a larger `subset`.")
-        if missing := [name for name, all_, own in zip(names["label"], of_corpus, in_part, strict=True) if all_ and not own]:
+        if missing := [name for name in labels.names if name not in learned]:
             warn(f"{len(missing)} of {len(labels)} types have no cell in this subset and cannot be learned: {listing(missing)}.")
         warn_about_ids(labels)
         spec = ModelSpec(
@@ -109,15 +129,7 @@ class CorpusReference:
             features=corpus.features,
             labels=labels,
             normalization=Normalization(),
-            setup={
-                "labels_key": "label",
-                "layer": None,
-                "donor_key": "donor",
-                "unlabeled_category": None,
-                "categorical_covariate_keys": list(keys),
-                "gene_id_key": None,
-                "gene_symbol_key": None,
-            },
+            setup=SETUP | {"categorical_covariate_keys": list(keys)},
         )
         if not isinstance(n_top_genes, int) or n_top_genes >= len(spec.features):
             return spec
@@ -125,6 +137,37 @@ class CorpusReference:
         sample = np.sort(rng.choice(self.cells, size=min(len(self.cells), _MOST_CELLS_FOR_GENES), replace=False))
         counts = RowLoader(corpus.matrices(LEARNED)).rows(sample)
         return replace(spec, features=most_variable_genes(counts, spec, n_top_genes))
+
+    def continue_from(self, spec: ModelSpec, *, new_labels: bool) -> ModelSpec:
+        """A trained model that goes on with this part, over its own genes; what its covariates are does not change.
+
+        Parameters
+        ----------
+        spec
+            The model.
+        new_labels
+            Add types that it does not know behind its own; otherwise they are refused.
+
+        Raises
+        ------
+        LabelError
+            When there are such types and they are not wanted.
+        GeneOverlapError
+            When no gene of the model is in the corpus, or when that is of another species.
+        """
+        spec.features.match(self.corpus.var).require(0)
+        if not new_labels:
+            require_known_labels(self.label_names, spec)
+            return spec
+        keys = [covariate.key for covariate in spec.covariates if covariate.key in _COVARIATES]
+        return spec_for_query(spec, self.label_names, SETUP | {"categorical_covariate_keys": keys})
+
+    def judge(self, predict: Callable[[AnnData], Any]) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+        """True labels of the validation cells, and those that `predict` gives, `(n_obs,)` each; a part at a time is in memory."""
+        corpus, n_obs = self.corpus, self.corpus.n_obs_of(VALIDATED)
+        parts = [np.arange(start, min(start + BLOCK_SIZE, n_obs)) for start in range(0, n_obs, BLOCK_SIZE)]
+        predicted = [np.asarray(predict(corpus.to_anndata(VALIDATED, part)), dtype=object) for part in parts]
+        return corpus.obs(VALIDATED)["label"].astype(str).to_numpy(dtype=object), np.concatenate(predicted)
 
     def _known(self, keys: Sequence[str]) -> Sequence[str]:
         if isinstance(keys, str):
@@ -137,7 +180,7 @@ class CorpusReference:
     def data(self, spec: ModelSpec) -> CorpusData:
         """What a model learns, over its genes and with its labels; cells of other labels are left out."""
         corpus, names = self.corpus, self.corpus.manifest["names"]
-        keys = [covariate.key for covariate in spec.covariates]
+        keys = [covariate.key for covariate in spec.covariates if covariate.key in _COVARIATES]
         codes = pd.concat([corpus.codes(split, ["label", "donor", *keys]) for split in (LEARNED, VALIDATED)], ignore_index=True)
         n_learned = corpus.n_obs_of(LEARNED)
         of_model = np.append(pd.Index(spec.labels.names).get_indexer(pd.Index(names["label"])), -1)  # -1 for no label
@@ -244,6 +287,9 @@ def _one_hot(codes: pd.DataFrame, covariates: Sequence[Covariate], names: Mappin
     """One column per category, 1 for the cells that are of it: float32, `(n_obs, n_categories)`."""
     parts = [sparse.csr_matrix((len(codes), 0), dtype=np.float32)]
     for covariate in covariates:
+        if covariate.key not in codes:  # a model that goes on may look at more than a corpus knows
+            parts.append(sparse.csr_matrix((len(codes), len(covariate.categories)), dtype=np.float32))
+            continue
         of_model = np.append(pd.Index(covariate.categories).get_indexer(pd.Index(names[covariate.key])), -1)
         found = of_model[codes[covariate.key].to_numpy()]
         cells = np.flatnonzero(found >= 0)

@@ -526,8 +526,7 @@ def _train_member(
     train_settings: Mapping[str, Any],
 ) -> CellTypeClassifier:
     if isinstance(reference, CorpusReference):
-        part: dict[str, Any] = {"subset": reference.subset, "subset_by": reference.subset_by}
-        model = model_class.from_corpus(reference.corpus, **part, **setup, **model_settings)
+        model = model_class._of(reference, **setup, **model_settings)
     else:
         model_class.setup_anndata(reference, **setup)
         model = model_class(reference, **model_settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -216,9 +216,9 @@ def warn_about_ids(labels: LabelSpace) -> None:
         warn(note)
 
 
-def require_known_labels(adata: AnnData, spec: ModelSpec) -> None:
-    found = set(adata.obs[spec.setup["labels_key"]].astype(str)) - {spec.setup["unlabeled_category"]}
-    if unknown := sorted(found - set(spec.labels.names)):
+def require_known_labels(names: Iterable[str], spec: ModelSpec) -> None:
+    """Refuse data with types that a model does not know."""
+    if unknown := sorted(set(names) - {spec.setup["unlabeled_category"]} - set(spec.labels.names)):
         raise LabelError(
             f"`adata` has cell types that the model does not know: {listing(unknown)}. Use `load_query_data`, which adds them."
         )

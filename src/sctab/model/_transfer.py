@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -46,13 +47,12 @@ def setup_for_query(reference: ModelSpec, adata: AnnData, labels_key: str | None
     return setup
 
 
-def spec_for_query(reference: ModelSpec, adata: AnnData, setup: dict[str, Any]) -> ModelSpec:
+def spec_for_query(reference: ModelSpec, label_names: Iterable[str], setup: Mapping[str, Any]) -> ModelSpec:
     """The reference's description with the types that only the query has behind its own."""
     known = reference.labels.names
-    found = set(adata.obs[setup["labels_key"]].astype(str)) - {setup["unlabeled_category"]}
-    names = (*known, *sorted(found - set(known)))
+    names = (*known, *sorted(set(label_names) - {setup["unlabeled_category"]} - set(known)))
     labels = LabelSpace.from_names(names, CellOntology.embedded())
-    return replace(reference, labels=labels, setup=setup, description="", training={}, versions={})
+    return replace(reference, labels=labels, setup=dict(setup), description="", training={}, versions={})
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:

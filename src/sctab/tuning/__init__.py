@@ -2,6 +2,6 @@
 
 from sctab.tuning._result import TuningResult
 from sctab.tuning._settings import Settings
-from sctab.tuning._tune import tune
+from sctab.tuning._tune import tune, tune_from_corpus
 
-__all__ = ["Settings", "TuningResult", "tune"]
+__all__ = ["Settings", "TuningResult", "tune", "tune_from_corpus"]

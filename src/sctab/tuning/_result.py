@@ -48,7 +48,7 @@ class TuningResult:
     """How much of the variance of the value each setting explains (Hutter et al. 2014), with columns `setting` and `importance`, which
     sums to one. It has no rows where complete trials are too few or all equally good."""
     split: str
-    """How cells were held out: `"donor"`, or `"stratified"` where there are no donors."""
+    """How cells were held out: `"donor"`; `"stratified"` where there are no donors; or `"corpus"`, whose validation cells they are."""
     n_held_out: int
     """How many cells were held out."""
 
@@ -87,8 +87,8 @@ def summarise(study: Study, task: TuningTask) -> TuningResult:
         best=task.settings(values),
         trials=trials,
         importance=_importance(study, task),
-        split=task.split,
-        n_held_out=task.held_out.n_obs,
+        split=task.cells.split,
+        n_held_out=task.cells.n_held_out,
     )
 
 

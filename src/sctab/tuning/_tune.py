@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from anndata import AnnData
@@ -14,7 +14,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sctab._errors import SettingError, require
+from sctab.corpus import Corpus
 from sctab.model import Choice, Range, SearchSpace
+from sctab.model._corpus import CorpusReference
+from sctab.tuning._cells import CorpusCells, ReferenceCells
 from sctab.tuning._result import DEFAULTS, IS_DEFAULT, VALIDATION, TuningResult, finished, summarise
 from sctab.tuning._settings import Settings
 from sctab.tuning._study import open_study, quiet
@@ -114,9 +117,7 @@ def tune(
     >>> found = sctab.tuning.tune(adata, "cell_type", donor_key="donor_id", storage="mlp.db")  # doctest: +SKIP
     >>> found.best.write("settings.json")  # doctest: +SKIP
     """
-    require("optuna", extra="tune")
-    if n_trials < 1:
-        raise SettingError(f"`n_trials={n_trials}` must be at least 1.")
+    settings = _checked(model, model_settings, train_settings, n_trials)
     setup = {
         "labels_key": labels_key,
         "donor_key": donor_key,
@@ -126,15 +127,73 @@ def tune(
         "gene_id_key": gene_id_key,
         "gene_symbol_key": gene_symbol_key,
     }
-    task = make_task(
-        adata,
-        setup,
-        Settings(model, model_settings or {}, train_settings or {}),
-        space=space,
-        train_size=train_size,
-        seed=seed,
-        accelerator=accelerator,
-    )
+    cells = ReferenceCells.of(adata, setup, train_size=train_size, seed=seed)
+    task = make_task(cells, settings, space=space, seed=seed, accelerator=accelerator)
+    return _study(task, n_trials=n_trials, timeout=timeout, storage=storage, show_progress=show_progress)
+
+
+def tune_from_corpus(
+    corpus: Corpus | str | PathLike[str],
+    *,
+    subset: float = 1.0,
+    subset_by: Literal["donor", "cell"] = "donor",
+    categorical_covariate_keys: Sequence[str] = (),
+    model: str = "mlp",
+    space: SearchSpace | None = None,
+    model_settings: Mapping[str, Any] | None = None,
+    train_settings: Mapping[str, Any] | None = None,
+    n_trials: int = 50,
+    timeout: float | None = None,
+    storage: str | PathLike[str] | None = None,
+    seed: int = 0,
+    accelerator: str = "auto",
+    show_progress: bool = False,
+) -> TuningResult:
+    """Find settings of a model class that do well on the validation cells of a corpus, as :func:`tune` does.
+
+    Each trial learns training cells, some of whose donors validate it, and is judged by the validation cells. The test cells are left
+    for what is reported.
+
+    Parameters
+    ----------
+    corpus, subset, subset_by, categorical_covariate_keys
+        As in :meth:`sctab.model.CellTypeClassifier.from_corpus`. A small `subset` makes a long study short; what it finds need not be
+        best for all cells.
+    model, space, model_settings, train_settings, n_trials, timeout, storage, seed, accelerator, show_progress
+        As in :func:`tune`.
+
+    Raises
+    ------
+    MissingDependencyError
+        When Optuna or annbatch is not installed; they come with the extras `tune` and `corpus`.
+    DataFileError, KeyNotFoundError, LabelError, OutputError, SettingError
+        As in :func:`tune`, and when the corpus cannot be learned from.
+
+    Examples
+    --------
+    >>> import sctab.tuning
+    >>> found = sctab.tuning.tune_from_corpus("blood.corpus", subset=0.15, storage="mlp.db")  # doctest: +SKIP
+    """
+    settings = _checked(model, model_settings, train_settings, n_trials)
+    require("annbatch", extra="corpus")
+    cells = CorpusCells(CorpusReference.of(corpus, subset, subset_by, validates_apart=True), categorical_covariate_keys)
+    task = make_task(cells, settings, space=space, seed=seed, accelerator=accelerator)
+    return _study(task, n_trials=n_trials, timeout=timeout, storage=storage, show_progress=show_progress)
+
+
+def _checked(
+    model: str, model_settings: Mapping[str, Any] | None, train_settings: Mapping[str, Any] | None, n_trials: int
+) -> Settings:
+    """What all trials share; what is wrong in the call alone is refused before any cell is looked at."""
+    require("optuna", extra="tune")
+    if n_trials < 1:
+        raise SettingError(f"`n_trials={n_trials}` must be at least 1.")
+    return Settings(model, model_settings or {}, train_settings or {})
+
+
+def _study(
+    task: TuningTask, *, n_trials: int, timeout: float | None, storage: str | PathLike[str] | None, show_progress: bool
+) -> TuningResult:
     with quiet(), open_study(None if storage is None else Path(storage), task.identity, _pruner(task)) as study:
         _run(study, task, n_trials=n_trials, timeout=timeout, show_progress=show_progress)
         return summarise(study, task)
