@@ -1,9 +1,13 @@
 """Files against the AnnData that was written to them."""
 
 import pickle
+import re
 import threading
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
 
 import anndata as ad
 import fsspec
@@ -16,6 +20,7 @@ from scipy import sparse
 
 from sctab import DataFileError
 from sctab._matrix import RowReader
+from sctab.corpus import _data_file
 from sctab.inference import DataFile, find_data_files
 
 FORMATS = {"dense": lambda X: X.toarray(), "csr": sparse.csr_matrix, "csc": sparse.csc_matrix}
@@ -119,24 +124,81 @@ class TestUrls:
         assert_same(DataFile(found[1]), query)
         fsspec.filesystem("memory").rm("/bucket", recursive=True)
 
-    def test_over_http(self, query, tmp_path):
-        query.write_zarr(tmp_path / "a.zarr")
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_QuietHandler, directory=str(tmp_path)))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            assert_same(DataFile(f"http://127.0.0.1:{server.server_port}/a.zarr"), query)
-        finally:
-            server.shutdown()
-            server.server_close()
+    def test_h5ad_in_memory(self, query, tmp_path):
+        filesystem = fsspec.filesystem("memory")
+        filesystem.pipe("/bucket/a.h5ad", Path(write(query, tmp_path / "a.h5ad")).read_bytes())
+        data = DataFile("memory://bucket/a.h5ad")
+        assert_same(data, query)
+        assert find_data_files(["memory://bucket/*.h5ad"])[0].endswith("a.h5ad")
+        before = data.fingerprint()
+        filesystem.pipe("/bucket/a.h5ad", Path(write(query[:20].copy(), tmp_path / "b.h5ad")).read_bytes())
+        assert DataFile("memory://bucket/a.h5ad").fingerprint() != before
+        with pytest.raises(DataFileError, match=r"`memory://bucket/c.h5ad` is not there. Check the URL"):
+            DataFile("memory://bucket/c.h5ad")
+        filesystem.rm("/bucket", recursive=True)
 
-    def test_h5ad_is_refused(self):
-        with pytest.raises(DataFileError, match=r"is an `.h5ad` behind a URL.*Copy it here, or give a `.zarr`"):
-            DataFile("s3://bucket/a.h5ad")
+    @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+    def test_over_http(self, query, tmp_path, suffix, monkeypatch):
+        monkeypatch.setattr(_data_file, "_BLOCK", 2**16)
+        path = write(query, tmp_path / f"a{suffix}")
+        with served(tmp_path, _GivesParts) as address:
+            data = DataFile(f"{address}/a{suffix}")
+            assert_same(data, query)
+            data.close()
+        if suffix == ".h5ad":
+            assert len(_GivesParts.ranges) > 1
+            assert max(stop - start for start, stop in _GivesParts.ranges) < Path(path).stat().st_size / 2
+
+    def test_a_server_that_gives_whole_files_only(self, query, tmp_path, monkeypatch):
+        monkeypatch.setattr(_data_file, "_BLOCK", 2**16)
+        write(query, tmp_path / "a.h5ad")
+        with (
+            served(tmp_path, _Quiet) as address,
+            pytest.raises(DataFileError, match=r"gives whole files only.*Copy it here, or give a `.zarr`"),
+        ):
+            DataFile(f"{address}/a.h5ad")
 
 
-class _QuietHandler(SimpleHTTPRequestHandler):
+@contextmanager
+def served(directory, handler):
+    """Serve a directory and give its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(directory)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
+
+
+class _GivesParts(_Quiet):
+    """What servers of data do, and that of the standard library does not: it gives a range of the bytes of a file."""
+
+    ranges: ClassVar[list[tuple[int, int]]] = []
+
+    def end_headers(self):
+        self.send_header("Accept-Ranges", "bytes")
+        super().end_headers()
+
+    def do_GET(self):
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        path = Path(self.translate_path(self.path))
+        if asked is None or not path.is_file():
+            super().do_GET()
+            return
+        content = path.read_bytes()
+        start, stop = int(asked[1]), min(int(asked[2]) + 1, len(content))
+        self.ranges.append((start, stop))
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
+        self.send_header("Content-Length", str(stop - start))
+        self.end_headers()
+        self.wfile.write(content[start:stop])
 
 
 class TestFinding:

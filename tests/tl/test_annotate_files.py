@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 
 import anndata as ad
+import fsspec
 import h5py
 import numpy as np
 import pandas as pd
@@ -129,9 +130,14 @@ class TestCopies:
         assert_equal(read(tmp_path / f"out{target}"), expected)
         assert {entry.name for entry in tmp_path.iterdir()} == {f"query{source}", f"out{target}"}
 
-    def test_of_a_url(self, model_path, query, expected, tmp_path):
-        query.write_zarr(zarr.storage.FsspecStore.from_url("memory://cells/query.zarr"))
-        sctab.tl.annotate_files("memory://cells/query.zarr", model_path, output=[tmp_path / "a.zarr", tmp_path / "b.h5ad"])
+    @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+    def test_of_a_url(self, model_path, query, expected, tmp_path, suffix):
+        url = f"memory://cells/query{suffix}"
+        if suffix == ".zarr":
+            query.write_zarr(zarr.storage.FsspecStore.from_url(url))
+        else:
+            fsspec.filesystem("memory").pipe(url, write(query, tmp_path / "query.h5ad").read_bytes())
+        sctab.tl.annotate_files(url, model_path, output=[tmp_path / "a.zarr", tmp_path / "b.h5ad"])
         for name in ("a.zarr", "b.h5ad"):
             assert_equal(read(tmp_path / name), expected)
 

@@ -24,7 +24,7 @@ from sctab.tl import AnnotatedFiles
 def annotate(
     query: Annotated[
         list[str],
-        typer.Argument(help="Cells to annotate: `.h5ad` or `.zarr`, directories of them, patterns; `.zarr` also as a URL."),
+        typer.Argument(help="Cells to annotate: `.h5ad` or `.zarr`, directories of them, patterns, URLs."),
     ],
     model: Annotated[str, typer.Option(help="Model directory, or name of a packaged model.")] = DEFAULT_MODEL,
     output: Annotated[

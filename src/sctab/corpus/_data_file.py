@@ -24,6 +24,10 @@ from sctab._errors import DataFileError, SctabError, require
 from sctab._matrix import row_sliceable
 
 SUFFIXES = (".h5ad", ".zarr")
+_BLOCK = 4 * 2**20
+"""Bytes of a file behind a URL that are asked for at a time."""
+_MOST_BLOCKS = 16
+"""So many blocks are kept: values and columns of a matrix are read in turn."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +61,15 @@ class DataFile:
     Parameters
     ----------
     path
-        Path, or for `.zarr` also any URL that `fsspec` knows, such as `s3://bucket/atlas.zarr`.
+        Path, or any URL that `fsspec` knows, such as `s3://bucket/atlas.zarr`.
     obs_keys
         Columns of `obs` to read.
 
     Raises
     ------
     DataFileError
-        When it is missing, of another type or written by an old version of anndata, or damaged.
+        When it is missing, of another type or written by an old version of anndata, or damaged; or behind a URL whose server does not
+        give parts of files.
     """
 
     def __init__(self, path: str | os.PathLike[str], obs_keys: Sequence[str] = ()) -> None:
@@ -201,11 +206,7 @@ def _open_group(path: str) -> Any:
     if suffix not in SUFFIXES:
         raise DataFileError(f"`{path}` is neither `.h5ad` nor `.zarr`. Give one of these.")
     if is_url(path):
-        if suffix == ".h5ad":
-            raise DataFileError(
-                f"`{path}` is an `.h5ad` behind a URL, of which rows cannot be read well. Copy it here, or give a `.zarr`."
-            )
-        return zarr.open_group(store_of(path), mode="r")
+        return h5py.File(_remote_file(path), mode="r") if suffix == ".h5ad" else zarr.open_group(store_of(path), mode="r")
     if not Path(path).exists():
         raise DataFileError(f"`{path}` is not there. Check the path.")
     return h5py.File(path, mode="r") if suffix == ".h5ad" else zarr.open_group(path, mode="r")
@@ -215,8 +216,38 @@ def store_of(path: str, *, read_only: bool = True) -> StoreLike:
     """What Zarr opens for a path or a URL."""
     if not is_url(path):
         return path
-    try:
+    with _knows_protocol(path):
         return FsspecStore.from_url(path, read_only=read_only)
+
+
+def _remote_file(path: str) -> Any:
+    """A file behind a URL, of which blocks are read when they are asked for and some are kept."""
+    filesystem, name = _filesystem(path)
+    if not filesystem.exists(name):
+        raise DataFileError(f"`{path}` is not there. Check the URL.")
+    file = filesystem.open(name, mode="rb", block_size=_BLOCK, cache_type="blockcache", cache_options={"maxblocks": _MOST_BLOCKS})
+    try:
+        file.seek(-1, os.SEEK_END)
+        file.read(1)
+    except (OSError, ValueError) as error:
+        raise DataFileError(
+            f"`{path}` is on a server that gives whole files only, of which rows cannot be read. Copy it here, or give a `.zarr`."
+        ) from error
+    return file
+
+
+def _filesystem(path: str) -> tuple[Any, str]:
+    """The file system of a URL, and the name of the file there."""
+    with _knows_protocol(path):
+        filesystem, name = require("fsspec", extra="remote").core.url_to_fs(path)
+        return filesystem, str(name)
+
+
+@contextmanager
+def _knows_protocol(path: str) -> Iterator[None]:
+    """Say which package is missing for a URL."""
+    try:
+        yield
     except ImportError as error:
         protocol = path.split("://")[0]
         require("s3fs" if protocol == "s3" else "fsspec", extra="remote")
@@ -226,8 +257,7 @@ def store_of(path: str, *, read_only: bool = True) -> StoreLike:
 def _matching(pattern: str) -> list[str]:
     if not is_url(pattern):
         return sorted(glob.glob(pattern))  # noqa: PTH207 (a pattern may be absolute)
-    fsspec = require("fsspec", extra="remote")
-    filesystem, path = fsspec.core.url_to_fs(pattern)
+    filesystem, path = _filesystem(pattern)
     return sorted(filesystem.unstrip_protocol(match) for match in filesystem.glob(path))
 
 
@@ -236,9 +266,15 @@ def _length(names: Any) -> int:
 
 
 def _state(path: str) -> Mapping[str, Any]:
-    """Size and time of the last change of what tells of a change: the file, or the metadata of a Zarr store."""
+    """Size and time of the last change of what tells of a change: the file, or the metadata of a Zarr store.
+
+    Of a file behind a URL it is what its server says of it, and of a Zarr store there nothing.
+    """
     if is_url(path):
-        return {}
+        if _suffix(path) != ".h5ad":
+            return {}
+        filesystem, name = _filesystem(path)
+        return {"size": [filesystem.size(name)], "changed": [filesystem.ukey(name)]}
     root = Path(path)
     entries = [root] if root.is_file() else [root / name for name in ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")]
     states = [entry.stat() for entry in entries if entry.exists()]

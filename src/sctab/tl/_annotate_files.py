@@ -91,8 +91,8 @@ def annotate_files(
     Parameters
     ----------
     inputs
-        `.h5ad` and `.zarr` files, directories of them, and patterns such as `runs/*.h5ad`; `.zarr` also behind any URL that `fsspec` knows,
-        such as `s3://bucket/*.zarr` (extra `remote`).
+        `.h5ad` and `.zarr` files, directories of them, and patterns such as `runs/*.h5ad`; also behind any URL that `fsspec` knows, such as
+        `s3://bucket/*.zarr` (extra `remote`).
     model
         As in :func:`annotate`.
     output
