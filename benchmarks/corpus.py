@@ -441,19 +441,21 @@ def loader(folder: Path, sizes: Sequence[int], n_runs: int) -> None:
 def train(folder: Path, sizes: Sequence[int]) -> None:
     """Peak memory of training on corpora of different sizes: an epoch of a linear model, and some steps of the published network."""
     head(
-        f"### Training\n\nWhole processes, batches of {BATCH:,} cells, the published settings. `linear` learns for an epoch; `sctab` takes "
-        f"{STEPS} steps, since an epoch takes long on a CPU, and validates on as many batches.",
+        f"### Training\n\nWhole processes, batches of {BATCH:,} cells, the published settings. `linear` learns for an epoch of the "
+        "largest, and for as many steps, which are more epochs, of a smaller one: the C library takes some hundred steps until it asks for "
+        f"no more memory. `sctab` takes {STEPS} steps, since an epoch takes long on a CPU, and validates on as many batches.",
         *("model", "cells in the corpus", "seconds", "peak memory (GB)", "of that with the fewest cells"),
     )
     for name in ("linear", "sctab"):
         fewest = 0
         for n_cells in sizes:
-            usage = measured([sys.executable, __file__, "learn", make_store(folder, n_cells), name])
+            n_epochs = round(max(sizes) / n_cells) if name == "linear" else 1
+            usage = measured([sys.executable, __file__, "learn", make_store(folder, n_cells), name, n_epochs])
             fewest = fewest or usage.peak
             row(name, f"{n_cells:,}", f"{usage.seconds:.0f}", f"{usage.peak / 1e9:.2f}", f"{usage.peak / fewest:.3f}")
 
 
-def learn(store: Path, name: str) -> None:
+def learn(store: Path, name: str, n_epochs: int) -> None:
     """What is measured."""
     from sctab.model import model_by_name
 
@@ -461,7 +463,7 @@ def learn(store: Path, name: str) -> None:
     settings = cls.paper_settings()  # type: ignore[union-attr]
     model = cls.from_corpus(store, **settings["model"])
     steps = {} if name == "linear" else {"limit_train_batches": STEPS, "limit_val_batches": STEPS}
-    model.train(**settings["train"] | {"max_epochs": 1}, refit=False, accelerator="cpu", enable_progress_bar=False, **steps)
+    model.train(**settings["train"] | {"max_epochs": n_epochs}, refit=False, accelerator="cpu", enable_progress_bar=False, **steps)
 
 
 def kill_training(folder: Path, n_cells: int, n_times: int) -> None:
@@ -588,6 +590,6 @@ if __name__ == "__main__":
         place, size, way, answer = sys.argv[2:]
         read_all(ways(Path(place), int(size))[way](), Path(answer))
     elif sys.argv[1:2] == ["learn"]:
-        learn(Path(sys.argv[2]), sys.argv[3])
+        learn(Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
     else:
         main()

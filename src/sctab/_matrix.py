@@ -62,14 +62,20 @@ class RowReader:
         return block
 
 
-def give_back_large_arrays() -> None:
-    """Have the memory of arrays above a megabyte given back to the system when they go, from now on, where the C library is that of Linux.
+def give_back_large_arrays(above: int = 2**20) -> None:
+    """Have the memory of large arrays given back to the system when they go, from now on, where the C library is that of Linux.
 
     It would raise that limit by itself, up to 32 MB, whenever a large array goes (see `mallopt(3)`), and keep the memory of smaller ones in
-    pieces for each thread. What reads block after block in several threads would need a fifth more of it.
+    pieces for each thread. What reads block after block in several threads would need a fifth more of it. New memory has to be cleared,
+    which takes longer than using the same again.
+
+    Parameters
+    ----------
+    above
+        Bytes of a large array; 32 MB at most.
     """
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        library.mallopt(_MMAP_THRESHOLD, 1 << 20)
+        library.mallopt(_MMAP_THRESHOLD, above)
 
 
 def row_ranges(matrix: Any, size: int = BLOCK_SIZE) -> list[tuple[int, int]]:

@@ -13,10 +13,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss
 from sklearn.preprocessing import MaxAbsScaler
 from tests.benchmark.conftest import OFFLINE
+from tests.reference import make_reference
 
+from sctab import DataFileError, SettingError
 from sctab.benchmark import read_config
 from sctab.benchmark._runs import plan
 from sctab.benchmark._worker import main
+from sctab.corpus import CorpusConfig, build
 
 
 @pytest.fixture
@@ -97,3 +100,47 @@ def test_a_part_of_the_donors(do, task):
     assert summary["n_donors"] == 1
     assert summary["n_reference"] == 60
     assert scores["n_cells", ""] == 60
+
+
+class TestCorpora:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def corpus(tmp_path_factory):
+        """Two files of seven donors each."""
+        pytest.importorskip("annbatch")
+        folder = tmp_path_factory.mktemp("corpus")
+        for seed in (0, 1):
+            make_reference(420, seed=seed, n_donors=7).write_h5ad(folder / f"{seed}.h5ad")
+        sources = [str(folder / f"{seed}.h5ad") for seed in (0, 1)]
+        config = CorpusConfig.of({"sources": sources, "labels_key": "cell_type", "donor_key": "donor_id"})
+        return build(config, folder / "blood.corpus")
+
+    @pytest.fixture
+    def task(self, corpus):
+        return {"name": "corpus", "reference": str(corpus.path), "split": "corpus", "group_key": "dataset"}
+
+    def test_models_learn_training_cells_and_name_test_cells(self, do, corpus, task):
+        subset = {"by": "donors", "fractions": [0.5]}
+        scores, summary, run = do({"name": "linear", "train": {"max_epochs": 4}}, kind="models", **task, subset=subset)
+        assert summary["n_reference"] == len(corpus.subset(0.5)) < corpus.n_obs_of("train")
+        assert summary["n_donors"] == corpus.obs("train").iloc[corpus.subset(0.5)]["donor"].nunique()
+        test = corpus.to_anndata("test")
+        predictions = pd.read_parquet(run / "predictions.parquet")
+        assert predictions["truth"].tolist() == test.obs["label"].tolist()
+        assert scores["macro_f1", ""] == pytest.approx(f1_score(predictions["truth"], predictions["predicted"], average="macro"))
+        assert scores["macro_f1", ""] > 0.5
+        assert ("accuracy", f"dataset={test.obs['dataset'].iloc[0]}") in scores.index
+
+    def test_peers_get_the_training_cells(self, do, corpus, task):
+        scores, summary, _ = do(OFFLINE, **task)
+        assert summary["n_reference"] == corpus.n_obs_of("train")
+        assert summary["n_query"] == corpus.n_obs_of("test")
+        assert scores["macro_f1", ""] > 0.9
+
+    def test_what_a_corpus_knows_is_not_declared(self, write_config, task):
+        with pytest.raises(SettingError, match="`labels_key` is not known"):
+            read_config(write_config(tasks=[task | {"labels_key": "cell_type"}]))
+
+    def test_a_directory_that_is_no_corpus(self, write_config, task, tmp_path):
+        with pytest.raises(DataFileError, match="corpus"):
+            plan(read_config(write_config(tasks=[task | {"reference": str(tmp_path)}])))

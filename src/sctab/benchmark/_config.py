@@ -15,7 +15,7 @@ from sctab.benchmark._scores import TYPE_GROUP
 from sctab.model import CellTypeClassifier, model_by_name
 from sctab.tuning import Settings
 
-SPLITS = ("datasets", "donors", "random")
+SPLITS = ("datasets", "donors", "random", "corpus")
 SUBSETS = ("donors", "cells")
 
 
@@ -36,10 +36,11 @@ class Task:
 
     name: str
     reference: str
-    """Data file, relative to the folder of the data."""
+    """Data file or corpus, relative to the folder of the data."""
     labels_key: str
     split: str
-    """`"datasets"`: the query is a file of its own. `"donors"`, `"random"`: it is cut out of `reference`."""
+    """`"datasets"`: the query is a file of its own. `"donors"`, `"random"`: it is cut out of `reference`. `"corpus"`: `reference` is a
+    corpus, and the query is its test cells."""
     query: str | None = None
     donor_key: str | None = None
     group_key: str | None = None
@@ -163,6 +164,9 @@ def _check_config(config: Config, where: str) -> None:
 
 
 def _task(values: Any, where: str) -> Task:
+    if isinstance(values, dict) and values.get("split") == "corpus":
+        check_keys(values, {"name", "reference", "split", "group_key", "subset"}, where)
+        values = {"labels_key": "label", "donor_key": "donor"} | values
     task: Task = build(
         Task,
         values,

@@ -21,6 +21,7 @@ from sctab._atomic import written_beside
 from sctab._errors import DataFileError, OutputExistsError
 from sctab.benchmark._config import Config, ModelEntry, PeerEntry, Task
 from sctab.benchmark._files import FAILURES_FOLDER, LOG_FILE, REQUEST_FILE, RUNS_FOLDER, SUMMARY_FILE
+from sctab.corpus import Corpus
 from sctab.model._spec import library_versions
 
 DONE, FAILED, UNAVAILABLE, WAITING = "done", "failed", "unavailable", "waiting"
@@ -41,6 +42,7 @@ _DECIDES_SCORES = (
     "metrics",
     "ontology",
     "sampling",
+    "_gene_names.py",
     "genes.py",
     "counts.py",
     "_constants.py",
@@ -51,7 +53,7 @@ _DECIDES_SCORES = (
     "benchmark/_scores.py",
 )
 _DECIDES_PEERS = (*_DECIDES_SCORES, "benchmark/_peers.py", "benchmark/peers")
-_DECIDES_MODELS = (*_DECIDES_SCORES, "model", "nn", "augmentation.py")
+_DECIDES_MODELS = (*_DECIDES_SCORES, "model", "nn", "augmentation.py", "corpus/_store.py")
 _LIBRARIES = ("xgboost", "scikit-learn", "scanpy", "entmax", "lightning", "pandas")
 """Those that decide a result besides the ones that models record."""
 
@@ -97,7 +99,7 @@ def plan(config: Config) -> list[Run]:
     Raises
     ------
     DataFileError
-        When a file of a task is not there.
+        When a file of a task is not there, or a directory is no corpus.
     """
     runs = []
     file_hash = cache(_file_hash)
@@ -151,6 +153,8 @@ def _content(task: Task, data: Path, file_hash: Callable[[Path], str]) -> dict[s
 
 
 def _file_hash(path: Path) -> str:
+    if path.is_dir():
+        return Corpus.open(path).sha256
     if not path.is_file():
         raise DataFileError(f"`{path}` is not there. Say where the data is with `data:` in the file, or with `--data`.")
     with path.open("rb") as file:

@@ -17,6 +17,7 @@ from sctab._matrix import to_csr
 from sctab.benchmark._config import Task
 from sctab.corpus._source import choose_source
 from sctab.genes import FeatureSpace, gene_expression
+from sctab.model._corpus import LEARNED, CorpusReference
 from sctab.sampling import split_cells
 
 
@@ -24,18 +25,29 @@ from sctab.sampling import split_cells
 class Cells:
     """The cells of a task."""
 
-    reference: AnnData
+    source: AnnData | CorpusReference
     """What is learned from."""
     query: AnnData
     """What is named."""
     types: tuple[str, ...]
     """Types of the whole reference; a part of it may have fewer."""
 
+    @property
+    def reference(self) -> AnnData:
+        """What is learned from, in memory."""
+        return self.source if isinstance(self.source, AnnData) else self.source.corpus.to_anndata(LEARNED, self.source.cells)
+
+    @property
+    def learned(self) -> pd.DataFrame:
+        """What is known of the cells to learn from."""
+        return self.source.obs if isinstance(self.source, AnnData) else self.source.corpus.obs(LEARNED).iloc[self.source.cells]
+
 
 def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -> Cells:
     """Read the files of a task, split, and take a part of the reference.
 
-    Cells without a label are left out, and so are features that are no genes. `X` is on the scale of counts, whatever the files hold.
+    Cells without a label are left out, and so are features that are no genes. `X` is on the scale of counts, whatever the files hold. A
+    corpus stays where it is.
 
     Parameters
     ----------
@@ -46,7 +58,7 @@ def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -
     fraction
         Share of the reference to learn from, by `task.subset`. With the same `seed`, a smaller share lies within a larger one.
     seed
-        Decides what belongs to the share.
+        Decides what belongs to the share. A corpus has its own shares.
 
     Raises
     ------
@@ -59,6 +71,12 @@ def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -
     SettingError
         When the split leaves no cell on one side.
     """
+    if task.split == "corpus":
+        by = "cell" if task.subset is not None and task.subset.by == "cells" else "donor"
+        part = CorpusReference.of(data / task.reference, fraction, by)
+        query = part.corpus.to_anndata("test")
+        _require_columns(query, task.reference, [task.group_key])
+        return Cells(part, query, tuple(part.label_names))
     reference = _read(data, task.reference, task, [task.donor_key])
     if task.query is not None:
         query = _read(data, task.query, task, [])

@@ -49,15 +49,16 @@ def main(folder: Path) -> None:
     request = json.loads((folder / REQUEST_FILE).read_text(encoding="utf-8"))
     task = task_from_request(request["task"])
     cells = load_task(task, Path(request["data"]), fraction=request["fraction"], seed=request["seed"])
-    learned = cells.reference.obs[task.labels_key].astype(str).value_counts()
-    summary = {"n_reference": cells.reference.n_obs, "n_query": cells.query.n_obs}
+    learned = cells.learned
+    summary = {"n_reference": len(learned), "n_query": cells.query.n_obs}
     if task.donor_key is not None:
-        summary["n_donors"] = cells.reference.obs[task.donor_key].nunique()
+        summary["n_donors"] = learned[task.donor_key].nunique()
+    n_learned = learned[task.labels_key].astype(str).value_counts()
     truth = cells.query.obs[task.labels_key].astype(object)
     groups = None if task.group_key is None else cells.query.obs[task.group_key].astype(str)
     outcome = run_a_peer(request, task, cells, folder) if "peer" in request else run_a_model(request, task, cells)
 
-    scores = score(truth, outcome.predicted, outcome.probabilities, types=cells.types, n_reference=learned, groups=groups)
+    scores = score(truth, outcome.predicted, outcome.probabilities, types=cells.types, n_reference=n_learned, groups=groups)
     scores.to_parquet(folder / SCORES_FILE)
     predictions = pd.DataFrame(
         {
@@ -85,14 +86,18 @@ def run_a_model(request: dict[str, Any], task: Task, cells: Cells) -> Outcome:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notes for users: few cells of a type, genes that are not there
         start = time.perf_counter()
-        cls.setup_anndata(
-            cells.reference,
-            task.labels_key,
-            donor_key=task.donor_key,
-            gene_id_key=task.gene_id_key,
-            gene_symbol_key=task.gene_symbol_key,
-        )
-        model = cls(cells.reference, **request["model_settings"])
+        if isinstance(cells.source, AnnData):
+            cls.setup_anndata(
+                cells.source,
+                task.labels_key,
+                donor_key=task.donor_key,
+                gene_id_key=task.gene_id_key,
+                gene_symbol_key=task.gene_symbol_key,
+            )
+            model = cls(cells.source, **request["model_settings"])
+        else:
+            part: Any = {"subset": cells.source.subset, "subset_by": cells.source.subset_by}
+            model = cls.from_corpus(cells.source.corpus, **part, **request["model_settings"])
         options = {"accelerator": request["accelerator"], "enable_progress_bar": False} | request["train_settings"]
         model.train(seed=request["seed"], **options)
         trained: Any = getattr(model, "best", model)  # `AutoClassifier` holds the classifier that it kept
@@ -132,7 +137,7 @@ def run_a_peer(request: dict[str, Any], task: Task, cells: Cells, folder: Path) 
     reference, query = in_shared_genes(cells, task)
     for part, adata in (("reference", reference), ("query", query)):
         adata.obs = pd.DataFrame({"batch": batches(adata, task.donor_key, part)}, index=adata.obs_names.astype(str))
-    reference.obs["label"] = cells.reference.obs[task.labels_key].astype(str).to_numpy()
+    reference.obs["label"] = cells.learned[task.labels_key].astype(str).to_numpy()
     with tempfile.TemporaryDirectory(dir=folder) as exchange:
         result = run_peer(
             request["peer"],

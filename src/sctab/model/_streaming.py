@@ -28,6 +28,8 @@ _SPARSE = 10
 """One in so many rows is wanted: below that, each is read by itself."""
 _LANES = 8
 """Parts of every chunk that each give their share of a batch. Processes share lanes out, so that batches are the same for 1, 2, 4 or 8."""
+_LARGE = 32 * 2**20
+"""Bytes of an array whose memory is not kept for the next one: arrays of a window, but not of a batch, which would take a third longer."""
 _AHEAD = 2
 """Batches that are made before they are asked for."""
 
@@ -46,7 +48,7 @@ class RowLoader:
 
     def __init__(self, matrices: Sequence[Any]) -> None:
         annbatch = require("annbatch", extra="corpus")
-        give_back_large_arrays()
+        give_back_large_arrays(_LARGE)
         self._matrices = list(matrices)
         self._schedule = _schedule_class()()
         # What it holds of every row is where its values begin: eight bytes.
