@@ -108,6 +108,8 @@ def build(
     ontology = CellOntology.embedded() if ontology is None else ontology
     watch = watch or (lambda *_: None)
     output = Path(output)
+    if output.exists():
+        raise OutputExistsError(f"`{output}` is already there. Choose another name, or delete it: a corpus is never overwritten.")
     check_free(output, overwrite=False)
     with _workplace(output, _identity(config, shelf_size), resume=resume) as work:
         contents, damaged = _contents(config, work, skip_damaged=skip_damaged, n_threads=n_threads, watch=watch)
