@@ -11,6 +11,7 @@ import anndata as ad
 import h5py
 import numpy as np
 import pytest
+from filelock import FileLock
 from scipy import sparse
 from tests.corpus.studies import IDS, SYMBOLS, make_study
 
@@ -25,7 +26,7 @@ from sctab._errors import (
     SctabWarning,
     SettingError,
 )
-from sctab.corpus import Corpus, CorpusConfig, SplitEntry
+from sctab.corpus import Corpus, CorpusConfig, SplitEntry, plan
 from sctab.corpus import build as build_corpus
 from sctab.corpus._pieces import hash_rows
 from sctab.genes import FeatureSpace
@@ -288,6 +289,109 @@ class TestInterruption:
             build_corpus(config, tmp_path / "c")
         monkeypatch.undo()
         assert build_corpus(config, tmp_path / "c", resume=True).verify() == []
+
+    def test_interrupted_at_the_very_end(self, config, tmp_path, monkeypatch):
+        monkeypatch.setattr(Corpus, "keep_subsets", _full_disk)
+        with pytest.raises(OutputError, match="the disk is full"):
+            build_corpus(config, tmp_path / "c")
+        monkeypatch.undo()
+        assert build_corpus(config, tmp_path / "c", resume=True).verify() == []
+
+    def test_another_process_is_not_told_to_delete_its_work(self, config, tmp_path):
+        (tmp_path / "c.unfinished").mkdir()
+        with (
+            FileLock(tmp_path / "c.unfinished" / "lock"),
+            pytest.raises(OutputExistsError, match="Another process is building"),
+        ):
+            build_corpus(config, tmp_path / "c")
+
+    def test_with_a_source_that_cannot_be_opened(self, config, tmp_path, monkeypatch):
+        path = tmp_path / "two.h5ad"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:3000])
+        with pytest.raises(DataFileError, match=r"two.h5ad` cannot be read"):
+            build_corpus(config, tmp_path / "c")
+        monkeypatch.setattr(sctab.corpus._build, "_gather", _full_disk)
+        with pytest.warns(SctabWarning, match=r"two.h5ad.*left out"), pytest.raises(OutputError):
+            build_corpus(config, tmp_path / "c", skip_damaged=True)
+        monkeypatch.undo()
+        with pytest.warns(SctabWarning, match=r"two.h5ad.*left out"):
+            corpus = build_corpus(config, tmp_path / "c", skip_damaged=True, resume=True)
+        assert corpus.n_obs == 240
+        assert corpus.verify() == []
+
+
+class TestSources:
+    def test_counts_in_raw_bring_the_genes_of_raw(self, declared, studies, tmp_path):
+        """As many files are: a few genes in `X`, scaled, and the counts of all in `raw`."""
+        adata = studies["one"].copy()
+        adata.raw = adata
+        adata = adata[:, :3].copy()
+        adata.X = adata.X.toarray() - 1.5
+        adata.write_h5ad(tmp_path / "one.h5ad")
+        config = CorpusConfig.of(declared | {"sources": [str(tmp_path / "one.h5ad")], "features": "union"})
+        with pytest.warns(SctabWarning, match="has other genes in `raw` than in `X`"):
+            assert plan(config).n_vars == 3
+        corpus = build_corpus(config, tmp_path / "c")
+        assert corpus.n_vars == 10
+        assert corpus.is_measured.all()
+        assert sum(corpus.to_anndata(split).X.sum() for split in ("train", "validation", "test")) == studies["one"].X.sum()
+        declared_layer = CorpusConfig.of(declared | {"sources": [{"path": str(tmp_path / "one.h5ad"), "layer": "raw"}]})
+        assert plan(declared_layer).n_vars == 10
+
+    def test_those_of_which_no_cell_is_left_decide_nothing(self, declared, studies, tmp_path):
+        other = studies["two"][:, :2].copy()
+        other.obs["assay"] = "spatial"
+        other.X = other.X.toarray() - 1.5  # no counts either
+        other.write_h5ad(tmp_path / "two.h5ad")
+        filters = [{"assays": ["10x 3' v3", "Smart-seq2"]}]
+        corpus = build_corpus(
+            CorpusConfig.of(declared | {"assay_key": "assay", "filters": filters, "features": "intersection"}), tmp_path / "c"
+        )
+        one = CorpusConfig.of(declared | {"sources": [path for path in declared["sources"] if "two" not in path]})
+        assert corpus.features == plan(one).genes.features
+        source = next(source for source in corpus.manifest["sources"] if "two" in source["path"])
+        assert (source["n_obs"], source["matrix"], source["n_genes"]) == (0, None, 0)
+        assert corpus.verify() == []
+
+    def test_of_the_same_name_are_different_datasets(self, declared, studies, tmp_path):
+        paths = []
+        for number, name in enumerate(studies):
+            path = tmp_path / f"study{number}" / "counts.h5ad"
+            path.parent.mkdir()
+            studies[name].write_h5ad(path)
+            paths.append(str(path))
+        planned = plan(CorpusConfig.of(declared | {"sources": paths, "features": "union"}))
+        assert planned.cells.names["dataset"] == ("study0/counts", "study1/counts", "study2/counts")
+        assert planned.cells.n_names("donor") == 12
+
+    def test_donors_that_are_numbers_are_the_same_where_some_are_missing(self, declared, studies, tmp_path):
+        for name, numbers in (("one", np.arange(120) % 4), ("two", np.where(np.arange(120) < 10, np.nan, np.arange(120) % 4))):
+            adata = studies[name].copy()
+            adata.obs["donor_id"], adata.obs["study"] = numbers, "both"
+            adata.write_h5ad(tmp_path / f"{name}.h5ad")
+        split = {"validation": ["both/1"], "test": ["both/2"]}  # all others are learned, also those without a donor
+        planned = plan(CorpusConfig.of(declared | {"sources": declared["sources"][:2], "dataset_key": "study", "split": split}))
+        assert planned.cells.names["donor"] == ("both/0", "both/1", "both/2", "both/3")
+
+    def test_changes_are_found_from_anywhere(self, config, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        config = replace(config, sources=tuple(replace(entry, path=os.path.relpath(entry.path)) for entry in config.sources))
+        corpus = build_corpus(config, "c")
+        make_study(1, n_obs=99).write_h5ad(tmp_path / "one.h5ad")
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert Corpus.open(tmp_path / "c").verify() == ["`one.h5ad` changed since the corpus was built."]
+        assert corpus.sha256 == Corpus.open(tmp_path / "c").sha256
+
+    def test_the_hash_tells_labels_and_order(self, config, studies, tmp_path):
+        hashes = {build_corpus(config, tmp_path / "a").sha256, build_corpus(config, tmp_path / "b", shelf_size=50).sha256}
+        for name, study in studies.items():
+            study = study.copy()
+            study.obs["cell_type"] = study.obs["cell_type"].astype(str).replace("B cell", "T cell")
+            study.write_h5ad(tmp_path / f"{name}.h5ad")
+        hashes.add(build_corpus(config, tmp_path / "c").sha256)
+        assert len(hashes) == 3
 
 
 def _full_disk(*_, **__):

@@ -286,6 +286,10 @@ class TestRefusals:
         with pytest.raises(SettingError, match=r"write `\['tissue'\]`"):
             LinearClassifier.from_corpus(corpus, categorical_covariate_keys="tissue")
 
+    def test_a_covariate_of_which_nothing_is_known(self, corpus):
+        with pytest.raises(LabelError, match="The assay of no training cell is known. Name its column as `assay_key`"):
+            LinearClassifier.from_corpus(corpus, categorical_covariate_keys=["assay"])
+
     def test_settings_that_the_class_does_not_have(self, corpus):
         with pytest.raises(SettingError, match="`LinearClassifier` has no `n_d`"):
             LinearClassifier.from_corpus(corpus, n_d=8)

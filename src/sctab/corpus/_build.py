@@ -8,7 +8,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -29,8 +29,7 @@ from sctab.corpus._data_file import is_url
 from sctab.corpus._entry import COLUMNS, SourceEntry
 from sctab.corpus._features import given_genes
 from sctab.corpus._open import open_source
-from sctab.corpus._plan import CorpusPlan
-from sctab.corpus._plan import plan as plan_corpus
+from sctab.corpus._plan import CorpusPlan, Draft
 from sctab.corpus._stages import ATTEMPT, bring, look, put
 from sctab.corpus._store import FEATURES, FORMAT, MANIFEST, MEASURED, VERSION, Corpus
 from sctab.corpus._workers import Watch, run_tasks
@@ -69,7 +68,7 @@ def build(
     resume
         Go on with work that was interrupted, from the first source or part that is not finished.
     skip_damaged
-        Leave out sources whose matrix cannot be read, with a warning, instead of stopping.
+        Leave out sources that cannot be read, with a warning, instead of stopping.
     shelf_size
         Cells that are shuffled in memory and lie in a part of the store together.
     n_threads
@@ -111,13 +110,16 @@ def build(
     if output.exists():
         raise OutputExistsError(f"`{output}` is already there. Choose another name, or delete it: a corpus is never overwritten.")
     check_free(output, overwrite=False)
-    with _workplace(output, _identity(config, shelf_size), resume=resume) as work:
-        contents, damaged = _contents(config, work, skip_damaged=skip_damaged, n_threads=n_threads, watch=watch)
-        if damaged:
-            config = replace(config, sources=tuple(entry for entry in config.sources if entry.path not in damaged))
-        plan = plan_corpus(config, ontology=ontology)
+    states, damaged = _states(config, skip_damaged=skip_damaged)
+    with _workplace(output, _identity(config, shelf_size, states), resume=resume) as work:
+        draft = Draft.of(_without(config, damaged), ontology)
+        contents, further = _contents(draft, config, work, skip_damaged=skip_damaged, n_threads=n_threads, watch=watch)
+        if further:
+            draft = Draft.of(_without(config, damaged | further), ontology)
+        _forget_work_without(damaged | further, work)
+        plan = draft.over_genes({path: name for path, (name, _) in contents.items()})
         shelves = _Shelves.of(plan, shelf_size)
-        directories = _scatter(plan, contents, shelves, work, n_threads=n_threads, watch=watch)
+        directories = _scatter(plan, _numbers(config), contents, shelves, work, n_threads=n_threads, watch=watch)
         store = work / "store"
         hashes = _gather(plan, shelves, directories, work, store, n_threads=n_threads, watch=watch)
         _describe(plan, contents, shelves, hashes, store, ontology)
@@ -140,12 +142,12 @@ def _workplace(output: Path, identity: Mapping[str, Any], *, resume: bool) -> It
     wanted = json.loads(json.dumps(identity))
     try:
         is_there = work.exists()
-        if is_there and not resume:
-            raise OutputExistsError(
-                f"`{work}` holds the unfinished work on this corpus. Go on with it (`--resume`, or `resume=True`), or delete it."
-            )
         work.mkdir(parents=True, exist_ok=True)
         with FileLock(work / "lock", timeout=0):
+            if is_there and not resume:
+                raise OutputExistsError(
+                    f"`{work}` holds the unfinished work on this corpus. Go on with it (`--resume`, or `resume=True`), or delete it."
+                )
             if (work / _RUN).exists():
                 before = json.loads((work / _RUN).read_text(encoding="utf-8"))
                 _require_same(before, wanted, work)
@@ -161,22 +163,50 @@ def _workplace(output: Path, identity: Mapping[str, Any], *, resume: bool) -> It
         raise explain(error, output) from error
 
 
-def _identity(config: CorpusConfig, shelf_size: int) -> dict[str, Any]:
+def _states(config: CorpusConfig, *, skip_damaged: bool) -> tuple[dict[str, Any], set[str]]:
+    """What tells each source from what it was before, and those that cannot be opened."""
+    states: dict[str, Any] = {}
+    damaged = set()
+    for entry in config.sources:
+        try:
+            # What cannot be read of `obs` is found now where it is to be left out, and otherwise when it is read.
+            states[_absolute(entry).path] = _fingerprint(entry, entry.obs_keys if skip_damaged else ())
+        except DataFileError as error:
+            if not skip_damaged:
+                raise
+            warn(f"{error} It is left out.")
+            states[_absolute(entry).path] = None
+            damaged.add(entry.path)
+    return states, damaged
+
+
+def _without(config: CorpusConfig, paths: set[str]) -> CorpusConfig:
+    return replace(config, sources=tuple(entry for entry in config.sources if entry.path not in paths))
+
+
+def _forget_work_without(damaged: set[str], work: Path) -> None:
+    """Begin anew what was done with other sources: which can be read may be different after an interruption."""
+    note = work / "left_out.json"
+    before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else []
+    if before != sorted(damaged):
+        for name in ("pieces", "places", "parts", "store"):
+            shutil.rmtree(work / name, ignore_errors=True)
+        with written_beside(note, overwrite=True) as beside:
+            beside.write_text(json.dumps(sorted(damaged)), encoding="utf-8")
+
+
+def _identity(config: CorpusConfig, shelf_size: int, sources: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the corpus: the declaration, and the state of the sources."""
-    sources = {entry.path: _fingerprint(entry) for entry in config.sources}
-    declared = asdict(replace(config, filters=(), features=""))
+    declared = asdict(replace(config, filters=(), features="", sources=tuple(map(_absolute, config.sources))))
     declared["filters"] = [{rule.name: rule.parameters} for rule in config.filters]
     genes = given_genes(config.features)
     declared["features"] = genes.to_json() if isinstance(genes, FeatureSpace) else genes
     return {"format": FORMAT, "format_version": VERSION, "config": declared, "shelf_size": shelf_size, "sources": sources}
 
 
-def _fingerprint(entry: SourceEntry) -> dict[str, Any]:
-    source = open_source(entry)
-    try:
+def _fingerprint(entry: SourceEntry, obs_keys: Sequence[str] = ()) -> dict[str, Any]:
+    with closing(open_source(_absolute(entry), obs_keys)) as source:
         return source.fingerprint()
-    finally:
-        source.close()
 
 
 def _require_same(before: Mapping[str, Any], wanted: Mapping[str, Any], work: Path) -> None:
@@ -192,17 +222,19 @@ def _require_same(before: Mapping[str, Any], wanted: Mapping[str, Any], work: Pa
 
 
 def _contents(
-    config: CorpusConfig, work: Path, *, skip_damaged: bool, n_threads: int, watch: Watch
+    draft: Draft, config: CorpusConfig, work: Path, *, skip_damaged: bool, n_threads: int, watch: Watch
 ) -> tuple[dict[str, tuple[str, MatrixContent]], set[str]]:
-    """Which matrix of each source is read, and what it holds; and sources that cannot be read."""
+    """Which matrix is read of each source that has cells in the corpus, and what it holds; and sources that cannot be read."""
     folder = work / "contents"
     folder.mkdir(exist_ok=True)
+    entries = [entry for entry, n in zip(draft.config.sources, draft.n_kept_per_source, strict=True) if n]
+    numbers = _numbers(config)
 
     def arguments(number: int) -> tuple[Any, ...]:
-        return _absolute(config.sources[number]), folder / f"{number}.json"
+        return _absolute(entries[number]), folder / f"{numbers[entries[number].path]}.json"
 
-    results = run_tasks(look, arguments, len(config.sources), n_threads=n_threads, stage="inspect", watch=watch)
-    found = dict(zip((entry.path for entry in config.sources), results, strict=True))
+    results = run_tasks(look, arguments, len(entries), n_threads=n_threads, stage="inspect", watch=watch)
+    found = dict(zip((entry.path for entry in entries), results, strict=True))
     errors = {path: result for path, result in found.items() if isinstance(result, DataFileError)}
     if errors and not skip_damaged:
         raise next(iter(errors.values()))
@@ -211,6 +243,11 @@ def _contents(
     usable = {path: result for path, result in found.items() if not isinstance(result, DataFileError)}
     _require_one_kind(usable)
     return usable, set(errors)
+
+
+def _numbers(config: CorpusConfig) -> dict[str, int]:
+    """Position of each source in the declaration, under which work on it is kept."""
+    return {entry.path: number for number, entry in enumerate(config.sources)}
 
 
 def _require_one_kind(contents: Mapping[str, tuple[str, MatrixContent]]) -> None:
@@ -254,6 +291,7 @@ class _Shelves:
 
 def _scatter(
     plan: CorpusPlan,
+    numbers: Mapping[str, int],
     contents: Mapping[str, tuple[str, MatrixContent]],
     shelves: _Shelves,
     work: Path,
@@ -261,22 +299,25 @@ def _scatter(
     n_threads: int,
     watch: Watch,
 ) -> list[tuple[int, Path]]:
-    """Bring the cells of every source onto the shelves that they belong to."""
+    """Bring the cells of every source onto the shelves that they belong to; its number in the plan, and where its cells are now."""
     folder, places = work / "pieces", work / "places"
     folder.mkdir(exist_ok=True)
     _clear_attempts(folder)
+    sources = [number for number, entry in enumerate(plan.config.sources) if entry.path in contents]
+    directories = {number: folder / str(numbers[plan.config.sources[number].path]) for number in sources}
 
-    def arguments(number: int) -> tuple[Any, ...]:
-        entry = plan.config.sources[number]
+    def arguments(position: int) -> tuple[Any, ...]:
+        number = sources[position]
+        entry, directory = plan.config.sources[number], directories[number]
         of_source = np.flatnonzero(plan.cells.source == number)
-        with written_beside(places / f"{number}.npy", overwrite=True) as beside:
+        place = places / f"{directory.name}.npy"
+        with written_beside(place, overwrite=True) as beside:
             np.save(beside, np.stack([plan.cells.row[of_source], shelves.shelf[of_source], shelves.place[of_source]]))
         name, content = contents[entry.path]
-        return _absolute(entry), folder / str(number), name, content, plan.genes.features, places / f"{number}.npy"
+        return _absolute(entry), directory, name, content, plan.genes.features, place
 
-    n_sources = len(plan.config.sources)
-    run_tasks(bring, arguments, n_sources, n_threads=n_threads, stage="read", watch=watch)
-    return [(number, folder / str(number)) for number in range(n_sources)]
+    run_tasks(bring, arguments, len(sources), n_threads=n_threads, stage="read", watch=watch)
+    return list(directories.items())
 
 
 def _gather(
@@ -349,15 +390,15 @@ def _describe(
     sources = []
     for number, entry in enumerate(plan.config.sources):
         of_source = plan.cells.source == number
-        name, content = contents[entry.path]
+        read = contents.get(entry.path)  # `None` where the rules have left no cell of it
         sources.append(
             {
                 "path": entry.path,
                 "size": _size(entry.path),
-                "entry": asdict(entry),
+                "entry": asdict(_absolute(entry)),
                 "fingerprint": _fingerprint(entry),
-                "matrix": name,
-                "content": str(content.content),
+                "matrix": None if read is None else read[0],
+                "content": None if read is None else str(read[1].content),
                 "n_found": plan.n_found_per_source[number],
                 "n_obs": int(of_source.sum()),
                 "n_genes": int(plan.genes.is_measured[number].sum()),
@@ -365,11 +406,17 @@ def _describe(
             }
         )
     filled = hashes[hashes != 0]
+    order = np.lexsort((shelves.place, shelves.shelf))
+    whole = hashlib.sha256(json.dumps([features.to_json(), plan.cells.names, shelves.split_of_shelf]).encode())
+    every: list[NDArray[Any]] = [hashes, shelves.shelf, *(plan.cells.codes[column] for column in COLUMNS)]
+    for of_cells in every:
+        whole.update(np.ascontiguousarray(of_cells[order]).tobytes())
     manifest = {
         "format": FORMAT,
         "format_version": VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in ("sctab", "annbatch", "anndata", "zarr")},
+        "sha256": whole.hexdigest(),
         "n_vars": plan.n_vars,
         "labels": {"names": labels.names, "ids": labels.ids, "ontology_version": labels.ontology_version},
         "names": {column: plan.cells.names[column] for column in COLUMNS},
@@ -390,7 +437,7 @@ def _describe(
         ],
         "duplicates": {"barcode": plan.n_duplicated, "expression": len(filled) - len(np.unique(filled))},
     }
-    with written_beside(store / MANIFEST) as beside:
+    with written_beside(store / MANIFEST, overwrite=True) as beside:
         beside.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 

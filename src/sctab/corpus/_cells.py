@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sctab._errors import KeyNotFoundError, LabelError, listing
-from sctab.corpus._entry import COLUMNS, SPLIT, SourceEntry
+from sctab.corpus._entry import COLUMNS, SPLIT, SourceEntry, source_names
 from sctab.corpus._open import CellSource
 
 _NAMES_AT_A_TIME = 100_000
@@ -86,13 +86,13 @@ class Cells:
         return np.bincount(pairs // max(len(self.names["donor"]), 1), minlength=len(self.names["label"]))
 
     @classmethod
-    def read(cls, files: Sequence[CellSource], entries: Sequence[SourceEntry]) -> Self:
+    def read(cls, files: Iterable[CellSource], entries: Sequence[SourceEntry]) -> Self:
         """Read `obs` of sources, and nothing else of them.
 
         Parameters
         ----------
         files
-            The sources, opened with the columns that `entries` name.
+            The sources, opened with the columns that `entries` name; each is done with when the next one is asked for.
         entries
             Under which names each has its columns.
 
@@ -104,9 +104,10 @@ class Cells:
             When a source has no column of labels.
         """
         parts: list[dict[str, pd.Categorical]] = []
-        primary, barcodes = [], []
-        for file, entry in zip(files, entries, strict=True):
-            known = {column: _names(file, entry, column) for column in (*COLUMNS, SPLIT)}
+        primary, barcodes, n_obs = [], [], []
+        for file, entry, name in zip(files, entries, source_names(entries), strict=True):
+            n_obs.append(file.n_obs)
+            known = {column: _names(file, entry, column, name) for column in (*COLUMNS, SPLIT)}
             known["donor"] = _donors(known["dataset"], known["donor"])
             parts.append(known)
             primary.append(_is_primary(file, entry))
@@ -116,9 +117,8 @@ class Cells:
             ordered = sorted({name for part in parts for name in part[column].remove_unused_categories().categories})
             codes[column] = np.concatenate([part[column].set_categories(ordered).codes for part in parts]).astype(np.int32)
             names[column] = tuple(ordered)
-        n_obs = [file.n_obs for file in files]
         return cls(
-            source=np.repeat(np.arange(len(files), dtype=np.int32), n_obs),
+            source=np.repeat(np.arange(len(n_obs), dtype=np.int32), n_obs),
             row=np.concatenate([np.arange(n, dtype=np.int64) for n in n_obs]),
             codes=codes,
             names=names,
@@ -127,19 +127,24 @@ class Cells:
         )
 
 
-def _names(file: CellSource, entry: SourceEntry, column: str) -> pd.Categorical:
+def _names(file: CellSource, entry: SourceEntry, column: str, source_name: str) -> pd.Categorical:
     key = entry.key_of(column)
     if key is None:
         if column == "label":
             raise LabelError(f"`{file.path}` has no `labels_key`. Name the column of `obs` with its cell types.")
-        of_file = [entry.name] if column == "dataset" else []
+        of_file = [source_name] if column == "dataset" else []
         return pd.Categorical.from_codes(np.full(file.n_obs, len(of_file) - 1), categories=pd.Index(of_file, dtype=object))
     if key not in file.obs:
         raise KeyNotFoundError(
             f"`{file.path}` has no column `{key}` in `obs`, which is said to hold its {column}s. Columns: {listing(file.obs_columns)}."
         )
     values = pd.Categorical(file.obs[key])
-    return values.rename_categories([str(name) for name in values.categories])
+    return values.rename_categories(list(map(_text, values.categories)))
+
+
+def _text(name: object) -> str:
+    """A name as text; of a whole number without `.0`, which numbers get where others of their column are missing."""
+    return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
 
 
 def _donors(datasets: pd.Categorical, donors: pd.Categorical) -> pd.Categorical:
@@ -159,7 +164,7 @@ def _is_primary(file: CellSource, entry: SourceEntry) -> NDArray[np.bool_]:
     if key not in file.obs:
         return np.ones(file.n_obs, dtype=bool)
     values = file.obs[key].astype(str).str.lower()
-    return values.isin(["true", "1"]).to_numpy()
+    return values.isin(["true", "1", "1.0"]).to_numpy()
 
 
 def _barcodes(file: CellSource, datasets: pd.Categorical) -> NDArray[np.uint64]:

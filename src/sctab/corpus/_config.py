@@ -94,9 +94,10 @@ class CorpusConfig:
         twice = sorted({entry.path for entry in sources if [other.path for other in sources].count(entry.path) > 1})
         if twice:
             raise SettingError(f"{where}: {listing(twice)} is named twice. Name each source once.")
+        filters = list_of(own.get("filters", []), f"{where}, `filters`")
         return cls(
             sources=tuple(sources),
-            filters=tuple(_filter(item, f"{where}, filter {i}") for i, item in enumerate(own.get("filters", []), 1)),
+            filters=tuple(_filter(item, f"{where}, filter {i}") for i, item in enumerate(filters, 1)),
             features=_features(own.get("features", INTERSECTION), f"{where}, `features`", folder),
             drop_duplicates=_flag(own.get("drop_duplicates", False), f"{where}, `drop_duplicates`"),
             split=_split(own.get("split", {}), f"{where}, `split`"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sctab.corpus._data_file import base_name
 
@@ -53,3 +55,23 @@ class SourceEntry:
     def obs_keys(self) -> list[str]:
         """All columns of `obs` that are read."""
         return [key for key in (*(self.key_of(column) for column in (*COLUMNS, SPLIT)), self.primary_key) if key is not None]
+
+
+def source_names(entries: Sequence[SourceEntry]) -> list[str]:
+    """What sources are called: by the names of their files, and where several have the same, by those of directories too.
+
+    Examples
+    --------
+    >>> source_names([SourceEntry("a/counts.h5ad"), SourceEntry("b/counts.h5ad"), SourceEntry("b/blood.h5ad")])
+    ['a/counts', 'b/counts', 'blood']
+    """
+    names = [entry.name for entry in entries]
+    folders = [PurePosixPath(Path(entry.path).as_posix()).parent.parts for entry in entries]
+    for depth in range(1, max(map(len, folders), default=0) + 1):
+        n_called = Counter(names)
+        names = [
+            "/".join([*folder[-depth:], entry.name]) if n_called[name] > 1 else name
+            for name, folder, entry in zip(names, folders, entries, strict=True)
+        ]
+    n_called = Counter(names)  # files of several formats may have the same name
+    return [entry.path if n_called[name] > 1 else name for name, entry in zip(names, entries, strict=True)]

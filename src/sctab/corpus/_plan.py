@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._errors import LabelError, SettingError, listing, warn
+from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
 from sctab.corpus._cells import Cells
 from sctab.corpus._config import DECLARED, SPLIT_NAMES, CorpusConfig, SplitEntry
 from sctab.corpus._curation import Step, curate, duplicated
-from sctab.corpus._entry import COLUMNS, SPLIT
+from sctab.corpus._entry import COLUMNS, SPLIT, SourceEntry, source_names
 from sctab.corpus._features import CorpusGenes, given_genes, join_genes
-from sctab.corpus._open import complete, open_source
+from sctab.corpus._open import CellSource, complete, open_source
+from sctab.corpus._source import matrices
 from sctab.genes import FeatureSpace
 from sctab.ontology import CellOntology
 from sctab.sampling import assign_splits
@@ -59,7 +63,7 @@ class CorpusPlan:
     def sources_table(self) -> pd.DataFrame:
         """For each source: its cells, those that are kept, and the corpus's genes that it measured."""
         kept = np.bincount(self.cells.source, minlength=len(self.config.sources))
-        index = pd.Index([entry.name for entry in self.config.sources], name="source")
+        index = pd.Index(source_names(self.config.sources), name="source")
         return pd.DataFrame(
             {"cells": self.n_found_per_source, "kept": kept, "genes": self.genes.is_measured.sum(axis=1)}, index=index
         )
@@ -118,42 +122,112 @@ def plan(config: str | os.PathLike[str] | CorpusConfig, *, ontology: CellOntolog
     LabelError
         When no cell is left, or only one type.
     GeneOverlapError
-        When sources are of different species, or have no gene in common.
+        When sources are of different species, or have no gene in common. Those of which no cell is left do not count.
     SettingError
         When the declaration makes no sense, when there are too few donors, datasets or tissues to split, or when a declared split is
         empty, of another name, or shares donors with another one.
     """
     if not isinstance(config, CorpusConfig):
         config = CorpusConfig.read(config)
-    config = replace(config, sources=tuple(complete(entry) for entry in config.sources))
-    files = [open_source(entry, entry.obs_keys) for entry in config.sources]
+    draft = Draft.of(config, CellOntology.embedded() if ontology is None else ontology)
+    for path, tables in draft.tables.items():
+        if len({tuple(table.index) for table in tables.values()}) > 1 and draft.layers[path] is None:
+            warn(
+                f"`{path}` has other genes in `raw` than in `X`. It is read where its counts are: name a `layer` to see with which genes."
+            )
+    return draft.over_genes({})
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The cells of a corpus, before it is known which matrix of each source is read, and so which genes it has."""
+
+    config: CorpusConfig
+    cells: Cells = field(repr=False)
+    split: NDArray[np.int8] = field(repr=False)
+    steps: tuple[Step, ...]
+    n_found_per_source: tuple[int, ...]
+    n_duplicated: int
+    tables: Mapping[str, Mapping[str, pd.DataFrame]] = field(repr=False)
+    """For the path of each source, the genes of each of its matrices by name."""
+
+    @property
+    def layers(self) -> dict[str, str | None]:
+        """Which matrix of each source is declared."""
+        return {entry.path: entry.layer for entry in self.config.sources}
+
+    @property
+    def n_kept_per_source(self) -> NDArray[np.int64]:
+        """Cells of each source that are left, `(n_sources,)`."""
+        return np.bincount(self.cells.source, minlength=len(self.config.sources))
+
+    @classmethod
+    def of(cls, config: CorpusConfig, ontology: CellOntology) -> Self:
+        """Choose and split the cells; errors as in :func:`plan`."""
+        if not config.sources:
+            raise SettingError("The corpus has no sources that can be read. Give at least one.")
+        config = replace(config, sources=tuple(complete(entry) for entry in config.sources))
+        tables: dict[str, Mapping[str, pd.DataFrame]] = {}
+        found = Cells.read(_one_by_one(config, tables), config.sources)
+        cells, steps = curate(found, config.filters, ontology)
+        if config.drop_duplicates:
+            cells = cells.take(~duplicated(cells))
+        cells = cells.compact()
+        _require_types(cells)
+        return cls(
+            config=config,
+            cells=cells,
+            split=_split(cells, config),
+            steps=tuple(steps),
+            n_found_per_source=tuple(int(n) for n in np.bincount(found.source, minlength=len(config.sources))),
+            n_duplicated=int(duplicated(found).sum()),
+            tables=tables,
+        )
+
+    def over_genes(self, matrices: Mapping[str, str]) -> CorpusPlan:
+        """The plan over the genes of those sources of which cells are left.
+
+        Parameters
+        ----------
+        matrices
+            For paths of sources, the name of the matrix that is read. Of others it is that of the declared layer, or `X`.
+        """
+        kept = np.flatnonzero(self.n_kept_per_source)
+        entries = [self.config.sources[number] for number in kept]
+        spaces = [_genes_of(entry, self.tables[entry.path], matrices.get(entry.path)) for entry in entries]
+        joined = join_genes(spaces, given_genes(self.config.features), names=[entry.path for entry in entries])
+        is_measured = np.zeros((len(self.config.sources), len(joined.features)), dtype=bool)
+        is_measured[kept] = joined.is_measured
+        planned = CorpusPlan(
+            config=self.config,
+            cells=self.cells,
+            split=self.split,
+            genes=CorpusGenes(joined.features, is_measured),
+            steps=self.steps,
+            n_found=sum(self.n_found_per_source),
+            n_duplicated=self.n_duplicated,
+            n_found_per_source=self.n_found_per_source,
+        )
+        _warn_about_splits(planned)
+        return planned
+
+
+def _one_by_one(config: CorpusConfig, tables: dict[str, Mapping[str, pd.DataFrame]]) -> Iterator[CellSource]:
+    """Each source, open until the next one is asked for; what genes its matrices have is put into `tables`."""
+    for entry in config.sources:
+        with closing(open_source(entry, entry.obs_keys)) as file:
+            tables[entry.path] = {name: var for name, _, var in matrices(file)} or {"X": file.var}
+            yield file
+
+
+def _genes_of(entry: SourceEntry, tables: Mapping[str, pd.DataFrame], matrix: str | None) -> FeatureSpace:
+    if matrix is None:
+        names = {entry.layer, f"layers[{entry.layer!r}]", f"{entry.layer}.X"}
+        matrix = next((name for name in tables if name in names), next(iter(tables)))
     try:
-        found = Cells.read(files, config.sources)
-        spaces = [
-            FeatureSpace.from_var(file.var, gene_id_key=entry.gene_id_key, gene_symbol_key=entry.gene_symbol_key)
-            for file, entry in zip(files, config.sources, strict=True)
-        ]
-    finally:
-        for file in files:
-            file.close()
-    is_duplicated = duplicated(found)
-    cells, steps = curate(found, config.filters, CellOntology.embedded() if ontology is None else ontology)
-    if config.drop_duplicates:
-        cells = cells.take(~duplicated(cells))
-    cells = cells.compact()
-    _require_types(cells)
-    planned = CorpusPlan(
-        config=config,
-        cells=cells,
-        split=_split(cells, config),
-        genes=join_genes(spaces, given_genes(config.features), names=[entry.path for entry in config.sources]),
-        steps=tuple(steps),
-        n_found=len(found),
-        n_duplicated=int(is_duplicated.sum()),
-        n_found_per_source=tuple(int(n) for n in np.bincount(found.source, minlength=len(files))),
-    )
-    _warn_about_splits(planned)
-    return planned
+        return FeatureSpace.from_var(tables[matrix], gene_id_key=entry.gene_id_key, gene_symbol_key=entry.gene_symbol_key)
+    except (InputValueError, KeyNotFoundError) as error:
+        raise type(error)(f"`{entry.path}`: {error}") from error
 
 
 def _require_types(cells: Cells) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab._atomic import written_beside
-from sctab._errors import DataFileError, InputValueError
+from sctab._errors import DataFileError, InputValueError, KeyNotFoundError
 from sctab._matrix import RowReader, row_ranges
 from sctab.corpus._entry import SourceEntry
 from sctab.corpus._open import CellSource, open_source
@@ -55,8 +55,8 @@ def look(entry: SourceEntry, kept: Path) -> tuple[str, MatrixContent] | DataFile
             source, _ = choose_source(file, layer=entry.layer)
     except DataFileError as error:
         return error
-    except InputValueError as error:
-        raise InputValueError(f"`{entry.path}`: {error}") from error
+    except (InputValueError, KeyNotFoundError) as error:
+        raise type(error)(f"`{entry.path}`: {error}") from error
     content = source.content
     with written_beside(kept, overwrite=True) as beside:
         values = {"name": source.name, "content": str(content.content), "log_base": content.log_base, "note": content.note}

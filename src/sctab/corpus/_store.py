@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,10 +69,13 @@ class Corpus:
         Its types, in the order of their codes.
     is_measured
         `(n_sources, n_vars)`: which source measured which gene. Others are zero there without being known to be zero.
+    sha256
+        Hash of all cells, of what is known of them, of their order and of their genes: what was trained on it can tell it from another one.
     """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
         self.path, self.manifest = path, manifest
+        self.sha256 = str(manifest["sha256"])
         genes = pd.read_parquet(path / FEATURES)
         other = {i: tuple(ids) for i, ids in enumerate(genes["other_ids"]) if len(ids)}
         self.features = FeatureSpace(ids=tuple(genes["id"]), symbols=tuple(genes["symbol"]), other_ids=other)
@@ -143,12 +145,6 @@ class Corpus:
         """Its genes as those of an AnnData, `(n_vars, 2)`: columns `gene_id` and `gene_symbol`."""
         names = pd.Index(self.features.names)
         return pd.DataFrame({"gene_id": self.features.ids, "gene_symbol": self.features.symbols}, index=names)
-
-    @property
-    def sha256(self) -> str:
-        """Hash of all cells, of their order and of their genes: what was trained on it can tell it from another one."""
-        made_of = [[source["sha256"] for source in self.manifest["sources"]], self.manifest["splits"], self.manifest["split_seed"]]
-        return hashlib.sha256(json.dumps([made_of, self.features.names]).encode()).hexdigest()
 
     def to_anndata(self, split: str, cells: NDArray[np.int64] | None = None) -> AnnData:
         """Cells of a split in memory, for example to score a model on those of the test split.

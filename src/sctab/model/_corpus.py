@@ -23,7 +23,7 @@ from scipy import sparse
 
 from sctab._atomic import written_beside
 from sctab._errors import KeyNotFoundError, LabelError, OutputError, SettingError, listing, warn
-from sctab._matrix import BLOCK_SIZE, RowReader, row_ranges
+from sctab._matrix import RowReader, row_ranges
 from sctab.augmentation import donor_differences
 from sctab.corpus._entry import COLUMNS
 from sctab.corpus._store import Corpus
@@ -164,10 +164,17 @@ class CorpusReference:
 
     def judge(self, predict: Callable[[AnnData], Any]) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
         """True labels of the validation cells, and those that `predict` gives, `(n_obs,)` each; a part at a time is in memory."""
-        corpus, n_obs = self.corpus, self.corpus.n_obs_of(VALIDATED)
-        parts = [np.arange(start, min(start + BLOCK_SIZE, n_obs)) for start in range(0, n_obs, BLOCK_SIZE)]
-        predicted = [np.asarray(predict(corpus.to_anndata(VALIDATED, part)), dtype=object) for part in parts]
-        return corpus.obs(VALIDATED)["label"].astype(str).to_numpy(dtype=object), np.concatenate(predicted)
+        obs, var = self.corpus.obs(VALIDATED), self.corpus.var
+        obs.index = obs.index.astype(str)
+        predicted: list[NDArray[np.object_]] = []
+        first = 0
+        for matrix in self.corpus.matrices(VALIDATED):
+            reader = RowReader(matrix)
+            for start, stop in row_ranges(matrix):
+                cells = AnnData(reader.read(start, stop), obs=obs.iloc[first + start : first + stop], var=var)
+                predicted.append(np.asarray(predict(cells), dtype=object))
+            first += matrix.shape[0]
+        return obs["label"].astype(str).to_numpy(dtype=object), np.concatenate(predicted)
 
     def _known(self, keys: Sequence[str]) -> Sequence[str]:
         if isinstance(keys, str):
@@ -175,6 +182,10 @@ class CorpusReference:
         for key in keys:
             if key not in _COVARIATES:
                 raise KeyNotFoundError(f"`{key}` is not known of the cells of a corpus. Take some of {listing(_COVARIATES)}.")
+            if (self.corpus.codes(LEARNED, [key])[key] < 0).all():
+                raise LabelError(
+                    f"The {key} of no training cell is known. Name its column as `{key}_key` of the sources, and build the corpus again."
+                )
         return keys
 
     def data(self, spec: ModelSpec) -> CorpusData:

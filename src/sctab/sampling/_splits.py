@@ -86,18 +86,22 @@ def split_cells(
 
 
 def _donors_to_hold_out(labels: NDArray[np.int64], donors: NDArray[np.int64], share: float, rng: np.random.Generator) -> list[int]:
-    every_donor, cells = np.unique(donors, return_counts=True)
+    every_donor, of_donor = np.unique(donors, return_inverse=True)
     if len(every_donor) < _FEWEST_DONORS:
         return []
-    n_types = len(np.unique(labels))
+    every_type, of_type = np.unique(labels, return_inverse=True)
+    shape = len(every_donor), len(every_type)
+    cells = np.bincount(of_donor * shape[1] + of_type, minlength=shape[0] * shape[1]).reshape(shape)
+    left = cells.sum(axis=0)
     held_out: list[int] = []
     n_held_out = 0
     for position in rng.permutation(len(every_donor)):
-        candidate = [*held_out, int(every_donor[position])]
-        too_many = n_held_out + cells[position] > max(2 * share, 0.34) * len(labels)
-        if too_many or len(np.unique(labels[~np.isin(donors, candidate)])) < n_types:
+        n_cells = int(cells[position].sum())
+        too_many = n_held_out + n_cells > max(2 * share, 0.34) * len(labels)
+        if too_many or not (left > cells[position]).all():
             continue
-        held_out, n_held_out = candidate, n_held_out + int(cells[position])
+        held_out.append(int(every_donor[position]))
+        left, n_held_out = left - cells[position], n_held_out + n_cells
         if n_held_out >= share * len(labels) - ROUNDING:
             break
     return held_out
