@@ -28,7 +28,7 @@ from sctab._errors import (
 )
 from sctab.corpus import Corpus, CorpusConfig, SplitEntry, plan
 from sctab.corpus import build as build_corpus
-from sctab.corpus._pieces import hash_rows
+from sctab.corpus._pieces import Pieces, hash_rows, read_shelf
 from sctab.genes import FeatureSpace
 
 pytest.importorskip("annbatch")
@@ -435,3 +435,27 @@ def test_hashes_do_not_depend_on_the_order_of_columns(rng):
         back.indices[start:stop], back.data[start:stop] = rows.indices[order], rows.data[order]
     np.testing.assert_array_equal(hash_rows(back), hash_rows(rows))
     assert (hash_rows(shuffled) != hash_rows(rows)).any()
+
+
+def test_cells_come_back_from_their_shelves(rng, tmp_path):
+    """In few files, however many shelves there are, and however often they are written to."""
+    parts = [sparse.random(n, 30, density=0.3, format="csr", dtype=np.float32, random_state=n) for n in (97, 60)]
+    shelf = rng.integers(8, size=157)
+    place = np.empty(157, dtype=np.int64)
+    for each in range(8):
+        place[shelf == each] = rng.permutation(int((shelf == each).sum()))
+    for number, (part, first) in enumerate(zip(parts, (0, 97), strict=True)):
+        (tmp_path / str(number)).mkdir()
+        pieces = Pieces(tmp_path / str(number))
+        for start in range(0, part.shape[0], 10):
+            rows = np.arange(start, min(start + 10, part.shape[0]))
+            pieces.add(part[rows], shelf[first + rows], place[first + rows], rows)
+            pieces.flush()
+        assert len(list((tmp_path / str(number)).iterdir())) == 7
+    directories = [(4, tmp_path / "0"), (9, tmp_path / "1")]
+    for each in range(8):
+        cells = np.flatnonzero(shelf == each)[np.argsort(place[shelf == each])]
+        found = read_shelf(directories, each, 30)
+        np.testing.assert_array_equal(found.matrix.toarray(), sparse.vstack(parts).tocsr()[cells].toarray())
+        np.testing.assert_array_equal(found.source, np.where(cells < 97, 4, 9))
+        np.testing.assert_array_equal(found.row, np.where(cells < 97, cells, cells - 97))

@@ -168,7 +168,7 @@ class TestTwice:
         monkeypatch.setattr(FeatureSpace, "match", second)
         bring(*task)
         assert [path.name for path in task[1].parent.iterdir()] == ["0"]
-        values = np.fromfile(task[1] / "0.values", dtype=np.float32)
+        values = np.fromfile(task[1] / "values", dtype=np.float32)
         expected = make_study(1).X[::3]
         assert len(values) == expected.nnz
         assert values.sum() == expected.sum()

@@ -1,13 +1,14 @@
 """An external shuffle: cells of many files on their way to random places in a store, with memory that does not grow with either.
 
-Every cell of a split has a random place, and places are cut into shelves of equal size. One source after another is read in order, and its
-cells are appended to a file for each shelf. A shelf then fits in memory, where its cells are put in order.
+Every cell of a split has a random place, and places are cut into shelves of equal size. One source after another is read in order. Some of
+its cells at a time are sorted by shelf and appended to files of the source, with a note of how many are of which shelf. A shelf then fits
+in memory, where its cells are put in order.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -30,6 +31,9 @@ _COLUMNS: dict[str, Any] = {
     "hashes": np.uint64,
 }
 """What is kept of cells, and as what."""
+_OF_VALUES = ("values", "columns")
+_RUNS = "runs"
+"""File with a row for each run of cells of the same shelf: which shelf, how many cells, and how many values they have."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Shelf:
 
 
 class Pieces:
-    """Appends cells of one source to a file for each shelf."""
+    """Appends cells of one source to its files."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -81,16 +85,42 @@ class Pieces:
 
     def flush(self) -> None:
         """Write what is waiting."""
-        for shelf, parts in self._waiting.items():
-            for name, dtype in _COLUMNS.items():
-                with (self._directory / f"{shelf}.{name}").open("ab") as file:
-                    for part in parts:
+        shelves = sorted(self._waiting)
+        for name, dtype in _COLUMNS.items():
+            with (self._directory / name).open("ab") as file:
+                for shelf in shelves:
+                    for part in self._waiting[shelf]:
                         np.ascontiguousarray(part[name], dtype=dtype).tofile(file)
+        with (self._directory / _RUNS).open("ab") as file:
+            for shelf in shelves:
+                n_cells, n_values = (sum(len(part[name]) for part in self._waiting[shelf]) for name in ("lengths", "values"))
+                np.array([shelf, n_cells, n_values], dtype=np.int64).tofile(file)
         self._waiting.clear()
         self._n_values = 0
 
 
-def read_shelf(directories: Iterator[tuple[int, Path]] | list[tuple[int, Path]], shelf: int, n_vars: int) -> Shelf:
+class _Piece:
+    """What one source has of a shelf."""
+
+    def __init__(self, source: int, directory: Path, shelf: int) -> None:
+        self.source, self._directory = source, directory
+        runs = np.fromfile(directory / _RUNS, dtype=np.int64).reshape(-1, 3)
+        is_of_shelf = runs[:, 0] == shelf
+        self._lengths = runs[is_of_shelf, 1:]
+        self._starts = (np.cumsum(runs[:, 1:], axis=0) - runs[:, 1:])[is_of_shelf]
+        self.n_obs = int(self._lengths[:, 0].sum())
+
+    def read(self, name: str) -> NDArray[Any]:
+        dtype, kind = np.dtype(_COLUMNS[name]), int(name in _OF_VALUES)
+        with (self._directory / name).open("rb") as file:
+            runs = []
+            for start, length in zip(self._starts[:, kind].tolist(), self._lengths[:, kind].tolist(), strict=True):
+                file.seek(start * dtype.itemsize)
+                runs.append(np.fromfile(file, dtype=dtype, count=length))
+        return np.concatenate(runs)
+
+
+def read_shelf(directories: Sequence[tuple[int, Path]], shelf: int, n_vars: int) -> Shelf:
     """Put the pieces of one shelf together.
 
     Parameters
@@ -102,11 +132,11 @@ def read_shelf(directories: Iterator[tuple[int, Path]] | list[tuple[int, Path]],
     n_vars
         Number of genes.
     """
-    found = [(source, directory) for source, directory in directories if (directory / f"{shelf}.lengths").exists()]
-    n_obs = [len(_read(directory, shelf, "lengths")) for _, directory in found]
+    pieces = [_Piece(source, directory, shelf) for source, directory in directories]
+    pieces = [piece for piece in pieces if piece.n_obs]
 
     def of_cells(name: str) -> NDArray[Any]:
-        return np.concatenate([_read(directory, shelf, name) for _, directory in found])
+        return np.concatenate([piece.read(name) for piece in pieces])
 
     lengths, order = of_cells("lengths"), np.argsort(of_cells("places"))
     indptr = np.concatenate([[0], np.cumsum(lengths[order], dtype=np.int64)])
@@ -117,20 +147,16 @@ def read_shelf(directories: Iterator[tuple[int, Path]] | list[tuple[int, Path]],
         """Copy cell by cell, so that memory holds the shelf once, and what one source has of it."""
         array = np.empty(indptr[-1], dtype=_COLUMNS[name])
         cells = zip(starts.tolist(), lengths.tolist(), strict=True)
-        for (_, directory), n in zip(found, n_obs, strict=True):
-            part, at = _read(directory, shelf, name), 0
-            for start, length in islice(cells, n):
+        for piece in pieces:
+            part, at = piece.read(name), 0
+            for start, length in islice(cells, piece.n_obs):
                 array[start : start + length] = part[at : at + length]
                 at += length
         return array
 
     matrix = sparse.csr_matrix((of_values("values"), of_values("columns"), indptr), shape=(len(order), n_vars))
-    sources = np.repeat(np.array([source for source, _ in found], dtype=np.int32), n_obs)
+    sources = np.repeat(np.array([piece.source for piece in pieces], dtype=np.int32), [piece.n_obs for piece in pieces])
     return Shelf(matrix, sources[order], of_cells("rows")[order], of_cells("hashes")[order])
-
-
-def _read(directory: Path, shelf: int, name: str) -> NDArray[Any]:
-    return np.fromfile(directory / f"{shelf}.{name}", dtype=_COLUMNS[name])
 
 
 def hash_rows(block: sparse.csr_matrix) -> NDArray[np.uint64]:

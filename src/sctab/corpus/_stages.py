@@ -120,7 +120,7 @@ def put(
     """
     if target.exists():
         return np.asarray(zarr.open_array(target / "obs" / "hash", mode="r")[:])
-    found = read_shelf(list(directories), shelf, len(names))
+    found = read_shelf(directories, shelf, len(names))
     if not (np.array_equal(found.source, obs["source"]) and np.array_equal(found.row, obs["row"])):
         raise DataFileError("The unfinished work on this corpus is damaged. Delete its directory, and build it anew.")
     with _moved_to(target, folder) as unfinished:
