@@ -134,6 +134,7 @@ def _show_plan(plan: CorpusPlan) -> None:
 def _show_corpus(corpus: Corpus) -> None:
     manifest = corpus.manifest
     table = pd.DataFrame(manifest["sources"])
+    table["content"] = table["content"].fillna("not read")  # where the rules have left no cell
     table.index = pd.Index([Path(path).name for path in table["path"]], name="source")
     _show(table[["n_found", "n_obs", "n_genes", "content"]].set_axis(["cells", "kept", "genes", "content"], axis=1), "Sources")
     _show(pd.Series(manifest["splits"]).to_frame("cells").rename_axis("split"), f"Splits by {manifest['split_by']}")
