@@ -508,7 +508,7 @@ def human(folder: Path, seeds: Sequence[int]) -> None:
     from sctab.model._setup import subtypes
 
     head(
-        "### Four studies of human blood and cell lines, scored on three held-out donors of Kang et al.\n\nMean over seeds (smallest to "
+        "### Four studies of human blood and cell lines, scored on three held-out donors of Kang et al.\n\nMedian over seeds (smallest to "
         "largest). A subtype of the truth is right, since other studies have finer labels than that of the donors.",
         *("genes", "model", "cells × genes", "accuracy", "macro F1"),
     )
