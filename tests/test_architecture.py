@@ -15,6 +15,8 @@ from sctab.model import CellTypeClassifier
 LAYERS = {
     "_constants": 0,
     "_errors": 0,
+    "_integrity": 0,
+    "_stored": 0,
     "_matrix": 0,
     "_kernels": 0,
     "_atomic": 0,

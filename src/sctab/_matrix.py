@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import tempfile
-import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -13,18 +11,19 @@ from typing import Any, cast
 import numpy as np
 from scipy import sparse
 
+from sctab import _integrity
+from sctab._stored import StoredRows, TransposedRows, as_index, native_dtype
+
 BLOCK_SIZE = 1024
 """Rows read at a time where nothing else decides: 2,000 stored values a row make about 16 MB."""
 _MOST_DENSE = 16_000_000
 """Numbers of a dense matrix read at a time, so that a block on its way to CSR takes 64 MB and not five times as much."""
 _MMAP_THRESHOLD = -3
 """`M_MMAP_THRESHOLD` of `malloc.h`."""
-_MOST_IN_MEMORY = 16_000_000
-"""Stored values of a backed CSC matrix up to which it is transposed in memory. A larger one is transposed on disk, so many at a time."""
 
 
 class RowReader:
-    """Rows of a matrix, as CSR in memory; the matrix itself is never changed.
+    """Rows of a matrix, as CSR in memory; the matrix itself is never changed, and nothing computes on it before it was checked.
 
     Parameters
     ----------
@@ -32,6 +31,15 @@ class RowReader:
         Anything that AnnData keeps in `X` or a layer, `(n_obs, n_vars)`: a NumPy array or matrix, any SciPy sparse matrix or array,
         a Dask array of either, a backed sparse dataset, an HDF5 dataset or a Zarr array. A backed CSC dataset is transposed once, in
         a temporary file where it is large.
+    name
+        What to call it in messages, such as `X` or `layers['counts']`.
+
+    Raises
+    ------
+    InputValueError
+        When the matrix is not one of real numbers, or its indices point outside of it; also when rows are read.
+    DataFileError
+        The same of a matrix in a file.
 
     Examples
     --------
@@ -40,12 +48,15 @@ class RowReader:
            [0., 0., 1., 0., 0.]])
     """
 
-    def __init__(self, matrix: Any) -> None:
+    def __init__(self, matrix: Any, name: str = "X") -> None:
         self.shape = tuple(matrix.shape)
-        self._rows = row_sliceable(matrix)
+        self._name = name
+        self._rows = row_sliceable(matrix, name)
         is_array_on_disk = hasattr(self._rows, "chunks") and not hasattr(self._rows, "dask")  # of HDF5 or Zarr
         is_dense_on_disk = getattr(self._rows, "is_dense", is_array_on_disk)
         self._most = max(1, _MOST_DENSE // max(1, self.shape[1])) if is_dense_on_disk else None
+        self.n_repeated = 0
+        """Values that were added to another one of the same row and column."""
 
     def read(self, start: int, stop: int) -> sparse.csr_matrix:
         """Rows `start` to `stop`, without duplicates."""
@@ -56,9 +67,16 @@ class RowReader:
         if hasattr(block, "compute"):  # Dask
             block = block.compute()
         if not sparse.issparse(block):
-            block = _in_native_type(np.asarray(block))
+            block = np.asarray(block)
+            if block.ndim != 2 or _integrity.dtype_problem(block.dtype):  # what a Dask array computes may be anything
+                raise _integrity.refuse(
+                    self._name, _integrity.dtype_problem(block.dtype) or _integrity.shape_problem(block.shape) or ""
+                )
+            block = block.astype(native_dtype(block.dtype), copy=False)
         block = sparse.csr_matrix(block)
+        n_values = block.nnz
         block.sum_duplicates()
+        self.n_repeated += n_values - block.nnz
         return block
 
 
@@ -101,7 +119,7 @@ def row_ranges(matrix: Any, size: int = BLOCK_SIZE) -> list[tuple[int, int]]:
     return [*ranges, (start, stop)] if stop > start else ranges
 
 
-def row_blocks(matrix: Any, size: int = BLOCK_SIZE) -> Iterator[sparse.csr_matrix]:
+def row_blocks(matrix: Any, size: int = BLOCK_SIZE, name: str = "X") -> Iterator[sparse.csr_matrix]:
     """Yield the rows of a matrix, in order, as CSR blocks in memory.
 
     Parameters
@@ -110,13 +128,15 @@ def row_blocks(matrix: Any, size: int = BLOCK_SIZE) -> Iterator[sparse.csr_matri
         As for :class:`RowReader`.
     size
         Rows per block; the last one may be smaller.
+    name
+        What to call it in messages.
 
     Examples
     --------
     >>> [block.shape for block in row_blocks(np.eye(5), size=2)]
     [(2, 5), (2, 5), (1, 5)]
     """
-    rows = RowReader(matrix)
+    rows = RowReader(matrix, name)
     rest: sparse.csr_matrix | None = None
     for start, stop in row_ranges(matrix, size):
         block = rows.read(start, stop)
@@ -148,96 +168,67 @@ def ahead[T](items: Iterable[T]) -> Iterator[T]:
             del item  # it may be large
 
 
-def to_csr(matrix: Any) -> sparse.csr_matrix:
-    """Bring a whole matrix into memory as CSR; what is a CSR matrix already is given back as it is."""
-    if isinstance(matrix, sparse.csr_matrix):
-        return matrix
+def to_csr(matrix: Any, name: str = "X") -> sparse.csr_matrix:
+    """Bring a whole matrix into memory as CSR; what is a CSR matrix already is given back as it is, once it was checked."""
     if sparse.issparse(matrix):
-        return sparse.csr_matrix(matrix)
-    blocks = list(row_blocks(matrix))
+        _integrity.require_sound(matrix, name)
+        return matrix if isinstance(matrix, sparse.csr_matrix) else sparse.csr_matrix(matrix)
+    blocks = list(row_blocks(matrix, name=name))
     return sparse.vstack(blocks, format="csr") if blocks else sparse.csr_matrix(matrix.shape)
 
 
-def _in_native_type(block: np.ndarray) -> np.ndarray:
-    """The same values in a type that SciPy's sparse matrices know: neither half precision nor another byte order."""
-    return block.astype(np.float32 if block.dtype == np.float16 else block.dtype.newbyteorder("="), copy=False)
+def row_sliceable(matrix: Any, name: str = "X") -> Any:
+    """A view or copy of `matrix` of which rows can be sliced at little cost; nothing is read from disk yet.
 
-
-def row_sliceable(matrix: Any) -> Any:
-    """A view or copy of `matrix` of which rows can be sliced at little cost; nothing is read from disk yet."""
+    Rows of it are sound, see :mod:`sctab._integrity`: those of a CSR matrix are checked when they are sliced.
+    """
     if sparse.issparse(matrix):
+        if matrix.format == "csr":
+            return _CheckedRows(matrix, name)
+        _integrity.require_sound(matrix, name)
         return sparse.csr_matrix(matrix)
-    if getattr(matrix, "format", None) == "csc" and hasattr(matrix, "group"):  # a backed CSC dataset
-        return _Transposed(matrix)
+    if hasattr(matrix, "group") and getattr(matrix, "format", None) in {"csr", "csc"}:  # a backed sparse dataset
+        return StoredRows(matrix, name) if matrix.format == "csr" else TransposedRows(matrix, name)
+    if isinstance(matrix, StoredRows | TransposedRows) or not hasattr(matrix, "dtype"):  # reads and checks rows itself
+        return matrix
+    if problem := _integrity.shape_problem(matrix.shape) or _integrity.dtype_problem(matrix.dtype):
+        raise _integrity.refuse(name, problem)
+    if hasattr(matrix, "dask"):
+        return matrix.map_blocks(_checked_block, name, dtype=matrix.dtype, meta=matrix._meta)
     return np.asarray(matrix) if isinstance(matrix, np.matrix) else matrix
 
 
-class _Transposed:
-    """A backed CSC matrix of which rows can be read, with memory that does not grow with the matrix.
+def _checked_block(block: Any, name: str) -> Any:
+    """A block of a Dask array, which is sliced by SciPy next."""
+    _integrity.require_sound(block, name)
+    return block
 
-    It is transposed when the first rows are asked for: a small one in memory, a large one on disk. Columns are then read in portions, and
-    of each portion the values of every `BLOCK_SIZE` rows are appended to a temporary file, which has no name and goes with the process. To
-    read such a block of rows is to gather its pieces.
-    """
 
-    ndim = 2
+class _CheckedRows:
+    """A CSR matrix in memory whose rows are checked when they are sliced."""
 
-    def __init__(self, dataset: Any) -> None:
-        self.shape = tuple(dataset.shape)
-        self._dataset = dataset
-        self._in_memory: sparse.csr_matrix | None = None
-        self._file: Any = None
-        self._dtype = _in_native_type(np.empty(0, dtype=dataset.group["data"].dtype)).dtype
-        self._pieces: list[list[tuple[int, int]]] = []
-        """For every `BLOCK_SIZE` rows, where in the file pieces of them are and how many values those have."""
+    def __init__(self, matrix: Any, name: str) -> None:
+        self.shape, self._name = tuple(matrix.shape), name
+        self._data, self._indices, self._indptr = matrix.data, matrix.indices, matrix.indptr
+        self._require(
+            _integrity.shape_problem(self.shape)
+            or _integrity.values_problem(self._indices, self._data)
+            or _integrity.indptr_problem(self._indptr, self.shape[0], len(self._data))
+        )
 
-    def _transpose_on_disk(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="sctab-")  # noqa: SIM115 (it is closed with the object)
-        weakref.finalize(self, self._file.close)
-        n_obs, n_vars = self.shape
-        group = self._dataset.group
-        indptr = np.asarray(group["indptr"][:], dtype=np.int64)
-        self._pieces = [[] for _ in range(0, n_obs, BLOCK_SIZE)]
-        first = 0
-        while first < n_vars:
-            last = max(first + 1, int(np.searchsorted(indptr, indptr[first] + _MOST_IN_MEMORY, side="right")) - 1)
-            at = slice(int(indptr[first]), int(indptr[last]))
-            values = np.asarray(group["data"][at]).astype(self._dtype, copy=False)
-            arrays = (values, np.asarray(group["indices"][at]), indptr[first : last + 1] - at.start)
-            portion = sparse.csc_matrix(arrays, shape=(n_obs, last - first)).tocsr()
-            for number, start in enumerate(range(0, n_obs, BLOCK_SIZE)):
-                self._append(number, portion[start : start + BLOCK_SIZE], first)
-            first = last
-
-    def _append(self, number: int, rows: sparse.csr_matrix, first_column: int) -> None:
-        if rows.nnz == 0:
-            return
-        self._pieces[number].append((self._file.seek(0, 2), rows.nnz))
-        row_of_value = np.repeat(np.arange(rows.shape[0], dtype=np.int32), np.diff(rows.indptr))
-        for part in (row_of_value, (rows.indices + first_column).astype(np.int32), rows.data):
-            self._file.write(np.ascontiguousarray(part).data)
-
-    def _block(self, number: int) -> sparse.csr_matrix:
-        rows, columns, values = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty(0, self._dtype)]
-        for place, length in self._pieces[number]:
-            self._file.seek(place)
-            for parts, dtype in ((rows, np.dtype(np.int32)), (columns, np.dtype(np.int32)), (values, self._dtype)):
-                parts.append(np.frombuffer(self._file.read(length * dtype.itemsize), dtype=dtype))
-        height = min(BLOCK_SIZE, self.shape[0] - number * BLOCK_SIZE)
-        entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-        return sparse.csr_matrix(entries, shape=(height, self.shape[1]))
+    def _require(self, problem: str | None) -> None:
+        if problem is not None:
+            raise _integrity.refuse(self._name, problem)
 
     def __getitem__(self, rows: slice) -> sparse.csr_matrix:
-        """The rows `start:stop`."""
-        if self._in_memory is None and self._file is None:
-            if self._dataset.group["data"].shape[0] <= _MOST_IN_MEMORY:
-                self._in_memory = sparse.csr_matrix(self._dataset.to_memory())
-            else:
-                self._transpose_on_disk()
-        if self._in_memory is not None:
-            return cast("sparse.csr_matrix", self._in_memory[rows])
+        """A copy of the rows `start:stop`."""
         start, stop, _ = rows.indices(self.shape[0])
-        first, last = start // BLOCK_SIZE, -(-stop // BLOCK_SIZE)
-        blocks = [self._block(number) for number in range(first, last)]
-        whole = sparse.vstack(blocks, format="csr") if len(blocks) > 1 else blocks[0]
-        return cast("sparse.csr_matrix", whole[start - first * BLOCK_SIZE : stop - first * BLOCK_SIZE])
+        indptr = self._indptr[start : max(start, stop) + 1].astype(np.int64)
+        at = slice(int(indptr[0]), int(indptr[-1]))
+        indices = self._indices[at]
+        self._require(_integrity.indices_problem(indices, self.shape[1]))
+        arrays = (self._data[at].copy(), as_index(indices, self.shape[1]).copy(), indptr - at.start)
+        block = sparse.csr_matrix(arrays, shape=(len(indptr) - 1, self.shape[1]))
+        if not block.has_canonical_format:
+            self._require(_integrity.lost_piece_problem(block.indptr, block.indices, self.shape[1]))
+        return block

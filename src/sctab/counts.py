@@ -150,7 +150,7 @@ def inspect_matrix(
     <Content.COUNTS: 'counts'>
     """
     inspection = MatrixInspection(name, columns)
-    for block in ahead(row_blocks(matrix)):
+    for block in ahead(row_blocks(matrix, name=name)):
         inspection.add(block)
         if watch is not None:
             watch(block.shape[0])

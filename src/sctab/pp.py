@@ -465,7 +465,7 @@ def _principal_components(source: Source, seed: int) -> NDArray[np.float32]:
     is_gene = gene_expression(source.var)
 
     def blocks() -> Iterator[sparse.csr_matrix]:
-        for block in row_blocks(source.matrix):
+        for block in row_blocks(source.matrix, name=source.name):
             yield normalise(source.content.to_linear(block)[:, is_gene], Normalization())
 
     n_genes = int(is_gene.sum())
@@ -475,7 +475,7 @@ def _principal_components(source: Source, seed: int) -> NDArray[np.float32]:
 
 def _linear_values(source: Source) -> sparse.csr_matrix:
     """A matrix in memory, on the scale of counts, so that parts of it are read as the whole was."""
-    return sparse.vstack([source.content.to_linear(block) for block in row_blocks(source.matrix)], format="csr")
+    return sparse.vstack([source.content.to_linear(block) for block in row_blocks(source.matrix, name=source.name)], format="csr")
 
 
 def _train(

@@ -103,8 +103,8 @@ class TestReading:
 class TestLargeCsc:
     @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
     def test_is_transposed_on_disk(self, query, tmp_path, suffix, monkeypatch):
-        monkeypatch.setattr("sctab._matrix._MOST_IN_MEMORY", 500)
-        monkeypatch.setattr("sctab._matrix.BLOCK_SIZE", 37)
+        monkeypatch.setattr("sctab._stored._MOST_IN_MEMORY", 500)
+        monkeypatch.setattr("sctab._stored._ROWS", 37)
         stored = query.copy()
         stored.X = sparse.csc_matrix(query.X)
         assert stored.X.nnz > 5000

@@ -131,7 +131,7 @@ def _read(data: Path, name: str, task: Task, columns: list[str | None]) -> AnnDa
     source, _ = choose_source(adata, layer=task.layer)
     labels = adata.obs[task.labels_key]
     is_labelled = labels.notna() & (labels.astype(str) != task.unlabeled_category)
-    linear = AnnData(source.content.to_linear(to_csr(source.matrix)), obs=adata.obs, var=source.var)
+    linear = AnnData(source.content.to_linear(to_csr(source.matrix, source.name)), obs=adata.obs, var=source.var)
     return linear[is_labelled.to_numpy(), gene_expression(source.var)].copy()
 
 

@@ -20,8 +20,9 @@ import zarr
 from anndata.io import read_elem, sparse_dataset
 from zarr.storage import FsspecStore, StoreLike
 
+from sctab import _integrity
 from sctab._errors import DataFileError, SctabError, require
-from sctab._matrix import row_sliceable
+from sctab._stored import StoredRows, TransposedRows
 
 SUFFIXES = (".h5ad", ".zarr")
 _BLOCK = 4 * 2**20
@@ -43,7 +44,7 @@ class _FileMatrix:
 
     def __init__(self, path: str, matrix: Any) -> None:
         self._path, self._matrix = path, matrix
-        self.shape = tuple(matrix.shape)
+        self.shape, self.dtype = tuple(matrix.shape), matrix.dtype
         self.is_dense = hasattr(matrix, "chunks")  # of HDF5 or Zarr
 
     def __getitem__(self, rows: slice) -> Any:
@@ -90,10 +91,14 @@ class DataFile:
             self.obs_columns = [str(key) for key in obs.attrs.get("column-order", [])]
             known = [key for key in self._obs_keys if key in obs]
             self.obs = pd.DataFrame({key: np.asarray(read_elem(obs[key])) for key in known}, index=pd.RangeIndex(self.n_obs))
-            self.X = self._matrix(self.group.get("X"))
-            self.layers = {key: self._matrix(self.group["layers"][key]) for key in self.group.get("layers", ())}
+            self.X = self._matrix("X", self.group.get("X"), self.n_vars)
+            layers = self.group.get("layers", {})
+            self.layers = {key: self._matrix(f"layers[{key!r}]", layers[key], self.n_vars) for key in layers}
             raw = self.group.get("raw")
-            self.raw = None if raw is None or "X" not in raw else RawData(self._matrix(raw["X"]), read_elem(raw["var"]))
+            self.raw = None
+            if raw is not None and "X" in raw:
+                var = read_elem(raw["var"])
+                self.raw = RawData(self._matrix("raw.X", raw["X"], len(var)), var)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open it again in another process, once there."""
@@ -104,15 +109,18 @@ class DataFile:
         if isinstance(self.group, h5py.File):
             self.group.close()
 
-    def _matrix(self, elem: Any) -> _FileMatrix | None:
+    def _matrix(self, name: str, elem: Any, n_vars: int) -> _FileMatrix | None:
         """A matrix that is read when its rows are asked for; `None` where there is none."""
         encoding = "null" if elem is None else elem.attrs.get("encoding-type", "")
         if encoding == "null":
             return None
         if encoding in {"csr_matrix", "csc_matrix"}:
-            return _FileMatrix(self.path, row_sliceable(sparse_dataset(elem)))
-        if hasattr(elem, "keys"):
+            dataset = sparse_dataset(elem)
+            elem = (StoredRows if dataset.format == "csr" else TransposedRows)(dataset, name, self.path)
+        elif hasattr(elem, "keys"):
             raise DataFileError(f"`{self.path}` holds a matrix as `{encoding or 'a group'}`, which is none of numbers.")
+        if problem := _integrity.shape_problem(elem.shape, (self.n_obs, n_vars)):
+            raise _integrity.refuse(name, problem, self.path)
         return _FileMatrix(self.path, elem)
 
     def names(self, start: int, stop: int) -> list[str]:

@@ -83,7 +83,7 @@ def merge(
     blocks = []
     for source in sources.values():
         match = genes.features.match(source.var)
-        blocks += [match.align(source.content.to_linear(block)) for block in row_blocks(source.matrix)]
+        blocks += [match.align(source.content.to_linear(block)) for block in row_blocks(source.matrix, name=source.name)]
     obs = pd.concat([adata.obs for adata in named.values()])
     source_of_cell = np.repeat(list(named), [adata.n_obs for adata in named.values()])
     if not obs.index.is_unique:

@@ -86,7 +86,7 @@ def bring(entry: SourceEntry, directory: Path, name: str, content: MatrixContent
     with closing(open_source(entry)) as file, _moved_to(directory, directory.parent) as unfinished:
         source = _named(file, name, content)
         match = features.match(source.var, gene_id_key=entry.gene_id_key, gene_symbol_key=entry.gene_symbol_key)
-        reader = RowReader(source.matrix)
+        reader = RowReader(source.matrix, source.name)
         pieces = Pieces(unfinished)
         for start, stop in row_ranges(source.matrix):
             first, last = np.searchsorted(rows, [start, stop])

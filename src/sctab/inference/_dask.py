@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab._errors import ClusterError, SettingError, require
-from sctab._matrix import RowReader, row_ranges
+from sctab._matrix import RowReader, row_ranges, row_sliceable
 from sctab.corpus._data_file import DataFile
 from sctab.corpus._source import CellData, matrices
 from sctab.counts import MatrixContent, MatrixInspection
@@ -85,10 +85,11 @@ class DaskEngine(Engine):
     def _rows_of(self, cells: CellData, matrix: Any, name: str) -> Callable[[tuple[int, int]], Any]:
         """From a range of rows to what a worker takes for them: rows, what reads them, or a future of either."""
         if hasattr(matrix, "dask"):
-            return lambda at: self._client.compute(matrix[slice(*at)])
+            rows = row_sliceable(matrix, name)
+            return lambda at: self._client.compute(rows[slice(*at)])
         if isinstance(cells, DataFile):
             return lambda at: _RowsOfFile(cells, name, *at)
-        reader = RowReader(matrix)
+        reader = RowReader(matrix, name)
         return lambda at: reader.read(*at)
 
     def _map(
@@ -142,7 +143,7 @@ class _RowsOfFile:
 
     def read(self) -> sparse.csr_matrix:
         matrix = next(matrix for name, matrix, _ in matrices(self.file) if name == self.matrix)
-        return RowReader(matrix).read(self.start, self.stop)
+        return RowReader(matrix, self.matrix).read(self.start, self.stop)
 
 
 def _read(rows: Any) -> sparse.csr_matrix:

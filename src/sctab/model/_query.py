@@ -103,13 +103,13 @@ class Query:
 
     def read(self, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix]]:
         """Rows of the matrix, `(n_obs, n_query_vars)`, and covariates of these cells, `(n_obs, n_categories)`, block by block."""
-        rows = RowReader(self.source.matrix)
+        rows = RowReader(self.source.matrix, self.source.name)
         for start, stop in ranges:
             yield rows.read(start, stop), self.covariates[start:stop]
 
     def counts(self, size: int) -> Iterator[sparse.csr_matrix]:
         """Values proportional to counts over the model's genes, in blocks of `size` cells."""
-        for block in row_blocks(self.source.matrix, size):
+        for block in row_blocks(self.source.matrix, size, self.source.name):
             yield self.match.align(self.source.content.to_linear(block))
 
     def blocks(self, size: int) -> Iterator[sparse.csr_matrix]:
@@ -187,7 +187,7 @@ def fingerprint(source: Source, *columns: Iterable[object]) -> str:
     digest = hashlib.sha256()
     for names in (source.var.index, *columns):
         digest.update(json.dumps([str(name) for name in names]).encode())
-    for block in row_blocks(source.matrix):
+    for block in row_blocks(source.matrix, name=source.name):
         for part, dtype in ((block.indptr, np.int64), (block.indices, np.int64), (block.data, np.float32)):
             digest.update(np.ascontiguousarray(part, dtype=dtype).tobytes())
     return digest.hexdigest()

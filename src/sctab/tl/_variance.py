@@ -63,7 +63,7 @@ def explained_variance(adata: AnnData, labels_key: str, donor_key: str, *, layer
     labels, donors = (_codes(adata, key, parameter) for key, parameter in ((labels_key, "labels_key"), (donor_key, "donor_key")))
     cells = np.flatnonzero((labels >= 0) & (donors >= 0))
     source, notes = choose_source(adata, layer=layer)
-    matrix, is_gene = to_csr(source.matrix), gene_expression(source.var)
+    matrix, is_gene = to_csr(source.matrix, source.name), gene_expression(source.var)
 
     def rows(chosen: NDArray[np.int64]) -> sparse.csr_matrix:
         return normalise(source.content.to_linear(matrix[cells[chosen]])[:, is_gene], Normalization())
