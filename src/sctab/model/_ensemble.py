@@ -461,7 +461,7 @@ class DeepEnsemble:
         """
         members = self.members
         require_replaceable(dir_path, overwrite=overwrite)
-        with written_beside(dir_path, overwrite=overwrite) as directory:
+        with written_beside(dir_path, overwrite=overwrite, kind="model") as directory:
             directory.mkdir()
             for i, member in enumerate(members):
                 member.save(member_path(directory, i), description=description)

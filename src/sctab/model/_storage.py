@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 
-from sctab._atomic import written_beside
+from sctab._atomic import as_path, check_free, written_beside
 from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, SPEC_FILE, WEIGHTS_FILE
-from sctab._errors import ModelFormatError, ModelNotFoundError, OutputExistsError
+from sctab._errors import ModelFormatError, ModelNotFoundError
 from sctab.model._spec import ModelSpec
 
 _IMPORTANCE = "gene_importance"
@@ -56,7 +56,7 @@ def write_model(
     tensors[_IMPORTANCE] = torch.from_numpy(np.ascontiguousarray(importance, dtype=np.float32))
     content = dump_tensors(tensors, metadata={"model_class": spec.model_class})
     sha256 = _sha256(content)
-    with written_beside(path, overwrite=overwrite) as directory:
+    with written_beside(path, overwrite=overwrite, kind="model") as directory:
         directory.mkdir()
         (directory / WEIGHTS_FILE).write_bytes(content)
         values = spec.to_json() | {"weights": {"file": WEIGHTS_FILE, "sha256": sha256}}
@@ -72,14 +72,7 @@ def require_replaceable(path: str | PathLike[str], *, overwrite: bool) -> None:
     OutputExistsError
         When it must not be replaced.
     """
-    path = Path(path)
-    if not path.exists():
-        return
-    if not overwrite:
-        raise OutputExistsError(f"`{path}` is already there. Choose another name, or allow it to be overwritten.")
-    is_empty = path.is_dir() and not any(path.iterdir())
-    if not is_empty and not (path / SPEC_FILE).is_file() and not is_ensemble(path):
-        raise OutputExistsError(f"`{path}` is there and is not a model directory: it is not overwritten. Choose another name.")
+    check_free(as_path(path), overwrite=overwrite, kind="model")
 
 
 def is_ensemble(path: str | PathLike[str]) -> bool:
