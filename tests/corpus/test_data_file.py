@@ -13,7 +13,6 @@ import anndata as ad
 import fsspec
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 import zarr
 from scipy import sparse
@@ -243,11 +242,3 @@ class TestRefusals:
         file = DataFile(path)
         with pytest.raises(DataFileError, match=r"a.h5ad` cannot be read as .h5ad"):
             RowReader(file.X).read(0, 10)
-
-    def test_old_layout(self, tmp_path):
-        with h5py.File(tmp_path / "a.h5ad", "w") as file:
-            file["X"] = np.zeros((2, 2))
-            file["obs"] = pd.DataFrame({"a": [1, 2]}).to_records()
-            file["var"] = pd.DataFrame({"a": [1, 2]}).to_records()
-        with pytest.raises(DataFileError, match=r"written by anndata 0.6 or older. Write it again"):
-            DataFile(tmp_path / "a.h5ad")

@@ -139,7 +139,8 @@ def _names(file: CellSource, entry: SourceEntry, column: str, source_name: str) 
             f"`{file.path}` has no column `{key}` in `obs`, which is said to hold its {column}s. Columns: {listing(file.obs_columns)}."
         )
     values = pd.Categorical(file.obs[key])
-    return values.rename_categories(list(map(_text, values.categories)))
+    codes, names = pd.factorize(np.array([_text(name) for name in values.categories], dtype=object))
+    return pd.Categorical.from_codes(np.append(codes, -1)[values.codes], categories=pd.Index(names, dtype=object))
 
 
 def _text(name: object) -> str:

@@ -14,15 +14,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import h5py
-import numpy as np
 import pandas as pd
 import zarr
-from anndata.io import read_elem, sparse_dataset
+from anndata.io import sparse_dataset
 from zarr.storage import FsspecStore, StoreLike
 
 from sctab import _integrity
 from sctab._errors import DataFileError, SctabError, require
 from sctab._stored import StoredRows, TransposedRows
+from sctab.corpus._tables import Table, encoding
 
 SUFFIXES = (".h5ad", ".zarr")
 _BLOCK = 4 * 2**20
@@ -78,27 +78,16 @@ class DataFile:
         self._obs_keys = tuple(obs_keys)
         with explains_damage(self.path):
             self.group: Any = _open_group(self.path)
-            obs = self.group["obs"]
-            if "_index" not in obs.attrs:
-                raise DataFileError(
-                    f"`{self.path}` was written by anndata 0.6 or older. Write it again: "
-                    "`anndata.read_h5ad(path).write_h5ad(new_path)`."
-                )
-            self._names = obs[obs.attrs["_index"]]
-            self.n_obs = int(_length(self._names))
-            self.var: pd.DataFrame = read_elem(self.group["var"])
-            self.n_vars = len(self.var)
-            self.obs_columns = [str(key) for key in obs.attrs.get("column-order", [])]
-            known = [key for key in self._obs_keys if key in obs]
-            self.obs = pd.DataFrame({key: np.asarray(read_elem(obs[key])) for key in known}, index=pd.RangeIndex(self.n_obs))
+            obs, var = Table(self.group, "obs"), Table(self.group, "var")
+            self._table = obs
+            self.n_obs, self.n_vars = obs.n_rows, var.n_rows
+            self.obs_columns = obs.columns
+            self.obs = obs.select(self._obs_keys)
+            self.var: pd.DataFrame = var.whole()
             self.X = self._matrix("X", self.group.get("X"), self.n_vars)
             layers = self.group.get("layers", {})
             self.layers = {key: self._matrix(f"layers[{key!r}]", layers[key], self.n_vars) for key in layers}
-            raw = self.group.get("raw")
-            self.raw = None
-            if raw is not None and "X" in raw:
-                var = read_elem(raw["var"])
-                self.raw = RawData(self._matrix("raw.X", raw["X"], len(var)), var)
+            self.raw = self._read_raw()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open it again in another process, once there."""
@@ -109,16 +98,26 @@ class DataFile:
         if isinstance(self.group, h5py.File):
             self.group.close()
 
+    def _read_raw(self) -> RawData | None:
+        """`raw`; before anndata 0.7, `raw.X` and `raw.var` lay beside `X`."""
+        if "raw.X" in self.group:
+            matrix, var = self.group["raw.X"], Table(self.group, "raw.var")
+        elif "raw" in self.group and "X" in self.group["raw"]:
+            matrix, var = self.group["raw"]["X"], Table(self.group["raw"], "var")
+        else:
+            return None
+        return RawData(self._matrix("raw.X", matrix, var.n_rows), var.whole())
+
     def _matrix(self, name: str, elem: Any, n_vars: int) -> _FileMatrix | None:
         """A matrix that is read when its rows are asked for; `None` where there is none."""
-        encoding = "null" if elem is None else elem.attrs.get("encoding-type", "")
-        if encoding == "null":
+        how = "null" if elem is None else encoding(elem)[0]
+        if how == "null":
             return None
-        if encoding in {"csr_matrix", "csc_matrix"}:
+        if how in {"csr_matrix", "csc_matrix"} or "h5sparse_format" in elem.attrs:
             dataset = sparse_dataset(elem)
             elem = (StoredRows if dataset.format == "csr" else TransposedRows)(dataset, name, self.path)
         elif hasattr(elem, "keys"):
-            raise DataFileError(f"`{self.path}` holds a matrix as `{encoding or 'a group'}`, which is none of numbers.")
+            raise DataFileError(f"`{self.path}` holds a matrix as `{how or 'a group'}`, which is none of numbers.")
         if problem := _integrity.shape_problem(elem.shape, (self.n_obs, n_vars)):
             raise _integrity.refuse(name, problem, self.path)
         return _FileMatrix(self.path, elem)
@@ -126,7 +125,7 @@ class DataFile:
     def names(self, start: int, stop: int) -> list[str]:
         """Names of the cells from `start` to `stop`."""
         with explains_damage(self.path):
-            return texts(self._names, start, stop)
+            return self._table.names(start, stop)
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells this file from another one, or from what it was before, without reading it whole."""
@@ -172,16 +171,6 @@ def is_url(name: str) -> bool:
 def base_name(path: str) -> str:
     """The last part of a path or URL."""
     return PurePosixPath(path).name if is_url(path) else Path(path).name
-
-
-def texts(elem: Any, start: int, stop: int) -> list[str]:
-    """Some texts of an array of texts, as AnnData stores them."""
-    if hasattr(elem, "keys"):  # texts of which some may be missing
-        elem = elem["values"]
-    values = (
-        elem.asstr()[start:stop] if isinstance(elem, h5py.Dataset) and h5py.check_string_dtype(elem.dtype) else elem[start:stop]
-    )
-    return [str(value) for value in values]
 
 
 @contextmanager
@@ -267,10 +256,6 @@ def _matching(pattern: str) -> list[str]:
         return sorted(glob.glob(pattern))  # noqa: PTH207 (a pattern may be absolute)
     filesystem, path = _filesystem(pattern)
     return sorted(filesystem.unstrip_protocol(match) for match in filesystem.glob(path))
-
-
-def _length(names: Any) -> int:
-    return int((names["values"] if hasattr(names, "keys") else names).shape[0])
 
 
 def _state(path: str) -> Mapping[str, Any]:
