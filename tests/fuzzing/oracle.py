@@ -1,0 +1,60 @@
+"""What a data file says, read by anndata alone and checked by hand: nothing here is code of `sctab`."""
+
+import anndata as ad
+import numpy as np
+from anndata import AnnData
+from scipy import sparse
+
+
+class InvalidDataError(Exception):
+    """What anndata reads is no valid matrix or table, or it reads nothing at all."""
+
+
+def read_intact(path, *, backed=False, check=True):
+    """Read a file with anndata; what it raises, whatever that is, becomes an :class:`InvalidDataError`."""
+    try:
+        adata = (ad.read_h5ad(path, backed="r") if backed else ad.read_h5ad(path)) if path.suffix == ".h5ad" else ad.read_zarr(path)
+    except Exception as error:
+        raise InvalidDataError(f"anndata: {type(error).__name__}: {str(error)[:200]}") from error
+    del check
+    return adata
+
+
+def dense(matrix):
+    """A matrix as a dense array, by loops that trust nothing."""
+    if not sparse.issparse(matrix):
+        return np.array(matrix, dtype=np.float64)
+    if matrix.format not in {"csr", "csc"}:
+        raise InvalidDataError(f"format {matrix.format}")
+    n_major, n_minor = matrix.shape if matrix.format == "csr" else matrix.shape[::-1]
+    indptr, indices, data = (np.asarray(part) for part in (matrix.indptr, matrix.indices, matrix.data))
+    if indptr.dtype.kind not in "iu" or indices.dtype.kind not in "iu":
+        raise InvalidDataError("indices are not integers")
+    if len(indptr) != n_major + 1 or indptr[0] != 0 or (np.diff(indptr.astype(object)) < 0).any() or indptr[-1] != len(indices):
+        raise InvalidDataError("`indptr` is not from 0 to the number of values without falling")
+    if len(data) != len(indices) or (len(indices) and (indices.min() < 0 or indices.max() >= n_minor)):
+        raise InvalidDataError("indices beyond the matrix")
+    found = np.zeros((n_major, n_minor))
+    for i in range(n_major):
+        columns = indices[indptr[i] : indptr[i + 1]]
+        if len(np.unique(columns)) != len(columns):
+            raise InvalidDataError("a column stands twice in a row")
+        found[i, columns] = data[indptr[i] : indptr[i + 1]]
+    return found if matrix.format == "csr" else found.T
+
+
+def dense_copy(adata):
+    """An AnnData with the same tables, whose matrices are dense; what is no valid matrix is an error."""
+    adata = adata.to_memory() if adata.isbacked else adata
+    copy = AnnData(
+        None if adata.X is None else dense(adata.X).astype(np.float32),
+        obs=adata.obs.copy(),
+        var=adata.var.copy(),
+        uns=dict(adata.uns),
+    )
+    for name, layer in adata.layers.items():
+        if name in adata.layers:
+            copy.layers[name] = dense(layer).astype(np.float32)
+    if adata.raw is not None:
+        copy.raw = AnnData(dense(adata.raw.X).astype(np.float32), obs=adata.obs[[]], var=adata.raw.var.copy())
+    return copy
