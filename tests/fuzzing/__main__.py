@@ -27,9 +27,8 @@ def main(arguments=None) -> int:
             cases.append(case)
             if case.is_wrong or chosen.case is not None:
                 only = f" --only '{chosen.only}'" if chosen.only else ""
-                say(
-                    f"\n{case.verdict.upper()} {case.subject}\n  {case.damage}\n  {case.detail}\n  --seed {chosen.seed}{only} --case {case.number}\n"
-                )
+                say(f"\n{case.verdict.upper()} {case.subject}\n  {case.damage}\n  {case.detail}\n")
+                say(f"  --seed {chosen.seed}{only} --case {case.number}\n")
                 sys.stdout.flush()
     n_wrong = sum(case.is_wrong for case in cases)
     say(f"\n{table(cases)}\n\n{len(cases)} cases, {n_wrong} wrong, {time.monotonic() - started:.0f} s, seed {chosen.seed}\n")

@@ -1,5 +1,7 @@
 """What a data file says, read by anndata alone and checked by hand: nothing here is code of `sctab`."""
 
+from contextlib import suppress
+
 import anndata as ad
 import numpy as np
 from anndata import AnnData
@@ -10,13 +12,12 @@ class InvalidDataError(Exception):
     """What anndata reads is no valid matrix or table, or it reads nothing at all."""
 
 
-def read_intact(path, *, backed=False, check=True):
+def read_intact(path, *, backed=False):
     """Read a file with anndata; what it raises, whatever that is, becomes an :class:`InvalidDataError`."""
     try:
         adata = (ad.read_h5ad(path, backed="r") if backed else ad.read_h5ad(path)) if path.suffix == ".h5ad" else ad.read_zarr(path)
     except Exception as error:
         raise InvalidDataError(f"anndata: {type(error).__name__}: {str(error)[:200]}") from error
-    del check
     return adata
 
 
@@ -44,7 +45,7 @@ def dense(matrix):
 
 
 def dense_copy(adata):
-    """An AnnData with the same tables, whose matrices are dense; what is no valid matrix is an error."""
+    """An AnnData with the same tables, whose matrices are dense; an error where `X` is no valid matrix."""
     adata = adata.to_memory() if adata.isbacked else adata
     copy = AnnData(
         None if adata.X is None else dense(adata.X).astype(np.float32),
@@ -53,8 +54,9 @@ def dense_copy(adata):
         uns=dict(adata.uns),
     )
     for name, layer in adata.layers.items():
-        if name in adata.layers:
+        with suppress(InvalidDataError):  # what was not read may be damaged; what was read would have other labels
             copy.layers[name] = dense(layer).astype(np.float32)
-    if adata.raw is not None:
-        copy.raw = AnnData(dense(adata.raw.X).astype(np.float32), obs=adata.obs[[]], var=adata.raw.var.copy())
+    with suppress(InvalidDataError):
+        if adata.raw is not None:
+            copy.raw = AnnData(dense(adata.raw.X).astype(np.float32), obs=adata.obs[[]], var=adata.raw.var.copy())
     return copy
