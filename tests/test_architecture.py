@@ -21,6 +21,7 @@ LAYERS = {
     "_kernels": 0,
     "_atomic": 0,
     "_declared": 0,
+    "_json": 0,
     "_gene_names": 0,
     "nn": 1,
     "genes": 1,

@@ -30,7 +30,8 @@ WEIGHTS_FILE: Final = "model.safetensors"
 SPEC_FILE: Final = "model.json"
 CARD_FILE: Final = "MODEL_CARD.md"
 FORMAT_NAME: Final = "sctab-model"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+FIRST_FORMAT_VERSION: Final = 1  # before descriptions had a hash
 ENSEMBLE_FILE: Final = "ensemble.json"
 ENSEMBLE_FORMAT: Final = "sctab-ensemble"
 

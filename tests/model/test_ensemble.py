@@ -1,6 +1,7 @@
 """DeepEnsemble: several models that are used as one."""
 
 import gc
+import hashlib
 import json
 import shutil
 import weakref
@@ -233,16 +234,35 @@ class TestFiles:
         ("change", "message"),
         [
             ({"format_version": 9}, "format version 9"),
-            ({"members": ["only one"]}, "does not name at least two members"),
+            ({"members": ["only one"]}, "does not have the hashes of at least two members"),
             ({"format": "something"}, "does not describe an ensemble"),
         ],
     )
     def test_a_description_that_makes_no_sense(self, ensemble, tmp_path, change, message):
         ensemble.save(tmp_path / "five")
         path = tmp_path / "five/ensemble.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+        values = {name: value for name, value in json.loads(path.read_text()).items() if name != "sha256"} | change
+        content = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        path.write_text(json.dumps(values | {"sha256": hashlib.sha256(content.encode()).hexdigest()}))
         with pytest.raises(ModelFormatError, match=message):
             DeepEnsemble.load(tmp_path / "five")
+
+    def test_an_edited_description_is_refused(self, ensemble, tmp_path):
+        ensemble.save(tmp_path / "five")
+        path = tmp_path / "five/ensemble.json"
+        values = json.loads(path.read_text())
+        path.write_text(json.dumps(values | {"members": values["members"][:2]}))
+        with pytest.raises(ModelFormatError, match="its content is not what was written: the SHA-256 differs"):
+            load_model(tmp_path / "five")
+
+    @pytest.mark.parametrize("content", [b"", b"[]", b"[" * 100_000, b'{"members": 1e999}', b"\xff"])
+    def test_a_damaged_description_is_refused(self, ensemble, tmp_path, content):
+        ensemble.save(tmp_path / "five")
+        (tmp_path / "five/ensemble.json").write_bytes(content)
+        with pytest.raises(ModelFormatError, match="ensemble"):
+            DeepEnsemble.load(tmp_path / "five")
+        with pytest.raises(ModelFormatError, match="ensemble"):
+            load_model(tmp_path / "five")
 
     def test_members_must_go_together(self, ensemble):
         with pytest.raises(SettingError, match="differ in their genes"):

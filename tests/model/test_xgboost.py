@@ -1,17 +1,18 @@
 """What only XGBoostClassifier has: components of the training cells, trees, and their bytes."""
 
+import copy
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-import xgboost
+import torch
 from safetensors.numpy import load_file
 from scipy.special import softmax
 from sklearn.decomposition import PCA
 from tests.reference import make_reference
 
-from sctab import MissingDependencyError, SettingError
+from sctab import MissingDependencyError, ModelFormatError, SettingError
 from sctab.counts import Normalization, normalise
 from sctab.model import XGBoostClassifier, load_model
 
@@ -41,15 +42,38 @@ def test_components_are_those_of_the_training_cells(trained):
     np.testing.assert_allclose(trained.module.mean, values[trained.train_indices].mean(axis=0), atol=1e-5)
 
 
-def test_stored_trees_are_read_by_xgboost_itself(trained, tmp_path):
+def test_stored_trees_are_those_of_xgboost(trained, tmp_path):
+    """Follow the stored arrays by hand, from the root of each tree to a leaf."""
     query = make_reference(90, seed=7)
     trained.save(tmp_path / "model")
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
     stored = load_file(tmp_path / "model" / "model.safetensors")
-    booster = xgboost.Booster(model_file=bytearray(stored["network.trees"].tobytes()))
+    left, right, feature, threshold = (stored[f"network.tree_{name}"] for name in ("left", "right", "feature", "threshold"))
     latent = load_model(tmp_path / "model").get_latent_representation(query)
-    margins = booster.predict(xgboost.DMatrix(latent), output_margin=True)
+    margins = np.tile(stored["network.tree_base"].astype(float), (len(latent), 1))
+    root = 0
+    for number, size in enumerate(stored["network.tree_sizes"]):
+        for cell, values in enumerate(latent):
+            node = 0
+            while left[root + node] >= 0:
+                is_left = values[feature[root + node]] < threshold[root + node]
+                node = (left if is_left else right)[root + node]
+            margins[cell, number % 3] += threshold[root + node]
+        root += size
     np.testing.assert_allclose(softmax(margins, axis=1), trained.predict(query, soft=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["left", "right", "feature", "threshold", "sizes", "default_left"])
+def test_damaged_trees_never_reach_xgboost(trained, name):
+    model = copy.deepcopy(trained.module)
+    buffer = model.get_buffer(f"tree_{name}")
+    buffer[0] = float("nan") if buffer.is_floating_point() else 100
+    model._booster = None
+    with pytest.raises(ModelFormatError, match="The trees of the model are damaged"):
+        model(torch.zeros(2, 60))
+    with pytest.raises(ModelFormatError, match="The trees of the model are damaged"):
+        trained.module.load_state_dict(model.state_dict())
+    assert trained.module(torch.zeros(2, 60)).logits.isfinite().all()
 
 
 def test_training_stops_and_the_best_round_is_kept(trained):

@@ -10,7 +10,7 @@ from inspect import signature
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -77,6 +77,8 @@ class CellTypeClassifier(BaseModelClass):
     module: nn.Module
     gene_importance: NDArray[np.float32]
     history_: Any
+    _earlier_weights: ClassVar[tuple[str, ...]] = ()
+    """Names that weights had in an earlier format, which the network reads too."""
 
     @classmethod
     @abstractmethod
@@ -663,11 +665,25 @@ class CellTypeClassifier(BaseModelClass):
         GeneOverlapError
             When a corpus has no gene of the model, or is of another species.
         """
-        stored = read_model(dir_path)
-        if stored.spec.model_class != cls.__name__:
-            raise ModelFormatError(
-                f"`{dir_path}` holds a {stored.spec.model_class}, not a {cls.__name__}. Use `sctab.model.{stored.spec.model_class}.load`."
-            )
+        model, note = cls._load(dir_path, adata, accelerator=accelerator, device=device)
+        if note:
+            warn(note)
+        return model
+
+    @classmethod
+    def _load(
+        cls, dir_path: str | PathLike[str], adata: AnnData | Corpus | None, *, accelerator: str, device: int | str
+    ) -> tuple[Self, str]:
+        """See :meth:`load`; and a note on how the model is stored, which may be empty."""
+
+        def network_of(spec: ModelSpec) -> nn.Module:
+            if spec.model_class != cls.__name__:
+                raise ModelFormatError(
+                    f"`{dir_path}` holds a {spec.model_class}, not a {cls.__name__}. Use `sctab.model.{spec.model_class}.load`."
+                )
+            return cls._build_network(spec)
+
+        stored = read_model(dir_path, network_of, earlier=cls._earlier_weights)
         corpus = adata if isinstance(adata, Corpus) else None
         if isinstance(adata, AnnData):
             cls.setup_anndata(adata, **stored.spec.setup)
@@ -683,7 +699,7 @@ class CellTypeClassifier(BaseModelClass):
         model.history_ = stored_history(stored.spec.training)
         model.is_trained_ = True
         model.to_device(single_device(accelerator, device))
-        return model
+        return model, stored.note
 
     def _take_weights(self, weights: Mapping[str, torch.Tensor], *, where: str) -> None:
         try:

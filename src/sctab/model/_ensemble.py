@@ -20,14 +20,14 @@ from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
 from sctab._atomic import written_beside
-from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FORMAT_VERSION, SPEC_FILE
+from sctab._constants import ENSEMBLE_FILE, FORMAT_VERSION, SPEC_FILE
 from sctab._errors import ModelFormatError, NotTrainedError, OutputExistsError, SettingError, warn
 from sctab.corpus._source import CellData, choose_source
 from sctab.corpus._store import Corpus
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
 from sctab.model._corpus import CorpusReference
-from sctab.model._ensemble_files import differences, free_path, member_path, read_hashes
+from sctab.model._ensemble_files import differences, free_path, member_path, read_hashes, write_hashes
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query
 from sctab.model._query import Query, fingerprint, open_query
 from sctab.model._sctab import SCTAB
@@ -465,12 +465,7 @@ class DeepEnsemble:
             directory.mkdir()
             for i, member in enumerate(members):
                 member.save(member_path(directory, i), description=description)
-            values = {
-                "format": ENSEMBLE_FORMAT,
-                "format_version": FORMAT_VERSION,
-                "members": [member.sha256 for member in members],
-            }
-            (directory / ENSEMBLE_FILE).write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+            write_hashes(directory, [str(member.sha256) for member in members])
 
     @classmethod
     def load(
@@ -502,9 +497,10 @@ class DeepEnsemble:
                 f"The ensemble `{path}` has {len(hashes)} members, and `{member_path(path, lost[0])}` is not there. Copy it again, whole."
             )
         member_class = class_of(member_path(path, 0))
-        members = [
-            member_class.load(member_path(path, i), adata, accelerator=accelerator, device=device) for i in range(len(hashes))
+        loaded = [
+            member_class._load(member_path(path, i), adata, accelerator=accelerator, device=device) for i in range(len(hashes))
         ]
+        members = [member for member, _ in loaded]
         if changed := [i for i, (member, expected) in enumerate(zip(members, hashes, strict=True)) if member.sha256 != expected]:
             raise ModelFormatError(
                 f"`{member_path(path, changed[0])}` is not the member that was saved. Copy the ensemble again, whole."
@@ -513,6 +509,8 @@ class DeepEnsemble:
             ensemble = cls.from_members(members)
         except SettingError as error:
             raise ModelFormatError(f"`{path}` holds models that do not go together: {error}") from error
+        for note in dict.fromkeys(note for _, note in loaded if note):
+            warn(note)
         ensemble.adata = adata
         ensemble.name = path.resolve().name
         return ensemble

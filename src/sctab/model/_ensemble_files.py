@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FORMAT_VERSION
+from sctab import _json
+from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FIRST_FORMAT_VERSION, FORMAT_VERSION
 from sctab._errors import ModelFormatError, ModelNotFoundError
 
 
@@ -15,7 +16,7 @@ def read_hashes(path: Path) -> list[str]:
     if not path.is_dir():
         raise ModelNotFoundError(f"`{path}` is not an ensemble: there is no such directory.")
     try:
-        values = json.loads((path / ENSEMBLE_FILE).read_text(encoding="utf-8"))
+        values = _json.read(path / ENSEMBLE_FILE)
     except FileNotFoundError as error:
         raise ModelFormatError(
             f"`{path}` is not an ensemble: it has no `{ENSEMBLE_FILE}`. Give a directory that `ensemble.save` wrote; for one model, use "
@@ -25,15 +26,29 @@ def read_hashes(path: Path) -> list[str]:
         raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` cannot be read: {error}. Copy the ensemble again.") from error
     if not isinstance(values, dict) or values.get("format") != ENSEMBLE_FORMAT:
         raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` does not describe an ensemble: its `format` is not `{ENSEMBLE_FORMAT}`.")
-    if values.get("format_version") != FORMAT_VERSION:
+    if (version := values.get("format_version")) not in (FIRST_FORMAT_VERSION, FORMAT_VERSION):
         raise ModelFormatError(
-            f"The ensemble has format version {values.get('format_version')!r}; this version of sctab reads {FORMAT_VERSION}. "
+            f"The ensemble has format version {version!r}; this version of sctab reads {FIRST_FORMAT_VERSION} to {FORMAT_VERSION}. "
             "Update sctab, or train and save the ensemble again."
         )
-    hashes = values.get("members")
-    if not isinstance(hashes, list) or len(hashes) < 2:
-        raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` does not name at least two members. Copy the ensemble again.")
+    try:
+        content = values if version == FIRST_FORMAT_VERSION else _json.without_digest(values)
+        hashes = content.get("members")
+        if set(content) != {"format", "format_version", "members"}:
+            raise ValueError("it has other entries than an ensemble")
+    except (TypeError, ValueError) as error:
+        raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` is damaged: {error}. Copy the ensemble again.") from error
+    if not isinstance(hashes, list) or len(hashes) < 2 or not all(isinstance(each, str) for each in hashes):
+        raise ModelFormatError(
+            f"`{path / ENSEMBLE_FILE}` does not have the hashes of at least two members. Copy the ensemble again."
+        )
     return hashes
+
+
+def write_hashes(path: Path, hashes: Sequence[str]) -> None:
+    """Write the hashes of the members of an ensemble, in order."""
+    values = {"format": ENSEMBLE_FORMAT, "format_version": FORMAT_VERSION, "members": list(hashes)}
+    _json.write(path / ENSEMBLE_FILE, _json.with_digest(values))
 
 
 def member_path(directory: Path, i: int) -> Path:
@@ -49,8 +64,8 @@ def free_path(path: Path) -> Path:
 def differences(earlier: str, now: str) -> list[str]:
     """Names of what two descriptions of a training do not have in common."""
     try:
-        before = json.loads(earlier)
+        before = _json.parse(earlier.encode())
     except ValueError:
         return [f"`{ENSEMBLE_FILE}` cannot be read"]
-    after = json.loads(now)
+    after = _json.parse(now.encode())
     return [f"`{name}` differs" for name in after if not isinstance(before, dict) or before.get(name) != after[name]]

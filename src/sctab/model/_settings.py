@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -189,6 +189,6 @@ def stored_history(training: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     return {name: as_history(name, values) for name, values in training.get("history", {}).items()}
 
 
-def as_history(name: str, values: list[float]) -> pd.DataFrame:
+def as_history(name: str, values: Sequence[float | None]) -> pd.DataFrame:
     """One entry of a `history` in the form of scvi-tools: a column of that name, one row per epoch."""
-    return pd.DataFrame({name: values}, index=pd.RangeIndex(len(values), name="epoch"))
+    return pd.DataFrame({name: np.asarray(values, dtype=float)}, index=pd.RangeIndex(len(values), name="epoch"))

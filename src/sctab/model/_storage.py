@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Callable, Collection, Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -14,24 +17,42 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
+from torch import nn
 
+from sctab import _json
 from sctab._atomic import as_path, check_free, written_beside
-from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, SPEC_FILE, WEIGHTS_FILE
-from sctab._errors import ModelFormatError, ModelNotFoundError
+from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FIRST_FORMAT_VERSION, SPEC_FILE, WEIGHTS_FILE
+from sctab._errors import ModelFormatError, ModelNotFoundError, SctabError, listing
 from sctab.model._spec import ModelSpec
 
 _IMPORTANCE = "gene_importance"
 _NETWORK = "network."
+_WEIGHTS, _SPEC_SHA256 = "weights", "spec_sha256"
+_HASH = re.compile("[0-9a-f]{64}")
+_VARIANCE = "running_var"
+_MOST_WEIGHTS = 2**35
+"""Largest file of weights that is read, in bytes."""
+_TYPES = {torch.float32: "F32", torch.int64: "I64", torch.int32: "I32", torch.uint8: "U8"}
+_NOTE = (
+    "The model was saved by an earlier version of sctab, without a hash of its description: a damaged or edited `model.json` would not be "
+    "noticed. If you trust it, save it again with `model.save(path, overwrite=True)`."
+)
 
 
 class StoredModel:
-    """What a model directory holds: its :class:`ModelSpec`, the weights of its network, the importance of its genes."""
+    """What a model directory holds: its :class:`ModelSpec`, the weights of its network, the importance of its genes.
 
-    def __init__(self, spec: ModelSpec, weights: Mapping[str, torch.Tensor], importance: NDArray[np.float32], sha256: str) -> None:
+    `note` says what should be known of how it is stored; it is empty when there is nothing.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, weights: Mapping[str, torch.Tensor], importance: NDArray[np.float32], sha256: str, note: str
+    ) -> None:
         self.spec = spec
         self.weights = dict(weights)
         self.importance = importance
         self.sha256 = sha256
+        self.note = note
 
 
 def write_model(
@@ -52,16 +73,42 @@ def write_model(
         When it cannot be written.
     """
     require_replaceable(path, overwrite=overwrite)
+    require_sound(weights, importance)
     tensors = {_NETWORK + name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     tensors[_IMPORTANCE] = torch.from_numpy(np.ascontiguousarray(importance, dtype=np.float32))
-    content = dump_tensors(tensors, metadata={"model_class": spec.model_class})
+    values = json.loads(json.dumps(spec.to_json()))  # keys are strings from here on
+    ModelSpec.from_json(values)  # nothing is written that would not be read
+    of_spec = _json.digest(values)
+    content = dump_tensors(tensors, metadata={"model_class": spec.model_class, _SPEC_SHA256: of_spec})
     sha256 = _sha256(content)
     with written_beside(path, overwrite=overwrite, kind="model") as directory:
         directory.mkdir()
         (directory / WEIGHTS_FILE).write_bytes(content)
-        values = spec.to_json() | {"weights": {"file": WEIGHTS_FILE, "sha256": sha256}}
-        (directory / SPEC_FILE).write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        _json.write(directory / SPEC_FILE, values | {_WEIGHTS: {"file": WEIGHTS_FILE, "sha256": sha256}, _SPEC_SHA256: of_spec})
     return sha256
+
+
+def require_sound(weights: Mapping[str, torch.Tensor], importance: NDArray[np.float32]) -> None:
+    """Refuse weights with which no cell can be annotated.
+
+    Raises
+    ------
+    ModelFormatError
+        When a number is NaN or infinite, or when a variance or the importance of a gene is negative.
+    """
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ModelFormatError(
+                f"The weights `{name}` hold NaN or infinite numbers: the training diverged, or the model was damaged. Train again with "
+                "a lower `learning_rate`."
+            )
+        if name.endswith(_VARIANCE) and (tensor < 0).any():
+            raise ModelFormatError(f"The weights `{name}` hold a negative variance: the model was damaged. Train or copy it again.")
+    if not np.isfinite(importance).all() or (importance < 0).any():
+        raise ModelFormatError(
+            "The importance of a gene is negative, NaN or infinite: the training diverged, or the model was damaged. Train or copy "
+            "it again."
+        )
 
 
 def require_replaceable(path: str | PathLike[str], *, overwrite: bool) -> None:
@@ -78,8 +125,8 @@ def require_replaceable(path: str | PathLike[str], *, overwrite: bool) -> None:
 def is_ensemble(path: str | PathLike[str]) -> bool:
     """Whether a directory holds a finished ensemble."""
     try:
-        return json.loads((Path(path) / ENSEMBLE_FILE).read_text(encoding="utf-8")).get("format") == ENSEMBLE_FORMAT
-    except (OSError, ValueError, AttributeError):
+        return bool(_json.read(Path(path) / ENSEMBLE_FILE)["format"] == ENSEMBLE_FORMAT)
+    except (OSError, ValueError, LookupError, TypeError):
         return False
 
 
@@ -88,8 +135,20 @@ def read_spec(path: str | PathLike[str]) -> ModelSpec:
     return _read_spec(Path(path))[0]
 
 
-def read_model(path: str | PathLike[str]) -> StoredModel:
+def read_model(
+    path: str | PathLike[str], network_of: Callable[[ModelSpec], nn.Module] | None = None, *, earlier: Collection[str] = ()
+) -> StoredModel:
     """Read a model directory. Files other than the two that belong to it are never opened.
+
+    Parameters
+    ----------
+    path
+        The directory.
+    network_of
+        Builds the network of a description. Names, shapes and types of its weights are compared with those of the file before the
+        latter are read. A weight without elements may have any length in the file.
+    earlier
+        Names that weights of an earlier format may have instead.
 
     Raises
     ------
@@ -99,34 +158,110 @@ def read_model(path: str | PathLike[str]) -> StoredModel:
         When a file is missing, truncated or changed, or when the format is unknown.
     """
     path = Path(path)
-    spec, expected = _read_spec(path)
+    spec, expected, of_spec = _read_spec(path)
+    file_path = path / WEIGHTS_FILE
     try:
-        content = (path / WEIGHTS_FILE).read_bytes()
+        with _json.open_regular(file_path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _MOST_WEIGHTS:
+                raise ValueError(f"it is larger than {_MOST_WEIGHTS:,} bytes")
+            header, start = _read_header(file, size)
+            _check_header(
+                header, start, size, spec, of_spec, None if network_of is None else _weights_of(network_of, spec), earlier
+            )
+            file.seek(0)
+            content = file.read(size)
+    except SctabError:
+        raise
     except OSError as error:
+        raise ModelFormatError(f"`{file_path}` cannot be read ({error.strerror}). Copy the model again, whole.") from error
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelFormatError(
-            f"`{path / WEIGHTS_FILE}` cannot be read ({error.strerror}). Copy the model again, whole."
+            f"`{file_path}` does not hold the weights of the model in `{SPEC_FILE}`: {error}. One of the two was truncated or changed. "
+            "Copy the model again."
         ) from error
     if _sha256(content) != expected:
         raise ModelFormatError(
-            f"`{path / WEIGHTS_FILE}` is not the file that was saved: its SHA-256 differs from the one in `{SPEC_FILE}`. "
+            f"`{file_path}` is not the file that was saved: its SHA-256 differs from the one in `{SPEC_FILE}`. "
             "It was truncated or changed; copy the model again."
         )
     try:
         tensors = load_tensors(content)
-    except SafetensorError as error:
-        raise ModelFormatError(f"`{path / WEIGHTS_FILE}` is not a safetensors file: {error}. Copy the model again.") from error
-    importance = tensors.pop(_IMPORTANCE, None)
-    if importance is None or importance.shape != (len(spec.features),):
-        raise ModelFormatError(f"`{path / WEIGHTS_FILE}` and `{SPEC_FILE}` disagree on the number of genes. Copy the model again.")
-    weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items() if name.startswith(_NETWORK)}
-    return StoredModel(spec, weights, importance.numpy(), expected)
+    except (SafetensorError, ValueError, TypeError, LookupError) as error:
+        raise ModelFormatError(f"`{file_path}` is not a safetensors file: {error}. Copy the model again.") from error
+    importance = tensors.pop(_IMPORTANCE).numpy()
+    weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items()}
+    require_sound(weights, importance)
+    return StoredModel(spec, weights, importance, expected, "" if of_spec else _NOTE)
 
 
-def _read_spec(path: Path) -> tuple[ModelSpec, str]:
+def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file, and where its tensors begin."""
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(_json.MOST_BYTES, size - 8):
+        raise ValueError("it is not a safetensors file, or was truncated")
+    header = _json.parse(file.read(length))
+    if not isinstance(header, dict):
+        raise TypeError("it is not a safetensors file")
+    return header, 8 + length
+
+
+def _weights_of(network_of: Callable[[ModelSpec], nn.Module], spec: ModelSpec) -> dict[str, tuple[str, list[int]]]:
+    """Type and shape of every weight of the network of a description, for which no memory is taken."""
+    try:
+        with torch.device("meta"):
+            weights = network_of(spec).state_dict()
+    except SctabError:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"no network can have the architecture of the description ({error})") from error
+    return {name: (_TYPES.get(tensor.dtype, str(tensor.dtype)), list(tensor.shape)) for name, tensor in weights.items()}
+
+
+def _check_header(
+    header: Mapping[str, Any],
+    start: int,
+    size: int,
+    spec: ModelSpec,
+    of_spec: str | None,
+    wanted: Mapping[str, tuple[str, list[int]]] | None,
+    earlier: Collection[str],
+) -> None:
+    """Refuse a header that does not describe the weights of a model; errors are explained by who calls it."""
+    found = {name: (entry["dtype"], entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    if header.get("__metadata__", {}).get(_SPEC_SHA256) != of_spec:
+        raise ValueError("it belongs to another description")
+    if found.pop(_IMPORTANCE, None) != ("F32", [len(spec.features)]):
+        raise ValueError(f"it does not have the importance of {len(spec.features)} genes")
+    if strangers := [name for name in found if not name.startswith(_NETWORK)]:
+        raise ValueError(f"it holds {listing(strangers)}, which is no weight")
+    if (
+        start + sum(entry["data_offsets"][1] - entry["data_offsets"][0] for name, entry in header.items() if name != "__metadata__")
+        != size
+    ):
+        raise ValueError("it has another size than its header says")
+    if wanted is None:
+        return
+    names = {name.removeprefix(_NETWORK) for name in found}
+    is_earlier = of_spec is None and not names.isdisjoint(earlier)
+    flexible = {name for name, (_, shape) in wanted.items() if 0 in shape}
+    if differing := sorted(names ^ set(wanted) if not is_earlier else (names - set(earlier)) ^ (set(wanted) - flexible)):
+        raise ValueError(f"its network and that of the description do not both have the weights {listing(differing)}")
+    for name in names & set(wanted):
+        (kind, shape), (wanted_kind, wanted_shape) = found[_NETWORK + name], wanted[name]
+        fits = shape == wanted_shape if name not in flexible else len(shape) == len(wanted_shape) and shape[1:] == wanted_shape[1:]
+        if kind != wanted_kind or not fits:
+            raise ValueError(
+                f"its weights `{name}` are {kind} of shape {shape}, and the description asks for {wanted_kind} of {wanted_shape}"
+            )
+
+
+def _read_spec(path: Path) -> tuple[ModelSpec, str, str | None]:
+    """The description, the hash of the weights that belong to it, and its own hash, which the first version does not have."""
     if not path.is_dir():
         raise ModelNotFoundError(f"`{path}` is not a model directory: there is no such directory.")
     try:
-        values = json.loads((path / SPEC_FILE).read_text(encoding="utf-8"))
+        values = _json.read(path / SPEC_FILE)
     except FileNotFoundError as error:
         hint = " It holds a pickled scvi-tools model, which sctab never opens." if (path / "model.pt").exists() else ""
         if is_ensemble(path):
@@ -137,12 +272,25 @@ def _read_spec(path: Path) -> tuple[ModelSpec, str]:
             f"`{path}` is not an sctab model: it has no `{SPEC_FILE}`.{hint} Give a directory that `model.save` wrote."
         ) from error
     except (OSError, ValueError) as error:
-        raise ModelFormatError(f"`{path / SPEC_FILE}` cannot be read: {error}. Copy the model again.") from error
+        raise _unreadable(path, error) from error
+    if isinstance(values, dict):
+        weights, of_spec = values.pop(_WEIGHTS, None), values.pop(_SPEC_SHA256, None)
     spec = ModelSpec.from_json(values)
     try:
-        return spec, str(values["weights"]["sha256"])
-    except (KeyError, TypeError) as error:
-        raise ModelFormatError(f"`{path / SPEC_FILE}` does not name the hash of the weights. Copy the model again.") from error
+        is_first = values["format_version"] == FIRST_FORMAT_VERSION
+        if of_spec != (None if is_first else _json.digest(values)):
+            raise ValueError("its content is not what was saved: the SHA-256 differs")
+        if weights != {"file": WEIGHTS_FILE, "sha256": weights["sha256"]} or not _HASH.fullmatch(weights["sha256"]):
+            raise ValueError("it does not have the hash of the weights")
+        _json.canonical(spec.to_json())
+    except (ValueError, LookupError, TypeError) as error:
+        raise _unreadable(path, error) from error
+    return spec, weights["sha256"], of_spec
+
+
+def _unreadable(path: Path, error: Exception) -> ModelFormatError:
+    why = getattr(error, "strerror", None) or error
+    return ModelFormatError(f"`{path / SPEC_FILE}` cannot be trusted: {why}. It was truncated or changed. Copy the model again.")
 
 
 def _sha256(content: bytes) -> str:

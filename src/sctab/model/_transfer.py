@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from anndata import AnnData
 from scipy import sparse
 from torch import nn
@@ -59,7 +58,7 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
     """Copy all weights but trees; rows of types that `source` does not have keep what is in `target`."""
     fresh = target.state_dict()
     for name, tensor in source.state_dict().items():
-        if tensor.dtype == torch.uint8:
+        if not fresh[name].numel():
             continue  # trees, which grow anew
         (fresh[name][: len(tensor)] if tensor.ndim else fresh[name]).copy_(tensor)
     target.load_state_dict(fresh)
