@@ -19,7 +19,7 @@ from scipy import sparse
 
 from sctab import DataFileError
 from sctab._matrix import RowReader
-from sctab.corpus import _data_file
+from sctab.corpus import _urls
 from sctab.inference import DataFile, find_data_files
 
 FORMATS = {"dense": lambda X: X.toarray(), "csr": sparse.csr_matrix, "csc": sparse.csc_matrix}
@@ -138,7 +138,7 @@ class TestUrls:
 
     @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
     def test_over_http(self, query, tmp_path, suffix, monkeypatch):
-        monkeypatch.setattr(_data_file, "_BLOCK", 2**16)
+        monkeypatch.setattr(_urls, "_BLOCK", 2**16)
         path = write(query, tmp_path / f"a{suffix}")
         with served(tmp_path, _GivesParts) as address:
             data = DataFile(f"{address}/a{suffix}")
@@ -149,7 +149,7 @@ class TestUrls:
             assert max(stop - start for start, stop in _GivesParts.ranges) < Path(path).stat().st_size / 2
 
     def test_a_server_that_gives_whole_files_only(self, query, tmp_path, monkeypatch):
-        monkeypatch.setattr(_data_file, "_BLOCK", 2**16)
+        monkeypatch.setattr(_urls, "_BLOCK", 2**16)
         write(query, tmp_path / "a.h5ad")
         with (
             served(tmp_path, _Quiet) as address,
@@ -224,7 +224,7 @@ class TestRefusals:
             DataFile(tmp_path / "a.h5ad")
 
     def test_another_type(self, tmp_path):
-        with pytest.raises(DataFileError, match=r"is neither `.h5ad` nor `.zarr`"):
+        with pytest.raises(DataFileError, match=r"is a Loom file, and neither `.h5ad` nor `.zarr`"):
             DataFile(tmp_path / "a.loom")
 
     def test_damaged(self, tmp_path):

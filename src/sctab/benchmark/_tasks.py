@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from sctab._errors import DataFileError, KeyNotFoundError, SettingError, listing
 from sctab._matrix import to_csr
 from sctab.benchmark._config import Task
+from sctab.corpus._data_file import read_data_file
 from sctab.corpus._source import choose_source
 from sctab.genes import FeatureSpace, gene_expression
 from sctab.model._corpus import LEARNED, CorpusReference
@@ -126,7 +126,7 @@ def _read(data: Path, name: str, task: Task, columns: list[str | None]) -> AnnDa
     path = data / name
     if not path.is_file():
         raise DataFileError(f"`{path}` is not there. Say where the data is with `data:` in the file, or with `--data`.")
-    adata = ad.read_h5ad(path)
+    adata = read_data_file(path)
     _require_columns(adata, name, [task.labels_key, *columns])
     source, _ = choose_source(adata, layer=task.layer)
     labels = adata.obs[task.labels_key]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anndata as ad
 from anndata import AnnData
 
 from sctab._errors import DataFileError, OutputError
+from sctab.inference import read_data_file
 
 _SUFFIXES = (".h5ad", ".zarr")
 
@@ -18,21 +18,9 @@ def read_data(path: Path) -> AnnData:
     Raises
     ------
     DataFileError
-        When it is missing, of another type, or damaged.
+        When it is missing, of another format, compressed with what is not installed, or damaged.
     """
-    check_suffix(path)
-    if not path.exists():
-        raise DataFileError(f"`{path}` is not there. Check the path.")
-    try:
-        return ad.read_h5ad(path) if path.suffix == ".h5ad" else ad.read_zarr(path)
-    except MemoryError:
-        raise
-    except Exception as error:  # HDF5, Zarr and anndata raise many kinds of errors on a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataFileError(
-            f"`{path}` cannot be read as {path.suffix}: {reason.rstrip('.')}. "
-            "It may be incomplete or damaged; copy or export it again."
-        ) from error
+    return read_data_file(path)
 
 
 def write_data(adata: AnnData, path: Path, *, target: Path) -> None:
@@ -44,7 +32,7 @@ def write_data(adata: AnnData, path: Path, *, target: Path) -> None:
         When it cannot be written.
     """
     try:
-        if target.suffix == ".h5ad":
+        if target.suffix.lower() == ".h5ad":
             adata.write_h5ad(path)
         else:
             adata.write_zarr(path)
@@ -62,5 +50,5 @@ def check_suffix(path: Path) -> None:
     DataFileError
         When it is another type.
     """
-    if path.suffix not in _SUFFIXES:
+    if path.suffix.lower() not in _SUFFIXES:
         raise DataFileError(f"`{path}` is neither `.h5ad` nor `.zarr`. Give one of these.")

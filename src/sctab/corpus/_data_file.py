@@ -10,25 +10,41 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import h5py
 import pandas as pd
 import zarr
-from anndata.io import sparse_dataset
-from zarr.storage import FsspecStore, StoreLike
+from anndata import AnnData
+from anndata.io import read_h5ad, read_zarr, sparse_dataset
 
 from sctab import _integrity
-from sctab._errors import DataFileError, SctabError, require
+from sctab._errors import DataFileError, SctabError
 from sctab._stored import StoredRows, TransposedRows
-from sctab.corpus._tables import Table, encoding
+from sctab.corpus._formats import (
+    SUFFIXES,
+    codec_problem,
+    require_anndata,
+    require_filters,
+    require_known_content,
+    require_known_name,
+    truncation,
+)
+from sctab.corpus._tables import Table, encoding, quietly
+from sctab.corpus._urls import base_name, filesystem, is_url, network_reason, remote_file, store_of, suffix_of, without_credentials
 
-SUFFIXES = (".h5ad", ".zarr")
-_BLOCK = 4 * 2**20
-"""Bytes of a file behind a URL that are asked for at a time."""
-_MOST_BLOCKS = 16
-"""So many blocks are kept: values and columns of a matrix are read in turn."""
+__all__ = [
+    "SUFFIXES",
+    "DataFile",
+    "RawData",
+    "base_name",
+    "explains_damage",
+    "find_data_files",
+    "is_url",
+    "read_data_file",
+    "store_of",
+]
 
 
 @dataclass(frozen=True)
@@ -69,15 +85,19 @@ class DataFile:
     Raises
     ------
     DataFileError
-        When it is missing, of another type or written by an old version of anndata, or damaged; or behind a URL whose server does not
-        give parts of files.
+        When it is missing, of another format, compressed with what is not installed, or damaged; or behind a URL whose server does not
+        answer or gives no parts of files.
     """
 
+    path: str
+    """Where it is, without what gives access to a URL."""
+
     def __init__(self, path: str | os.PathLike[str], obs_keys: Sequence[str] = ()) -> None:
-        self.path = os.fspath(path)
+        self._address = os.fspath(path)
+        self.path = without_credentials(self._address)
         self._obs_keys = tuple(obs_keys)
         with explains_damage(self.path):
-            self.group: Any = _open_group(self.path)
+            self.group: Any = _open_group(self._address)
             obs, var = Table(self.group, "obs"), Table(self.group, "var")
             self._table = obs
             self.n_obs, self.n_vars = obs.n_rows, var.n_rows
@@ -91,7 +111,7 @@ class DataFile:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open it again in another process, once there."""
-        return _opened_once, (self.path, self._obs_keys, json.dumps(_state(self.path)))
+        return _opened_once, (self._address, self._obs_keys, json.dumps(_state(self._address)))
 
     def close(self) -> None:
         """Let go of the file, so that it can be written again."""
@@ -130,7 +150,7 @@ class DataFile:
     def fingerprint(self) -> dict[str, Any]:
         """What tells this file from another one, or from what it was before, without reading it whole."""
         names = hashlib.sha256("\n".join(self.var.index.astype(str)).encode()).hexdigest()
-        return {"path": self.path, "n_obs": self.n_obs, "genes": names, "layers": sorted(self.layers), **_state(self.path)}
+        return {"path": self.path, "n_obs": self.n_obs, "genes": names, "layers": sorted(self.layers), **_state(self._address)}
 
 
 def find_data_files(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
@@ -150,11 +170,11 @@ def find_data_files(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
     for given in inputs:
         name = os.fspath(given).rstrip("/") or "/"
         if any(character in name for character in "*?["):
-            paths = [path for path in _matching(name) if _suffix(path) in SUFFIXES]
+            paths = [path for path in _matching(name) if suffix_of(path) in SUFFIXES]
             if not paths:
                 raise DataFileError(f"`{name}` matches no `.h5ad` or `.zarr`. Check the pattern.")
-        elif not is_url(name) and Path(name).is_dir() and _suffix(name) != ".zarr":
-            paths = sorted(str(path) for path in Path(name).iterdir() if path.suffix in SUFFIXES)
+        elif not is_url(name) and Path(name).is_dir() and suffix_of(name) != ".zarr":
+            paths = sorted(str(path) for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES)
             if not paths:
                 raise DataFileError(f"The directory `{name}` holds no `.h5ad` or `.zarr`. Give files, or a directory of files.")
         else:
@@ -163,14 +183,21 @@ def find_data_files(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def is_url(name: str) -> bool:
-    """Whether it is a URL and no local path."""
-    return "://" in name
+def read_data_file(path: str | os.PathLike[str]) -> AnnData:
+    """A local `.h5ad` or `.zarr`, whole.
 
-
-def base_name(path: str) -> str:
-    """The last part of a path or URL."""
-    return PurePosixPath(path).name if is_url(path) else Path(path).name
+    Raises
+    ------
+    DataFileError
+        When it is missing, of another format, compressed with what is not installed, or damaged.
+    """
+    name = os.fspath(path)
+    with explains_damage(name):
+        root = _open_group(name)
+        if isinstance(root, h5py.File):
+            root.close()
+        with quietly():
+            return read_h5ad(name) if suffix_of(name) == ".h5ad" else read_zarr(name)
 
 
 @contextmanager
@@ -178,18 +205,30 @@ def explains_damage(path: str, kind: str | None = None) -> Iterator[None]:
     """Turn what libraries raise on a damaged file into one kind of error that names it, and what it was read as: by default its ending."""
     try:
         yield
-    except (SctabError, MemoryError):
+    except (SctabError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # that of codecs in Rust
+            raise
+        called = f"`{without_credentials(path)}`"
+        if isinstance(error, MemoryError):
+            raise DataFileError(
+                f"{called} needs more memory than there is: {_reason(error)}. Use a larger machine, or check that the file is not damaged."
+            ) from error
+        problem = codec_problem(error) or truncation(error) or (network_reason(error) if is_url(path) else None)
+        if problem is None and isinstance(error, PermissionError):
+            problem = "may not be read. Change its permissions"
+        if problem is not None:
+            raise DataFileError(f"{called} {problem}.") from error
         raise DataFileError(
-            f"`{path}` cannot be read as {kind or _suffix(path)}: {reason.rstrip('.')}. It may be incomplete or damaged; copy or export it "
+            f"{called} cannot be read as {kind or suffix_of(path)}: {_reason(error)}. It may be incomplete or damaged; copy or export it "
             "again."
         ) from error
 
 
-def _suffix(path: str) -> str:
-    return PurePosixPath(path).suffix
+def _reason(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return without_credentials(str(error).splitlines()[0] if str(error).strip() else type(error).__name__).rstrip(".")
 
 
 @lru_cache(maxsize=16)
@@ -199,63 +238,27 @@ def _opened_once(path: str, obs_keys: tuple[str, ...], state: str) -> DataFile:
 
 
 def _open_group(path: str) -> Any:
-    suffix = _suffix(path)
-    if suffix not in SUFFIXES:
-        raise DataFileError(f"`{path}` is neither `.h5ad` nor `.zarr`. Give one of these.")
-    if is_url(path):
-        return h5py.File(_remote_file(path), mode="r") if suffix == ".h5ad" else zarr.open_group(store_of(path), mode="r")
-    if not Path(path).exists():
-        raise DataFileError(f"`{path}` is not there. Check the path.")
-    return h5py.File(path, mode="r") if suffix == ".h5ad" else zarr.open_group(path, mode="r")
-
-
-def store_of(path: str, *, read_only: bool = True) -> StoreLike:
-    """What Zarr opens for a path or a URL."""
+    """The root of a file or a store that holds an AnnData."""
+    require_known_name(path)
+    is_hdf5 = suffix_of(path) == ".h5ad"
     if not is_url(path):
-        return path
-    with _knows_protocol(path):
-        return FsspecStore.from_url(path, read_only=read_only)
-
-
-def _remote_file(path: str) -> Any:
-    """A file behind a URL, of which blocks are read when they are asked for and some are kept."""
-    filesystem, name = _filesystem(path)
-    if not filesystem.exists(name):
-        raise DataFileError(f"`{path}` is not there. Check the URL.")
-    file = filesystem.open(name, mode="rb", block_size=_BLOCK, cache_type="blockcache", cache_options={"maxblocks": _MOST_BLOCKS})
-    try:
-        file.seek(-1, os.SEEK_END)
-        file.read(1)
-    except (OSError, ValueError) as error:
-        raise DataFileError(
-            f"`{path}` is on a server that gives whole files only, of which rows cannot be read. Copy it here, or give a `.zarr`."
-        ) from error
-    return file
-
-
-def _filesystem(path: str) -> tuple[Any, str]:
-    """The file system of a URL, and the name of the file there."""
-    with _knows_protocol(path):
-        filesystem, name = require("fsspec", extra="remote").core.url_to_fs(path)
-        return filesystem, str(name)
-
-
-@contextmanager
-def _knows_protocol(path: str) -> Iterator[None]:
-    """Say which package is missing for a URL."""
-    try:
-        yield
-    except ImportError as error:
-        protocol = path.split("://")[0]
-        require("s3fs" if protocol == "s3" else "fsspec", extra="remote")
-        raise DataFileError(f"`{path}` needs a package that knows `{protocol}://`: {error}. Install it.") from error
+        if not Path(path).exists():
+            raise DataFileError(f"`{path}` is not there. Check the path.")
+        require_known_content(path)
+    if is_hdf5:
+        root = h5py.File(remote_file(path) if is_url(path) else path, mode="r")
+        require_filters(root, path)
+    else:
+        root = zarr.open_group(store_of(path), mode="r")
+    require_anndata(root, path)
+    return root
 
 
 def _matching(pattern: str) -> list[str]:
     if not is_url(pattern):
         return sorted(glob.glob(pattern))  # noqa: PTH207 (a pattern may be absolute)
-    filesystem, path = _filesystem(pattern)
-    return sorted(filesystem.unstrip_protocol(match) for match in filesystem.glob(path))
+    system, path = filesystem(pattern)
+    return sorted(system.unstrip_protocol(match) for match in system.glob(path))
 
 
 def _state(path: str) -> Mapping[str, Any]:
@@ -264,10 +267,10 @@ def _state(path: str) -> Mapping[str, Any]:
     Of a file behind a URL it is what its server says of it, and of a Zarr store there nothing.
     """
     if is_url(path):
-        if _suffix(path) != ".h5ad":
+        if suffix_of(path) != ".h5ad":
             return {}
-        filesystem, name = _filesystem(path)
-        return {"size": [filesystem.size(name)], "changed": [filesystem.ukey(name)]}
+        system, name = filesystem(path)
+        return {"size": [system.size(name)], "changed": [system.ukey(name)]}
     root = Path(path)
     entries = [root] if root.is_file() else [root / name for name in ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")]
     states = [entry.stat() for entry in entries if entry.exists()]

@@ -46,7 +46,7 @@ class Table:
             index = elem[str(attribute(elem, "_index"))]
             self._elem, self._index = elem, _strings_of(index)
             if self._index is None:
-                with _quietly():
+                with quietly():
                     self._names = _as_in_anndata(pd.DataFrame(index=read_elem(index)), is_obs=self._is_obs).index
             self.n_rows = len(self._names) if self._index is None else int(self._index.shape[0])
         else:
@@ -68,13 +68,13 @@ class Table:
         numbered = pd.RangeIndex(self.n_rows)
         if self._frame is not None:
             return self._frame[known].set_axis(numbered)
-        with _quietly():
+        with quietly():
             return pd.DataFrame({key: self._column(key) for key in known}, index=numbered, columns=known or None)
 
     def whole(self) -> pd.DataFrame:
         """All of it, as anndata gives it."""
         if self._frame is None:
-            with _quietly():
+            with quietly():
                 self._frame = _as_in_anndata(read_elem(self._elem), is_obs=self._is_obs)
         return self._frame
 
@@ -139,7 +139,7 @@ def _as_in_anndata(table: Any, *, is_obs: bool) -> pd.DataFrame:
 
 
 def _read_whole(root: Any, name: str, elem: Any) -> pd.DataFrame:
-    with _quietly():
+    with quietly():
         if not is_compound(elem):
             return _as_in_anndata(read_elem(elem), is_obs=name == "obs")
         if not isinstance(elem, h5py.Dataset):
@@ -166,8 +166,8 @@ def _read_records(root: Any, name: str) -> pd.DataFrame:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """What anndata says of old layouts, and of indices that it turns into strings, is no news to whoever annotates."""
+def quietly() -> Iterator[None]:
+    """Silence warnings: what anndata says of old layouts, and of indices that it turns into strings, is no news to whoever annotates."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

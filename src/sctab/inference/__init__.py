@@ -1,6 +1,6 @@
 """Naming the cells of files, block by block: here or on a cluster, with a journal to go on from."""
 
-from sctab.corpus._data_file import DataFile, base_name, explains_damage, find_data_files, is_url
+from sctab.corpus._data_file import DataFile, base_name, explains_damage, find_data_files, is_url, read_data_file
 from sctab.corpus._workers import client_in_use
 from sctab.inference._engine import Engine
 from sctab.inference._files import FileAnnotation, name_cells
@@ -22,4 +22,5 @@ __all__ = [
     "find_data_files",
     "is_url",
     "name_cells",
+    "read_data_file",
 ]
