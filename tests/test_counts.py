@@ -124,7 +124,7 @@ class TestEveryKind:
 
 
 class TestCounts:
-    @pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float64"])
+    @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float64"])
     @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, sparse.csc_array])
     def test_of_every_type(self, counts, kind, dtype):
         assert inspect_matrix(kind(np.minimum(counts, 100).astype(dtype))) == MatrixContent(Content.COUNTS)
@@ -137,6 +137,38 @@ class TestCounts:
     def test_of_equal_library_sizes(self, rng):
         downsampled = rng.multinomial(500, np.full(50, 1 / 50), size=100)
         assert inspect_matrix(downsampled).content is Content.COUNTS
+
+    @pytest.mark.parametrize("dtype", [bool, np.float32])
+    def test_of_zeros_and_ones_are_in_doubt(self, counts, dtype):
+        found = inspect_matrix((counts > 0).astype(dtype))
+        assert found.content is Content.COUNTS
+        assert "integers that hardly are counts of molecules: all of them are 0 or 1" in found.note
+
+    def test_ranks_are_in_doubt(self, counts):
+        shown = counts * (counts > np.median(counts))
+        ranks = np.where(shown > 0, np.argsort(np.argsort(shown, axis=1), axis=1) + 1 - (shown == 0).sum(axis=1, keepdims=True), 0)
+        assert "1 to their number of genes, as ranks do" in inspect_matrix(ranks).note
+        assert "as ranks do" in inspect_matrix(np.argsort(np.argsort(counts, axis=1), axis=1) + 1).note
+
+    @pytest.mark.parametrize("n_bins", [5, 51])
+    def test_bins_are_in_doubt(self, counts, n_bins):
+        """Cells in `n_bins` of equal numbers of genes, as foundation models see them."""
+        bins = np.array(
+            [np.where(row > 0, np.digitize(row, np.quantile(row[row > 0], np.linspace(0, 1, n_bins - 1))), 0) for row in counts]
+        )
+        assert f"the same largest value, {n_bins - 1}, as bins have" in inspect_matrix(bins).note
+
+    def test_shallow_counts_of_a_panel_are_counts(self, rng):
+        panel = rng.poisson(rng.dirichlet(np.full(60, 0.3)) * rng.lognormal(2.7, 0.5, size=(400, 1)))
+        assert np.bincount(panel.max(axis=1)).max() < 0.6 * 400  # most cells have 2 to 7 of their main gene
+        assert inspect_matrix(panel) == MatrixContent(Content.COUNTS)
+
+    def test_very_shallow_counts_are_counts(self, rng):
+        """A few transcripts in each cell, most of them one of a kind."""
+        assert inspect_matrix(rng.poisson(0.02, size=(500, 200))) == MatrixContent(Content.COUNTS)
+
+    def test_a_few_cells_tell_nothing(self):
+        assert inspect_matrix(np.ones((3, 50))) == MatrixContent(Content.COUNTS)
 
     def test_with_noise_of_a_float_computation(self, counts):
         assert inspect_matrix(counts / 3 * 3 * np.float32(1 + 1e-6)).content is Content.COUNTS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -166,6 +166,25 @@ def ahead[T](items: Iterable[T]) -> Iterator[T]:
             coming = reader.submit(next, iterator, end)
             yield cast("T", item)
             del item  # it may be large
+
+
+def rows_of(matrix: Any, ranges: Sequence[tuple[int, int]], name: str = "X") -> sparse.csr_matrix:
+    """Some rows of a matrix, as CSR in memory; chunks of a Dask array that several ranges need are computed once.
+
+    Examples
+    --------
+    >>> rows_of(np.eye(5), [(0, 1), (3, 5)]).indices
+    array([0, 3, 4], dtype=int32)
+    """
+    reader = RowReader(matrix, name)
+    if hasattr(matrix, "dask"):
+        from dask.base import compute
+
+        computed = compute(*(reader._rows[start:stop] for start, stop in ranges))
+        parts = [RowReader(part, name).read(0, part.shape[0]) for part in computed]
+    else:
+        parts = [reader.read(start, stop) for start, stop in ranges]
+    return sparse.csr_matrix(sparse.vstack(parts, format="csr"))
 
 
 def to_csr(matrix: Any, name: str = "X") -> sparse.csr_matrix:

@@ -24,6 +24,10 @@ _CHANCE_SHARE = 0.2
 """Share of normalised cells that may hold integers by chance: those whose library size is the target sum, or divides it."""
 _SCALED_SHARE = 0.25
 """Share of genes with unit variance above which a matrix was scaled; clipping at a maximum takes it from the rare genes."""
+_FEWEST_CELLS = 20
+"""Cells needed to tell integers that are not counts."""
+_FEWEST_GENES = 5
+"""Genes of the average cell needed for that: with fewer, shallow counts of a panel look the same."""
 _ROWS_AT_A_TIME = 512
 _LARGEST_LOGARITHM = 50
 """Beyond this nothing is a logarithm of counts, and the exponential overflows."""
@@ -119,7 +123,8 @@ def inspect_matrix(
 
     Hypotheses are tried in this order; the first that holds is taken.
 
-    1. Every value is an integer: counts.
+    1. Every value is an integer: counts; with a note where they can hardly be counts of molecules, since all are 0 or 1, or nearly every
+       cell has the same largest value (bins) or the values 1 to its number of genes (ranks).
     2. Library sizes are equal: normalised counts.
     3. Library sizes of :math:`b^x - 1` are equal for :math:`b` of e, 2 or 10: log1p of normalised counts.
     4. A matrix cut to some genes after it was normalised has no equal sums. Within a cell, though, its values (or those of
@@ -173,6 +178,8 @@ class MatrixInspection:
         self._n_obs = self._count_rows = self._fractional_rows = 0
         self._largest = 0.0
         self._sums: list[NDArray[np.float64]] = []
+        self._lengths: list[NDArray[np.integer]] = []
+        self._largest_of_cells: list[NDArray[np.float64]] = []
         self._log_sums: dict[str, list[NDArray[np.float64]]] = {base: [] for base in _LOG_BASES}
         self._multiples, self._log_multiples = _Share(), _Share()
         self._column_sums: Any = 0.0
@@ -197,9 +204,11 @@ class MatrixInspection:
         filled = np.diff(block.indptr) > 0
         self._largest = max(self._largest, block.data.max(initial=0.0))
         self._sums.append(_row_sums(block)[filled])
+        self._lengths.append(np.diff(block.indptr)[filled])
+        self._largest_of_cells.append(_largest(block))
         is_fractional_value = _is_fractional(block.data)
         is_fractional = _row_sums(_with_data(block, is_fractional_value))[filled] > 0
-        self._count_rows += int((~is_fractional & (_smallest(block) == 1) & (_largest(block) > 1)).sum())
+        self._count_rows += int((~is_fractional & (_smallest(block) == 1) & (self._largest_of_cells[-1] > 1)).sum())
         self._fractional_rows += int(is_fractional.sum())
         self._column_sums = self._column_sums + np.asarray(block.sum(axis=0)).ravel()
         self._column_squares = self._column_squares + np.asarray(block.multiply(block).sum(axis=0)).ravel()
@@ -219,6 +228,8 @@ class MatrixInspection:
         self._fractional_rows += other._fractional_rows
         self._largest = max(self._largest, other._largest)
         self._sums += other._sums
+        self._lengths += other._lengths
+        self._largest_of_cells += other._largest_of_cells
         for base, sums in other._log_sums.items():
             self._log_sums[base] += sums
         self._multiples.merge(other._multiples)
@@ -247,6 +258,8 @@ class MatrixInspection:
             fractional_rows=self._fractional_rows,
             largest=self._largest,
             sums=np.concatenate(self._sums),
+            lengths=np.concatenate(self._lengths),
+            largest_of_cells=np.concatenate(self._largest_of_cells),
             log_sums={base: np.concatenate(parts) for base, parts in self._log_sums.items() if parts} if may_be_logarithms else {},
             multiples=self._multiples.value,
             log_multiples=self._log_multiples.value if may_be_logarithms else 0.0,
@@ -266,6 +279,10 @@ class _Statistics:
     largest: float
     sums: NDArray[np.float64]
     """Library sizes of the cells that have any, `(n_cells,)`."""
+    lengths: NDArray[np.integer]
+    """How many values these cells have, `(n_cells,)`."""
+    largest_of_cells: NDArray[np.float64]
+    """The largest value of each, `(n_cells,)`."""
     log_sums: dict[str, NDArray[np.float64]]
     """Library sizes after undoing the logarithm, by base."""
     multiples: float
@@ -278,7 +295,9 @@ class _Statistics:
 
 def _decide(found: _Statistics, name: str) -> MatrixContent:
     if found.fractional_rows == 0:
-        return MatrixContent(Content.COUNTS)
+        why = _unlike_counts(found)
+        note = f"`{name}` holds integers that hardly are counts of molecules: {why}. If there are counts, give them with `layer=`."
+        return MatrixContent(Content.COUNTS, note=note if why else "")
     if _are_equal(found.sums):
         return MatrixContent(Content.NORMALISED)
     for base, log_sums in found.log_sums.items():
@@ -312,6 +331,40 @@ def _decide(found: _Statistics, name: str) -> MatrixContent:
         note=f"`{name}` was taken as fractional counts (as ambient-RNA correction or pseudo-alignment give): its values go up "
         f"to {found.largest:.4g} and are not integers. If it is something else, give counts with `layer=`.",
     )
+
+
+def _unlike_counts(found: _Statistics) -> str:
+    """Why integers can hardly be counts; empty where they can, or where there is too little to tell.
+
+    Shallow counts of a small panel, from 0 to 5, can: their largest value differs from cell to cell.
+    """
+    if len(found.sums) < _FEWEST_CELLS or found.lengths.mean() < _FEWEST_GENES:
+        return ""
+    if found.largest <= 1:
+        return "all of them are 0 or 1"
+    n_values = found.lengths.astype(np.float64)
+    is_ranked = (np.abs(found.largest_of_cells - n_values) <= 0.02 * n_values) & (
+        np.abs(found.sums - n_values * (n_values + 1) / 2) <= 0.02 * found.sums
+    )
+    if is_ranked.mean() > 0.9:
+        return "cells hold the values 1 to their number of genes, as ranks do"
+    values, n_cells = np.unique(found.largest_of_cells, return_counts=True)
+    if values[n_cells.argmax()] > 2 and n_cells.max() > 0.9 * len(found.sums):
+        return f"nearly every cell has the same largest value, {values[n_cells.argmax()]:.0f}, as bins have"
+    return ""
+
+
+def share_of_multiples(block: sparse.csr_matrix) -> float:
+    """Share of the stored values of rows that are a whole multiple of the smallest in their row, as counts and scaled counts are.
+
+    Examples
+    --------
+    >>> share_of_multiples(sparse.csr_matrix([[0.1, 0.2, 0.7], [0, 2, 6]]))
+    1.0
+    """
+    share = _Share()
+    share.add(block)
+    return share.value
 
 
 class _Share:

@@ -222,8 +222,8 @@ def _one_by_one(config: CorpusConfig, tables: dict[str, Mapping[str, pd.DataFram
 
 def _genes_of(entry: SourceEntry, tables: Mapping[str, pd.DataFrame], matrix: str | None) -> FeatureSpace:
     if matrix is None:
-        names = {entry.layer, f"layers[{entry.layer!r}]", f"{entry.layer}.X"}
-        matrix = next((name for name in tables if name in names), next(iter(tables)))
+        named = (f"layers[{entry.layer!r}]", str(entry.layer), f"{entry.layer}.X")  # in the order of `resolve`
+        matrix = next((name for name in named if name in tables), next(iter(tables)))
     try:
         return FeatureSpace.from_var(tables[matrix], gene_id_key=entry.gene_id_key, gene_symbol_key=entry.gene_symbol_key)
     except (InputValueError, KeyNotFoundError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sctab._errors import DataFileError, InputValueError, KeyNotFoundError, SctabError, listing
+from sctab._matrix import rows_of
+from sctab.corpus._fit import Candidate, Coverage, are_same_counts, coverages, ranked, sampled_ranges
 from sctab.counts import Content, MatrixContent, inspect_matrix
 from sctab.genes import gene_expression
 
 _RAW = "raw.X"
+_COMPARABLE = 0.9
+"""The matrix that a model learned from is used where it has at least this share of what the best one has."""
+_DOUBTFUL = 0.5
+"""Evidence below which integers are not called counts."""
 CellData = Any
 """An AnnData, or what has its `n_obs`, `n_vars`, `X`, `raw`, `layers`, `var` and `obs` where a file is read as it goes."""
 Inspect = Callable[..., MatrixContent]
@@ -31,11 +37,73 @@ class Source:
     content: MatrixContent
 
 
-def choose_source(adata: CellData, *, layer: str | None = None, inspect: Inspect = inspect_matrix) -> tuple[Source, list[str]]:
-    """The matrix to annotate from, and notes on the choice.
+@dataclass(frozen=True)
+class LearnedMatrix:
+    """The matrix that a model learned from, by which it knows that of a query."""
 
-    With `layer` it is that one: the name of a layer, `"X"`, or `"raw"`. Without, `X`, `raw.X` and every layer are looked at in this
-    order, and the first that holds counts is taken; where none does, the first that can be brought back to the scale of counts.
+    name: str
+    """`X`, `raw.X` or `layers['…']`."""
+    content: Content | None = None
+    """What it held; `None` where that was not kept."""
+    is_sure: bool = True
+    """Whether that was beyond doubt."""
+
+    @classmethod
+    def of(cls, source: Source) -> LearnedMatrix:
+        """What to remember of a matrix."""
+        return cls(source.name, source.content.content, not source.content.note)
+
+    @classmethod
+    def from_json(cls, values: Any) -> LearnedMatrix | None:
+        """Read what :meth:`to_json` gave; `None` for anything else."""
+        try:
+            return cls(str(values["name"]), Content(values["content"]), bool(values["is_sure"]))
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"name": self.name, "content": None if self.content is None else str(self.content), "is_sure": self.is_sure}
+
+    def is_like(self, candidate: Candidate) -> bool:
+        """Whether a matrix has its name and holds the same."""
+        return (
+            candidate.name == self.name
+            and self.content in {None, candidate.content.content}
+            and not (candidate.content.note and self.is_sure)
+            and candidate.rows.nnz > 0
+        )
+
+
+def choose_source(
+    adata: CellData,
+    *,
+    layer: str | None = None,
+    inspect: Inspect = inspect_matrix,
+    worth: Coverage | None = None,
+    learned: LearnedMatrix | None = None,
+) -> tuple[Source, list[str]]:
+    """The matrix to use, and notes on the choice.
+
+    With `layer` it is that one: the name of a layer, `"X"`, or `"raw"`. Without, the best of `X`, `raw.X` and the layers. Some rows of
+    each are read, always the same ones, and matrices are judged by how much of what the reader asks for they have, by how sure it is that
+    they hold counts or what can be brought back to them, by whether they are the expression that `X` shows, and last by their names.
+    Where one is counts and another what was made of the same counts, the counts are used. All rows of the one that is chosen are
+    then inspected.
+
+    Parameters
+    ----------
+    adata
+        Cells, `(n_obs, n_vars)`.
+    layer
+        See above.
+    inspect
+        What finds out what a matrix holds, in the way of :func:`sctab.counts.inspect_matrix`.
+    worth
+        How much each feature of a `var` is worth, `(n_vars,)`; by default each gene the same.
+    learned
+        The matrix that a model learned from. One of the same name that holds the same is used, where it has about as much of what the
+        model looks at as the best one.
 
     Raises
     ------
@@ -48,64 +116,177 @@ def choose_source(adata: CellData, *, layer: str | None = None, inspect: Inspect
     """
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise InputValueError(f"The data has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to annotate.")
-    if layer is not None:
-        name, matrix, var = _named(adata, layer)
-        source = Source(name, matrix, var, inspect(matrix, name=name, columns=_columns(var)))
-        return source, _notes(source)
-
-    usable: list[Source] = []
-    refused: dict[str, str] = {}
-    for name, matrix, var in matrices(adata):
+    tables = _vars(adata)
+    names = [resolve(adata, layer)] if layer is not None else list(tables)
+    if len(names) == 1:
+        source = _inspected(adata, names[0], tables[names[0]], inspect)
+        return source, [source.content.note] if source.content.note else []
+    candidates, refused = _candidates(adata, tables)
+    order = _order(candidates, worth, learned)
+    while order:
+        best = order[0]
         try:
-            source = Source(name, matrix, var, inspect(matrix, name=name, columns=_columns(var)))
+            source = _inspected(adata, best.name, best.var, inspect)
         except DataFileError:
             raise  # what else is in a damaged file is not to be trusted either
         except SctabError as error:
+            refused[best.name] = str(error)
+            candidates.remove(best)
+        else:
+            if source.content == best.content or best.is_inspected:
+                return source, _notes(source, best, candidates, refused, worth, learned)
+            best.learn(source.content)  # all of its rows show something else than those that were looked at
+        order = _order(candidates, worth, learned)
+    raise InputValueError(" ".join(refused.values()) if refused else "The data has neither `X` nor `raw` nor layers.")
+
+
+def reference_source(adata: CellData, layer: str | None) -> tuple[Source, list[str]]:
+    """The matrix that is learned from, which is never chosen: `layer`, see :func:`choose_source`, and `X` where that is `None`.
+
+    Raises
+    ------
+    KeyNotFoundError, DataFileError
+        As there.
+    InputValueError
+        As there; the message names a matrix that could be learned from instead.
+    """
+    name = resolve(adata, layer)
+    try:
+        source = _inspected(adata, name, _vars(adata)[name], inspect_matrix)
+    except InputValueError as error:
+        raise InputValueError(f"{error}{_alternative(adata, name)}") from error
+    return source, [source.content.note] if source.content.note else []
+
+
+def _alternative(adata: CellData, name: str) -> str:
+    """Which other matrix can be used, for an error message."""
+    try:
+        source, _ = choose_source(adata)
+    except SctabError:
+        return ""
+    key = {"X": "X", _RAW: "raw"}.get(source.name) or next(key for key in adata.layers if f"layers[{key!r}]" == source.name)
+    return "" if source.name == name else f" `{source.name}` holds {source.content.content}: it is used with `layer={key!r}`."
+
+
+def _order(candidates: list[Candidate], worth: Coverage | None, learned: LearnedMatrix | None) -> list[Candidate]:
+    order = ranked(candidates, worth)
+    if learned is not None:
+        share = coverages(candidates, worth)
+        order.sort(key=lambda candidate: not (learned.is_like(candidate) and share[candidate] >= _COMPARABLE))
+    return order
+
+
+def _candidates(adata: CellData, tables: Mapping[str, pd.DataFrame]) -> tuple[list[Candidate], dict[str, str]]:
+    """What some rows of every matrix show; and why some cannot be used."""
+    candidates: list[Candidate] = []
+    refused: dict[str, str] = {}
+    ranges = sampled_ranges(adata.n_obs)
+    for name, var in tables.items():
+        try:
+            candidates.append(Candidate(name, var, _columns(var), rows_of(_matrix(adata, name), ranges, name)))
+        except DataFileError:
+            raise
+        except SctabError as error:
             refused[name] = str(error)
-            continue
-        if source.content.content is Content.COUNTS and not source.content.note:
-            return source, _notes(source, usable, refused)
-        usable.append(source)
-    if not usable:
-        raise InputValueError(" ".join(refused.values()) if refused else "The data has neither `X` nor `raw` nor layers.")
-    usable.sort(key=lambda source: bool(source.content.note))  # what is certain goes before what was assumed
-    return usable[0], _notes(usable[0], (), refused)
+    return candidates, refused
 
 
-def _notes(source: Source, passed: list[Source] | tuple[()] = (), refused: dict[str, str] | None = None) -> list[str]:
+def _inspected(adata: CellData, name: str, var: pd.DataFrame, inspect: Inspect) -> Source:
+    matrix = _matrix(adata, name)
+    return Source(name, matrix, var, inspect(matrix, name=name, columns=_columns(var)))
+
+
+def _notes(
+    source: Source,
+    best: Candidate,
+    candidates: list[Candidate],
+    refused: Mapping[str, str],
+    worth: Coverage | None,
+    learned: LearnedMatrix | None,
+) -> list[str]:
     notes = [source.content.note] if source.content.note else []
-    if source.name != "X" and (passed or refused):
-        others = [f"`{other.name}` holds {other.content.content}" for other in passed] + [
-            f"`{name}` cannot be used, since it {reason.split('. ')[0].split(', so that')[0].removeprefix(f'`{name}` ')}"
-            for name, reason in (refused or {}).items()
+    by_name = {candidate.name: candidate for candidate in candidates}
+    if source.name == "X":
+        differing = [
+            other.name for other in candidates if other.name_score > 0 and other.is_counts and not are_same_counts(other, best)
         ]
+        if differing and not best.is_counts:
+            notes.append(
+                f"`X` was used, which holds {best.content.content}; {listing(sorted(differing))} "
+                f"{'hold' if len(differing) > 1 else 'holds'} other counts than those that it was made of. Give `layer=` to choose."
+            )
+        return notes
+    share = coverages(candidates, worth)
+    others = []
+    for name in ("X", _RAW):
+        if name in refused:
+            reason = refused[name].split(". ")[0].split(", so that")[0].removeprefix(f"`{name}` ")
+            others.append(f"`{name}` cannot be used, since it {reason}")
+        elif name != source.name and name in by_name:
+            other = by_name[name]
+            if not other.rows.nnz:
+                others.append(f"`{name}` is empty")
+            elif share[other] < share[best]:
+                others.append(f"`{name}` holds {_described(other)} and has {share[other]:.0%} of what is looked at there")
+            else:
+                others.append(f"`{name}` holds {_described(other)}")
+    if learned is not None and learned.is_like(best):
+        notes.append(f"`{source.name}` was used, which the model learned from: it holds {source.content.content}.")
+    elif others:
         notes.append(f"`{source.name}` was used, which holds {source.content.content}; {'; '.join(others)}.")
     return notes
 
 
+def _described(candidate: Candidate) -> str:
+    return "integers that hardly are counts" if candidate.evidence < _DOUBTFUL else str(candidate.content.content)
+
+
 def matrices(adata: CellData) -> Iterator[tuple[str, Any, pd.DataFrame]]:
-    """Name, matrix and `var` of `X`, `raw.X` and every layer."""
-    if adata.X is not None:
-        yield "X", adata.X, adata.var
+    """Name, matrix and `var` of `X`, `raw.X` and every layer, layers by name."""
+    for name, var in _vars(adata).items():
+        yield name, _matrix(adata, name), var
+
+
+def resolve(adata: CellData, layer: str | None) -> str:
+    """Which matrix `layer` means: a layer of that name, else `"X"` or `"raw"`; `None` is `X`.
+
+    Raises
+    ------
+    KeyNotFoundError
+        When there is none.
+    """
+    names = _vars(adata)
+    key = f"layers[{layer!r}]"
+    if key in names:
+        return key
+    wanted = {None: "X", "X": "X", "raw": _RAW, _RAW: _RAW}.get(layer, "")
+    if wanted in names:
+        return wanted
+    what = "`X`, which is used where `layer` says nothing else," if layer is None else f"`layer={layer!r}`"
+    raise KeyNotFoundError(f"{what} is not in the data. It has: {listing(names)}.")
+
+
+def var_of(adata: CellData, layer: str | None) -> pd.DataFrame:
+    """The features of the matrix that `layer` means, see :func:`resolve`."""
+    return _vars(adata)[resolve(adata, layer)]
+
+
+def _vars(adata: CellData) -> dict[str, pd.DataFrame]:
+    """The `var` of each matrix, by its name; layers in alphabetical order, as files keep them."""
+    var = adata.var
+    found = {} if adata.X is None else {"X": var}
     if adata.raw is not None:
-        yield _RAW, adata.raw.X, adata.raw.var
-    for key in _layer_names(adata):
-        yield f"layers[{key!r}]", adata.layers[key], adata.var
+        found[_RAW] = adata.raw.var
+    # anndata 0.13 lists `X` among the layers as `None`
+    return found | {f"layers[{key!r}]": var for key in sorted((key for key in adata.layers if key is not None), key=str)}
 
 
-def _named(adata: CellData, layer: str) -> tuple[str, Any, pd.DataFrame]:
-    if layer in _layer_names(adata):
-        return f"layers[{layer!r}]", adata.layers[layer], adata.var
-    if layer == "X" and adata.X is not None:
-        return "X", adata.X, adata.var
-    if layer in {"raw", _RAW} and adata.raw is not None:
-        return _RAW, adata.raw.X, adata.raw.var
-    known = [name for name, _, _ in matrices(adata)]
-    raise KeyNotFoundError(f"`layer={layer!r}` is not in the data. It has: {listing(known)}.")
-
-
-def _layer_names(adata: CellData) -> list[str]:
-    return [key for key in adata.layers if key is not None]  # anndata 0.13 lists `X` among the layers as `None`
+def _matrix(adata: CellData, name: str) -> Any:
+    if name == "X":
+        return adata.X
+    if name == _RAW:
+        return adata.raw.X
+    return next(adata.layers[key] for key in adata.layers if f"layers[{key!r}]" == name)
 
 
 def _columns(var: pd.DataFrame) -> NDArray[np.bool_] | None:

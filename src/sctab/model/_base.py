@@ -29,14 +29,14 @@ from sctab._errors import (
     require,
     warn,
 )
-from sctab.corpus._source import CellData
+from sctab.corpus._source import CellData, LearnedMatrix, reference_source
 from sctab.corpus._store import Corpus
 from sctab.model._corpus import CorpusReference
 from sctab.model._data import TrainingData, summarise
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query, measure_importance, single_device
 from sctab.model._logging import LoggerChoice
 from sctab.model._processes import is_first_process
-from sctab.model._query import Query, open_query
+from sctab.model._query import Query, learned_matrix, open_query
 from sctab.model._search import SearchSpace
 from sctab.model._settings import CommonSettings, TrainingResult, TrainingSettings, stored_history
 from sctab.model._setup import (
@@ -192,7 +192,7 @@ class CellTypeClassifier(BaseModelClass):
             gene_symbol_key=gene_symbol_key,
         )
         manager = AnnDataManager(
-            fields=reference_fields(labels_key, layer=layer, donor_key=donor_key, unlabeled_category=unlabeled_category),
+            fields=reference_fields(adata, labels_key, layer=layer, donor_key=donor_key, unlabeled_category=unlabeled_category),
             setup_method_args=setup_method_args,
         )
         with warnings.catch_warnings():  # a type with few cells is named by its name when the model is made
@@ -300,6 +300,7 @@ class CellTypeClassifier(BaseModelClass):
         self.sha256: str | None = None
         self._has_pretrained_weights = False
         self._corpus: CorpusReference | None = None
+        self._query_matrix: LearnedMatrix | None = None
         self._model_summary_string = spec.summary
 
     def _new_network(self) -> nn.Module:
@@ -453,7 +454,7 @@ class CellTypeClassifier(BaseModelClass):
             return self._corpus.data(self.spec), replace(self._default_training(len(self._corpus.cells)), refit=False)
         if self.adata is None:
             raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
-        data = training_data(self.adata, self.spec)
+        data = training_data(self.adata, self.spec, self._query_matrix)
         return data, self._default_training(int((data.labels >= 0).sum()))
 
     def _fit_all(
@@ -492,6 +493,7 @@ class CellTypeClassifier(BaseModelClass):
             layer=layer,
             importance=self.gene_importance,
             min_gene_coverage=min_gene_coverage,
+            learned=learned_matrix(self.spec.setup, self.spec.training),
             **kwargs,
         )
 
@@ -594,8 +596,10 @@ class CellTypeClassifier(BaseModelClass):
                 )
                 raise SettingError(f"The model {why}. Pass the data as `adata`.")
             adata = self.adata
-            layer = layer or self.spec.setup["layer"] or "X"
-        query = self.open_query(adata, layer=layer)
+            own = reference_source(adata, self.spec.setup["layer"]) if layer is None else None
+            query = self.open_query(adata, layer=layer, chosen=own)
+        else:
+            query = self.open_query(adata, layer=layer)
         for note in query.notes:
             warn(note)
         return adata, query
@@ -782,10 +786,12 @@ class CellTypeClassifier(BaseModelClass):
             model._corpus = part
         else:
             setup = setup_for_query(reference.spec, adata, labels_key)
-            query = cls.prepare_query_anndata(adata, reference)
+            opened = reference.open_query(adata)
+            query = in_model_genes(adata, opened, reference.spec.features)
             cls.setup_anndata(query, **setup)
             names = query.obs[setup["labels_key"]].astype(str)
             model = cls(query, spec=spec_for_query(reference.spec, names, setup))  # type: ignore[call-arg]
+            model._query_matrix = LearnedMatrix.of(opened.source)
         copy_weights(reference.module, model.module)
         model.gene_importance = reference.gene_importance
         model._has_pretrained_weights = True

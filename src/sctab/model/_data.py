@@ -16,6 +16,7 @@ from scipy import sparse
 from sctab._errors import SettingError
 from sctab._matrix import BLOCK_SIZE
 from sctab.augmentation import donor_differences
+from sctab.corpus._source import LearnedMatrix
 from sctab.counts import Normalization, normalise
 from sctab.model._batches import CountsDataModule, MemoryBatches
 from sctab.model._settings import CommonSettings, TrainingResult
@@ -82,6 +83,11 @@ class TrainingData(ABC):
         """What tells this data from other data, for a training that goes on."""
         return self.origin | {"n_obs": len(self.labels), "cells_per_label": np.bincount(self.labels + 1).tolist()}
 
+    @property
+    def matrix(self) -> LearnedMatrix | None:
+        """Which matrix it is; `None` where there are many."""
+        return None
+
     @cached_property
     def unlooked_subtypes(self) -> NDArray[np.bool_]:
         """:attr:`child_matrix` without the subtypes that were told apart: most cells of the label are of donors who have them too.
@@ -109,6 +115,13 @@ class ReferenceData(TrainingData):
 
     blocks: Callable[[int], Iterator[sparse.csr_matrix]] = field(repr=False)
     """What :meth:`read` gives."""
+    learned: LearnedMatrix | None = None
+    """What :attr:`matrix` gives."""
+
+    @property
+    def matrix(self) -> LearnedMatrix | None:
+        """The matrix of the AnnData."""
+        return self.learned
 
     def read(self, size: int) -> Iterator[sparse.csr_matrix]:
         """The counts of all cells, from where they are."""
@@ -142,19 +155,24 @@ def summarise(
     settings: CommonSettings, data: TrainingData, result: TrainingResult, history: Mapping[str, pd.DataFrame]
 ) -> dict[str, Any]:
     """What `model.json` keeps of a training: settings, size of the reference, split, outcome and history."""
-    return data.origin | {
-        "settings": asdict(settings),
-        "n_obs": len(data.labels),
-        "n_labeled": int((data.labels >= 0).sum()),
-        "cells_per_label": np.bincount(data.labels[data.labels >= 0], minlength=data.n_classes).tolist(),
-        "n_donors": None if data.donors is None else len(np.unique(data.donors)),
-        "validation": {
-            "by": result.split.by,
-            "n_train": len(result.split.train),
-            "n_validation": len(result.split.validation),
-            "macro_f1": result.best_macro_f1,
-        },
-        "epochs": result.epochs,
-        "best_epoch": result.best_epoch,
-        "history": {name: [float(value) for value in values.iloc[:, 0]] for name, values in history.items()},
-    }
+    matrix = {} if data.matrix is None else {"matrix": data.matrix.to_json()}
+    return (
+        data.origin
+        | matrix
+        | {
+            "settings": asdict(settings),
+            "n_obs": len(data.labels),
+            "n_labeled": int((data.labels >= 0).sum()),
+            "cells_per_label": np.bincount(data.labels[data.labels >= 0], minlength=data.n_classes).tolist(),
+            "n_donors": None if data.donors is None else len(np.unique(data.donors)),
+            "validation": {
+                "by": result.split.by,
+                "n_train": len(result.split.train),
+                "n_validation": len(result.split.validation),
+                "macro_f1": result.best_macro_f1,
+            },
+            "epochs": result.epochs,
+            "best_epoch": result.best_epoch,
+            "history": {name: [float(value) for value in values.iloc[:, 0]] for name, values in history.items()},
+        }
+    )

@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from sctab._atomic import written_beside
 from sctab._constants import ENSEMBLE_FILE, FORMAT_VERSION, SPEC_FILE
 from sctab._errors import ModelFormatError, NotTrainedError, OutputExistsError, SettingError, warn
-from sctab.corpus._source import CellData, choose_source
+from sctab.corpus._source import CellData, reference_source
 from sctab.corpus._store import Corpus
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
 from sctab.model._corpus import CorpusReference
 from sctab.model._ensemble_files import differences, free_path, member_path, read_hashes, write_hashes
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query
-from sctab.model._query import Query, fingerprint, open_query
+from sctab.model._query import Query, fingerprint, learned_matrix, open_query
 from sctab.model._sctab import SCTAB
 from sctab.model._setup import own_copy
 from sctab.model._spec import ModelSpec
@@ -286,7 +286,7 @@ class DeepEnsemble:
         if isinstance(reference, CorpusReference):
             return [reference.corpus.sha256, reference.subset, reference.subset_by]
         keys = [self._setup["labels_key"], self._setup["donor_key"], *self._setup["categorical_covariate_keys"]]
-        source, _ = choose_source(reference, layer=self._setup["layer"] or "X")
+        source, _ = reference_source(reference, self._setup["layer"])
         return fingerprint(source, *(reference.obs[key] for key in keys if key is not None))
 
     # ------------------------------------------------------------------------------------------------- prediction
@@ -344,6 +344,7 @@ class DeepEnsemble:
             layer=layer,
             importance=self.gene_importance,
             min_gene_coverage=min_gene_coverage,
+            learned=learned_matrix(self.spec.setup, self.spec.training),
             **kwargs,
         )
 
@@ -414,8 +415,10 @@ class DeepEnsemble:
             if self.adata is None:
                 raise SettingError("The ensemble was loaded without its reference. Pass the data as `adata`.")
             adata = self.adata
-            layer = layer or self._setup["layer"] or "X"
-        query = self.open_query(adata, layer=layer)
+            own = reference_source(adata, self._setup["layer"]) if layer is None else None
+            query = self.open_query(adata, layer=layer, chosen=own)
+        else:
+            query = self.open_query(adata, layer=layer)
         for note in query.notes:
             warn(note)
         return adata, query

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab import _kernels
 from sctab._matrix import BLOCK_SIZE, RowReader, row_blocks, row_ranges
-from sctab.corpus._source import CellData, Inspect, Source, choose_source
+from sctab.corpus._source import CellData, Inspect, LearnedMatrix, Source, choose_source
 from sctab.counts import MatrixContent, Normalization, inspect_matrix, normalise
 from sctab.genes import FeatureSpace, GeneMatch
 from sctab.model._covariates import Covariate, notes_on_covariates, one_hot, with_covariates
@@ -71,6 +73,20 @@ class InputRecipe:
             values[columns >= self.n_genes] = 1
         shape = (len(totals), self.n_genes + known.shape[1])
         return sparse.csr_matrix((values, columns, indptr), shape=shape), totals > 0
+
+
+def learned_matrix(setup: Mapping[str, Any], training: Mapping[str, Any]) -> LearnedMatrix | None:
+    """The matrix that a model learned from; `None` where that is not known, or where it was a corpus of many.
+
+    Parameters
+    ----------
+    setup, training
+        Those of its :class:`~sctab.model._spec.ModelSpec`.
+    """
+    if "matrix" in training:
+        return LearnedMatrix.from_json(training["matrix"])
+    layer = setup.get("layer")
+    return None if layer is None else LearnedMatrix(f"layers[{layer!r}]")
 
 
 @dataclass(frozen=True)
@@ -131,6 +147,7 @@ def open_query(
     importance: NDArray[np.floating] | None = None,
     min_gene_coverage: float = 0.0,
     inspect: Inspect = inspect_matrix,
+    learned: LearnedMatrix | None = None,
     chosen: tuple[Source, Sequence[str]] | None = None,
 ) -> Query:
     """Choose a matrix, match the genes, and refuse what cannot be annotated. Nothing is changed and nothing is copied yet.
@@ -149,6 +166,8 @@ def open_query(
         Share of the importance that the data must have.
     inspect
         What finds out what a matrix holds, in the way of :func:`sctab.counts.inspect_matrix`.
+    learned
+        The matrix that the model learned from.
     chosen
         What :func:`choose_source` gave before.
 
@@ -157,10 +176,25 @@ def open_query(
     InputValueError, KeyNotFoundError, GeneOverlapError
         See :func:`choose_source` and :meth:`GeneMatch.require <sctab.genes.GeneMatch.require>`.
     """
-    source, notes = chosen or choose_source(adata, layer=layer, inspect=inspect)
+    matches: list[tuple[pd.DataFrame, GeneMatch]] = []
+
+    def match_of(var: pd.DataFrame) -> GeneMatch:
+        for known, match in matches:
+            if known is var:
+                return match
+        matches.append((var, features.match(var, importance=importance)))
+        return matches[-1][1]
+
+    def worth(var: pd.DataFrame) -> NDArray[np.float64]:
+        positions = match_of(var).positions
+        weights = np.full(len(features), 1 / len(features)) if importance is None else importance
+        shared = np.bincount(positions[positions >= 0], minlength=len(features))[positions]  # by features of the same gene
+        return np.where(positions >= 0, weights[positions] / np.maximum(shared, 1), 0.0)
+
+    source, notes = chosen or choose_source(adata, layer=layer, inspect=inspect, worth=worth, learned=learned)
     source_notes = tuple(notes)
     notes = list(source_notes)
-    match = features.match(source.var, importance=importance)
+    match = match_of(source.var)
     match.require(min_gene_coverage)
     if match.n_summed:
         notes.append(f"Features that stand for one gene were summed; there are {match.n_summed} more of them than genes.")

@@ -18,7 +18,7 @@ from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUn
 
 from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
 from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
-from sctab.corpus._source import choose_source
+from sctab.corpus._source import LearnedMatrix, reference_source, resolve, var_of
 from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
 from sctab.metrics import correct_predictions, macro_f1
@@ -98,18 +98,23 @@ def check_reference(
                 f"`adata.obs[{key!r}]` has {n_values} different values in {adata.n_obs} cells: these are no categories. Group them, or "
                 "leave the column out of `categorical_covariate_keys`."
             )
+    source, _ = reference_source(adata, layer)
     for key in var_keys:
-        if key not in adata.var:
-            raise KeyNotFoundError(f"`{key}` is not a column of `adata.var`. Columns: {listing(adata.var.columns)}.")
-    choose_source(adata, layer="X" if layer is None else layer)
+        if key not in source.var:
+            table = "adata.raw.var" if source.name == "raw.X" else "adata.var"
+            raise KeyNotFoundError(f"`{key}` is not a column of `{table}`. Columns: {listing(source.var.columns)}.")
 
 
 def reference_fields(
-    labels_key: str, *, layer: str | None, donor_key: str | None, unlabeled_category: str | None
+    adata: AnnData, labels_key: str, *, layer: str | None, donor_key: str | None, unlabeled_category: str | None
 ) -> list[BaseAnnDataField]:
-    """Where scvi-tools finds counts, labels and donors."""
+    """Where scvi-tools finds counts, labels and donors.
+
+    It knows `X` and layers. Training reads the matrix itself, so that where that is in `raw`, any other will do.
+    """
+    is_layer = layer is not None and resolve(adata, layer) == f"layers[{layer!r}]"
     fields: list[BaseAnnDataField] = [
-        LayerField(REGISTRY_X, layer, is_count_data=False),  # looked at above, from all rows
+        LayerField(REGISTRY_X, layer if is_layer else None, is_count_data=False),  # looked at above, from all rows
         CategoricalObsField(REGISTRY_LABELS, labels_key)
         if unlabeled_category is None
         else LabelsWithUnlabeledObsField(REGISTRY_LABELS, labels_key, unlabeled_category),
@@ -136,7 +141,9 @@ def describe_reference(
         model_class=model_class,
         covariates=find_covariates(adata.obs, setup["categorical_covariate_keys"]),
         architecture=architecture,
-        features=FeatureSpace.from_var(adata.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"]),
+        features=FeatureSpace.from_var(
+            var_of(adata, setup["layer"]), gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"]
+        ),
         labels=labels,
         normalization=Normalization(),
         setup=setup,
@@ -167,16 +174,17 @@ def most_variable_genes(counts: sparse.csr_matrix, spec: ModelSpec, n_top_genes:
     return spec.features.subset(seen.tolist())
 
 
-def training_data(adata: AnnData, spec: ModelSpec) -> ReferenceData:
-    """Counts over the genes of a model, labels and donors of a reference."""
+def training_data(adata: AnnData, spec: ModelSpec, learned: LearnedMatrix | None = None) -> ReferenceData:
+    """Counts over the genes of a model, labels and donors of a reference; `learned` is the matrix that it was made from, if any."""
     setup = spec.setup
-    source, _ = choose_source(adata, layer="X" if setup["layer"] is None else setup["layer"])
+    source, _ = reference_source(adata, setup["layer"])
     match = spec.features.match(source.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"])
     covariates = one_hot(adata.obs, spec.covariates)
     query = Query(source=source, match=match, normalization=spec.normalization, notes=(), covariates=covariates)
     donors = None if setup["donor_key"] is None else pd.factorize(adata.obs[setup["donor_key"]].astype(str))[0]
     return ReferenceData(
         blocks=query.counts,
+        learned=learned or LearnedMatrix.of(source),
         labels=pd.Index(spec.labels.names).get_indexer(adata.obs[setup["labels_key"]].astype(str)).astype(np.int64),
         donors=None if donors is None else donors.astype(np.int64),
         n_classes=len(spec.labels),

@@ -14,7 +14,7 @@ from anndata import AnnData
 from numpy.typing import ArrayLike, NDArray
 
 from sctab._errors import InputValueError, SettingError, warn
-from sctab.corpus._source import choose_source
+from sctab.corpus._source import reference_source
 from sctab.model import CellTypeClassifier
 from sctab.model._corpus import LEARNED, VALIDATED, CorpusReference
 from sctab.model._query import fingerprint
@@ -92,7 +92,7 @@ class ReferenceCells(StudyCells):
         labels = adata.obs[setup["labels_key"]].astype(str)
         donors = None if setup["donor_key"] is None else adata.obs[setup["donor_key"]].astype(str)
         split = _hold_out(labels, donors, setup["unlabeled_category"], train_size=train_size, seed=seed)
-        source, notes = choose_source(adata, layer=setup["layer"] or "X")
+        source, notes = reference_source(adata, setup["layer"])
         for note in [*notes, *_notes(split, donors)]:
             warn(note)
         return cls(
