@@ -357,6 +357,11 @@ def _unlike_counts(found: _Statistics) -> str:
 def share_of_multiples(block: sparse.csr_matrix) -> float:
     """Share of the stored values of rows that are a whole multiple of the smallest in their row, as counts and scaled counts are.
 
+    Parameters
+    ----------
+    block
+        Rows, `(n_obs, n_vars)`, without stored zeros.
+
     Examples
     --------
     >>> share_of_multiples(sparse.csr_matrix([[0.1, 0.2, 0.7], [0, 2, 6]]))
