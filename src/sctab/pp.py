@@ -15,6 +15,7 @@ from scipy import sparse
 
 from sctab._constants import DEFAULT_KEY_ADDED, OBS_DISTILLED, OBS_SKETCH, OBS_SPLIT
 from sctab._errors import KeyNotFoundError, LabelError, SctabWarning, SettingError, listing, warn
+from sctab._keys import check_key_added
 from sctab._matrix import row_blocks
 from sctab.corpus._merge import merge
 from sctab.corpus._source import Source, choose_source
@@ -95,6 +96,7 @@ def split(
     >>> adata.obs["sctab_split"].value_counts().to_dict()
     {'train': 491, 'validation': 105, 'test': 104}
     """
+    check_key_added(key_added)
     labels, donors = _labels_and_donors(adata, labels_key, donor_key)
     splits = assign_splits(
         labels,
@@ -179,6 +181,7 @@ def sketch(
     >>> adata[adata.obs["sctab_sketch"]].obs["bulk_labels"].value_counts().unique().tolist()
     [6]
     """
+    check_key_added(key_added)
     if method not in _SKETCHES:
         raise SettingError(f"`method={method!r}` is not known. There is {listing(_SKETCHES)}.")
     if labels_key is None and method in {"stratified", "balanced"}:
@@ -287,6 +290,7 @@ def distil(
     >>> list(adata.uns["sctab_distilled"]["measured"].columns)
     ['fraction', 'n_cells', 'macro_f1']
     """
+    check_key_added(key_added)
     if method not in _CORESETS:
         raise SettingError(f"`method={method!r}` is not known. There is {listing(_CORESETS)}.")
     if not fractions or not all(0 < fraction < 1 for fraction in fractions) or list(fractions) != sorted(set(fractions)):

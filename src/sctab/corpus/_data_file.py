@@ -20,7 +20,9 @@ from anndata import AnnData
 from anndata.io import read_h5ad, read_zarr, sparse_dataset
 
 from sctab import _integrity
+from sctab._atomic import as_path
 from sctab._errors import DataFileError, SctabError
+from sctab._links import check_hdf5, check_store, is_same_state, require_plain, state_of
 from sctab._stored import StoredRows, TransposedRows
 from sctab.corpus._formats import (
     SUFFIXES,
@@ -45,6 +47,9 @@ __all__ = [
     "read_data_file",
     "store_of",
 ]
+
+
+_ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,8 @@ class DataFile:
     Raises
     ------
     DataFileError
-        When it is missing, of another format, compressed with what is not installed, or damaged; or behind a URL whose server does not
-        answer or gives no parts of files.
+        When it is missing, of another format, compressed with what is not installed, or damaged; when its data is in other files; or
+        behind a URL whose server does not answer or gives no parts of files.
     """
 
     path: str
@@ -97,6 +102,7 @@ class DataFile:
         self.path = without_credentials(self._address)
         self._obs_keys = tuple(obs_keys)
         with explains_damage(self.path):
+            self._stamp = _stamp(self._address)
             self.group: Any = _open_group(self._address)
             obs, var = Table(self.group, "obs"), Table(self.group, "var")
             self._table = obs
@@ -117,6 +123,24 @@ class DataFile:
         """Let go of the file, so that it can be written again."""
         if isinstance(self.group, h5py.File):
             self.group.close()
+
+    def require_unchanged(self) -> None:
+        """Refuse a file that is not what it was when it was opened.
+
+        Raises
+        ------
+        DataFileError
+            When it was replaced, written to, or removed.
+        """
+        try:
+            is_same = _is_same(self._stamp, _stamp(self._address))
+        except (OSError, DataFileError):
+            is_same = False
+        if not is_same:
+            raise DataFileError(
+                f"`{self.path}` changed while it was read: what was found may belong to other cells than those that are there now. Nothing "
+                "was written. Run it again when nothing writes to the file."
+            )
 
     def _read_raw(self) -> RawData | None:
         """`raw`; before anndata 0.7, `raw.X` and `raw.var` lay beside `X`."""
@@ -168,19 +192,25 @@ def find_data_files(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
     """
     found: list[str] = []
     for given in inputs:
-        name = os.fspath(given).rstrip("/") or "/"
-        if any(character in name for character in "*?["):
+        name = os.fsdecode(given).rstrip("/") or "/"
+        name = name if is_url(name) else str(as_path(name))
+        if any(character in name for character in "*?[") and (is_url(name) or not os.path.lexists(name)):
             paths = [path for path in _matching(name) if suffix_of(path) in SUFFIXES]
             if not paths:
                 raise DataFileError(f"`{name}` matches no `.h5ad` or `.zarr`. Check the pattern.")
         elif not is_url(name) and Path(name).is_dir() and suffix_of(name) != ".zarr":
-            paths = sorted(str(path) for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES)
+            paths = sorted(
+                str(path) for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+            )
             if not paths:
                 raise DataFileError(f"The directory `{name}` holds no `.h5ad` or `.zarr`. Give files, or a directory of files.")
         else:
             paths = [name]
         found += paths
-    return list(dict.fromkeys(found))
+    places: dict[str, str] = {}
+    for path in found:
+        places.setdefault(path if is_url(path) else os.path.abspath(path), path)  # noqa: PTH100 (`./a` is `a`)
+    return list(places.values())
 
 
 def read_data_file(path: str | os.PathLike[str]) -> AnnData:
@@ -244,9 +274,13 @@ def _open_group(path: str) -> Any:
     if not is_url(path):
         if not Path(path).exists():
             raise DataFileError(f"`{path}` is not there. Check the path.")
+        require_plain(Path(path))
         require_known_content(path)
+        if Path(path).is_dir():
+            check_store(path)
     if is_hdf5:
         root = h5py.File(remote_file(path) if is_url(path) else path, mode="r")
+        check_hdf5(root, without_credentials(path))
         require_filters(root, path)
     else:
         root = zarr.open_group(store_of(path), mode="r")
@@ -256,9 +290,30 @@ def _open_group(path: str) -> Any:
 
 def _matching(pattern: str) -> list[str]:
     if not is_url(pattern):
+        folder = Path(pattern).parent
+        if folder.is_dir():  # whose name may look like a pattern
+            pattern = str(Path(glob.escape(str(folder)), Path(pattern).name))
         return sorted(glob.glob(pattern))  # noqa: PTH207 (a pattern may be absolute)
     system, path = filesystem(pattern)
     return sorted(system.unstrip_protocol(match) for match in system.glob(path))
+
+
+def _stamp(path: str) -> Any:
+    """State of a file, or of every file of a Zarr store by path; of what is behind a URL what its server says."""
+    if not is_url(path):
+        place = Path(path)
+        require_plain(place)
+        return check_store(path) if place.is_dir() else {path: state_of(place.stat())} if place.exists() else {}
+    system, name = filesystem(path)
+    system.invalidate_cache()
+    names = [name] if suffix_of(path) == ".h5ad" else [f"{name}/{part}" for part in _ZARR_METADATA]
+    return [(system.size(part), system.ukey(part)) for part in names if system.exists(part)]
+
+
+def _is_same(before: Any, now: Any) -> bool:
+    if not isinstance(before, dict):
+        return bool(before == now)
+    return before.keys() == now.keys() and all(is_same_state(state, now[path]) for path, state in before.items())
 
 
 def _state(path: str) -> Mapping[str, Any]:
@@ -272,6 +327,6 @@ def _state(path: str) -> Mapping[str, Any]:
         system, name = filesystem(path)
         return {"size": [system.size(name)], "changed": [system.ukey(name)]}
     root = Path(path)
-    entries = [root] if root.is_file() else [root / name for name in ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")]
+    entries = [root] if root.is_file() else [root / name for name in _ZARR_METADATA]
     states = [entry.stat() for entry in entries if entry.exists()]
     return {"size": [state.st_size for state in states], "changed": [state.st_mtime_ns for state in states]}

@@ -10,10 +10,12 @@ from anndata import AnnData
 
 from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 from sctab._errors import warn
+from sctab._keys import check_key_added
 from sctab.inference import as_part, evaluate_cells
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
 from sctab.nn._sparse import Precision
 from sctab.tl._result import (
+    check_labels,
     describe_run,
     latent_key,
     notes_of,
@@ -84,7 +86,9 @@ def annotate(
     `adata.obsm['X_{key_added}']` : array `(n_obs, n_latent)`
         The embedding from which the label is read, those of the members of an ensemble side by side; not of a linear model, which has none.
     `adata.obsm['{key_added}_probabilities']` : frame `(n_obs, n_labels)`
-        Probability of every label, labels as columns. A `/` in a label is a `|` there: AnnData cannot be written otherwise.
+        Probability of every label, labels as columns. A `/` in a label is a `|` there: AnnData cannot be written otherwise. Where labels
+        cannot be columns of a file (more than 4,000 of them, `A/B` beside `A|B`, an empty one), it is an array with the labels of
+        `uns['{key_added}']['labels']['names']` in this order; :func:`sctab.get.probabilities` reads both.
     `adata.uns['{key_added}']` : dict
         Model and its hash, labels and their ids, matrix that was used, genes that were found, warnings, versions.
 
@@ -98,6 +102,8 @@ def annotate(
         When no matrix holds counts or what can be brought back to them.
     GeneOverlapError
         When the data is of another species or has too few of the genes.
+    SettingError, LabelError
+        When `key_added` or a label cannot be written to a file.
 
     Examples
     --------
@@ -108,7 +114,9 @@ def annotate(
     >>> list(adata.obs.columns[-4:])
     ['sctab_label', 'sctab_label_id', 'sctab_confidence', 'sctab_uncertainty']
     """
+    check_key_added(key_added)
     classifier = load(model)
+    check_labels(classifier.spec)
     query = classifier.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
     evaluation = evaluate_cells(classifier, adata, query, batch_size=batch_size, precision=precision, show_progress=show_progress)
     part = as_part(evaluation, with_all=True)
@@ -118,8 +126,9 @@ def annotate(
     for name, values in obs_columns(classifier.spec, part, key_added).items():
         _put(target, target.obs, name, values, key_added)
     _put(target, target.obsm, latent_key(key_added), part.get("latent"), key_added)
-    target.obsm[probabilities_key(key_added)] = pd.DataFrame(
-        part["probabilities"], index=adata.obs_names, columns=probability_columns(classifier.spec)
+    columns = probability_columns(classifier.spec)
+    target.obsm[probabilities_key(key_added)] = (
+        part["probabilities"] if columns is None else pd.DataFrame(part["probabilities"], index=adata.obs_names, columns=columns)
     )
     target.uns[key_added] = describe_run(classifier, query, notes, precision)
     for note in notes:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,27 +17,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._atomic import check_free, written_beside
-from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
-from sctab._errors import OutputError, SettingError, listing, warn
+from sctab._atomic import written_beside
+from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL, OBS_LABEL
+from sctab._errors import DataFileError, SettingError, warn
+from sctab._keys import check_key_added, is_encodable
 from sctab._matrix import BLOCK_SIZE
-from sctab.inference import (
-    DataFile,
-    FileAnnotation,
-    Journal,
-    Part,
-    base_name,
-    engine_for,
-    find_data_files,
-    is_url,
-    name_cells,
-)
+from sctab._spreadsheets import n_marked
+from sctab.inference import DataFile, FileAnnotation, Journal, Part, engine_for, find_data_files, name_cells
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
 from sctab.model._evaluation import require_batch_size
 from sctab.model._spec import ModelSpec
 from sctab.nn._sparse import Precision
 from sctab.tl._copies import Results, copy_data, open_copy
+from sctab.tl._readback import check_copy, check_table
 from sctab.tl._result import (
+    check_labels,
     describe_run,
     latent_key,
     notes_of,
@@ -45,12 +40,14 @@ from sctab.tl._result import (
     probabilities_key,
     probability_columns,
 )
-from sctab.tl._tables import TABLE_SUFFIXES, open_table
+from sctab.tl._tables import open_table
+from sctab.tl._targets import check_targets
 from sctab.zoo import load
 
-_COPY_SUFFIXES = (".h5ad", ".zarr")
 _ROWS_AT_A_TIME = 65_536
-"""Cells whose results are written at a time."""
+"""Cells whose results are written at a time, at most."""
+_NUMBERS_AT_A_TIME = 8_000_000
+"""Probabilities that are written at a time, at most, beyond those of a block."""
 
 Inputs = str | PathLike[str] | Sequence[str | PathLike[str]]
 
@@ -150,19 +147,24 @@ def annotate_files(
     require_batch_size(batch_size)
     if block_size < 1:
         raise SettingError(f"`block_size={block_size}` must be at least 1.")
+    check_key_added(key_added)
     classifier = load(model)
+    check_labels(classifier.spec)
     covariates = [covariate.key for covariate in classifier.spec.covariates]
     paths = find_data_files([inputs] if isinstance(inputs, str | PathLike) else inputs)
-    targets = _check_outputs([output] if isinstance(output, str | PathLike) else output, paths, overwrite=overwrite)
-    with_all = any(target.suffix not in TABLE_SUFFIXES for target in targets)
+    others = [model] if isinstance(model, str | PathLike) and Path(model).is_dir() else []
+    outputs = [output] if isinstance(output, str | PathLike) else output
+    places, targets = check_targets(outputs, paths, others, overwrite=overwrite)
+    with_all = any(target.number is not None for target in targets)
     engine = engine_for(classifier, precision=precision, client=client)
     with ExitStack() as stack:
         files = []
         for path in paths:
             files.append(DataFile(path, covariates))
             stack.callback(files[-1].close)
+        cells = [_hash_of_names(file) for file in files]
         identity = {
-            "files": [file.fingerprint() for file in files],
+            "files": [{**file.fingerprint(), "names": names} for file, names in zip(files, cells, strict=True)],
             "model": classifier.sha256 or uuid4().hex,  # without a hash nobody can say that it is the same
             "layer": layer,
             "batch_size": batch_size,
@@ -171,8 +173,8 @@ def annotate_files(
             "probabilities": with_all,
             "version": importlib.metadata.version("sctab"),
         }
-        directory = targets[0].with_name(f"{targets[0].name}.parts")
-        with Journal(directory, identity, resume=resume, restart=overwrite) as journal:
+        directory = Path(os.path.abspath(places[0]))  # noqa: PTH100 (`..` has no name)
+        with Journal(directory.with_name(f"{directory.name}.parts"), identity, resume=resume, restart=overwrite) as journal:
             annotations = name_cells(
                 classifier,
                 files,
@@ -185,104 +187,117 @@ def annotate_files(
                 with_all=with_all,
                 show_progress=show_progress,
             )
-            codes, confidence = _labels_of(annotations, journal)
+            codes, confidence = _labels_of(annotations, journal, classifier.spec)
             runs = {}
             for annotation, of_file in zip(annotations, codes, strict=True):
                 notes = notes_of(annotation.query, int((of_file < 0).sum()))
                 notes += precision_notes(classifier, annotation.query, precision)
                 runs[annotation.file.path] = describe_run(classifier, annotation.query, notes, precision)
-            for target in targets:
-                write = _write_table if target.suffix in TABLE_SUFFIXES else _write_copies
-                with written_beside(target, overwrite=overwrite) as beside:
-                    write(beside, classifier.spec, annotations, journal, runs, key_added)
+            _require_unchanged(annotations, cells, journal)
+            with ExitStack() as written:  # files take their places when all are whole
+                for target in targets:
+                    beside = written.enter_context(written_beside(target.path, overwrite=overwrite))
+                    if target.number is None:
+                        _write_table(beside, target.path, classifier.spec, annotations, journal, key_added)
+                    else:
+                        annotation = annotations[target.number]
+                        run, of_file = runs[annotation.file.path], codes[target.number]
+                        _write_copy(beside, target.path, annotation, classifier.spec, journal, run, of_file, key_added)
+                _require_unchanged(annotations, cells, journal)
             journal.remove()
     for path, run in runs.items():
         for note in run["warnings"]:
             warn(note if len(runs) == 1 else f"`{path}`: {note}")
-    return AnnotatedFiles(tuple(targets), runs, _count_labels(classifier.spec, np.concatenate(codes), np.concatenate(confidence)))
+    return AnnotatedFiles(tuple(places), runs, _count_labels(classifier.spec, np.concatenate(codes), np.concatenate(confidence)))
 
 
-def _check_outputs(outputs: Sequence[str | PathLike[str]], paths: Sequence[str], *, overwrite: bool) -> list[Path]:
-    """Refuse what cannot be written before anything is read."""
-    if not outputs:
-        raise SettingError("Nothing would be written. Give an `output`, such as `labels.parquet`.")
-    targets = []
-    for output in outputs:
-        if is_url(fspath(output)):
-            raise OutputError(f"`{output}` is a URL. Write to a local path, and copy it there when it is done.")
-        target = Path(output)
-        targets.append(target)
-        is_directory = target.suffix == "" or target.is_dir()
-        if target.suffix not in (*TABLE_SUFFIXES, *_COPY_SUFFIXES) and not is_directory:
-            raise OutputError(
-                f"`{target}` is none of {listing((*TABLE_SUFFIXES, *_COPY_SUFFIXES))}. Give a name with one of these endings, or a "
-                "directory for a copy of each input."
-            )
-        if target.suffix in _COPY_SUFFIXES and len(paths) > 1:
-            raise OutputError(
-                f"`{target}` is one file, and there are {len(paths)} inputs. Give a directory for a copy of each, or a table such as "
-                "`labels.parquet`."
-            )
-        if target.suffix == "" and len({base_name(path) for path in paths}) < len(paths):
-            raise OutputError("Inputs of different directories have the same name. Annotate them apart, or write a table.")
-        check_free(target, overwrite=overwrite)
-    return targets
+def _hash_of_names(file: DataFile) -> str:
+    """A hash of the names of the cells, in order."""
+    found = hashlib.sha256()
+    for names in _names(file):
+        for name in names:
+            found.update(f"{len(name)} {name}".encode())
+    return found.hexdigest()
+
+
+def _require_unchanged(annotations: Sequence[FileAnnotation], cells: Sequence[str], journal: Journal) -> None:
+    """Refuse what was found of a file that is another one now, and forget it."""
+    try:
+        for annotation, before in zip(annotations, cells, strict=True):
+            annotation.file.require_unchanged()
+            if _hash_of_names(annotation.file) != before:
+                raise DataFileError(
+                    f"The names of the cells in `{annotation.file.path}` changed while it was read. Nothing was written."
+                )
+    except DataFileError:
+        journal.remove()
+        raise
 
 
 def _labels_of(
-    annotations: Sequence[FileAnnotation], journal: Journal
+    annotations: Sequence[FileAnnotation], journal: Journal, spec: ModelSpec
 ) -> tuple[list[NDArray[np.int32]], list[NDArray[np.float32]]]:
     """Codes and confidence of all cells, file by file: 6 bytes a cell."""
     codes, confidence = [], []
     for annotation in annotations:
-        parts = [(part["codes"], part["confidence"]) for _, _, part in _parts(annotation, journal)]
+        parts = [(part["codes"], part["confidence"]) for _, _, part in _parts(annotation, journal, spec)]
         codes.append(np.concatenate([part[0] for part in parts]))
         confidence.append(np.concatenate([part[1] for part in parts]))
     return codes, confidence
 
 
-def _parts(annotation: FileAnnotation, journal: Journal) -> Iterator[tuple[int, int, Part]]:
-    return journal.read(annotation.number, annotation.file.n_obs, at_least=_ROWS_AT_A_TIME)
+def _parts(annotation: FileAnnotation, journal: Journal, spec: ModelSpec) -> Iterator[tuple[int, int, Part]]:
+    at_least = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // len(spec.labels)))
+    return journal.read(annotation.number, annotation.file.n_obs, at_least=at_least)
+
+
+def _names(file: DataFile) -> Iterator[list[str]]:
+    """Names of all cells, some at a time."""
+    for start in range(0, file.n_obs, _ROWS_AT_A_TIME):
+        yield file.names(start, min(start + _ROWS_AT_A_TIME, file.n_obs))
 
 
 def _write_table(
-    path: Path,
-    spec: ModelSpec,
-    annotations: Sequence[FileAnnotation],
-    journal: Journal,
-    runs: Mapping[str, Mapping[str, Any]],
-    key_added: str,
+    path: Path, target: Path, spec: ModelSpec, annotations: Sequence[FileAnnotation], journal: Journal, key_added: str
 ) -> None:
+    files = [_printable(annotation.file.path) for annotation in annotations]
+    n_formulas = 0
     with open_table(path, path.suffix) as table:
         for annotation in annotations:
-            for start, stop, part in _parts(annotation, journal):
+            for start, stop, part in _parts(annotation, journal, spec):
                 columns = {name: values for name, values in obs_columns(spec, part, key_added).items() if values is not None}
                 if len(annotations) > 1:
-                    file = pd.Categorical.from_codes(np.full(stop - start, annotation.number), categories=list(runs))
+                    file = pd.Categorical.from_codes(np.full(stop - start, annotation.number), categories=files)
                     columns = {"file": file, **columns}
-                table.add(pd.DataFrame(columns, index=pd.Index(annotation.file.names(start, stop), dtype=object)))
+                names = annotation.file.names(start, stop)
+                n_formulas += n_marked(names)
+                table.add(pd.DataFrame(columns, index=pd.Index(names, dtype=object)))
+    check_table(path, target, f"{key_added}_{OBS_LABEL}", _names_and_labels(spec, annotations, journal))
+    if n_formulas and path.suffix == ".csv":
+        warn(
+            f"{n_formulas} names of cells begin as a formula of a spreadsheet does. In `{target}` they have a `'` in front, which does not "
+            "belong to the name; a `.parquet` has them as they are."
+        )
 
 
-def _write_copies(
-    path: Path,
-    spec: ModelSpec,
-    annotations: Sequence[FileAnnotation],
-    journal: Journal,
-    runs: Mapping[str, Mapping[str, Any]],
-    key_added: str,
-) -> None:
-    write: Callable[..., None] = partial(_write_copy, spec=spec, journal=journal, key_added=key_added)
-    if path.suffix in _COPY_SUFFIXES:
-        (annotation,) = annotations
-        write(path, annotation, run=runs[annotation.file.path])
-        return
-    path.mkdir()
+def _names_and_labels(
+    spec: ModelSpec, annotations: Sequence[FileAnnotation], journal: Journal
+) -> Iterator[tuple[list[str], list[str | None]]]:
+    labels = np.array([*spec.labels.names, None], dtype=object)  # of -1: none
     for annotation in annotations:
-        write(path / base_name(annotation.file.path), annotation, run=runs[annotation.file.path])
+        for start, stop, part in _parts(annotation, journal, spec):
+            yield annotation.file.names(start, stop), labels[part["codes"]].tolist()
 
 
 def _write_copy(
-    path: Path, annotation: FileAnnotation, *, spec: ModelSpec, journal: Journal, run: Mapping[str, Any], key_added: str
+    path: Path,
+    target: Path,
+    annotation: FileAnnotation,
+    spec: ModelSpec,
+    journal: Journal,
+    run: Mapping[str, Any],
+    codes: NDArray[np.int32],
+    key_added: str,
 ) -> None:
     file = annotation.file
     copy_data(file, path)
@@ -290,7 +305,7 @@ def _write_copy(
     with open_copy(path) as root:
         is_annotated = "uns" in root and key_added in root["uns"]
         results = Results(root, file.n_obs)
-        for start, stop, part in _parts(annotation, journal):
+        for start, stop, part in _parts(annotation, journal, spec):
             columns = obs_columns(spec, part, key_added)
             if start == 0:
                 for name, values in columns.items():
@@ -302,16 +317,28 @@ def _write_copy(
                     results.add_matrix(latent, part["latent"].shape[1])
                 elif is_annotated:
                     results.remove("obsm", latent)
-                results.add_frame(probabilities, labels)
+                if labels is None:
+                    results.add_matrix(probabilities, len(spec.labels))
+                else:
+                    results.add_frame(probabilities, labels)
             for name, values in columns.items():
                 if values is not None:
                     results.put(name, start, values.codes if isinstance(values, pd.Categorical) else values)
             if "latent" in part:
                 results.put(latent, start, part["latent"])
+            if labels is None:
+                results.put(probabilities, start, part["probabilities"])
+                continue
             results.put(f"{probabilities}/_index", start, np.array(file.names(start, stop), dtype=object))
             for column, values in zip(labels, part["probabilities"].T, strict=True):
                 results.put(f"{probabilities}/{column}", start, values)
         results.add_run(key_added, run)
+    check_copy(path, target, f"{key_added}_{OBS_LABEL}", _names(file), spec.labels.names, codes)
+
+
+def _printable(path: str) -> str:
+    """A path as text: bytes that are not UTF-8 are spelled."""
+    return path if is_encodable(path) else os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _count_labels(spec: ModelSpec, codes: NDArray[np.int32], confidence: NDArray[np.float32]) -> pd.DataFrame:

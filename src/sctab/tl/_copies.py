@@ -15,6 +15,8 @@ import zarr
 from anndata.io import read_elem, write_elem
 from numpy.typing import NDArray
 
+from sctab._errors import DataFileError, SctabError
+from sctab._links import check_hdf5, check_store
 from sctab.inference import DataFile, is_url
 
 _NUMBERS_AT_A_TIME = 4_000_000
@@ -25,25 +27,41 @@ _TEXTS_AT_A_TIME = 65_536
 
 
 def copy_data(file: DataFile, target: Path) -> None:
-    """Copy a data file to a path whose suffix says in which format."""
+    """Copy a data file to a path whose suffix says in which format. Links within a file become what they lead to.
+
+    Raises
+    ------
+    DataFileError
+        When something in the file cannot be written in the other format.
+    """
     is_local = not is_url(file.path)
-    if is_local and Path(file.path).suffix == target.suffix:
+    has_links = isinstance(file.group, h5py.File) and check_hdf5(file.group, file.path)
+    if is_local and Path(file.path).suffix.lower() == target.suffix and not has_links:
         if Path(file.path).is_dir():
-            shutil.copytree(file.path, target)
+            shutil.copytree(file.path, target, symlinks=True)
         else:
             shutil.copyfile(file.path, target)
         return
     with _opened(target, "w") as group:
-        _copy_group(file.group, group)
+        if has_links and isinstance(group, h5py.Group):
+            group.attrs.update(dict(file.group.attrs))
+            for name in file.group:
+                file.group.copy(file.group[name], group, name=name, expand_soft=True, expand_refs=True)
+        else:
+            _Conversion(file.path, target.suffix).copy_group(file.group, group)
     if target.suffix == ".zarr":
         _consolidate(target)
 
 
 @contextmanager
 def open_copy(path: Path) -> Iterator[Any]:
-    """The root of a copy, to write results to."""
+    """The root of a copy, to write results to; nothing in it leads out of it."""
+    if path.suffix == ".zarr":
+        check_store(path)
     was_consolidated = path.suffix == ".zarr" and zarr.open_group(str(path), mode="r").metadata.consolidated_metadata is not None
     with _opened(path, "r+") as group:
+        if isinstance(group, h5py.File):
+            check_hdf5(group, str(path))
         yield group
     if was_consolidated:
         _consolidate(path)
@@ -65,21 +83,52 @@ def _opened(path: Path, mode: Any) -> Iterator[Any]:
         yield zarr.open_group(str(path), mode=mode, use_consolidated=False)
 
 
-def _copy_group(source: Any, target: Any) -> None:
-    target.attrs.update({name: _plain(value) for name, value in source.attrs.items()})
-    for name in source:
-        element = source[name]
+class _Conversion:
+    """Copies what is in a file of one format to one of the other."""
+
+    def __init__(self, path: str, suffix: str) -> None:
+        self._path, self._suffix = path, suffix
+
+    def copy_group(self, source: Any, target: Any, where: str = "") -> None:
+        """Copy a group with all that is in it."""
+        self._copy_attributes(source, target, where)
+        for name in source:
+            place = f"{where}/{name}".lstrip("/")
+            try:
+                self._copy(source[name], target, name, place)
+            except (OSError, MemoryError, SctabError):
+                raise
+            except Exception as error:  # HDF5, Zarr and anndata raise many kinds of errors
+                raise self._refusal(place, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+
+    def _copy(self, element: Any, target: Any, name: str, place: str) -> None:
         if hasattr(element, "keys"):
-            _copy_group(element, target.create_group(name))
+            if "__categories" in element:  # a frame of anndata 0.7, in which columns refer to their categories
+                write_elem(target, name, read_elem(element))
+            else:
+                self.copy_group(element, target.create_group(name), place)
+        elif h5py.check_ref_dtype(element.dtype) is not None:
+            raise self._refusal(place, "it holds references to other parts of the file")
         elif element.ndim and (is_text := _is_text(element)) is not None:
             _copy_array(element, target, name, is_text=is_text)
+            self._copy_attributes(element, target[name], place)
         else:  # single values, and records
             write_elem(target, name, read_elem(element))
+
+    def _copy_attributes(self, source: Any, target: Any, where: str) -> None:
+        for name, value in source.attrs.items():
+            if isinstance(value, h5py.Reference | h5py.RegionReference):
+                raise self._refusal(where, f"its attribute `{name}` refers to another part of the file")
+            target.attrs[name] = _plain(value)
+
+    def _refusal(self, where: str, why: str) -> DataFileError:
+        return DataFileError(
+            f"`{where}` of `{self._path}` cannot be written as {self._suffix}: {why}. Write a copy in the format of the input, or a table."
+        )
 
 
 def _copy_array(source: Any, target: Any, name: str, *, is_text: bool) -> None:
     copied = create_array(target, name, source.shape, str if is_text else source.dtype)
-    copied.attrs.update({key: _plain(value) for key, value in source.attrs.items()})
     step = max(1, (_TEXTS_AT_A_TIME if is_text else _NUMBERS_AT_A_TIME) // max(1, int(np.prod(source.shape[1:]))))
     for start in range(0, source.shape[0], step):
         values = (
@@ -111,7 +160,7 @@ def create_array(group: Any, name: str, shape: Sequence[int], dtype: Any) -> Any
     if isinstance(group, h5py.Group):
         array = group.create_dataset(name, shape=shape, dtype=h5py.string_dtype() if dtype is str else dtype)
     else:
-        rows = max(1, min(_ROWS_PER_CHUNK, shape[0]))
+        rows = max(1, min(_ROWS_PER_CHUNK, shape[0], _NUMBERS_AT_A_TIME // max(1, int(np.prod(shape[1:])))))
         array = group.create_array(name, shape=tuple(shape), dtype=dtype, chunks=(rows, *shape[1:]))
     array.attrs.update({"encoding-type": "string-array" if dtype is str else "array", "encoding-version": "0.2.0"})
     return array

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from sctab._constants import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION
 from sctab._errors import KeyNotFoundError, LabelError, listing, warn
+from sctab._keys import check_key_added
 from sctab.get._annotation import Annotation, read_annotation
 from sctab.metrics import correct_codes, overall_scores, scores_per_group
 from sctab.ontology import CellOntology
@@ -108,6 +109,7 @@ def evaluate(
     >>> int(scores.loc["accuracy", "cells"]), bool(scores.loc["accuracy", "value"] > 0.9)
     (224, True)
     """
+    check_key_added(key_added)
     annotation = read_annotation(adata, key_added, ontology)
     group_keys = [group_keys] if isinstance(group_keys, str) else list(group_keys)
     truth = _column(adata, labels_key, "labels_key")

@@ -19,6 +19,7 @@ from sctab._constants import (
     UNS_EXPLANATION,
 )
 from sctab._errors import KeyNotFoundError, SettingError, listing, warn
+from sctab._keys import check_key_added
 from sctab.genes import FeatureSpace
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
 from sctab.model._explanation import ExplainedCells, explained_blocks, require_explainable
@@ -103,6 +104,7 @@ def explain(
     1  B cell     2     PDGFD
     2  B cell     3     CD79A
     """
+    check_key_added(key_added)
     if n_top < 1:
         raise SettingError(f"`n_top={n_top}` must be at least 1.")
     if groupby is not None and groupby not in adata.obs:

@@ -19,6 +19,8 @@ from sctab._constants import (
     OBSM_LATENT_PREFIX,
     OBSM_PROBABILITIES,
 )
+from sctab._errors import LabelError, listing
+from sctab._keys import LONGEST_NAME, is_encodable
 from sctab.inference import Part
 from sctab.model import CellTypeClassifier, DeepEnsemble
 from sctab.model._query import Query
@@ -26,6 +28,9 @@ from sctab.model._spec import ModelSpec, library_versions
 from sctab.nn._sparse import Precision
 
 _CELLS_TO_COMPARE = 512
+_MOST_COLUMNS = 4_000
+"""Columns of a frame in an `.h5ad`: their names take 16 bytes each of a header of 64 KiB."""
+_RESERVED = frozenset({"", ".", "..", "_index"})
 
 
 def obs_columns(spec: ModelSpec, part: Part, key_added: str) -> dict[str, pd.Categorical | NDArray[np.float32] | None]:
@@ -57,9 +62,34 @@ def probabilities_key(key_added: str) -> str:
     return f"{key_added}_{OBSM_PROBABILITIES}"
 
 
-def probability_columns(spec: ModelSpec) -> list[str]:
-    """Labels as columns of a frame in `obsm`: a `/` is a `|`, since AnnData cannot be written otherwise."""
-    return [name.replace("/", "|") for name in spec.labels.names]
+def probability_columns(spec: ModelSpec) -> list[str] | None:
+    """Labels as columns of a frame in `obsm`: a `/` is a `|`, since AnnData cannot be written otherwise.
+
+    `None` where no such frame could be written: with more columns than the header of an HDF5 group has room for, with two labels that
+    differ in nothing but that, or with a label that is no name of an array. Probabilities are then a plain array.
+    """
+    columns = [name.replace("/", "|") for name in spec.labels.names]
+    is_writable = (
+        len(columns) <= _MOST_COLUMNS
+        and len(set(columns)) == len(columns)
+        and not _RESERVED.intersection(columns)
+        and all(len(column.encode()) <= LONGEST_NAME for column in columns)
+    )
+    return columns if is_writable else None
+
+
+def check_labels(spec: ModelSpec) -> None:
+    """Refuse labels that no file can hold, before any work is done.
+
+    Raises
+    ------
+    LabelError
+        When a label has a null byte or half a character in it.
+    """
+    if wrong := [name for name in spec.labels.names if "\0" in name or not is_encodable(name)]:
+        raise LabelError(
+            f"The labels {listing(map(repr, wrong))} of the model cannot be written to a file. Train it with other names for these types."
+        )
 
 
 def notes_of(query: Query, n_unknown: int) -> list[str]:

@@ -12,6 +12,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from sctab._spreadsheets import write_csv
+
 TABLE_SUFFIXES = (".parquet", ".csv")
 
 
@@ -29,7 +31,7 @@ class _Csv(_Table):
         self._is_first = True
 
     def add(self, rows: pd.DataFrame) -> None:
-        rows.to_csv(self._handle, index_label="cell", header=self._is_first)
+        write_csv(rows, self._handle, index_label="cell", header=self._is_first)
         self._is_first = False
 
 

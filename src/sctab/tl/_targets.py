@@ -1,0 +1,106 @@
+"""What an annotation of files writes: tables of all cells, and copies of inputs, each a file of its own."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sctab._atomic import as_path, check_apart, check_free
+from sctab._errors import OutputError, OutputExistsError, SettingError, listing
+from sctab.inference import base_name, is_url
+from sctab.tl._tables import TABLE_SUFFIXES
+
+COPY_SUFFIXES = (".h5ad", ".zarr")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One file, or one `.zarr`, to write."""
+
+    path: Path
+    number: int | None = None
+    """Which input it is a copy of; `None` for a table of all."""
+
+
+def check_targets(
+    outputs: Sequence[str | os.PathLike[str]], paths: Sequence[str], others: Iterable[str | os.PathLike[str]], *, overwrite: bool
+) -> tuple[list[Path], list[Target]]:
+    """The outputs as they were asked for, and the files to write; what cannot be written is refused before anything is read.
+
+    Parameters
+    ----------
+    outputs
+        What a user asked for: tables, copies, and directories for copies.
+    paths
+        The inputs.
+    others
+        What else is read.
+    overwrite
+        Whether files may be replaced.
+
+    Raises
+    ------
+    SettingError
+        When nothing would be written.
+    OutputError
+        When an output is of no known kind, is or touches an input or another output, or when inputs do not fit to it.
+    OutputExistsError
+        When something is there that must not be replaced.
+    """
+    if not outputs:
+        raise SettingError("Nothing would be written. Give an `output`, such as `labels.parquet`.")
+    places: list[Path] = []
+    targets: list[Target] = []
+    for output in outputs:
+        place, files = _targets_of(output, paths)
+        places.append(place)
+        targets += files
+    check_apart(places, [*paths, *others])
+    check_apart([target.path for target in targets], [*paths, *others])
+    for target in targets:
+        check_free(target.path, overwrite=overwrite)
+    return places, targets
+
+
+def _targets_of(output: str | os.PathLike[str], paths: Sequence[str]) -> tuple[Path, list[Target]]:
+    if is_url(os.fspath(output)):
+        raise OutputError(f"`{output}` is a URL. Write to a local path, and copy it there when it is done.")
+    place = as_path(output)
+    if place.suffix in TABLE_SUFFIXES:
+        return place, [Target(place)]
+    if place.suffix in COPY_SUFFIXES:
+        if len(paths) > 1:
+            raise OutputError(
+                f"`{place}` is one file, and there are {len(paths)} inputs. Give a directory for a copy of each, or a table such as "
+                "`labels.parquet`."
+            )
+        return place, [Target(place, 0)]
+    if place.suffix and not place.is_dir():
+        raise OutputError(
+            f"`{place}` is none of {listing((*TABLE_SUFFIXES, *COPY_SUFFIXES))}. Give a name with one of these endings, or a directory for "
+            "a copy of each input."
+        )
+    _require_directory(place)
+    names = [base_name(path) for path in paths]
+    if len(set(names)) < len(names):
+        raise OutputError("Inputs of different directories have the same name. Annotate them apart, or write a table.")
+    if unknown := [name for name in names if Path(name).suffix not in COPY_SUFFIXES]:
+        raise OutputError(
+            f"Copies of {listing(unknown)} have none of the endings {listing(COPY_SUFFIXES)}. Give the name of each copy."
+        )
+    return place, [Target(place / name, number) for number, name in enumerate(names)]
+
+
+def _require_directory(place: Path) -> None:
+    """A directory that is there is added to, also by way of a link."""
+    try:
+        mode = place.stat().st_mode
+    except OSError:
+        if os.path.lexists(place):
+            raise OutputExistsError(f"`{place}` is a link that leads nowhere. Choose another name.") from None
+        return
+    if not stat.S_ISDIR(mode):
+        raise OutputExistsError(f"`{place}` is there and is no directory, which copies of inputs go to. Choose another name.")
