@@ -162,13 +162,6 @@ class TestCopies:
         assert set(got.obsm) == set(expected.obsm)
         pd.testing.assert_frame_equal(got.obsm["sctab_probabilities"], expected.obsm["sctab_probabilities"])
 
-    def test_over_the_input_itself(self, model_path, query, expected, tmp_path):
-        path = write(query, tmp_path / "query.h5ad")
-        with pytest.raises(OutputExistsError):
-            sctab.tl.annotate_files(path, model_path, output=path)
-        sctab.tl.annotate_files(path, model_path, output=path, overwrite=True)
-        assert_equal(read(path), expected)
-
     def test_key_added(self, model_path, query, tmp_path):
         path = write(query, tmp_path / "query.h5ad")
         sctab.tl.annotate_files(path, model_path, output=tmp_path / "out.h5ad", key_added="blood")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sctab._atomic import as_path
 from sctab._declared import build, check_keys, list_of, mapping, read_yaml, share, text, whole
 from sctab._errors import SettingError, listing
 from sctab.benchmark._peers import PEERS
@@ -131,7 +132,7 @@ def read_config(path: str | os.PathLike[str], *, data: str | os.PathLike[str] | 
     where = f"`{path.name}`"
     values = {"data": "."} | values
     readers: dict[str, Callable[[Any, str], Any]] = {
-        "data": lambda value, here: path.parent / text(value, here),
+        "data": lambda value, here: path.parent / as_path(text(value, here)),
         "tasks": lambda value, here: tuple(_task(item, f"{here}, task {i}") for i, item in enumerate(list_of(value, here), 1)),
         "models": lambda value, here: tuple(
             _model(item, f"{here}, model {i}", path.parent) for i, item in enumerate(list_of(value, here), 1)

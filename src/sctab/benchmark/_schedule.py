@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sctab._atomic import written_beside
-from sctab._errors import OutputError, require
+from sctab._errors import OutputError, OutputExistsError, listing, require
 from sctab.benchmark._config import Config, PeerEntry
 from sctab.benchmark._files import MANIFEST_FILE, RUNS_FOLDER
 from sctab.benchmark._peers import PeerUnavailableError, default_environments, make_environment
@@ -109,6 +109,7 @@ def run_benchmark(
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Keep other benchmarks out of a directory, and remove what an earlier one that was killed has left half-done."""
+    _require_own(directory)
     try:
         (directory / RUNS_FOLDER).mkdir(parents=True, exist_ok=True)
         lock = (directory / _LOCK_FILE).open("w")
@@ -122,6 +123,17 @@ def _locked(directory: Path) -> Iterator[None]:
         for leftover in (directory / RUNS_FOLDER).glob(".sctab-*.part"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
+
+
+def _require_own(directory: Path) -> None:
+    """Refuse a directory that holds something and no benchmark: its `report.md` may be somebody's own."""
+    if directory.is_dir() and not (directory / MANIFEST_FILE).is_file():
+        foreign = [path.name for path in directory.iterdir() if path.name not in (RUNS_FOLDER, _LOCK_FILE)]
+        if foreign:
+            raise OutputExistsError(
+                f"`{directory}` is there and holds no benchmark: {listing(sorted(foreign))} would be among its files. Choose another "
+                "directory."
+            )
 
 
 def _environments(waiting: Sequence[Run], folder: Path) -> dict[str, Path | PeerUnavailableError]:

@@ -10,17 +10,19 @@ import typer
 from rich.table import Table
 
 import sctab
+from sctab._atomic import as_path
 from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 from sctab._errors import SettingError
 from sctab._matrix import BLOCK_SIZE, give_back_large_arrays
 from sctab.cli._cluster import connected
 from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Overwrite
-from sctab.cli._reporting import err, out, reports_errors
+from sctab.cli._reporting import ends_when_told, err, out, reports_errors
 from sctab.nn._sparse import Precision
 from sctab.tl import AnnotatedFiles
 
 
 @reports_errors
+@ends_when_told
 def annotate(
     query: Annotated[
         list[str],
@@ -76,7 +78,7 @@ def annotate(
         client = None if dask_scheduler is None else stack.enter_context(connected(dask_scheduler))
         done = sctab.tl.annotate_files(
             query,
-            sctab.zoo.load(model, accelerator=accelerator),
+            sctab.zoo.load(as_path(model) if model.startswith("~") else model, accelerator=accelerator),
             output=outputs,
             layer=layer,
             batch_size=batch_size,
@@ -98,11 +100,12 @@ def _report(done: AnnotatedFiles) -> None:
         where = "" if len(done.runs) == 1 else f"`{path}`: "
         err.print(
             f"{where}Used `{run['matrix']}` ({run['matrix_content']}); {genes['n_matched']} of {genes['n_model']} genes found, "
-            f"which carry {genes['coverage']:.0%} of what the model looks at."
+            f"which carry {genes['coverage']:.0%} of what the model looks at.",
+            soft_wrap=True,
         )
     table = Table("label", "cells", "median confidence", box=None)
     for label, row in done.labels.iterrows():
         table.add_row(str(label), f"{row['n_cells']:.0f}", f"{row['confidence']:.2f}")
     out.print(table)
     for written in done.outputs:
-        out.print(f"Wrote `{written}`.")
+        out.print(f"Wrote `{written}`.", soft_wrap=True)

@@ -16,7 +16,7 @@ from sctab.cli._demo import run_demo
 from sctab.cli._evaluate import evaluate
 from sctab.cli._import import import_checkpoint
 from sctab.cli._options import Debug, Overwrite
-from sctab.cli._reporting import out, reports_errors
+from sctab.cli._reporting import EXIT_REFUSED, ends_when_told, err, out, prepare_streams, reports_errors
 from sctab.cli._train import train
 from sctab.cli._tune import tune
 
@@ -32,7 +32,13 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    app()
+    prepare_streams()
+    try:
+        app()
+    except OSError as error:  # of help, which no command prints
+        out.on_broken_pipe()
+        err.print(f"Error: What was to be printed could not be written: {error.strerror}.")
+        raise SystemExit(EXIT_REFUSED) from error
 
 
 def _version(wanted: bool) -> None:
@@ -48,6 +54,7 @@ def _root(
     ] = False,
 ) -> None:
     """Name the cell types of single-cell RNA-seq data, and say how sure that is."""
+    prepare_streams()
 
 
 app.command()(annotate)
@@ -76,6 +83,7 @@ def models(debug: Debug = False) -> None:
 
 @app.command()
 @reports_errors
+@ends_when_told
 def demo(
     output: Annotated[
         Path | None, typer.Option(help="Annotated data to write; by default `sctab-demo.h5ad`, numbered if that is there.")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from sctab import pl
@@ -20,7 +19,7 @@ from sctab.benchmark._config import SUBSETS
 from sctab.benchmark._files import FIGURES_FOLDER
 from sctab.benchmark._report import METRICS, SCALING_METRICS, best_label
 from sctab.cli._options import Debug
-from sctab.cli._reporting import err, out, reports_errors
+from sctab.cli._reporting import err, out, reports_errors, show_note
 
 benchmark_app = typer.Typer(
     name="benchmark",
@@ -85,7 +84,7 @@ def _show_progress(progress: Progress) -> None:
     part = "" if run.fraction == 1 else f", {run.fraction:.0%} of the {run.describe()['subset']}"
     why = f": {progress.reason}" if progress.reason else ""
     text = f"{progress.n_ended}/{progress.n_runs} {run.task.name}{part}, {run.entry.label}, seed {run.seed}: {progress.state}{why}"
-    err.print(escape(text), soft_wrap=True)
+    err.print(text, soft_wrap=True)
 
 
 def _write_all(directory: Path) -> None:
@@ -97,8 +96,8 @@ def _write_all(directory: Path) -> None:
     out.print(table)
     for (state, reason), runs in results.unfinished.groupby(["state", "reason"], sort=False):
         models = ", ".join(runs["model"].unique())
-        err.print(f"[yellow]Note:[/] {escape(f'{len(runs)} runs of {models} have no result: {state}. {reason}')}", soft_wrap=True)
-    out.print(f"Wrote `{path}`.")
+        show_note(f"{len(runs)} runs of {models} have no result: {state}. {reason}")
+    out.print(f"Wrote `{path}`.", soft_wrap=True)
 
 
 def _draw_figures(results: Results, directory: Path) -> dict[str, str]:

@@ -10,14 +10,14 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sctab._atomic import as_path
 from sctab._errors import DataFileError
 from sctab.cli._cluster import connected
 from sctab.cli._options import DaskScheduler, Debug
-from sctab.cli._reporting import err, out, reports_errors
+from sctab.cli._reporting import ends_when_told, err, out, reports_errors
 from sctab.corpus import Corpus, CorpusConfig, CorpusPlan
 from sctab.corpus import build as build_corpus
 from sctab.corpus import plan as plan_corpus
@@ -53,6 +53,7 @@ def plan(config: Declaration, features: Features = None, debug: Debug = False) -
 
 @corpus_app.command()
 @reports_errors
+@ends_when_told
 def build(
     config: Declaration,
     output: Annotated[
@@ -120,7 +121,7 @@ def verify(corpus: Store, debug: Debug = False) -> None:
 
 def _declared(path: Path, features: str | None) -> CorpusConfig:
     config = CorpusConfig.read(path)
-    return config if features is None else replace(config, features=features)
+    return config if features is None else replace(config, features=str(as_path(features)))
 
 
 def _show_plan(plan: CorpusPlan) -> None:
@@ -154,6 +155,6 @@ def _show(frame: pd.DataFrame, title: str) -> None:
     for column in frame.columns:
         table.add_column(str(column), justify="left" if frame[column].dtype == object else "right")
     for name, values in zip(frame.index, frame.to_numpy(), strict=True):
-        table.add_row(escape(str(name)), *(f"{value:,}" if isinstance(value, Integral) else escape(str(value)) for value in values))
+        table.add_row(str(name), *(f"{value:,}" if isinstance(value, Integral) else str(value) for value in values))
     out.print(table)
     out.print()

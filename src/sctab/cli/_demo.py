@@ -55,7 +55,7 @@ def run_demo(output: Path | None, *, overwrite: bool) -> None:
     out.print(table)
     right = (adata.obs["author_label"] == adata.obs["sctab_label"].astype(str)).mean()
     out.print(f"Macro F1 {scores['f1'].mean():.3f}, accuracy {right:.3f} against the authors' labels.")
-    out.print(f"Wrote `{output}`: see `obs['sctab_label']`, `obs['sctab_confidence']` and `uns['sctab']`.")
+    out.print(f"Wrote `{output}`: see `obs['sctab_label']`, `obs['sctab_confidence']` and `uns['sctab']`.", soft_wrap=True)
 
 
 def author_labels(adata: AnnData, labels: LabelSpace, ontology: CellOntology) -> pd.Series:

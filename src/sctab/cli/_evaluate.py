@@ -11,14 +11,16 @@ import typer
 from anndata import AnnData
 
 import sctab
-from sctab._atomic import written_beside
+from sctab._atomic import check_apart, written_beside
 from sctab._constants import DEFAULT_KEY_ADDED
+from sctab._spreadsheets import write_csv
 from sctab.cli._files import check_suffix, read_data, write_data
 from sctab.cli._options import Debug, LabelsKey, Overwrite
-from sctab.cli._reporting import out, reports_errors
+from sctab.cli._reporting import ends_when_told, out, reports_errors
 
 
 @reports_errors
+@ends_when_told
 def evaluate(
     annotated: Annotated[Path, typer.Argument(help="Cells that `sctab annotate` has annotated, `.h5ad` or `.zarr`.")],
     labels_key: LabelsKey,
@@ -49,6 +51,7 @@ def evaluate(
     """
     if output is not None:
         check_suffix(output)
+    check_apart([path for path in (output, csv) if path is not None], [annotated])
     adata = read_data(annotated)
     with ExitStack() as outputs:
         data_path = outputs.enter_context(written_beside(output, overwrite=overwrite)) if output else None
@@ -66,10 +69,10 @@ def evaluate(
         if data_path is not None and output is not None:
             write_data(adata, data_path, target=output)
         if table_path is not None:
-            _all_scores(adata, key_added, group_key or []).to_csv(table_path, index=False)
+            write_csv(_all_scores(adata, key_added, group_key or []), table_path)
     for path in (output, csv):
         if path is not None:
-            out.print(f"Wrote `{path}`.")
+            out.print(f"Wrote `{path}`.", soft_wrap=True)
 
 
 def _all_scores(adata: AnnData, key_added: str, group_keys: list[str]) -> pd.DataFrame:

@@ -10,11 +10,12 @@ import typer
 
 import sctab
 from sctab.cli._options import Debug, Overwrite
-from sctab.cli._reporting import out, reports_errors
+from sctab.cli._reporting import ends_when_told, out, reports_errors
 from sctab.model import DeepEnsemble
 
 
 @reports_errors
+@ends_when_told
 def import_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="A `.ckpt`, the folder of a run, or a tar archive of runs.")],
     genes: Annotated[Path, typer.Option(help="Genes in the order of the model: `var.parquet`.")],
@@ -57,6 +58,4 @@ def import_checkpoint(
         f"{'Each is ' if len(members) > 1 else ''}{spec.model_class} with {len(spec.labels)} cell types and {len(spec.features):,} genes."
     )
     out.print(f"Wrote `{output}`. Annotate cells with it:", soft_wrap=True)
-    out.print(
-        f"  sctab annotate query.h5ad --model {shlex.quote(str(output))} --output annotated.h5ad", soft_wrap=True, markup=False
-    )
+    out.print(f"  sctab annotate query.h5ad --model {shlex.quote(str(output))} --output annotated.h5ad", soft_wrap=True)

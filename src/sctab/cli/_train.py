@@ -13,7 +13,7 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-from sctab._atomic import written_beside
+from sctab._atomic import check_apart, written_beside
 from sctab._constants import SPEC_FILE
 from sctab._errors import SettingError, listing
 from sctab.cli._files import read_data
@@ -153,6 +153,11 @@ def train(
         raise SettingError(
             "`--resume` goes on from a run directory of one model class. Leave it out where there is none (`--no-logs`, `auto`)."
         )
+    directory = (run_dir or _run_directory(output, goes_on=members is not None or resume)) if logs else None
+    check_apart(
+        [output] if directory is None else [output, directory],
+        [path for path in (reference, corpus, settings) if path is not None],
+    )
     require_replaceable(output, overwrite=overwrite)
     if corpus is not None:
         from_corpus: Any = cls.from_corpus if members is None else DeepEnsemble.from_corpus
@@ -166,9 +171,7 @@ def train(
         (ensemble or cls).setup_anndata(adata, str(labels_key), categorical_covariate_keys=covariate_key, **of_reference)
         n_types, n_cells = adata.obs[labels_key].nunique(), adata.n_obs
         classifier = ensemble or cls(adata, **chosen.model_settings)
-    goes_on = members is not None or resume
-    directory = (run_dir or _run_directory(output, goes_on=goes_on)) if logs else None
-    with written_beside(output, overwrite=overwrite) if is_first_process() else nullcontext(output) as path:
+    with written_beside(output, overwrite=overwrite, kind="model") if is_first_process() else nullcontext(output) as path:
         what = f"`{chosen.model}`" if members is None else f"an ensemble of {members} `{chosen.model}` models"
         err.print(f"Learning {n_types} cell types from {n_cells} cells with {what}.")
         if members is not None and directory is not None:
@@ -199,7 +202,7 @@ def train(
     _report_training([classifier.spec.training] if members is None else [member.spec.training for member in classifier.members])
     if directory is not None:
         out.print(f"Wrote the curves to `{directory}`: `tensorboard --logdir {directory}` shows them.")
-    out.print(f"Wrote `{output}`.")
+    out.print(f"Wrote `{output}`.", soft_wrap=True)
 
 
 def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> Settings:

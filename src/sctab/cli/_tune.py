@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 import sctab
-from sctab._atomic import written_beside
+from sctab._atomic import check_apart, written_beside
 from sctab.cli._files import read_data
 from sctab.cli._options import (
     Accelerator,
@@ -95,13 +95,11 @@ def tune(
     }
     check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"subset": subset != 1})
     storage = output.with_suffix(".study.db") if storage is None else storage
+    pictures_of = [] if figures is None else [figures / name for name in _FIGURES]
+    check_apart([output, storage, *pictures_of], [path for path in (reference, corpus) if path is not None])
     with ExitStack() as outputs:
         settings_path = outputs.enter_context(written_beside(output, overwrite=overwrite))
-        pictures = {
-            name: outputs.enter_context(written_beside(figures / name, overwrite=overwrite))
-            for name in _FIGURES
-            if figures is not None
-        }
+        pictures = {path.name: outputs.enter_context(written_beside(path, overwrite=overwrite)) for path in pictures_of}
         study: Any
         if corpus is not None:
             part: dict[str, Any] = {"subset": subset, "subset_by": subset_by}
@@ -144,7 +142,7 @@ def _report(found: TuningResult, output: Path, figures: Path | None) -> None:
         f"{len(trials)} trials, {n_pruned} of them ended early. Macro F1 on {found.n_held_out} cells ({how[found.split]}): "
         f"best {found.best_value:.3f}, default {found.default_value:.3f}."
     )
-    out.print(f"Wrote `{output}`." if figures is None else f"Wrote `{output}` and pictures in `{figures}`.")
+    out.print(f"Wrote `{output}`." if figures is None else f"Wrote `{output}` and pictures in `{figures}`.", soft_wrap=True)
 
 
 def _table(trials: pd.DataFrame) -> Table:

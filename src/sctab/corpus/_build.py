@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,7 +22,7 @@ import zarr
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from sctab._atomic import check_free, explain, written_beside
+from sctab._atomic import as_path, check_apart, check_free, explain, written_beside
 from sctab._errors import DataFileError, InputValueError, OutputExistsError, SettingError, listing, require, warn
 from sctab._matrix import give_back_large_arrays
 from sctab.corpus._config import SPLIT_NAMES, CorpusConfig
@@ -41,6 +42,7 @@ SHELF_SIZE = 24_576
 """Cells that are put in order at a time: with 2,000 values each they take 0.4 GB, and a third of that on the way."""
 _WORK_SUFFIX = ".unfinished"
 _RUN = "run.json"
+_OURS = re.compile(r"lock|run\.json|left_out\.json|contents|pieces|places|parts|store|\.sctab-[0-9a-z_-]+\.part")
 
 
 def build(
@@ -106,10 +108,11 @@ def build(
     config = config if isinstance(config, CorpusConfig) else CorpusConfig.read(config)
     ontology = CellOntology.embedded() if ontology is None else ontology
     watch = watch or (lambda *_: None)
-    output = Path(output)
-    if output.exists():
+    output = as_path(output)
+    if os.path.lexists(output):
         raise OutputExistsError(f"`{output}` is already there. Choose another name, or delete it: a corpus is never overwritten.")
     check_free(output, overwrite=False)
+    check_apart([output, _work_directory(output)], [entry.path for entry in config.sources])
     states, damaged = _states(config, skip_damaged=skip_damaged)
     with _workplace(output, _identity(config, shelf_size, states), resume=resume) as work:
         draft = Draft.of(_without(config, damaged), ontology)
@@ -124,8 +127,9 @@ def build(
         hashes = _gather(plan, shelves, directories, work, store, n_threads=n_threads, watch=watch)
         _describe(plan, contents, shelves, hashes, store, ontology)
         Corpus.open(store).keep_subsets()
+        _require_same_sources(states, config)
         os.rename(store, output)  # noqa: PTH104 (refuses to replace what came meanwhile)
-    shutil.rmtree(_work_directory(output), ignore_errors=True)
+    _remove_work(_work_directory(output))
     return Corpus.open(output)
 
 
@@ -148,6 +152,8 @@ def _workplace(output: Path, identity: Mapping[str, Any], *, resume: bool) -> It
                 raise OutputExistsError(
                     f"`{work}` holds the unfinished work on this corpus. Go on with it (`--resume`, or `resume=True`), or delete it."
                 )
+            if is_there and (foreign := [path.name for path in work.iterdir() if not _OURS.fullmatch(path.name)]):
+                raise OutputExistsError(f"`{work}` holds something else than work on a corpus: {listing(foreign)}. Move it away.")
             if (work / _RUN).exists():
                 before = json.loads((work / _RUN).read_text(encoding="utf-8"))
                 _require_same(before, wanted, work)
@@ -161,6 +167,35 @@ def _workplace(output: Path, identity: Mapping[str, Any], *, resume: bool) -> It
         if isinstance(error, (DataFileError, OutputExistsError)) or error.errno is None:
             raise
         raise explain(error, output) from error
+
+
+def _remove_work(work: Path) -> None:
+    """Remove what the work has left; what somebody else has put there stays."""
+    for path in work.iterdir():
+        if not _OURS.fullmatch(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
+    with suppress(OSError):
+        work.rmdir()
+
+
+def _require_same_sources(before: Mapping[str, Any], config: CorpusConfig) -> None:
+    """Refuse sources that changed while they were read: some of what was taken of them may be of other cells."""
+    changed = []
+    for entry in config.sources:
+        path = _absolute(entry).path
+        with suppress(DataFileError):
+            if before[path] is None or _fingerprint(entry) == before[path]:
+                continue
+        changed.append(path)
+    if changed:
+        raise DataFileError(
+            f"{listing(changed)} changed while the corpus was built. Delete the unfinished work, and build it anew."
+        )
 
 
 def _states(config: CorpusConfig, *, skip_damaged: bool) -> tuple[dict[str, Any], set[str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+from sctab._atomic import as_path
 from sctab._declared import build, check_keys, list_of, mapping, read_yaml, text, whole
 from sctab._errors import SettingError, listing
 from sctab.corpus._curation import FILTERS, Filter
@@ -107,7 +108,7 @@ class CorpusConfig:
 def _sources(item: Any, where: str, common: Mapping[str, str], folder: Path) -> list[SourceEntry]:
     values = {"path": item} if isinstance(item, str) else mapping(item, where)
     entry: SourceEntry = build(SourceEntry, {**common, **values}, where)
-    given = entry.path if is_url(entry.path) else os.fspath(folder / entry.path)
+    given = entry.path if is_url(entry.path) else os.fspath(folder / as_path(entry.path))
     return [replace(entry, path=path) for path in find_sources(given)]
 
 
@@ -135,7 +136,7 @@ def _features(value: Any, where: str, folder: Path) -> str | tuple[str, ...]:
     if isinstance(value, list):
         return tuple(text(name, where) for name in value)
     name = text(value, where)
-    return name if name in {UNION, INTERSECTION} else os.fspath(folder / name)
+    return name if name in {UNION, INTERSECTION} else os.fspath(folder / as_path(name))
 
 
 def _split(values: Any, where: str) -> SplitEntry:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +22,7 @@ from sctab.model._evaluation import Evaluation
 
 _FORMAT, _VERSION = "sctab-annotation", 1
 _RUN_FILE, _LOCK_FILE = "run.json", "lock"
+_OURS = re.compile(r"run\.json|part-\d+-\d+-\d+\.npz|file-\d+\.json|\.sctab-[0-9a-z_-]+\.part")
 
 Part = Mapping[str, NDArray[Any]]
 """What is kept of some cells: `codes` of labels (-1 for none), `confidence`, and what else was asked for."""
@@ -75,8 +78,7 @@ class Journal:
             raise explain(error, self.directory) from error
         if is_there and before.get("format") == _FORMAT:
             if restart and not resume:
-                for path in self.directory.glob("[!l]*"):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                self._forget()
             elif not resume:
                 self._lock.release()
                 raise OutputExistsError(
@@ -170,8 +172,17 @@ class Journal:
         return _read_json(self.directory / f"file-{number:06d}.json") or None
 
     def remove(self) -> None:
-        """Throw all of it away: the results are where they belong."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Throw all of it away: the results are where they belong. What somebody else has put there stays."""
+        self._finished = {}
+        with suppress(OSError):
+            self._forget()
+            (self.directory / _LOCK_FILE).unlink()
+            self.directory.rmdir()
+
+    def _forget(self) -> None:
+        for path in self.directory.iterdir():
+            if _OURS.fullmatch(path.name):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def as_part(evaluation: Evaluation, *, with_all: bool) -> Part:

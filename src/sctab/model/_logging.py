@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -99,9 +100,19 @@ def start_logging(
 
 
 def forget(run_dir: str | PathLike[str]) -> None:
-    """Remove what a training left that was interrupted before its first epoch was over; nothing else is touched."""
+    """Remove what a training left that was interrupted before its first epoch was over.
+
+    A directory with something else in it is not of such a training, and is left as it is.
+    """
     directory = Path(run_dir)
-    if (directory / HYPERPARAMETERS_FILE).is_file() and is_first_process():
+    ours = re.compile(
+        r"(metrics\.csv|hparams\.yaml|augmentation\.safetensors|tensorboard|checkpoints|neptune|\.sctab-[0-9a-z_-]+\.part)"
+    )
+    is_ours = (directory / HYPERPARAMETERS_FILE).is_file() and all(ours.fullmatch(path.name) for path in directory.iterdir())
+    is_ours = is_ours and all(
+        re.fullmatch(r"epoch_\d+|\.sctab-.*", path.name) for path in (directory / CHECKPOINTS_DIRECTORY).glob("*")
+    )
+    if is_ours and is_first_process():
         for name in (TENSORBOARD_DIRECTORY, CHECKPOINTS_DIRECTORY):
             shutil.rmtree(directory / name, ignore_errors=True)
         for name in (METRICS_FILE, HYPERPARAMETERS_FILE, AUGMENTATION_FILE):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -66,9 +68,10 @@ class CellProgress:
         self._last_line = time.monotonic()
         speed = (self._done - self._before) / max(self._last_line - self._start, 1e-9)
         left = (self._n_obs - self._done) / speed / 60 if speed > 0 else float("nan")
-        self._console.print(
-            f"{self._what}: {self._done:,} of {self._n_obs:,} cells, {speed:,.0f} cells/s, {left:.1f} min left", soft_wrap=True
-        )
+        line = f"{self._what}: {self._done:,} of {self._n_obs:,} cells, {speed:,.0f} cells/s, {left:.1f} min left"
+        with suppress(OSError, AttributeError):  # a reader that is gone is no reason to stop
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
 
 class _Speed(ProgressColumn):
