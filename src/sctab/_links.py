@@ -16,27 +16,6 @@ _RESULTS = ("/obs", "/obsm", "/uns")
 _REWRITE = "Copy the data into one file, `anndata.{read}(path).{write}(new_path)`, if you trust it."
 
 
-def require_own_data(path: str | os.PathLike[str]) -> None:
-    """Refuse a local `.h5ad` or `.zarr` with data that is elsewhere; what cannot be opened is left to whoever reads it.
-
-    Raises
-    ------
-    DataFileError
-        As in :func:`check_hdf5` and :func:`check_store`.
-    """
-    path = Path(path)
-    require_plain(path)
-    if path.is_dir():
-        check_store(path)
-    elif h5py.is_hdf5(path):
-        try:
-            file = h5py.File(path, "r")
-        except OSError:
-            return
-        with file:
-            check_hdf5(file, str(path))
-
-
 def require_plain(path: Path) -> None:
     """Refuse a pipe, a socket or a device, which would be waited for.
 
