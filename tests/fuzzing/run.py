@@ -21,8 +21,11 @@ from pathlib import Path
 
 import numpy as np
 from tests.fuzzing.damage import NotApplicableError, damage
+from tests.fuzzing.data_files import data_subjects
+from tests.fuzzing.models import model_subjects
 from tests.fuzzing.oracle import InvalidDataError
-from tests.fuzzing.subjects import Subject, make_subjects, warm_up
+from tests.fuzzing.stores import store_subjects
+from tests.fuzzing.subject import Subject, warm_up
 
 import sctab
 
@@ -72,9 +75,13 @@ class Fuzzer:
         self.seed, self.jobs = seed, jobs
         self._root = Path(tempfile.mkdtemp(prefix="sctab-fuzz-"))
         self.expected: dict[str, object] = {}
-        self.subjects = [subject for subject in _made(self._root) if only in f"{subject.group} {subject.name}"]
-        if not self.subjects:
-            raise ValueError(f"No subject has `{only}` in its name.")
+        try:
+            self.subjects = [subject for subject in _made(self._root) if only in f"{subject.group} {subject.name}"]
+            if not self.subjects:
+                raise ValueError(f"No subject has `{only}` in its name.")
+        except BaseException:
+            self.close()
+            raise
         self._order = [subject for subject in self.subjects for _ in range(subject.weight)]
         np.random.default_rng(0).shuffle(self._order)
 
@@ -180,12 +187,16 @@ class Fuzzer:
         return ("valid", "") if verdict == "valid" else ("wrong", verdict)
 
 
+def _subjects(root: Path) -> list[Subject]:
+    return [*data_subjects(root / "data"), *model_subjects(root / "models"), *store_subjects(root / "stores")]
+
+
 def _made(root: Path) -> list[Subject]:
     """Write the intact files in a process of its own, so that no thread of a library is left in this one, and describe them here."""
     described = root / "subjects.pickle"
 
     def work(say) -> None:
-        described.write_bytes(pickle.dumps(make_subjects(root)))
+        described.write_bytes(pickle.dumps(_subjects(root)))
         say("answer", "made")
 
     child = _Child(0, None, work, timeout=300, memory=10_000)

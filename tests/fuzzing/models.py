@@ -1,0 +1,94 @@
+"""Models of every class, and what loads them."""
+
+import hashlib
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+from tests.fuzzing import damage
+from tests.fuzzing.subject import (
+    QUIET,
+    Subject,
+    annotation_of,
+    content_of_model,
+    counts_of_blood,
+    judge_changed,
+    judge_rehashed,
+)
+
+import sctab
+from sctab.model import SCTAB, DeepEnsemble, LinearClassifier, MLPClassifier, XGBoostClassifier, load_model
+
+
+def annotate_with(query: str, folder: Path) -> Any:
+    model = load_model(folder / "model", accelerator="cpu")
+    adata = ad.read_h5ad(folder / query)
+    sctab.tl.annotate(adata, model, min_gene_coverage=0)
+    return content_of_model(model) | annotation_of(adata.obs, adata.obs_names)
+
+
+def model_subjects(root: Path) -> list[Subject]:
+    root.mkdir(parents=True)
+    adata = counts_of_blood()
+    del adata.raw, adata.layers["lognorm"]
+    query = root / "query.h5ad"
+    counts_of_blood(n_obs=16).write_h5ad(query)
+    classes = {
+        "linear": (LinearClassifier, {}),
+        "mlp": (MLPClassifier, {}),
+        "sctab": (SCTAB, {"n_d": 4, "n_a": 4}),
+        "xgboost": (XGBoostClassifier, {}),
+    }
+    subjects = []
+    for name in (*classes, "ensemble"):
+        files = root / name
+        files.mkdir()
+        shutil.copyfile(query, files / "query.h5ad")
+        if name == "ensemble":
+            model = DeepEnsemble(LinearClassifier, 2)
+            model.setup_anndata(adata, "cell_type")
+            model.train(**QUIET)
+        else:
+            cls, settings = classes[name]
+            cls.setup_anndata(adata, "cell_type")
+            model = cls(adata, **settings)
+            model.train(**QUIET if name != "xgboost" else {"max_epochs": 3, "accelerator": "cpu", "seed": 0, "refit": False})
+        model.save(files / "model")
+        read = partial(annotate_with, "query.h5ad")
+        subjects.append(Subject(f"{name}: load, annotate", "model", files, "model", damage.MODEL, read, judge_changed, weight=12))
+        subjects.append(
+            Subject(
+                f"{name}: hashes put right",
+                "model",
+                files,
+                "model",
+                (*[damage.edit_json] * 4, damage.edit_header, damage.edit_tensor, damage.edit_tensor),
+                read,
+                judge_rehashed,
+                after=put_hashes_right,
+                weight=8,
+            )
+        )
+    return subjects
+
+
+def put_hashes_right(folder: Path) -> None:
+    """Make the hashes in a model directory those of what it holds, as somebody would who changes a model on purpose."""
+    for spec in sorted((folder / "model").rglob("model.json")):
+        try:
+            values = json.loads(spec.read_text(encoding="utf-8"))
+            values["weights"]["sha256"] = hashlib.sha256((spec.parent / "model.safetensors").read_bytes()).hexdigest()
+        except (ValueError, KeyError, TypeError, OSError, RecursionError):
+            continue
+        spec.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
+    listing = folder / "model" / "ensemble.json"
+    try:
+        values = json.loads(listing.read_text(encoding="utf-8"))
+        hashes = [json.loads((listing.parent / f"member_{i}" / "model.json").read_text())["weights"]["sha256"] for i in range(2)]
+        values["members"] = hashes
+        listing.write_text(json.dumps(values), encoding="utf-8")
+    except (ValueError, KeyError, TypeError, OSError, RecursionError, IndexError):
+        pass
