@@ -766,7 +766,7 @@ def damage(path, kinds, rng, *, attempts=50):
             return f"{kind.__name__}: {kind(path, rng)}"
         except NotApplicableError:
             continue
-        except (ValueError, TypeError, KeyError, OSError, RuntimeError, OverflowError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, OSError, RuntimeError, OverflowError, AttributeError) as error:
             # a library refused to write what is wrong; what it has done until then is damage as well
             return f"{kind.__name__}: stopped by {type(error).__name__} {short(str(error))}"
     raise NotApplicableError(f"nothing in `{path}` could be damaged")

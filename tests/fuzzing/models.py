@@ -3,11 +3,13 @@
 import hashlib
 import json
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anndata as ad
+from safetensors.torch import load_file, save_file
 from tests.fuzzing import damage
 from tests.fuzzing.subject import (
     QUIET,
@@ -20,6 +22,7 @@ from tests.fuzzing.subject import (
 )
 
 import sctab
+from sctab import _json
 from sctab.model import SCTAB, DeepEnsemble, LinearClassifier, MLPClassifier, XGBoostClassifier, load_model
 
 
@@ -72,23 +75,49 @@ def model_subjects(root: Path) -> list[Subject]:
                 weight=8,
             )
         )
+    files = root / "first-format"
+    shutil.copytree(root / "sctab", files)
+    _as_first_format(files / "model")
+    subjects.append(Subject("first format: load, annotate", "model", files, "model", damage.MODEL, read, judge_rehashed, weight=6))
     return subjects
+
+
+def _as_first_format(model: Path) -> None:
+    """Write a model as the first version of the format had it: without a hash of its description."""
+    values = json.loads((model / "model.json").read_text(encoding="utf-8"))
+    del values["spec_sha256"]
+    values["format_version"] = 1
+    tensors = load_file(model / "model.safetensors")
+    save_file(tensors, model / "model.safetensors", metadata={"model_class": values["model_class"]})
+    values["weights"]["sha256"] = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    (model / "model.json").write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
 def put_hashes_right(folder: Path) -> None:
     """Make the hashes in a model directory those of what it holds, as somebody would who changes a model on purpose."""
     for spec in sorted((folder / "model").rglob("model.json")):
-        try:
-            values = json.loads(spec.read_text(encoding="utf-8"))
-            values["weights"]["sha256"] = hashlib.sha256((spec.parent / "model.safetensors").read_bytes()).hexdigest()
-        except (ValueError, KeyError, TypeError, OSError, RecursionError):
-            continue
-        spec.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")
+        with suppress(ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
+            _put_right(spec, spec.parent / "model.safetensors")
     listing = folder / "model" / "ensemble.json"
-    try:
+    with suppress(ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
         values = json.loads(listing.read_text(encoding="utf-8"))
-        hashes = [json.loads((listing.parent / f"member_{i}" / "model.json").read_text())["weights"]["sha256"] for i in range(2)]
-        values["members"] = hashes
-        listing.write_text(json.dumps(values), encoding="utf-8")
-    except (ValueError, KeyError, TypeError, OSError, RecursionError, IndexError):
-        pass
+        values["members"] = [
+            json.loads((listing.parent / f"member_{i}" / "model.json").read_text(encoding="utf-8"))["weights"]["sha256"]
+            for i in range(len(values["members"]))
+        ]
+        del values["sha256"]
+        listing.write_text(json.dumps(_json.with_digest(values)), encoding="utf-8")
+
+
+def _put_right(spec: Path, weights: Path) -> None:
+    values = json.loads(spec.read_text(encoding="utf-8"))
+    content = weights.read_bytes()
+    values["spec_sha256"] = _json.digest({name: value for name, value in values.items() if name not in {"weights", "spec_sha256"}})
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"]["spec_sha256"] = values["spec_sha256"]
+    described = json.dumps(header, separators=(",", ":")).encode()
+    content = len(described).to_bytes(8, "little") + described + content[8 + size :]
+    weights.write_bytes(content)
+    values["weights"]["sha256"] = hashlib.sha256(content).hexdigest()
+    spec.write_text(json.dumps(values, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -1,10 +1,12 @@
 """What a data file says, read by anndata alone and checked by hand: nothing here is code of `sctab`."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 import anndata as ad
 import numpy as np
-from anndata import AnnData
+import pandas as pd
+from anndata import AnnData, Raw
 from scipy import sparse
 
 
@@ -37,10 +39,7 @@ def dense(matrix):
         raise InvalidDataError("indices beyond the matrix")
     found = np.zeros((n_major, n_minor))
     for i in range(n_major):
-        columns = indices[indptr[i] : indptr[i + 1]]
-        if len(np.unique(columns)) != len(columns):
-            raise InvalidDataError("a column stands twice in a row")
-        found[i, columns] = data[indptr[i] : indptr[i + 1]]
+        np.add.at(found[i], indices[indptr[i] : indptr[i + 1]], data[indptr[i] : indptr[i + 1]])  # a column may stand twice
     return found if matrix.format == "csr" else found.T
 
 
@@ -60,3 +59,34 @@ def dense_copy(adata):
         if adata.raw is not None:
             copy.raw = AnnData(dense(adata.raw.X).astype(np.float32), obs=adata.obs[[]], var=adata.raw.var.copy())
     return copy
+
+
+def difference(one, other):
+    """What is not the same in two slots of AnnData, or `None`; matrices are compared by what is stored, and not computed on."""
+    if isinstance(one, Raw) and isinstance(other, Raw):
+        return difference(one.X, other.X) or difference(one.var, other.var)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        if set(one) != set(other):
+            return f"keys differ: {sorted(map(str, set(one) ^ set(other)))}"
+        return next((f"{key}: {problem}" for key in one if (problem := difference(one[key], other[key])) is not None), None)
+    if isinstance(one, pd.DataFrame) and isinstance(other, pd.DataFrame):
+        return None if one.equals(other) and one.index.equals(other.index) and list(one) == list(other) else "tables differ"
+    if sparse.issparse(one) and sparse.issparse(other):
+        if one.shape != other.shape or one.format != other.format:
+            return "shapes or formats differ"
+        return next(
+            (
+                problem
+                for part in ("indptr", "indices", "data")
+                if (problem := difference(getattr(one, part), getattr(other, part)))
+            ),
+            None,
+        )
+    if one is None or other is None:
+        return None if one is other else "one is missing"
+    one, other = np.asarray(one), np.asarray(other)
+    if one.shape != other.shape or one.dtype.kind != other.dtype.kind:
+        return f"{one.dtype} {one.shape} and {other.dtype} {other.shape}"
+    if one.dtype.kind in "OUT" or one.dtype.names:
+        return None if str(one.tolist()) == str(other.tolist()) else "values differ"
+    return None if np.array_equal(one, other, equal_nan=one.dtype.kind in "fc") else "values differ"

@@ -146,7 +146,7 @@ class Fuzzer:
                 say("damage", what)
             inputs = fingerprint(folder)
             say("stage", "reading")
-            say(*self._read(subject, folder, damaged=damaged))
+            say(*self._read(subject, folder, say, damaged=damaged))
             allowed = {entry for entry in inputs if not _within(entry, subject.may_leave)}
             after = fingerprint(folder)
             if any(after.get(entry) != inputs[entry] for entry in allowed):
@@ -157,7 +157,7 @@ class Fuzzer:
             os.chdir("/")
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _read(self, subject, folder, *, damaged):
+    def _read(self, subject, folder, say, *, damaged):
         try:
             answer = json.loads(json.dumps(subject.read(folder)))
         except sctab.SctabError as error:
@@ -178,6 +178,7 @@ class Fuzzer:
         expected = self.expected[subject.name]
         if answer is not None and answer == expected:
             return "equal", ""
+        say("stage", "judging")
         try:
             verdict = subject.judge(folder, answer, expected)
         except InvalidDataError as error:
@@ -267,7 +268,8 @@ class _Child:
     def _verdict(self, status):
         verdicts = [(kind, text) for kind, text in self._said() if kind not in {"damage", "stage"}]
         if os.WIFSIGNALED(status):
-            return "signal", f"{signal.Signals(os.WTERMSIG(status)).name} {verdicts}"
+            stage = [text for kind, text in self._said() if kind == "stage"][-1:]
+            return "signal", f"{signal.Signals(os.WTERMSIG(status)).name} while {stage}"
         if not verdicts:
             return "traceback", f"ended with {status} and said nothing"
         return next((each for each in verdicts if each[0] in WRONG), verdicts[0])
