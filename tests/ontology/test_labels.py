@@ -1,5 +1,8 @@
 """The labels of a model, looked up in the ontology."""
 
+import pytest
+
+from sctab import LabelError
 from sctab.ontology import LabelSpace
 
 
@@ -22,3 +25,43 @@ class TestLabelSpace:
         assert labels.names == tuple(names)
         assert labels.ids == ("CL:0000135", "CL:0000084", "CL:0000000", None, None)
         assert [note.split("`")[1] for note in labels.notes] == ["fibrocyte", "native cell", "barrier cell"]
+
+    def test_other_labels_and_tissues_tell_what_short_names_mean(self, ontology):
+        def ids(*names, **options):
+            return LabelSpace.from_names(names, ontology, **options).ids
+
+        assert ids("alpha", "beta", "delta", "PP") == ("CL:0000171", "CL:0000169", "CL:0000173", "CL:0002275")
+        assert ids("delta", "T cell") == (None, "CL:0000084")
+        assert ids("delta cell", tissues=["islet of Langerhans"]) == ("CL:0000173",)
+        assert ids("HSC", "B cell", "monocyte")[0] == "CL:0000037"  # hematopoietic stem cell
+        assert ids("HSC", "hepatocyte", "cholangiocyte")[0] == "CL:0000632"  # hepatic stellate cell
+        assert ids("HSC", "hepatocyte", "Kupffer cell", "B cell", "monocyte")[0] is None
+        assert ids("RBC", "amacrine cell", "cone")[0] is None  # a rod bipolar cell
+        assert ids("alpha cell", "amacrine cell", "rod cells")[0] is None
+        assert ids("gamma", "gamma-delta T cells", "alpha-beta T cells")[0] is None
+        assert ids("CD34+", "CD19+ B", "CD56+ NK")[0] == "CL:0008001"
+
+    def test_confirmed_ids(self, ontology):
+        confirmed = {
+            "DC2": "CL:0002399",
+            "B cell": None,
+            "x": "cl_0000003",
+            "y": "http://purl.obolibrary.org/obo/CL_0000084",
+            "z": "",
+        }
+        labels = LabelSpace.from_names(["DC2", "B cell", "x", "y", "z", "NK"], ontology, label_ids=confirmed)
+        assert labels.ids == ("CL:0002399", None, "CL:0000000", "CL:0000084", None, "CL:0000623")
+        assert [note.split("`")[1] for note in labels.notes] == ["NK"]
+        with pytest.raises(LabelError, match=r"`a: CL:7777777`, `b: B cell` in `label_ids` are not in the Cell Ontology \(v"):
+            LabelSpace.from_names(["a"], ontology, label_ids={"a": "CL:7777777", "b": "B cell", "c": "CL:0000236"})
+
+    def test_remarks(self, ontology):
+        labels = LabelSpace.from_names(["DC2", "pDC", "plasmacytoid dendritic cell", "cluster 7", "B cell"], ontology)
+        without, read, shared = labels.remarks()
+        assert "2 of 5 labels are not in the Cell Ontology" in without
+        assert "get no id: `DC2`, `cluster 7`. `DC2` may mean" in without
+        assert "1 of 5 labels are other names" in read
+        assert "`pDC` is read as `plasmacytoid dendritic cell` (`CL:0000784`)" in read
+        assert shared.startswith("`pDC`, `plasmacytoid dendritic cell` share the id `CL:0000784`")
+        assert labels.sharing_an_id == {"CL:0000784": ("pDC", "plasmacytoid dendritic cell")}
+        assert LabelSpace.from_names(["B cell", "T cell"], ontology).remarks() == ()

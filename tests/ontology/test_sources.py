@@ -82,7 +82,8 @@ def test_every_format_says_the_same(tmp_path, suffix):
     path.write_text(WRITERS[suffix](), encoding="utf-8")
     ontology = CellOntology.from_file(path)
     assert "releases/2024-01-01" in ontology.version
-    assert ontology.resolve("T-lymphocyte") == ("CL:0000084", "")
+    assert ontology.resolve("T cell") == ("CL:0000084", "")
+    assert ontology.resolve("T-lymphocyte").term == "CL:0000084"
     assert ontology.synonyms("CL:0000738") == ("white blood cell",)
     assert ontology.ancestors("CL:0000084") == {"CL:0000738", "CL:0000000"}
     assert ontology.descendants("CL:0000000") == {"CL:0000738", "CL:0000084"}

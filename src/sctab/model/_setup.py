@@ -214,14 +214,9 @@ def _warn_about_labels(names: pd.Series, labels: LabelSpace) -> None:
 
 
 def warn_about_ids(labels: LabelSpace) -> None:
-    """Name the labels that the ontology does not know, and say how it found those that it knows by another name."""
-    if labels.without_id:
-        warn(
-            f"{len(labels.without_id)} of {len(labels)} labels are not in the Cell Ontology ({labels.ontology_version}) and get no "
-            f"id: {listing(labels.without_id)}."
-        )
-    for note in labels.notes:
-        warn(note)
+    """Name the labels that have no id, say how others were read, and which share an id."""
+    for remark in labels.remarks():
+        warn(remark)
 
 
 def require_known_labels(names: Iterable[str], spec: ModelSpec) -> None:

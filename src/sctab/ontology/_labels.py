@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sctab.ontology._ontology import CellOntology
+from sctab._errors import LabelError, listing
+from sctab.ontology._ontology import CellOntology, Resolution
+from sctab.ontology._spelling import contexts_of
 
 
 @dataclass(frozen=True)
@@ -17,11 +19,11 @@ class LabelSpace:
     names
         Labels as the reference gave them.
     ids
-        Cell Ontology id of each label, such as `CL:0000236`; `None` where the ontology does not know it.
+        Cell Ontology id of each label, such as `CL:0000236`; `None` where it is not certain.
     ontology_version
         Release of the ontology that gave the ids; `""` when none was asked.
     notes
-        A sentence for each label that is no current name, synonym or id, but that the ontology once knew.
+        A sentence for each label that is neither a term's own name nor its id, and was not confirmed: how it was read, or why it has no id.
     """
 
     names: tuple[str, ...]
@@ -35,32 +37,104 @@ class LabelSpace:
 
     @property
     def without_id(self) -> tuple[str, ...]:
-        """Labels that the ontology does not know."""
+        """Labels that have no id."""
         return tuple(name for name, term in zip(self.names, self.ids, strict=True) if term is None)
 
+    @property
+    def sharing_an_id(self) -> dict[str, tuple[str, ...]]:
+        """Labels of each id that several have."""
+        by_id: dict[str, list[str]] = {}
+        for name, term in zip(self.names, self.ids, strict=True):
+            if term is not None:
+                by_id.setdefault(term, []).append(name)
+        return {term: tuple(names) for term, names in by_id.items() if len(names) > 1}
+
     @classmethod
-    def from_names(cls, names: Sequence[str], ontology: CellOntology) -> LabelSpace:
+    def from_names(
+        cls,
+        names: Sequence[str],
+        ontology: CellOntology,
+        *,
+        label_ids: Mapping[str, str | None] | None = None,
+        tissues: Iterable[str] = (),
+    ) -> LabelSpace:
         """Look every label up in an ontology, with :meth:`CellOntology.resolve`.
 
         Parameters
         ----------
         names
-            Labels, which are kept as they are.
+            Labels, which are kept as they are. Where two or more are of blood, pancreas, retina or liver, short names that mean something
+            there are understood: `delta` beside `alpha` and `acinar` is a pancreatic D cell.
         ontology
             Where to look.
+        label_ids
+            Ids that are confirmed, by label; `None` for a label that has none. They are taken without a note.
+        tissues
+            Where the cells are from; it has the same effect as labels of the tissue.
+
+        Raises
+        ------
+        LabelError
+            When a confirmed id is not in the ontology.
 
         Examples
         --------
-        >>> labels = LabelSpace.from_names(["B cell", "native cell", "cluster 7"], CellOntology.embedded())
+        >>> labels = LabelSpace.from_names(["B cell", "DC2", "cluster 7"], CellOntology.embedded(), label_ids={"DC2": "CL:0002399"})
         >>> labels.ids
-        ('CL:0000236', 'CL:0000000', None)
-        >>> [note.split(" in release")[0] for note in labels.notes]
-        ['`native cell` is obsolete']
+        ('CL:0000236', 'CL:0002399', None)
+        >>> LabelSpace.from_names(["alpha", "delta", "acinar"], CellOntology.embedded()).ids
+        ('CL:0000171', 'CL:0000173', 'CL:0002064')
         """
-        found = [ontology.resolve(name) for name in names]
+        confirmed = confirmed_ids(label_ids or {}, ontology)
+        contexts = contexts_of(names, tissues)
+        found = [Resolution(confirmed[name]) if name in confirmed else ontology.resolve(name, contexts=contexts) for name in names]
         return cls(
             names=tuple(names),
             ids=tuple(resolution.term for resolution in found),
             ontology_version=ontology.version,
             notes=tuple(resolution.note for resolution in found if resolution.note),
         )
+
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences for whoever labelled the cells: labels without an id, how others were read, and labels that share an id."""
+        without = [note for note in self.notes if any(note.startswith(f"`{name}`") for name in self.without_id)]
+        remarks = []
+        if self.without_id:
+            remarks.append(
+                f"{len(self.without_id)} of {len(self)} labels are not in the Cell Ontology ({self.ontology_version}) by a name that is "
+                f"certain and get no id: {listing(self.without_id)}. {' '.join([*without, ''])}Give ids with `label_ids`."
+            )
+        if read := [note for note in self.notes if note not in without]:
+            remarks.append(
+                f"{len(read)} of {len(self)} labels are other names than the Cell Ontology's own. Check how they were read, and set "
+                f"`label_ids` where that is wrong: {' '.join(read)}"
+            )
+        for term, names in self.sharing_an_id.items():
+            remarks.append(
+                f"{listing(names)} share the id `{term}`: they are learned as different types that the Cell Ontology cannot tell apart. "
+                "Give them ids of their own with `label_ids`, or one name."
+            )
+        return tuple(remarks)
+
+
+def confirmed_ids(label_ids: Mapping[str, str | None], ontology: CellOntology) -> dict[str, str | None]:
+    """Ids by label as the ontology has them today; obsolete ones give way to their replacements.
+
+    Raises
+    ------
+    LabelError
+        When an id is not in the ontology, or obsolete without a replacement.
+    """
+    current: dict[str, str | None] = {}
+    unknown = []
+    for label, given in label_ids.items():
+        term = str(given).strip().upper().replace("_", ":").removeprefix("HTTP://PURL.OBOLIBRARY.ORG/OBO/") if given else None
+        current[str(label)] = term if term is None or ontology.name(term) else ontology.replacement(term)
+        if term is not None and current[str(label)] is None:
+            unknown.append(f"{label}: {given}")
+    if unknown:
+        raise LabelError(
+            f"{listing(unknown)} in `label_ids` {'are' if len(unknown) > 1 else 'is'} not in the Cell Ontology ({ontology.version}). "
+            "Give ids of terms that are in use, such as `CL:0000236`."
+        )
+    return current

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache, cached_property
+from itertools import chain
 from os import PathLike
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sctab.ontology import _spelling
+from sctab.ontology._common import common_names, everywhere
 from sctab.ontology._sources import OBO_FOUNDRY, ObsoleteTerm, Release, embedded_files, read_embedded, read_file, read_obo_foundry
+
+_ALIKE = 0.45
+"""Share of the letters, in runs of three, that a name must share with another to be suggested."""
 
 
 class Resolution(NamedTuple):
@@ -21,7 +28,8 @@ class Resolution(NamedTuple):
     term
         Id of the term; `None` where there is none.
     note
-        A sentence on how it was found, where the name is no current name, exact synonym or id; `""` otherwise.
+        A sentence on how it was found, where the name is neither the term's own nor its id; where there is no term, why, and the terms
+        with the most similar names, if there are any. `""` otherwise.
     """
 
     term: str | None
@@ -71,9 +79,7 @@ class CellOntology:
         self._synonyms = {term: tuple(words) for term, words in synonyms.items()}
         self._ancestors = {term: frozenset(above) - {term} for term, above in ancestors.items()}
         self._obsolete = dict(obsolete or {})
-        self._by_name = {_key(name): term for term, name in self._names.items()}
-        by_synonym = _unambiguous((word, term) for term, words in self._synonyms.items() for word in words)
-        self._terms = by_synonym | self._by_name  # a preferred name goes before any synonym
+        self._by_name = {_spelling.key(name): term for term, name in self._names.items()}
 
     @classmethod
     def embedded(cls, version: str | None = None) -> CellOntology:
@@ -150,44 +156,155 @@ class CellOntology:
         return cls(**vars(release))
 
     def find(self, name: str) -> str | None:
-        """Id of the term with this id, name or exact synonym, without regard to case; `None` where there is none."""
+        """Id of the term with this id, name, exact synonym or common short name, without regard to case; `None` where there is none.
+
+        Synonyms that are abbreviations or that fit another term as well are left out: see :meth:`resolve`.
+        """
         if (term := _as_id(name)) in self._names:
             return term
-        return self._terms.get(_key(name))
+        key = _spelling.key(name)
+        return self._by_name.get(key) or self._common.get(key) or self._by_synonym.get(key)
 
-    def resolve(self, name: str) -> Resolution:
-        """Id of the term that a name means, also where the name is no longer in use.
+    def resolve(self, name: str, *, contexts: Collection[str] = ()) -> Resolution:
+        """Id of the term that a name means, as far as that is certain.
 
-        A name is looked for among ids, names and exact synonyms, as :meth:`find` does; then among obsolete terms, which lead to their
-        :meth:`replacement`; then among the names in other embedded releases, the newest first, whose id leads to the term.
+        A name is looked for, in this order, among
+
+        1. ids and the terms' own names;
+        2. common short names, a table that comes with the package;
+        3. exact synonyms. Left out are abbreviations and codes (`DC2` is plasmacytoid dendritic cell in the ontology, and another cell
+           today), and synonyms of one word and "cell" whose word other terms have too (`crypt cell` is an olfactory neuron there);
+        4. obsolete terms, which lead to their :meth:`replacement`, and names in other embedded releases, the newest first;
+        5. the same with words in another form: plurals, Greek letters, signs of markers (`CD14+ Monocytes`), another order, without "cell"
+           or, for CD4 and CD8 T cells, without "alpha-beta".
+
+        All but the first is told in the note.
 
         Parameters
         ----------
         name
             Id, name or synonym, without regard to case.
+        contexts
+            Where the name is used, see :meth:`LabelSpace.from_names`: some short names mean something in one tissue only.
 
         Examples
         --------
         >>> ontology = CellOntology.embedded()
-        >>> ontology.resolve("B lymphocyte")
+        >>> ontology.resolve("B cell")
         Resolution(term='CL:0000236', note='')
-        >>> found = ontology.resolve("native cell")
-        >>> found.term, found.note.split(" and ")[1]
-        ('CL:0000000', 'replaced by `cell` (`CL:0000000`).')
+        >>> ontology.resolve("CD14+ Monocytes")
+        Resolution(term='CL:0001054', note='`CD14+ Monocytes` is read as `CD14-positive monocyte` (`CL:0001054`), in another form.')
+        >>> ontology.resolve("DC2").term is None
+        True
         """
-        if (term := self.find(name)) is not None:
+        key = _spelling.key(name)
+        if (term := _as_id(name)) in self._names or (term := self._by_name.get(key, "")):
             return Resolution(term)
-        if (term := self._find_obsolete(name)) is not None:
-            return self._resolve_obsolete(name, term)
+        common = [row for row in common_names(name) if row.term in self._names]
+        meant = {row.term for row in common if row.holds(contexts)}
+        if len(meant) == 1:
+            return self._read_as(name, meant.pop(), "a common short name")
+        if common:
+            return self._unconfirmed(name, [row.term for row in common])
+        if term := self._by_synonym.get(key, ""):
+            return self._read_as(name, term, "an exact synonym")
+        if (obsolete := self._find_obsolete(name)) is not None:
+            return self._resolve_obsolete(name, obsolete)
         for version in reversed(self.embedded_versions()):
-            if (term := self.embedded(version)._by_name.get(_key(name))) in self._names:
+            if (term := self.embedded(version)._by_name.get(key, "")) in self._names:
                 return Resolution(term, f"`{name}` is the name in release {version} of `{self.name(term)}` (`{term}`).")
-        return Resolution(None)
+        if doubtful := self._doubtful_synonyms.get(key):
+            return self._unconfirmed(name, sorted(doubtful))
+        if _spelling.is_code(name):
+            return Resolution(None)
+        for words in chain.from_iterable(map(_spelling.completed, _spelling.spellings(name))):
+            if len(found := self._by_words.get(words, frozenset())) == 1:
+                return self._read_as(name, next(iter(found)), "in another form")
+        return self._unknown(name)
+
+    def _read_as(self, name: str, term: str, how: str) -> Resolution:
+        return Resolution(term, f"`{name}` is read as `{self.name(term)}` (`{term}`), {how}.")
+
+    def _unconfirmed(self, name: str, terms: Sequence[str]) -> Resolution:
+        return Resolution(None, f"`{name}` may mean {self._listed(terms)} or another type, and gets no id by itself.")
+
+    def _unknown(self, name: str) -> Resolution:
+        near = self.nearest(name)
+        return Resolution(
+            None,
+            f"`{name}` is not known; the nearest {'names are' if len(near) > 1 else 'name is'} {self._listed(near)}." * bool(near),
+        )
+
+    def _listed(self, terms: Sequence[str]) -> str:
+        return ", ".join(f"`{self.name(term)}` (`{term}`)" for term in dict.fromkeys(terms))
+
+    def nearest(self, name: str, n: int = 3) -> tuple[str, ...]:
+        """Terms with the names or exact synonyms that are most like a name in their letters, the best first; `()` where none is.
+
+        Examples
+        --------
+        >>> ontology = CellOntology.embedded()
+        >>> ontology.name(ontology.nearest("mature eosinofil")[0])
+        'mature eosinophil'
+        """
+        letters = _spelling.trigrams(name)
+        shared = Counter(chain.from_iterable(self._by_trigram.get(run, ()) for run in letters))
+        scores: dict[str, float] = {}
+        for (term, length), n_shared in shared.items():
+            scores[term] = max(scores.get(term, 0), 2 * n_shared / (len(letters) + length))
+        best = sorted((term for term, score in scores.items() if score >= _ALIKE), key=lambda term: (-scores[term], term))
+        return tuple(best[:n])
+
+    @cached_property
+    def _by_trigram(self) -> dict[str, list[tuple[str, int]]]:
+        runs: dict[str, list[tuple[str, int]]] = {}
+        for term, name in self._names.items():
+            for letters in {_spelling.trigrams(word) for word in (name, *self._synonyms.get(term, ()))}:
+                for run in letters:
+                    runs.setdefault(run, []).append((term, len(letters)))
+        return runs
+
+    @cached_property
+    def _common(self) -> dict[str, str]:
+        """Short names that mean one term everywhere, by key."""
+        return {key: row.term for key, row in everywhere().items() if row.term in self._names}
+
+    @cached_property
+    def _by_synonym(self) -> dict[str, str]:
+        """Terms by exact synonyms that are neither doubtful nor shared."""
+        words = ((word, term) for term, synonyms in self._synonyms.items() for word in synonyms)
+        return {key: term for key, term in _unambiguous(words).items() if key not in self._doubtful_synonyms}
+
+    @cached_property
+    def _doubtful_synonyms(self) -> dict[str, set[str]]:
+        """Exact synonyms that may mean another type to whoever labels cells, and terms that they may mean."""
+        with_word: dict[str, set[str]] = {}
+        for term, name in self._names.items():
+            for word in set(chain.from_iterable(map(_spelling.words_of, (name, *self._synonyms.get(term, ()))))):
+                with_word.setdefault(word, set()).add(term)
+        doubtful: dict[str, set[str]] = {}
+        for term, synonyms in self._synonyms.items():
+            for synonym in synonyms:
+                words = _spelling.words_of(synonym)
+                others = {
+                    other
+                    for other in with_word[next(word for word in words if word != _spelling.CELL)]
+                    if term not in {other} | self._above(other) and other not in self._above(term)
+                } if len(words) == 2 and _spelling.CELL in words else set()  # fmt: skip
+                if others or not _spelling.real_words(synonym):
+                    doubtful.setdefault(_spelling.key(synonym), set()).add(term)
+        return doubtful
+
+    @cached_property
+    def _by_words(self) -> dict[_spelling.Words, frozenset[str]]:
+        """Terms by the words of their names and of synonyms that are not doubtful; names go before synonyms."""
+        by_synonym = ((word, term) for word, term in self._by_synonym.items())
+        return _grouped(by_synonym) | _grouped((name, term) for term, name in self._names.items())
 
     def _find_obsolete(self, name: str) -> str | None:
         if (term := _as_id(name)) in self._obsolete:
             return term
-        return self._obsolete_terms.get(_key(name))
+        return self._obsolete_terms.get(_spelling.key(name))
 
     def _resolve_obsolete(self, name: str, term: str) -> Resolution:
         is_obsolete = f"`{name}` is obsolete in release {self.version}"
@@ -199,7 +316,7 @@ class CellOntology:
     @cached_property
     def _obsolete_terms(self) -> dict[str, str]:
         """Obsolete terms by name, with and without the "obsolete" that was put in front."""
-        names = {term: _key(entry.name) for term, entry in self._obsolete.items() if entry.name}
+        names = {term: _spelling.key(entry.name) for term, entry in self._obsolete.items() if entry.name}
         return _unambiguous((word, term) for term, name in names.items() for word in {name, name.removeprefix("obsolete ")})
 
     def replacement(self, term: str) -> str | None:
@@ -379,12 +496,16 @@ def _unambiguous(words: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Terms by word, without the words of several terms, which decide nothing."""
     terms: dict[str, set[str]] = {}
     for word, term in words:
-        terms.setdefault(_key(word), set()).add(term)
+        terms.setdefault(_spelling.key(word), set()).add(term)
     return {word: next(iter(found)) for word, found in terms.items() if len(found) == 1}
 
 
-def _key(name: str) -> str:
-    return " ".join(name.lower().replace("_", " ").split())
+def _grouped(names: Iterable[tuple[str, str]]) -> dict[_spelling.Words, frozenset[str]]:
+    """Terms by the words of their names, in any order and form."""
+    terms: dict[_spelling.Words, set[str]] = {}
+    for name, term in names:
+        terms.setdefault(_spelling.words_of(name), set()).add(term)
+    return {words: frozenset(found) for words, found in terms.items()}
 
 
 def _as_id(name: str) -> str:

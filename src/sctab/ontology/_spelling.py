@@ -1,0 +1,165 @@
+"""How people write the names of cell types: plurals, markers, Greek letters, abbreviations."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+CELL = "cell"
+Words = tuple[str, ...]
+"""Words of a name in their plain form, in alphabetical order."""
+
+_GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "κ": "kappa", "λ": "lambda"}
+_GREEK_WORDS = frozenset({"alpha", "beta", "gamma", "delta", "epsilon", "theta", "kappa", "lambda", "sigma", "omega"})
+_GENERIC = frozenset({"cell", "cells", "neuron", "neurons", "type", "types", "like", "the", "and", "for", "pre", "pro"})
+_PLAIN = {
+    "pos": "positive", "neg": "negative", "hi": "high", "lo": "low", "mono": "monocyte", "reg": "regulatory", "mem": "memory",
+    "fcgr3a": "cd16", "ms4a1": "cd20", "ncam1": "cd56", "cd8a": "cd8", "gd": "gammadelta", "nks": "nk", "ii": "2", "iii": "3",
+}  # fmt: skip
+"""Short words and symbols of genes in the form that names have."""
+_SIGNS = frozenset({"negative", "low", "high", "dim", "bright", "intermediate"})
+_GO_WITH = {
+    "cd19": {"b"}, "cd20": {"b"}, "cd56": {"nk"}, "cd3": {"t"}, "cd3d": {"t"}, "cd3e": {"t"}, "cd45ra": {"naive"}, "cd45ro": {"memory"},
+    "cd25:negative": {"naive"}, "cd25": {"regulatory"},
+}  # fmt: skip
+"""Markers that say no more than another word of the name does."""
+_MARKER = r"(?:cd\d+[a-z]{0,2}|fcgr3a|ms4a1|ncam1)"
+_CODE = re.compile(r"(?:[a-z]{0,3}|cluster|clust|leiden|louvain|seurat clusters?|type|group)[ ._-]?\d+(?:[._]\d+)?", re.IGNORECASE)
+
+
+def key(name: str) -> str:
+    """A name without regard to case, underscores and blanks."""
+    return " ".join(unicodedata.normalize("NFKC", name).lower().replace("_", " ").split())
+
+
+def is_code(name: str) -> bool:
+    """Whether a name is a number, or letters and a number, such as those of clusters: `7`, `c12`, `T1`, `cluster 3`."""
+    return _CODE.fullmatch(key(name)) is not None
+
+
+def is_real_word(word: str) -> bool:
+    """Whether a word, in the letters of its author, is no abbreviation, code or Greek letter."""
+    return re.fullmatch(r"[A-Z][a-z]{2,}|[a-z]{3,}", word) is not None and word.lower() not in _GREEK_WORDS | _GENERIC
+
+
+def real_words(name: str) -> list[str]:
+    """Words of a name that say something by themselves: neither "cell" nor an abbreviation, a code or a Greek letter."""
+    plain = unicodedata.normalize("NFKD", name)
+    return [word for word in re.findall(r"[A-Za-z0-9]+", re.sub(r"[\u0300-\u036f]", "", plain)) if is_real_word(word)]
+
+
+@lru_cache(maxsize=1 << 15)
+def words_of(name: str) -> Words:
+    """Words of a name in their plain form: singular, with Greek letters spelled out and a marker with its sign as one word.
+
+    Examples
+    --------
+    >>> words_of("CD14+ Monocytes") == words_of("CD14-positive monocyte") == ("cd14", "monocyte")
+    True
+    >>> words_of("γδ T-cells")
+    ('cell', 'delta', 'gamma', 't')
+    """
+    text = re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFKD", name)).lower().replace("_", " ")
+    for letter, word in _GREEK.items():
+        text = text.replace(letter, f" {word} ")
+    text = re.sub(rf"({_MARKER})\s*[-−–](?=$|[\s/,;)]|cd\d)", r"\1 negative ", text)
+    text = re.sub(rf"\b({_MARKER}?)(pos|positive|neg|negative|hi|high|lo|low|dim|bright)\b", r"\1 \2 ", text)
+    text = re.sub(r"(?<=[a-z0-9])\s*\+", " positive ", text)
+    text = text.replace("haem", "hem").replace("leuco", "leuko").replace("oesoph", "esoph")
+    text = re.sub(r"\b(b|t|nk|nkt)cell", r"\1 cell", text)
+    text = re.sub(r"\bt(?:[ -]?)regs?\b|\btreg(?=s?\b)", "regulatory t", text)
+    words: list[str] = []
+    for raw in re.findall(r"[a-z0-9]+", text):
+        word = _PLAIN.get(raw) or _PLAIN.get(_singular(raw), _singular(raw))
+        if word == "gammadelta":
+            words += ["gamma", "delta"]
+        elif word in _SIGNS and words and re.fullmatch(_MARKER, words[-1]):
+            words[-1] += f":{word}"
+        elif word != "positive":
+            words.append(word)
+    if words[-1:] == ["i"] or ("i" in words and "type" in words):
+        words = ["1" if word == "i" else word for word in words]
+    return tuple(sorted(set(words)))
+
+
+def _singular(word: str) -> str:
+    if len(word) < 3 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return word
+    return word[:-1]
+
+
+def spellings(name: str) -> Iterable[Words]:
+    """Words of a name, the closest form first: as they are, and without markers that say what another word says."""
+    words = words_of(name)
+    yield words
+    rest = tuple(word for word in words if not _GO_WITH.get(word, set()) & set(words))
+    if rest != words:
+        yield rest
+
+
+def completed(words: Words) -> Iterable[Words]:
+    """Words with and without "cell", and those of CD4 and CD8 T cells with "alpha-beta", which most authors leave out."""
+    yield words
+    if not _says_enough(words):
+        return
+    present = frozenset(words)
+    yield tuple(sorted(present ^ {CELL}))
+    if "t" in present and present & {"cd4", "cd8"} and not present & {"alpha", "beta", "gamma", "delta"}:
+        for form in (present | {"alpha", "beta"}, (present | {"alpha", "beta"}) ^ {CELL}):
+            yield tuple(sorted(form))
+
+
+def _says_enough(words: Words) -> bool:
+    """Whether words tell a type without "cell": `Mast` does, `B`, `G` and `alpha` do not."""
+    known = _GREEK_WORDS | _GENERIC
+    return any(re.fullmatch(r"[a-z]{4,}|cd\d+\w*(:\w+)?", word) and word not in known for word in words)
+
+
+def trigrams(name: str) -> frozenset[str]:
+    """Runs of three letters of a name, by which names are alike."""
+    text = f"  {key(name)} "
+    return frozenset(text[i : i + 3] for i in range(len(text) - 2))
+
+
+CONTEXTS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "blood": (
+        frozenset({"blood", "marrow", "spleen", "lymph", "thymus", "tonsil", "pbmc"}),
+        frozenset({"monocyte", "lymphocyte", "nk", "b", "t", "plasma", "plasmablast", "platelet", "megakaryocyte", "erythroid"})
+        | {"erythrocyte", "neutrophil", "basophil", "granulocyte", "dc", "pdc", "dendritic", "leukocyte"}
+        | {"gmp", "cmp", "mep", "clp", "mpp", "lmpp", "hspc"},
+    ),
+    "pancreas": (
+        frozenset({"pancreas", "pancreatic", "islet"}),
+        frozenset({"alpha", "beta", "delta", "gamma", "epsilon", "acinar", "ductal", "pp", "pancreatic"}),
+    ),
+    "retina": (
+        frozenset({"retina", "eye", "macula", "fovea"}),
+        frozenset({"amacrine", "bipolar", "rod", "cone", "muller", "mueller", "rgc", "retinal", "photoreceptor", "horizontal"}),
+    ),
+    "liver": (
+        frozenset({"liver", "hepatic"}),
+        frozenset({"hepatocyte", "cholangiocyte", "kupffer", "lsec", "hepatic", "hepatoblast"}),
+    ),
+}
+"""Where a name may be used: words of tissues, and words of other labels, two of which show it."""
+
+
+def contexts_of(names: Sequence[str], tissues: Iterable[str] = ()) -> frozenset[str]:
+    """Where labels are from, as tissues or at least two of the labels themselves say; keys of :data:`CONTEXTS`.
+
+    Examples
+    --------
+    >>> sorted(contexts_of(["alpha", "beta", "acinar"])), sorted(contexts_of(["HSC", "B cell"], ["fetal liver"]))
+    (['pancreas'], ['liver'])
+    """
+    of_tissues = {word for tissue in tissues for word in words_of(str(tissue))}
+    of_labels = [set(words_of(name)) for name in names]
+    found = set()
+    for context, (tissue_words, label_words) in CONTEXTS.items():
+        of_t_cells = {"t"} if context == "pancreas" else set()  # where gamma-delta T cells are not meant
+        shown = {frozenset(words - {CELL}) for words in of_labels if words & label_words and not words & of_t_cells}
+        if of_tissues & tissue_words or len(shown) > 1:
+            found.add(context)
+    return frozenset(found)
