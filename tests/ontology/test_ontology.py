@@ -186,10 +186,11 @@ AUTHORS = {
     "CL:0000860": "Classical monocytes",
     "CL:0000066": "Epithelial",
     "CL:0000899": "Th17",
+    "CL:0008001": "HSPC|hematopoietic stem and progenitor cells",
 }
 """What authors write for some terms."""
 UNCERTAIN = "DC1|DC2|type 2 DC|mDC|EC|MC|SC|AC|PC|LC|delta cell|D cell|P cell|K cell|C cell|crypt cell|VIP|LP|GM|IC|FS|HSC"
-CODES = "T1|Ex2|B3|0|7|12.5|c12|cluster_3|leiden 4|B/T|T/NK|HSCs/MPPs"
+CODES = "T1|Ex2|B3|0|7|12.5|c12|cluster_3|leiden 4|B/T|T/NK|NK/T cells|HSCs/MPPs|B/plasma|B and T cells|Mono & Mac"
 
 
 class TestWhatAuthorsWrite:
@@ -211,6 +212,7 @@ class TestWhatAuthorsWrite:
     @pytest.mark.parametrize("name", CODES.split("|"))
     def test_codes_and_mixtures_get_no_id(self, ontology, name):
         assert ontology.resolve(name) == (None, "")
+        assert ontology.resolve("T_NK cells").term is None
 
     def test_no_name_of_the_ontology_leads_elsewhere(self, ontology, parser):
         terms = [term for term in parser.cxg_schema.ontology("CL") if not parser.is_term_deprecated(term)]

@@ -32,8 +32,9 @@ from sctab.genes import FeatureSpace
 from sctab.model._batches import CountsDataModule
 from sctab.model._covariates import Covariate
 from sctab.model._data import TrainingData
+from sctab.model._labels import check_label_names, warn_about_ids
 from sctab.model._settings import CommonSettings
-from sctab.model._setup import most_variable_genes, require_known_labels, subtypes, warn_about_ids
+from sctab.model._setup import most_variable_genes, require_known_labels, subtypes
 from sctab.model._spec import ModelSpec
 from sctab.model._streaming import RowLoader, StreamedBatches
 from sctab.model._transfer import spec_for_query
@@ -114,7 +115,8 @@ class CorpusReference:
         corpus, names = self.corpus, self.corpus.manifest["names"]
         codes = corpus.codes(LEARNED, self._known(keys))
         learned = self.learned_names
-        labels = LabelSpace.from_names(self.label_names, CellOntology.embedded())
+        check_label_names(self.label_names, f"`{corpus.path}`")
+        labels = LabelSpace.from_names(self.label_names, CellOntology.embedded(), label_ids=corpus.manifest.get("label_ids"))
         if len(learned) < 2:
             raise LabelError("At least two cell types with training cells are needed to tell them apart. Take a larger `subset`.")
         if missing := [name for name in labels.names if name not in learned]:

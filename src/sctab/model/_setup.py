@@ -17,13 +17,14 @@ from scvi.data._constants import _SCVI_UUID_KEY as ADATA_UUID_KEY
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
 
 from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
-from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
+from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing
 from sctab.corpus._source import LearnedMatrix, reference_source, resolve, var_of
 from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
 from sctab.metrics import correct_predictions, macro_f1
 from sctab.model._covariates import find_covariates, one_hot
 from sctab.model._data import ReferenceData
+from sctab.model._labels import check_labels, label_ids_in, tissues_of, warn_about_types
 from sctab.model._query import Query
 from sctab.model._settings import LARGE_REFERENCE
 from sctab.model._spec import ModelSpec
@@ -59,24 +60,16 @@ def check_reference(
     unlabeled_category: str | None,
     categorical_covariate_keys: Sequence[str],
     var_keys: Sequence[str],
+    label_ids: Mapping[str, str | None] | None = None,
 ) -> None:
     """Refuse what cannot be learned from; parameters and errors as in `setup_anndata`."""
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise InputValueError(f"The reference has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to learn from.")
     if adata.is_view:
         raise InputValueError("The reference is a view of another AnnData. Call `adata = adata.copy()` first.")
-    labels = _obs_column(adata, labels_key, "labels_key")
-    if labels.isna().any():
-        raise LabelError(
-            f"`adata.obs[{labels_key!r}]` has no label (NaN) for {int(labels.isna().sum())} of {adata.n_obs} cells. Remove "
-            "those cells, or give them a name of their own and pass it as `unlabeled_category`."
-        )
-    names = sorted(set(labels.astype(str)) - {unlabeled_category})
-    if len(names) < 2:
-        raise LabelError(
-            f"`adata.obs[{labels_key!r}]` has {len(names)} cell type{'' if len(names) == 1 else 's'} ({listing(names)}); at least "
-            "two are needed to tell them apart. Is it the right column?"
-        )
+    check_labels(
+        _obs_column(adata, labels_key, "labels_key"), labels_key, unlabeled_category=unlabeled_category, confirmed=label_ids or ()
+    )
     if donor_key is not None and (donors := _obs_column(adata, donor_key, "donor_key")).isna().any():
         raise LabelError(
             f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {int(donors.isna().sum())} of {adata.n_obs} cells. Fill them in, "
@@ -135,8 +128,10 @@ def describe_reference(
     """A model of a reference that was set up, untrained; warns of labels that will be hard to use."""
     names = adata.obs[setup["labels_key"]].astype(str)
     names = names[names != setup["unlabeled_category"]]
-    labels = LabelSpace.from_names(sorted(set(names)), CellOntology.embedded())
-    _warn_about_labels(names, labels)
+    labels = LabelSpace.from_names(
+        sorted(set(names)), CellOntology.embedded(), label_ids=label_ids_in(setup), tissues=tissues_of(adata.obs)
+    )
+    warn_about_types(names, labels)
     spec = ModelSpec(
         model_class=model_class,
         covariates=find_covariates(adata.obs, setup["categorical_covariate_keys"]),
@@ -202,21 +197,6 @@ def subtypes(labels: LabelSpace) -> NDArray[np.bool_]:
 def corrected_macro_f1(truth: ArrayLike, predicted: ArrayLike, labels: LabelSpace) -> float:
     """Macro F1 in which a subtype of the truth is right, see :func:`sctab.metrics.correct_predictions`."""
     return macro_f1(truth, correct_predictions(truth, predicted, labels.names, subtypes(labels)))
-
-
-def _warn_about_labels(names: pd.Series, labels: LabelSpace) -> None:
-    counts = names.value_counts()
-    if single := sorted(counts.index[counts == 1]):
-        warn(
-            f"{len(single)} cell type{'s have' if len(single) > 1 else ' has'} one cell only and can hardly be learned: {listing(single)}."
-        )
-    warn_about_ids(labels)
-
-
-def warn_about_ids(labels: LabelSpace) -> None:
-    """Name the labels that have no id, say how others were read, and which share an id."""
-    for remark in labels.remarks():
-        warn(remark)
 
 
 def require_known_labels(names: Iterable[str], spec: ModelSpec) -> None:

@@ -38,7 +38,9 @@ def read_common_names() -> tuple[CommonName, ...]:
 
 
 def common_names(name: str) -> tuple[CommonName, ...]:
-    """Rows whose name has the words of a label, in any form and order."""
+    """Rows whose name has the words of a label, in any form and order; of a mixture of types, rows with just that name."""
+    if _spelling.is_mixture(name):
+        return tuple(row for row in read_common_names() if _spelling.singular(row.name) == _spelling.singular(name))
     found = (_by_words().get(words, ()) for words in _spelling.spellings(name))
     return tuple(chain.from_iterable(next(((rows,) for rows in found if rows), ())))
 

@@ -215,7 +215,7 @@ class CellOntology:
                 return Resolution(term, f"`{name}` is the name in release {version} of `{self.name(term)}` (`{term}`).")
         if doubtful := self._doubtful_synonyms.get(key):
             return self._unconfirmed(name, sorted(doubtful))
-        if _spelling.is_code(name):
+        if _spelling.is_code(name) or _spelling.is_mixture(name):
             return Resolution(None)
         for words in chain.from_iterable(map(_spelling.completed, _spelling.spellings(name))):
             if len(found := self._by_words.get(words, frozenset())) == 1:

@@ -39,6 +39,12 @@ def is_code(name: str) -> bool:
     return _CODE.fullmatch(key(name)) is not None
 
 
+def is_mixture(name: str) -> bool:
+    """Whether a name joins several types, such as `B/plasma` and `T & NK`; markers before a type are no types."""
+    parts = re.split(r"[/|&;]|\b(?:and|or)\b|\s\+\s", name.lower())
+    return sum(re.fullmatch(rf"\W*({_MARKER}\W*)*", part) is None for part in parts) > 1
+
+
 def is_real_word(word: str) -> bool:
     """Whether a word, in the letters of its author, is no abbreviation, code or Greek letter."""
     return re.fullmatch(r"[A-Z][a-z]{2,}|[a-z]{3,}", word) is not None and word.lower() not in _GREEK_WORDS | _GENERIC
@@ -82,6 +88,11 @@ def words_of(name: str) -> Words:
     if words[-1:] == ["i"] or ("i" in words and "type" in words):
         words = ["1" if word == "i" else word for word in words]
     return tuple(sorted(set(words)))
+
+
+def singular(name: str) -> str:
+    """A name without regard to case, blanks and plurals, its words in their order."""
+    return " ".join(map(_singular, key(name).split()))
 
 
 def _singular(word: str) -> str:

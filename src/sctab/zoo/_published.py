@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sctab.model import CellTypeClassifier, DeepEnsemble
-from sctab.model._setup import warn_about_ids
+from sctab.model._labels import warn_about_ids
 from sctab.model._storage import require_replaceable
 from sctab.ontology import CellOntology, LabelSpace
 from sctab.zoo._published_files import read_checkpoint, read_genes, read_hyperparameters, read_labels, read_small

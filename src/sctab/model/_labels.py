@@ -1,0 +1,146 @@
+"""Labels of a reference: which are refused and which are told of, before anything is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from sctab._errors import LabelError, listing, warn
+from sctab.ontology import LabelSpace
+from sctab.ontology import _label_values as values
+
+_FEW = 10
+"""Labels that any number of cells may have."""
+_MOST_TISSUES = 3
+"""Tissues of a reference of which each says what its labels mean."""
+
+
+def check_labels(labels: pd.Series, key: str, *, unlabeled_category: str | None, confirmed: Iterable[str] = ()) -> None:
+    """Refuse labels that cannot be meant or stored, and warn of those that may not be meant.
+
+    Parameters
+    ----------
+    labels
+        One per cell, `(n_obs,)`.
+    key
+        Column that they are from.
+    unlabeled_category
+        Label that means "no label".
+    confirmed
+        Labels that are meant whatever they look like.
+
+    Raises
+    ------
+    LabelError
+        When labels are missing, as NaN or as a string that cannot be a cell type; when `unlabeled_category` is a label in another spelling;
+        when results under the labels could not be stored; or when there are fewer than two types, or hardly two cells of any.
+    """
+    where = f"`adata.obs[{key!r}]`"
+    if any(isinstance(value, bytes) for value in labels.dropna().unique()):
+        raise LabelError(f"{where} holds bytes. Decode them: `adata.obs[{key!r}] = adata.obs[{key!r}].str.decode('utf-8')`.")
+    counts = labels.value_counts(sort=False)
+    counts = counts[counts > 0].groupby(counts[counts > 0].index.astype(str)).sum()
+    meant = {unlabeled_category, *confirmed}
+    _refuse_missing(labels, counts, where, meant)
+    if unlabeled_category is not None and unlabeled_category not in counts.index:
+        same = [group for group in values.alike({*counts.index, unlabeled_category}) if unlabeled_category in group]
+        if same:
+            others = [label for label in same[0] if label != unlabeled_category]
+            raise LabelError(
+                f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}, but {_counted(others, counts)} differs from it "
+                f"in case or blanks only. Give `unlabeled_category={others[0]!r}`, or write the label in one way."
+            )
+        warn(f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}: all cells are learned from.")
+    types = [label for label in counts.index if label != unlabeled_category]
+    if len(types) < 2:
+        raise LabelError(
+            f"{where} has {len(types)} cell type{'' if len(types) == 1 else 's'} ({listing(types)}); at least "
+            "two are needed to tell them apart. Is it the right column?"
+        )
+    if len(types) > max(counts.loc[types].sum() / 2, _FEW):
+        raise LabelError(
+            f"{where} has {len(types)} different labels in {counts.loc[types].sum()} cells: {listing(types, most=3)}. These are no cell "
+            "types. Is it the right column?"
+        )
+    check_label_names(types, where, confirmed)
+    _warn_of_doubtful(counts.loc[types], labels, where, meant)
+
+
+def check_label_names(types: Sequence[str], where: str, confirmed: Iterable[str] = ()) -> None:
+    """Refuse types under which results could not be stored."""
+    if why := values.why_unwritable(types):
+        raise LabelError(f"Results could not be stored under the labels in {where}: {why}. Rename them.")
+    meant = {label for label in confirmed if any(letter.isalnum() for letter in label)}
+    if missing := [label for label in types if values.is_missing(label) and label not in meant]:
+        raise LabelError(
+            f"{listing(map(repr, missing))} in {where} cannot be a cell type. Remove those cells, or rename the label."
+        )
+
+
+def _refuse_missing(labels: pd.Series, counts: pd.Series, where: str, meant: set[str | None]) -> None:
+    n_missing = int(labels.isna().sum())
+    strings = [label for label in counts.index if values.is_missing(label) and label not in meant]
+    if not strings and not n_missing:
+        return
+    n_cells = n_missing + int(counts.loc[strings].sum())
+    shown = ["NaN"] * bool(n_missing) + [f"{label!r} ({counts[label]})" for label in strings]
+    only = f", here `unlabeled_category={strings[0]!r}`" if len(shown) == 1 and strings else ""
+    raise LabelError(
+        f"{where} has no label ({', '.join(shown)}) for {n_cells} of {len(labels)} cells. Remove "
+        f"those cells, or give them a name of their own and pass it as `unlabeled_category`{only}."
+    )
+
+
+def _warn_of_doubtful(counts: pd.Series, labels: pd.Series, where: str, meant: set[str | None]) -> None:
+    if no_type := [label for label in counts.index if values.says_no_type(label) and label not in meant]:
+        warn(
+            f"{_counted(no_type, counts)} in {where} {'says' if len(no_type) == 1 else 'say'} that there is no label or no type, and "
+            f"{'is' if len(no_type) == 1 else 'are'} learned as cell types. Remove those cells, or pass "
+            f"`unlabeled_category={no_type[0]!r}` to learn from the others alone."
+        )
+    for group in values.alike(counts.index):
+        warn(
+            f"{_counted(group, counts)} in {where} differ in case, blanks or underscores only, and are learned as different types. If they "
+            "are one, write them in one way, such as with `.str.strip()`."
+        )
+    if values.are_codes(list(counts.index)) or pd.api.types.is_bool_dtype(labels.dtype):
+        warn(
+            f"The labels in {where} look like numbers of clusters: {listing(counts.index, most=5)}. They are learned as they are, and mean "
+            "nothing in other data. Is it the right column?"
+        )
+
+
+def _counted(labels: Sequence[str], counts: pd.Series) -> str:
+    shown = [f"{label!r} ({counts[label]} cells)" for label in labels[:10]]
+    return ", ".join(shown) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
+
+
+def warn_about_types(names: pd.Series, labels: LabelSpace) -> None:
+    """Name the types that have one cell only, and say what the Cell Ontology makes of the labels."""
+    counts = names.value_counts()
+    if single := sorted(counts.index[counts == 1]):
+        warn(
+            f"{len(single)} cell type{'s have' if len(single) > 1 else ' has'} one cell only and can hardly be learned: {listing(single)}."
+        )
+    warn_about_ids(labels)
+
+
+def warn_about_ids(labels: LabelSpace) -> None:
+    """Name the labels that have no id, say how others were read, and which share an id."""
+    for remark in labels.remarks():
+        warn(remark)
+
+
+def label_ids_in(setup: Mapping[str, object]) -> Mapping[str, str | None]:
+    """Confirmed ids of a set-up, empty where there are none."""
+    found = setup.get("label_ids")
+    return found if isinstance(found, Mapping) else {}
+
+
+def tissues_of(obs: pd.DataFrame) -> list[str]:
+    """Tissues of all cells, from the column `tissue`, which tell what short names mean; empty where there are many or none is known."""
+    if "tissue" not in obs:
+        return []
+    tissues = obs["tissue"].dropna().unique()
+    return [str(tissue) for tissue in tissues] if len(tissues) <= _MOST_TISSUES else []
