@@ -166,6 +166,18 @@ class DataFile:
             raise _integrity.refuse(name, problem, self.path)
         return _FileMatrix(self.path, elem)
 
+    @property
+    def is_of_records(self) -> bool:
+        """Whether anndata 0.6 or older wrote it, with tables as arrays of records."""
+        return not hasattr(self.group["obs"], "keys")
+
+    def to_anndata(self) -> AnnData:
+        """All of it in memory, as anndata reads it."""
+        with explains_damage(self.path), quietly():
+            if suffix_of(self._address) == ".zarr":
+                return read_zarr(store_of(self._address))
+            return read_h5ad(remote_file(self._address) if is_url(self._address) else self._address)
+
     def names(self, start: int, stop: int) -> list[str]:
         """Names of the cells from `start` to `stop`."""
         with explains_damage(self.path):

@@ -225,7 +225,7 @@ def _missing_filters(elem: Any) -> Iterator[tuple[int, str]]:
         for number in range(settings.get_nfilters()):
             code, _, _, name = settings.get_filter(number)
             if not h5py.h5z.filter_avail(code):
-                yield code, name.decode(errors="replace") or _FILTERS.get(code, "of an unknown name")
+                yield code, _FILTERS.get(code) or name.decode(errors="replace").split(";")[0] or "of an unknown name"
     elif isinstance(elem, h5py.Group):
         found: list[tuple[int, str]] = []
         elem.visititems(lambda _, part: found.extend(_missing_filters(part)) if isinstance(part, h5py.Dataset) else None)

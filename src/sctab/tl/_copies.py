@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sctab._errors import DataFileError, SctabError
 from sctab._links import check_hdf5, check_store
+from sctab.corpus._tables import attribute_list, quietly
 from sctab.inference import DataFile, is_url
 
 _NUMBERS_AT_A_TIME = 4_000_000
@@ -34,6 +35,9 @@ def copy_data(file: DataFile, target: Path) -> None:
     DataFileError
         When something in the file cannot be written in the other format.
     """
+    if file.is_of_records:
+        _write_anew(file, target)
+        return
     is_local = not is_url(file.path)
     has_links = isinstance(file.group, h5py.File) and check_hdf5(file.group, file.path)
     if is_local and Path(file.path).suffix.lower() == target.suffix and not has_links:
@@ -42,7 +46,7 @@ def copy_data(file: DataFile, target: Path) -> None:
         else:
             shutil.copyfile(file.path, target)
         return
-    with _opened(target, "w") as group:
+    with _opened(target, "w") as group, quietly():
         if has_links and isinstance(group, h5py.Group):
             group.attrs.update(dict(file.group.attrs))
             for name in file.group:
@@ -51,6 +55,21 @@ def copy_data(file: DataFile, target: Path) -> None:
             _Conversion(file.path, target.suffix).copy_group(file.group, group)
     if target.suffix == ".zarr":
         _consolidate(target)
+
+
+def _write_anew(file: DataFile, target: Path) -> None:
+    """Write a file of anndata 0.6 as anndata does now: its tables are records, to which no column can be added."""
+    adata = file.to_anndata()
+    try:
+        with quietly():
+            if target.suffix == ".h5ad":
+                adata.write_h5ad(target, convert_strings_to_categoricals=False)
+            else:
+                adata.write_zarr(target, convert_strings_to_categoricals=False)
+    except (ValueError, TypeError) as error:
+        raise DataFileError(
+            f"`{file.path}` cannot be written as anndata does now: {error}. Write a table of its labels instead."
+        ) from error
 
 
 @contextmanager
@@ -150,7 +169,10 @@ def _plain(value: Any) -> Any:
     """An attribute as both formats take it."""
     if isinstance(value, h5py.Empty):
         return []
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
 def create_array(group: Any, name: str, shape: Sequence[int], dtype: Any) -> Any:
@@ -193,7 +215,7 @@ class Results:
             column.attrs.update({"encoding-type": "categorical", "encoding-version": "0.2.0", "ordered": False})
             write_elem(column, "categories", np.array(categories, dtype=object))
             self._arrays[name] = create_array(column, "codes", (self._n_obs,), _smallest_integer(len(categories)))
-        columns = [str(column) for column in obs.attrs["column-order"]]
+        columns = attribute_list(obs, "column-order")
         if name not in columns:
             obs.attrs["column-order"] = [*columns, name]
 
@@ -202,7 +224,7 @@ class Results:
         if slot in self._root and name in self._root[slot]:
             del self._root[slot][name]
             if slot == "obs":
-                columns = [str(column) for column in self._root["obs"].attrs["column-order"]]
+                columns = attribute_list(self._root["obs"], "column-order")
                 self._root["obs"].attrs["column-order"] = [column for column in columns if column != name]
 
     def add_matrix(self, name: str, width: int) -> None:
