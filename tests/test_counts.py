@@ -13,7 +13,7 @@ from scipy import sparse
 
 from sctab import InputValueError
 from sctab import counts as counts_module
-from sctab._matrix import row_blocks
+from sctab._matrix import row_ranges
 from sctab.counts import Content, MatrixContent, Normalization, inspect_matrix, normalise
 
 BASES = {"e": np.e, "2": 2, "10": 10}
@@ -80,7 +80,7 @@ class TestEveryKind:
     @pytest.mark.parametrize("size", [1, 7, 299])
     def test_with_every_block_size(self, kind, size, monkeypatch):
         matrix, content, base = kind
-        monkeypatch.setattr(counts_module, "row_blocks", partial(row_blocks, size=size))
+        monkeypatch.setattr(counts_module, "row_ranges", partial(row_ranges, size=size))
         assert inspect_matrix(matrix) == MatrixContent(content, log_base=base)
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -180,7 +180,19 @@ class TestCounts:
         """SciPy allows two entries for one value, which is their sum."""
         parts = sparse.csr_matrix(([0.5, 0.5, 2.0, 1.0, 3.0], [0, 0, 1, 0, 1], [0, 3, 5]), shape=(2, 2))
         np.testing.assert_array_equal(parts.toarray(), [[1, 2], [1, 3]])
-        assert inspect_matrix(parts) == MatrixContent(Content.COUNTS)
+        found = inspect_matrix(parts)
+        assert found.content is Content.COUNTS
+        assert found.note == ""
+        assert found.remark == "`X` has more than one value for some cells and genes (1 too many); they were summed."
+
+    def test_stored_zeros_that_follow_each_other_are_told(self, counts):
+        lost = sparse.csr_matrix(counts)
+        lost.data[5000:5200] = 0
+        remark = inspect_matrix(lost).remark
+        assert remark.startswith(f"`X` stores 200 zeros among {lost.nnz:,} values, 200 of them without a break.")
+        scattered = sparse.csr_matrix(counts)
+        scattered.data[::50] = 0  # as a filter leaves them
+        assert inspect_matrix(scattered).remark == ""
 
     def test_with_ambient_rna_taken_out(self, counts, rng):
         found = inspect_matrix(counts * rng.uniform(0.6, 1, size=counts.shape) * 3, name="layers['soupx']")
@@ -193,7 +205,7 @@ class TestCounts:
         """Were the last block alone looked at, these would pass for logarithms."""
         corrected = (counts * rng.uniform(0.6, 1, size=counts.shape))[np.argsort(-counts.max(axis=1))]
         corrected[-50:] = np.minimum(corrected[-50:], 12)
-        monkeypatch.setattr(counts_module, "row_blocks", partial(row_blocks, size=size))
+        monkeypatch.setattr(counts_module, "row_ranges", partial(row_ranges, size=size))
         found = inspect_matrix(corrected)
         assert found.content is Content.COUNTS
         assert f"its values go up to {corrected.max():.4g}" in found.note
@@ -371,7 +383,7 @@ class TestRefusals:
     @pytest.mark.parametrize("size", [1, 100])
     def test_counts_and_others_in_different_blocks(self, counts, size, monkeypatch):
         matrix = np.vstack([counts[:150], normalised(counts[150:])])
-        monkeypatch.setattr(counts_module, "row_blocks", partial(row_blocks, size=size))
+        monkeypatch.setattr(counts_module, "row_ranges", partial(row_ranges, size=size))
         with pytest.raises(InputValueError, match="mixes two kinds of cells: 150 hold integer counts and 150 have fractional"):
             inspect_matrix(matrix)
 

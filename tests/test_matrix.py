@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
+from sctab import InputValueError
 from sctab._matrix import row_blocks, to_csr
 
 small_matrices = hnp.arrays(
@@ -67,6 +68,45 @@ def test_blocks_do_not_share_memory_with_the_matrix(counts):
         block.data[:] = -1
         block.indices[:] = 0
     np.testing.assert_array_equal(matrix.toarray(), counts)
+
+
+FORMATS = ["csr", "csc", "coo", "bsr", "lil", "dok", "dia"]
+
+
+@st.composite
+def corrupted(draw):
+    """A sparse matrix of any format, with some numbers of its arrays replaced, and whether SciPy takes it for valid."""
+    dense = draw(small_matrices)
+    kind = draw(st.sampled_from(FORMATS))
+    matrix = sparse.csr_matrix(dense).asformat(kind)
+    names = [name for name in ("indices", "indptr", "coords", "offsets") if hasattr(matrix, name)]
+    for _ in range(draw(st.integers(0, 2))):
+        name = draw(st.sampled_from(names)) if names else None
+        arrays = [] if name is None else list(matrix.coords) if name == "coords" else [getattr(matrix, name)]
+        for array in arrays:
+            if array.size:
+                array[draw(st.integers(0, array.size - 1))] = draw(st.sampled_from([-(2**31), -1, 0, 1, 5, 12, 10**6, 2**31 - 1]))
+    return matrix
+
+
+@given(matrix=corrupted(), size=st.integers(1, 15))
+def test_a_corrupted_matrix_is_refused_or_read_as_scipy_reads_it(matrix, size):
+    try:
+        if hasattr(matrix, "check_format"):
+            matrix.copy().check_format(full_check=True)
+        elif matrix.format == "coo":
+            type(matrix)((matrix.data, matrix.coords), shape=matrix.shape)  # which checks them
+        expected = matrix.toarray()
+    except ValueError:
+        expected = None
+    for read in (lambda: [to_csr(matrix)], lambda: list(row_blocks(matrix, size))):
+        if expected is None:
+            with pytest.raises(InputValueError, match="`X` is not a valid"):
+                read()
+        else:
+            blocks = read()
+            found = sparse.vstack(blocks).toarray() if blocks else np.zeros(matrix.shape)
+            np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, sparse.csc_matrix, lambda matrix: da.from_array(matrix)])

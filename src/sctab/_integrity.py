@@ -270,6 +270,39 @@ def missing_pieces(array: Any) -> Iterator[tuple[slice, ...]]:
         yield tuple(slice(i * step, min((i + 1) * step, n)) for i, step, n in zip(number, size, array.shape, strict=True))
 
 
+def require_stored(names: Any, what: str) -> None:
+    """Refuse strings on disk of which a piece is missing, where empty ones would be read.
+
+    Raises
+    ------
+    ValueError
+        When there is such a piece.
+    """
+    if hasattr(names, "keys"):  # strings of which some may be missing; codes of categories may all be zero
+        if "values" not in names:
+            return
+        names = names["values"]
+    for piece in missing_pieces(names):
+        raise ValueError(f"a piece of {what} is missing, {_span(piece[0])}")
+
+
+def dense_remark(array: Any, name: str) -> str:
+    """What should be known of a dense matrix on disk of which pieces are not stored, since zeros are read there; empty where all are."""
+    pieces = list(missing_pieces(array))
+    if not pieces:
+        return ""
+    first, last = min(piece[0].start for piece in pieces), max(piece[0].stop for piece in pieces)
+    return (
+        f"`{name}` lacks {len(pieces):,} of its stored pieces, in {_span(slice(first, last), 'cells')}: zeros are read there. Some "
+        "programs leave out pieces that hold zeros only, and an incomplete copy leaves out others. Compare it with the original if these "
+        "cells should have counts."
+    )
+
+
+def _span(piece: slice, what: str = "entries") -> str:
+    return f"{what} {piece.start:,} to {piece.stop - 1:,}"
+
+
 def _piece_size(array: Any) -> tuple[int, ...] | None:
     if hasattr(array, "store_path"):
         return tuple(array.shards or array.chunks)

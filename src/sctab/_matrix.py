@@ -58,6 +58,15 @@ class RowReader:
         self.n_repeated = 0
         """Values that were added to another one of the same row and column."""
 
+    @property
+    def remark(self) -> str:
+        """What should be known of the matrix, once all rows were read; empty where there is nothing."""
+        stored = getattr(self._rows, "remark", None)
+        remarks = [stored(self._name) if stored is not None else ""]
+        if stored is None and self._most is not None:
+            remarks.append(_integrity.dense_remark(self._rows, self._name))
+        return " ".join(filter(None, remarks))
+
     def read(self, start: int, stop: int) -> sparse.csr_matrix:
         """Rows `start` to `stop`, without duplicates."""
         if self._most is not None and stop - start > self._most:

@@ -44,11 +44,12 @@ class StoredRows:
     def __init__(self, dataset: Any, name: str, path: str | None = None) -> None:
         self.shape = tuple(dataset.shape)
         self.kind = str(dataset.format)
-        self._name, self._path = name, path or _file_of(dataset.group)
+        self._name, self._path = name, path or file_of(dataset.group)
         self._arrays = {key: dataset.group[key] for key in ("data", "indices", "indptr")}
+        self._require(_integrity.shape_problem(self.shape))
         self._n_major, self._n_minor = self.shape if self.kind == "csr" else self.shape[::-1]
+        self._require(self._problem_of_sizes())
         self.dtype = native_dtype(self._arrays["data"].dtype)
-        self._require(_integrity.shape_problem(self.shape) or self._problem_of_sizes())
 
     def _require(self, problem: str | None) -> None:
         if problem is not None:
@@ -66,9 +67,16 @@ class StoredRows:
     @cached_property
     def indptr(self) -> NDArray[np.int64]:
         """Where its rows begin, or its columns for a CSC matrix."""
-        self._require(self._problem_of_missing_values())
+        for (piece,) in _integrity.missing_pieces(self._arrays["data"]):  # a sparse matrix has no piece of zeros to leave out
+            self._require(_lost("data", piece))
+        missing = [piece for (piece,) in _integrity.missing_pieces(self._arrays["indptr"])]
+        if missing and self.n_values and missing[-1].stop > self._n_major:
+            self._require(_lost("indptr", missing[-1]))
         indptr = np.asarray(self._arrays["indptr"][:])
-        self._require(_integrity.indptr_problem(indptr, self._n_major, self.n_values, self.kind))
+        problem = _integrity.indptr_problem(indptr, self._n_major, self.n_values, self.kind)
+        if missing and (problem or np.diff(indptr).max() > self._n_minor):  # else the rows before the first value
+            problem = _lost("indptr", missing[-1])
+        self._require(problem)
         indptr = indptr.astype(np.int64, copy=False)
         self._require(self._problem_of_missing_indices(indptr))
         return indptr
@@ -77,14 +85,6 @@ class StoredRows:
     def n_values(self) -> int:
         """Number of stored values."""
         return int(self._arrays["data"].shape[0])
-
-    def _problem_of_missing_values(self) -> str | None:
-        """Zeros are not stored in a sparse matrix, so that a piece of values is never left out for holding nothing else."""
-        for key in ("data", "indptr"):
-            for (piece,) in _integrity.missing_pieces(self._arrays[key]):
-                if key == "data" or piece.start > 0:
-                    return _lost(key, piece)
-        return None
 
     def _problem_of_missing_indices(self, indptr: NDArray[np.int64]) -> str | None:
         """A piece of indices that holds zeros alone may be left out where each row has one value of it at most."""
@@ -103,7 +103,11 @@ class StoredRows:
         data = np.asarray(self._arrays["data"][at]).astype(self.dtype, copy=False)
         return data, as_index(indices, self._n_minor), indptr - at.start
 
-    def require_whole(self, indptr: NDArray[np.int64], indices: NDArray[Any]) -> None:
+    def require_whole(self) -> None:
+        """Refuse the matrix where a piece of it is missing."""
+        _ = self.indptr
+
+    def require_unbroken(self, indptr: NDArray[np.int64], indices: NDArray[Any]) -> None:
         """Refuse rows whose repeated indices show that a piece was lost."""
         self._require(_integrity.lost_piece_problem(indptr, indices, self._n_minor, self.kind))
 
@@ -114,7 +118,7 @@ class StoredRows:
         arrays = self.values(slice(start, stop))
         block = sparse.csr_matrix(arrays, shape=(stop - start, self.shape[1]))
         if not block.has_canonical_format:
-            self.require_whole(block.indptr, block.indices)
+            self.require_unbroken(block.indptr, block.indices)
         return block
 
 
@@ -139,13 +143,17 @@ class TransposedRows:
         self._in_memory: sparse.csr_matrix | None = None
         self._file: Any = None
         self._pieces: list[list[tuple[int, int]]] = []
-        """For every `_ROWS` rows, where in the file pieces of them are and how many values those have."""
+        """For every `_ROWS` rows, where in the file pieces of them are and how many values those have; empty until all are there."""
+
+    def require_whole(self) -> None:
+        """Refuse the matrix where a piece of it is missing."""
+        self._columns.require_whole()
 
     def _portion(self, first: int, last: int) -> sparse.csr_matrix:
         """Some columns as CSR."""
         portion = sparse.csc_matrix(self._columns.values(slice(first, last)), shape=(self.shape[0], last - first))
         if not portion.has_canonical_format:
-            self._columns.require_whole(portion.indptr, portion.indices)
+            self._columns.require_unbroken(portion.indptr, portion.indices)
         return portion.tocsr()
 
     def _transpose_on_disk(self) -> None:
@@ -153,19 +161,20 @@ class TransposedRows:
         self._file = tempfile.TemporaryFile(prefix="sctab-")  # noqa: SIM115 (it is closed with the object)
         weakref.finalize(self, self._file.close)
         n_obs, n_vars = self.shape
-        self._pieces = [[] for _ in range(0, n_obs, _ROWS)]
+        pieces: list[list[tuple[int, int]]] = [[] for _ in range(0, n_obs, _ROWS)]
         first = 0
         while first < n_vars:
             last = max(first + 1, int(np.searchsorted(indptr, indptr[first] + _MOST_IN_MEMORY, side="right")) - 1)
             portion = self._portion(first, last)
             for number, start in enumerate(range(0, n_obs, _ROWS)):
-                self._append(number, portion[start : start + _ROWS], first)
+                self._append(pieces[number], portion[start : start + _ROWS], first)
             first = last
+        self._pieces = pieces
 
-    def _append(self, number: int, rows: sparse.csr_matrix, first_column: int) -> None:
+    def _append(self, pieces: list[tuple[int, int]], rows: sparse.csr_matrix, first_column: int) -> None:
         if rows.nnz == 0:
             return
-        self._pieces[number].append((self._file.seek(0, 2), rows.nnz))
+        pieces.append((self._file.seek(0, 2), rows.nnz))
         row_of_value = np.repeat(np.arange(rows.shape[0], dtype=np.int32), np.diff(rows.indptr))
         for part in (row_of_value, (rows.indices + first_column).astype(np.int32), rows.data):
             self._file.write(np.ascontiguousarray(part).data)
@@ -211,7 +220,7 @@ def _lost(key: str, piece: slice) -> str:
     return f"must be stored whole, and a piece of `{key}` is missing: its values {piece.start:,} to {piece.stop - 1:,}"
 
 
-def _file_of(group: Any) -> str:
+def file_of(group: Any) -> str:
     """The file or store that a group lies in."""
     if hasattr(group, "file"):
         return str(group.file.filename)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab._errors import InputValueError
-from sctab._matrix import ahead, row_blocks
+from sctab._matrix import RowReader, ahead, row_ranges
 
 _LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
 _INTEGER_TOLERANCE = 1e-3
 _SUM_TOLERANCE = 1e-2
 """Relative spread of library sizes under which they count as equal: normalised sums differ by rounding and by filtered genes."""
+_MOST_ZEROS = 100
+"""Stored zeros that follow each other before a part of the values may have been lost: those that a filter left are rarely so many."""
 _MULTIPLE_TOLERANCE = 0.02
 _MULTIPLE_SHARE = 0.9
 _CHANCE_SHARE = 0.2
@@ -63,6 +65,8 @@ class MatrixContent:
     """Base of the logarithm, for :attr:`Content.LOG1P`."""
     note: str = ""
     """What the user should know about how this was decided; empty when there is no doubt."""
+    remark: str = field(default="", compare=False)
+    """What the user should know about the matrix besides: signs that a part of it was lost; empty when there are none."""
 
     def to_linear(self, block: sparse.csr_matrix) -> sparse.csr_matrix:
         """Undo the logarithm of a block, if there is one; a cell's values are then proportional to its counts.
@@ -155,10 +159,12 @@ def inspect_matrix(
     <Content.COUNTS: 'counts'>
     """
     inspection = MatrixInspection(name, columns)
-    for block in ahead(row_blocks(matrix, name=name)):
+    rows = RowReader(matrix, name)
+    for block in ahead(rows.read(*at) for at in row_ranges(matrix)):
         inspection.add(block)
         if watch is not None:
             watch(block.shape[0])
+    inspection.add_storage(rows)
     return inspection.decide(matrix.shape[1])
 
 
@@ -184,6 +190,8 @@ class MatrixInspection:
         self._multiples, self._log_multiples = _Share(), _Share()
         self._column_sums: Any = 0.0
         self._column_squares: Any = 0.0
+        self._n_repeated = self._n_zeros = self._n_stored = self._longest_zeros = 0
+        self._storage = ""
 
     def add(self, rows: sparse.csr_matrix) -> None:
         """Look at more rows, `(n_obs, n_vars)`.
@@ -199,7 +207,12 @@ class MatrixInspection:
 
     def _add(self, block: sparse.csr_matrix) -> None:
         _refuse_invalid(block.data, self._name)
-        block.eliminate_zeros()
+        n_stored = block.nnz
+        self._n_stored += n_stored
+        if np.count_nonzero(block.data) < n_stored:
+            self._longest_zeros = max(self._longest_zeros, _longest_zeros(block.data))
+            block.eliminate_zeros()
+            self._n_zeros += n_stored - block.nnz
         self._n_obs += block.shape[0]
         filled = np.diff(block.indptr) > 0
         self._largest = max(self._largest, block.data.max(initial=0.0))
@@ -221,9 +234,19 @@ class MatrixInspection:
         if is_fractional.any():
             self._multiples.add(block)
 
+    def add_storage(self, rows: RowReader) -> None:
+        """Note what reading the rows has shown of how the matrix is stored."""
+        self._n_repeated += rows.n_repeated
+        self._storage = rows.remark
+
     def merge(self, other: MatrixInspection) -> None:
         """Add what was found in other rows of the same matrix."""
         self._n_obs += other._n_obs
+        self._n_repeated += other._n_repeated
+        self._n_zeros += other._n_zeros
+        self._n_stored += other._n_stored
+        self._longest_zeros = max(self._longest_zeros, other._longest_zeros)
+        self._storage = other._storage or self._storage
         self._count_rows += other._count_rows
         self._fractional_rows += other._fractional_rows
         self._largest = max(self._largest, other._largest)
@@ -265,7 +288,20 @@ class MatrixInspection:
             log_multiples=self._log_multiples.value if may_be_logarithms else 0.0,
             deviations=np.sqrt(np.maximum(variances, 0)),
         )
-        return _decide(found, self._name)
+        return replace(_decide(found, self._name), remark=self._remark())
+
+    def _remark(self) -> str:
+        remarks = [self._storage] if self._storage else []
+        if self._n_repeated:
+            remarks.append(
+                f"`{self._name}` has more than one value for some cells and genes ({self._n_repeated:,} too many); they were summed."
+            )
+        if self._longest_zeros >= _MOST_ZEROS and self._n_zeros < self._n_stored / 2:
+            remarks.append(
+                f"`{self._name}` stores {self._n_zeros:,} zeros among {self._n_stored:,} values, {self._longest_zeros:,} of them without a "
+                "break. A sparse matrix has no need of them, and an incomplete copy is read like this: compare it with the original."
+            )
+        return " ".join(remarks)
 
 
 @dataclass
@@ -409,6 +445,11 @@ def _refuse_invalid(values: NDArray[np.float64], name: str) -> None:
             "corrected, and counts cannot be recovered from it. Give the matrix from before that step, for example as "
             "`layer='counts'` or in `adata.raw`."
         )
+
+
+def _longest_zeros(values: NDArray[np.float64]) -> int:
+    """How many zeros follow each other at most."""
+    return int(np.diff(np.flatnonzero(values), prepend=-1, append=len(values)).max()) - 1
 
 
 def _is_fractional(values: NDArray[np.float64]) -> NDArray[np.bool_]:

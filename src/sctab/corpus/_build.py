@@ -277,6 +277,9 @@ def _contents(
         warn(f"{error} It is left out.")
     usable = {path: result for path, result in found.items() if not isinstance(result, DataFileError)}
     _require_one_kind(usable)
+    for path, (_, content) in usable.items():
+        if content.remark:
+            warn(f"`{path}`: {content.remark}")
     return usable, set(errors)
 
 

@@ -17,13 +17,13 @@ import h5py
 import pandas as pd
 import zarr
 from anndata import AnnData
-from anndata.io import read_h5ad, read_zarr, sparse_dataset
+from anndata.io import read_h5ad, read_zarr
 
 from sctab import _integrity
 from sctab._atomic import as_path
 from sctab._errors import DataFileError, SctabError
 from sctab._links import check_hdf5, check_store, is_same_state, require_plain, state_of
-from sctab._stored import StoredRows, TransposedRows
+from sctab.corpus._checks import require_sound_cells, require_whole, stored_rows
 from sctab.corpus._formats import (
     SUFFIXES,
     codec_problem,
@@ -67,6 +67,10 @@ class _FileMatrix:
         self._path, self._matrix = path, matrix
         self.shape, self.dtype = tuple(matrix.shape), matrix.dtype
         self.is_dense = hasattr(matrix, "chunks")  # of HDF5 or Zarr
+
+    def remark(self, name: str) -> str:
+        """What should be known of how it is stored."""
+        return _integrity.dense_remark(self._matrix, name) if self.is_dense else ""
 
     def __getitem__(self, rows: slice) -> Any:
         """The rows `start:stop`."""
@@ -158,8 +162,7 @@ class DataFile:
         if how == "null":
             return None
         if how in {"csr_matrix", "csc_matrix"} or "h5sparse_format" in elem.attrs:
-            dataset = sparse_dataset(elem)
-            elem = (StoredRows if dataset.format == "csr" else TransposedRows)(dataset, name, self.path)
+            elem = stored_rows(elem, name, self.path)
         elif hasattr(elem, "keys"):
             raise DataFileError(f"`{self.path}` holds a matrix as `{how or 'a group'}`, which is none of numbers.")
         if problem := _integrity.shape_problem(elem.shape, (self.n_obs, n_vars)):
@@ -236,10 +239,13 @@ def read_data_file(path: str | os.PathLike[str]) -> AnnData:
     name = os.fspath(path)
     with explains_damage(name):
         root = _open_group(name)
+        require_whole(root, name)
         if isinstance(root, h5py.File):
             root.close()
         with quietly():
-            return read_h5ad(name) if suffix_of(name) == ".h5ad" else read_zarr(name)
+            adata = read_h5ad(name) if suffix_of(name) == ".h5ad" else read_zarr(name)
+        require_sound_cells(adata, name)
+        return adata
 
 
 @contextmanager

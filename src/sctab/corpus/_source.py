@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sctab._errors import DataFileError, InputValueError, KeyNotFoundError, SctabError, listing
 from sctab._matrix import rows_of
+from sctab.corpus._checks import require_sound_view
 from sctab.corpus._fit import Candidate, Coverage, are_same_counts, coverages, ranked, sampled_ranges
 from sctab.counts import Content, MatrixContent, inspect_matrix
 from sctab.genes import gene_expression
@@ -116,11 +117,12 @@ def choose_source(
     """
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise InputValueError(f"The data has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to annotate.")
+    require_sound_view(adata)
     tables = _vars(adata)
     names = [resolve(adata, layer)] if layer is not None else list(tables)
     if len(names) == 1:
         source = _inspected(adata, names[0], tables[names[0]], inspect)
-        return source, [source.content.note] if source.content.note else []
+        return source, _remarks(source.content)
     candidates, refused = _candidates(adata, tables)
     order = _order(candidates, worth, learned)
     while order:
@@ -150,12 +152,13 @@ def reference_source(adata: CellData, layer: str | None) -> tuple[Source, list[s
     InputValueError
         As there; the message names a matrix that could be learned from instead.
     """
+    require_sound_view(adata)
     name = resolve(adata, layer)
     try:
         source = _inspected(adata, name, _vars(adata)[name], inspect_matrix)
     except InputValueError as error:
         raise InputValueError(f"{error}{_alternative(adata, name)}") from error
-    return source, [source.content.note] if source.content.note else []
+    return source, _remarks(source.content)
 
 
 def _alternative(adata: CellData, name: str) -> str:
@@ -191,6 +194,10 @@ def _candidates(adata: CellData, tables: Mapping[str, pd.DataFrame]) -> tuple[li
     return candidates, refused
 
 
+def _remarks(content: MatrixContent) -> list[str]:
+    return [text for text in (content.note, content.remark) if text]
+
+
 def _inspected(adata: CellData, name: str, var: pd.DataFrame, inspect: Inspect) -> Source:
     matrix = _matrix(adata, name)
     return Source(name, matrix, var, inspect(matrix, name=name, columns=_columns(var)))
@@ -204,7 +211,7 @@ def _notes(
     worth: Coverage | None,
     learned: LearnedMatrix | None,
 ) -> list[str]:
-    notes = [source.content.note] if source.content.note else []
+    notes = _remarks(source.content)
     by_name = {candidate.name: candidate for candidate in candidates}
     if source.name == "X":
         differing = [

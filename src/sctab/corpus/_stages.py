@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sctab import _integrity
 from sctab._atomic import written_beside
 from sctab._errors import DataFileError, InputValueError, KeyNotFoundError
 from sctab._matrix import RowReader, row_ranges
@@ -31,6 +33,7 @@ from sctab.corpus._source import Source, choose_source, matrices
 from sctab.counts import Content, MatrixContent
 from sctab.genes import FeatureSpace
 
+_DAMAGED = "The unfinished work on this corpus is damaged. Delete its directory, and build it anew."
 ATTEMPT = ".part"
 """How names of directories end that are being written."""
 _WRITING = threading.Lock()
@@ -49,7 +52,9 @@ def look(entry: SourceEntry, kept: Path) -> tuple[str, MatrixContent] | DataFile
     """
     if kept.exists():
         stored = json.loads(kept.read_text(encoding="utf-8"))
-        return stored["name"], MatrixContent(Content(stored["content"]), stored["log_base"], stored["note"])
+        return stored["name"], MatrixContent(
+            Content(stored["content"]), stored["log_base"], stored["note"], stored.get("remark", "")
+        )
     try:
         with closing(open_source(entry)) as file:
             source, _ = choose_source(file, layer=entry.layer)
@@ -59,7 +64,7 @@ def look(entry: SourceEntry, kept: Path) -> tuple[str, MatrixContent] | DataFile
         raise type(error)(f"`{entry.path}`: {error}") from error
     content = source.content
     with written_beside(kept, overwrite=True) as beside:
-        values = {"name": source.name, "content": str(content.content), "log_base": content.log_base, "note": content.note}
+        values = {"name": source.name, **asdict(content), "content": str(content.content)}
         beside.write_text(json.dumps(values), encoding="utf-8")
     return source.name, content
 
@@ -120,9 +125,13 @@ def put(
     """
     if target.exists():
         return np.asarray(zarr.open_array(target / "obs" / "hash", mode="r")[:])
-    found = read_shelf(directories, shelf, len(names))
-    if not (np.array_equal(found.source, obs["source"]) and np.array_equal(found.row, obs["row"])):
-        raise DataFileError("The unfinished work on this corpus is damaged. Delete its directory, and build it anew.")
+    try:
+        found = read_shelf(directories, shelf, len(names))
+    except (OSError, ValueError, IndexError) as error:
+        raise DataFileError(_DAMAGED) from error
+    is_known = np.array_equal(found.source, obs["source"]) and np.array_equal(found.row, obs["row"])
+    if not is_known or _integrity.sparse_problem(found.matrix):
+        raise DataFileError(_DAMAGED)
     with _moved_to(target, folder) as unfinished:
         _write_part(unfinished, found.matrix, obs.assign(hash=found.hashes), names)
     return found.hashes

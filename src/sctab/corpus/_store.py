@@ -19,9 +19,11 @@ from anndata.io import read_elem, sparse_dataset
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sctab import _integrity
 from sctab._atomic import written_beside
 from sctab._errors import DataFileError, KeyNotFoundError, SctabError, SettingError, listing, require
 from sctab._matrix import RowReader, row_ranges
+from sctab._stored import StoredRows, file_of
 from sctab.corpus._config import SPLIT_NAMES
 from sctab.corpus._entry import COLUMNS, SourceEntry
 from sctab.corpus._open import open_source
@@ -168,14 +170,28 @@ class Corpus:
             start += matrix.shape[0]
             if len(of_part):
                 blocks.append(sparse.csr_matrix(matrix[of_part]))
+                if problem := _integrity.sparse_problem(blocks[-1]):
+                    raise _integrity.refuse("X", problem, file_of(matrix.group))
         obs = self.obs(split).iloc[wanted]
         obs.index = pd.Index([f"{split}_{position}" for position in wanted])
         return AnnData(sparse.csr_matrix(sparse.vstack(blocks, format="csr")), obs=obs, var=self.var)
 
     def matrices(self, split: str) -> list[Any]:
-        """The matrices of the parts of a split, in order, each backed and `(n_obs, n_vars)`."""
+        """The matrices of the parts of a split, in order, each backed and `(n_obs, n_vars)`.
+
+        Raises
+        ------
+        DataFileError
+            When rows of one cannot be found: a part of the corpus is missing or damaged.
+        """
         self._require_split(split)
-        return [sparse_dataset(group["X"]) for group in self._shelves(split)]
+        found = [sparse_dataset(group["X"]) for group in self._shelves(split)]
+        for matrix in found:
+            path = file_of(matrix.group)
+            StoredRows(matrix, "X", path).require_whole()
+            if problem := _integrity.shape_problem(matrix.shape, (matrix.shape[0], self.n_vars)):
+                raise _integrity.refuse("X", problem, path)
+        return found
 
     def obs(self, split: str) -> pd.DataFrame:
         """What is known of the cells of a split, in their order: labels and so on as categories, source and row."""

@@ -15,6 +15,7 @@ import pandas as pd
 from anndata.io import read_elem
 
 from sctab._errors import DataFileError
+from sctab._integrity import require_stored
 
 _NOW = ("dataframe", "0.2.0")
 _OF_UNS = "_categories"
@@ -44,6 +45,7 @@ class Table:
         if encoding(elem) == _NOW:
             self.columns = attribute_list(elem, "column-order")
             index = elem[str(attribute(elem, "_index"))]
+            require_stored(index, f"the index of `{name}`")
             self._elem, self._index = elem, _strings_of(index)
             if self._index is None:
                 with quietly():

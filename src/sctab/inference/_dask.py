@@ -141,22 +141,26 @@ class _RowsOfFile:
     start: int
     stop: int
 
-    def read(self) -> sparse.csr_matrix:
-        matrix = next(matrix for name, matrix, _ in matrices(self.file) if name == self.matrix)
-        return RowReader(matrix, self.matrix).read(self.start, self.stop)
+    def read(self) -> tuple[RowReader, sparse.csr_matrix]:
+        reader = RowReader(next(matrix for name, matrix, _ in matrices(self.file) if name == self.matrix), self.matrix)
+        return reader, reader.read(self.start, self.stop)
 
 
-def _read(rows: Any) -> sparse.csr_matrix:
+def _read(rows: Any) -> tuple[RowReader, sparse.csr_matrix]:
+    """What reads the rows, and the rows."""
     if isinstance(rows, _RowsOfFile):
         return rows.read()
-    return RowReader(rows).read(0, rows.shape[0])
+    reader = RowReader(rows)
+    return reader, reader.read(0, rows.shape[0])
 
 
 def _inspect(rows: Any, name: str, columns: NDArray[np.bool_] | None) -> MatrixInspection:
     inspection = MatrixInspection(name, columns)
-    inspection.add(_read(rows))
+    reader, block = _read(rows)
+    inspection.add(block)
+    inspection.add_storage(reader)
     return inspection
 
 
 def _evaluate(evaluator: Evaluator, recipe: InputRecipe, rows: Any, known: sparse.csr_matrix, batch_size: int) -> Evaluation:
-    return evaluator.evaluate_block(recipe, (_read(rows), known), batch_size=batch_size)
+    return evaluator.evaluate_block(recipe, (_read(rows)[1], known), batch_size=batch_size)

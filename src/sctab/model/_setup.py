@@ -17,7 +17,8 @@ from scvi.data._constants import _SCVI_UUID_KEY as ADATA_UUID_KEY
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
 
 from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
-from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing
+from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
+from sctab.corpus._checks import require_sound_cells
 from sctab.corpus._source import LearnedMatrix, reference_source, resolve, var_of
 from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
@@ -43,6 +44,7 @@ def fewer_genes_than_cells(n_obs: int) -> int | None:
 
 def own_copy(adata: AnnData, cells: NDArray[np.int64]) -> AnnData:
     """Some cells of a reference, in memory, that scvi-tools does not take for the reference itself."""
+    require_sound_cells(adata)
     copy = adata[cells].to_memory()
     if adata.isbacked:
         copy = copy.copy()  # what was read through a view holds on to the open file, and cannot go to another process
@@ -92,6 +94,8 @@ def check_reference(
                 "leave the column out of `categorical_covariate_keys`."
             )
     source, _ = reference_source(adata, layer)
+    if source.content.remark:
+        warn(source.content.remark)
     for key in var_keys:
         if key not in source.var:
             table = "adata.raw.var" if source.name == "raw.X" else "adata.var"

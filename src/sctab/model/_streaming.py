@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sctab import _integrity
 from sctab._errors import require
 from sctab._matrix import give_back_large_arrays
+from sctab._stored import file_of
 from sctab.corpus._store import fast_reading
 from sctab.model._batches import Batch, Batches, as_batch
 from sctab.model._processes import n_processes, own_number
@@ -50,6 +53,7 @@ class RowLoader:
         annbatch = require("annbatch", extra="corpus")
         give_back_large_arrays(_LARGE)
         self._matrices = list(matrices)
+        self._path = os.path.commonpath([file_of(matrix.group) for matrix in self._matrices])
         self._schedule = _schedule_class()()
         # What it holds of every row is where its values begin: eight bytes.
         self._loader = annbatch.Loader(batch_sampler=self._schedule, return_index=True, preload_to_gpu=False)
@@ -63,6 +67,8 @@ class RowLoader:
         """Expression and rows of one batch after another."""
         self._schedule.windows = windows
         for found in self._loader:
+            if problem := _integrity.sparse_problem(found["X"]):
+                raise _integrity.refuse("X", problem, self._path)
             yield found["X"], found["index"]
 
     def rows(self, rows: NDArray[np.int64]) -> sparse.csr_matrix:
