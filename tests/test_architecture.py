@@ -22,7 +22,6 @@ LAYERS = {
     "_atomic": 0,
     "_declared": 0,
     "_json": 0,
-    "_gene_names": 0,
     "_keys": 0,
     "_links": 0,
     "_spreadsheets": 0,

@@ -438,11 +438,11 @@ class TestSpecies:
     @pytest.mark.parametrize(
         ("names", "expected"),
         [
-            (SYMBOLS, Species("human", from_ids=False)),
-            (MOUSE_SYMBOLS, Species("mouse", from_ids=False)),
-            (IDS, Species("human", from_ids=True)),
-            ([f"{gene}.12" for gene in MOUSE_IDS], Species("mouse", from_ids=True)),
-            ([f"hg19_{gene}" for gene in IDS], Species("human", from_ids=True)),
+            (SYMBOLS, Species("human", is_certain=False)),
+            (MOUSE_SYMBOLS, Species("mouse", is_certain=False)),
+            (IDS, Species("human", is_certain=True)),
+            ([f"{gene}.12" for gene in MOUSE_IDS], Species("mouse", is_certain=True)),
+            ([f"hg19_{gene}" for gene in IDS], Species("human", is_certain=True)),
             ([*IDS, *MOUSE_IDS], None),
             (SYMBOLS[:10], None),
             (NUMBERS, None),
@@ -467,7 +467,7 @@ class TestSpecies:
         ],
     )
     def test_contradiction_goes_both_ways(self, one, other, contradiction):
-        one, other = (Species(name, from_ids=from_ids) for name, from_ids in (one, other))
+        one, other = (Species(name, is_certain=is_certain) for name, is_certain in (one, other))
         assert one.contradicts(other) is contradiction
         assert other.contradicts(one) is contradiction
 
@@ -558,7 +558,7 @@ class TestRealData:
         """In these files every gene has a symbol and most have an id: both ways must lead to the same genes."""
         var = _read_var(shared_data(name))
         space = FeatureSpace.from_var(var)
-        assert space.species == Species("human", from_ids=True)
+        assert space.species == Species("human", is_certain=True)
         has_id = (var["ensembl_id"].astype(str) != "").to_numpy()
         by_symbol, by_id = space.match(frame(var.index)), space.match(frame(var["ensembl_id"][has_id]))
         assert by_symbol.coverage > 0.99
