@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from sctab._constants import ENSEMBLE_FILE, SPEC_FILE
 from sctab._errors import DataFileError, GeneOverlapError, InputValueError, listing
 from sctab.corpus._config import INTERSECTION, UNION
-from sctab.genes import FeatureSpace
+from sctab.genes import FeatureSpace, Species
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def join_genes(spaces: Sequence[FeatureSpace], features: str | FeatureSpace, *, 
     Raises
     ------
     GeneOverlapError
-        When sources have no gene in common: they are of different species or name their genes in ways that nothing connects.
+        When sources, or the genes that are given, are of different species, or when sources have no gene in common: nothing connects the
+        names of their genes.
 
     Examples
     --------
@@ -58,7 +60,8 @@ def join_genes(spaces: Sequence[FeatureSpace], features: str | FeatureSpace, *, 
     [[1, 0, 1], [1, 0, 0], [1, 1, 0]]
     """
     names = [f"source {i}" for i in range(1, len(spaces) + 1)] if names is None else names
-    _require_one_species(spaces, names)
+    given = [] if isinstance(features, str) else [features]
+    _require_one_species([*given, *spaces], [*("features" for _ in given), *names])
     space = _union(spaces) if isinstance(features, str) else features
     measured = np.stack([space.match(_table(part)).found for part in spaces])
     apart = [name for name, found in zip(names, measured, strict=True) if not found.any()]
@@ -131,11 +134,13 @@ def _genes_of_model(path: Path) -> FeatureSpace:
 
 
 def _require_one_species(spaces: Sequence[FeatureSpace], names: Sequence[str]) -> None:
-    known = [(name, space.species) for name, space in zip(names, spaces, strict=True) if space.species is not None]
-    for name, species in known[1:]:
-        first, other = known[0]
-        if other is not None and species is not None and species.contradicts(other):
-            raise GeneOverlapError(f"`{first}` is of {other.name} and `{name}` of {species.name}. Build a corpus of one species.")
+    first: dict[Species, str] = {}
+    for name, space in zip(names, spaces, strict=True):
+        if space.species is not None:
+            first.setdefault(space.species, name)
+    for (one, name), (other, other_name) in combinations(first.items(), 2):
+        if one.contradicts(other):
+            raise GeneOverlapError(f"`{name}` is of {one.name} and `{other_name}` of {other.name}. Build a corpus of one species.")
 
 
 def _union(spaces: Sequence[FeatureSpace]) -> FeatureSpace:

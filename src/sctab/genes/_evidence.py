@@ -11,12 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sctab.genes._columns import Source, is_text, normalised, strings
+from sctab.genes._names import case_of
 from sctab.genes._species import MIXED, Species, guess_species, is_enough, organism, species_of
 
 _GENOME_COLUMNS = {"genome", "genomes", "featurereference", "organism", "species", "reference", "taxon", "organismontologytermid"}
 """Columns in which readers and portals write the genome or the species of each feature."""
 _OF_THE_DATA = {"index", "ids", "symbols"}
 """Places in which the names of the data itself are."""
+_MANY = 3
+"""One in so many names."""
 _NOTHING, _OWN, _OTHER = 0, 1, 2
 
 
@@ -111,7 +114,7 @@ def _by_names(
     for source in sources.values():
         if source.role not in _OF_THE_DATA and source.key != best:
             continue
-        guess = guess_species([name for name, is_used in zip(source.names, is_gene, strict=True) if is_used])
+        guess = guess_species(_of_one_case([name for name, is_used in zip(source.names, is_gene, strict=True) if is_used], model))
         if guess is not None and (guess.is_certain or source.key == best or is_named(source)):
             guesses.append(guess)
     against = [guess for guess in guesses if guess.contradicts(model)]
@@ -121,6 +124,15 @@ def _by_names(
     for guess in (*against, *(guess for guess in guesses if guess.is_certain), *guesses):
         return guess
     return None
+
+
+def _of_one_case(names: list[str], model: Species) -> list[str]:
+    """The names written as in the model's species, where many are and many are not: those of two species in one experiment."""
+    cases = list(map(case_of, names))
+    fewest = max(1, len(names) // _MANY)
+    if cases.count("upper") < fewest or cases.count("title") < fewest or model.case == "other":
+        return names
+    return [name for name, case in zip(names, cases, strict=True) if case in {model.case, None}]
 
 
 @dataclass(frozen=True)

@@ -44,13 +44,14 @@ _INTERVAL = re.compile(
     re.IGNORECASE,
 )
 _PEAK = re.compile(r"(?:.*[_.-])?(?:(?:peak|tile|region|bin)[_. -]\d+|peak\d{3,})[a-z]?", re.IGNORECASE)
-_MEASURED = r"(?:ADT|prot|protein|antibody|(?-i:Ab)|CITE|HTO|pAbO)"
+_MEASURED = r"(?:ADT|prot|protein|antibody|CITE|HTO|pAbO)"
 _ANTIBODY = re.compile(
     "|".join(
         (
             r".*total-?seq.*",
             rf".*[_.:| -]{_MEASURED}(?:[_.-]?\d+)?",
-            rf"{_MEASURED}[_.:| -].+",
+            rf"(?:{_MEASURED}|(?-i:Ab))[_.:| -].+",
+            r"CD\d\w*[_.:| -]Ab",
             r".*\((?:ADT|protein|antibody)\)",
             r"anti[_. -].+",
             r"(?:hashtag|HTO|CMO)[_. -]?\d+.*",

@@ -42,9 +42,9 @@ class Lookup:
             return np.full(len(names), -1, dtype=np.int64)  # descriptions or positions: a table may have many such columns
         found = np.array([self._exactly(name) for name in names], dtype=np.int64)
         found[~is_gene] = -1
-        present = set(names)
+        present, exact = set(names), set(found.tolist())
         for i in np.flatnonzero(is_gene & (found < 0)).tolist():
-            found[i] = self._nearly(names[i], present)
+            found[i] = self._nearly(names[i], present, exact)
         return found
 
     def _exactly(self, name: str) -> int:
@@ -53,11 +53,12 @@ class Lookup:
             position = self._ids.get(gene_id, -1)
         return position
 
-    def _nearly(self, name: str, present: set[str]) -> int:
+    def _nearly(self, name: str, present: set[str], exact: set[int]) -> int:
         symbol = parts_of(name).symbol
         position = self._symbols.get(symbol, -1)
         if position < 0 and {self._case, case_of(name)} != {"upper", "title"}:  # `Cd3d` in mouse is not the human `CD3D`
             position = self._canonical.get(canonical(name), -1)
+            position = -1 if position in exact else position  # where both `Tf` and `TF` are there, they are of two species
         if position < 0:
             base = _UNIQUE_SUFFIX.sub("", name)  # `TBCE-1` is what `var_names_make_unique` makes of a second `TBCE`
             if base != name and base in present:

@@ -136,7 +136,7 @@ class GeneMatch:
         is_more = n_genes / len(cells) > _MORE * self.n_matched / self.selection.shape[0]
         if (n_genes >= FEW and is_more) or common_kind(cells) == "Ensembl ids":
             raise GeneOverlapError(
-                f"The genes are in the rows: {listing(cells, most=3)} are names in `obs`, and `var` has {self._features()}. Transpose the "
+                f"The genes are in the rows: {listing(cells[:3])} are names in `obs`, and `var` has {self._features()}. Transpose the "
                 "data, so that cells are in the rows: `adata = adata.T`."
             )
 

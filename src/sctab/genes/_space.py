@@ -234,7 +234,7 @@ class FeatureSpace:
             return 2 * self._lookup.count(source.names) >= max(1, n_best)
 
         evidence = weigh(var, sources, is_gene, self.species, best=best, is_named=is_named)
-        if self.species is not None and not (evidence.species is not None and evidence.species.is_certain):
+        if self.species is not None and not (evidence.species is not None and evidence.species.contradicts(self.species)):
             names = [name for name, is_used in zip(sources[best].names, is_gene, strict=True) if is_used and name]
             if self._lookup.count_paralogs(names) >= max(FEW, _SHARE_OF_PARALOGS * len(names)):
                 return Evidence(Species("zebrafish", is_certain=True), evidence.is_foreign, evidence.notes)

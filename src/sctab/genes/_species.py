@@ -75,7 +75,7 @@ _MHC = {
 }
 """Genes of the major histocompatibility complex have the species in their name. Those of human are not asked for in other case: a table
 of another species whose names were put in capitals, or the reverse, keeps its own."""
-_MHC_GENE = re.compile("|".join(f"(?P<s{i}>(?:{prefix})[A-Za-z])" for i, prefix in enumerate(_MHC.values())))
+_MHC_GENE = re.compile("|".join(f"(?P<s{i}>(?:{prefix})[A-Za-z0-9])" for i, prefix in enumerate(_MHC.values())))
 _FEWEST_MHC = 3
 _MARKERS = {
     "human": r"LINC\d{5}|RP\d{1,2}-\d+[A-Z]\d+\.\d+",
@@ -111,14 +111,15 @@ class Species:
     """Whether ids say so, or names that no other species has. Otherwise only the case of the symbols does, which related species share."""
 
     @property
-    def _case(self) -> str:
+    def case(self) -> str:
+        """How its symbols are written: `upper`, `title` or `other`."""
         if self.name in _OTHER_CASE_SPECIES:
             return "other"
         return "title" if self.name in _TITLE_CASE_SPECIES else "upper"
 
     def contradicts(self, other: Species) -> bool:
         """Whether the two cannot be the same species."""
-        return self.name != other.name if self.is_certain and other.is_certain else self._case != other._case
+        return self.name != other.name if self.is_certain and other.is_certain else self.case != other.case
 
 
 @lru_cache(maxsize=2**10)
