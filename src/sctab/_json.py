@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,10 +39,10 @@ def read_bytes(path: str | os.PathLike[str], *, most: int = MOST_BYTES) -> bytes
         When it cannot be read, is not a regular file, or is larger.
     """
     with open_regular(path) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise OSError(None, f"it is larger than {most:,} bytes")
-    return content
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise OSError(None, f"it is larger than {most:,} bytes")
+        return file.read(size)
 
 
 def parse(content: bytes) -> Any:
@@ -93,9 +93,9 @@ def digest(values: Any) -> str:
     return hashlib.sha256(canonical(values)).hexdigest()
 
 
-def with_digest(values: dict[str, Any]) -> dict[str, Any]:
+def with_digest(values: Mapping[str, Any]) -> dict[str, Any]:
     """Add the hash of an object to it, under `sha256`."""
-    return values | {"sha256": digest(values)}
+    return dict(values) | {"sha256": digest(values)}
 
 
 def without_digest(values: Any) -> dict[str, Any]:

@@ -106,6 +106,73 @@ def test_damaged_blocks_do_not_count(interrupted):
         assert journal.n_finished() == 0
 
 
+def test_every_flipped_bit_of_a_block_is_noticed_or_without_effect(tmp_path):
+    whole = part(0, 10)
+    with open_journal(tmp_path / "a.parts") as journal:
+        journal.write(0, 0, 10, whole)
+        (path,) = (tmp_path / "a.parts").glob("part-*")
+        content = path.read_bytes()
+        n_noticed = 0
+        for flip in np.random.default_rng(0).choice(8 * len(content), size=400, replace=False):
+            damaged = bytearray(content)
+            damaged[flip // 8] ^= 1 << (flip % 8)
+            path.write_bytes(damaged)
+            try:
+                ((_, _, found),) = journal.read(0, 10)
+            except OutputError as error:
+                assert "was damaged since it was written" in str(error)  # noqa: PT017
+                n_noticed += 1
+            else:
+                assert {name: values.tolist() for name, values in found.items()} == {
+                    name: values.tolist() for name, values in whole.items()
+                }
+        assert n_noticed > 200
+
+
+@pytest.mark.parametrize("kind", ["bomb", "pipe", "link", "directory", "other arrays", "another length"])
+def test_what_is_no_block_is_done_again(interrupted, kind):
+    path = interrupted / "part-000000-000000000010-000000000020.npz"
+    match kind:
+        case "bomb":
+            np.savez_compressed(path, codes=np.zeros(10_000_000))
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to("/dev/zero")
+        case "directory":
+            path.mkdir()
+        case "other arrays":
+            np.savez(path, codes=np.arange(10))
+        case "another length":
+            path.write_bytes((interrupted / "part-000000-000000000020-000000000025.npz").read_bytes())
+    with open_journal(interrupted, resume=True) as journal:
+        assert journal.n_finished() == 15
+
+
+@pytest.mark.parametrize("name", ["part-a.npz", "part-0-1-2.npz", "part-000000-000000000010.npz", "part--1--2--3.npz", "mine.txt"])
+def test_files_of_others_are_left_alone(interrupted, name):
+    (interrupted / name).write_text("mine")
+    with open_journal(interrupted, restart=True) as journal:
+        assert journal.n_finished() == 0
+        journal.remove()
+    assert [path.name for path in interrupted.iterdir()] == [name]
+
+
+def test_a_damaged_description_of_the_run(interrupted):
+    path = interrupted / "run.json"
+    path.write_text(path.read_text().replace('"abc"', '"abd"'))
+    with pytest.raises(OutputExistsError, match=r"run\.json` was damaged, or written by another version.*begin anew"):
+        open_journal(interrupted, resume=True)
+    assert len(list(interrupted.glob("part-*"))) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"matrix": "raw"}', b"[" * 100_000, b"\xff"])
+def test_damaged_facts_of_a_file_are_found_out_again(interrupted, content):
+    (interrupted / "file-000000.json").write_bytes(content)
+    with open_journal(interrupted, resume=True) as journal:
+        assert journal.recall(0) is None
+
+
 def test_two_processes_do_not_share_it(interrupted):
     with (
         open_journal(interrupted, resume=True),
@@ -128,8 +195,8 @@ def test_no_pickle_is_read(interrupted):
             return os.mkdir, (str(interrupted.parent / "hacked"),)
 
     np.savez(interrupted / "part-000000-000000000010-000000000020.npz", codes=np.array([Evil()], dtype=object))
-    with open_journal(interrupted, resume=True) as journal, pytest.raises(ValueError, match="allow_pickle=False"):
-        list(journal.read(0, 25))
+    with open_journal(interrupted, resume=True) as journal:
+        assert not journal.is_finished(0, 10, 20)
     assert not (interrupted.parent / "hacked").exists()
 
 

@@ -1,5 +1,7 @@
 """What every model class has in common, as a user meets it: set up, train, predict, save, load, go on from a reference."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +67,35 @@ def query():
 
 def test_every_class_is_here():
     assert set(QUICK) == set(model_classes().values()) == set(CellTypeClassifier.__subclasses__())
+
+
+def test_a_model_whose_weights_are_not_finite_annotates_nothing(cls, trained, query, tmp_path):
+    model = copy.deepcopy(trained)
+    name, tensor = next((name, tensor) for name, tensor in model.module.state_dict().items() if tensor.is_floating_point())
+    tensor.view(-1)[0] = float("nan")
+    for use in (
+        lambda: model.predict(query),
+        lambda: sctab.tl.annotate(query.copy(), model),
+        lambda: model.save(tmp_path / "model"),
+    ):
+        with pytest.raises(ModelFormatError, match=f"The weights `{name}` hold NaN or infinite numbers: the training diverged"):
+            use()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("network", [LinearClassifier, MLPClassifier, SCTAB])
+def test_a_training_that_diverges_says_so(network):
+    model = fresh_model(network)
+    with pytest.raises(SettingError, match="NaN or infinite numbers: the training diverged. Train again with a lower"):
+        model.train(**GRADIENT | {"learning_rate": 1e38, "max_epochs": 3}, train_size=1.0)
+    with pytest.raises(NotTrainedError):
+        model.predict(make_reference(30))
+    model.train(**GRADIENT | {"max_epochs": 1})
+    before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+    with pytest.raises(SettingError, match="the training diverged"):
+        model.train(**GRADIENT | {"learning_rate": 1e38, "max_epochs": 3}, train_size=1.0)
+    for name, tensor in model.module.state_dict().items():
+        torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
 
 
 class TestTraining:

@@ -1,6 +1,8 @@
 """A training that was interrupted goes on as if nothing had happened."""
 
+import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +16,8 @@ from safetensors.torch import save as save_file
 from tests.reference import make_reference
 
 from sctab import DataFileError, SettingError
-from sctab.model import SCTAB, XGBoostClassifier
-from sctab.model._state import STATE_FILE
+from sctab.model import SCTAB, AutoClassifier, DeepEnsemble, XGBoostClassifier
+from sctab.model._state import STATE_FILE, read_history
 
 QUICK = {"max_epochs": 4, "batch_size": 32, "refit": False, "accelerator": "cpu", "enable_progress_bar": False, "seed": 3}
 SETTINGS = {"validated": {}, "all": {"train_size": 1.0}}
@@ -38,8 +40,10 @@ class At(Callback):
             self.act()
 
 
-def train(run_dir, settings, *, resume=False, callbacks=()):
+def train(run_dir, settings, *, resume=False, callbacks=(), change=None):
     adata = make_reference(240)
+    if change is not None:
+        change(adata)
     SCTAB.setup_anndata(adata, "cell_type", donor_key="donor_id")
     model = SCTAB(adata, n_d=8, n_a=8, n_top_genes="all")
     model.train(**QUICK | settings, run_dir=run_dir, resume=resume, callbacks=list(callbacks))
@@ -102,11 +106,114 @@ def test_a_damaged_state_is_refused(tmp_path):
         train(tmp_path / "run", {"max_epochs": 1}, resume=True)
 
 
+def signed(content):
+    """A state whose hash is right, whatever it holds."""
+    zeros = b'"sha256":"' + 64 * b"0"
+    assert content.count(zeros) == 1
+    return content.replace(zeros, b'"sha256":"' + hashlib.sha256(content).hexdigest().encode())
+
+
+def test_flipped_bits_of_a_state_are_refused(tmp_path):
+    train(tmp_path / "run", {"max_epochs": 1})
+    path = tmp_path / "run" / STATE_FILE
+    content = path.read_bytes()
+    assert signed(re.sub(rb'"sha256":"[0-9a-f]{64}', b'"sha256":"' + 64 * b"0", content)) == content
+    for flip in np.random.default_rng(0).choice(8 * len(content), size=60, replace=False):
+        damaged = bytearray(content)
+        damaged[flip // 8] ^= 1 << (flip % 8)
+        path.write_bytes(damaged)
+        with pytest.raises(DataFileError, match="Delete it, and train from the start"):
+            read_history(path, {})
+    for size in (0, 7, 8, 100, len(content) - 1):
+        path.write_bytes(content[:size])
+        with pytest.raises(DataFileError, match="Delete it, and train from the start"):
+            read_history(path, {})
+
+
+@pytest.mark.parametrize(
+    "packed", ["3", "[]", '{"dict": 3}', '{"dict": []}', '{"tensor": "9"}', "[" * 100_000, '{"dict": [["sctab", 3]]}']
+)
+def test_states_that_hold_no_training_are_refused(tmp_path, packed):
+    path = tmp_path / STATE_FILE
+    path.write_bytes(signed(save_file({"0": torch.ones(1)}, metadata={"sctab": packed, "sha256": 64 * "0"})))
+    with pytest.raises(DataFileError, match="Delete it, and train from the start"):
+        read_history(path, {})
+
+
 def test_a_state_with_something_unknown_is_refused(tmp_path):
     train(tmp_path / "run", {"max_epochs": 1})
-    (tmp_path / "run" / STATE_FILE).write_bytes(save_file({"0": torch.ones(1)}, metadata={"sctab": '{"call": "os.mkdir"}'}))
+    state = save_file({"0": torch.ones(1)}, metadata={"sctab": '{"call": "os.mkdir"}', "sha256": 64 * "0"})
+    (tmp_path / "run" / STATE_FILE).write_bytes(signed(state))
     with pytest.raises(DataFileError, match="`call` is not known"):
         train(tmp_path / "run", {"max_epochs": 1}, resume=True)
+
+
+def permute_cells(adata):
+    adata.X = adata.X[np.roll(np.arange(adata.n_obs), 3)]
+
+
+def permute_genes(adata):
+    adata.X = adata.X[:, ::-1].tocsr()
+
+
+def add_one_count(adata):
+    adata.X[0, 0] += 1
+
+
+def swap_labels(adata):
+    adata.obs["cell_type"] = adata.obs["cell_type"].to_numpy()[np.roll(np.arange(adata.n_obs), 1)]
+
+
+def swap_donors(adata):
+    adata.obs["donor_id"] = adata.obs["donor_id"].to_numpy()[np.roll(np.arange(adata.n_obs), 1)]
+
+
+@pytest.mark.parametrize("change", [permute_cells, permute_genes, add_one_count, swap_labels, swap_donors])
+def test_another_reference_of_the_same_size_is_refused(tmp_path, change):
+    train(tmp_path / "run", {"max_epochs": 1})
+    with pytest.raises(SettingError, match="is of a training with other `reference`"):
+        train(tmp_path / "run", {"max_epochs": 1}, resume=True, change=change)
+
+
+def test_the_same_reference_stored_in_another_way_goes_on(tmp_path):
+    def store_otherwise(adata):
+        adata.X = adata.X.toarray().astype(np.float64)
+
+    model = train(tmp_path / "run", {"max_epochs": 1})
+    assert_same(model, train(tmp_path / "run", {"max_epochs": 1}, resume=True, change=store_otherwise))
+
+
+def test_another_model_to_start_from_is_refused(tmp_path):
+    query = make_reference(120, seed=9)
+    starts = [train(None, {"max_epochs": 1, "seed": seed}) for seed in (1, 2)]
+    for start, resume in zip([*starts[:1], *starts], [False, True, True], strict=True):
+        model = SCTAB.load_query_data(query, start)
+        options = QUICK | {"max_epochs": 1}
+        if start is starts[1]:
+            with pytest.raises(SettingError, match="other `initial weights`"):
+                model.train(**options, run_dir=tmp_path / "run", resume=resume)
+        else:
+            model.train(**options, run_dir=tmp_path / "run", resume=resume)
+
+
+def test_going_on_needs_the_directory(tmp_path):
+    with pytest.raises(SettingError, match="`resume=True` needs the `run_dir`"):
+        train(None, {}, resume=True)
+    reference = make_reference(120)
+    ensemble = DeepEnsemble(SCTAB, 2)
+    ensemble.setup_anndata(reference, "cell_type")
+    with pytest.raises(SettingError, match="`resume=True` needs the `run_dir`"):
+        ensemble.train(resume=True)
+    AutoClassifier.setup_anndata(reference, "cell_type")
+    auto = AutoClassifier(reference, candidates=["linear"])
+    with pytest.raises(SettingError, match="`resume=True` cannot be set for `AutoClassifier`"):
+        auto.train(resume=True, run_dir=tmp_path / "run")
+
+
+def test_a_training_that_is_told_to_end_prints_nothing(tmp_path, capfd):
+    with pytest.raises(SystemExit):
+        train(tmp_path / "run", {}, callbacks=[At(4, lambda: os.kill(os.getpid(), signal.SIGTERM))])
+    assert "Exception raised" not in "".join(capfd.readouterr())
 
 
 def test_trees_cannot_go_on(tmp_path):

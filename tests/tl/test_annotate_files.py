@@ -504,6 +504,15 @@ def _is_text(item):
     return h5py.check_string_dtype(item.dtype) is not None
 
 
+@pytest.fixture
+def with_interrupts():
+    """Have processes that are started interruptible, also where this one is not: a shell starts jobs in the background so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("with_interrupts")
 def test_interrupted_at_the_keyboard(model_path, tmp_path):
     path = write(make_reference(6000, seed=3), tmp_path / "query.h5ad")
     command = [*SCTAB, "annotate", path, "--model", model_path, "--output", tmp_path / "out.csv"]

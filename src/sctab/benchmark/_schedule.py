@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -12,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from sctab._atomic import written_beside
 from sctab._errors import OutputError, OutputExistsError, listing, require
@@ -112,14 +113,12 @@ def _locked(directory: Path) -> Iterator[None]:
     _require_own(directory)
     try:
         (directory / RUNS_FOLDER).mkdir(parents=True, exist_ok=True)
-        lock = (directory / _LOCK_FILE).open("w")
+        lock = FileLock(directory / _LOCK_FILE, timeout=0).acquire()
+    except Timeout as error:
+        raise OutputError(f"Another benchmark runs in `{directory}`. Wait for its end, or choose another directory.") from error
     except OSError as error:
         raise OutputError(f"`{directory}` cannot be written: {error.strerror}. Choose another directory.") from error
     with lock:  # the system lets go of the lock when the process ends, however it ends
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(f"Another benchmark runs in `{directory}`. Wait for its end, or choose another directory.") from error
         for leftover in (directory / RUNS_FOLDER).glob(".sctab-*.part"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import re
 import shutil
@@ -16,13 +18,18 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from sctab import _json
 from sctab._atomic import explain, written_beside
 from sctab._errors import OutputError, OutputExistsError, SettingError, listing
 from sctab.model._evaluation import Evaluation
 
-_FORMAT, _VERSION = "sctab-annotation", 1
+_FORMAT, _VERSION = "sctab-annotation", 2
 _RUN_FILE, _LOCK_FILE = "run.json", "lock"
 _OURS = re.compile(r"run\.json|part-\d+-\d+-\d+\.npz|file-\d+\.json|\.sctab-[0-9a-z_-]+\.part")
+_PART = re.compile(r"part-(\d{6,12})-(\d{12,18})-(\d{12,18})\.npz")
+_MOST_BYTES = 2**34
+"""Largest file of a block that is read."""
+_HASH = "sha256"
 
 Part = Mapping[str, NDArray[Any]]
 """What is kept of some cells: `codes` of labels (-1 for none), `confidence`, and what else was asked for."""
@@ -31,7 +38,8 @@ Part = Mapping[str, NDArray[Any]]
 class Journal:
     """A directory with a file for each block of cells that is finished. It is locked while it is open.
 
-    A block's file is written beside and moved into place, so that it is there whole or not at all.
+    A block's file is written beside and moved into place, so that it is there whole or not at all, and has a hash of its content. A block
+    that was damaged since then is done again.
 
     Parameters
     ----------
@@ -67,6 +75,11 @@ class Journal:
         if is_there:
             before = _read_json(run_file)
             if before.get("format") != _FORMAT and any(path.name != _LOCK_FILE for path in self.directory.iterdir()):
+                if run_file.is_file():
+                    raise OutputExistsError(
+                        f"`{run_file}` was damaged, or written by another version of sctab: the blocks beside it cannot be used. Remove "
+                        f"`{self.directory}` and begin anew."
+                    )
                 raise OutputExistsError(f"`{self.directory}` is there and holds no unfinished annotation. Move it away.")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -94,13 +107,16 @@ class Journal:
             else:
                 return
         with written_beside(run_file) as beside:
-            beside.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+            _json.write(beside, _json.with_digest(wanted))
 
     def _read_finished(self) -> dict[int, dict[tuple[int, int], Path]]:
         finished: dict[int, dict[tuple[int, int], Path]] = {}
-        for path in self.directory.glob("part-*.npz"):
-            number, start, stop = map(int, path.stem.split("-")[1:])
-            if _is_whole(path):
+        for path in sorted(self.directory.iterdir()):
+            if (named := _PART.fullmatch(path.name)) is None:
+                continue
+            number, start, stop = map(int, named.groups())
+            with suppress(OSError, ValueError):  # done again
+                _read_part(path, stop - start)
                 finished.setdefault(number, {})[start, stop] = path
         return finished
 
@@ -134,7 +150,7 @@ class Journal:
         """
         path = self.directory / f"part-{number:06d}-{start:012d}-{stop:012d}.npz"
         with written_beside(path, overwrite=True) as beside:
-            np.savez(beside, allow_pickle=False, **dict(part))
+            np.savez(beside, allow_pickle=False, **dict(part), **{_HASH: _hash_of(part)})
         self._finished.setdefault(number, {})[start, stop] = path
 
     def read(self, number: int, n_obs: int, *, at_least: int = 1) -> Iterator[tuple[int, int, Part]]:
@@ -151,8 +167,10 @@ class Journal:
         for (start, stop), path in sorted(self._finished.get(number, {}).items()):
             if start != expected:
                 break
-            with np.load(path, allow_pickle=False) as arrays:
-                waiting.append(dict(arrays))
+            try:
+                waiting.append(_read_part(path, stop - start))
+            except (OSError, ValueError) as error:
+                raise OutputError(f"`{path}` was damaged since it was written: {error}. Run again with `--resume`.") from error
             expected = stop
             if stop - first >= at_least or stop == n_obs:
                 yield first, stop, {name: np.concatenate([part[name] for part in waiting]) for name in waiting[0]}
@@ -165,10 +183,10 @@ class Journal:
     def remember(self, number: int, values: Mapping[str, Any]) -> None:
         """Keep what was found out about file `number`."""
         with written_beside(self.directory / f"file-{number:06d}.json", overwrite=True) as beside:
-            beside.write_text(json.dumps(values), encoding="utf-8")
+            _json.write(beside, _json.with_digest(json.loads(json.dumps(dict(values)))))
 
     def recall(self, number: int) -> Mapping[str, Any] | None:
-        """What :meth:`remember` kept."""
+        """What :meth:`remember` kept; `None` when that is nothing, or was damaged."""
         return _read_json(self.directory / f"file-{number:06d}.json") or None
 
     def remove(self) -> None:
@@ -200,18 +218,42 @@ def as_part(evaluation: Evaluation, *, with_all: bool) -> Part:
     return {name: values for name, values in part.items() if values is not None}
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a file can be read to its end; a machine that lost power may leave one that cannot."""
+def _hash_of(part: Part) -> NDArray[np.uint8]:
+    """SHA-256 of arrays and their names, `(32,)`."""
+    digest = hashlib.sha256()
+    for name, values in sorted(part.items()):
+        digest.update(f"{name} {values.dtype.str} {values.shape} ".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return np.frombuffer(digest.digest(), dtype=np.uint8)
+
+
+def _read_part(path: Path, n_obs: int) -> dict[str, NDArray[Any]]:
+    """The arrays of a block of so many cells.
+
+    Raises
+    ------
+    OSError, ValueError
+        When they are not what was written.
+    """
+    content = io.BytesIO(_json.read_bytes(path, most=_MOST_BYTES))
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile):
-        return False
+        with zipfile.ZipFile(content) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("it is compressed")
+        with np.load(content, allow_pickle=False) as arrays:
+            part = dict(arrays)
+    except (zipfile.BadZipFile, EOFError, LookupError, NotImplementedError, RuntimeError, SyntaxError, TypeError) as error:
+        raise ValueError(f"it is not a file of arrays ({error})") from error
+    if not np.array_equal(part.pop(_HASH, None), _hash_of(part)):
+        raise ValueError("its content is not what was written: the SHA-256 differs")
+    if not part or any(len(values) != n_obs for values in part.values()):
+        raise ValueError(f"it does not hold {n_obs} cells")
+    return part
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    """What is in a JSON file with its hash; nothing when it is missing or damaged."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return _json.without_digest(_json.read(path))
     except (OSError, ValueError):
         return {}
-    return values if isinstance(values, dict) else {}

@@ -228,6 +228,8 @@ class AutoClassifier:
 
     def _check_settings(self, train_settings: Mapping[str, Any]) -> None:
         """Refuse what one of the candidates does not have, before any of them is trained."""
+        if train_settings.get("resume"):
+            raise SettingError("`resume=True` cannot be set for `AutoClassifier`, which trains several models. Leave it out.")
         for name in self._names:
             defaults = CLASSES[name]._default_training(self.adata.n_obs if self._corpus is None else len(self._corpus.cells))
             given = {*train_settings, *self._settings.get(name, {}).get("train", {})}

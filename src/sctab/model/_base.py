@@ -47,7 +47,7 @@ from sctab.model._setup import (
     training_data,
 )
 from sctab.model._spec import ModelSpec
-from sctab.model._storage import read_model, write_model
+from sctab.model._storage import problem_of_weights, read_model, write_model
 from sctab.model._training import seeded
 from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query, spec_for_query
 from sctab.nn._sparse import Precision
@@ -399,14 +399,16 @@ class CellTypeClassifier(BaseModelClass):
             A Lightning logger, `"neptune"`, or a list of these, besides those of `run_dir`.
         resume
             Go on with the training that `run_dir` is of, from the last epoch that it finished, or from where it was told to end
-            (SIGTERM); where there is none, one begins.
+            (SIGTERM); where there is none, one begins. Settings, cells, labels, donors and covariates must be the same; they are known
+            by a hash of their content. It needs `run_dir`.
         **trainer_kwargs
             Passed to :class:`scvi.train.Trainer`: `callbacks`, `enable_progress_bar`, `precision="bf16-mixed"`, …
 
         Raises
         ------
         SettingError
-            When a setting makes no sense, or when `run_dir` is of another training than the one that is to go on.
+            When a setting makes no sense, when the training diverged, so that weights are NaN, or when `run_dir` is of another training
+            than the one that is to go on: of other settings, or of another reference, by its content.
         OutputExistsError
             When `run_dir` is not empty.
         OutputError
@@ -415,6 +417,10 @@ class CellTypeClassifier(BaseModelClass):
             When Neptune is asked for and not installed.
         """
         arguments = locals()
+        if resume and run_dir is None:
+            raise SettingError(
+                "`resume=True` needs the `run_dir` of the training that is to go on. Give it, or leave `resume` out."
+            )
         data, defaults = self._data_and_defaults()
         given = {field.name: arguments[field.name] for field in fields(TrainingSettings) if arguments[field.name] is not None}
         known = [field.name for field in fields(defaults)]
@@ -435,9 +441,15 @@ class CellTypeClassifier(BaseModelClass):
             if is_new:
                 self.module = self._new_network()
             options = {"accelerator": accelerator, "devices": devices} | trainer_kwargs
-            result = self._fit(data, settings, run_dir=run_dir, logger=logger, resume=resume, **options)
+            try:
+                result = self._fit(data, settings, run_dir=run_dir, logger=logger, resume=resume, **options)
+            except RuntimeError:  # entmax fails on NaN
+                self._require_finite(None if is_new else start)
+                raise
         if settings.refit and result.best_epoch is not None:
             result = self._fit_all(data, settings, result, start, options)
+        self._require_finite(None if is_new else start)
+        self._warn_of_divergence()
         self.module.eval()
         self.spec = self.spec.with_training(summarise(settings, data, result, self.history_))
         self.gene_importance = (
@@ -447,6 +459,26 @@ class CellTypeClassifier(BaseModelClass):
         )
         self.sha256 = None
         self.is_trained_ = True
+
+    def _require_finite(self, start: Mapping[str, torch.Tensor] | None) -> None:
+        """Refuse weights of a training that diverged and go back to those before, `None` being a new network."""
+        if not (problem := problem_of_weights(self.module.state_dict())):
+            return
+        if start is None:
+            self.module, self.is_trained_, self.history_ = self._new_network(), False, None
+        else:
+            self.module.load_state_dict(dict(start))
+        self.module.eval()
+        raise SettingError(f"{problem}: the training diverged. Train again with a lower `learning_rate`.")
+
+    def _warn_of_divergence(self) -> None:
+        """Say when a training diverged after the epoch whose weights are kept."""
+        is_finite = np.isfinite(self.history_["train_loss"].to_numpy(dtype=float).ravel())
+        if not is_finite.all():
+            warn(
+                f"The training diverged in epoch {int(is_finite.argmin())}: its loss is not a finite number. The weights of an earlier "
+                "epoch were kept. Train again with a lower `learning_rate`."
+            )
 
     def _data_and_defaults(self) -> tuple[TrainingData, CommonSettings]:
         if self._corpus is not None:
@@ -605,8 +637,12 @@ class CellTypeClassifier(BaseModelClass):
         return adata, query
 
     def write_checkpoint(self, path: Path) -> None:
-        """Write the weights as they are in the middle of a training to a model directory, without a history."""
-        write_model(path, self.spec.with_training({}), self.module.state_dict(), self.gene_importance, overwrite=True)
+        """Write the weights as they are in the middle of a training to a model directory, without a history.
+
+        Nothing is written of a training that diverges; it says so at its end.
+        """
+        if not problem_of_weights(self.module.state_dict()):
+            write_model(path, self.spec.with_training({}), self.module.state_dict(), self.gene_importance, overwrite=True)
 
     def _require_trained(self) -> None:
         if not self.is_trained:

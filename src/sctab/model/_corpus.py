@@ -232,6 +232,10 @@ class CorpusData(TrainingData):
         part = self.reference
         return {"corpus": {"sha256": part.corpus.sha256, "subset": part.subset, "subset_by": part.subset_by}}
 
+    @property
+    def _identity_of_counts(self) -> dict[str, Any]:
+        return {}  # the hash of a corpus covers them
+
     def split(self, settings: CommonSettings) -> Split:
         """The splits of the corpus; with a `train_size` of 1, validation cells are learned too."""
         labeled = np.flatnonzero(self.labels >= 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -80,8 +81,16 @@ class TrainingData(ABC):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells this data from other data, for a training that goes on."""
-        return self.origin | {"n_obs": len(self.labels), "cells_per_label": np.bincount(self.labels + 1).tolist()}
+        """What tells this data from other data, for a training that goes on: a hash of its content."""
+        donors = [] if self.donors is None else [self.donors]
+        covariates = self.covariates.tocsr()
+        of_cells = content_hash(self.labels, *donors, covariates.indptr, covariates.indices)
+        return self.origin | {"n_obs": len(self.labels), "cells": of_cells, **self._identity_of_counts}
+
+    @property
+    @abstractmethod
+    def _identity_of_counts(self) -> dict[str, Any]:
+        """What :attr:`origin` does not tell of the counts."""
 
     @property
     def matrix(self) -> LearnedMatrix | None:
@@ -136,6 +145,15 @@ class ReferenceData(TrainingData):
         """Counts of some cells, from memory."""
         return self.counts[cells]
 
+    @property
+    def _identity_of_counts(self) -> dict[str, Any]:
+        counts = self.counts
+        if not counts.has_canonical_format or (counts.data == 0).any():
+            counts = counts.copy()
+            counts.sum_duplicates()
+            counts.eliminate_zeros()
+        return {"counts": content_hash(counts.indptr, counts.indices, counts.data)}
+
     def split(self, settings: CommonSettings) -> Split:
         """Split the cells as :func:`sctab.sampling.split_cells` does."""
         return split_cells(
@@ -149,6 +167,16 @@ class ReferenceData(TrainingData):
             return MemoryBatches(self.counts, self.covariates, self.labels, cells, batch_size, seed=shuffle)
 
         return CountsDataModule(split, of(split.train, seed), of(split.validation, None))
+
+
+def content_hash(*arrays: NDArray[Any]) -> str:
+    """SHA-256 of the numbers in some arrays, in order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        numbers = np.ascontiguousarray(array, dtype=np.int64 if array.dtype.kind in "iub" else np.float32)
+        digest.update(f"{numbers.dtype}{numbers.shape}".encode())
+        digest.update(numbers.data)
+    return digest.hexdigest()
 
 
 def summarise(

@@ -212,7 +212,8 @@ class DeepEnsemble:
         run_dir
             Directory for what the trainings leave behind: for each member its curves and checkpoints, as in
             :meth:`CellTypeClassifier.train`, and the member when it is finished. When it is there from a training that was interrupted,
-            of the same reference with the same settings, the members that are finished are taken from it.
+            of the same reference with the same settings, the members that are finished are taken from it, with or without
+            `resume=True`.
 
         Raises
         ------
@@ -226,6 +227,10 @@ class DeepEnsemble:
             raise SettingError("There is no reference. Call `ensemble.setup_anndata(adata, labels_key=…)` first.")
         if n_jobs < 1:
             raise SettingError(f"`n_jobs={n_jobs}` must be at least 1.")
+        if train_settings.pop("resume", False) and run_dir is None:
+            raise SettingError(
+                "`resume=True` needs the `run_dir` of the training that is to go on. Give it, or leave `resume` out."
+            )
         settings = {"max_epochs": max_epochs, "split_seed": seed if split_seed is None else split_seed, **train_settings}
         jobs = [{"seed": int(state), **settings} for state in np.random.SeedSequence(seed).generate_state(self.n_members)]
         if run_dir is not None:

@@ -18,13 +18,14 @@ from scipy import sparse
 from scipy.special import entr
 from torch import nn
 
-from sctab._errors import SettingError
+from sctab._errors import ModelFormatError, SettingError
 from sctab._matrix import ahead
 from sctab.counts import Normalization, normalise
 from sctab.model._covariates import with_covariates
 from sctab.model._data import TrainingData
 from sctab.model._progress import CellProgress
 from sctab.model._query import InputRecipe, Query
+from sctab.model._storage import require_sound
 from sctab.nn import SparseNetwork, evaluate_sparse, sparse_network
 from sctab.nn._sparse import Precision
 
@@ -84,9 +85,13 @@ class Evaluator:
     ------
     SettingError
         When the networks do not have that precision.
+    ModelFormatError
+        When their weights are NaN or infinite, as after a training that diverged.
     """
 
     def __init__(self, modules: Sequence[nn.Module], *, precision: Precision = "float32", device: str | None = None) -> None:
+        for module in modules:
+            require_sound(module.state_dict())
         if device is not None:
             modules = [copy.deepcopy(module).to(device) for module in modules]
         try:
@@ -102,6 +107,11 @@ class Evaluator:
             of_members = torch.stack([output.logits.softmax(dim=1) for output in outputs])
             mean = of_members.mean(dim=0).cpu().numpy()
             entropies = torch.special.entr(of_members).sum(dim=2).mean(dim=0).cpu().numpy()
+        if not np.isfinite(mean[is_measured]).all():
+            raise ModelFormatError(
+                "The model gives NaN for cells that have counts in its genes: its training diverged, or it was damaged. Train it again "
+                "with a lower `learning_rate`, or copy it again."
+            )
         mean[~is_measured] = np.nan
         latents = [output.embedding.cpu().numpy() for output in outputs if output.embedding is not None]
         latent = np.concatenate(latents, axis=1) if latents else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -13,14 +15,21 @@ import torch
 from lightning.fabric.plugins.io import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 
+from sctab import _json
 from sctab._atomic import written_beside
 from sctab._errors import DataFileError, SettingError, listing
 
 STATE_FILE = "state.safetensors"
 _KEY = "sctab"
+_HASH_KEY, _NO_HASH = "sha256", 64 * "0"
+_HASH_ENTRY = b'"sha256":"%s"'
+"""How the hash of the file stands in its header; the hash is that of the file with zeros in its place."""
+_HASH_OF_FILE = re.compile(_HASH_ENTRY % b"([0-9a-f]{64})")
+_MOST_BYTES = 2**36
 
 
 class EpochMeans:
@@ -108,7 +117,9 @@ class StateIO(CheckpointIO):
         with written_beside(path, overwrite=True) as beside:
             tensors: dict[str, torch.Tensor] = {}
             text = json.dumps(_packed(checkpoint, tensors))
-            beside.write_bytes(dump_tensors(tensors, metadata={_KEY: text}))
+            content = dump_tensors(tensors, metadata={_KEY: text, _HASH_KEY: _NO_HASH})
+            entry = _HASH_ENTRY % _NO_HASH.encode()
+            beside.write_bytes(content.replace(entry, _HASH_ENTRY % _sha256(content).encode(), 1))
 
     @override
     def load_checkpoint(
@@ -144,14 +155,26 @@ def read_history(path: Path, identity: Mapping[str, Any]) -> dict[str, dict[int,
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with safe_open(path, framework="pt") as file:
-            packed = json.loads(file.metadata()[_KEY])
-            found: dict[str, Any] = _unpacked(packed, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
-            if _KEY not in found:
-                raise KeyError(_KEY)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise DataFileError(f"`{path}` cannot be read: {error}. Delete it, and train from the start.") from error
-    return found
+        content = _json.read_bytes(path, most=_MOST_BYTES)
+        start = 8 + int.from_bytes(content[:8], "little")
+        found = _HASH_OF_FILE.search(content, 8, start)
+        if found is None:
+            raise ValueError("it has no hash of its content, or was truncated")
+        first, last = found.span(1)
+        if _sha256(b"".join((content[:first], _NO_HASH.encode(), content[last:]))) != found[1].decode():
+            raise ValueError("its content is not what was written: the SHA-256 differs")
+        packed = _json.parse(_json.parse(content[8:start])["__metadata__"][_KEY].encode())
+        state: dict[str, Any] = _unpacked(packed, load_tensors(content))
+        if not isinstance(state[_KEY]["identity"], dict) or not isinstance(state[_KEY]["history"], dict):
+            raise TypeError("it does not hold a training")
+    except (OSError, SafetensorError, AttributeError, LookupError, TypeError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DataFileError(f"`{path}` cannot be read: {why}. Delete it, and train from the start.") from error
+    return state
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _packed(value: Any, tensors: dict[str, torch.Tensor]) -> Any:

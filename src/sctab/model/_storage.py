@@ -88,7 +88,7 @@ def write_model(
     return sha256
 
 
-def require_sound(weights: Mapping[str, torch.Tensor], importance: NDArray[np.float32]) -> None:
+def require_sound(weights: Mapping[str, torch.Tensor], importance: NDArray[np.float32] | None = None) -> None:
     """Refuse weights with which no cell can be annotated.
 
     Raises
@@ -96,19 +96,20 @@ def require_sound(weights: Mapping[str, torch.Tensor], importance: NDArray[np.fl
     ModelFormatError
         When a number is NaN or infinite, or when a variance or the importance of a gene is negative.
     """
+    if problem := problem_of_weights(weights, importance):
+        raise ModelFormatError(f"{problem}: the training diverged, or the model was damaged. Train or copy it again.")
+
+
+def problem_of_weights(weights: Mapping[str, torch.Tensor], importance: NDArray[np.float32] | None = None) -> str:
+    """Say why no cell can be annotated with some weights; empty when cells can be."""
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise ModelFormatError(
-                f"The weights `{name}` hold NaN or infinite numbers: the training diverged, or the model was damaged. Train again with "
-                "a lower `learning_rate`."
-            )
+            return f"The weights `{name}` hold NaN or infinite numbers"
         if name.endswith(_VARIANCE) and (tensor < 0).any():
-            raise ModelFormatError(f"The weights `{name}` hold a negative variance: the model was damaged. Train or copy it again.")
-    if not np.isfinite(importance).all() or (importance < 0).any():
-        raise ModelFormatError(
-            "The importance of a gene is negative, NaN or infinite: the training diverged, or the model was damaged. Train or copy "
-            "it again."
-        )
+            return f"The weights `{name}` hold a negative variance"
+    if importance is not None and not (np.isfinite(importance).all() and (importance >= 0).all()):
+        return "The importance of a gene is negative, NaN or infinite"
+    return ""
 
 
 def require_replaceable(path: str | PathLike[str], *, overwrite: bool) -> None:

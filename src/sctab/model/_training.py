@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from sctab.augmentation import SparseRows, add_donor_differences, donor_differences, drop_genes
 from sctab.counts import Normalization
 from sctab.metrics import correct_codes, macro_f1_of_codes
-from sctab.model._data import TrainingData
+from sctab.model._data import TrainingData, content_hash
 from sctab.model._logging import (
     CHECKPOINTS_DIRECTORY,
     LoggerChoice,
@@ -101,7 +101,14 @@ def fit_network(
     history = None
     if run_dir is not None:
         state = Path(run_dir) / STATE_FILE
-        identity = what | {"cells": data.identity, "genes": model.spec.features.names, "labels": model.spec.labels.names}
+        goes_on = model.is_trained or getattr(model, "_has_pretrained_weights", False)  # otherwise they follow from the seed
+        identity = what | {
+            "reference": data.identity,
+            "genes": model.spec.features.names,
+            "labels": model.spec.labels.names,
+            "covariates": model.spec.category_names,
+            "initial weights": content_hash(*(tensor.cpu().numpy() for tensor in network.state_dict().values())) if goes_on else "",
+        }
         callbacks.append(KeepState(state, identity))  # after all that it keeps
         trainer_kwargs["plugins"] = [*(trainer_kwargs.get("plugins") or []), StateIO()]
         if resume and state.exists():
@@ -126,7 +133,7 @@ def fit_network(
         write_augmentation(run_dir, differences, model.spec.features, how)
     _set_training_mode(network)
     with _quiet_lightning(), _without_denormals():
-        runner = TrainRunner(
+        runner = _Runner(
             model,
             training_plan=plan,
             data_splitter=batches,
@@ -140,6 +147,22 @@ def fit_network(
         except SIGTERMException as error:  # would end the process as if it were done
             raise SystemExit(128 + signal.SIGTERM) from error
     return TrainingResult(split, runner.trainer.current_epoch, best.epoch, best.value)
+
+
+class _Runner(TrainRunner):
+    """Trains and keeps the history also of a training that ended early; scvi-tools' prints a line on every exception."""
+
+    def _run_training_core(self) -> None:
+        try:
+            self.trainer.fit(self.training_plan, self.data_splitter, ckpt_path=self.ckpt_path)
+        finally:
+            self._update_history()
+        for part, of_splitter in (("train", "train"), ("test", "test"), ("validation", "val")):
+            setattr(self.model, f"{part}_indices", getattr(self.data_splitter, f"{of_splitter}_idx", None))
+        self.model.module.eval()
+        self.model.is_trained_ = True
+        self.model.to_device(self.device)
+        self.model.trainer = self.trainer
 
 
 class TrainingPlan(LightningModule):

@@ -35,6 +35,7 @@ from sctab.model._settings import LARGE_REFERENCE, REFIT_BELOW, CommonSettings, 
 from sctab.model._spec import ModelSpec
 from sctab.model._trees import ARRAYS, Trees
 from sctab.nn import NetworkOutput
+from sctab.nn._perceptron import require_count
 from sctab.sampling import Split
 
 _MOST_HISTOGRAMS = 64
@@ -84,8 +85,7 @@ class BoostedTrees(nn.Module):
 
     def __init__(self, n_vars: int, n_classes: int, *, n_components: int, n_covariates: int = 0) -> None:
         super().__init__()
-        if n_components < 1:
-            raise ValueError(f"`n_components={n_components}` must be at least 1.")
+        require_count("n_components", n_components, 1)
         self.n_classes = n_classes
         self.n_inputs = min(n_components, n_vars) + n_covariates
         self.register_buffer("mean", torch.zeros(n_vars))

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
+from numbers import Integral
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from sctab.nn._norm import BatchNorm
+
+MOST_LAYERS = 1000
+"""Layers or steps of a network: more are a mistake or the work of a damaged file."""
+
+
+def require_count(name: str, value: Any, least: int, most: int | None = None) -> None:
+    """Refuse a setting that is not an integer within bounds."""
+    if not isinstance(value, Integral) or int(value) < least or (most is not None and int(value) > most):
+        bounds = f"at least {least}" if most is None else f"between {least} and {most}"
+        raise ValueError(f"`{name}={value}` must be {bounds}.")
 
 
 class NetworkOutput(NamedTuple):
@@ -54,9 +65,8 @@ class MultilayerPerceptron(nn.Module):
 
     def __init__(self, n_vars: int, n_classes: int, *, n_layers: int, n_hidden: int, dropout: float) -> None:
         super().__init__()
-        for name, value in (("n_layers", n_layers), ("n_hidden", n_hidden)):
-            if value < 1:
-                raise ValueError(f"`{name}={value}` must be at least 1.")
+        require_count("n_layers", n_layers, 1, MOST_LAYERS)
+        require_count("n_hidden", n_hidden, 1)
         if not 0 <= dropout < 1:
             raise ValueError(f"`dropout={dropout}` must be at least 0 and below 1.")
         widths = [n_vars, *[n_hidden] * n_layers]

@@ -14,6 +14,7 @@ from entmax import entmax15, sparsemax
 from torch import Tensor, nn
 
 from sctab.nn._norm import BatchNorm
+from sctab.nn._perceptron import MOST_LAYERS, require_count
 
 MaskType = Literal["entmax", "sparsemax"]
 _MASKS = {"entmax": entmax15, "sparsemax": sparsemax}
@@ -158,7 +159,7 @@ class TabNet(nn.Module):
     Raises
     ------
     ValueError
-        When `n_steps` is less than one, when there is no layer, or when `mask_type` is unknown.
+        When a width or a number of layers or steps is out of bounds, when there is no layer, or when `mask_type` is unknown.
 
     Examples
     --------
@@ -188,8 +189,17 @@ class TabNet(nn.Module):
         dense_decision: bool = False,
     ) -> None:
         super().__init__()
-        if n_steps < 1:
-            raise ValueError(f"`n_steps={n_steps}` must be at least 1.")
+        for name, value, least, most in (
+            ("n_d", n_d, 1, None),
+            ("n_a", n_a, 1, None),
+            ("n_shared", n_shared, 0, MOST_LAYERS),
+            ("n_independent", n_independent, 0, MOST_LAYERS),
+            ("n_steps", n_steps, 1, MOST_LAYERS),
+            ("virtual_batch_size", virtual_batch_size, 1, None),
+        ):
+            require_count(name, value, least, most)
+        if not isinstance(dense_decision, bool):
+            raise ValueError(f"`dense_decision={dense_decision!r}` must be true or false.")
         if n_shared + n_independent < 1:
             raise ValueError("`n_shared` and `n_independent` cannot both be zero: a feature transformer needs a layer.")
         if mask_type not in _MASKS:
