@@ -528,7 +528,7 @@ def test_interrupted_at_the_keyboard(model_path, tmp_path):
     for _ in range(3):  # Python loses an interrupt that comes while it finalises an object
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=3)
+            process.wait(timeout=20)
             break
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130

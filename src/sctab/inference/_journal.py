@@ -25,8 +25,8 @@ from sctab.model._evaluation import Evaluation
 
 _FORMAT, _VERSION = "sctab-annotation", 2
 _RUN_FILE, _LOCK_FILE = "run.json", "lock"
-_OURS = re.compile(r"run\.json|part-\d+-\d+-\d+\.npz|file-\d+\.json|\.sctab-[0-9a-z_-]+\.part")
 _PART = re.compile(r"part-(\d{6,12})-(\d{12,18})-(\d{12,18})\.npz")
+_OURS = re.compile(rf"run\.json|{_PART.pattern}|file-\d{{6,12}}\.json|\.sctab-[0-9a-z_-]+\.part")
 _MOST_BYTES = 2**34
 """Largest file of a block that is read."""
 _HASH = "sha256"

@@ -20,14 +20,14 @@ from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
 from sctab._atomic import written_beside
-from sctab._constants import ENSEMBLE_FILE, FORMAT_VERSION, SPEC_FILE
-from sctab._errors import ModelFormatError, NotTrainedError, OutputExistsError, SettingError, warn
+from sctab._constants import FORMAT_VERSION, SPEC_FILE
+from sctab._errors import ModelFormatError, NotTrainedError, SettingError, warn
 from sctab.corpus._source import CellData, reference_source
 from sctab.corpus._store import Corpus
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
 from sctab.model._corpus import CorpusReference
-from sctab.model._ensemble_files import differences, free_path, member_path, read_hashes, write_hashes
+from sctab.model._ensemble_files import begin_or_go_on, free_path, member_path, read_hashes, write_hashes
 from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query
 from sctab.model._query import Query, fingerprint, learned_matrix, open_query
 from sctab.model._sctab import SCTAB
@@ -271,21 +271,7 @@ class DeepEnsemble:
             "train_settings": [{name: value for name, value in job.items() if name not in _HOW_IT_RUNS} for job in jobs],
             "data": self._fingerprint(reference),
         }
-        text = json.dumps(identity, indent=1, default=str, sort_keys=True) + "\n"
-        path = directory / ENSEMBLE_FILE
-        if path.is_file():
-            earlier = path.read_text(encoding="utf-8")
-            if differing := differences(earlier, text):
-                raise SettingError(
-                    f"`{directory}` is of an ensemble that was trained differently: {', '.join(differing)}. Give another `run_dir`, or "
-                    "train with the same reference and settings."
-                )
-            return
-        if directory.exists() and any(directory.iterdir()):
-            raise OutputExistsError(f"`{directory}` is there and is no training of an ensemble. Choose another `run_dir`.")
-        directory.mkdir(parents=True, exist_ok=True)
-        with written_beside(path, overwrite=False) as beside:
-            beside.write_text(text, encoding="utf-8")
+        begin_or_go_on(directory, json.loads(json.dumps(identity, default=str)))
 
     def _fingerprint(self, reference: AnnData | CorpusReference) -> Any:
         if isinstance(reference, CorpusReference):

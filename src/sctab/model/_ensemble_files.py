@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from sctab import _json
+from sctab._atomic import written_beside
 from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FIRST_FORMAT_VERSION, FORMAT_VERSION
-from sctab._errors import ModelFormatError, ModelNotFoundError
+from sctab._errors import ModelFormatError, ModelNotFoundError, OutputExistsError, SettingError
 
 
 def read_hashes(path: Path) -> list[str]:
@@ -61,11 +63,35 @@ def free_path(path: Path) -> Path:
     return path if not path.exists() else next(name for i in count(2) if not (name := Path(f"{path}-{i}")).exists())
 
 
-def differences(earlier: str, now: str) -> list[str]:
+def begin_or_go_on(directory: Path, identity: Mapping[str, Any]) -> None:
+    """Write what is trained to a directory, or make sure that it is what is trained there.
+
+    Raises
+    ------
+    SettingError
+        When something else is trained there, or when the file that says so is damaged.
+    OutputExistsError
+        When there is something else in the directory.
+    """
+    path = directory / ENSEMBLE_FILE
+    if path.is_file():
+        if differing := _differences(path, identity):
+            raise SettingError(
+                f"`{directory}` is of an ensemble that was trained differently: {', '.join(differing)}. Give another `run_dir`, or "
+                "train with the same reference and settings."
+            )
+        return
+    if directory.exists() and any(directory.iterdir()):
+        raise OutputExistsError(f"`{directory}` is there and is no training of an ensemble. Choose another `run_dir`.")
+    directory.mkdir(parents=True, exist_ok=True)
+    with written_beside(path, overwrite=False) as beside:
+        _json.write(beside, identity)
+
+
+def _differences(path: Path, now: Mapping[str, Any]) -> list[str]:
     """Names of what two descriptions of a training do not have in common."""
     try:
-        before = _json.parse(earlier.encode())
-    except ValueError:
+        before = _json.read(path)
+    except (OSError, ValueError):
         return [f"`{ENSEMBLE_FILE}` cannot be read"]
-    after = _json.parse(now.encode())
-    return [f"`{name}` differs" for name in after if not isinstance(before, dict) or before.get(name) != after[name]]
+    return [f"`{name}` differs" for name in now if not isinstance(before, dict) or before.get(name) != now[name]]
