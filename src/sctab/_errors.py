@@ -4,6 +4,7 @@
 
     SctabError
     ├── InputValueError         (ValueError)         the matrix holds what cannot be annotated or learned from
+    ├── InputTypeError          (TypeError)          what was given is not an AnnData
     ├── KeyNotFoundError        (KeyError)           a column or layer that was named is not there
     ├── LabelError              (ValueError)         labels that cannot be learned
     ├── GeneOverlapError        (ValueError)         too few of the model's genes are in the data
@@ -41,6 +42,10 @@ class SctabWarning(UserWarning):
 
 class InputValueError(SctabError, ValueError):
     """A matrix holds values that cannot be annotated or learned from."""
+
+
+class InputTypeError(SctabError, TypeError):
+    """What was given is not an AnnData: a path, a table, a MuData."""
 
 
 class KeyNotFoundError(SctabError, KeyError):

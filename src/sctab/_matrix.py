@@ -75,8 +75,12 @@ class RowReader:
         block = self._rows[start:stop]
         if hasattr(block, "compute"):  # Dask
             block = block.compute()
-        if not sparse.issparse(block):
-            block = np.asarray(block)
+        if sparse.issparse(block):
+            if block.dtype != native_dtype(block.dtype):
+                arrays = (block.data.astype(native_dtype(block.dtype)), block.indices, block.indptr)
+                block = sparse.csr_matrix(arrays, shape=block.shape)
+        else:
+            block = _as_array(block)
             if block.ndim != 2 or _integrity.dtype_problem(block.dtype):  # what a Dask array computes may be anything
                 raise _integrity.refuse(
                     self._name, _integrity.dtype_problem(block.dtype) or _integrity.shape_problem(block.shape) or ""
@@ -203,6 +207,15 @@ def to_csr(matrix: Any, name: str = "X") -> sparse.csr_matrix:
         return matrix if isinstance(matrix, sparse.csr_matrix) else sparse.csr_matrix(matrix)
     blocks = list(row_blocks(matrix, name=name))
     return sparse.vstack(blocks, format="csr") if blocks else sparse.csr_matrix(matrix.shape)
+
+
+def _as_array(block: Any) -> np.ndarray:
+    """Rows of anything dense as an array, what is missing or masked as NaN."""
+    if hasattr(block, "to_numpy"):  # pandas, whose nullable types would give objects
+        return np.asarray(block.to_numpy(dtype=np.float64, na_value=np.nan))
+    if isinstance(block, np.ma.MaskedArray) and block.mask.any():
+        return np.asarray(block.astype(np.float64).filled(np.nan))
+    return np.asarray(block)
 
 
 def row_sliceable(matrix: Any, name: str = "X") -> Any:

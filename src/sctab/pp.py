@@ -17,6 +17,7 @@ from sctab._constants import DEFAULT_KEY_ADDED, OBS_DISTILLED, OBS_SKETCH, OBS_S
 from sctab._errors import KeyNotFoundError, LabelError, SctabWarning, SettingError, listing, warn
 from sctab._keys import check_key_added
 from sctab._matrix import row_blocks
+from sctab.corpus._adata import require_anndata, require_writable, target_of
 from sctab.corpus._merge import merge
 from sctab.corpus._source import Source, choose_source
 from sctab.counts import Normalization, normalise
@@ -97,6 +98,8 @@ def split(
     {'train': 491, 'validation': 105, 'test': 104}
     """
     check_key_added(key_added)
+    require_anndata(adata)
+    require_writable(adata, copy=copy)
     labels, donors = _labels_and_donors(adata, labels_key, donor_key)
     splits = assign_splits(
         labels,
@@ -105,7 +108,7 @@ def split(
         by=by or ("type" if donor_key is None else "both"),
         rng=np.random.default_rng(seed),
     )
-    target = adata.copy() if copy else adata
+    target = target_of(adata, copy=copy)
     target.obs[f"{key_added}_{OBS_SPLIT}"] = pd.Categorical.from_codes(splits, categories=list(sizes))
     return target if copy else None
 
@@ -142,7 +145,7 @@ def sketch(
         Key of `adata.obsm` in which cells are near or far, such as `"X_sctab"`. By default 50 principal components of log1p of 10,000
         counts per cell.
     layer
-        Layer to find the components of, or `"X"` or `"raw"`; by default the first that holds counts.
+        Layer to find the components of, or `"X"` or `"raw"`; by default the matrix that fits best.
     key_added
         Prefix of what is written.
     seed
@@ -182,6 +185,8 @@ def sketch(
     [6]
     """
     check_key_added(key_added)
+    require_anndata(adata)
+    require_writable(adata, copy=copy)
     if method not in _SKETCHES:
         raise SettingError(f"`method={method!r}` is not known. There is {listing(_SKETCHES)}.")
     if labels_key is None and method in {"stratified", "balanced"}:
@@ -198,7 +203,7 @@ def sketch(
         embedding, space = _embedding(adata, use_rep, layer, seed)
         chosen = geometric_sketch(embedding, n, rng=rng) if method == "geosketch" else _CORESETS[method](embedding, labels, n)
 
-    target = adata.copy() if copy else adata
+    target = target_of(adata, copy=copy)
     target.obs[f"{key_added}_{OBS_SKETCH}"] = _mask(chosen, adata.n_obs)
     target.uns[f"{key_added}_{OBS_SKETCH}"] = {
         "method": method,
@@ -243,7 +248,7 @@ def distil(
     donor_key
         Column of `adata.obs` with donors.
     layer
-        Layer to learn from, or `"X"` or `"raw"`; by default the first that holds counts.
+        Layer to learn from, or `"X"` or `"raw"`; by default the matrix that fits best.
     method
         How cells of a type are chosen: :func:`"herding" <sctab.sampling.herding>` keeps the mean of the type,
         :func:`"k-centre" <sctab.sampling.k_centre>` covers its extent. Both work in the latent space of the model that learned all
@@ -291,6 +296,8 @@ def distil(
     ['fraction', 'n_cells', 'macro_f1']
     """
     check_key_added(key_added)
+    require_anndata(adata)
+    require_writable(adata, copy=copy)
     if method not in _CORESETS:
         raise SettingError(f"`method={method!r}` is not known. There is {listing(_CORESETS)}.")
     if not fractions or not all(0 < fraction < 1 for fraction in fractions) or list(fractions) != sorted(set(fractions)):
@@ -323,7 +330,7 @@ def distil(
             break
     measured.append((1.0, len(everything), best))
 
-    target = adata.copy() if copy else adata
+    target = target_of(adata, copy=copy)
     target.obs[f"{key_added}_{OBS_DISTILLED}"] = _mask(kept, adata.n_obs)
     target.uns[f"{key_added}_{OBS_DISTILLED}"] = {
         "method": method,
@@ -386,6 +393,7 @@ def subsample(
     >>> few.n_obs, more.n_obs, few.obs_names.isin(more.obs_names).all()
     (105, 210, np.True_)
     """
+    require_anndata(adata)
     if by not in ("cell", "donor"):
         raise SettingError(f"`by={by!r}` must be `'cell'` or `'donor'`.")
     if (by == "donor") != (donor_key is not None):

@@ -1,14 +1,23 @@
 """Which matrix of an AnnData is used, and what is said about it."""
 
+from types import SimpleNamespace
+
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import scanpy as sc
 from anndata import AnnData
+from scipy import sparse
 from tests.reference import make_reference
 
 from sctab import InputValueError, KeyNotFoundError
-from sctab.corpus._source import choose_source
+from sctab._matrix import row_blocks
+from sctab.corpus._data_file import DataFile
+from sctab.corpus._source import LearnedMatrix, choose_source, reference_source
 from sctab.counts import Content
+from sctab.model import DeepEnsemble, LinearClassifier, load_model
+from sctab.model._query import learned_matrix
 
 
 @pytest.fixture
@@ -118,3 +127,165 @@ def test_antibodies_do_not_make_counts_look_normalised(counts):
     counts.X = dense
     source, notes = choose_source(counts)
     assert (source.content.content, notes) == (Content.COUNTS, [])
+
+
+def test_a_layer_that_is_called_raw_or_x_goes_before_them(counts):
+    counts.raw = counts
+    counts.layers["raw"], counts.layers["X"] = 2 * counts.X, 3 * counts.X
+    assert choose_source(counts, layer="raw")[0].name == "layers['raw']"
+    assert choose_source(counts, layer="X")[0].name == "layers['X']"
+    assert choose_source(counts, layer="raw.X")[0].name == "raw.X"
+    assert reference_source(counts, None)[0].name == "X"
+
+
+class TestLearnedMatrix:
+    """What a model learned from is what it reads."""
+
+    @pytest.fixture(params=["X", "spliced", "raw", "bins"])
+    def reference(self, request, rng):
+        adata = log1p(make_reference(90))
+        whole = make_reference(90).X.toarray().astype(int)
+        for name, share in (("spliced", 0.7), ("unspliced", 0.4), ("counts", 1.0)):
+            adata.layers[name] = sparse.csr_matrix(rng.binomial(whole, share).astype(np.float32))
+        adata.layers["bins"] = np.digitize(adata.X.toarray(), [0.1, 1, 2, 3, 4]).astype(np.float32)
+        adata.raw = make_reference(90)
+        adata.X = adata.X[::-1] if request.param == "X" else adata.X
+        return adata, request.param
+
+    def test_of_its_reference_and_of_others_like_it(self, reference, tmp_path):
+        adata, layer = reference
+        expected = {"X": "X", "raw": "raw.X"}.get(layer, f"layers[{layer!r}]")
+        LinearClassifier.setup_anndata(adata, "cell_type", layer=None if layer == "X" else layer)
+        model = LinearClassifier(adata)
+        model.train(max_epochs=1, enable_progress_bar=False)
+        assert model.spec.training["matrix"]["name"] == expected
+        model.save(tmp_path / "m")
+        loaded = load_model(tmp_path / "m")
+        adata.write_h5ad(tmp_path / "a.h5ad")
+        for query in (adata, adata[::2].copy(), ad.read_h5ad(tmp_path / "a.h5ad"), DataFile(tmp_path / "a.h5ad")):
+            assert loaded.open_query(query).source.name == expected
+        del adata.layers["bins"], adata.layers["spliced"]
+        adata.raw, adata.X = None, log1p(make_reference(90)).X
+        adata.layers["counts"] = make_reference(90).X
+        assert loaded.open_query(adata).source.name in {"X", "layers['counts']"}
+
+    def test_not_where_it_holds_something_else(self):
+        """Bins under the name of the counts that were learned."""
+        learned = LearnedMatrix("layers['counts']", Content.COUNTS)
+        adata = log1p(make_reference(90))
+        adata.layers["counts"] = np.digitize(adata.X.toarray(), [0.1, 1, 2, 3, 4, 5, 6]).clip(0, 4).astype(np.float32)
+        assert choose_source(adata, learned=learned)[0].name == "X"
+        adata.layers["counts"] = sparse.csr_matrix(adata.shape, dtype=np.float32)
+        assert choose_source(adata, learned=learned)[0].name == "X"
+
+    def test_not_where_it_lacks_much_of_what_the_model_looks_at(self):
+        adata = make_reference(90)
+        adata.raw = log1p(adata)
+        adata = adata[:, :20].copy()
+        assert choose_source(adata, learned=LearnedMatrix("X", Content.COUNTS))[0].name == "raw.X"
+
+    @pytest.mark.parametrize("values", [None, {}, [], "X", {"name": "X", "content": "what", "is_sure": True}])
+    def test_what_a_file_says_wrongly_of_it_is_ignored(self, values):
+        assert learned_matrix({"layer": None}, {"matrix": values}) is None
+
+    def test_of_a_model_that_kept_only_the_layer(self):
+        assert learned_matrix({"layer": "spliced"}, {}) == LearnedMatrix("layers['spliced']")
+        assert learned_matrix({"layer": None}, {}) is None
+
+
+class TestLearningFromRaw:
+    """`X` scaled and cut, log1p of all genes in `raw`, as the tutorial of scanpy leaves it."""
+
+    @pytest.fixture
+    def reference(self):
+        adata = log1p(make_reference(90))
+        adata.raw = adata
+        adata = adata[:, 10:30].copy()
+        adata.X = adata.X.toarray()
+        sc.pp.scale(adata)
+        return adata
+
+    def test_the_refusal_names_what_then_works(self, reference):
+        with pytest.raises(
+            InputValueError, match=r"`X` holds negative values.*`raw\.X` holds log1p.*it is used with `layer='raw'`"
+        ):
+            LinearClassifier.setup_anndata(reference, "cell_type")
+        LinearClassifier.setup_anndata(reference, "cell_type", layer="raw")
+        model = LinearClassifier(reference)
+        model.train(max_epochs=15, enable_progress_bar=False)
+        assert len(model.spec.features) == 60
+        assert (model.predict() == reference.obs["cell_type"]).mean() > 0.9
+        assert (model.predict(make_reference(90, seed=3)) == make_reference(90, seed=3).obs["cell_type"]).mean() > 0.9
+
+    def test_columns_are_those_of_raw(self, reference):
+        reference.var["only_here"] = "x"
+        with pytest.raises(KeyNotFoundError, match=r"`only_here` is not a column of `adata\.raw\.var`"):
+            LinearClassifier.setup_anndata(reference, "cell_type", layer="raw", gene_symbol_key="only_here")
+
+    def test_an_ensemble_and_its_members(self, reference):
+        ensemble = DeepEnsemble(LinearClassifier, n_members=2)
+        ensemble.setup_anndata(reference, "cell_type", layer="raw")
+        ensemble.train(max_epochs=2, enable_progress_bar=False)
+        assert len(ensemble.spec.features) == 60
+        assert ensemble.open_query(reference).source.name == "raw.X"
+
+    def test_going_on_with_a_query_remembers_its_matrix(self, reference):
+        LinearClassifier.setup_anndata(reference, "cell_type", layer="raw")
+        model = LinearClassifier(reference)
+        model.train(max_epochs=2, enable_progress_bar=False)
+        further = LinearClassifier.load_query_data(reference, model)
+        further.train(max_epochs=1, enable_progress_bar=False)
+        assert further.spec.training["matrix"]["name"] == "raw.X"
+        assert further.open_query(reference).source.name == "raw.X"
+
+
+def big_endian(matrix):
+    return sparse.csr_matrix((matrix.data.astype(">f4"), matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def masked(matrix):
+    return np.ma.masked_array(matrix.toarray(), mask=False)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        *(lambda m, dtype=dtype: m.toarray().astype(dtype) for dtype in ("i1", "u2", "i8", "u8", "f2", ">f4", ">i4", "f8")),
+        *(lambda m, dtype=dtype: m.astype(dtype) for dtype in ("i4", "u1", "f8")),
+        sparse.csr_array,
+        sparse.csc_array,
+        sparse.coo_matrix,
+        big_endian,
+        masked,
+        lambda m: np.asmatrix(m.toarray()),
+        lambda m: pd.DataFrame(m.toarray()).astype("Int64").set_axis([f"c{i}" for i in range(m.shape[0])]),
+        lambda m: np.asfortranarray(m.toarray()),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_a_layer_of_any_type_is_read(stored, counts):
+    """Of the same counts; `adata` keeps what AnnData lets it keep."""
+    matrix = sparse.csr_matrix(counts.X.minimum(sparse.csr_matrix(np.full(counts.shape, 100.0))))
+    layer = stored(matrix)
+    view = SimpleNamespace(
+        n_obs=counts.n_obs,
+        n_vars=counts.n_vars,
+        X=log1p(counts).X,
+        raw=None,
+        layers={"counts": layer},
+        var=counts.var,
+        obs=counts.obs,
+    )
+    source, _ = choose_source(view, layer="counts")
+    assert source.content.content is Content.COUNTS
+    read = sparse.vstack(list(row_blocks(source.matrix)))
+    np.testing.assert_array_equal(read.toarray(), matrix.toarray())
+
+
+def test_masked_values_are_not_read(counts):
+    matrix = np.ma.masked_array(counts.X.toarray(), mask=False)
+    matrix[2, 3] = np.ma.masked
+    with pytest.raises(InputValueError, match="NaN"):
+        choose_source(
+            SimpleNamespace(n_obs=counts.n_obs, n_vars=counts.n_vars, X=matrix, raw=None, layers={}, var=counts.var, obs=counts.obs)
+        )

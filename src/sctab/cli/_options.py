@@ -15,7 +15,7 @@ OptionalReference = Annotated[
 OptionalLabelsKey = Annotated[str | None, typer.Option("--labels-key", help="Column of `obs` with cell types.")]
 LabelsKey = Annotated[str, typer.Option(help="Column of `obs` with cell types.")]
 DonorKey = Annotated[str | None, typer.Option(help="Column of `obs` with donors; whole donors are then held out.")]
-CountsLayer = Annotated[str | None, typer.Option(help="Layer with the counts; `X` by default.")]
+CountsLayer = Annotated[str | None, typer.Option(help="Layer with the counts, or `X` or `raw`; `X` by default.")]
 UnlabeledCategory = Annotated[str | None, typer.Option(help='Value of the label column that means "no label".')]
 CovariateKeys = Annotated[
     list[str] | None,

@@ -10,7 +10,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from sctab._constants import DEFAULT_KEY_ADDED, OBS_SOURCE, VARM_MEASURED
-from sctab._errors import InputValueError, SettingError, listing
+from sctab._errors import InputTypeError, InputValueError, SettingError, listing
 from sctab._matrix import row_blocks
 from sctab.corpus._config import INTERSECTION, UNION
 from sctab.corpus._features import join_genes
@@ -68,6 +68,8 @@ def merge(
     >>> merged.to_df().astype(int).to_dict("list")
     {'CD3D': [1, 0], 'LYZ': [3, 2], 'NKG7': [0, 5]}
     """
+    if not isinstance(adatas, Mapping | Sequence):
+        raise InputTypeError(f"Several AnnData are needed, in a list or by name, and this is a {type(adatas).__name__}.")
     named = dict(adatas) if isinstance(adatas, Mapping) else {str(number): adata for number, adata in enumerate(adatas)}
     if not named:
         raise SettingError("There is no dataset to merge. Give at least one.")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sctab._errors import DataFileError, InputValueError, KeyNotFoundError, SctabError, listing
 from sctab._matrix import rows_of
+from sctab.corpus._adata import require_cell_data
 from sctab.corpus._checks import require_sound_view
 from sctab.corpus._fit import Candidate, Coverage, are_same_counts, coverages, ranked, sampled_ranges
 from sctab.counts import Content, MatrixContent, inspect_matrix
@@ -110,11 +111,14 @@ def choose_source(
     ------
     KeyNotFoundError
         When there is no such layer.
+    InputTypeError
+        When it is something else than an AnnData.
     InputValueError
         When there are no cells or no genes, or when no matrix can be used; the message says what each holds.
     DataFileError
         When a file is damaged.
     """
+    require_cell_data(adata)
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise InputValueError(f"The data has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to annotate.")
     require_sound_view(adata)
@@ -281,16 +285,23 @@ def var_of(adata: CellData, layer: str | None) -> pd.DataFrame:
 def _vars(adata: CellData) -> dict[str, pd.DataFrame]:
     """The `var` of each matrix, by its name; layers in alphabetical order, as files keep them."""
     var = adata.var
-    found = {} if adata.X is None else {"X": var}
+    found = {} if _x(adata) is None else {"X": var}
     if adata.raw is not None:
         found[_RAW] = adata.raw.var
     # anndata 0.13 lists `X` among the layers as `None`
     return found | {f"layers[{key!r}]": var for key in sorted((key for key in adata.layers if key is not None), key=str)}
 
 
+def _x(adata: CellData) -> Any:
+    try:
+        return adata.X
+    except KeyError:  # anndata looks for it in a file that has none
+        return None
+
+
 def _matrix(adata: CellData, name: str) -> Any:
     if name == "X":
-        return adata.X
+        return _x(adata)
     if name == _RAW:
         return adata.raw.X
     return next(adata.layers[key] for key in adata.layers if f"layers[{key!r}]" == name)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sctab._constants import OBS_LABEL, OBSM_PROBABILITIES
 from sctab._errors import KeyNotFoundError
+from sctab.corpus._adata import require_anndata
 from sctab.ontology import CellOntology
 
 
@@ -46,6 +47,7 @@ def read_annotation(adata: AnnData, key_added: str, ontology: CellOntology | Non
     KeyNotFoundError
         When it wrote nothing, or when what it said of the labels is not there any more.
     """
+    require_anndata(adata)
     run, label = adata.uns.get(key_added, {}), f"{key_added}_{OBS_LABEL}"
     if "labels" not in run:
         call = f"`sctab.tl.annotate(adata, model, key_added={key_added!r})`"

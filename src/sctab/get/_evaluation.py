@@ -9,6 +9,7 @@ from anndata import AnnData
 
 from sctab._constants import DEFAULT_KEY_ADDED, UNS_EVALUATION
 from sctab._errors import KeyNotFoundError, SettingError, listing
+from sctab.corpus._adata import require_anndata
 
 _TABLES = ("overall", "types", "groups")
 
@@ -68,6 +69,7 @@ def evaluation(
     >>> table[["type", "id", "cells"]].to_numpy().tolist()
     [['B cell', 'CL:0000236', 95], ['monocyte', 'CL:0000576', 129]]
     """
+    require_anndata(adata)
     if table not in _TABLES:
         raise SettingError(f"`table={table!r}` is not known. There is {listing(_TABLES)}.")
     key = f"{key_added}_{UNS_EVALUATION}"

@@ -7,6 +7,7 @@ from anndata import AnnData
 
 from sctab._constants import DEFAULT_KEY_ADDED, UNS_EXPLANATION
 from sctab._errors import KeyNotFoundError
+from sctab.corpus._adata import require_anndata
 
 
 def explanation(adata: AnnData, *, key_added: str = DEFAULT_KEY_ADDED) -> pd.DataFrame:
@@ -53,6 +54,7 @@ def explanation(adata: AnnData, *, key_added: str = DEFAULT_KEY_ADDED) -> pd.Dat
     >>> list(table.columns)
     ['type', 'rank', 'gene', 'gene_id', 'weight', 'expressed', 'cells']
     """
+    require_anndata(adata)
     key = f"{key_added}_{UNS_EXPLANATION}"
     if key not in adata.uns:
         raise KeyNotFoundError(f"`adata.uns[{key!r}]` is not there. Call `sctab.tl.explain(adata, key_added={key_added!r})` first.")

@@ -147,7 +147,7 @@ class CellTypeClassifier(BaseModelClass):
         labels_key
             Column of `adata.obs` with cell types.
         layer
-            Layer with the counts; `X` by default.
+            Layer with the counts, or `"X"` or `"raw"`, whose genes are then those of `raw.var`; `X` by default.
         donor_key
             Column of `adata.obs` with donors. With at least three, validation holds out whole donors: that tells how well the model
             does on people that it has not seen.
@@ -164,6 +164,8 @@ class CellTypeClassifier(BaseModelClass):
 
         Raises
         ------
+        InputTypeError
+            When `adata` is something else than an AnnData.
         KeyNotFoundError
             When a column or layer is not there.
         LabelError

@@ -18,6 +18,7 @@ from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUn
 
 from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
 from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
+from sctab.corpus._adata import require_anndata
 from sctab.corpus._checks import require_sound_cells
 from sctab.corpus._source import LearnedMatrix, reference_source, resolve, var_of
 from sctab.counts import Normalization, normalise
@@ -65,10 +66,12 @@ def check_reference(
     label_ids: Mapping[str, str | None] | None = None,
 ) -> None:
     """Refuse what cannot be learned from; parameters and errors as in `setup_anndata`."""
+    require_anndata(adata)
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise InputValueError(f"The reference has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to learn from.")
     if adata.is_view:
-        raise InputValueError("The reference is a view of another AnnData. Call `adata = adata.copy()` first.")
+        call = "to_memory" if adata.isbacked else "copy"
+        raise InputValueError(f"The reference is a view of another AnnData. Call `adata = adata.{call}()` first.")
     check_labels(
         _obs_column(adata, labels_key, "labels_key"), labels_key, unlabeled_category=unlabeled_category, confirmed=label_ids or ()
     )

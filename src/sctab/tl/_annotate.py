@@ -11,6 +11,7 @@ from anndata import AnnData
 from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 from sctab._errors import warn
 from sctab._keys import check_key_added
+from sctab.corpus._adata import require_anndata, require_writable, target_of
 from sctab.inference import as_part, evaluate_cells
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
 from sctab.nn._sparse import Precision
@@ -52,7 +53,7 @@ def annotate(
     model
         Name of a packaged model (see :func:`sctab.zoo.list_models`), a directory of a model or of an ensemble, or a model or an ensemble.
     layer
-        Layer to use, or `"X"` or `"raw"`; by default the first that holds counts.
+        Layer to use, or `"X"` or `"raw"`; by default the matrix that fits best, see :doc:`/how_it_works`.
     batch_size
         Cells evaluated at a time.
     min_gene_coverage
@@ -64,7 +65,7 @@ def annotate(
     key_added
         Prefix of what is written.
     copy
-        Annotate and give back a copy.
+        Annotate and give back a copy; of a backed AnnData one in memory.
     show_progress
         Show on stderr how many cells are done, how fast it goes and how long it will take.
 
@@ -96,10 +97,13 @@ def annotate(
     ------
     ModelNotFoundError, ModelFormatError
         When the model is not there or cannot be trusted.
+    InputTypeError
+        When `adata` is something else than an AnnData; the message says what to pass.
     KeyNotFoundError
         When there is no such layer.
     InputValueError
-        When no matrix holds counts or what can be brought back to them.
+        When no matrix holds counts or what can be brought back to them; when `adata` is a view of a backed AnnData, to which nothing can
+        be written.
     GeneOverlapError
         When the data is of another species or has too few of the genes.
     SettingError, LabelError
@@ -115,6 +119,8 @@ def annotate(
     ['sctab_label', 'sctab_label_id', 'sctab_confidence', 'sctab_uncertainty']
     """
     check_key_added(key_added)
+    require_anndata(adata, files="sctab.tl.annotate_files")
+    require_writable(adata, copy=copy)
     classifier = load(model)
     check_labels(classifier.spec)
     query = classifier.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
@@ -122,7 +128,7 @@ def annotate(
     part = as_part(evaluation, with_all=True)
     notes = notes_of(query, int((part["codes"] < 0).sum())) + precision_notes(classifier, query, precision)
 
-    target = adata.copy() if copy else adata
+    target = target_of(adata, copy=copy)
     for name, values in obs_columns(classifier.spec, part, key_added).items():
         _put(target, target.obs, name, values, key_added)
     _put(target, target.obsm, latent_key(key_added), part.get("latent"), key_added)

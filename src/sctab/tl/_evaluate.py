@@ -15,6 +15,7 @@ from rich.table import Table
 from sctab._constants import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION
 from sctab._errors import KeyNotFoundError, LabelError, listing, warn
 from sctab._keys import check_key_added
+from sctab.corpus._adata import require_anndata, require_writable, target_of
 from sctab.get._annotation import Annotation, read_annotation
 from sctab.metrics import correct_codes, overall_scores, scores_per_group
 from sctab.ontology import CellOntology
@@ -110,6 +111,8 @@ def evaluate(
     (224, True)
     """
     check_key_added(key_added)
+    require_anndata(adata)
+    require_writable(adata, copy=copy)
     annotation = read_annotation(adata, key_added, ontology)
     group_keys = [group_keys] if isinstance(group_keys, str) else list(group_keys)
     truth = _column(adata, labels_key, "labels_key")
@@ -161,7 +164,7 @@ def evaluate(
             for key, group in groups.items()
             for is_it, codes in both.items()
         )
-    target = adata.copy() if copy else adata
+    target = target_of(adata, copy=copy)
     target.uns[f"{key_added}_{UNS_EVALUATION}"] = result
     for note in result["notes"]:
         warn(note)

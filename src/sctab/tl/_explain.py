@@ -20,6 +20,7 @@ from sctab._constants import (
 )
 from sctab._errors import KeyNotFoundError, SettingError, listing, warn
 from sctab._keys import check_key_added
+from sctab.corpus._adata import require_anndata, require_writable, target_of
 from sctab.genes import FeatureSpace
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
 from sctab.model._explanation import ExplainedCells, explained_blocks, require_explainable
@@ -55,7 +56,7 @@ def explain(
     groupby
         Column of `adata.obs` with types; cells without a value are left out. By default the label that the model gives each cell.
     layer
-        Layer to use, or `"X"` or `"raw"`; by default the first that holds counts.
+        Layer to use, or `"X"` or `"raw"`; by default the matrix that fits best.
     batch_size
         Cells evaluated at a time.
     min_gene_coverage
@@ -105,6 +106,8 @@ def explain(
     2  B cell     3     CD79A
     """
     check_key_added(key_added)
+    require_anndata(adata)
+    require_writable(adata, copy=copy)
     if n_top < 1:
         raise SettingError(f"`n_top={n_top}` must be at least 1.")
     if groupby is not None and groupby not in adata.obs:
@@ -128,7 +131,7 @@ def explain(
         sums.add(cells, np.where(measured, codes, -1))
         start += len(genes)
 
-    target = adata.copy() if copy else adata
+    target = target_of(adata, copy=copy)
     target.obsm[f"{key_added}_{OBSM_TOP_GENES}"] = _named(np.concatenate(top_genes), features, adata.obs_names)
     target.obsm[f"{key_added}_{OBSM_TOP_WEIGHTS}"] = np.concatenate(top_weights)
     target.uns[f"{key_added}_{UNS_EXPLANATION}"] = {

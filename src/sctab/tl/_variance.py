@@ -11,6 +11,7 @@ from scipy import sparse
 from sctab import augmentation
 from sctab._errors import KeyNotFoundError, LabelError, listing, warn
 from sctab._matrix import to_csr
+from sctab.corpus._adata import require_anndata
 from sctab.corpus._source import choose_source
 from sctab.counts import Normalization, normalise
 from sctab.genes import gene_expression
@@ -32,7 +33,7 @@ def explained_variance(adata: AnnData, labels_key: str, donor_key: str, *, layer
     donor_key
         Column of `adata.obs` with donors. Cells without a type or without a donor (NaN) are left out.
     layer
-        Layer to use, or `"X"` or `"raw"`; by default the first that holds counts. Expression is log1p of 10,000 counts per cell.
+        Layer to use, or `"X"` or `"raw"`; by default the matrix that fits best. Expression is log1p of 10,000 counts per cell.
     seed
         Decides which vectors are drawn.
 
@@ -60,6 +61,7 @@ def explained_variance(adata: AnnData, labels_key: str, donor_key: str, *, layer
     >>> list(table.index), list(table.columns)
     (['original', 'augmented'], ['uniform_average', 'variance_weighted'])
     """
+    require_anndata(adata)
     labels, donors = (_codes(adata, key, parameter) for key, parameter in ((labels_key, "labels_key"), (donor_key, "donor_key")))
     cells = np.flatnonzero((labels >= 0) & (donors >= 0))
     source, notes = choose_source(adata, layer=layer)
