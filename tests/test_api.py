@@ -14,6 +14,7 @@ NAMES = {
         "ClusterError",
         "DataFileError",
         "GeneOverlapError",
+        "InputTypeError",
         "InputValueError",
         "KeyNotFoundError",
         "LabelError",
