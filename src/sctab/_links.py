@@ -71,7 +71,8 @@ class _Links:
         before = self._seen.setdefault(address, where)
         if before != where:
             if shared := {before, where} & set(_RESULTS):
-                raise self._refusal(min(shared), f"is the same group as `{before if where in shared else where}`")
+                slot = min(shared)
+                raise self._refusal(slot, f"is the same group as `{before if slot == where else where}`")
             return
         for name in group:
             self._follow(group, name, f"{where}/{name}", (*around, address))
@@ -129,7 +130,7 @@ def check_store(directory: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]
     states: dict[str, tuple[int, ...]] = {}
     waiting = [os.fspath(directory)]
     while waiting:
-        for entry in os.scandir(waiting.pop()):
+        for entry in list(os.scandir(waiting.pop())):
             found: Any = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(found.st_mode):
                 waiting.append(entry.path)

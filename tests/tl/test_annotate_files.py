@@ -513,7 +513,10 @@ def with_interrupts():
 
 
 @pytest.mark.usefixtures("with_interrupts")
-def test_interrupted_at_the_keyboard(model_path, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "message"), [(signal.SIGINT, "Interrupted"), (signal.SIGTERM, "Stopped")], ids=["at the keyboard", "by a scheduler"]
+)
+def test_interrupted(model_path, tmp_path, number, message):
     path = write(make_reference(6000, seed=3), tmp_path / "query.h5ad")
     command = [*SCTAB, "annotate", path, "--model", model_path, "--output", tmp_path / "out.csv"]
     process = subprocess.Popen(
@@ -526,12 +529,13 @@ def test_interrupted_at_the_keyboard(model_path, tmp_path):
         assert process.poll() is None
         time.sleep(0.001)
     for _ in range(3):  # Python loses an interrupt that comes while it finalises an object
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=20)
             break
-    _, message = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Interrupted. No output was written. Finished blocks are kept in" in message
-    assert "Go on with `--resume`" in message
-    assert "Traceback" not in message
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert f"{message}. No output was written. Finished blocks are kept in" in shown
+    assert "Go on with `--resume`" in shown
+    assert "Traceback" not in shown
+    assert {entry.name for entry in tmp_path.iterdir()} == {"query.h5ad", "out.csv.parts"}

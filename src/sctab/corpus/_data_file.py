@@ -150,7 +150,7 @@ class DataFile:
         """`raw`; before anndata 0.7, `raw.X` and `raw.var` lay beside `X`."""
         if "raw.X" in self.group:
             matrix, var = self.group["raw.X"], Table(self.group, "raw.var")
-        elif "raw" in self.group and "X" in self.group["raw"]:
+        elif "raw" in self.group and hasattr(self.group["raw"], "keys") and "X" in self.group["raw"]:
             matrix, var = self.group["raw"]["X"], Table(self.group["raw"], "var")
         else:
             return None

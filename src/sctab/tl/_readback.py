@@ -12,7 +12,7 @@ from anndata.io import read_elem
 from numpy.typing import NDArray
 from pyarrow import parquet
 
-from sctab._errors import DataFileError, OutputError
+from sctab._errors import OutputError
 from sctab._spreadsheets import from_text
 from sctab.inference import DataFile
 
@@ -46,7 +46,9 @@ def check_table(
         for number, (found, right) in enumerate(zip_longest(read(path, label_column), wanted)):
             if found != right:
                 raise _refusal(target, f"row {number} differs from what was found")
-    except (ValueError, KeyError) as error:
+    except (OutputError, MemoryError):
+        raise
+    except Exception as error:  # whatever reading a damaged file raises
         raise _refusal(target, str(error)) from error
 
 
@@ -86,7 +88,9 @@ def check_copy(
                 raise _refusal(target, f"`obs['{label_column}']` differs from what was found")
         finally:
             file.close()
-    except (DataFileError, KeyError, AttributeError) as error:
+    except (OutputError, MemoryError):
+        raise
+    except Exception as error:
         raise _refusal(target, str(error)) from error
 
 
