@@ -286,6 +286,30 @@ def require_stored(names: Any, what: str) -> None:
         raise ValueError(f"a piece of {what} is missing, {_span(piece[0])}")
 
 
+def column_remark(column: Any, name: str) -> str:
+    """What should be known of a categorical column on disk of which pieces are not stored; empty for any other column.
+
+    Raises
+    ------
+    ValueError
+        When a piece of its categories is missing.
+    """
+    if not hasattr(column, "keys") or "codes" not in column or "categories" not in column:
+        return ""
+    categories = column["categories"]
+    categories = categories["values"] if hasattr(categories, "keys") else categories
+    pieces = list(missing_pieces(column["codes"]))
+    if categories.shape[0] < 2 or not pieces:  # where there is one category, all codes are zero
+        return ""
+    require_stored(categories, f"the categories of `{name}`")
+    first, last = pieces[0][0].start, pieces[-1][0].stop
+    return (
+        f"`{name}` lacks {len(pieces):,} of its stored pieces, in {_span(slice(first, last), 'rows')}: its first category is read there. "
+        "Some programs leave out pieces that hold nothing else, and an incomplete copy leaves out others. Compare it with the original if "
+        "these rows should have other categories."
+    )
+
+
 def dense_remark(array: Any, name: str) -> str:
     """What should be known of a dense matrix on disk of which pieces are not stored, since zeros are read there; empty where all are."""
     pieces = list(missing_pieces(array))

@@ -235,8 +235,17 @@ def row_sliceable(matrix: Any, name: str = "X") -> Any:
     if problem := _integrity.shape_problem(matrix.shape) or _integrity.dtype_problem(matrix.dtype):
         raise _integrity.refuse(name, problem)
     if hasattr(matrix, "dask"):
+        for source in _sources(matrix.dask):  # which Dask slices before it gives a block
+            _integrity.require_sound(source, name)
         return matrix.map_blocks(_checked_block, name, dtype=matrix.dtype, meta=matrix._meta)
     return np.asarray(matrix) if isinstance(matrix, np.matrix) else matrix
+
+
+def _sources(graph: Any) -> Iterator[Any]:
+    """The objects in memory that a graph of Dask holds, such as the matrix that an array was made of."""
+    for layer in getattr(graph, "layers", {}).values():
+        yield from getattr(layer, "mapping", {}).values()
+        yield from (source for source, _ in getattr(layer, "indices", ()))
 
 
 def _checked_block(block: Any, name: str) -> Any:

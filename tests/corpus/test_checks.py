@@ -1,13 +1,16 @@
 """Damaged matrices at every door: files, AnnData in memory, backed and on Dask, views, corpora and what is left of a build."""
 
 import json
+import shutil
 
 import anndata as ad
 import dask.array as da
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
+from dask import delayed
 from scipy import sparse
 from tests.reference import make_reference
 
@@ -92,9 +95,11 @@ class TestInMemory:
     def test_blocks_of_dask(self):
         matrix = damaged(make_reference().X)
         matrix.indptr[100] = 10**9
-        lazy = da.from_array(matrix, chunks=(240, -1), asarray=False)
-        with pytest.raises(InputValueError, match=r"`X` is not a valid CSR matrix: `indptr` must never fall"):
-            RowReader(lazy).read(30, 200)
+        lazy = da.from_array(matrix, chunks=(100, -1), asarray=False)
+        computed = da.concatenate([da.from_delayed(delayed(matrix), matrix.shape, dtype=matrix.dtype, meta=matrix[:0])])
+        for array in (lazy, lazy[30:200], da.from_array(matrix, chunks=(100, -1), asarray=False, inline_array=True), computed):
+            with pytest.raises(InputValueError, match=r"`X` is not a valid CSR matrix: `indptr` must never fall"):
+                RowReader(array).read(0, 100)
 
     @pytest.mark.parametrize("dtype", [complex, object, "U3", "datetime64[s]"])
     def test_what_is_no_number(self, dtype):
@@ -262,6 +267,21 @@ class TestIncompleteStores:
         chunk(path, f"{table}/{index}/values", 0).unlink()
         with pytest.raises(DataFileError, match=f"a piece of the index of `{table}` is missing, entries 0 to"):
             DataFile(path)
+
+    def test_columns(self, tmp_path):
+        path = tmp_path / "a.zarr"
+        adata = make_reference()
+        adata.obs["study"] = pd.Categorical(["one"] * adata.n_obs)  # all of its codes are zero, and need not be stored
+        adata.write_zarr(path)
+        assert DataFile(path, ["cell_type", "study"]).obs["cell_type"].tolist() == adata.obs["cell_type"].tolist()
+        chunk(path, "obs/cell_type/codes", 0).unlink()
+        for read in (lambda: DataFile(path, ["cell_type", "study"]), lambda: read_data(path)):
+            with pytest.warns(SctabWarning, match="`cell_type` lacks 1 of its stored pieces, in rows 0 to 239: its first category"):
+                read()
+        shutil.rmtree(path / "obs/cell_type/categories/c", ignore_errors=True)
+        shutil.rmtree(path / "obs/cell_type/categories/values/c", ignore_errors=True)
+        with pytest.raises(DataFileError, match="a piece of the categories of `cell_type` is missing"):
+            DataFile(path, ["cell_type"])
 
 
 def _with_matrix(adata, matrix):

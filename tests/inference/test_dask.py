@@ -6,6 +6,7 @@ import time
 
 import anndata as ad
 import dask.array as da
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ from tests.reference import make_reference
 from typer.testing import CliRunner
 
 import sctab
-from sctab import ClusterError, InputValueError, SettingError
+from sctab import ClusterError, DataFileError, InputValueError, SettingError
 from sctab.cli import app
 from sctab.inference import _dask as on_dask
 from sctab.inference import client_in_use, engine_for
@@ -54,6 +55,30 @@ def test_files(client, model_path, query, annotated, tmp_path, suffix):
     (query.write_h5ad if suffix == ".h5ad" else query.write_zarr)(path)
     sctab.tl.annotate_files(path, model_path, output=tmp_path / "out.h5ad", block_size=20, client=client)
     assert_same_labels(ad.read_h5ad(tmp_path / "out.h5ad"), annotated)
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+def test_a_damaged_file_is_refused_by_a_worker_as_it_is_here(client, model_path, query, tmp_path, kind):
+    path = tmp_path / "query.h5ad"
+    stored = query.copy()
+    stored.X = query.X.asformat(kind)
+    stored.write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        file["X"]["indices"][-1] = 10**6
+    with pytest.raises(
+        DataFileError, match=rf"query.h5ad`: `X` is not a valid {kind.upper()} matrix: `indices` must lie between 0 and"
+    ):
+        sctab.tl.annotate_files(path, model_path, layer="X", output=tmp_path / "out.csv", block_size=20, client=client)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_damaged_block_is_refused_by_a_worker_as_it_is_here(client, model_path, query):
+    adata = query.copy()
+    matrix = query.X.copy()
+    matrix.indices[-1] = 10**6
+    adata.X = da.from_array(matrix, chunks=(100, -1), asarray=False)
+    with pytest.raises(InputValueError, match="`X` is not a valid CSR matrix: `indices` must lie between 0 and"):
+        sctab.tl.annotate(adata, model_path, layer="X")
 
 
 def test_the_command_line(cluster, model_path, query, annotated, tmp_path):

@@ -72,7 +72,7 @@ def stored_rows(elem: Any, name: str, path: str) -> StoredRows | TransposedRows:
 
 
 def require_whole(root: Any, path: str) -> None:
-    """Refuse an opened file of which a part of a sparse matrix is missing, and warn where one of a dense matrix may be.
+    """Refuse an opened file of which a part of a sparse matrix is missing; warn where one of a dense matrix or of a column may be.
 
     Raises
     ------
@@ -85,6 +85,10 @@ def require_whole(root: Any, path: str) -> None:
                 warn(f"`{path}`: {remark}")
         elif "indptr" in elem:
             stored_rows(elem, name, path).require_whole()
+    obs = root["obs"]
+    for key in obs if hasattr(obs, "keys") else ():
+        if remark := _integrity.column_remark(obs[key], key):
+            warn(f"`{path}`: {remark}")
 
 
 def _stored_matrices(root: Any) -> Iterator[tuple[str, Any]]:

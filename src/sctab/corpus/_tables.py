@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from anndata.io import read_elem
 
-from sctab._errors import DataFileError
-from sctab._integrity import require_stored
+from sctab._errors import DataFileError, warn
+from sctab._integrity import column_remark, require_stored
 
 _NOW = ("dataframe", "0.2.0")
 _OF_UNS = "_categories"
@@ -81,6 +81,8 @@ class Table:
         return self._frame
 
     def _column(self, key: str) -> Any:
+        if remark := column_remark(self._elem[key], key):
+            warn(remark)
         values = read_elem(self._elem[key])
         if np.ndim(values) != 1 or len(values) != self.n_rows:
             raise ValueError(f"its column `{key}` has the shape {np.shape(values)} instead of ({self.n_rows},)")

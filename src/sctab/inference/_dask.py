@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab._errors import ClusterError, SettingError, require
+from sctab._errors import ClusterError, DataFileError, SettingError, require
 from sctab._matrix import RowReader, row_ranges, row_sliceable
 from sctab.corpus._data_file import DataFile
 from sctab.corpus._source import CellData, matrices
@@ -142,7 +142,10 @@ class _RowsOfFile:
     stop: int
 
     def read(self) -> tuple[RowReader, sparse.csr_matrix]:
-        reader = RowReader(next(matrix for name, matrix, _ in matrices(self.file) if name == self.matrix), self.matrix)
+        matrix = next((matrix for name, matrix, _ in matrices(self.file) if name == self.matrix), None)
+        if matrix is None:
+            raise DataFileError(f"`{self.file.path}` has no `{self.matrix}` any more. Annotate the file again.")
+        reader = RowReader(matrix, self.matrix)
         return reader, reader.read(self.start, self.stop)
 
 
