@@ -81,7 +81,7 @@ def require_whole(root: Any, path: str) -> None:
     """
     for name, elem in _stored_matrices(root):
         if not hasattr(elem, "keys"):
-            if remark := _integrity.dense_remark(elem, name):
+            if elem.shape and (remark := _integrity.dense_remark(elem, name)):
                 warn(f"`{path}`: {remark}")
         elif "indptr" in elem:
             stored_rows(elem, name, path).require_whole()
@@ -94,7 +94,8 @@ def require_whole(root: Any, path: str) -> None:
 def _stored_matrices(root: Any) -> Iterator[tuple[str, Any]]:
     if "X" in root:
         yield "X", root["X"]
-    if "X" in (raw := root.get("raw", {})):
+    raw, layers = root.get("raw"), root.get("layers")
+    if hasattr(raw, "keys") and "X" in raw:
         yield "raw.X", raw["X"]
-    layers = root.get("layers", {})
-    yield from ((f"layers[{key!r}]", layers[key]) for key in layers)
+    if hasattr(layers, "keys"):
+        yield from ((f"layers[{key!r}]", layers[key]) for key in layers)

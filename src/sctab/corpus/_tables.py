@@ -70,6 +70,9 @@ class Table:
         numbered = pd.RangeIndex(self.n_rows)
         if self._frame is not None:
             return self._frame[known].set_axis(numbered)
+        for key in known:
+            if remark := column_remark(self._elem[key], key):
+                warn(remark)
         with quietly():
             return pd.DataFrame({key: self._column(key) for key in known}, index=numbered, columns=known or None)
 
@@ -81,8 +84,6 @@ class Table:
         return self._frame
 
     def _column(self, key: str) -> Any:
-        if remark := column_remark(self._elem[key], key):
-            warn(remark)
         values = read_elem(self._elem[key])
         if np.ndim(values) != 1 or len(values) != self.n_rows:
             raise ValueError(f"its column `{key}` has the shape {np.shape(values)} instead of ({self.n_rows},)")
