@@ -23,7 +23,7 @@ _MORE = 3
 _MOST_SEEN = 5
 _LONGEST = 40
 """Characters of a name in a message: some columns hold descriptions."""
-_TELLING = ("transcript ids", "protein ids", "probes", "positions", "Entrez ids", "sequences", "dates")
+_TELLING = ("transcript ids", "protein ids", "probes", "positions", "numbers, such as Entrez ids", "sequences", "dates")
 """Kinds of names that tell why no gene was found, before those that any table has."""
 
 

@@ -42,6 +42,7 @@ _ID = re.compile(
     re.IGNORECASE,
 )
 _PLAIN_ID = re.compile(r"(ENS(?:[A-Z]{3,})?G\d{6,}|WBGene\d+|FBgn\d+)(?:\.\d+)?")
+_SHORTEST_ID_WITH_SYMBOL = 13
 _ID_STARTS = ("ens", "mgp", "wbg", "fbg")
 _BEHIND = re.compile(r"(?:_+chr\w+|\|\d+)$")
 """`CD3D__chr11` of CEL-Seq, `CD3D|915` of TCGA."""
@@ -74,7 +75,7 @@ def parts_of(name: str) -> Parts:
     """
     text = name.strip()
     if text.replace(".", "").isalnum():  # most names: nothing is added to them
-        if text[:3].lower() not in _ID_STARTS:
+        if len(text) < _SHORTEST_ID_WITH_SYMBOL and text[:3].lower() not in _ID_STARTS:
             return Parts(text, "", None)
         if plain := _PLAIN_ID.fullmatch(text):
             return Parts("", plain[1], None)
@@ -148,13 +149,15 @@ def is_mostly_ensembl(names: Sequence[str]) -> bool:
     return n_ids > 0.5 * (len(names) - names.count(""))
 
 
+DATE = r"\d{1,2}-(?:Mar|Sept?|Dec|Oct|Feb|Apr)|(?:Mar|Sept?|Dec|Oct|Feb|Apr)-\d{1,2}|(?:19|20)\d\d[-/]\d\d[-/]\d\d.*"
+"""What spreadsheets make of `MARCH1`, `SEPT2`, `DEC1`, `OCT4`, `FEB1` and `APR1`."""
 _OTHER_NAMES = {
     "transcript ids": r"(?:ENS[A-Z]*T|FBtr)\d{6,}(?:\.\d+)?|(?:NM|NR|XM|XR)_\d+(?:\.\d+)?|uc\d{3}[a-z]{3}\.\d+|.+-20\d",
     "protein ids": (
         r"ENS[A-Z]*P\d{6,}(?:\.\d+)?|[NXY]P_\d+(?:\.\d+)?|[OPQ]\d[A-Z0-9]{3}\d(?:-\d+)?"
         r"|[A-NR-Z]\d(?:[A-Z][A-Z0-9]{2}\d){1,2}|\w+_HUMAN"
     ),
-    "Entrez ids": r"\d+(?:\.0)?|(?:entrez|geneid|ncbigene)[:_ ]?\d+",
+    "numbers, such as Entrez ids": r"\d+(?:\.0)?|(?:entrez|geneid|ncbigene)[:_ ]?\d+",
     "probes": r"\w+_[a-z]*_?at|ILMN_\d+|A_\d\d_P\d+|cg\d{8}|rs\d+",
     "positions": (
         r"(?:chr)?(?:\d{1,2}|[XYM]|MT|[A-Z]{2}\d{6}\.\d):\d.*|chr\w+(?:[:_-]\d+)*|\d+[pq]\d+(?:\.\d+)?(?:-[pq]?\d.*)?|[XY][pq]\d+(?:\.\d+)?"
@@ -162,10 +165,10 @@ _OTHER_NAMES = {
     "sequences": r"[ACGTNacgtn]{8,}(?:-\d+)?",
     "ids of other databases": (
         r"(?:GO|HGNC|MGI|RGD|OMIM|MIM|UMLS|KEGG|hsa|mmu|EC|R-HSA|VGNC|CL|UBERON|SO|HP|MONDO|Reactome|Pfam|InterPro)[:-]?\d[\d.-]*"
-        r"|OTT[A-Z]+\d+(?:\.\d+)?|CCDS\d+(?:\.\d+)?|PF\d{5}|IPR\d{6}|ENS[A-Z]*[EFR]M?\d{6,}|ENSGT\d+|LRG_\d+|K\d{5}|\d+\.\d+\.\d+\.[\d-]+"
+        r"|OTT[A-Z]+\d+(?:\.\d+)?|CCDS\d+(?:\.\d+)?|PF\d{5}|IPR\d{6}|MI(?:MAT)?\d{7}|ENS[A-Z]*[EFR]M?\d{6,}|ENSGT\d+|LRG_\d+|K\d{5}|\d+\.\d+\.\d+\.[\d-]+"
     ),
     "numbered names": r"(?:gene|feature|var|probe|peak|region|transcript|protein|id|g)[-_ .]?\d+",
-    "dates": r"\d{1,2}-(?:Mar|Sep|Sept|Dec|Oct)|(?:Mar|Sep|Sept|Dec|Oct)-\d{1,2}|(?:19|20)\d\d[-/]\d\d[-/]\d\d.*",
+    "dates": DATE,
 }
 _OTHER_NAME = re.compile("|".join(f"(?P<k{i}>{pattern})" for i, pattern in enumerate(_OTHER_NAMES.values())), re.IGNORECASE)
 _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[.\-_/@:][A-Za-z0-9]+)*|\d{1,3}[A-Za-z][A-Za-z0-9-]*")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,15 +14,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab._errors import InputValueError, warn
+from sctab._errors import InputValueError, listing, warn
 from sctab.genes._columns import INDEX, Source, best_ids, best_symbols, find_sources, further_ids, named_source
 from sctab.genes._evidence import Evidence, weigh
 from sctab.genes._features import find_features
 from sctab.genes._lookup import Lookup
 from sctab.genes._match import GeneMatch, examples_of
-from sctab.genes._names import is_mostly_ensembl, parts_of, strip_version
+from sctab.genes._names import DATE, is_mostly_ensembl, parts_of, strip_version
 from sctab.genes._species import FEW, Species, guess_species
 
+_DATE = re.compile(DATE, re.IGNORECASE)
 _SHARE_OF_PARALOGS = 0.03
 
 
@@ -215,7 +217,7 @@ class FeatureSpace:
             query_species=evidence.species,
             model_species=self.species,
             n_ignored=int((~features.is_gene).sum()),
-            notes=(*features.notes, *evidence.notes, *self._notes_on_case(names)),
+            notes=(*features.notes, *evidence.notes, *self._notes_on_names(names)),
             seen=examples_of(every_source.values()),
             lookup=self._lookup,
         )
@@ -240,16 +242,20 @@ class FeatureSpace:
                 return Evidence(Species("zebrafish", is_certain=True), evidence.is_foreign, evidence.notes)
         return evidence
 
-    def _notes_on_case(self, names: Sequence[str]) -> list[str]:
-        if self.species is None:
-            return []
+    def _notes_on_names(self, names: Sequence[str]) -> list[str]:
+        notes = []
+        if dates := [name for name in names if _DATE.fullmatch(name)]:
+            notes.append(
+                f"A spreadsheet has turned {len(dates)} names of genes into dates: {listing(dates, most=3)}. They were not used; `1-Mar` "
+                "was `MARCH1`. Take the names from the original file."
+            )
         symbols = [symbol for name in names if len(symbol := parts_of(name).symbol) > 2 and symbol[0].isalpha()]
-        if len(symbols) >= 20 and sum(symbol.lower() == symbol for symbol in symbols) > 0.8 * len(symbols):
-            return [
-                f"The symbols are in small letters, as those of fish and frogs are: `{symbols[0]}`, `{symbols[1]}`. Make sure that the "
-                f"data is of {self.species.name}."
-            ]
-        return []
+        if self.species and len(symbols) >= 20 and sum(symbol.lower() == symbol for symbol in symbols) > 0.8 * len(symbols):
+            notes.append(
+                f"The symbols are in small letters, as those of fish and frogs are: {listing(symbols[:2])}. Make sure that the data is of "
+                f"{self.species.name}."
+            )
+        return notes
 
     @cached_property
     def _lookup(self) -> Lookup:
