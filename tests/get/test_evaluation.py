@@ -22,11 +22,12 @@ def evaluated():
 
 def test_tables(evaluated):
     overall = get.evaluation(evaluated, key_added="mine")
-    assert list(overall.columns) == ["metric", "corrected", "value", "low", "high", "cells"]
-    assert not overall.duplicated(["metric", "corrected"]).any()
+    assert list(overall.columns) == ["metric", "level", "corrected", "value", "low", "high", "cells"]
+    assert not overall.duplicated(["metric", "level"]).any()
+    assert overall["level"].drop_duplicates().tolist() == ["shared", "as labelled", "corrected"]
     types = get.evaluation(evaluated, "types", key_added="mine")
-    assert list(types.columns) == ["type", "id", "corrected", "cells", "predicted", "precision", "recall", "f1"]
-    assert types["cells"].sum() == 2 * evaluated.n_obs
+    assert list(types.columns) == ["type", "id", "level", "corrected", "cells", "predicted", "precision", "recall", "f1"]
+    assert types["cells"].sum() == 3 * evaluated.n_obs
     overall["value"] = 0.0
     assert (get.evaluation(evaluated, key_added="mine")["value"] != 0).any()
 
@@ -36,5 +37,5 @@ def test_refusals(evaluated):
         get.evaluation(evaluated)
     with pytest.raises(KeyNotFoundError, match="The evaluation is not by groups"):
         get.evaluation(evaluated, "groups", key_added="mine")
-    with pytest.raises(SettingError, match=r"`table='tissues'` is not known\. There is `overall`, `types`, `groups`"):
+    with pytest.raises(SettingError, match=r"`table='tissues'` is not known\. There is `overall`, `types`, `groups`, `levels`"):
         get.evaluation(evaluated, "tissues", key_added="mine")

@@ -9,7 +9,8 @@ from tests.reference import make_reference
 
 from sctab import LabelError, SctabWarning
 from sctab.model import AutoClassifier, DeepEnsemble, LinearClassifier
-from sctab.model._labels import check_label_names, check_labels, tissues_of
+from sctab.model._labels import check_label_names, check_labels
+from sctab.ontology import CellOntology
 
 
 def labels(*others, n=40):
@@ -29,10 +30,12 @@ def told(series, **options):
 
 class TestMissing:
     @pytest.mark.parametrize("value", ["nan", "NaN", "", " ", "NA", "N/A", "na", "None", "null", "<NA>", "-", "?"])
-    def test_strings_that_stand_for_a_missing_label_are_refused(self, value):
-        message = r"`adata\.obs\['x'\]` has no label \(.*20\)\) for 20 of 40 cells\. Remove .* here `unlabeled_category="
-        with pytest.raises(LabelError, match=message):
-            check_labels(labels(value, n=40), "x", unlabeled_category=None)
+    def test_one_string_that_stands_for_a_missing_label_is_no_type(self, value):
+        message = (
+            r"\(20 cells\) in `adata\.obs\['x'\]` stands for a missing label: 20 of 40 cells have no label and are not learned"
+        )
+        with pytest.warns(SctabWarning, match=message):
+            assert check_labels(labels(value), "x", unlabeled_category=None) == value
 
     def test_several_at_once_with_their_numbers(self):
         series = labels("", "NA", None)
@@ -106,22 +109,58 @@ class TestTypes:
 
 
 @pytest.mark.parametrize(
-    "setup", [LinearClassifier.setup_anndata, AutoClassifier.setup_anndata, DeepEnsemble(LinearClassifier, 2).setup_anndata]
+    "setup",
+    [LinearClassifier.setup_anndata, AutoClassifier.setup_anndata, DeepEnsemble(LinearClassifier, 2).setup_anndata],
 )
 def test_every_set_up_looks_at_them_and_leaves_the_reference_as_it_was(setup):
     reference = make_reference(60)
-    reference.obs["cell_type"] = reference.obs["cell_type"].cat.rename_categories({"B cell": "NA"})
+    reference.obs["cell_type"] = reference.obs["cell_type"].cat.rename_categories({"B cell": "NA", "T cell": ""})
     before = reference.copy()
-    with pytest.raises(LabelError, match=r"no label \('NA' \(20\)\) for 20 of 60 cells"):
+    with pytest.raises(LabelError, match=r"no label \('' \(20\), 'NA' \(20\)\) for 40 of 60 cells"):
         setup(reference, "cell_type")
     assert reference.uns == before.uns
     pd.testing.assert_frame_equal(reference.obs, before.obs)
-    reference.obs["cell_type"] = reference.obs["cell_type"].cat.rename_categories({"NA": "Unknown"})
+    reference.obs["cell_type"] = reference.obs["cell_type"].cat.rename_categories({"NA": "Unknown", "": "T cell"})
     with pytest.warns(SctabWarning, match=r"'Unknown' \(20 cells\)"):
         setup(reference, "cell_type")
 
 
-def test_tissues():
-    obs = pd.DataFrame({"tissue": ["lung", "blood", None, "lung"]})
-    assert tissues_of(obs) == ["lung", "blood"]
-    assert tissues_of(obs[[]]) == tissues_of(pd.DataFrame({"tissue": list("abcdef")})) == []
+class TestInAModel:
+    def test_cells_without_a_label_are_not_learned(self):
+        reference = make_reference(90)
+        reference.obs["cell_type"] = reference.obs["cell_type"].cat.rename_categories({"B cell": "nan"})
+        with pytest.warns(SctabWarning, match=r"'nan' \(30 cells\) .* 30 of 90 cells have no label and are not learned from"):
+            LinearClassifier.setup_anndata(reference, "cell_type")
+        model = LinearClassifier(reference)
+        assert model.spec.labels.names == ("T cell", "monocyte")
+        assert model.spec.setup["unlabeled_category"] == "nan"
+
+    def test_confirmed_ids_are_stored_and_kept(self, tmp_path):
+        reference = make_reference(90)
+        reference.obs["cell_type"] = reference.obs["cell_type"].cat.rename_categories({"B cell": "DC2"})
+        (tmp_path / "labels.csv").write_text("label,id\nDC2,CL:0002399\n")
+        LinearClassifier.setup_anndata(reference, "cell_type", label_ids=tmp_path / "labels.csv")
+        model = LinearClassifier(reference)
+        assert model.spec.labels.ids == ("CL:0002399", "CL:0000084", "CL:0000576")
+        model.train(max_epochs=1, accelerator="cpu", enable_progress_bar=False)
+        model.save(tmp_path / "m")
+        query = make_reference(60, seed=1)
+        query.obs["cell_type"] = query.obs["cell_type"].cat.rename_categories({"B cell": "DC2", "T cell": "mine"})
+        larger = LinearClassifier.load_query_data(query, tmp_path / "m", label_ids={"mine": "CL:0000625"})
+        assert dict(zip(larger.spec.labels.names, larger.spec.labels.ids, strict=True)) == {
+            "DC2": "CL:0002399",
+            "T cell": "CL:0000084",
+            "monocyte": "CL:0000576",
+            "mine": "CL:0000625",
+        }
+
+    def test_names_of_authors_and_shared_ids_are_told(self):
+        reference = make_reference(90)
+        reference.obs["cell_type"] = reference.obs["cell_type"].cat.rename_categories({"B cell": "T cells"})
+        LinearClassifier.setup_anndata(reference, "cell_type")
+        with pytest.warns(SctabWarning) as caught:
+            model = LinearClassifier(reference)
+        read, shared = (str(warning.message) for warning in caught)
+        assert "`T cells` is read as `T cell` (`CL:0000084`)" in read
+        assert shared.startswith("`T cell`, `T cells` share the id `CL:0000084`")
+        assert model.spec.labels.child_matrix(CellOntology.embedded()).tolist() == np.eye(3, dtype=bool).tolist()

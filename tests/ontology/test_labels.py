@@ -1,9 +1,10 @@
 """The labels of a model, looked up in the ontology."""
 
+import pandas as pd
 import pytest
 
 from sctab import LabelError
-from sctab.ontology import LabelSpace
+from sctab.ontology import LabelSpace, tissues_of
 
 
 class TestLabelSpace:
@@ -65,3 +66,9 @@ class TestLabelSpace:
         assert shared.startswith("`pDC`, `plasmacytoid dendritic cell` share the id `CL:0000784`")
         assert labels.sharing_an_id == {"CL:0000784": ("pDC", "plasmacytoid dendritic cell")}
         assert LabelSpace.from_names(["B cell", "T cell"], ontology).remarks() == ()
+
+
+def test_tissues():
+    obs = pd.DataFrame({"tissue": ["lung", "blood", None, "lung"]})
+    assert tissues_of(obs) == ["lung", "blood"]
+    assert tissues_of(obs[[]]) == tissues_of(pd.DataFrame({"tissue": list("abcdef")})) == []

@@ -128,7 +128,8 @@ class TestScores:
         for row in table.itertuples():
             here = adata.obs.loc[truth.index, row.key].astype(str) == row.group
             assert row.cells == here.sum()
-            assert row.accuracy == pytest.approx(accuracy_score(truth[here], (right if row.corrected else predicted)[here]))
+            if row.level != "shared":
+                assert row.accuracy == pytest.approx(accuracy_score(truth[here], (right if row.corrected else predicted)[here]))
         assert "groups" not in evaluate(adata)
         pd.testing.assert_frame_equal(
             evaluate(adata, group_keys="donor")["groups"], table[table["key"] == "donor"].reset_index(drop=True)
@@ -234,6 +235,88 @@ class TestWithoutProbabilities:
             pd.testing.assert_frame_equal(found[name], expected[name])
 
 
+FINE = {  # labels of the authors as terms of the Cell Ontology, and the labels of the model that are the same or above
+    "CD14+ Monocyte": ("CL:0001054", "monocyte"),
+    "CD19+ B": ("CL:0000236", "B cell"),
+    "CD34+": ("CL:0008001", "hematopoietic precursor cell"),
+    "CD4+/CD25 T Reg": ("CL:0000792", "CD4-positive, alpha-beta T cell"),
+    "CD4+/CD45RA+/CD25- Naive T": ("CL:0000895", "CD4-positive, alpha-beta T cell"),
+    "CD4+/CD45RO+ Memory": ("CL:0000897", "CD4-positive, alpha-beta T cell"),
+    "CD56+ NK": ("CL:0000623", "natural killer cell"),
+    "CD8+ Cytotoxic T": ("CL:0000794", "CD8-positive, alpha-beta T cell"),
+    "CD8+/CD45RA+ Naive Cytotoxic": ("CL:0000900", "CD8-positive, alpha-beta T cell"),
+    "Dendritic": ("CL:0000451", "dendritic cell"),
+}
+
+
+class TestSharedLevel:
+    """Where the authors' labels are finer than those of the model, or coarser."""
+
+    @pytest.fixture
+    def fine(self, adata):
+        adata.obs["fine"] = adata.obs["bulk_labels"].map({label: term for label, (term, _) in FINE.items()})
+        adata.obs["coarse"] = adata.obs["bulk_labels"].map({label: name for label, (_, name) in FINE.items()})
+        return adata
+
+    def test_finer_labels_are_scored_as_those_of_the_model(self, fine):
+        tables = evaluate(fine, "fine", group_keys="phase")
+        truth, predicted = fine.obs["coarse"].astype(str), fine.obs["sctab_label"].astype(str)
+        found = tables["overall"].query("level == 'shared'").set_index("metric")["value"]
+        assert tables["overall"]["level"][0] == "shared"
+        assert found["accuracy"] == pytest.approx(accuracy_score(truth, predicted))
+        types = sorted(set(truth))
+        assert found["macro_f1"] == pytest.approx(f1_score(truth, predicted, labels=types, average="macro", zero_division=0))
+        probabilities = fine.obsm["sctab_probabilities"].astype(np.float64)
+        probabilities = probabilities.div(probabilities.sum(axis=1), axis=0)
+        assert found["brier"] == pytest.approx(brier(truth, probabilities), rel=1e-4)
+        finer = [term for term, name in FINE.values() if CellOntology.embedded().name(term) != name]
+        strict = truth.where(~fine.obs["fine"].isin(finer), "finer")
+        assert values(tables["overall"], corrected=False)["accuracy"] == pytest.approx(accuracy_score(strict, predicted))
+        per_type = tables["types"].query("level == 'shared'").set_index("type")
+        assert per_type["cells"].to_dict() == truth.value_counts().to_dict()
+        for row in tables["groups"].query("level == 'shared'").itertuples():
+            here = fine.obs["phase"].astype(str) == row.group
+            assert row.accuracy == pytest.approx(accuracy_score(truth[here], predicted[here]))
+
+    def test_it_is_told_and_listed(self, fine):
+        tables = evaluate(fine, "fine")
+        levels = tables["levels"].set_index("id")
+        assert levels["compared_as"].to_dict() == dict(FINE.values())
+        assert levels["level"].value_counts().to_dict() == {"finer": 6, "the same": 4}
+        accuracy = tables["overall"].query("metric == 'accuracy'").set_index("level")["value"]
+        assert any(
+            note.startswith("6 of 10 known types are finer than the model's labels. At the level that both share, accuracy is ")
+            and f"{accuracy['shared']:.3f}, and {accuracy['as labelled']:.3f} as labelled" in note
+            and "`CD14-positive monocyte` as `monocyte`" in note
+            for note in tables["notes"]
+        )
+
+    def test_labels_as_authors_write_them(self, fine):
+        as_terms = evaluate(fine, "fine")["overall"]
+        pd.testing.assert_frame_equal(evaluate(fine, "bulk_labels")["overall"], as_terms)
+
+    def test_coarser_labels_are_right_by_subtypes(self, fine):
+        fine.obs["broad"] = fine.obs["bulk_labels"].map(
+            {"CD19+ B": "lymphocyte", "CD56+ NK": "lymphocyte", "Dendritic": "dendritic cell"}
+        )
+        table = evaluate(fine, "broad")["overall"]
+        for metric in ("accuracy", "macro_f1", "brier"):
+            shared = table.query("level == 'shared'").set_index("metric")["value"]
+            assert shared[metric] == values(table, corrected=True)[metric] != values(table, corrected=False)[metric]
+
+    def test_label_ids(self, fine):
+        fine.obs["mine"] = fine.obs["bulk_labels"].astype(str).map({"CD19+ B": "b7", "CD14+ Monocyte": "m3"})
+        tables = evaluate(fine, "mine", label_ids={"b7": "CL:0000236", "m3": "CL:0001054"})
+        assert tables["levels"]["compared_as"].tolist() == ["B cell", "monocyte"]
+        assert tables["levels"]["level"].tolist() == ["the same", "finer"]
+
+    def test_strings_for_missing_labels_do_not_count(self, fine):
+        fine.obs["fine"] = fine.obs["fine"].astype(object).where(fine.obs["fine"] != "CL:0000236", "nan")
+        tables = evaluate(fine, "fine")
+        assert tables["overall"]["cells"][0] == int((fine.obs["fine"] != "nan").sum())
+        assert "`'nan'` among the known labels stand for a missing one." in tables["notes"]
+
+
 class TestRefusals:
     def test_labels_of_which_none_can_be_right(self, adata):
         message = (
@@ -318,16 +401,19 @@ class TestWhatIsWritten:
 
     def test_what_is_printed_says_which_is_which(self, adata, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", "80")
-        types = evaluate(adata, show=True, group_keys="phase")["types"].set_index(["type", "corrected"])
+        types = evaluate(adata, show=True, group_keys="phase")["types"].set_index(["type", "level"])
         lines = capsys.readouterr().out.splitlines()
         assert max(map(len, lines)) <= 80
+        strict = lines[lines.index("As labelled, and corrected:") :]
+        assert lines.index("At the level that both sides share:") < lines.index("As labelled, and corrected:")
+        lines = strict
         above, heading = (
             next((i, line.split()) for i, line in enumerate(lines) if line.startswith(word)) for word in ("type", "key")
         )
         assert lines[above[0] - 1].split() == lines[heading[0] - 1].split() == ["as", "labelled", "corrected"]
         assert above[1] == ["type", "cells", "predicted", "F1", "precision", "recall", "F1"]
         assert heading[1] == ["key", "group", "cells", "accuracy", "macro", "F1", "accuracy", "macro", "F1"]
-        plain, corrected = types.loc["lymphocyte", False], types.loc["lymphocyte", True]
+        plain, corrected = types.loc["lymphocyte", "as labelled"], types.loc["lymphocyte", "corrected"]
         assert corrected["recall"] > 0.5
         numbers = [str(plain["cells"]), "0", "0.000", *(f"{corrected[name]:.3f}" for name in ("precision", "recall", "f1"))]
         assert next(line for line in lines if line.startswith("lymphocyte")).split()[1:] == numbers
@@ -348,6 +434,20 @@ class TestWhatIsWritten:
         assert capsys.readouterr().out == ""
 
 
+def test_labels_that_share_an_id_are_not_the_same(adata):
+    """A model with two labels for one term, which takes each for the other."""
+    labels = np.where(np.arange(adata.n_obs) % 2, "mine", "pDC")
+    adata.uns["sctab"]["labels"] = {"names": np.array(["mine", "pDC"]), "ids": np.array(["CL:0000784", "CL:0000784"])}
+    adata.obs["truth"], adata.obs["sctab_label"] = labels, np.where(labels == "pDC", "mine", "pDC")
+    del adata.obsm["sctab_probabilities"]
+    tables = evaluate(adata)
+    assert tables["overall"].query("metric == 'accuracy'")["value"].tolist() == [0, 0, 0]
+    assert "The model's labels `mine`, `pDC` share the id `CL:0000784` and are compared by name." in tables["notes"]
+    adata.obs["truth"] = "plasmacytoid dendritic cell"  # either is right, and neither is the same
+    accuracy = evaluate(adata)["overall"].query("metric == 'accuracy'").set_index("level")["value"]
+    assert accuracy.to_dict() == {"shared": 1, "as labelled": 0, "corrected": 1}
+
+
 def test_labels_without_an_id_and_with_a_slash(tmp_path):
     """What the ontology does not know is compared by name, also where AnnData cannot hold the name as a column."""
     reference = make_reference()
@@ -357,10 +457,14 @@ def test_labels_without_an_id_and_with_a_slash(tmp_path):
         model = LinearClassifier(reference)
     model.train(max_epochs=20, accelerator="cpu", enable_progress_bar=False)
     query = make_reference(90, seed=7)
-    query.obs["cell_type"] = query.obs["cell_type"].cat.rename_categories({"B cell": "B/plasma", "T cell": "T-cell"})
+    query.obs["cell_type"] = query.obs["cell_type"].cat.rename_categories({"B cell": "B/plasma", "T cell": "T-cells"})
     sctab.tl.annotate(query, model)
     evaluation = evaluate(query, "cell_type")
-    assert [note.split(" are not in")[0] for note in evaluation["notes"]] == ["1 of 3 known labels", "1 of 3 labels of the model"]
+    assert [note.split(" are not in")[0] for note in evaluation["notes"]] == [
+        "`T-cells` is read as `T cell` (`CL:0000084`), in another form.",
+        "1 of 3 known labels",
+        "1 of 3 labels of the model",
+    ]
     assert values(evaluation["overall"], corrected=False)["accuracy"] > 0.9
     assert values(evaluation["overall"], corrected=False)["cross_entropy"] < 0.5
     assert list(evaluation["types"]["type"][:3]) == ["B/plasma", "T cell", "monocyte"]

@@ -48,6 +48,8 @@ class Task:
     """Column of the query by which scores are given as well."""
     layer: str | None = None
     """Layer with the counts, `"X"` or `"raw"`; by default counts are looked for."""
+    label_map: str | None = None
+    """Table of labels and their Cell Ontology ids, relative to the folder of the data, see :func:`sctab.ontology.read_label_map`."""
     unlabeled_category: str | None = None
     """Value of `labels_key` that means "no label". Such cells, and those without a value, are left out on both sides."""
     gene_id_key: str | None = None

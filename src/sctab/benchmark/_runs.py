@@ -147,7 +147,7 @@ def _asked_of(entry: ModelEntry | PeerEntry, config: Config) -> dict[str, Any]:
 def _content(task: Task, data: Path, file_hash: Callable[[Path], str]) -> dict[str, Any]:
     """A task by its content: hashes of files instead of their names, and no name."""
     fields = {key: value for key, value in asdict(task).items() if key not in {"name", "subset"}}
-    files = {key: file_hash(data / name) for key in ("reference", "query") if (name := fields[key]) is not None}
+    files = {key: file_hash(data / name) for key in ("reference", "query", "label_map") if (name := fields[key]) is not None}
     return fields | files
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from sctab.metrics import (
     scores_per_type,
     weighted_f1,
 )
-from sctab.ontology import CellOntology
+from sctab.ontology import CellOntology, LabelSpace
 
 TYPE_GROUP = "type"
 """Groups of single types are called `type=B cell`; those of a column of the query by the name of the column."""
@@ -31,6 +31,7 @@ def score(
     types: Sequence[str],
     n_reference: pd.Series,
     groups: pd.Series | None = None,
+    label_ids: Mapping[str, str | None] | None = None,
 ) -> pd.DataFrame:
     """Scores of all cells, of every type, and of every group, on the cells whose type the reference has.
 
@@ -46,6 +47,8 @@ def score(
         Cells of the reference that were learned from, by type.
     groups
         Group of each cell, `(n_obs,)`; its name says what kind of group.
+    label_ids
+        Cell Ontology ids of labels that are confirmed.
 
     Returns
     -------
@@ -54,7 +57,7 @@ def score(
     truth = np.asarray(truth, dtype=object)
     known = np.isin(truth.astype(str), list(types))
     truth, predicted, probabilities = truth[known].astype(str), predicted[known], probabilities[known]
-    corrected = _corrected(truth, predicted)
+    corrected = _corrected(truth, predicted, label_ids)
     rows = [(metric, "", value) for metric, value in _overall(truth, predicted, corrected).items()]
     rows += [
         ("cross_entropy", "", cross_entropy(truth, probabilities)),
@@ -76,10 +79,14 @@ def score(
     return pd.DataFrame(rows, columns=["metric", "group", "value"])
 
 
-def _corrected(truth: NDArray[np.str_], predicted: NDArray[np.object_]) -> NDArray[np.object_]:
+def _corrected(
+    truth: NDArray[np.str_], predicted: NDArray[np.object_], label_ids: Mapping[str, str | None] | None
+) -> NDArray[np.object_]:
     """Predictions with every right subtype replaced by the truth; labels that the Cell Ontology does not know are only themselves."""
     types = sorted({*truth, *predicted[~pd.isna(predicted)]})
-    return correct_predictions(truth, predicted, types, CellOntology.embedded().child_matrix(types))
+    ontology = CellOntology.embedded()
+    labels = LabelSpace.from_names(types, ontology, label_ids=label_ids)
+    return correct_predictions(truth, predicted, types, labels.child_matrix(ontology))
 
 
 def _overall(truth: NDArray[np.str_], predicted: NDArray[np.object_], corrected: NDArray[np.object_]) -> dict[str, float]:

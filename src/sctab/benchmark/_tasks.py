@@ -18,6 +18,7 @@ from sctab.corpus._data_file import read_data_file
 from sctab.corpus._source import choose_source
 from sctab.genes import FeatureSpace, gene_expression
 from sctab.model._corpus import LEARNED, CorpusReference
+from sctab.ontology._label_values import is_missing
 from sctab.sampling import split_cells
 
 
@@ -131,6 +132,8 @@ def _read(data: Path, name: str, task: Task, columns: list[str | None]) -> AnnDa
     source, _ = choose_source(adata, layer=task.layer)
     labels = adata.obs[task.labels_key]
     is_labelled = labels.notna() & (labels.astype(str) != task.unlabeled_category)
+    missing = [label for label in labels.dropna().unique() if is_missing(str(label))]
+    is_labelled &= ~labels.isin(missing)
     linear = AnnData(source.content.to_linear(to_csr(source.matrix, source.name)), obs=adata.obs, var=source.var)
     return linear[is_labelled.to_numpy(), gene_expression(source.var)].copy()
 

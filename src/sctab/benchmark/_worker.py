@@ -28,6 +28,7 @@ from sctab.benchmark._scores import score
 from sctab.benchmark._tasks import Cells, in_shared_genes, load_task
 from sctab.benchmark.peers._program import peak_memory
 from sctab.model import model_by_name
+from sctab.ontology import read_label_map
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,16 @@ def main(folder: Path) -> None:
     groups = None if task.group_key is None else cells.query.obs[task.group_key].astype(str)
     outcome = run_a_peer(request, task, cells, folder) if "peer" in request else run_a_model(request, task, cells)
 
-    scores = score(truth, outcome.predicted, outcome.probabilities, types=cells.types, n_reference=n_learned, groups=groups)
+    label_ids = None if task.label_map is None else read_label_map(Path(request["data"]) / task.label_map)
+    scores = score(
+        truth,
+        outcome.predicted,
+        outcome.probabilities,
+        types=cells.types,
+        n_reference=n_learned,
+        groups=groups,
+        label_ids=label_ids,
+    )
     scores.to_parquet(folder / SCORES_FILE)
     predictions = pd.DataFrame(
         {
@@ -91,6 +101,7 @@ def run_a_model(request: dict[str, Any], task: Task, cells: Cells) -> Outcome:
                 cells.source,
                 task.labels_key,
                 donor_key=task.donor_key,
+                label_ids=None if task.label_map is None else Path(request["data"]) / task.label_map,
                 gene_id_key=task.gene_id_key,
                 gene_symbol_key=task.gene_symbol_key,
             )

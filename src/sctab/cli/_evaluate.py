@@ -15,7 +15,7 @@ from sctab._atomic import check_apart, written_beside
 from sctab._constants import DEFAULT_KEY_ADDED
 from sctab._spreadsheets import write_csv
 from sctab.cli._files import check_suffix, read_data, write_data
-from sctab.cli._options import Debug, LabelsKey, Overwrite
+from sctab.cli._options import Debug, LabelMap, LabelsKey, Overwrite
 from sctab.cli._reporting import ends_when_told, out, reports_errors
 
 
@@ -29,6 +29,7 @@ def evaluate(
         list[str] | None, typer.Option(help="Column of `obs` whose groups are scored one by one; can be repeated.")
     ] = None,
     donor_key: Annotated[str | None, typer.Option(help="Column of `obs` with donors; intervals are then over donors.")] = None,
+    label_map: LabelMap = None,
     only_known: Annotated[
         bool, typer.Option("--only-known", help="Leave out cells of types that the model does not know.")
     ] = False,
@@ -41,7 +42,8 @@ def evaluate(
 ) -> None:
     """Compare an annotation with labels that are known.
 
-    Every score is given as labels are, and corrected along the Cell Ontology: a subtype of the known label is right.
+    Every score is given at the level of detail that both sides share, where finer labels are compared as the coarser ones that they are
+    kinds of; as labels are; and corrected along the Cell Ontology, where a subtype of the known label is right.
 
     **Examples**
 
@@ -62,6 +64,7 @@ def evaluate(
             key_added=key_added,
             group_keys=group_key or (),
             donor_key=donor_key,
+            label_ids=label_map,
             only_known=only_known,
             n_bootstrap=n_bootstrap,
             seed=seed,
@@ -77,10 +80,11 @@ def evaluate(
 
 def _all_scores(adata: AnnData, key_added: str, group_keys: list[str]) -> pd.DataFrame:
     """One score per row: of all cells, of every type, and of every group."""
-    about = ["key", "group", "type", "id", "cells", "corrected"]
+    about = ["key", "group", "type", "id", "cells", "level", "corrected"]
     tables = [sctab.get.evaluation(adata, key_added=key_added)]
     for name in ("types", "groups") if group_keys else ("types",):
         table = sctab.get.evaluation(adata, name, key_added=key_added)
         tables.append(table.melt([column for column in about if column in table], var_name="metric"))
     scores = pd.concat(tables, ignore_index=True)
+    scores["value"] = scores["value"].astype(float)
     return scores.reindex(columns=[column for column in [*about, "metric", "value", "low", "high"] if column in scores])

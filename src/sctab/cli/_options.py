@@ -17,6 +17,10 @@ LabelsKey = Annotated[str, typer.Option(help="Column of `obs` with cell types.")
 DonorKey = Annotated[str | None, typer.Option(help="Column of `obs` with donors; whole donors are then held out.")]
 CountsLayer = Annotated[str | None, typer.Option(help="Layer with the counts, or `X` or `raw`; `X` by default.")]
 UnlabeledCategory = Annotated[str | None, typer.Option(help='Value of the label column that means "no label".')]
+LabelMap = Annotated[
+    Path | None,
+    typer.Option("--label-map", help="Table of labels and their Cell Ontology ids, `.tsv` or `.csv`, two columns or SSSOM."),
+]
 CovariateKeys = Annotated[
     list[str] | None,
     typer.Option("--covariate-key", help="Column of `obs` to look at besides the genes, such as the tissue; can be repeated."),
@@ -51,5 +55,5 @@ def check_source(
     wrong = [name for name, value in of_reference.items() if corpus is not None and value is not None]
     wrong += [name for name, is_given in of_corpus.items() if corpus is None and is_given]
     if wrong:
-        options = listing(f"--{name.replace('_', '-')}" for name in wrong)
+        options = listing(f"--{name.replace('label_ids', 'label_map').replace('_', '-')}" for name in wrong)
         raise SettingError(f"{options} cannot be given with a {'reference' if corpus is None else 'corpus'}. Leave it out.")

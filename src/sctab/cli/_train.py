@@ -25,6 +25,7 @@ from sctab.cli._options import (
     DonorKey,
     GeneIdKey,
     GeneSymbolKey,
+    LabelMap,
     OptionalCorpus,
     OptionalLabelsKey,
     OptionalReference,
@@ -64,6 +65,7 @@ def train(
     donor_key: DonorKey = None,
     layer: CountsLayer = None,
     unlabeled_category: UnlabeledCategory = None,
+    label_map: LabelMap = None,
     covariate_key: CovariateKeys = None,
     gene_id_key: GeneIdKey = None,
     gene_symbol_key: GeneSymbolKey = None,
@@ -141,10 +143,11 @@ def train(
         raise SettingError(
             "`--members` needs one model class. Let `auto` choose first, then train an ensemble of what it has kept."
         )
-    of_reference = {
+    of_reference: dict[str, Any] = {
         "donor_key": donor_key,
         "layer": layer,
         "unlabeled_category": unlabeled_category,
+        "label_ids": label_map,
         "gene_id_key": gene_id_key,
         "gene_symbol_key": gene_symbol_key,
     }

@@ -36,7 +36,7 @@ from sctab.corpus._store import FEATURES, FORMAT, MANIFEST, MEASURED, VERSION, C
 from sctab.corpus._workers import Watch, run_tasks
 from sctab.counts import Content, MatrixContent
 from sctab.genes import FeatureSpace
-from sctab.ontology import CellOntology, LabelSpace
+from sctab.ontology import CellOntology
 
 SHELF_SIZE = 24_576
 """Cells that are put in order at a time: with 2,000 values each they take 0.4 GB, and a third of that on the way."""
@@ -420,7 +420,7 @@ def _describe(
     store: Path,
     ontology: CellOntology,
 ) -> None:
-    labels = LabelSpace.from_names(plan.cells.names["label"], ontology)
+    labels = plan.cells.label_space(ontology)
     features = plan.genes.features
     other_ids = [list(features.other_ids.get(i, ())) for i in range(len(features))]
     pd.DataFrame({"id": features.ids, "symbol": features.symbols, "other_ids": other_ids}).to_parquet(store / FEATURES)
@@ -457,6 +457,7 @@ def _describe(
         "sha256": whole.hexdigest(),
         "n_vars": plan.n_vars,
         "labels": {"names": labels.names, "ids": labels.ids, "ontology_version": labels.ontology_version},
+        "label_ids": {name: term for name, term in plan.cells.label_ids.items() if name in labels.names},
         "names": {column: plan.cells.names[column] for column in COLUMNS},
         "splits": {split: int((plan.split == code).sum()) for code, split in enumerate(SPLIT_NAMES)},
         "parts": {split: shelves.split_of_shelf.count(split) for split in SPLIT_NAMES},

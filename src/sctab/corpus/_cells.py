@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._errors import KeyNotFoundError, LabelError, listing
+from sctab._errors import KeyNotFoundError, LabelError, listing, warn
 from sctab.corpus._entry import COLUMNS, SPLIT, SourceEntry, source_names
 from sctab.corpus._open import CellSource
+from sctab.ontology import CellOntology, LabelSpace, tissues_of
+from sctab.ontology._label_values import counted, is_missing
 
 _NAMES_AT_A_TIME = 100_000
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -44,6 +46,8 @@ class Cells:
     names: Mapping[str, tuple[str, ...]]
     is_primary: NDArray[np.bool_]
     barcode: NDArray[np.uint64]
+    label_ids: Mapping[str, str | None] = field(default_factory=dict)
+    """Cell Ontology ids of labels that are confirmed."""
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -73,6 +77,13 @@ class Cells:
         """How many cells each name of a column has, `(n_names,)`."""
         codes = self.codes[column]
         return np.bincount(codes[codes >= 0], minlength=len(self.names[column]))
+
+    def label_space(self, ontology: CellOntology) -> LabelSpace:
+        """The labels, looked up in an ontology."""
+        return LabelSpace.from_names(self.names["label"], ontology, label_ids=self.label_ids, tissues=self._tissues())
+
+    def _tissues(self) -> list[str]:
+        return tissues_of(pd.DataFrame({"tissue": pd.Series(self.names["tissue"], dtype=object)}))
 
     def n_names(self, column: str) -> int:
         """How many names of a column have cells."""
@@ -139,8 +150,23 @@ def _names(file: CellSource, entry: SourceEntry, column: str, source_name: str) 
             f"`{file.path}` has no column `{key}` in `obs`, which is said to hold its {column}s. Columns: {listing(file.obs_columns)}."
         )
     values = pd.Categorical(file.obs[key])
+    if column == "label":
+        values = _without_missing(values, file, key)
     codes, names = pd.factorize(np.array([_text(name) for name in values.categories], dtype=object))
     return pd.Categorical.from_codes(np.append(codes, -1)[values.codes], categories=pd.Index(names, dtype=object))
+
+
+def _without_missing(values: pd.Categorical, file: CellSource, key: str) -> pd.Categorical:
+    """Labels without strings that stand for a missing one, such as `nan`: their cells are left out, as those without a label are."""
+    counts = pd.Series(values).value_counts()
+    missing = [name for name in values.categories if is_missing(str(name)) and counts[name]]
+    if not missing:
+        return values
+    warn(
+        f"{counted(missing, counts)} in column `{key}` of `{file.path}` stand for a missing label, and those cells are left out as cells "
+        "without a label are."
+    )
+    return values.remove_categories(missing)
 
 
 def _text(name: object) -> str:

@@ -52,6 +52,8 @@ class CorpusConfig:
     drop_duplicates: bool = False
     """Leave out cells whose barcode was in the same dataset before; they are counted in any case."""
     split: SplitEntry = field(default_factory=SplitEntry)
+    label_map: str | None = None
+    """A table of labels and their Cell Ontology ids, see :func:`sctab.ontology.read_label_map`."""
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Self:
@@ -102,6 +104,7 @@ class CorpusConfig:
             features=_features(own.get("features", INTERSECTION), f"{where}, `features`", folder),
             drop_duplicates=_flag(own.get("drop_duplicates", False), f"{where}, `drop_duplicates`"),
             split=_split(own.get("split", {}), f"{where}, `split`"),
+            label_map=None if "label_map" not in own else os.fspath(folder / text(own["label_map"], f"{where}, `label_map`")),
         )
 
 

@@ -71,7 +71,7 @@ class SubtypeOf(Filter):
             raise SettingError(
                 f"`subtype_of: {self.term}` is not in the Cell Ontology. Give a term such as `CL:0000003`, or a name."
             )
-        terms = [ontology.find(name) for name in cells.names["label"]]
+        terms = cells.label_space(ontology).ids
         return _has_name(
             cells, "label", np.array([term is not None and ontology.is_kind_of(term, above) for term in terms], dtype=bool)
         )
@@ -109,7 +109,7 @@ class MinAncestors(Filter):
     name: ClassVar[str] = "min_ancestors"
 
     def keeps(self, cells: Cells, ontology: CellOntology) -> NDArray[np.bool_]:
-        terms = [ontology.find(name) for name in cells.names["label"]]
+        terms = cells.label_space(ontology).ids
         return _has_name(
             cells, "label", np.array([term is not None and len(ontology.ancestors(term)) >= self.n for term in terms], dtype=bool)
         )

@@ -21,7 +21,9 @@ from sctab.corpus._features import CorpusGenes, given_genes, join_genes
 from sctab.corpus._open import CellSource, complete, open_source
 from sctab.corpus._source import matrices
 from sctab.genes import FeatureSpace
-from sctab.ontology import CellOntology
+from sctab.ontology import CellOntology, read_label_map
+from sctab.ontology._label_map import warn_of_unused
+from sctab.ontology._label_values import doubts, why_unwritable
 from sctab.sampling import assign_splits
 
 _SPELLINGS = {"val": "validation"}
@@ -169,11 +171,16 @@ class Draft:
         config = replace(config, sources=tuple(complete(entry) for entry in config.sources))
         tables: dict[str, Mapping[str, pd.DataFrame]] = {}
         found = Cells.read(_one_by_one(config, tables), config.sources)
+        if config.label_map is not None:
+            label_ids = read_label_map(config.label_map, ontology)
+            warn_of_unused(label_ids, set(found.names["label"]), "the sources of the corpus")
+            found = replace(found, label_ids=label_ids)
         cells, steps = curate(found, config.filters, ontology)
         if config.drop_duplicates:
             cells = cells.take(~duplicated(cells))
         cells = cells.compact()
         _require_types(cells)
+        _check_labels(cells)
         return cls(
             config=config,
             cells=cells,
@@ -210,6 +217,16 @@ class Draft:
         )
         _warn_about_splits(planned)
         return planned
+
+
+def _check_labels(cells: Cells) -> None:
+    """Refuse labels under which results of a model could not be stored, and warn of those that may not be meant."""
+    names = cells.names["label"]
+    if why := why_unwritable(names):
+        raise LabelError(f"Results could not be stored under the labels of the corpus: {why}. Rename them in the sources.")
+    counts = dict(zip(names, cells.per_name("label").tolist(), strict=True))
+    for doubt in doubts(counts, "the labels of the corpus", cells.label_ids):
+        warn(doubt)
 
 
 def _one_by_one(config: CorpusConfig, tables: dict[str, Mapping[str, pd.DataFrame]]) -> Iterator[CellSource]:

@@ -11,17 +11,18 @@ from sctab._constants import DEFAULT_KEY_ADDED, UNS_EVALUATION
 from sctab._errors import KeyNotFoundError, SettingError, listing
 from sctab.corpus._adata import require_anndata
 
-_TABLES = ("overall", "types", "groups")
+_TABLES = ("overall", "types", "groups", "levels")
 
 
 def evaluation(
-    adata: AnnData, table: Literal["overall", "types", "groups"] = "overall", *, key_added: str = DEFAULT_KEY_ADDED
+    adata: AnnData, table: Literal["overall", "types", "groups", "levels"] = "overall", *, key_added: str = DEFAULT_KEY_ADDED
 ) -> pd.DataFrame:
     """How well an annotation agrees with known labels.
 
-    Every table has each row twice and says in the column `corrected` which is which: `False` as labelled; `True` where a prediction that
-    is a subtype of the known label was replaced by it, as in Fischer et al. (2023). What each score means is on the page
-    :doc:`/evaluating`.
+    Every table but `"levels"` has each row three times and says in the column `level` which is which, the first one first: `shared`, at the
+    level of detail that both sides share; `as labelled`, where only the same label is right; and `corrected`, where a prediction that is a
+    subtype of the known label was replaced by it, as in Fischer et al. (2023). The column `corrected` says the same of the last two, and is
+    missing for the first. What each score means is on the page :doc:`/evaluating`.
 
     Parameters
     ----------
@@ -44,11 +45,15 @@ def evaluation(
     `cells`
         How many cells it is over.
 
-    For `"types"`, two rows per type with columns `type`, `id`, `cells`, `predicted`, `precision`, `recall`, `f1`. `cells` are known to be
-    of the type. As labelled, `predicted` is how many are called so; corrected, it counts cells of the type that are called a subtype with
-    it, and not with the subtype. A type all of whose predictions were replaced has no corrected row.
+    For `"types"`, a row per type and level with columns `type`, `id`, `cells`, `predicted`, `precision`, `recall`, `f1`.
+    `cells` are known to be of the type. As labelled, `predicted` is how many are called so; corrected and at the shared level, it
+    counts cells of the type that are called what is right for it with it, and not with what they are called. A type all of whose
+    predictions were replaced has no corrected row.
 
-    For `"groups"`, two rows per group with columns `key`, `group`, `cells`, `accuracy`, `macro_f1`, `weighted_f1`.
+    For `"groups"`, a row per group and level with columns `key`, `group`, `cells`, `accuracy`, `macro_f1`, `weighted_f1`.
+
+    For `"levels"`, a row per known type with columns `type`, `id`, `cells`; `compared_as`, the type as which it is compared at the shared
+    level; and `level`, which says how it stands to the labels of the model: `the same`, `coarser`, `finer` or `unknown to the model`.
 
     Raises
     ------
@@ -65,7 +70,7 @@ def evaluation(
     >>> with warnings.catch_warnings(action="ignore"):
     ...     sctab.tl.annotate(adata, "pbmc")
     ...     sctab.tl.evaluate(adata, "author", show=False)
-    >>> table = sctab.get.evaluation(adata, "types").query("corrected and cells > 0")
+    >>> table = sctab.get.evaluation(adata, "types").query("level == 'shared' and cells > 0")
     >>> table[["type", "id", "cells"]].to_numpy().tolist()
     [['B cell', 'CL:0000236', 95], ['monocyte', 'CL:0000576', 129]]
     """

@@ -2,7 +2,7 @@
 
 from sctab.metrics._corrected import correct_codes, correct_predictions, correct_probabilities
 from sctab.metrics._intervals import bootstrap_interval
-from sctab.metrics._overall import overall_scores
+from sctab.metrics._overall import SharedLevel, overall_scores
 from sctab.metrics._probabilities import auroc, brier_score, calibration_error, cross_entropy
 from sctab.metrics._scores import (
     accuracy,
@@ -15,6 +15,7 @@ from sctab.metrics._scores import (
 )
 
 __all__ = [
+    "SharedLevel",
     "accuracy",
     "auroc",
     "bootstrap_interval",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,21 @@ METRICS = ("accuracy", "macro_f1", "weighted_f1", "cross_entropy", "brier", "ece
 OF_PROBABILITIES = ("cross_entropy", "brier", "ece")
 
 
+class SharedLevel(NamedTuple):
+    """The level of detail at which two sets of labels are compared, where neither need be finer than the other."""
+
+    codes: NDArray[np.integer]
+    """Type as which each type is compared, `(n_types,)`."""
+    is_right: NDArray[np.bool_]
+    """`[i, j]` is true where type `j` is right for cells of type `i`, `(n_types, n_types)`; `[i, i]` always is."""
+
+    def correct(self, truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Truth and predictions at this level; negative predictions stay as they are."""
+        at_level = self.codes[truth]
+        is_right = (predicted >= 0) & self.is_right[truth, predicted]
+        return at_level, np.where(is_right, at_level, predicted)
+
+
 def overall_scores(
     truth: NDArray[np.integer],
     predicted: NDArray[np.integer],
@@ -26,11 +41,12 @@ def overall_scores(
     probabilities: NDArray[np.floating] | None,
     columns: NDArray[np.integer],
     uncertainty: NDArray[np.floating],
+    shared: SharedLevel | None = None,
     donors: ArrayLike | None = None,
     n_bootstrap: int = 1000,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Every score of an annotation, as it is and corrected along the ontology, with 95 % intervals.
+    """Every score of an annotation, as it is and corrected along the ontology, with 95 % intervals, and at a level that both sides share.
 
     The corrected scores are those of :func:`correct_codes` and :func:`correct_probabilities`: a subtype of the truth counts as the truth.
 
@@ -49,6 +65,8 @@ def overall_scores(
         Type of each label of the model, `(n_labels,)`.
     uncertainty
         How uncertain each prediction is, `(n_obs,)`.
+    shared
+        The level that both sides share; by default there are no scores at it.
     donors
         Donor of each cell, `(n_obs,)`, see :func:`bootstrap_interval`.
     n_bootstrap
@@ -63,7 +81,7 @@ def overall_scores(
     `metric`
         `accuracy`, `macro_f1`, `weighted_f1`, `cross_entropy`, `brier`, `ece` (see :func:`calibration_error`) and `auroc`.
     `corrected`
-        Whether subtypes of the truth count as the truth.
+        Whether subtypes of the truth count as the truth; missing at the shared level, whose rows come first.
     `value`, `low`, `high`
         The score, and the ends of its interval.
     `cells`
@@ -80,34 +98,43 @@ def overall_scores(
     given = np.full((len(truth), len(columns)), np.nan) if probabilities is None else probabilities
     values = np.where(np.isnan(given), 1 / len(columns), given)
     of_types = values @ np.eye(len(child_matrix), dtype=values.dtype)[columns]
-    common = {"truth": truth, "confidence": values.max(axis=1), "uncertainty": uncertainty}
-    plain = _Scorer(
-        predicted=predicted,
-        probabilities=of_types,
-        has_label=np.isin(truth, columns),
-        **common,
-    )
-    corrected = _Scorer(
-        predicted=correct_codes(truth, predicted, child_matrix),
-        probabilities=correct_probabilities(truth, of_types, child_matrix),
-        has_label=child_matrix[:, columns].any(axis=1)[truth],
-        **common,
-    )
+    common = {"confidence": values.max(axis=1), "uncertainty": uncertainty}
+
+    def scorer(right: NDArray[np.bool_], at_level: NDArray[np.integer], called: NDArray[np.integer]) -> _Scorer:
+        merged = correct_probabilities(truth, of_types, right)
+        of_truth = merged[np.arange(len(truth)), truth]
+        return _Scorer(
+            truth=at_level,
+            predicted=called,
+            of_truth=of_truth,
+            squared_error=squared_error(of_truth, merged),
+            has_label=right[:, columns].any(axis=1)[truth],
+            **common,
+        )
+
+    scorers = {
+        False: scorer(np.eye(len(child_matrix), dtype=bool), truth, predicted),
+        True: scorer(child_matrix, truth, correct_codes(truth, predicted, child_matrix)),
+    }
+    if shared is not None:
+        scorers = {pd.NA: scorer(shared.is_right, *shared.correct(truth, predicted)), **scorers}
 
     def score(times: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.stack([plain(times), corrected(times)])
+        return np.stack([one(times) for one in scorers.values()])
 
     low, high = bootstrap_interval(score, len(truth), donors=donors, n_bootstrap=n_bootstrap, rng=rng)
     table = pd.DataFrame(
         {
-            "metric": METRICS * 2,
-            "corrected": np.repeat([False, True], len(METRICS)),
+            "metric": METRICS * len(scorers),
+            "corrected": pd.array(np.repeat(np.array(list(scorers), dtype=object), len(METRICS)), dtype="boolean"),
             "value": score(np.ones(len(truth), dtype=np.int64)).ravel(),
             "low": low.ravel(),
             "high": high.ravel(),
-            "cells": np.ravel([plain.n_cells, corrected.n_cells]),
+            "cells": np.ravel([one.n_cells for one in scorers.values()]),
         }
     )
+    if shared is None:
+        table["corrected"] = table["corrected"].astype(bool)
     return table if probabilities is not None else table[~table["metric"].isin(OF_PROBABILITIES)].reset_index(drop=True)
 
 
@@ -119,15 +146,15 @@ class _Scorer:
         *,
         truth: NDArray[np.integer],
         predicted: NDArray[np.integer],
-        probabilities: NDArray[np.floating],
+        of_truth: NDArray[np.floating],
+        squared_error: NDArray[np.floating],
         has_label: NDArray[np.bool_],
         confidence: NDArray[np.floating],
         uncertainty: NDArray[np.floating],
     ) -> None:
         self.truth, self.predicted, self.has_label = truth, predicted, has_label
         self.is_right = truth == predicted
-        of_truth = probabilities[np.arange(len(truth)), truth]
-        self.surprise, self.squared_error = surprise(of_truth), squared_error(of_truth, probabilities)
+        self.surprise, self.squared_error = surprise(of_truth), squared_error
         self.bins, self.confidence = confidence_bins(confidence), confidence
         self.ranks = ranks(uncertainty)
 

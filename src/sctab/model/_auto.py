@@ -24,6 +24,7 @@ from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import CLASSES
 from sctab.model._corpus import CorpusReference
 from sctab.model._ensemble import DeepEnsemble
+from sctab.model._labels import label_ids_in
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
 from sctab.model._logging import LoggerChoice, check_logging
@@ -217,7 +218,7 @@ class AutoClassifier:
             labels, folds, held_out_by = self._cut(n_folds, train_settings.get("validation_split", "donor"), seed)
             n_parts = len(folds)
             truth, predicted, seconds = self._try(labels, folds, options)
-        self.table = _compare(truth, predicted, np.random.default_rng(seed)).assign(seconds=pd.Series(seconds))
+        self.table = _compare(truth, predicted, np.random.default_rng(seed), self._label_ids).assign(seconds=pd.Series(seconds))
         kept = str(self.table.index[self.table["kept"]][0])
         last = options | {"run_dir": run_dir, "logger": logger}
         best = self._trained(kept, self.adata, last) if self._corpus is None else self._trained_on(self._corpus, kept, last)
@@ -239,6 +240,11 @@ class AutoClassifier:
                     f"{listing(unknown)} cannot be set for `{name}`. Leave it out, give it in `settings` to those that have it, or "
                     "name other `candidates`."
                 )
+
+    @property
+    def _label_ids(self) -> Mapping[str, str | None]:
+        """Ids of labels that were confirmed."""
+        return label_ids_in(self._setup if self._corpus is None else self._corpus.corpus.manifest)
 
     def _cut(self, n_folds: int | None, by: str, seed: int) -> tuple[NDArray[np.object_], list[NDArray[np.int64]], str]:
         """Label of every cell, `None` without one; the cells that are held out in each fold; and whether they are whole donors."""
@@ -413,10 +419,15 @@ def _available() -> list[str]:
     return [name for name in CLASSES if name != "xgboost"]
 
 
-def _compare(truth: NDArray[np.object_], predicted: Mapping[str, NDArray[np.object_]], rng: np.random.Generator) -> pd.DataFrame:
+def _compare(
+    truth: NDArray[np.object_],
+    predicted: Mapping[str, NDArray[np.object_]],
+    rng: np.random.Generator,
+    label_ids: Mapping[str, str | None] | None = None,
+) -> pd.DataFrame:
     """Ontology-corrected macro F1 of each candidate, how far it is behind the best, and the standard error of that over resampled cells."""
     names = sorted({*truth, *np.concatenate(list(predicted.values()))})  # a subtype is right even if no held-out cell is of it
-    children = subtypes(LabelSpace.from_names(names, CellOntology.embedded()))
+    children = subtypes(LabelSpace.from_names(names, CellOntology.embedded(), label_ids=label_ids))
     types = pd.Index(names)
     true = types.get_indexer(truth)
     called = {name: correct_codes(true, types.get_indexer(labels), children) for name, labels in predicted.items()}

@@ -51,6 +51,7 @@ from sctab.model._storage import problem_of_weights, read_model, write_model
 from sctab.model._training import seeded
 from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query, spec_for_query
 from sctab.nn._sparse import Precision
+from sctab.ontology import CellOntology, label_ids_from
 
 
 class CellTypeClassifier(BaseModelClass):
@@ -133,6 +134,7 @@ class CellTypeClassifier(BaseModelClass):
         layer: str | None = None,
         donor_key: str | None = None,
         unlabeled_category: str | None = None,
+        label_ids: Mapping[str, str | None] | str | PathLike[str] | None = None,
         categorical_covariate_keys: Sequence[str] | None = None,
         gene_id_key: str | None = None,
         gene_symbol_key: str | None = None,
@@ -152,7 +154,11 @@ class CellTypeClassifier(BaseModelClass):
             Column of `adata.obs` with donors. With at least three, validation holds out whole donors: that tells how well the model
             does on people that it has not seen.
         unlabeled_category
-            Value of `labels_key` that means "no label"; such cells are not learned from.
+            Value of `labels_key` that means "no label"; such cells are not learned from. Where it is left out, and the column has one
+            string that cannot be a cell type, such as `nan` or an empty one, it is that string, with a warning.
+        label_ids
+            Cell Ontology ids of labels, by label, or a file of them, see :func:`sctab.ontology.read_label_map`; `None` is the id of a label
+            that has none. Other labels are looked up, see :meth:`sctab.ontology.CellOntology.resolve`.
         categorical_covariate_keys
             Columns of `adata.obs` that the model may look at besides the genes, such as the tissue. In training they are hidden from a
             random half of the cells (`covariate_dropout`), so that cells without them, or with a category that the model does not know,
@@ -169,11 +175,13 @@ class CellTypeClassifier(BaseModelClass):
         KeyNotFoundError
             When a column or layer is not there.
         LabelError
-            When labels or donors are missing (NaN), or when there are not two types.
+            When labels or donors are missing (NaN, or strings such as `nan`); when there are not two types; when results could not be
+            stored under the labels, such as `A/B` beside `A|B`; or when `unlabeled_category` is a label in another spelling.
         InputValueError
             When there are no cells, or when the matrix holds no counts nor anything that can be brought back to counts.
         """
-        check_reference(
+        confirmed = {} if label_ids is None else label_ids_from(label_ids, CellOntology.embedded())
+        unlabeled_category = check_reference(
             adata,
             labels_key,
             layer=layer,
@@ -181,6 +189,7 @@ class CellTypeClassifier(BaseModelClass):
             unlabeled_category=unlabeled_category,
             categorical_covariate_keys=() if categorical_covariate_keys is None else categorical_covariate_keys,
             var_keys=[key for key in (gene_id_key, gene_symbol_key) if key is not None],
+            label_ids=confirmed,
         )
         setup_method_args = cls._get_setup_method_args(
             cls=cls,
@@ -189,6 +198,7 @@ class CellTypeClassifier(BaseModelClass):
             layer=layer,
             donor_key=donor_key,
             unlabeled_category=unlabeled_category,
+            label_ids=confirmed,
             categorical_covariate_keys=[] if categorical_covariate_keys is None else list(categorical_covariate_keys),
             gene_id_key=gene_id_key,
             gene_symbol_key=gene_symbol_key,
@@ -791,6 +801,7 @@ class CellTypeClassifier(BaseModelClass):
         reference_model: str | PathLike[str] | Self,
         *,
         labels_key: str | None = None,
+        label_ids: Mapping[str, str | None] | str | PathLike[str] | None = None,
         unfrozen: bool = False,
     ) -> Self:
         """A model for an annotated query that starts from the weights of a reference model; train it next.
@@ -806,6 +817,8 @@ class CellTypeClassifier(BaseModelClass):
             A model or its directory.
         labels_key
             Column of `adata.obs`; by default that of the reference model. A corpus knows its labels.
+        label_ids
+            Cell Ontology ids of labels, as in :meth:`setup_anndata`; those of the reference model stay as they are.
         unfrozen
             Train all weights. By default only those that tell types apart on top of the embedding are trained.
 
@@ -823,10 +836,11 @@ class CellTypeClassifier(BaseModelClass):
             model = cls(spec=part.continue_from(reference.spec, new_labels=True))  # type: ignore[call-arg]
             model._corpus = part
         else:
-            setup = setup_for_query(reference.spec, adata, labels_key)
+            setup = setup_for_query(reference.spec, adata, labels_key, label_ids)
             opened = reference.open_query(adata)
             query = in_model_genes(adata, opened, reference.spec.features)
             cls.setup_anndata(query, **setup)
+            setup = cls._get_most_recent_anndata_manager(query, required=True).registry["setup_args"]
             names = query.obs[setup["labels_key"]].astype(str)
             model = cls(query, spec=spec_for_query(reference.spec, names, setup))  # type: ignore[call-arg]
             model._query_matrix = LearnedMatrix.of(opened.source)

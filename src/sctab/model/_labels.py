@@ -12,12 +12,12 @@ from sctab.ontology import _label_values as values
 
 _FEW = 10
 """Labels that any number of cells may have."""
-_MOST_TISSUES = 3
-"""Tissues of a reference of which each says what its labels mean."""
 
 
-def check_labels(labels: pd.Series, key: str, *, unlabeled_category: str | None, confirmed: Iterable[str] = ()) -> None:
+def check_labels(labels: pd.Series, key: str, *, unlabeled_category: str | None, confirmed: Iterable[str] = ()) -> str | None:
     """Refuse labels that cannot be meant or stored, and warn of those that may not be meant.
+
+    A string that cannot be a cell type, such as `nan`, means "no label" where it is the only one and `unlabeled_category` is not given.
 
     Parameters
     ----------
@@ -30,10 +30,14 @@ def check_labels(labels: pd.Series, key: str, *, unlabeled_category: str | None,
     confirmed
         Labels that are meant whatever they look like.
 
+    Returns
+    -------
+    The label that means "no label".
+
     Raises
     ------
     LabelError
-        When labels are missing, as NaN or as a string that cannot be a cell type; when `unlabeled_category` is a label in another spelling;
+        When labels are missing, as NaN or as strings that cannot be cell types; when `unlabeled_category` is a label in another spelling;
         when results under the labels could not be stored; or when there are fewer than two types, or hardly two cells of any.
     """
     where = f"`adata.obs[{key!r}]`"
@@ -41,15 +45,16 @@ def check_labels(labels: pd.Series, key: str, *, unlabeled_category: str | None,
         raise LabelError(f"{where} holds bytes. Decode them: `adata.obs[{key!r}] = adata.obs[{key!r}].str.decode('utf-8')`.")
     counts = labels.value_counts(sort=False)
     counts = counts[counts > 0].groupby(counts[counts > 0].index.astype(str)).sum()
+    unlabeled_category = _find_missing(labels, counts, where, unlabeled_category, set(confirmed))
     meant = {unlabeled_category, *confirmed}
-    _refuse_missing(labels, counts, where, meant)
     if unlabeled_category is not None and unlabeled_category not in counts.index:
         same = [group for group in values.alike({*counts.index, unlabeled_category}) if unlabeled_category in group]
         if same:
             others = [label for label in same[0] if label != unlabeled_category]
+            there = values.counted(others, counts)
             raise LabelError(
-                f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}, but {_counted(others, counts)} differs from it "
-                f"in case or blanks only. Give `unlabeled_category={others[0]!r}`, or write the label in one way."
+                f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}, but {there} differs from "
+                f"it in case or blanks only. Give `unlabeled_category={others[0]!r}`, or write the label in one way."
             )
         warn(f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}: all cells are learned from.")
     types = [label for label in counts.index if label != unlabeled_category]
@@ -64,7 +69,14 @@ def check_labels(labels: pd.Series, key: str, *, unlabeled_category: str | None,
             "types. Is it the right column?"
         )
     check_label_names(types, where, confirmed)
-    _warn_of_doubtful(counts.loc[types], labels, where, meant)
+    for doubt in values.doubts(dict(counts.loc[types]), where, meant):
+        warn(doubt)
+    if values.are_codes(types) or pd.api.types.is_bool_dtype(labels.dtype):
+        warn(
+            f"The labels in {where} look like numbers of clusters: {listing(types, most=5)}. They are learned as they are, and mean "
+            "nothing in other data. Is it the right column?"
+        )
+    return unlabeled_category
 
 
 def check_label_names(types: Sequence[str], where: str, confirmed: Iterable[str] = ()) -> None:
@@ -78,42 +90,26 @@ def check_label_names(types: Sequence[str], where: str, confirmed: Iterable[str]
         )
 
 
-def _refuse_missing(labels: pd.Series, counts: pd.Series, where: str, meant: set[str | None]) -> None:
+def _find_missing(
+    labels: pd.Series, counts: pd.Series, where: str, unlabeled_category: str | None, confirmed: set[str]
+) -> str | None:
+    """The label that means "no label": the one that was given, or the only one that cannot be a type."""
     n_missing = int(labels.isna().sum())
-    strings = [label for label in counts.index if values.is_missing(label) and label not in meant]
-    if not strings and not n_missing:
-        return
+    strings = [label for label in counts.index if values.is_missing(label) and label not in {unlabeled_category, *confirmed}]
     n_cells = n_missing + int(counts.loc[strings].sum())
-    shown = ["NaN"] * bool(n_missing) + [f"{label!r} ({counts[label]})" for label in strings]
-    only = f", here `unlabeled_category={strings[0]!r}`" if len(shown) == 1 and strings else ""
-    raise LabelError(
-        f"{where} has no label ({', '.join(shown)}) for {n_cells} of {len(labels)} cells. Remove "
-        f"those cells, or give them a name of their own and pass it as `unlabeled_category`{only}."
-    )
-
-
-def _warn_of_doubtful(counts: pd.Series, labels: pd.Series, where: str, meant: set[str | None]) -> None:
-    if no_type := [label for label in counts.index if values.says_no_type(label) and label not in meant]:
+    if len(strings) == 1 and not n_missing and unlabeled_category is None:
         warn(
-            f"{_counted(no_type, counts)} in {where} {'says' if len(no_type) == 1 else 'say'} that there is no label or no type, and "
-            f"{'is' if len(no_type) == 1 else 'are'} learned as cell types. Remove those cells, or pass "
-            f"`unlabeled_category={no_type[0]!r}` to learn from the others alone."
+            f"{values.counted(strings, counts)} in {where} stands for a missing label: {n_cells} of {len(labels)} cells have no label and "
+            f"are not learned from. Say so with `unlabeled_category={strings[0]!r}`, or remove those cells."
         )
-    for group in values.alike(counts.index):
-        warn(
-            f"{_counted(group, counts)} in {where} differ in case, blanks or underscores only, and are learned as different types. If they "
-            "are one, write them in one way, such as with `.str.strip()`."
+        return strings[0]
+    if strings or n_missing:
+        shown = ["NaN"] * bool(n_missing) + [f"{label!r} ({counts[label]})" for label in strings]
+        raise LabelError(
+            f"{where} has no label ({', '.join(shown)}) for {n_cells} of {len(labels)} cells. Remove "
+            "those cells, or give them a name of their own and pass it as `unlabeled_category`."
         )
-    if values.are_codes(list(counts.index)) or pd.api.types.is_bool_dtype(labels.dtype):
-        warn(
-            f"The labels in {where} look like numbers of clusters: {listing(counts.index, most=5)}. They are learned as they are, and mean "
-            "nothing in other data. Is it the right column?"
-        )
-
-
-def _counted(labels: Sequence[str], counts: pd.Series) -> str:
-    shown = [f"{label!r} ({counts[label]} cells)" for label in labels[:10]]
-    return ", ".join(shown) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
+    return unlabeled_category
 
 
 def warn_about_types(names: pd.Series, labels: LabelSpace) -> None:
@@ -136,11 +132,3 @@ def label_ids_in(setup: Mapping[str, object]) -> Mapping[str, str | None]:
     """Confirmed ids of a set-up, empty where there are none."""
     found = setup.get("label_ids")
     return found if isinstance(found, Mapping) else {}
-
-
-def tissues_of(obs: pd.DataFrame) -> list[str]:
-    """Tissues of all cells, from the column `tissue`, which tell what short names mean; empty where there are many or none is known."""
-    if "tissue" not in obs:
-        return []
-    tissues = obs["tissue"].dropna().unique()
-    return [str(tissue) for tissue in tissues] if len(tissues) <= _MOST_TISSUES else []

@@ -26,11 +26,11 @@ from sctab.genes import FeatureSpace
 from sctab.metrics import correct_predictions, macro_f1
 from sctab.model._covariates import find_covariates, one_hot
 from sctab.model._data import ReferenceData
-from sctab.model._labels import check_labels, label_ids_in, tissues_of, warn_about_types
+from sctab.model._labels import check_labels, label_ids_in, warn_about_types
 from sctab.model._query import Query
 from sctab.model._settings import LARGE_REFERENCE
 from sctab.model._spec import ModelSpec
-from sctab.ontology import CellOntology, LabelSpace
+from sctab.ontology import CellOntology, LabelSpace, tissues_of
 
 SCVI_KEYS = (ADATA_UUID_KEY, MANAGER_UUID_KEY)
 """What scvi-tools knows an AnnData by, in `uns`; a copy that has it is taken for the same."""
@@ -64,15 +64,15 @@ def check_reference(
     categorical_covariate_keys: Sequence[str],
     var_keys: Sequence[str],
     label_ids: Mapping[str, str | None] | None = None,
-) -> None:
-    """Refuse what cannot be learned from; parameters and errors as in `setup_anndata`."""
+) -> str | None:
+    """Refuse what cannot be learned from, and give the label that means "no label"; parameters and errors as in `setup_anndata`."""
     require_anndata(adata)
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise InputValueError(f"The reference has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to learn from.")
     if adata.is_view:
         call = "to_memory" if adata.isbacked else "copy"
         raise InputValueError(f"The reference is a view of another AnnData. Call `adata = adata.{call}()` first.")
-    check_labels(
+    unlabeled_category = check_labels(
         _obs_column(adata, labels_key, "labels_key"), labels_key, unlabeled_category=unlabeled_category, confirmed=label_ids or ()
     )
     if donor_key is not None and (donors := _obs_column(adata, donor_key, "donor_key")).isna().any():
@@ -103,6 +103,7 @@ def check_reference(
         if key not in source.var:
             table = "adata.raw.var" if source.name == "raw.X" else "adata.var"
             raise KeyNotFoundError(f"`{key}` is not a column of `{table}`. Columns: {listing(source.var.columns)}.")
+    return unlabeled_category
 
 
 def reference_fields(
@@ -198,7 +199,7 @@ def training_data(adata: AnnData, spec: ModelSpec, learned: LearnedMatrix | None
 def subtypes(labels: LabelSpace) -> NDArray[np.bool_]:
     """Which label is which other one or a subtype of it, `(n_labels, n_labels)`, see :meth:`CellOntology.child_matrix`."""
     version = labels.ontology_version if labels.ontology_version in CellOntology.embedded_versions() else None
-    return CellOntology.embedded(version).child_matrix(labels.ids)
+    return labels.child_matrix(CellOntology.embedded(version))
 
 
 def corrected_macro_f1(truth: ArrayLike, predicted: ArrayLike, labels: LabelSpace) -> float:

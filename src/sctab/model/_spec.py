@@ -241,6 +241,9 @@ def _setup(values: Any) -> dict[str, Any]:
         if not isinstance(setup[name], kind):
             raise TypeError(f"`setup.{name}` is of the wrong type")
     _strings(setup["categorical_covariate_keys"], "setup.categorical_covariate_keys")
+    label_ids = _object(setup.get("label_ids", {}), "setup.label_ids")
+    if not all(term is None or isinstance(term, str) for term in label_ids.values()):
+        raise TypeError("`setup.label_ids` is of the wrong type")
     return setup
 
 

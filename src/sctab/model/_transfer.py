@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from torch import nn
 
 from sctab._matrix import BLOCK_SIZE
 from sctab.genes import FeatureSpace
+from sctab.model._labels import label_ids_in
 from sctab.model._query import Query
 from sctab.model._setup import SCVI_KEYS
 from sctab.model._spec import ModelSpec
-from sctab.ontology import CellOntology, LabelSpace
+from sctab.ontology import CellOntology, LabelSpace, label_ids_from
+from sctab.ontology import _label_values as values
 
 
 def in_model_genes(adata: AnnData, query: Query, features: FeatureSpace) -> AnnData:
@@ -34,10 +37,21 @@ def in_model_genes(adata: AnnData, query: Query, features: FeatureSpace) -> AnnD
     )
 
 
-def setup_for_query(reference: ModelSpec, adata: AnnData, labels_key: str | None) -> dict[str, Any]:
+def setup_for_query(
+    reference: ModelSpec,
+    adata: AnnData,
+    labels_key: str | None,
+    label_ids: Mapping[str, str | None] | str | PathLike[str] | None = None,
+) -> dict[str, Any]:
     """Arguments of `setup_anndata` for a query that was brought into the genes of a reference model."""
     setup = dict(reference.setup) | {"layer": None, "gene_id_key": "gene_id", "gene_symbol_key": "gene_symbol"}
     setup["labels_key"] = labels_key or setup["labels_key"]
+    ontology = CellOntology.embedded()
+    setup["label_ids"] = ids_of(reference.labels, ontology) | ({} if label_ids is None else label_ids_from(label_ids, ontology))
+    if setup["labels_key"] in adata.obs:
+        labels = set(adata.obs[setup["labels_key"]].dropna().astype(str).unique())
+        if not alike_in(setup["unlabeled_category"], labels):
+            setup["unlabeled_category"] = None  # all cells of the query have a label
     if setup["donor_key"] not in adata.obs:
         setup["donor_key"] = None
     setup["categorical_covariate_keys"] = [
@@ -50,8 +64,21 @@ def spec_for_query(reference: ModelSpec, label_names: Iterable[str], setup: Mapp
     """The reference's description with the types that only the query has behind its own."""
     known = reference.labels.names
     names = (*known, *sorted(set(label_names) - {setup["unlabeled_category"]} - set(known)))
-    labels = LabelSpace.from_names(names, CellOntology.embedded())
+    ontology = CellOntology.embedded()
+    confirmed = {**label_ids_in(setup), **ids_of(reference.labels, ontology)}
+    labels = LabelSpace.from_names(names, ontology, label_ids=confirmed)
     return replace(reference, labels=labels, setup=dict(setup), description="", training={}, versions={})
+
+
+def ids_of(labels: LabelSpace, ontology: CellOntology) -> dict[str, str | None]:
+    """Ids that a model has, as far as the ontology knows them; they stay when it goes on."""
+    pairs = zip(labels.names, labels.ids, strict=True)
+    return {name: term for name, term in pairs if term and (ontology.name(term) or ontology.replacement(term))}
+
+
+def alike_in(label: str | None, labels: Iterable[str]) -> bool:
+    """Whether a label is among others, in this spelling or another one."""
+    return (label is not None and any(label in group for group in values.alike([*labels, label]))) or label in set(labels)
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:

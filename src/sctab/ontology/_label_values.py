@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sctab._errors import listing
 from sctab.ontology import _spelling
@@ -101,3 +101,36 @@ def why_unwritable(labels: Sequence[str]) -> str:
 
 def _have(labels: Sequence[str]) -> str:
     return "has" if len(labels) == 1 else "have"
+
+
+def counted(labels: Sequence[str], counts: Mapping[str, int]) -> str:
+    """Labels with their numbers of cells, for a message; `counts` may be a series."""
+    shown = [f"{label!r} ({counts[label]} cells)" for label in labels[:10]]
+    return ", ".join(shown) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
+
+
+def doubts(counts: Mapping[str, int], where: str, meant: Collection[str | None] = ()) -> list[str]:
+    """Sentences on labels that may not be meant as types, and on spellings of one type.
+
+    Parameters
+    ----------
+    counts
+        Cells of each label.
+    where
+        What messages call the column.
+    meant
+        Labels that are known to be meant.
+    """
+    told = []
+    if no_type := [label for label in counts if says_no_type(label) and label not in meant]:
+        told.append(
+            f"{counted(no_type, counts)} in {where} {'says' if len(no_type) == 1 else 'say'} that there is no label or no type, and "
+            f"{'is' if len(no_type) == 1 else 'are'} learned as cell types. Remove those cells, or pass "
+            f"`unlabeled_category={no_type[0]!r}` to learn from the others alone."
+        )
+    told += [
+        f"{counted(group, counts)} in {where} differ in case, blanks or underscores only, and are learned as different types. If they "
+        "are one, write them in one way, such as with `.str.strip()`."
+        for group in alike(counts)
+    ]
+    return told

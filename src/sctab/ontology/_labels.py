@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from sctab._errors import LabelError, listing
 from sctab.ontology._ontology import CellOntology, Resolution
 from sctab.ontology._spelling import contexts_of
+
+_MOST_TISSUES = 3
+"""Tissues of some cells of which each says what their labels mean."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,12 @@ class LabelSpace:
             if term is not None:
                 by_id.setdefault(term, []).append(name)
         return {term: tuple(names) for term, names in by_id.items() if len(names) > 1}
+
+    def child_matrix(self, ontology: CellOntology) -> NDArray[np.bool_]:
+        """Which label is which other one or a subtype of it, see :meth:`CellOntology.child_matrix`; labels that share an id are not."""
+        ids = np.array([term or "" for term in self.ids], dtype=object)
+        are_twins = (ids[:, None] == ids[None, :]) & ~np.eye(len(ids), dtype=bool)
+        return ontology.child_matrix(self.ids) & ~are_twins
 
     @classmethod
     def from_names(
@@ -138,3 +151,11 @@ def confirmed_ids(label_ids: Mapping[str, str | None], ontology: CellOntology) -
             "Give ids of terms that are in use, such as `CL:0000236`."
         )
     return current
+
+
+def tissues_of(obs: pd.DataFrame) -> list[str]:
+    """Tissues of all cells, from the column `tissue`, which tell what short names mean; empty where there are many or none is known."""
+    if "tissue" not in obs:
+        return []
+    tissues = obs["tissue"].dropna().unique()
+    return [str(tissue) for tissue in tissues] if len(tissues) <= _MOST_TISSUES else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,17 @@ from numpy.typing import NDArray
 
 from sctab._errors import listing
 from sctab.get._annotation import Annotation
-from sctab.metrics import scores_per_type
+from sctab.metrics import SharedLevel, scores_per_type
+from sctab.ontology import LabelSpace
+from sctab.ontology import _label_values as values
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Known and predicted labels as numbers of types. Labels with one term are one type; a label without one is a type of its own.
+    """Known and predicted labels as numbers of types.
+
+    Each label of the model is a type. A known label is the type of the model's label that is called so, or that alone has its id; other
+    known labels are one type where they have one id, and a type of its own each where they have none.
 
     Attributes
     ----------
@@ -24,7 +30,7 @@ class Comparison:
     ids
         Id of each type in the ontology; `""` where it has none.
     child_matrix
-        `[i, j]` is true where type `j` is type `i` or one of its subtypes.
+        `[i, j]` is true where type `j` is type `i` or one of its subtypes. Labels of the model that share an id are not the same.
     columns
         Type of each label of the model, `(n_labels,)`.
     truth, predicted
@@ -51,6 +57,43 @@ class Comparison:
         """Whether a type is a subtype of a label of the model, `(n_types,)`."""
         return self.child_matrix[self.columns].any(axis=0) & ~self.is_known
 
+    def shared_level(self, cells: NDArray[np.bool_]) -> SharedLevel:
+        """The level of detail that both sides share.
+
+        A type of which the model knows itself or a subtype is compared as it is, and subtypes are right. A finer one is compared as the
+        model's closest type above it. That is right, and so are its subtypes that whoever labelled had no name for.
+
+        Parameters
+        ----------
+        cells
+            Those that are scored, `(n_obs,)`: their types are what whoever labelled had names for.
+        """
+        below, n_types = self.child_matrix, len(self.names)
+        codes, is_right = np.arange(n_types), below.copy()
+        named = np.unique(self.truth[cells])
+        for code in np.flatnonzero(self.is_finer):
+            above = self.columns[below[self.columns, code]]
+            closest = [other for other in above if not (below[other, above] & (above != other)).any()]
+            is_right[code, closest] = True
+            for other in closest:
+                finer = named[below[other, named] & (named != other)]
+                named_beside = below[:, finer].any(axis=1) | below[finer].any(axis=0)
+                is_right[code] |= below[other] & ~named_beside
+            codes[code] = max(closest, key=lambda other: (below[:, other].sum(), -other))
+        return SharedLevel(codes, is_right)
+
+    def levels(self, cells: NDArray[np.bool_], shared: SharedLevel) -> pd.DataFrame:
+        """As what each known type is compared at the shared level."""
+        codes, counts = np.unique(self.truth[cells], return_counts=True)
+        is_label = np.isin(codes, self.columns)
+        how = np.select(
+            [is_label, self.is_known[codes], self.is_finer[codes]], ["the same", "coarser", "finer"], default="unknown to the model"
+        )
+        names, ids = np.array(self.names, dtype=object), np.array(self.ids, dtype=object)
+        return pd.DataFrame(
+            {"type": names[codes], "id": ids[codes], "cells": counts, "compared_as": names[shared.codes[codes]], "level": how}
+        )
+
     def per_type(self, truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> pd.DataFrame:
         """Scores of every type that is known or predicted of some cell."""
         codes = np.unique(np.concatenate([truth, predicted[predicted >= 0]]))
@@ -62,32 +105,103 @@ class Comparison:
         return scores
 
 
-def compare_labels(truth: pd.Series, predicted: pd.Series, annotation: Annotation) -> Comparison:
-    """Number the types of known and predicted labels, `(n_obs,)`."""
-    ontology, of_model = annotation.ontology, dict(zip(annotation.names, annotation.terms, strict=True))
+def compare_labels(
+    truth: pd.Series,
+    predicted: pd.Series,
+    annotation: Annotation,
+    *,
+    label_ids: Mapping[str, str | None] | None = None,
+    tissues: Iterable[str] = (),
+) -> Comparison:
+    """Number the types of known and predicted labels, `(n_obs,)`.
+
+    Parameters
+    ----------
+    truth, predicted
+        Labels. Known ones that stand for a missing value, such as `nan`, are missing.
+    annotation
+        Labels of the model, and the ontology.
+    label_ids
+        Ids of known labels that are confirmed.
+    tissues
+        Where the cells are from, see :meth:`sctab.ontology.LabelSpace.from_names`.
+    """
+    ontology, label_ids = annotation.ontology, label_ids or {}
+    of_model = {name: i for i, name in enumerate(annotation.names)}
     theirs = sorted({str(label) for label in truth.dropna().unique()})
-    found = {label: ontology.resolve(label) for label in theirs if label not in of_model}
-    term_of = {label: resolution.term or label for label, resolution in found.items()} | of_model
-    terms = tuple(dict.fromkeys([*annotation.terms, *term_of.values()]))
-    called = {term: name for name, term in reversed(of_model.items())}
-    index = pd.Index(terms)
+    missing = [label for label in theirs if values.is_missing(label) and label not in of_model and label not in label_ids]
+    theirs = [label for label in theirs if label not in missing]
+    looked_up = [label for label in theirs if label not in of_model or label in label_ids]
+    known = LabelSpace.from_names(theirs, ontology, label_ids=label_ids, tissues=tissues)
+    id_of = dict(zip(known.names, known.ids, strict=True))
+    model_ids = [term if ontology.name(term) else None for term in annotation.terms]
+    alone = {term: i for i, term in enumerate(model_ids) if term and model_ids.count(term) == 1}
+
+    ids, names, code_of = list(model_ids), list(annotation.names), dict(of_model)
+    for label in looked_up:
+        term = id_of[label]
+        if term in alone:
+            code_of[label] = alone[term]
+            continue
+        code = next((i for i in range(len(model_ids), len(ids)) if term is not None and ids[i] == term), len(ids))
+        if code == len(ids):
+            ids.append(term)
+            names.append((ontology.name(term) if term else None) or label)
+        code_of[label] = code
+
+    n_labels = len(of_model)
+    child_matrix = ontology.child_matrix(ids)
+    child_matrix[:n_labels, :n_labels] = LabelSpace(annotation.names, tuple(model_ids)).child_matrix(ontology)
 
     def codes(labels: pd.Series) -> NDArray[np.int64]:
-        return index.get_indexer(labels.astype(object).map(lambda label: term_of.get(str(label), str(label)), na_action="ignore"))
+        as_codes = {label: code_of.get(str(label), -1) for label in labels.dropna().unique()}
+        return labels.astype(object).map(as_codes).fillna(-1).to_numpy(dtype=np.int64)
 
-    notes = [resolution.note for resolution in found.values() if resolution.note]
-    for whose, labels in (("known labels", theirs), ("labels of the model", annotation.names)):
-        if without := [label for label in labels if ontology.name(term_of[label]) is None]:
-            notes.append(
-                f"{len(without)} of {len(labels)} {whose} are not in the Cell Ontology ({ontology.version}) and are compared by name: "
-                f"{listing(without)}."
-            )
     return Comparison(
-        names=tuple(called.get(term) or ontology.name(term) or term for term in terms),
-        ids=tuple(term if ontology.name(term) else "" for term in terms),
-        child_matrix=ontology.child_matrix(terms),
-        columns=index.get_indexer(annotation.terms),
+        names=tuple(names),
+        ids=tuple(term or "" for term in ids),
+        child_matrix=child_matrix,
+        columns=np.arange(n_labels),
         truth=codes(truth),
         predicted=codes(predicted),
-        notes=tuple(notes),
+        notes=tuple(
+            _notes(
+                theirs, looked_up, missing, known, annotation, model_ids, [label for label in theirs if ids[code_of[label]] is None]
+            )
+        ),
     )
+
+
+def _notes(
+    theirs: Sequence[str],
+    looked_up: Sequence[str],
+    missing: Sequence[str],
+    known: LabelSpace,
+    annotation: Annotation,
+    model_ids: Sequence[str | None],
+    without_id: Sequence[str],
+) -> list[str]:
+    """Sentences on labels that were not found as they are."""
+    notes = [note for note in known.notes if any(note.startswith(f"`{label}`") for label in looked_up)]
+    version = annotation.ontology.version
+    without = {
+        "known labels": (theirs, without_id),
+        "labels of the model": (
+            annotation.names,
+            [name for name, term in zip(annotation.names, model_ids, strict=True) if term is None],
+        ),
+    }
+    for whose, (labels, unknown) in without.items():
+        if unknown:
+            notes.append(
+                f"{len(unknown)} of {len(labels)} {whose} are not in the Cell Ontology ({version}) and are compared by name: "
+                f"{listing(unknown)}."
+            )
+    shared = LabelSpace(tuple(annotation.names), tuple(model_ids)).sharing_an_id
+    for term, names in shared.items():
+        notes.append(f"The model's labels {listing(names)} share the id `{term}` and are compared by name.")
+    if missing:
+        notes.append(f"{listing(map(repr, missing))} among the known labels stand for a missing one.")
+    if doubtful := [label for label in looked_up if values.says_no_type(label)]:
+        notes.append(f"{listing(doubtful)} among the known labels say that no type is known, and no label is right for them.")
+    return notes

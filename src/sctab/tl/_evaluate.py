@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,15 @@ from sctab._keys import check_key_added
 from sctab.corpus._adata import require_anndata, require_writable, target_of
 from sctab.get._annotation import Annotation, read_annotation
 from sctab.metrics import correct_codes, overall_scores, scores_per_group
-from sctab.ontology import CellOntology
+from sctab.ontology import CellOntology, label_ids_from, tissues_of
 from sctab.tl._comparison import Comparison, compare_labels
 
 _MANY = 10
 """Cells that a type must have to be worth a note."""
+SHARED, LABELLED, CORRECTED = "shared", "as labelled", "corrected"
+"""Levels at which labels are compared."""
+_IS_CORRECTED = {SHARED: pd.NA, LABELLED: False, CORRECTED: True}
+_LEVEL_OF = {is_it: level for level, is_it in _IS_CORRECTED.items()}
 _PRINTED: dict[str, tuple[list[str], list[str], list[str]]] = {
     "types": (["type"], ["predicted", "f1"], ["precision", "recall", "f1"]),
     "groups": (["key", "group"], ["accuracy", "macro_f1"], ["accuracy", "macro_f1"]),
@@ -38,25 +43,28 @@ def evaluate(
     group_keys: str | Sequence[str] = (),
     donor_key: str | None = None,
     ontology: CellOntology | None = None,
+    label_ids: Mapping[str, str | None] | str | PathLike[str] | None = None,
     only_known: bool = False,
     n_bootstrap: int = 1000,
     seed: int = 0,
     show: bool = True,
     copy: bool = False,
 ) -> AnnData | None:
-    """Compare an annotation with labels that are known, with and without regard to the Cell Ontology.
+    """Compare an annotation with labels that are known, at the level of detail that both share, and strictly.
 
-    Every score is computed twice: as labels are, and corrected as in Fischer et al. (2023), where a label that is a subtype of the known
-    one is right and a parent is wrong. Labels are compared by their Cell Ontology id, and by name where they have none. What each score
-    means is on the page :doc:`/evaluating`.
+    Every score is computed three times. First at the level that both sides share: where known labels are finer than the model's, they are
+    compared as the model's closest type above them, and where they are coarser, the model's subtypes of them are right. Then as labelled,
+    where only the same label is right. Then corrected as in Fischer et al. (2023), where a subtype of the known label is right and a parent
+    is wrong, also of a label that is finer than all of the model's. What each score means is on the page :doc:`/evaluating`.
 
     Parameters
     ----------
     adata
         Cells that :func:`annotate` has annotated.
     labels_key
-        Column of `adata.obs` with known labels: names, synonyms or ids of the Cell Ontology, or the model's own. Cells without one (NaN)
-        do not count; cells that annotation gave no label are wrong.
+        Column of `adata.obs` with known labels: the model's own, names or ids of the Cell Ontology, or what authors write for them, see
+        :meth:`sctab.ontology.CellOntology.resolve`. Cells without one (NaN, or a string such as `nan`) do not count; cells that annotation
+        gave no label are wrong.
     key_added
         Prefix that was given to :func:`annotate`, and of what is written. Where the probabilities that it wrote are not there any more,
         only what the labels say is scored.
@@ -67,14 +75,16 @@ def evaluate(
         they are over cells.
     ontology
         The Cell Ontology; by default the release that the model used, or the newest where that is not embedded.
+    label_ids
+        Cell Ontology ids of known labels, by label, or a file of them, see :func:`sctab.ontology.read_label_map`. They go before all else.
     only_known
-        Leave out cells of a type that is no label of the model and has no subtype that is one. By default they count, and are wrong.
+        Leave out cells of a type that is no label of the model and has no subtype that is one, at every level. By default they count.
     n_bootstrap
         Draws for the intervals; 0 for none.
     seed
         Decides what is drawn.
     show
-        Print the scores, as labelled and corrected.
+        Print the scores: at the level that both sides share, as labelled, and corrected.
     copy
         Write into a copy and give it back.
 
@@ -83,8 +93,8 @@ def evaluate(
     `None`, or with `copy` the copy. Written is
 
     `adata.uns['{key_added}_evaluation']` : dict
-        Tables `overall`, `types` and, with `group_keys`, `groups`, see :func:`sctab.get.evaluation`; what was compared, the release of
-        the ontology, and notes.
+        Tables `overall`, `types`, `levels` and, with `group_keys`, `groups`, see :func:`sctab.get.evaluation`; what was compared, the
+        release of the ontology, and notes.
 
     Raises
     ------
@@ -106,7 +116,7 @@ def evaluate(
     >>> with warnings.catch_warnings(action="ignore"):
     ...     sctab.tl.annotate(adata, "pbmc")
     ...     sctab.tl.evaluate(adata, "author", show=False)
-    >>> scores = sctab.get.evaluation(adata).query("corrected").set_index("metric")
+    >>> scores = sctab.get.evaluation(adata).query("level == 'shared'").set_index("metric")
     >>> int(scores.loc["accuracy", "cells"]), bool(scores.loc["accuracy", "value"] > 0.9)
     (224, True)
     """
@@ -118,7 +128,13 @@ def evaluate(
     truth = _column(adata, labels_key, "labels_key")
     groups = {key: _column(adata, key, "group_keys") for key in group_keys}
     donors = None if donor_key is None else _column(adata, donor_key, "donor_key")
-    comparison = compare_labels(truth, _column(adata, f"{key_added}_{OBS_LABEL}", "key_added"), annotation)
+    comparison = compare_labels(
+        truth,
+        _column(adata, f"{key_added}_{OBS_LABEL}", "key_added"),
+        annotation,
+        label_ids=None if label_ids is None else label_ids_from(label_ids, annotation.ontology),
+        tissues=tissues_of(adata.obs),
+    )
     _require_comparable(comparison, labels_key, annotation)
     cells, notes = _cells_to_score(comparison, labels_key, only_known=only_known)
     if annotation.probabilities is None:
@@ -133,20 +149,24 @@ def evaluate(
         )
 
     known, predicted = comparison.truth[cells], comparison.predicted[cells]
-    overall = overall_scores(
+    shared = comparison.shared_level(cells)
+    scores = overall_scores(
         known,
         predicted,
         comparison.child_matrix,
         probabilities=None if annotation.probabilities is None else annotation.probabilities[cells],
         columns=comparison.columns,
         uncertainty=_column(adata, f"{key_added}_{OBS_UNCERTAINTY}", "key_added").to_numpy()[cells],
+        shared=shared,
         donors=None if donors is None else donors[cells].astype(str),
         n_bootstrap=n_bootstrap,
         rng=np.random.default_rng(seed),
     )
+    overall = _at_levels([scores])
     corrected = correct_codes(known, predicted, comparison.child_matrix)
-    both = {False: predicted, True: corrected}
-    notes.append(_note_on_subtypes(comparison, known, predicted, corrected))
+    compared = {SHARED: shared.correct(known, predicted), LABELLED: (known, predicted), CORRECTED: (known, corrected)}
+    levels = comparison.levels(cells, shared)
+    notes += [_note_on_levels(levels, overall), _note_on_subtypes(comparison, known, predicted, corrected)]
     result: dict[str, Any] = {
         "labels_key": labels_key,
         "donor_key": donor_key or "",
@@ -156,13 +176,16 @@ def evaluate(
         "seed": seed,
         "notes": [note for note in (annotation.note, *comparison.notes, *notes) if note],
         "overall": overall,
-        "types": _stacked(comparison.per_type(known, codes).assign(corrected=is_it) for is_it, codes in both.items()),
+        "types": _at_levels(
+            comparison.per_type(theirs, ours).assign(corrected=_IS_CORRECTED[level]) for level, (theirs, ours) in compared.items()
+        ),
+        "levels": levels,
     }
     if groups:
-        result["groups"] = _stacked(
-            scores_per_group(known, codes, group[cells]).reset_index().assign(key=key, corrected=is_it)
+        result["groups"] = _at_levels(
+            scores_per_group(theirs, ours, group[cells]).reset_index().assign(key=key, corrected=_IS_CORRECTED[level])
             for key, group in groups.items()
-            for is_it, codes in both.items()
+            for level, (theirs, ours) in compared.items()
         )
     target = target_of(adata, copy=copy)
     target.uns[f"{key_added}_{UNS_EVALUATION}"] = result
@@ -201,14 +224,14 @@ def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool
     unknown = labelled & ~comparison.is_known[comparison.truth]
     if unknown.any():
         codes = np.unique(comparison.truth[unknown])
-        n_finer = int((labelled & comparison.is_finer[comparison.truth]).sum())
+        finer = labelled & comparison.is_finer[comparison.truth]
         notes.append(
             f"{int(unknown.sum())} of {int(labelled.sum())} cells are of types that the model does not know, nor any subtype of them: "
             f"{listing(comparison.names[code] for code in codes)}. "
             + ("They do not count." if only_known else "They count as wrong; `only_known=True` leaves them out.")
             + (
-                f" {n_finer} of them are of subtypes of what it knows, to which `CellOntology.coarsen` brings them."
-                if n_finer
+                f" {int(finer.sum())} of them are of subtypes of what it knows, and are compared as these at the shared level."
+                if finer.any() and not only_known
                 else ""
             )
         )
@@ -216,6 +239,19 @@ def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool
     if not cells.any():
         raise LabelError(f"`adata.obs[{labels_key!r}]` has no label to compare with. {' '.join(notes)}")
     return cells, notes
+
+
+def _note_on_levels(levels: pd.DataFrame, overall: pd.DataFrame) -> str:
+    """A sentence on labels that are compared as coarser ones, and what that means for the accuracy; `""` where there are none."""
+    finer = levels[levels["level"] == "finer"].sort_values("cells", ascending=False, kind="stable")
+    if finer.empty:
+        return ""
+    accuracy = overall[overall["metric"] == "accuracy"].set_index("level")["value"]
+    told = [f"`{row.type}` as `{row.compared_as}`" for row in finer.itertuples()]
+    return (
+        f"{len(finer)} of {len(levels)} known types are finer than the model's labels. At the level that both share, accuracy is "
+        f"{accuracy[SHARED]:.3f}, and {accuracy[LABELLED]:.3f} as labelled. Compared are {_first(told, most=8)}."
+    )
 
 
 def _note_on_subtypes(
@@ -248,23 +284,41 @@ def _first(types: Sequence[str], *, most: int, separator: str = ", ") -> str:
     return separator.join(types[:most]) + (f" and {rest} other type{'s' * (rest > 1)}" if rest > 0 else "")
 
 
-def _stacked(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def _at_levels(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Tables below each other, what a row is about before its numbers."""
     table = pd.concat(tables, ignore_index=True)
-    first = [column for column in ("key", "group", "type", "id", "corrected", "cells", "predicted") if column in table]
-    return table[[*first, *(column for column in table if column not in first)]]
+    table["corrected"] = table["corrected"].astype("boolean")
+    table["level"] = [_LEVEL_OF[is_it] for is_it in table["corrected"]]
+    first = ("key", "group", "type", "id", "metric", "level", "corrected", *(() if "metric" in table else ("cells", "predicted")))
+    columns = [column for column in first if column in table]
+    return table[[*columns, *(column for column in table if column not in columns)]]
 
 
 def _show(result: Mapping[str, Any]) -> None:
     console = Console(highlight=False, markup=False)
-    scores = Table("score", "as labelled", "corrected", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    scores = Table("score", "shared level", LABELLED, CORRECTED, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for metric, rows in result["overall"].groupby("metric", sort=False):
-        scores.add_row(str(metric), *(_with_interval(row) for row in rows.sort_values("corrected").itertuples()))
+        by_level = {row.level: _with_interval(row) for row in rows.itertuples()}
+        scores.add_row(str(metric), *(by_level[level] for level in (SHARED, LABELLED, CORRECTED)))
     console.print(scores)
+    if (result["levels"]["level"] == "finer").any():
+        console.print("\nAt the level that both sides share:")
+        console.print(_table_at(result["types"], SHARED, ["type"], ["predicted", "precision", "recall", "f1"]))
+        console.print("\nAs labelled, and corrected:")
     for name in _PRINTED:
         if name in result:
             console.print()
             console.print(_table_of(result[name], *_PRINTED[name]))
+
+
+def _table_at(rows: pd.DataFrame, level: str, about: list[str], columns: list[str]) -> Table:
+    """The numbers at one level, the largest types first."""
+    table = Table(
+        *about, "cells", *(column.replace("f1", "F1") for column in columns), box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for row in rows[rows["level"] == level].sort_values("cells", ascending=False, kind="stable").to_dict("records"):
+        table.add_row(*(_text(row[column]) for column in (*about, "cells", *columns)))
+    return table
 
 
 def _with_interval(row: Any) -> str:
@@ -279,7 +333,7 @@ def _table_of(rows: pd.DataFrame, about: list[str], as_labelled: list[str], corr
         for i, column in enumerate(columns):
             heading = column.replace("_", " ").replace("f1", "F1")
             table.add_column(f"{'' if i else title}\n{heading}", justify="right", no_wrap=True)
-    plain, other = (rows[rows["corrected"] == is_it].set_index([*about, "cells"]) for is_it in (False, True))
+    plain, other = (rows[rows["level"] == level].set_index([*about, "cells"]) for level in (LABELLED, CORRECTED))
     both = plain[as_labelled].add_suffix(" as labelled").join(other[corrected]).reset_index()
     for row in both.sort_values("cells", ascending=False, kind="stable").itertuples(index=False):
         table.add_row(*map(_text, row))

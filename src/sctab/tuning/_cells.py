@@ -80,7 +80,7 @@ class ReferenceCells(StudyCells):
         """Split a reference; parameters and errors as in `tune`."""
         if not 0 < train_size < 1:
             raise SettingError(f"`train_size={train_size!r}` must be above 0 and below 1: what is left is held out to judge by.")
-        check_reference(
+        unlabeled_category = check_reference(
             adata,
             setup["labels_key"],
             layer=setup["layer"],
@@ -88,7 +88,9 @@ class ReferenceCells(StudyCells):
             unlabeled_category=setup["unlabeled_category"],
             categorical_covariate_keys=setup["categorical_covariate_keys"],
             var_keys=[setup[name] for name in ("gene_id_key", "gene_symbol_key") if setup[name] is not None],
+            label_ids=setup["label_ids"],
         )
+        setup = {**setup, "unlabeled_category": unlabeled_category}
         labels = adata.obs[setup["labels_key"]].astype(str)
         donors = None if setup["donor_key"] is None else adata.obs[setup["donor_key"]].astype(str)
         split = _hold_out(labels, donors, setup["unlabeled_category"], train_size=train_size, seed=seed)
@@ -109,7 +111,7 @@ class ReferenceCells(StudyCells):
     @property
     def identity(self) -> dict[str, str]:
         """Columns, how many are learned from, and the hash."""
-        return {name: str(value) for name, value in self.setup.items()} | {
+        return {name: str(value) for name, value in self.setup.items() if name != "label_ids" or value} | {
             "data": self.fingerprint,
             "train_size": str(self.train_size),
         }

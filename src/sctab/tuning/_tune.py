@@ -17,6 +17,7 @@ from sctab._errors import SettingError, require
 from sctab.corpus import Corpus
 from sctab.model import Choice, Range, SearchSpace
 from sctab.model._corpus import CorpusReference
+from sctab.ontology import CellOntology, label_ids_from
 from sctab.tuning._cells import CorpusCells, ReferenceCells
 from sctab.tuning._result import DEFAULTS, IS_DEFAULT, VALIDATION, TuningResult, finished, summarise
 from sctab.tuning._settings import Settings
@@ -43,6 +44,7 @@ def tune(
     donor_key: str | None = None,
     layer: str | None = None,
     unlabeled_category: str | None = None,
+    label_ids: Mapping[str, str | None] | str | PathLike[str] | None = None,
     categorical_covariate_keys: Sequence[str] | None = None,
     gene_id_key: str | None = None,
     gene_symbol_key: str | None = None,
@@ -75,7 +77,7 @@ def tune(
         Settings for the constructor and for `train` that all trials share, see :class:`Settings`; what is named here is not varied.
     donor_key
         Column of `adata.obs` with donors. With fewer than three, or without, a share of the cells of each type is held out.
-    layer, unlabeled_category, categorical_covariate_keys, gene_id_key, gene_symbol_key
+    layer, unlabeled_category, label_ids, categorical_covariate_keys, gene_id_key, gene_symbol_key
         As in :meth:`sctab.model.CellTypeClassifier.setup_anndata`.
     train_size
         Share of the cells to learn from; donors with the others are held out.
@@ -123,6 +125,7 @@ def tune(
         "donor_key": donor_key,
         "layer": layer,
         "unlabeled_category": unlabeled_category,
+        "label_ids": {} if label_ids is None else label_ids_from(label_ids, CellOntology.embedded()),
         "categorical_covariate_keys": list(categorical_covariate_keys or ()),
         "gene_id_key": gene_id_key,
         "gene_symbol_key": gene_symbol_key,
