@@ -73,6 +73,7 @@ NAMES = {
     ],
     "sctab.get": ["augmentation", "evaluation", "explanation", "probabilities", "training"],
     "sctab.metrics": [
+        "SharedLevel",
         "accuracy",
         "auroc",
         "bootstrap_interval",
@@ -126,7 +127,7 @@ NAMES = {
         "sparse_network",
         "subtract_means",
     ],
-    "sctab.ontology": ["CellOntology", "LabelSpace", "ObsoleteTerm", "Resolution"],
+    "sctab.ontology": ["CellOntology", "LabelSpace", "ObsoleteTerm", "Resolution", "read_label_map"],
     "sctab.pl": [
         "benchmark_confusion",
         "benchmark_curves",

@@ -3,7 +3,8 @@
 import pytest
 
 from sctab import DataFileError, LabelError, SctabWarning
-from sctab.ontology import CellOntology, label_ids_from, read_label_map
+from sctab.ontology import CellOntology, read_label_map
+from sctab.ontology._label_map import label_ids_from
 
 SSSOM = """\
 #mapping_set_id: https://example.org/mine

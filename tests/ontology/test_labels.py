@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from sctab import LabelError
-from sctab.ontology import LabelSpace, tissues_of
+from sctab.ontology import LabelSpace
+from sctab.ontology._labels import tissues_of
 
 
 class TestLabelSpace:

@@ -51,7 +51,8 @@ from sctab.model._storage import problem_of_weights, read_model, write_model
 from sctab.model._training import seeded
 from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query, spec_for_query
 from sctab.nn._sparse import Precision
-from sctab.ontology import CellOntology, label_ids_from
+from sctab.ontology import CellOntology
+from sctab.ontology._label_map import label_ids_from
 
 
 class CellTypeClassifier(BaseModelClass):

@@ -30,7 +30,8 @@ from sctab.model._labels import check_labels, label_ids_in, warn_about_types
 from sctab.model._query import Query
 from sctab.model._settings import LARGE_REFERENCE
 from sctab.model._spec import ModelSpec
-from sctab.ontology import CellOntology, LabelSpace, tissues_of
+from sctab.ontology import CellOntology, LabelSpace
+from sctab.ontology._labels import tissues_of
 
 SCVI_KEYS = (ADATA_UUID_KEY, MANAGER_UUID_KEY)
 """What scvi-tools knows an AnnData by, in `uns`; a copy that has it is taken for the same."""

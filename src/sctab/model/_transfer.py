@@ -19,8 +19,9 @@ from sctab.model._labels import label_ids_in
 from sctab.model._query import Query
 from sctab.model._setup import SCVI_KEYS
 from sctab.model._spec import ModelSpec
-from sctab.ontology import CellOntology, LabelSpace, label_ids_from
+from sctab.ontology import CellOntology, LabelSpace
 from sctab.ontology import _label_values as values
+from sctab.ontology._label_map import label_ids_from
 
 
 def in_model_genes(adata: AnnData, query: Query, features: FeatureSpace) -> AnnData:

@@ -19,7 +19,9 @@ from sctab._keys import check_key_added
 from sctab.corpus._adata import require_anndata, require_writable, target_of
 from sctab.get._annotation import Annotation, read_annotation
 from sctab.metrics import correct_codes, overall_scores, scores_per_group
-from sctab.ontology import CellOntology, label_ids_from, tissues_of
+from sctab.ontology import CellOntology
+from sctab.ontology._label_map import label_ids_from
+from sctab.ontology._labels import tissues_of
 from sctab.tl._comparison import Comparison, compare_labels
 
 _MANY = 10
