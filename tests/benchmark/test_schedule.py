@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from tests.benchmark.conftest import OFFLINE
 
-from sctab import OutputError
+from sctab import OutputError, OutputExistsError
 from sctab.benchmark import read_config, read_results, run_benchmark, write_report
 
 BROKEN = {"name": "celltypist", "label": "broken", "requirements": ["no-such-package==0"]}
@@ -102,6 +102,14 @@ def _wait_until_nothing_runs_in(directory):
 def _runs_in(directory):
     listed = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True).stdout
     return [line for line in listed.splitlines() if "sctab.benchmark._worker" in line and str(directory) in line]
+
+
+def test_a_directory_of_somebody_else_is_not_written_to(write_config, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/report.md").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"holds no benchmark: `report.md` would be among its files"):
+        run_benchmark(read_config(write_config()), tmp_path / "thesis")
+    assert [entry.name for entry in (tmp_path / "thesis").iterdir()] == ["report.md"]
 
 
 def test_one_benchmark_at_a_time(write_config, tmp_path):

@@ -259,6 +259,35 @@ class TestInterruption:
         with pytest.raises(OutputExistsError, match=r"holds the unfinished work on this corpus. Go on with it"):
             build_corpus(config, tmp_path / "c")
 
+    @pytest.mark.parametrize("resume", [False, True])
+    def test_a_directory_of_somebody_else_is_not_work(self, config, tmp_path, resume):
+        (tmp_path / "c.unfinished").mkdir()
+        (tmp_path / "c.unfinished/thesis.tex").write_text("mine")
+        with pytest.raises(
+            OutputExistsError, match=r"holds (the unfinished work|something else than work on a corpus: `thesis.tex`)"
+        ):
+            build_corpus(config, tmp_path / "c", resume=resume)
+        assert (tmp_path / "c.unfinished/thesis.tex").read_text() == "mine"
+
+    def test_outputs_apart_from_sources(self, config, tmp_path):
+        (tmp_path / "link").symlink_to("nowhere")
+        with pytest.raises(OutputExistsError, match="is already there"):
+            build_corpus(config, tmp_path / "link")
+        with pytest.raises(OutputError, match="lies in `.*one.h5ad`, which is an input"):
+            build_corpus(config, tmp_path / "one.h5ad/c")
+
+    def test_a_source_that_changes_while_it_is_read(self, config, tmp_path, monkeypatch):
+        gather = sctab.corpus._build._gather
+
+        def touched(*arguments, **options):
+            (tmp_path / "one.h5ad").touch()
+            return gather(*arguments, **options)
+
+        monkeypatch.setattr(sctab.corpus._build, "_gather", touched)
+        with pytest.raises(DataFileError, match="one.h5ad` changed while the corpus was built"):
+            build_corpus(config, tmp_path / "c")
+        assert not (tmp_path / "c").exists()
+
     def test_a_source_that_changed_meanwhile(self, config, tmp_path, monkeypatch):
         monkeypatch.setattr(sctab.corpus._build, "_gather", _full_disk)
         with pytest.raises(OutputError, match="the disk is full"):

@@ -25,7 +25,7 @@ from sctab.augmentation import donor_differences
 from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
 from sctab.model import SCTAB, LinearClassifier, load_model
-from sctab.model._logging import log_epoch, read_augmentation, read_metrics, start_logging, write_augmentation
+from sctab.model._logging import forget, log_epoch, read_augmentation, read_metrics, start_logging, write_augmentation
 
 EPOCHS = 3
 SETTINGS = {"learning_rate": 0.01}
@@ -153,6 +153,17 @@ class TestRunDirectory:
         for name, values in history.items():
             assert values[name].tolist() == pytest.approx(model.history[name][name].tolist(), rel=1e-12)
             assert values.index.tolist() == list(range(EPOCHS))
+
+    def test_of_somebody_else_is_not_forgotten(self, tmp_path):
+        """`hparams.yaml` and `checkpoints` are names that Lightning gives to other trainings too."""
+        for name in ("checkpoints/best.ckpt", "hparams.yaml", "metrics.csv"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("mine")
+        forget(tmp_path)
+        assert sorted(entry.name for entry in tmp_path.rglob("*")) == ["best.ckpt", "checkpoints", "hparams.yaml", "metrics.csv"]
+        (tmp_path / "checkpoints/best.ckpt").rename(tmp_path / "checkpoints/epoch_000")
+        forget(tmp_path)
+        assert list(tmp_path.iterdir()) == []
 
     def test_is_not_used_twice(self, run):
         model, _, run_dir, _ = run

@@ -111,8 +111,8 @@ def build(
     output = as_path(output)
     if os.path.lexists(output):
         raise OutputExistsError(f"`{output}` is already there. Choose another name, or delete it: a corpus is never overwritten.")
-    check_free(output, overwrite=False)
     check_apart([output, _work_directory(output)], [entry.path for entry in config.sources])
+    check_free(output, overwrite=False)
     states, damaged = _states(config, skip_damaged=skip_damaged)
     with _workplace(output, _identity(config, shelf_size, states), resume=resume) as work:
         draft = Draft.of(_without(config, damaged), ontology)
