@@ -214,7 +214,7 @@ def _as_array(block: Any) -> np.ndarray:
     if hasattr(block, "to_numpy"):  # pandas, whose nullable types would give objects
         return np.asarray(block.to_numpy(dtype=np.float64, na_value=np.nan))
     if isinstance(block, np.ma.MaskedArray) and block.mask.any():
-        return np.asarray(block.astype(np.float64).filled(np.nan))
+        return np.where(block.mask, np.nan, block.data)
     return np.asarray(block)
 
 

@@ -222,6 +222,26 @@ class TestLearningFromRaw:
         with pytest.raises(KeyNotFoundError, match=r"`only_here` is not a column of `adata\.raw\.var`"):
             LinearClassifier.setup_anndata(reference, "cell_type", layer="raw", gene_symbol_key="only_here")
 
+    def test_with_nothing_but_raw(self):
+        cells = make_reference(60)
+        adata = AnnData(obs=cells.obs, var=cells.var)
+        adata.raw = cells
+        with pytest.raises(KeyNotFoundError, match=r"`X`, which is used where no `layer` is named, .* It has: `raw\.X`"):
+            LinearClassifier.setup_anndata(adata, "cell_type")
+        LinearClassifier.setup_anndata(adata, "cell_type", layer="raw")
+        model = LinearClassifier(adata)
+        model.train(max_epochs=1, enable_progress_bar=False)
+        assert len(model.spec.features) == 60
+
+    def test_loaded_with_its_reference(self, reference, tmp_path):
+        LinearClassifier.setup_anndata(reference, "cell_type", layer="raw")
+        model = LinearClassifier(reference)
+        model.train(max_epochs=1, enable_progress_bar=False)
+        model.save(tmp_path / "m")
+        again = LinearClassifier.load(tmp_path / "m", reference)
+        again.train(max_epochs=1, enable_progress_bar=False)
+        assert again.spec.training["matrix"] == {"name": "raw.X", "content": "log1p of normalised counts", "is_sure": True}
+
     def test_an_ensemble_and_its_members(self, reference):
         ensemble = DeepEnsemble(LinearClassifier, n_members=2)
         ensemble.setup_anndata(reference, "cell_type", layer="raw")

@@ -273,8 +273,9 @@ def resolve(adata: CellData, layer: str | None) -> str:
     wanted = {None: "X", "X": "X", "raw": _RAW, _RAW: _RAW}.get(layer, "")
     if wanted in names:
         return wanted
-    what = "`X`, which is used where `layer` says nothing else," if layer is None else f"`layer={layer!r}`"
-    raise KeyNotFoundError(f"{what} is not in the data. It has: {listing(names)}.")
+    if layer is None:
+        raise KeyNotFoundError(f"`X`, which is used where no `layer` is named, is not in the data. It has: {listing(names)}.")
+    raise KeyNotFoundError(f"`layer={layer!r}` is not in the data. It has: {listing(names)}.")
 
 
 def var_of(adata: CellData, layer: str | None) -> pd.DataFrame:
