@@ -9,6 +9,9 @@ import pandas as pd
 from anndata import AnnData, Raw
 from scipy import sparse
 
+_STRINGS = "OUT"
+"""Kinds of NumPy types that hold strings."""
+
 
 class InvalidDataError(Exception):
     """What anndata reads is no valid matrix or table, or it reads nothing at all."""
@@ -85,8 +88,10 @@ def difference(one, other):
     if one is None or other is None:
         return None if one is other else "one is missing"
     one, other = np.asarray(one), np.asarray(other)
-    if one.shape != other.shape or one.dtype.kind != other.dtype.kind:
-        return f"{one.dtype} {one.shape} and {other.dtype} {other.shape}"
-    if one.dtype.kind in "OUT" or one.dtype.names:
+    if one.shape != other.shape:
+        return f"shapes {one.shape} and {other.shape}"
+    if one.dtype.kind in _STRINGS or one.dtype.names:
         return None if str(one.tolist()) == str(other.tolist()) else "values differ"
+    if one.dtype != other.dtype:
+        return f"types {one.dtype} and {other.dtype}"
     return None if np.array_equal(one, other, equal_nan=one.dtype.kind in "fc") else "values differ"
