@@ -92,6 +92,6 @@ def difference(one, other):
         return f"shapes {one.shape} and {other.shape}"
     if one.dtype.kind in _STRINGS or one.dtype.names:
         return None if str(one.tolist()) == str(other.tolist()) else "values differ"
-    if one.dtype != other.dtype:
+    if one.dtype.newbyteorder("=") != other.dtype.newbyteorder("="):
         return f"types {one.dtype} and {other.dtype}"
     return None if np.array_equal(one, other, equal_nan=one.dtype.kind in "fc") else "values differ"

@@ -188,7 +188,7 @@ class DataFile:
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells this file from another one, or from what it was before, without reading it whole."""
-        names = hashlib.sha256("\n".join(self.var.index.astype(str)).encode()).hexdigest()
+        names = hashlib.sha256("\n".join(map(str, self.var.index)).encode()).hexdigest()
         return {"path": self.path, "n_obs": self.n_obs, "genes": names, "layers": sorted(self.layers), **_state(self._address)}
 
 

@@ -29,6 +29,7 @@ from sctab.model._evaluation import require_batch_size
 from sctab.model._spec import ModelSpec
 from sctab.nn._sparse import Precision
 from sctab.tl._copies import Results, copy_data, open_copy
+from sctab.tl._readable import require_readable
 from sctab.tl._readback import check_copy, check_table
 from sctab.tl._result import (
     check_labels,
@@ -301,6 +302,7 @@ def _write_copy(
 ) -> None:
     file = annotation.file
     copy_data(file, path)
+    require_readable(path, file.path)
     labels, probabilities, latent = probability_columns(spec), probabilities_key(key_added), latent_key(key_added)
     with open_copy(path) as root:
         is_annotated = "uns" in root and key_added in root["uns"]
