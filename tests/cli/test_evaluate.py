@@ -36,6 +36,20 @@ def test_scores_are_printed(annotated):
         assert text in result.stdout
 
 
+def test_a_label_map(annotated, tmp_path):
+    adata = ad.read_h5ad(annotated)
+    adata.obs["mine"] = adata.obs["cell_type"].astype(str).replace({"B cell": "b7", "monocyte": "CD14+ Mono"})
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    (tmp_path / "labels.csv").write_text("label,id\nb7,CL:0000236\n")
+    result = run(tmp_path / "a.h5ad", "--labels-key", "mine", "--n-bootstrap", 0, "--label-map", tmp_path / "labels.csv")
+    assert result.exit_code == 0, result.output
+    accuracy = next(line for line in result.stdout.splitlines() if line.startswith("accuracy")).split()[1:]
+    predicted, known = adata.obs["sctab_label"].astype(str), adata.obs["cell_type"].astype(str)
+    expected = [(predicted == known).mean(), ((predicted == known) & (known != "monocyte")).mean()]
+    assert accuracy == [f"{value:.3f}" for value in (*expected, expected[1])]
+    assert "1 of 3 known types are finer than the model's labels." in " ".join(result.stderr.split())
+
+
 def test_data_and_table_are_written(annotated, tmp_path):
     options = ["--labels-key", "cell_type", "--group-key", "donor_id", "--group-key", "cell_type", "--donor-key", "donor_id"]
     result = run(annotated, *options, "--n-bootstrap", 9, "--seed", 2, "--output", tmp_path / "a.zarr", "--csv", tmp_path / "a.csv")

@@ -65,6 +65,44 @@ class TestRules:
         lymphocytes = plan(declared, filters=[{"subtype_of": "CL:0000542"}])
         assert lymphocytes.labels == ("B cell", "natural killer cell")
 
+    def test_strings_for_missing_labels_are_told_and_left_out(self, declared, studies, tmp_path):
+        obs = studies["two"].obs = studies["two"].obs.astype({"cell_type": object})
+        obs.loc[obs.index[:7], "cell_type"] = "nan"
+        obs.loc[obs.index[7:9], "cell_type"] = ""
+        studies["two"].obs = obs
+        studies["two"].write_h5ad(tmp_path / "two.h5ad")
+        with pytest.warns(
+            SctabWarning, match=r"'' \(2 cells\), 'nan' \(7 cells\) in column `cell_type` of `.*two.h5ad` stand for a missing"
+        ):
+            planned = plan(declared)
+        assert planned.steps[0].n_cells == 9
+        assert not {"nan", ""} & set(planned.labels)
+
+    def test_labels_that_may_not_be_meant_or_stored(self, declared, studies, tmp_path):
+        obs = studies["two"].obs
+        obs["cell_type"] = obs["cell_type"].astype(object).replace({"B cell": "Unknown", "natural killer cell": "B cell "})
+        studies["two"].write_h5ad(tmp_path / "two.h5ad")
+        with pytest.warns(SctabWarning) as caught:
+            plan(declared)
+        told = " ".join(str(warning.message) for warning in caught)
+        assert "'Unknown' (40 cells) in the labels of the corpus says that there is no label" in told
+        assert "'B cell' (80 cells), 'B cell ' (40 cells) in the labels of the corpus differ in case" in told
+        obs["cell_type"] = obs["cell_type"].astype(object).replace({"Unknown": "a/b", "B cell ": "a|b"})
+        studies["two"].write_h5ad(tmp_path / "two.h5ad")
+        with pytest.raises(LabelError, match=r"could not be stored under the labels of the corpus: `a/b`, `a\|b`"):
+            plan(declared)
+
+    def test_a_label_map_decides_what_rules_see(self, declared, studies, tmp_path):
+        obs = studies["two"].obs
+        obs["cell_type"] = obs["cell_type"].astype(object).replace({"B cell": "DC2"})
+        studies["two"].write_h5ad(tmp_path / "two.h5ad")
+        (tmp_path / "labels.tsv").write_text("DC2\tCL:0002399\nabsent\tCL:0000236\n")
+        filters = [{"subtype_of": "leukocyte"}]
+        assert "DC2" not in plan(declared, filters=filters).labels
+        with pytest.warns(SctabWarning, match="1 of 2 labels of the label map are not in the sources of the corpus: `absent`"):
+            planned = plan(declared, filters=filters, label_map=str(tmp_path / "labels.tsv"))
+        assert "DC2" in planned.labels
+
     def test_cells_without_a_label_are_counted_and_left_out(self, declared, studies, tmp_path):
         adata = studies["one"].copy()
         adata.obs["cell_type"] = adata.obs["cell_type"].astype(object).where(np.arange(adata.n_obs) >= 7, None)

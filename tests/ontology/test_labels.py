@@ -1,7 +1,9 @@
 """The labels of a model, looked up in the ontology."""
 
+import h5py
 import pandas as pd
 import pytest
+from anndata.io import read_elem
 
 from sctab import LabelError
 from sctab.ontology import LabelSpace
@@ -73,3 +75,23 @@ def test_tissues():
     obs = pd.DataFrame({"tissue": ["lung", "blood", None, "lung"]})
     assert tissues_of(obs) == ["lung", "blood"]
     assert tissues_of(obs[[]]) == tissues_of(pd.DataFrame({"tissue": list("abcdef")})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("pbmc3k_10x", {}),
+        ("pbmc_kang_ctrl_8donors", {}),
+        # one that is more than its curators say, and one that is left alone
+        ("pbmc_zheng_facs", {"CD4+/CD25 T Reg": "CL:0000792", "CD4+ T Helper2": None}),
+    ],
+)
+def test_labels_of_published_datasets(shared_data, ontology, name, others):
+    """Ids that curators gave to labels of authors."""
+    with h5py.File(shared_data(f"{name}.h5ad")) as file:
+        obs = read_elem(file["obs"])[["cell_type_original", "cell_type_ontology_term_id"]].astype(str).drop_duplicates()
+    curated = dict(obs.itertuples(index=False))
+    labels = LabelSpace.from_names(list(curated), ontology)
+    assert dict(zip(labels.names, labels.ids, strict=True)) == curated | others
+    own = [label for label in curated if label.lower() == str(ontology.name(curated[label])).lower()]
+    assert len(labels.notes) == len(curated) - len(own)
