@@ -22,6 +22,7 @@ LAYERS = {
     "_atomic": 0,
     "_declared": 0,
     "_json": 0,
+    "_caches": 0,
     "_keys": 0,
     "_links": 0,
     "_spreadsheets": 0,

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from sctab import benchmark, corpus, get, model, pl, pp, tl, tuning, zoo
+from sctab import _caches, benchmark, corpus, get, model, pl, pp, tl, tuning, zoo  # noqa: F401 - the first acts when it is imported
 from sctab._errors import (
     ClusterError,
     DataFileError,
