@@ -91,11 +91,34 @@ def test_code_does(write_config, monkeypatch, tmp_path):
     metric_changed = after("metrics/_scores.py")
     assert metric_changed[0] != model_changed[0]
     assert metric_changed[1] != model_changed[1]
+    before = metric_changed
+    for name in (
+        "_kernels.py",
+        "_matrix.py",
+        "ontology/_ontology.py",
+        "corpus/_source.py",
+        "benchmark/_worker.py",
+        "genes/_match.py",
+    ):
+        earlier, before = before, after(name)
+        assert all(old != new for old, new in zip(earlier, before, strict=True)), name
+    now = after("ontology/common_names.tsv", "a\tb\n")
+    assert all(old != new for old, new in zip(before, now, strict=True))
+    for name in ("nn/_sparse.py", "model/_auto.py", "model/_trees.py", "augmentation.py"):
+        before, now = now, after(name)
+        assert now[0] != before[0], name
+    for name in ("cli/_app.py", "pl/_training.py", "benchmark/_config.py", "benchmark/_results.py", "zoo/_published.py"):
+        assert after(name) == now, name
+    peers = after("benchmark/peers/_program.py")
+    assert peers[1] != now[1]
     monkeypatch.undo()
     _runs._source_hash.cache_clear()
 
 
-@pytest.mark.parametrize("library", ["xgboost", "scikit-learn", "scanpy", "entmax", "lightning", "pandas", "torch", "anndata"])
+@pytest.mark.parametrize(
+    "library",
+    ["cellxgene-ontology-guide", "numba", "xgboost", "scikit-learn", "scanpy", "entmax", "lightning", "pandas", "torch", "anndata"],
+)
 def test_versions_of_libraries_do(write_config, tmp_path, monkeypatch, library):
     own = {"name": "logistic_regression", "label": "own", "requirements": ["scikit-learn==1.5"]}
     path = write_config(models=["linear"], peers=[OFFLINE, own])

@@ -223,3 +223,30 @@ def test_every_name_has_a_class():
         "SCTAB",
         "AutoClassifier",
     ]
+
+    def test_over_donors_it_is_that_of_resampled_donors(self):
+        """One donor in ten is named wrongly: resampled with NumPy and scored by scikit-learn, donor by donor."""
+        truth = np.tile(np.array(["B", "T"], dtype=object), 100)
+        donors = np.repeat(np.array([f"donor {i}" for i in range(10)], dtype=object), 20)
+        labels = np.where(donors == "donor 3", "T", truth)
+        table = _compare(truth, {"linear": labels, "mlp": truth}, np.random.default_rng(0), donors=donors)
+        rng = np.random.default_rng(1)
+        scores = []
+        for _ in range(2000):
+            cells = np.concatenate([np.flatnonzero(donors == f"donor {i}") for i in rng.integers(10, size=10)])
+            scores.append(f1_score(truth[cells], labels[cells], average="macro"))
+        assert table.loc["linear", "standard_error"] == pytest.approx(np.std(scores) * np.sqrt(10 / 9), rel=0.15)
+
+    def test_more_cells_of_the_same_donors_do_not_make_it_surer(self):
+        truth = np.tile(np.array(["B", "T"], dtype=object), 30)
+        donors = np.repeat(np.array(list("abcdef"), dtype=object), 10)
+        labels = np.where((donors == "a") | (donors == "b"), "T", truth)
+
+        def error(times, donors):
+            many = {"linear": np.repeat(labels, times), "mlp": np.repeat(truth, times)}
+            given = None if donors is None else np.repeat(donors, times)
+            return _compare(np.repeat(truth, times), many, np.random.default_rng(0), donors=given).loc["linear", "standard_error"]
+
+        assert error(25, donors) == pytest.approx(error(1, donors))
+        assert error(25, None) == pytest.approx(error(1, None) / 5, rel=0.2)
+        assert error(25, donors) > 3 * error(25, None)

@@ -38,22 +38,14 @@ _ONE_THREAD = dict.fromkeys(
     "1",
 )
 _SOURCE = Path(__file__).parents[1]
-_DECIDES_SCORES = (
-    "metrics",
-    "ontology",
-    "sampling",
-    "genes",
-    "counts.py",
-    "_constants.py",
-    "_matrix.py",
-    "model/_query.py",
-    "benchmark/_worker.py",
-    "benchmark/_tasks.py",
-    "benchmark/_scores.py",
-)
-_DECIDES_PEERS = (*_DECIDES_SCORES, "benchmark/_peers.py", "benchmark/peers")
-_DECIDES_MODELS = (*_DECIDES_SCORES, "model", "nn", "augmentation.py", "corpus/_store.py")
-_LIBRARIES = ("xgboost", "scikit-learn", "scanpy", "entmax", "lightning", "pandas")
+_PACKAGE = _SOURCE.name
+_CODE = {".py", ".pyc", ".typed"}
+_PEERS = ("benchmark/_peers.py", "benchmark/_scores.py", "benchmark/_tasks.py")
+_MODELS = ("benchmark/_worker.py",)
+"""Files that decide a result, of peers and of models, together with all that they import."""
+_DECIDE_NOTHING = {"benchmark/_config.py", "benchmark/_files.py"}
+"""Files that are imported for what a run is asked, which its key has anyway."""
+_LIBRARIES = ("cellxgene-ontology-guide", "numba", "annbatch", "xgboost", "scikit-learn", "scanpy", "entmax", "lightning", "pandas")
 """Those that decide a result besides the ones that models record."""
 
 
@@ -132,7 +124,7 @@ def _key(content: Mapping[str, Any], task: Task, entry: ModelEntry | PeerEntry, 
         "asked": _asked_of(entry, config),
         "seed": seed,
         "versions": versions if is_model or not entry.requirements else [versions["python"], *entry.requirements],  # type: ignore[union-attr]
-        "source": _source_hash(_DECIDES_MODELS if is_model else _DECIDES_PEERS),
+        "source": _source_hash(_MODELS if is_model else _PEERS),
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -161,10 +153,57 @@ def _file_hash(path: Path) -> str:
 
 
 @cache
-def _source_hash(names: tuple[str, ...]) -> str:
-    """Hash of what the files compute: neither comments and docstrings nor the layout of the text count."""
-    files = {file for name in names for file in ((_SOURCE / name).rglob("*.py") if (_SOURCE / name).is_dir() else [_SOURCE / name])}
-    return hashlib.sha256("\n".join(_code(file) for file in sorted(files)).encode()).hexdigest()
+def _source_hash(roots: tuple[str, ...]) -> str:
+    """Hash of what files and all that they import compute: neither comments and docstrings nor the layout of the text count.
+
+    Data files beside them count too, and so do the programs of peers and the file that starts a run.
+    """
+    files = _closure([_SOURCE / name for name in roots])
+    files |= {_SOURCE / name for name in _MODELS} | set((_SOURCE / "benchmark/peers").glob("*.py"))
+    data = {
+        path
+        for folder in {file.parent for file in files}
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix not in _CODE
+    }
+    digest = hashlib.sha256()
+    for file in sorted(files | data):
+        digest.update(file.read_bytes() if file in data else _code(file).encode())
+    return digest.hexdigest()
+
+
+def _closure(waiting: list[Path]) -> set[Path]:
+    """Files of the package that some of its files import, however deep, and they themselves."""
+    skipped = {_SOURCE / name for name in _DECIDE_NOTHING}
+    found: set[Path] = set()
+    while waiting:
+        file = waiting.pop()
+        if file not in found | skipped:
+            found.add(file)
+            waiting += _imported(file)
+    return found
+
+
+def _imported(file: Path) -> list[Path]:
+    """Files of the package that one of its files imports, also in its functions."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [path for name in names if (path := _file_of(name)) is not None]
+
+
+def _file_of(name: str) -> Path | None:
+    """The file of a module of the package, or of the one that has such a name in it."""
+    first, *parts = name.split(".")
+    if first != _PACKAGE:
+        return None
+    for path in (_SOURCE.joinpath(*parts), _SOURCE.joinpath(*parts[:-1])):
+        if (file := path / "__init__.py").is_file() or (parts and (file := path.with_suffix(".py")).is_file()):
+            return file
+    return None
 
 
 def _code(file: Path) -> str:

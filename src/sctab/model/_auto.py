@@ -63,7 +63,8 @@ class AutoClassifier:
     ----------
     table
         What came of the comparison, one row per candidate: `macro_f1` on the held-out cells, `behind` (how far behind the best),
-        `standard_error` of that, `seconds` of training, and `kept`.
+        `standard_error` of that, `seconds` of training, and `kept`. The standard error is a bootstrap over donors where whole donors are
+        held out, since cells of a donor are alike, and over cells otherwise.
     best
         The model that was kept.
 
@@ -214,11 +215,16 @@ class AutoClassifier:
                 )
             held_out_by, n_parts = "corpus", 1
             truth, predicted, seconds = self._try_on(self._corpus, options)
+            donors = self._corpus.held_out_donors
         else:
             labels, folds, held_out_by = self._cut(n_folds, train_settings.get("validation_split", "donor"), seed)
             n_parts = len(folds)
             truth, predicted, seconds = self._try(labels, folds, options)
-        self.table = _compare(truth, predicted, np.random.default_rng(seed), self._label_ids).assign(seconds=pd.Series(seconds))
+            donor_key, cells = self._setup["donor_key"], np.concatenate(folds)
+            donors = self.adata.obs[donor_key].astype(str).to_numpy()[cells] if held_out_by == "donor" else None
+        self.table = _compare(truth, predicted, np.random.default_rng(seed), self._label_ids, donors).assign(
+            seconds=pd.Series(seconds)
+        )
         kept = str(self.table.index[self.table["kept"]][0])
         last = options | {"run_dir": run_dir, "logger": logger}
         best = self._trained(kept, self.adata, last) if self._corpus is None else self._trained_on(self._corpus, kept, last)
@@ -424,8 +430,15 @@ def _compare(
     predicted: Mapping[str, NDArray[np.object_]],
     rng: np.random.Generator,
     label_ids: Mapping[str, str | None] | None = None,
+    donors: NDArray[np.object_] | None = None,
 ) -> pd.DataFrame:
-    """Ontology-corrected macro F1 of each candidate, how far it is behind the best, and the standard error of that over resampled cells."""
+    """Ontology-corrected macro F1 of each candidate, how far it is behind the best, and the standard error of that.
+
+    It is a bootstrap over whole donors, whose cells are alike, or over cells where donors are not given or there is only one.
+    """
+    units = np.arange(len(truth)) if donors is None else np.unique(donors, return_inverse=True)[1]
+    if (n_units := int(units.max()) + 1) == 1:
+        units, n_units = np.arange(len(truth)), len(truth)
     names = sorted({*truth, *np.concatenate(list(predicted.values()))})  # a subtype is right even if no held-out cell is of it
     children = subtypes(LabelSpace.from_names(names, CellOntology.embedded(), label_ids=label_ids))
     types = pd.Index(names)
@@ -434,8 +447,9 @@ def _compare(
     scores = {name: macro_f1_of_codes(true, codes) for name, codes in called.items()}
     best = max(scores, key=lambda name: scores[name])
     behind: dict[str, list[float]] = {name: [] for name in predicted}
+    spread = np.sqrt(n_units / (n_units - 1))  # a bootstrap of few donors varies less than donors do
     for _ in range(_RESAMPLES):
-        times = np.bincount(rng.integers(len(truth), size=len(truth)), minlength=len(truth))
+        times = np.bincount(rng.integers(n_units, size=n_units), minlength=n_units)[units]
         of_best = macro_f1_of_codes(true, called[best], times)
         for name in predicted:
             behind[name].append(of_best - macro_f1_of_codes(true, called[name], times))
@@ -443,7 +457,7 @@ def _compare(
         {
             "macro_f1": scores,
             "behind": {name: scores[best] - score for name, score in scores.items()},
-            "standard_error": {name: float(np.std(values)) for name, values in behind.items()},
+            "standard_error": {name: spread * float(np.std(values)) for name, values in behind.items()},
         }
     )
     kept = next(name for name in predicted if table.loc[name, "behind"] <= table.loc[name, "standard_error"])

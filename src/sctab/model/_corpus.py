@@ -178,6 +178,14 @@ class CorpusReference:
             first += matrix.shape[0]
         return obs["label"].astype(str).to_numpy(dtype=object), np.concatenate(predicted)
 
+    @property
+    def held_out_donors(self) -> NDArray[np.object_] | None:
+        """Donors of the cells that :meth:`judge` gives, `(n_obs,)`; `None` where one is not known."""
+        obs = self.corpus.obs(VALIDATED)
+        if "donor" not in obs or obs["donor"].isna().any():
+            return None
+        return obs["donor"].astype(str).to_numpy(dtype=object)
+
     def _known(self, keys: Sequence[str]) -> Sequence[str]:
         if isinstance(keys, str):
             raise SettingError(f"`categorical_covariate_keys={keys!r}` must be a list: write `[{keys!r}]`.")
