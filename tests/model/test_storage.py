@@ -394,6 +394,12 @@ def test_weights_that_no_training_should_give(path, match, tmp_path):
         read_model(path)
 
 
+def test_a_description_that_cannot_be_stored(tmp_path):
+    with pytest.raises(ModelFormatError, match="cannot be stored: .*surrogates not allowed"):
+        write_model(tmp_path / "model", replace(SPEC, description="\ud800"), WEIGHTS, IMPORTANCE, overwrite=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_truncated_weights(path):
     weights = path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])

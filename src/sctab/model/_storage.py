@@ -78,7 +78,12 @@ def write_model(
     tensors[_IMPORTANCE] = torch.from_numpy(np.ascontiguousarray(importance, dtype=np.float32))
     values = json.loads(json.dumps(spec.to_json()))  # keys are strings from here on
     ModelSpec.from_json(values)  # nothing is written that would not be read
-    of_spec = _json.digest(values)
+    try:
+        of_spec = _json.digest(values)
+    except ValueError as error:
+        raise ModelFormatError(
+            f"The description of the model cannot be stored: {error}. Change it, and save the model again."
+        ) from error
     content = dump_tensors(tensors, metadata={"model_class": spec.model_class, _SPEC_SHA256: of_spec})
     sha256 = _sha256(content)
     with written_beside(path, overwrite=overwrite, kind="model") as directory:

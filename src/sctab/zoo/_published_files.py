@@ -17,6 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from sctab import _json
 from sctab._errors import DataFileError, InputValueError, ModelFormatError, listing
 from sctab.genes import FeatureSpace
 
@@ -165,7 +166,7 @@ def read_small(path: Path) -> bytes:
         When it is too large to be one.
     """
     try:
-        with path.open("rb") as file:
+        with _json.open_regular(path) as file:
             content = file.read(LARGEST_HPARAMS + 1)
     except OSError as error:
         raise DataFileError(f"`{path}` cannot be read ({error.strerror}). Check the path.") from error
@@ -192,7 +193,7 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:merge", _PlainLoader.construct_y
 def _check_zip(path: Path, name: str) -> None:
     """Refuse what PyTorch has not written: other formats, compressed parts, a changed or missing byte."""
     try:
-        with path.open("rb") as file:
+        with _json.open_regular(path) as file:
             start = file.read(len(_START_OF_ZIP))
     except OSError as error:
         raise ModelFormatError(f"`{name}` cannot be read ({error.strerror}). Check the file.") from error

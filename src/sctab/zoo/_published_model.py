@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +15,7 @@ from sctab.counts import Normalization
 from sctab.genes import FeatureSpace
 from sctab.model import SCTAB, CellTypeClassifier, LinearClassifier, MLPClassifier, ModelSpec
 from sctab.model._spec import NO_SETUP
+from sctab.model._storage import require_sound
 from sctab.nn import PublishedNetwork, describe_published, from_published, subtract_means
 from sctab.ontology import LabelSpace
 from sctab.zoo._published_files import Checkpoint
@@ -41,6 +41,7 @@ _KINDS = {
     "linear": _Kind(LinearClassifier, {}, ()),
     "mlp": _Kind(MLPClassifier, {"n_layers": "n_hidden", "n_hidden": "hidden_size"}, ("dropout",)),
 }
+_LARGEST = 2.0**53
 _MASK_TYPES = ("entmax", "sparsemax")
 _MEANS = "feature_means"
 """What older checkpoints subtracted from the expression before their network saw it."""
@@ -148,7 +149,7 @@ def _architecture(network: PublishedNetwork, hyperparameters: Mapping[str, Any],
         )
     settings = {key: hyperparameters[key] for key in kind.others if key in hyperparameters}
     for key, value in settings.items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST  # NaN is not
         if not (value in _MASK_TYPES if key == "mask_type" else is_number):
             raise ModelFormatError(f"`{key}={value!r}` in the hyperparameters of `{name}` makes no sense.")
     published = {key: value for key, value in kind.model_class.paper_settings()["model"].items() if key != "n_top_genes"}
@@ -197,6 +198,7 @@ def _means(checkpoint: Checkpoint, network: PublishedNetwork, name: str) -> Tens
 def _trained(spec: ModelSpec, network: PublishedNetwork, weights: Mapping[str, Tensor], means: Tensor | None) -> CellTypeClassifier:
     model_class: Any = _KINDS[network.kind].model_class
     model = model_class(spec=spec)
+    require_sound(weights)
     model.module.load_state_dict(weights)
     model.module.eval()
     model.gene_importance = importance_of_weights(weights, means)
