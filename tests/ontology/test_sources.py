@@ -1,5 +1,6 @@
 """Ontologies from files of every kind, and from a server."""
 
+import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,6 +9,7 @@ import pytest
 
 from sctab import DataFileError, SettingError
 from sctab.ontology import CellOntology
+from sctab.ontology._sources import OBO_FOUNDRY
 
 pytestmark = pytest.mark.filterwarnings("ignore:unsound encoding:UnicodeWarning")
 """Pronto warns where a file is too short for it to be sure of UTF-8."""
@@ -142,6 +144,12 @@ def server():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.server.asked.append(self.path)
+            if self.server.leads_to is not None:
+                self.send_response(302)
+                self.send_header("Location", self.server.leads_to)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             content = self.server.pages.get(self.path)
             self.send_response(404 if content is None else 200)
             self.send_header("Content-Length", str(self.server.says or len(content or b"")))
@@ -152,7 +160,7 @@ def server():
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.pages, running.asked, running.says = {"/cl.obo": as_obo().encode()}, [], None
+        running.pages, running.asked, running.says, running.leads_to = {"/cl.obo": as_obo().encode()}, [], None, None
         running.address = f"http://127.0.0.1:{running.server_port}/{{name}}.obo"
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
@@ -173,7 +181,7 @@ class TestOboFoundry:
         server.pages.clear()
         assert get().find("leukocyte") == "CL:0000738"
         assert server.asked == ["/cl.obo"]
-        assert [path.name for path in (tmp_path / "cache").iterdir()] == ["cl.obo"]
+        assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["cl.obo", "cl.obo.sha256"]
 
     def test_refreshing_gives_what_is_new(self, get, server):
         get()
@@ -191,7 +199,7 @@ class TestOboFoundry:
         with pytest.raises(DataFileError, match=r"could not be downloaded and read: .*\. Leave `refresh` out to use `.*cl\.obo`"):
             get(refresh=True)
         assert (tmp_path / "cache" / "cl.obo").read_text(encoding="utf-8") == as_obo()
-        assert [path.name for path in (tmp_path / "cache").iterdir()] == ["cl.obo"]
+        assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["cl.obo", "cl.obo.sha256"]
 
     def test_without_network_and_cache(self, server, tmp_path):
         address = server.address.replace(str(server.server_port), "1")
@@ -205,3 +213,39 @@ class TestOboFoundry:
     def test_names_that_are_none(self, get, name):
         with pytest.raises(SettingError, match="is no name of the OBO Foundry"):
             get(name)
+
+    @pytest.mark.parametrize(
+        "address", ["http://purl.obolibrary.org/obo/{name}.obo", "ftp://example.org/{name}", "file:///etc/{name}"]
+    )
+    def test_only_https(self, tmp_path, address):
+        with pytest.raises(SettingError, match="is not read over https.*Give an `https://` address"):
+            CellOntology.from_obo_foundry(cache_dir=tmp_path, address=address)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_default_is_https(self):
+        assert OBO_FOUNDRY.startswith("https://")
+
+    def test_being_led_away_from_https(self, server, tmp_path):
+        server.leads_to = "http://example.org/cl.obo"
+        with pytest.raises(SettingError, match="`http://example.org/cl.obo` is not read over https"):
+            CellOntology.from_obo_foundry(cache_dir=tmp_path, address=server.address)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_file_in_the_cache_that_was_changed(self, get, tmp_path):
+        get()
+        stored = (tmp_path / "cache" / "cl.obo.sha256").read_text()
+        assert stored == f"{hashlib.sha256(as_obo().encode()).hexdigest()}  cl.obo\n"
+        path = tmp_path / "cache" / "cl.obo"
+        path.write_text(path.read_text().replace("T cell", "B cell"))
+        with pytest.raises(DataFileError, match=r"is not what was downloaded.*`refresh=True`"):
+            get()
+        assert get(refresh=True).find("T cell") == "CL:0000084"
+
+    def test_a_hash_that_is_known(self, get):
+        expected = hashlib.sha256(as_obo().encode()).hexdigest()
+        assert get(sha256=expected).find("leukocyte") == "CL:0000738"
+        assert get(sha256=expected).find("leukocyte") == "CL:0000738"
+        with pytest.raises(DataFileError, match="is not what was downloaded"):
+            get(sha256="0" * 64)
+        with pytest.raises(DataFileError, match=f"its SHA-256 is `{expected}` and not"):
+            get(sha256="0" * 64, refresh=True)

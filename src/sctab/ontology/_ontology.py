@@ -126,8 +126,11 @@ class CellOntology:
         cache_dir: str | PathLike[str] | None = None,
         refresh: bool = False,
         address: str = OBO_FOUNDRY,
+        sha256: str | None = None,
     ) -> CellOntology:
-        """The newest release of the OBO Foundry, downloaded once and read from a cache from then on.
+        """The newest release of the OBO Foundry, downloaded once over https and read from a cache from then on.
+
+        The OBO Foundry publishes no checksums: the SHA-256 of the download is kept beside it, and compared whenever it is read again.
 
         Parameters
         ----------
@@ -138,18 +141,20 @@ class CellOntology:
         refresh
             Download it again. A file that cannot be downloaded or read does not replace the one that is there.
         address
-            Where it is downloaded from; `{name}` stands for the name.
+            Where it is downloaded from, over https; `{name}` stands for the name.
+        sha256
+            Hash that the file must have, where you know it, for example from somebody whose result you repeat.
 
         Raises
         ------
         SettingError
-            When the name is none.
+            When the name is none, or the address is not of https.
         DataFileError
-            When it has to be downloaded and cannot be, or when it is no ontology.
+            When it has to be downloaded and cannot be, when it is no ontology, or when its hash is another one.
         OutputError
             When it cannot be written to the cache.
         """
-        return cls._of(read_obo_foundry(name, cache_dir=cache_dir, refresh=refresh, address=address))
+        return cls._of(read_obo_foundry(name, cache_dir=cache_dir, refresh=refresh, address=address, sha256=sha256))
 
     @classmethod
     def _of(cls, release: Release) -> CellOntology:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 from collections.abc import Mapping
@@ -10,15 +11,18 @@ from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from sctab._atomic import written_beside
 from sctab._errors import DataFileError, SettingError, listing
 
-OBO_FOUNDRY = "http://purl.obolibrary.org/obo/{name}.obo"
+OBO_FOUNDRY = "https://purl.obolibrary.org/obo/{name}.obo"
 """Permanent address of an ontology of the OBO Foundry; it leads to the newest release."""
 
 _EMBEDDED_FILE = re.compile(r"CL-ontology-(.+)\.json\.\w+")
 _PREFIX = "CL:"
+_CONNECT_TIMEOUT, _READ_TIMEOUT = 30, 60
+"""Seconds after which a server that does not answer is given up."""
 _WITHOUT_NETWORK = "Without a network, use `CellOntology.embedded()`, or `CellOntology.from_file` with a file."
 
 
@@ -90,23 +94,61 @@ def read_file(path: str | PathLike[str]) -> Release:
         ) from error
 
 
-def read_obo_foundry(name: str, *, cache_dir: str | PathLike[str] | None, refresh: bool, address: str) -> Release:
-    """An ontology of the OBO Foundry from the cache, or downloaded; it takes its place in the cache when it has been read."""
+def read_obo_foundry(
+    name: str, *, cache_dir: str | PathLike[str] | None, refresh: bool, address: str, sha256: str | None = None
+) -> Release:
+    """An ontology of the OBO Foundry from the cache, or downloaded; it takes its place in the cache when it has been read.
+
+    The OBO Foundry publishes no checksums. The SHA-256 of a download is kept beside it, and compared whenever it is read again.
+    """
     import pooch
 
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise SettingError(f"`name={name!r}` is no name of the OBO Foundry. These are lower-case words, such as `cl`.")
     cached = Path(pooch.os_cache("sctab") if cache_dir is None else cache_dir) / f"{name}.obo"
+    checksum = cached.with_name(f"{cached.name}.sha256")
     if cached.is_file() and not refresh:
+        expected = sha256 or (checksum.read_text(encoding="utf-8").split() or [""])[0] if checksum.is_file() else sha256
+        if expected is not None and _sha256(cached) != expected:
+            raise DataFileError(
+                f"`{cached}` is not what was downloaded: its SHA-256 is not `{expected}`. Download it again with `refresh=True`."
+            )
         return read_file(cached)
     url = address.format(name=name)
+    _require_https(url)
     with written_beside(cached, overwrite=True) as fresh:
         try:
-            pooch.HTTPDownloader()(url, fresh, None)
-            return _parse(fresh)
+            load = pooch.HTTPDownloader(timeout=(_CONNECT_TIMEOUT, _READ_TIMEOUT), hooks={"response": _follow_https})
+            load(url, fresh, None)
+            if sha256 is not None and (found := _sha256(fresh)) != sha256:
+                raise ValueError(f"its SHA-256 is `{found}` and not `{sha256}`")
+            release = _parse(fresh)
+            with written_beside(checksum, overwrite=True) as beside:
+                beside.write_text(f"{_sha256(fresh)}  {cached.name}\n", encoding="utf-8")
+        except SettingError:
+            raise
         except Exception as error:  # whatever the network and pronto raise
             mend = f"Leave `refresh` out to use `{cached}`, which is as it was." if cached.is_file() else _WITHOUT_NETWORK
             raise DataFileError(f"`{url}` could not be downloaded and read: {_reason(error)}. {mend}") from error
+    return release
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _require_https(url: str) -> None:
+    """Refuse addresses whose content anybody on the way could change; a server on this machine may do without."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1", "::1"}):
+        raise SettingError(f"`{url}` is not read over https, so that it could be changed on the way. Give an `https://` address.")
+
+
+def _follow_https(response: Any, *_: Any, **__: Any) -> None:
+    """Refuse to be led from https to where it is not."""
+    if response.is_redirect:
+        _require_https(urljoin(response.url, response.headers["location"]))
 
 
 def _reason(error: Exception) -> str:
