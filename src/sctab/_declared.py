@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 import yaml
 
 from sctab._errors import DataFileError, SettingError, listing
+
+_LARGEST, _MOST_VALUES = 2**24, 1_000_000
+"""Bytes and values of a declaration."""
 
 
 def read_yaml(path: Path) -> Any:
@@ -21,11 +25,46 @@ def read_yaml(path: Path) -> Any:
         When it is missing or no YAML.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise DataFileError(f"`{path}` is no regular file. Give a YAML file.")
+        if path.stat().st_size > _LARGEST:
+            raise DataFileError(
+                f"`{path}` has {path.stat().st_size:,} bytes, more than the {_LARGEST:,} of any declaration. Check the path."
+            )
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (it builds plain values only)
+        _require_bounded(values, {}, ())
     except OSError as error:
+        if isinstance(error, DataFileError):
+            raise
         raise DataFileError(f"`{path}` cannot be read: {error.strerror}. Check the path.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise DataFileError(f"`{path}` is no YAML: {' '.join(str(error).split())}") from error
+    return values
+
+
+class _Loader(yaml.SafeLoader):
+    """Builds plain values, and refuses a name that is there twice, of which one would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 (as in PyYAML)
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{listing(twice)} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _require_bounded(value: Any, sizes: dict[int, int], above: tuple[int, ...]) -> int:
+    """How many values there are once aliases are written out; a short file could stand for billions."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) in above:
+        raise ValueError("it holds itself")
+    if id(value) not in sizes:
+        inside = list(value.values()) if isinstance(value, dict) else value
+        sizes[id(value)] = 1 + sum(_require_bounded(item, sizes, (*above, id(value))) for item in inside)
+    if sizes[id(value)] > _MOST_VALUES:
+        raise ValueError(f"with its aliases written out it has more than {_MOST_VALUES:,} values")
+    return sizes[id(value)]
 
 
 def build(cls: type, values: Any, where: str, readers: Mapping[str, Callable[[Any, str], Any]] | None = None) -> Any:
