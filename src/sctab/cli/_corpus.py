@@ -106,15 +106,21 @@ def info(corpus: Store, debug: Debug = False) -> None:
 
 @corpus_app.command()
 @reports_errors
-def verify(corpus: Store, debug: Debug = False) -> None:
-    """Read all of a corpus, and compare every cell with what it was when it was built.
+def verify(
+    corpus: Store,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Look at the sources too, also those on servers: have they changed since?")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Read all of a corpus, and compare every cell with what it was when it was built. Sources are not contacted.
 
     **Example**
 
     `sctab corpus verify blood.corpus`
     """
     opened = Corpus.open(corpus)
-    if problems := opened.verify():
+    if problems := opened.verify(sources=sources):
         raise DataFileError(f"`{corpus}` is damaged. {' '.join(problems)} Build it again.")
     out.print(f"{opened.n_obs:,} cells are as they were built.")
 

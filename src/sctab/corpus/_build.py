@@ -29,10 +29,12 @@ from sctab.corpus._config import SPLIT_NAMES, CorpusConfig
 from sctab.corpus._data_file import is_url
 from sctab.corpus._entry import COLUMNS, SourceEntry
 from sctab.corpus._features import given_genes
+from sctab.corpus._manifest import FORMAT, MANIFEST, VERSION, hash_codes, source_values, write_manifest
 from sctab.corpus._open import open_source
 from sctab.corpus._plan import CorpusPlan, Draft
 from sctab.corpus._stages import ATTEMPT, bring, look, put
-from sctab.corpus._store import FEATURES, FORMAT, MANIFEST, MEASURED, VERSION, Corpus
+from sctab.corpus._store import FEATURES, MEASURED, Corpus
+from sctab.corpus._urls import without_credentials
 from sctab.corpus._workers import Watch, run_tasks
 from sctab.counts import Content, MatrixContent
 from sctab.genes import FeatureSpace
@@ -125,7 +127,7 @@ def build(
         directories = _scatter(plan, _numbers(config), contents, shelves, work, n_threads=n_threads, watch=watch)
         store = work / "store"
         hashes = _gather(plan, shelves, directories, work, store, n_threads=n_threads, watch=watch)
-        _describe(plan, contents, shelves, hashes, store, ontology)
+        _describe(plan, contents, shelves, hashes, store, output, ontology)
         Corpus.open(store).keep_subsets()
         _require_same_sources(states, config)
         os.rename(store, output)  # noqa: PTH104 (refuses to replace what came meanwhile)
@@ -191,7 +193,7 @@ def _require_same_sources(before: Mapping[str, Any], config: CorpusConfig) -> No
         with suppress(DataFileError):
             if before[path] is None or _fingerprint(entry) == before[path]:
                 continue
-        changed.append(path)
+        changed.append(without_credentials(path))
     if changed:
         raise DataFileError(
             f"{listing(changed)} changed while the corpus was built. Delete the unfinished work, and build it anew."
@@ -232,11 +234,13 @@ def _forget_work_without(damaged: set[str], work: Path) -> None:
 
 def _identity(config: CorpusConfig, shelf_size: int, sources: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the corpus: the declaration, and the state of the sources."""
-    declared = asdict(replace(config, filters=(), features="", sources=tuple(map(_absolute, config.sources))))
+    shown = tuple(replace(entry, path=without_credentials(entry.path)) for entry in map(_absolute, config.sources))
+    declared = asdict(replace(config, filters=(), features="", sources=shown))
     declared["filters"] = [{rule.name: rule.parameters} for rule in config.filters]
     genes = given_genes(config.features)
+    states = {without_credentials(path): state for path, state in sources.items()}
     declared["features"] = genes.to_json() if isinstance(genes, FeatureSpace) else genes
-    return {"format": FORMAT, "format_version": VERSION, "config": declared, "shelf_size": shelf_size, "sources": sources}
+    return {"format": FORMAT, "format_version": VERSION, "config": declared, "shelf_size": shelf_size, "sources": states}
 
 
 def _fingerprint(entry: SourceEntry, obs_keys: Sequence[str] = ()) -> dict[str, Any]:
@@ -291,7 +295,9 @@ def _numbers(config: CorpusConfig) -> dict[str, int]:
 def _require_one_kind(contents: Mapping[str, tuple[str, MatrixContent]]) -> None:
     by_counts = {path: content.content is Content.COUNTS for path, (_, content) in contents.items()}
     if len(set(by_counts.values())) > 1:
-        others = [f"{path}: {contents[path][1].content}" for path, has_counts in by_counts.items() if not has_counts]
+        others = [
+            f"{without_credentials(path)}: {contents[path][1].content}" for path, has_counts in by_counts.items() if not has_counts
+        ]
         raise InputValueError(
             f"Some sources hold counts and others do not: {listing(others)}. Name a `layer` with counts for these, or leave them out."
         )
@@ -418,6 +424,7 @@ def _describe(
     shelves: _Shelves,
     hashes: NDArray[np.uint64],
     store: Path,
+    output: Path,
     ontology: CellOntology,
 ) -> None:
     labels = plan.cells.label_space(ontology)
@@ -431,10 +438,8 @@ def _describe(
         read = contents.get(entry.path)  # `None` where the rules have left no cell of it
         sources.append(
             {
-                "path": entry.path,
+                **source_values(entry, _fingerprint(entry), output),
                 "size": _size(entry.path),
-                "entry": asdict(_absolute(entry)),
-                "fingerprint": _fingerprint(entry),
                 "matrix": None if read is None else read[0],
                 "content": None if read is None else str(read[1].content),
                 "n_found": plan.n_found_per_source[number],
@@ -455,6 +460,7 @@ def _describe(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in ("sctab", "annbatch", "anndata", "zarr")},
         "sha256": whole.hexdigest(),
+        "codes_sha256": _hash_codes(plan, shelves, order),
         "n_vars": plan.n_vars,
         "labels": {"names": labels.names, "ids": labels.ids, "ontology_version": labels.ontology_version},
         "label_ids": {name: term for name, term in plan.cells.label_ids.items() if name in labels.names},
@@ -477,7 +483,19 @@ def _describe(
         "duplicates": {"barcode": plan.n_duplicated, "expression": len(filled) - len(np.unique(filled))},
     }
     with written_beside(store / MANIFEST, overwrite=True) as beside:
-        beside.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        write_manifest(beside, manifest)
+
+
+def _hash_codes(plan: CorpusPlan, shelves: _Shelves, order: NDArray[np.int64]) -> dict[str, dict[str, str]]:
+    """For each split and column a hash of the codes, in the order of the store."""
+    split_of_shelf = np.array([SPLIT_NAMES.index(split) for split in shelves.split_of_shelf])
+    columns: dict[str, NDArray[Any]] = {column: plan.cells.codes[column] for column in COLUMNS}
+    columns |= {"source": plan.cells.source, "row": plan.cells.row}
+    of_split = split_of_shelf[shelves.shelf[order]]
+    return {
+        split: {column: hash_codes(codes[order[of_split == number]]) for column, codes in columns.items()}
+        for number, split in enumerate(SPLIT_NAMES)
+    }
 
 
 def _size(path: str) -> int | None:

@@ -15,6 +15,7 @@ from sctab.corpus._curation import FILTERS, Filter
 from sctab.corpus._data_file import is_url
 from sctab.corpus._entry import SourceEntry
 from sctab.corpus._open import find_sources
+from sctab.corpus._urls import without_credentials
 from sctab.genes import FeatureSpace
 
 UNION, INTERSECTION = "union", "intersection"
@@ -96,7 +97,7 @@ class CorpusConfig:
             sources += _sources(item, f"{where}, source {i}", common, folder)
         twice = sorted({entry.path for entry in sources if [other.path for other in sources].count(entry.path) > 1})
         if twice:
-            raise SettingError(f"{where}: {listing(twice)} is named twice. Name each source once.")
+            raise SettingError(f"{where}: {listing(map(without_credentials, twice))} is named twice. Name each source once.")
         filters = list_of(own.get("filters", []), f"{where}, `filters`")
         return cls(
             sources=tuple(sources),

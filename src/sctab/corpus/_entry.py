@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sctab.corpus._data_file import base_name
+from sctab.corpus._urls import base_name, without_credentials
 
 COLUMNS = ("label", "donor", "dataset", "assay", "tissue")
 """What is known of a cell."""
@@ -66,7 +66,7 @@ def source_names(entries: Sequence[SourceEntry]) -> list[str]:
     ['a/counts', 'b/counts', 'blood']
     """
     names = [entry.name for entry in entries]
-    folders = [PurePosixPath(Path(entry.path).as_posix()).parent.parts for entry in entries]
+    folders = [PurePosixPath(Path(without_credentials(entry.path)).as_posix()).parent.parts for entry in entries]
     for depth in range(1, max(map(len, folders), default=0) + 1):
         n_called = Counter(names)
         names = [
@@ -74,4 +74,6 @@ def source_names(entries: Sequence[SourceEntry]) -> list[str]:
             for name, folder, entry in zip(names, folders, entries, strict=True)
         ]
     n_called = Counter(names)  # files of several formats may have the same name
-    return [entry.path if n_called[name] > 1 else name for name, entry in zip(names, entries, strict=True)]
+    n_files = Counter(base_name(entry.path) for entry in entries)
+    whole = [base_name(entry.path) if n_files[base_name(entry.path)] == 1 else without_credentials(entry.path) for entry in entries]
+    return [with_ending if n_called[name] > 1 else name for name, with_ending in zip(names, whole, strict=True)]

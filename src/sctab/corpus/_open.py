@@ -14,6 +14,7 @@ from sctab.corpus._data_file import SUFFIXES, DataFile, find_data_files, is_url
 from sctab.corpus._entry import SPLIT, SourceEntry
 from sctab.corpus._parquet import ParquetStore, is_parquet_store
 from sctab.corpus._soma import SomaSource, is_soma
+from sctab.corpus._urls import without_credentials
 
 
 class CellSource(Protocol):
@@ -97,7 +98,8 @@ def open_source(entry: SourceEntry, obs_keys: Sequence[str] = ()) -> CellSource:
         return SomaSource(entry.path, obs_keys, measurement=entry.measurement, obs_filter=entry.obs_filter)
     if entry.obs_filter is not None:
         raise SettingError(
-            f"`{entry.path}`: `obs_filter` is for SOMA experiments and the Census only. Use `filters`, or leave it out."
+            f"`{without_credentials(entry.path)}`: `obs_filter` is for SOMA experiments and the Census only. Use `filters`, or leave it "
+            "out."
         )
     return ParquetStore(entry.path, obs_keys) if _is_parquet(entry.path) else DataFile(entry.path, obs_keys)
 

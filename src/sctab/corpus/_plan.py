@@ -20,6 +20,7 @@ from sctab.corpus._entry import COLUMNS, SPLIT, SourceEntry, source_names
 from sctab.corpus._features import CorpusGenes, given_genes, join_genes
 from sctab.corpus._open import CellSource, complete, open_source
 from sctab.corpus._source import matrices
+from sctab.corpus._urls import without_credentials
 from sctab.genes import FeatureSpace
 from sctab.ontology import CellOntology, read_label_map
 from sctab.ontology._label_map import warn_of_unused
@@ -135,7 +136,8 @@ def plan(config: str | os.PathLike[str] | CorpusConfig, *, ontology: CellOntolog
     for path, tables in draft.tables.items():
         if len({tuple(table.index) for table in tables.values()}) > 1 and draft.layers[path] is None:
             warn(
-                f"`{path}` has other genes in `raw` than in `X`. It is read where its counts are: name a `layer` to see with which genes."
+                f"`{without_credentials(path)}` has other genes in `raw` than in `X`. It is read where its counts are: name a `layer` to "
+                "see with which genes."
             )
     return draft.over_genes({})
 
@@ -244,7 +246,7 @@ def _genes_of(entry: SourceEntry, tables: Mapping[str, pd.DataFrame], matrix: st
     try:
         return FeatureSpace.from_var(tables[matrix], gene_id_key=entry.gene_id_key, gene_symbol_key=entry.gene_symbol_key)
     except (InputValueError, KeyNotFoundError) as error:
-        raise type(error)(f"`{entry.path}`: {error}") from error
+        raise type(error)(f"`{without_credentials(entry.path)}`: {error}") from error
 
 
 def _require_types(cells: Cells) -> None:

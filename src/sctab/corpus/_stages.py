@@ -30,6 +30,7 @@ from sctab.corpus._entry import SourceEntry
 from sctab.corpus._open import CellSource, open_source
 from sctab.corpus._pieces import Pieces, read_shelf
 from sctab.corpus._source import Source, choose_source, matrices
+from sctab.corpus._urls import without_credentials
 from sctab.counts import Content, MatrixContent
 from sctab.genes import FeatureSpace
 
@@ -61,7 +62,7 @@ def look(entry: SourceEntry, kept: Path) -> tuple[str, MatrixContent] | DataFile
     except DataFileError as error:
         return error
     except (InputValueError, KeyNotFoundError) as error:
-        raise type(error)(f"`{entry.path}`: {error}") from error
+        raise type(error)(f"`{without_credentials(entry.path)}`: {error}") from error
     content = source.content
     with written_beside(kept, overwrite=True) as beside:
         values = {"name": source.name, **asdict(content), "content": str(content.content)}

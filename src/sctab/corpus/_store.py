@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,15 +25,15 @@ from sctab._errors import DataFileError, KeyNotFoundError, SctabError, SettingEr
 from sctab._matrix import RowReader, row_ranges
 from sctab._stored import StoredRows, file_of
 from sctab.corpus._config import SPLIT_NAMES
-from sctab.corpus._entry import COLUMNS, SourceEntry
+from sctab.corpus._data_file import explains_damage
+from sctab.corpus._entry import COLUMNS
+from sctab.corpus._manifest import hash_codes, located_entry, read_manifest
 from sctab.corpus._open import open_source
 from sctab.corpus._pieces import hash_rows
 from sctab.genes import FeatureSpace
 from sctab.ontology import LabelSpace
 from sctab.sampling import nested_share
 
-FORMAT, VERSION = "sctab-corpus", 1
-MANIFEST = "corpus.json"
 FEATURES = "features.parquet"
 MEASURED = "measured.npy"
 SUBSETS = "subsets_by_{by}.npy"
@@ -78,12 +78,17 @@ class Corpus:
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
         self.path, self.manifest = path, manifest
         self.sha256 = str(manifest["sha256"])
+        for name in (FEATURES, MEASURED):
+            if not (path / name).is_file():
+                raise ValueError(f"`{name}` is missing, or no regular file")
         genes = pd.read_parquet(path / FEATURES)
-        other = {i: tuple(ids) for i, ids in enumerate(genes["other_ids"]) if len(ids)}
-        self.features = FeatureSpace(ids=tuple(genes["id"]), symbols=tuple(genes["symbol"]), other_ids=other)
+        other = {i: tuple(map(str, ids)) for i, ids in enumerate(genes["other_ids"]) if len(ids)}
+        self.features = FeatureSpace(ids=_strings(genes["id"]), symbols=_strings(genes["symbol"]), other_ids=other)
+        if len(self.features) != manifest["n_vars"]:
+            raise ValueError(f"`{FEATURES}` has {len(self.features):,} genes instead of {manifest['n_vars']:,}")
         labels = manifest["labels"]
         self.labels = LabelSpace(tuple(labels["names"]), tuple(labels["ids"]), labels["ontology_version"])
-        self.is_measured: NDArray[np.bool_] = np.load(path / MEASURED, allow_pickle=False)
+        self.is_measured: NDArray[np.bool_] = _stored_array(path / MEASURED, (len(manifest["sources"]), self.n_vars), np.bool_)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -95,23 +100,9 @@ class Corpus:
             When there is none, or it is of another version, or damaged.
         """
         path = Path(path)
-        try:
-            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise DataFileError(f"`{path}` is no corpus: there is no `{MANIFEST}`. Build one with `sctab corpus build`.") from error
-        except (OSError, ValueError) as error:
-            raise DataFileError(f"`{path / MANIFEST}` cannot be read: {error}. Build the corpus again.") from error
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise DataFileError(f"`{path / MANIFEST}` does not describe a corpus.")
-        if manifest.get("format_version") != VERSION:
-            raise DataFileError(
-                f"`{path}` has version {manifest.get('format_version')} of the format; this `sctab` reads version {VERSION}. Update it, or "
-                "build the corpus again."
-            )
-        try:
+        manifest = read_manifest(path)
+        with _explains(path):
             return cls(path, manifest)
-        except (OSError, KeyError, ValueError) as error:
-            raise DataFileError(f"`{path}` is damaged: {error}. Build the corpus again.") from error
 
     @property
     def n_vars(self) -> int:
@@ -213,9 +204,30 @@ class Corpus:
             Which of the columns.
         """
         self._require_split(split)
-        tables: list[Any] = [group["obs"] for group in self._shelves(split)]
-        parts = [{column: table[column][:] for column in columns} for table in tables]
-        return pd.DataFrame({column: np.concatenate([part[column] for part in parts] or [[]]) for column in columns})
+        with _explains(self.path):
+            tables: list[Any] = [group["obs"] for group in self._shelves(split)]
+            parts = [{column: table[column][:] for column in columns} for table in tables]
+            found = {column: np.concatenate([part[column] for part in parts] or [np.empty(0, np.int32)]) for column in columns}
+            for column, codes in found.items():
+                self._check_codes(split, column, codes)
+            return pd.DataFrame(found)
+
+    def _check_codes(self, split: str, column: str, codes: NDArray[Any]) -> None:
+        """Codes are positions in names, and nothing that reads them asks again."""
+        n_obs = self.n_obs_of(split)
+        if codes.shape != (n_obs,) or codes.dtype.kind not in "iu":
+            raise ValueError(f"`{column}` of its cells has the shape {codes.shape} of {codes.dtype} instead of {n_obs:,} integers")
+        lowest, sources = (-1 if column in COLUMNS else 0), self.manifest["sources"]
+        highest = len(self.manifest["names"][column]) if column in COLUMNS else len(sources)
+        if column == "row":
+            highest = max(source["n_found"] for source in sources)
+        if column != "hash" and n_obs and not lowest <= int(codes.min()) <= int(codes.max()) < highest:
+            raise ValueError(
+                f"`{column}` of its cells goes from {codes.min()} to {codes.max()}, which is not within {lowest} to {highest - 1}"
+            )
+        expected = self.manifest.get("codes_sha256", {}).get(split, {}).get(column)
+        if expected is not None and hash_codes(codes) != expected:
+            raise ValueError(f"`{column}` of the cells in `{split}` is not what was written: its hash is another one")
 
     def subset(self, fraction: float, *, by: str = "donor", split: str = "train", seed: int = 0) -> NDArray[np.int64]:
         """Positions of a share of the cells of a split; with the same seed, a smaller share lies in a larger one.
@@ -232,7 +244,8 @@ class Corpus:
         if by not in {"donor", "cell"}:
             raise SettingError(f"`by={by!r}` must be `'donor'` or `'cell'`.")
         if seed == 0 and split == "train" and fraction in SHARES and (stored := self.path / SUBSETS.format(by=by)).exists():
-            return np.flatnonzero(np.load(stored, allow_pickle=False) <= SHARES.index(fraction))
+            with _explains(self.path):
+                return np.flatnonzero(_stored_array(stored, (self.n_obs_of(split),), np.uint8) <= SHARES.index(fraction))
         return nested_share(self._units(split, by), fraction, rng=np.random.default_rng(seed))
 
     def keep_subsets(self) -> None:
@@ -250,20 +263,28 @@ class Corpus:
         return self.codes(split, ["donor"])["donor"].to_numpy().astype(np.int64)
 
     @fast_reading()
-    def verify(self) -> list[str]:
+    def verify(self, *, sources: bool = False) -> list[str]:
         """Read all of it, and name what is wrong: nothing, where it is as it was built.
 
         Every cell is read again and its hash compared with the one it had when it came from its source. Donors are in one split each, and
-        no cell is there twice. Sources that are still there have not changed.
+        no cell is there twice.
+
+        Parameters
+        ----------
+        sources
+            Look at the sources too, which may be on servers: those that are still there must not have changed.
         """
         problems: list[str] = []
         cells: list[NDArray[np.int64]] = []
         donors: dict[str, set[int]] = {}
         for split in SPLIT_NAMES:
             n_obs = 0
-            for number, group in enumerate(self._shelves(split)):
+            with _collects(problems, f"`{split}`"):
+                self.codes(split)
+            for number in range(int(self.manifest["parts"][split])):
                 where = f"`{split}`, part {number}"
                 with _collects(problems, where):
+                    group = self._shelf(split, number)
                     obs = read_elem(group["obs"])
                     n_obs += len(obs)
                     cells.append(obs[["source", "row"]].to_numpy().astype(np.int64))
@@ -280,28 +301,33 @@ class Corpus:
                 if shared := donors.get(one, set()) & donors.get(other, set()):
                     names = [self.manifest["names"]["donor"][code] for code in sorted(shared)]
                     problems.append(f"Donors are in `{one}` and in `{other}`: {listing(names)}.")
-        if changed := self.changed_sources():
+        if sources and (changed := self.changed_sources()):
             problems.append(f"{listing(changed)} changed since the corpus was built.")
         return problems
 
     def changed_sources(self) -> list[str]:
-        """Sources that are there and are not what the corpus was built from."""
+        """Sources that are there and are not what the corpus was built from; it opens each, also those on servers."""
         changed = []
         for source in self.manifest["sources"]:
             with suppress(SctabError):  # it is not there any more, or not within reach
-                found = open_source(SourceEntry(**source["entry"]))
-                if json.loads(json.dumps(found.fingerprint())) != source["fingerprint"]:
+                found = open_source(located_entry(source["entry"], self.path))
+                before = {name: value for name, value in source["fingerprint"].items() if name != "path"}
+                now = {name: value for name, value in json.loads(json.dumps(found.fingerprint())).items() if name != "path"}
+                if now != before:
                     changed.append(str(source["path"]))
                 found.close()
         return changed
 
     def _shelves(self, split: str) -> Iterator[zarr.Group]:
-        collection = zarr.open_group(self.path / f"{split}.zarr", mode="r")
         for number in range(int(self.manifest["parts"][split])):
-            try:
-                yield zarr.open_group(self.path / f"{split}.zarr" / f"dataset_{number}", mode="r")
-            except (OSError, KeyError, ValueError) as error:
-                raise DataFileError(f"`{collection.store_path}` lacks `dataset_{number}`. Build the corpus again.") from error
+            yield self._shelf(split, number)
+
+    def _shelf(self, split: str, number: int) -> zarr.Group:
+        place = self.path / f"{split}.zarr" / f"dataset_{number}"
+        try:
+            return zarr.open_group(place, mode="r")
+        except (OSError, KeyError, ValueError) as error:
+            raise DataFileError(f"`{place.parent}` lacks `{place.name}`. Build the corpus again.") from error
 
     def _require_split(self, split: str) -> None:
         if split not in SPLIT_NAMES:
@@ -316,6 +342,22 @@ class Corpus:
         """Say what it is."""
         splits = ", ".join(f"{name} {n:,}" for name, n in self.manifest["splits"].items())
         return f"Corpus of {self.n_obs:,} cells × {self.n_vars:,} genes, {len(self.labels)} types ({splits}) at {self.path}"
+
+
+def _explains(path: Path) -> AbstractContextManager[None]:
+    return explains_damage(os.fspath(path), "a corpus")
+
+
+def _strings(values: pd.Series) -> tuple[str, ...]:
+    return tuple(map(str, values))
+
+
+def _stored_array(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """An array of a `.npy`, of which nothing is read before its size is known to be right."""
+    stored = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(stored, np.ndarray) or stored.shape != shape or stored.dtype != dtype:
+        raise ValueError(f"`{path.name}` has the shape {getattr(stored, 'shape', None)} instead of {shape}, or is of another type")
+    return np.array(stored)
 
 
 def _compare(group: zarr.Group, expected: NDArray[np.uint64], where: str) -> list[str]:
