@@ -340,7 +340,7 @@ class TestInterruption:
         path = tmp_path / "two.h5ad"
         whole = path.read_bytes()
         path.write_bytes(whole[:3000])
-        with pytest.raises(DataFileError, match=r"two.h5ad` cannot be read"):
+        with pytest.raises(DataFileError, match=r"two.h5ad` is incomplete"):
             build_corpus(config, tmp_path / "c")
         monkeypatch.setattr(sctab.corpus._build, "_gather", _full_disk)
         with pytest.warns(SctabWarning, match=r"two.h5ad.*left out"), pytest.raises(OutputError):

@@ -1,5 +1,8 @@
 """Every column of `obs` and `var` against what anndata reads, in files of its releases and of other tools."""
 
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import anndata as ad
 import h5py
 import numpy as np
@@ -217,3 +220,13 @@ class TestRefusals:
             del file[table]
         with pytest.raises(DataFileError, match=f"it has no `{table}`"):
             DataFile(small)
+
+
+def test_warnings_of_others_are_not_lost(folder):
+    """Many threads read old files, and the filters of warnings are as they were."""
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as threads:
+        files = list(threads.map(lambda _: DataFile(folder / "0.7.8" / "csc.h5ad", ["cell_type"]), range(24)))
+    assert warnings.filters == before
+    for file in files:
+        file.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +13,14 @@ import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
+from anndata import ImplicitModificationWarning, OldFormatWarning
 from anndata.io import read_elem
 
 from sctab._errors import DataFileError, warn
 from sctab._integrity import column_remark, require_stored
 
 _NOW = ("dataframe", "0.2.0")
+_FILTERING = threading.RLock()
 _OF_UNS = "_categories"
 """anndata 0.6 keeps the categories of `obs["cell_type"]` in `uns["cell_type_categories"]`."""
 
@@ -172,7 +175,11 @@ def _read_records(root: Any, name: str) -> pd.DataFrame:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Silence warnings: what anndata says of old layouts, and of indices that it turns into strings, is no news to whoever annotates."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    """Silence what anndata says of old layouts, and of indices that it turns into strings: it is no news to whoever annotates.
+
+    Filters of warnings are those of the whole process, so that one thread changes them at a time and warnings of others are left alone.
+    """
+    with _FILTERING, warnings.catch_warnings():
+        for category in (OldFormatWarning, ImplicitModificationWarning, FutureWarning, DeprecationWarning):
+            warnings.simplefilter("ignore", category)
         yield
