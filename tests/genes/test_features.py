@@ -220,6 +220,13 @@ class TestNames:
         match = MODEL.match(frame([*SYMBOLS, *peaks], gene=[*SYMBOLS, *SYMBOLS[:100]]))
         assert (match.n_matched, match.n_summed, match.n_ignored) == (N, 0, 100)
 
+    def test_peaks_that_a_column_tells_need_no_word(self):
+        var = frame(
+            [*SYMBOLS, "chr1:1000-1500", "CD4_TotalSeqB"], feature_types=["Gene Expression"] * N + ["Peaks", "Antibody Capture"]
+        )
+        match = MODEL.match(var)
+        assert (match.n_matched, match.n_ignored, match.notes) == (N, 2, ())
+
     def test_a_column_that_says_gene_is_right(self):
         assert gene_expression(frame(["chr1:1000-1500", "CD4"], feature_types=["Gene Expression", "Gene Expression"])).all()
 

@@ -109,7 +109,7 @@ def find_features(var: pd.DataFrame) -> Features:
     """
     by_column, columns, notes = _by_columns(var)
     names = strings(var.index.to_series())
-    other_name = np.array([_is_other(name) for name in names], dtype=bool) & (by_column != 1)
+    other_name = np.array([_is_other(name) for name in names], dtype=bool) & (by_column == 0)
     is_gene = (by_column >= 0) & ~other_name
     if len(var) and not is_gene.any():
         if (by_column < 0).all():
