@@ -166,3 +166,12 @@ def test_cells_of_a_corpus_are_those_of_anndata(folder, tmp_path, name):
             assert found == expected
         donors = [plan.cells.names["donor"][code] for code in plan.cells.codes["donor"][of_source]]
         assert donors == [f"study{number}/{donor}" for donor in obs["donor_id"].iloc[rows]]
+
+
+@pytest.mark.filterwarnings("ignore::sctab._errors.SctabWarning")
+def test_copies_of_upper_case_names(folder, tmp_path, model):
+    for name in ("A.H5AD", "b.h5ad"):
+        shutil.copy(folder / "0.13.4" / "csc.h5ad", tmp_path / name)
+    sctab.tl.annotate_files([tmp_path / "A.H5AD", tmp_path / "b.h5ad"], model, output=tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["A.h5ad", "b.h5ad"]
+    assert "sctab_label" in ad.read_h5ad(tmp_path / "out" / "A.h5ad").obs

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sctab._atomic import as_path, check_apart, check_free
 from sctab._errors import OutputError, OutputExistsError, SettingError, listing
+from sctab.corpus._urls import suffix_of
 from sctab.inference import base_name, is_url
 from sctab.tl._tables import TABLE_SUFFIXES
 
@@ -84,7 +85,7 @@ def _targets_of(output: str | os.PathLike[str], paths: Sequence[str]) -> tuple[P
             "a copy of each input."
         )
     _require_directory(place)
-    names = [base_name(path) for path in paths]
+    names = [str(Path(base_name(path)).with_suffix(suffix_of(path))) for path in paths]  # `.H5AD` is read, and `.h5ad` is written
     if len(set(names)) < len(names):
         raise OutputError("Inputs of different directories have the same name. Annotate them apart, or write a table.")
     if unknown := [name for name in names if Path(name).suffix not in COPY_SUFFIXES]:
