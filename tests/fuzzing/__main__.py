@@ -16,17 +16,18 @@ def main(arguments=None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of all damage")
     parser.add_argument("--only", default="", help="part of the names of what is read, such as `data`, `zarr2` or `: load`")
     parser.add_argument("--jobs", type=int, default=2, help="cases at a time")
+    parser.add_argument("--few", action="store_true", help="two layouts of data files and one class of models alone")
     chosen = parser.parse_args(arguments)
     say = sys.stdout.write
     started = time.monotonic()
     numbers = [chosen.case] if chosen.case is not None else range(chosen.first, chosen.first + chosen.n)
     cases = []
-    with Fuzzer(seed=chosen.seed, only=chosen.only, jobs=chosen.jobs) as fuzzer:
+    with Fuzzer(seed=chosen.seed, only=chosen.only, jobs=chosen.jobs, few=chosen.few) as fuzzer:
         say(f"{len(fuzzer.subjects)} subjects after {time.monotonic() - started:.0f} s\n")
         for case in fuzzer.run(numbers):
             cases.append(case)
             if case.is_wrong or chosen.case is not None:
-                only = f" --only '{chosen.only}'" if chosen.only else ""
+                only = (f" --only '{chosen.only}'" if chosen.only else "") + (" --few" if chosen.few else "")
                 say(f"\n{case.verdict.upper()} {case.subject}\n  {case.damage}\n  {case.detail}\n")
                 say(f"  --seed {chosen.seed}{only} --case {case.number}\n")
                 sys.stdout.flush()

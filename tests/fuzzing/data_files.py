@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -233,12 +234,12 @@ def judge_choice(query: str, folder: Path, answer: Any, _: Any) -> str:
     return "valid" if len(answer["split"]) == len(answer["sketch"]) == n else "not every cell has an answer"
 
 
-def data_subjects(root: Path) -> list[Subject]:
+def data_subjects(root: Path, layouts: Sequence[str] = LAYOUTS) -> list[Subject]:
     subjects = []
     adata = counts_of_blood()
     sctab.tl.annotate(annotated := adata.copy(), packaged_model())
     annotated.uns.pop("nested")
-    for layout in LAYOUTS:
+    for layout in layouts:
         files = root / layout
         files.mkdir(parents=True)
         query = "query.h5ad" if layout.startswith("h5ad") else "query.zarr"
@@ -270,7 +271,7 @@ def data_subjects(root: Path) -> list[Subject]:
         add("corpus plan", partial(plan_of_file, query), partial(judge_readable, query))
         add("corpus build", partial(corpus_of_file, query), partial(judge_corpus_of_file, query))
         add("split, sketch, subsample", partial(choose_cells, query), partial(judge_choice, query))
-    for layout in ("h5ad-csr", "zarr3-csr"):
+    for layout in sorted({"h5ad-csr", "zarr3-csr"} & set(layouts)):
         files = root / f"annotated-{layout}"
         files.mkdir()
         query = "query.h5ad" if layout.startswith("h5ad") else "query.zarr"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,10 @@ def annotate_with(query: str, folder: Path) -> Any:
     return content_of_model(model) | annotation_of(adata.obs, adata.obs_names)
 
 
-def model_subjects(root: Path) -> list[Subject]:
+CLASSES = ("linear", "mlp", "sctab", "xgboost", "ensemble")
+
+
+def model_subjects(root: Path, names: Sequence[str] = CLASSES) -> list[Subject]:
     root.mkdir(parents=True)
     adata = counts_of_blood()
     del adata.raw, adata.layers["lognorm"]
@@ -46,7 +50,7 @@ def model_subjects(root: Path) -> list[Subject]:
         "xgboost": (XGBoostClassifier, {}),
     }
     subjects = []
-    for name in (*classes, "ensemble"):
+    for name in names:
         files = root / name
         files.mkdir()
         shutil.copyfile(query, files / "query.h5ad")
@@ -76,7 +80,7 @@ def model_subjects(root: Path) -> list[Subject]:
             )
         )
     files = root / "first-format"
-    shutil.copytree(root / "sctab", files)
+    shutil.copytree(root / names[0], files)
     _as_first_format(files / "model")
     subjects.append(Subject("first format: load, annotate", "model", files, "model", damage.MODEL, read, judge_rehashed, weight=6))
     return subjects
