@@ -115,8 +115,15 @@ class _Links:
         return DataFileError(f"`{self._path}`: `{where.lstrip('/')}` {what}. A data file has to hold its data itself. {fix}")
 
 
-def check_store(directory: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
+def check_store(directory: str | os.PathLike[str], fix: str = "") -> dict[str, tuple[int, ...]]:
     """Refuse a Zarr store on this machine with parts that are elsewhere, and give the state of each of its files.
+
+    Parameters
+    ----------
+    directory
+        The store.
+    fix
+        What to do about it, as a sentence; by default writing it anew with anndata.
 
     Returns
     -------
@@ -140,7 +147,7 @@ def check_store(directory: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]
                 what = (
                     f"a link to `{Path(entry.path).readlink()}`" if stat.S_ISLNK(found.st_mode) else "a pipe, a socket or a device"
                 )
-                fix = _REWRITE.format(read="read_zarr", write="write_zarr")
+                fix = fix or _REWRITE.format(read="read_zarr", write="write_zarr")
                 raise DataFileError(
                     f"`{os.fspath(directory)}`: `{os.path.relpath(entry.path, directory)}` is {what}. A store has to hold its data itself. "
                     f"{fix}"

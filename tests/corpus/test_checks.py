@@ -1,6 +1,7 @@
 """Damaged matrices at every door: files, AnnData in memory, backed and on Dask, views, corpora and what is left of a build."""
 
 import json
+import os
 import shutil
 
 import anndata as ad
@@ -18,7 +19,7 @@ import sctab
 from sctab import DataFileError, InputValueError, SctabWarning
 from sctab._matrix import RowReader, row_blocks
 from sctab.cli._files import read_data
-from sctab.corpus import CorpusConfig, build
+from sctab.corpus import Corpus, CorpusConfig, build
 from sctab.corpus._checks import require_sound_cells, require_sound_view
 from sctab.corpus._pieces import Pieces
 from sctab.corpus._source import choose_source
@@ -311,6 +312,29 @@ class TestCorpora:
             assert any("is not a valid CSR matrix" in problem for problem in corpus.verify())
             array[5] = kept
         assert corpus.verify() == []
+
+    @pytest.mark.filterwarnings("ignore::sctab._errors.SctabWarning")
+    @pytest.mark.parametrize("array", ["data", "indices", "indptr"])
+    def test_chunks_that_cannot_be_decoded(self, tmp_path, declared, array):
+        corpus = build(CorpusConfig.of(declared | {"features": "union"}), tmp_path / "blood.corpus")
+        for chunk in (tmp_path / "blood.corpus/train.zarr/dataset_0/X" / array / "c").rglob("*"):
+            if chunk.is_file():
+                chunk.write_bytes(b"\xff" * chunk.stat().st_size)
+        with pytest.raises(DataFileError, match=r"blood.corpus` cannot be read as a corpus"):
+            corpus.to_anndata("train")
+
+    @pytest.mark.filterwarnings("ignore::sctab._errors.SctabWarning")
+    def test_links_and_pipes_are_not_read(self, tmp_path, declared):
+        path = build(CorpusConfig.of(declared | {"features": "union"}), tmp_path / "blood.corpus").path
+        chunk = next(each for each in (path / "train.zarr/dataset_0/X/data/c").rglob("*") if each.is_file())
+        chunk.unlink()
+        chunk.symlink_to("/dev/zero")
+        with pytest.raises(DataFileError, match=r"is a link to `/dev/zero`.*cp -rL"):
+            Corpus.open(path)
+        chunk.unlink()
+        os.mkfifo(chunk)
+        with pytest.raises(DataFileError, match="is a pipe"):
+            Corpus.open(path)
 
     def test_damaged_work(self, tmp_path):
         pieces = Pieces(tmp_path)

@@ -22,6 +22,7 @@ from scipy import sparse
 from sctab import _integrity
 from sctab._atomic import written_beside
 from sctab._errors import DataFileError, KeyNotFoundError, SctabError, SettingError, listing, require
+from sctab._links import check_store
 from sctab._matrix import RowReader, row_ranges
 from sctab._stored import StoredRows, file_of
 from sctab.corpus._config import SPLIT_NAMES
@@ -102,6 +103,7 @@ class Corpus:
         path = Path(path)
         manifest = read_manifest(path)
         with _explains(path):
+            check_store(path, "Build the corpus again, or copy it with what its links lead to (`cp -rL`).")
             return cls(path, manifest)
 
     @property
@@ -156,13 +158,14 @@ class Corpus:
         wanted = np.arange(self.n_obs_of(split)) if cells is None else np.asarray(cells)
         blocks = [sparse.csr_matrix((0, self.n_vars), dtype=np.float32)]
         start = 0
-        for matrix in self.matrices(split):
-            of_part = wanted[(wanted >= start) & (wanted < start + matrix.shape[0])] - start
-            start += matrix.shape[0]
-            if len(of_part):
-                blocks.append(sparse.csr_matrix(matrix[of_part]))
-                if problem := _integrity.sparse_problem(blocks[-1]):
-                    raise _integrity.refuse("X", problem, file_of(matrix.group))
+        with _explains(self.path):
+            for matrix in self.matrices(split):
+                of_part = wanted[(wanted >= start) & (wanted < start + matrix.shape[0])] - start
+                start += matrix.shape[0]
+                if len(of_part):
+                    blocks.append(sparse.csr_matrix(matrix[of_part]))
+                    if problem := _integrity.sparse_problem(blocks[-1]):
+                        raise _integrity.refuse("X", problem, file_of(matrix.group))
         obs = self.obs(split).iloc[wanted]
         obs.index = pd.Index([f"{split}_{position}" for position in wanted])
         return AnnData(sparse.csr_matrix(sparse.vstack(blocks, format="csr")), obs=obs, var=self.var)
@@ -176,13 +179,14 @@ class Corpus:
             When rows of one cannot be found: a part of the corpus is missing or damaged.
         """
         self._require_split(split)
-        found = [sparse_dataset(group["X"]) for group in self._shelves(split)]
-        for matrix in found:
-            path = file_of(matrix.group)
-            StoredRows(matrix, "X", path).require_whole()
-            if problem := _integrity.shape_problem(matrix.shape, (matrix.shape[0], self.n_vars)):
-                raise _integrity.refuse("X", problem, path)
-        return found
+        with _explains(self.path):
+            found = [sparse_dataset(group["X"]) for group in self._shelves(split)]
+            for matrix in found:
+                path = file_of(matrix.group)
+                StoredRows(matrix, "X", path).require_whole()
+                if problem := _integrity.shape_problem(matrix.shape, (matrix.shape[0], self.n_vars)):
+                    raise _integrity.refuse("X", problem, path)
+            return found
 
     def obs(self, split: str) -> pd.DataFrame:
         """What is known of the cells of a split, in their order: labels and so on as categories, source and row."""
