@@ -45,8 +45,8 @@ class TestMissing:
             check_labels(series, "x", unlabeled_category=None)
 
     def test_they_may_be_named_or_confirmed(self):
-        assert told(labels("NA"), unlabeled_category="NA", confirmed=["T cell"]) == []
-        assert told(labels("NA"), confirmed=["NA"]) == []
+        assert told(labels("NA"), unlabeled_category="NA", label_ids={"T cell": None}) == []
+        assert told(labels("NA"), label_ids={"NA": None}) == []
         with pytest.raises(LabelError, match=r"no label \('None' \(10\)\) for 10 of 40"):
             check_labels(labels("NA", "None"), "x", unlabeled_category="NA")
 
@@ -55,7 +55,7 @@ class TestMissing:
         (note,) = told(labels(value))
         assert f"{value!r} (20 cells) in `adata.obs['x']` says that there is no label or no type" in note
         assert f"`unlabeled_category={value!r}`" in note
-        assert told(labels(value), unlabeled_category=value, confirmed=["x"]) == []
+        assert told(labels(value), unlabeled_category=value, label_ids={"B cell": "CL:0000236"}) == []
 
 
 class TestUnlabeledCategory:
@@ -101,6 +101,10 @@ class TestTypes:
     def test_categories_without_cells_do_not_count(self):
         series = labels().astype("category").cat.add_categories(["nan", "Unknown", "b cell"])
         assert told(series) == []
+
+    def test_ids_of_labels_that_are_not_there(self):
+        (note,) = told(labels(), label_ids={"T cell": None, "absent": None})
+        assert note == "1 of 2 labels of the label map are not in `adata.obs['x']`: `absent`."
 
     def test_names_alone(self):
         check_label_names(["A/B", "T cell"], "`c`")

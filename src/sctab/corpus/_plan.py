@@ -23,7 +23,7 @@ from sctab.corpus._source import matrices
 from sctab.corpus._urls import without_credentials
 from sctab.genes import FeatureSpace
 from sctab.ontology import CellOntology, read_label_map
-from sctab.ontology._label_map import warn_of_unused
+from sctab.ontology._label_map import unused
 from sctab.ontology._label_values import doubts, why_unwritable
 from sctab.sampling import assign_splits
 
@@ -175,7 +175,8 @@ class Draft:
         found = Cells.read(_one_by_one(config, tables), config.sources)
         if config.label_map is not None:
             label_ids = read_label_map(config.label_map, ontology)
-            warn_of_unused(label_ids, set(found.names["label"]), "the sources of the corpus")
+            if note := unused(label_ids, set(found.names["label"]), "the sources of the corpus"):
+                warn(note)
             found = replace(found, label_ids=label_ids)
         cells, steps = curate(found, config.filters, ontology)
         if config.drop_duplicates:

@@ -9,12 +9,15 @@ import pandas as pd
 from sctab._errors import LabelError, listing, warn
 from sctab.ontology import LabelSpace
 from sctab.ontology import _label_values as values
+from sctab.ontology._label_map import unused
 
 _FEW = 10
 """Labels that any number of cells may have."""
 
 
-def check_labels(labels: pd.Series, key: str, *, unlabeled_category: str | None, confirmed: Iterable[str] = ()) -> str | None:
+def check_labels(
+    labels: pd.Series, key: str, *, unlabeled_category: str | None, label_ids: Mapping[str, str | None] | None = None
+) -> str | None:
     """Refuse labels that cannot be meant or stored, and warn of those that may not be meant.
 
     A string that cannot be a cell type, such as `nan`, means "no label" where it is the only one and `unlabeled_category` is not given.
@@ -27,8 +30,8 @@ def check_labels(labels: pd.Series, key: str, *, unlabeled_category: str | None,
         Column that they are from.
     unlabeled_category
         Label that means "no label".
-    confirmed
-        Labels that are meant whatever they look like.
+    label_ids
+        Confirmed ids: labels that are meant whatever they look like.
 
     Returns
     -------
@@ -40,11 +43,13 @@ def check_labels(labels: pd.Series, key: str, *, unlabeled_category: str | None,
         When labels are missing, as NaN or as strings that cannot be cell types; when `unlabeled_category` is a label in another spelling;
         when results under the labels could not be stored; or when there are fewer than two types, or hardly two cells of any.
     """
-    where = f"`adata.obs[{key!r}]`"
+    where, confirmed = f"`adata.obs[{key!r}]`", label_ids or {}
     if any(isinstance(value, bytes) for value in labels.dropna().unique()):
         raise LabelError(f"{where} holds bytes. Decode them: `adata.obs[{key!r}] = adata.obs[{key!r}].str.decode('utf-8')`.")
     counts = labels.value_counts(sort=False)
     counts = counts[counts > 0].groupby(counts[counts > 0].index.astype(str)).sum()
+    if note := unused(confirmed, set(counts.index), where):
+        warn(note)
     unlabeled_category = _find_missing(labels, counts, where, unlabeled_category, set(confirmed))
     meant = {unlabeled_category, *confirmed}
     if unlabeled_category is not None and unlabeled_category not in counts.index:

@@ -74,7 +74,7 @@ def check_reference(
         call = "to_memory" if adata.isbacked else "copy"
         raise InputValueError(f"The reference is a view of another AnnData. Call `adata = adata.{call}()` first.")
     unlabeled_category = check_labels(
-        _obs_column(adata, labels_key, "labels_key"), labels_key, unlabeled_category=unlabeled_category, confirmed=label_ids or ()
+        _obs_column(adata, labels_key, "labels_key"), labels_key, unlabeled_category=unlabeled_category, label_ids=label_ids
     )
     if donor_key is not None and (donors := _obs_column(adata, donor_key, "donor_key")).isna().any():
         raise LabelError(

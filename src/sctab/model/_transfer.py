@@ -48,9 +48,11 @@ def setup_for_query(
     setup = dict(reference.setup) | {"layer": None, "gene_id_key": "gene_id", "gene_symbol_key": "gene_symbol"}
     setup["labels_key"] = labels_key or setup["labels_key"]
     ontology = CellOntology.embedded()
-    setup["label_ids"] = ids_of(reference.labels, ontology) | ({} if label_ids is None else label_ids_from(label_ids, ontology))
+    setup["label_ids"] = {} if label_ids is None else label_ids_from(label_ids, ontology)
     if setup["labels_key"] in adata.obs:
         labels = set(adata.obs[setup["labels_key"]].dropna().astype(str).unique())
+        known = ids_of(reference.labels, ontology).items()
+        setup["label_ids"] |= {label: term for label, term in known if label in labels}
         if not alike_in(setup["unlabeled_category"], labels):
             setup["unlabeled_category"] = None  # all cells of the query have a label
     if setup["donor_key"] not in adata.obs:

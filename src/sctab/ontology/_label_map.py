@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -107,10 +107,12 @@ def read_label_map(path: str | PathLike[str], ontology: CellOntology | None = No
     return confirmed_ids(ids, ontology)
 
 
-def warn_of_unused(label_ids: Mapping[str, str | None], labels: frozenset[str] | set[str], where: str) -> None:
-    """Warn of labels that have an id and are not in the data."""
-    if unused := [label for label in label_ids if label not in labels]:
-        warn(f"{len(unused)} of {len(label_ids)} labels of the label map are not in {where}: {listing(unused)}.")
+def unused(label_ids: Mapping[str, str | None], labels: Collection[str], where: str) -> str:
+    """A sentence on labels that have an id and are not in the data; `""` where there are none."""
+    absent = [label for label in label_ids if label not in labels]
+    if not absent:
+        return ""
+    return f"{len(absent)} of {len(label_ids)} labels of the label map are not in {where}: {listing(absent)}."
 
 
 def _read(path: Path) -> tuple[list[list[str]], list[str]]:

@@ -14,6 +14,7 @@ from sctab.get._annotation import Annotation
 from sctab.metrics import SharedLevel, scores_per_type
 from sctab.ontology import LabelSpace
 from sctab.ontology import _label_values as values
+from sctab.ontology._label_map import unused
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def compare_labels(
     ontology, label_ids = annotation.ontology, label_ids or {}
     of_model = {name: i for i, name in enumerate(annotation.names)}
     theirs = sorted({str(label) for label in truth.dropna().unique()})
+    absent = unused(label_ids, theirs, "the known labels")
     missing = [label for label in theirs if values.is_missing(label) and label not in of_model and label not in label_ids]
     theirs = [label for label in theirs if label not in missing]
     looked_up = [label for label in theirs if label not in of_model or label in label_ids]
@@ -165,7 +167,8 @@ def compare_labels(
         truth=codes(truth),
         predicted=codes(predicted),
         notes=tuple(
-            _notes(
+            [absent] * bool(absent)
+            + _notes(
                 theirs, looked_up, missing, known, annotation, model_ids, [label for label in theirs if ids[code_of[label]] is None]
             )
         ),
