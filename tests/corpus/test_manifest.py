@@ -95,7 +95,9 @@ class TestManifest:
 
     @pytest.mark.parametrize("keys", FIELDS, ids=lambda keys: "-".join(map(str, keys)))
     @pytest.mark.parametrize(
-        "value", [MISSING, 10**400, -1, 1.5, True, [], {}, [[]], {"a": {}}, "\x00", [1, 2], ["a", "a"], [None]], ids=repr
+        "value",
+        [MISSING, 10**400, -1, 1.5, True, [], {}, [[]], {"a": {}}, "\x00", [1, 2], ["a", "a"], [None]],
+        ids=lambda value: "missing" if value is MISSING else repr(value)[:20],
     )
     def test_a_field_that_cannot_be(self, manifest, keys, value):
         if value is MISSING and keys == ["sources", 0]:
