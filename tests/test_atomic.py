@@ -319,6 +319,19 @@ class TestWhatIsReplaced:
         with pytest.raises(OutputExistsError):
             check_free(target, overwrite=False, kind=kind)
 
+    @pytest.mark.parametrize("name", [".", "..", "/", "", "a/.."])
+    @pytest.mark.parametrize("kind", WRITERS)
+    def test_what_is_not_a_name(self, name, kind, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(OutputError, match="is not the name of an output. Choose one, such as `.*new`"):
+            check_free(Path(name), overwrite=True, kind=kind)
+
+    def test_a_store_whose_ending_is_in_upper_case(self, tmp_path):
+        write_store(tmp_path / "target.ZARR")
+        with written_beside(tmp_path / "target.ZARR", overwrite=True) as path:
+            write_store(path, value=2)
+        assert anndata.read_zarr(tmp_path / "target.ZARR").X.max() == 2
+
     def test_a_device(self):
         with pytest.raises(OutputExistsError, match="`/dev/null` is a pipe, a socket or a device"):
             check_free(Path("/dev/null"), overwrite=True)
@@ -539,6 +552,22 @@ class TestLeftovers:
             pass
         with pytest.raises(ValueError):  # noqa: PT011
             fail()
+        assert names_in(tmp_path) == ["model"]
+        assert (target / "model.safetensors").read_text() == "old"
+
+    def test_an_interrupt_between_the_steps_of_a_replacement_loses_nothing(self, tmp_path, monkeypatch):
+        target = tmp_path / "model"
+        write_model(target, text="old")
+        rename = Path.rename
+
+        def interrupted_after(path, to):
+            rename(path, to)
+            if path == target:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Path, "rename", interrupted_after)
+        with pytest.raises(KeyboardInterrupt), written_beside(target, overwrite=True, kind="model") as path:
+            write_model(path)
         assert names_in(tmp_path) == ["model"]
         assert (target / "model.safetensors").read_text() == "old"
 

@@ -51,7 +51,7 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 
 def kind_of(path: Path) -> Kind:
     """The kind of an output that is no model, from its ending."""
-    return "store" if path.suffix == ".zarr" else "file"
+    return "store" if path.suffix.lower() == ".zarr" else "file"
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def written_beside(target: str | os.PathLike[str], *, overwrite: bool = False, k
     except OSError as error:
         raise explain(error, target) from error
     finally:
-        _vacate(workplace, lock)
+        _vacate(workplace, lock, target)
 
 
 # ----------------------------------------------------------------------------------------------- what may be replaced
@@ -113,8 +113,10 @@ def check_free(target: Path, *, overwrite: bool, kind: Kind | None = None) -> No
         When `target` is there and `overwrite` is false, or when it is not what `sctab` writes there: it is a link, a pipe or a device; a
         directory where a file belongs, or the other way round; a directory with something else in it.
     OutputError
-        When there can be no such name.
+        When there can be no such name, or when it is none: `.`, `..` or `/`.
     """
+    if target.name in ("", ".."):
+        raise OutputError(f"`{target}` is not the name of an output. Choose one, such as `{target / 'new'}`.")
     try:
         mode = target.lstat().st_mode
     except FileNotFoundError:
@@ -320,7 +322,7 @@ def _claim(target: Path) -> tuple[Path, FileLock | None]:
         if claimed is None:
             claimed = workplace, lock
         else:
-            _vacate(workplace, lock)
+            _vacate(workplace, lock, target)
     return claimed or (Path(tempfile.mkdtemp(prefix=".sctab-", suffix=".part", dir=target.parent)), None)
 
 
@@ -359,12 +361,14 @@ def _clear(workplace: Path, target: Path) -> None:
     _empty(workplace)
 
 
-def _vacate(workplace: Path, lock: FileLock | None) -> None:
-    """Remove the directory; its lock is the last to go."""
+def _vacate(workplace: Path, lock: FileLock | None, target: Path) -> None:
+    """Remove the directory; its lock is the last to go. An interrupt between the two steps of a replacement loses nothing."""
+    with suppress(OSError):
+        _clear(workplace, target)
     if lock is None:
-        shutil.rmtree(workplace, ignore_errors=True)
+        with suppress(OSError):
+            workplace.rmdir()
         return
-    _empty(workplace)
     with suppress(OSError):
         (workplace / _LOCK).unlink()
     with suppress(OSError):

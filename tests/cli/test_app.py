@@ -1,5 +1,6 @@
 """The `sctab` command as typed in a shell."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -161,6 +162,38 @@ def test_nothing_is_overwritten_unless_asked(files, tmp_path):
 def test_a_model_is_not_overwritten_unless_asked(files):
     arguments = ("train", files / "reference.h5ad", "--labels-key", "cell_type", "--output", files / "model", "--max-epochs", 1)
     refused(run(*arguments), "is already there")
+
+
+@pytest.mark.parametrize("option", [("--output", "model"), ("--output", "model/a.h5ad"), ("--csv", "model/a.csv")])
+def test_nothing_is_written_into_the_model(files, monkeypatch, option):
+    monkeypatch.chdir(files)
+    refused(run("annotate", "query.h5ad", "--model", "model", *option, "--overwrite"), "`model`")
+    assert sorted(path.name for path in (files / "model").iterdir()) == ["model.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("name", [".", "..", "/"])
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_an_output_needs_a_name(files, tmp_path, monkeypatch, command, name):
+    (tmp_path / "new").mkdir()
+    monkeypatch.chdir(tmp_path / "new")
+    refused(run(command, files / "reference.h5ad", "--labels-key", "cell_type", "--output", name), "is not the name of an output")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("train", "--output", "model", "--settings"),
+        ("tune", "--output", "a.json", "--storage"),
+        ("tune", "--output", "a.json", "--label-map"),
+    ],
+)
+def test_what_is_read_is_a_regular_file(files, tmp_path, monkeypatch, make, options):
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "given")
+    command, *rest = options
+    refused(run(command, files / "reference.h5ad", "--labels-key", "cell_type", *rest, "given"), "given` ")
+    assert [path.name for path in tmp_path.iterdir()] == ["given"]
 
 
 def test_annotate_without_an_output(files):

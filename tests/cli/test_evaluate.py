@@ -86,6 +86,18 @@ def test_refusals(annotated, tmp_path, monkeypatch, options, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["labels.csv", "./labels.csv", "scores.zarr"])
+def test_inputs_and_directories_are_never_overwritten(annotated, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "labels.csv").write_text("label,id\nb7,CL:0000236\n")
+    ad.read_h5ad(annotated).write_zarr(tmp_path / "scores.zarr")
+    result = run(annotated, "--labels-key", "cell_type", "--label-map", "labels.csv", "--csv", name, "--overwrite")
+    assert result.exit_code == 2
+    assert ("is an input" if "labels" in name else "is a directory, and a file does not replace it") in result.stderr
+    assert (tmp_path / "labels.csv").read_text() == "label,id\nb7,CL:0000236\n"
+    assert (tmp_path / "scores.zarr/obs").is_dir()
+
+
 def test_nothing_is_overwritten_unless_asked(annotated, tmp_path):
     (tmp_path / "a.csv").write_text("precious")
     arguments = (annotated, "--labels-key", "cell_type", "--n-bootstrap", 0, "--csv", tmp_path / "a.csv")

@@ -189,6 +189,18 @@ def test_something_else_is_left_alone(tmp_path):
     assert (tmp_path / "a.parts" / "mine.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    "make", [lambda path: path.write_text("mine"), os.mkfifo, lambda path: path.symlink_to("nowhere")], ids=["file", "pipe", "link"]
+)
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"restart": True}])
+def test_what_is_not_a_directory_is_left_alone(tmp_path, make, options):
+    make(tmp_path / "a.parts")
+    before = (tmp_path / "a.parts").lstat()
+    with pytest.raises(OutputExistsError, match=r"a\.parts` is there and is not a directory.* Move it away\."):
+        open_journal(tmp_path / "a.parts", **options)
+    assert (tmp_path / "a.parts").lstat() == before
+
+
 def test_no_pickle_is_read(interrupted):
     class Evil:
         def __reduce__(self):

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 import sctab
-from sctab._atomic import as_path
+from sctab._atomic import as_path, check_apart
 from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 from sctab._errors import SettingError
 from sctab._matrix import BLOCK_SIZE, give_back_large_arrays
@@ -73,12 +73,15 @@ def annotate(
         )
     if csv is not None and csv.suffix != ".csv":
         raise SettingError(f"`--csv {csv}` does not end with `.csv`. Give another name, or `--output` for another kind of file.")
+    model = str(as_path(model))
+    if Path(model).is_dir():
+        check_apart(outputs, [model])
     give_back_large_arrays()
     with ExitStack() as stack:
         client = None if dask_scheduler is None else stack.enter_context(connected(dask_scheduler))
         done = sctab.tl.annotate_files(
             query,
-            sctab.zoo.load(as_path(model) if model.startswith("~") else model, accelerator=accelerator),
+            sctab.zoo.load(model, accelerator=accelerator),
             output=outputs,
             layer=layer,
             batch_size=batch_size,

@@ -53,11 +53,11 @@ def evaluate(
     """
     if output is not None:
         check_suffix(output)
-    check_apart([path for path in (output, csv) if path is not None], [annotated])
+    check_apart([path for path in (output, csv) if path is not None], [path for path in (annotated, label_map) if path is not None])
     adata = read_data(annotated)
     with ExitStack() as outputs:
         data_path = outputs.enter_context(written_beside(output, overwrite=overwrite)) if output else None
-        table_path = outputs.enter_context(written_beside(csv, overwrite=overwrite)) if csv else None
+        table_path = outputs.enter_context(written_beside(csv, overwrite=overwrite, kind="file")) if csv else None
         sctab.tl.evaluate(
             adata,
             labels_key,

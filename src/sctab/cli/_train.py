@@ -156,12 +156,12 @@ def train(
         raise SettingError(
             "`--resume` goes on from a run directory of one model class. Leave it out where there is none (`--no-logs`, `auto`)."
         )
+    require_replaceable(output, overwrite=overwrite)
     directory = (run_dir or _run_directory(output, goes_on=members is not None or resume)) if logs else None
     check_apart(
         [output] if directory is None else [output, directory],
-        [path for path in (reference, corpus, settings) if path is not None],
+        [path for path in (reference, corpus, settings, label_map) if path is not None],
     )
-    require_replaceable(output, overwrite=overwrite)
     if corpus is not None:
         from_corpus: Any = cls.from_corpus if members is None else DeepEnsemble.from_corpus
         part = {"subset": subset, "subset_by": subset_by, "categorical_covariate_keys": covariate_key or []}

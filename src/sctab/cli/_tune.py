@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 import sctab
-from sctab._atomic import check_apart, written_beside
+from sctab._atomic import check_apart, check_free, written_beside
 from sctab.cli._files import read_data
 from sctab.cli._options import (
     Accelerator,
@@ -97,11 +97,12 @@ def tune(
         **({} if train_size is None else {"train_size": train_size}),
     }
     check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"subset": subset != 1})
+    check_free(output, overwrite=overwrite, kind="file")
     storage = output.with_suffix(".study.db") if storage is None else storage
     pictures_of = [] if figures is None else [figures / name for name in _FIGURES]
-    check_apart([output, storage, *pictures_of], [path for path in (reference, corpus) if path is not None])
+    check_apart([output, storage, *pictures_of], [path for path in (reference, corpus, label_map) if path is not None])
     with ExitStack() as outputs:
-        settings_path = outputs.enter_context(written_beside(output, overwrite=overwrite))
+        settings_path = outputs.enter_context(written_beside(output, overwrite=overwrite, kind="file"))
         pictures = {path.name: outputs.enter_context(written_beside(path, overwrite=overwrite)) for path in pictures_of}
         study: Any
         if corpus is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -71,7 +72,11 @@ class Journal:
 
     def _begin(self, wanted: Mapping[str, Any], *, resume: bool, restart: bool) -> None:
         run_file = self.directory / _RUN_FILE
-        is_there = self.directory.exists()
+        is_there = os.path.lexists(self.directory)
+        if is_there and not self.directory.is_dir():
+            raise OutputExistsError(
+                f"`{self.directory}` is there and is not a directory, which finished blocks are kept in. Move it away."
+            )
         if is_there:
             before = _read_json(run_file)
             if before.get("format") != _FORMAT and any(path.name != _LOCK_FILE for path in self.directory.iterdir()):

@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
+from sctab import _json
 from sctab._atomic import written_beside
 from sctab._errors import DataFileError, SettingError, listing
 from sctab.model import MODEL_NAMES, AutoClassifier, CellTypeClassifier, model_by_name
@@ -108,11 +109,11 @@ class Settings:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(_json.read_bytes(path).decode("utf-8"))
     except FileNotFoundError as error:
         raise DataFileError(f"`{path}` is not there. Check the path.") from error
     except OSError as error:
-        raise DataFileError(f"`{path}` cannot be read: {error.strerror}.") from error
+        raise DataFileError(f"`{path}` cannot be read: {error.strerror}. Check the path.") from error
     except ValueError as error:  # neither UTF-8 nor JSON
         raise DataFileError(f"`{path}` is not JSON: {error}. Mend it, or write it again with `sctab tune`.") from error
 

@@ -49,6 +49,8 @@ def open_study(path: Path | None, identity: Mapping[str, str], pruner: BasePrune
     if path is None:
         yield _new_study(optuna.storages.InMemoryStorage(), identity, pruner)
         return
+    if path.exists() and not path.is_file():
+        raise DataFileError(f"`{path}` is not a regular file and holds no study. Give another name for the study.")
     if not path.exists():
         # Made whole beside its place, so that no process ever sees half of it; or another one is faster.
         with suppress(OutputExistsError), written_beside(path) as fresh, _storage(fresh) as storage:

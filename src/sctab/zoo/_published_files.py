@@ -260,7 +260,8 @@ def _sha256(path: Path) -> str:
 
 def _read_table(path: Path, column: str) -> pd.DataFrame:
     if not path.is_file():
-        raise DataFileError(f"`{path}` is not there. Check the path.")
+        what = "is not a regular file" if path.exists() else "is not there"
+        raise DataFileError(f"`{path}` {what}. Check the path.")
     if path.suffix not in {".parquet", ".csv", ".tsv"}:
         raise DataFileError(f"`{path}` is neither `.parquet` nor `.csv` nor `.tsv`. Give one of these.")
     try:
