@@ -346,12 +346,16 @@ def _threshold(values: NDArray[np.floating], tau: Any, is_entmax: bool) -> Any: 
                 distance = max(values[k] - tau, zero)
                 first += distance
                 second += distance * distance
+            if first == zero:  # next to numbers this large, one is nothing
+                break
             step = (second - one) / (first + first)
         else:
             for k in range(values.size):
                 distance = max(values[k] - tau, zero)
                 first += distance
                 above += one if distance > zero else zero
+            if above == zero:
+                break
             step = (first - one) / above
         tau += step
         if step < 1e-7:  # the next one would be of the order of its square

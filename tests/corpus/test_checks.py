@@ -322,6 +322,8 @@ class TestCorpora:
                 chunk.write_bytes(b"\xff" * chunk.stat().st_size)
         with pytest.raises(DataFileError, match=r"blood.corpus` cannot be read as a corpus"):
             corpus.to_anndata("train")
+        with pytest.raises(DataFileError, match=r"blood.corpus\S*` cannot be read as a corpus"):
+            RowLoader(corpus.matrices("train")).rows(np.arange(corpus.n_obs_of("train")))
 
     @pytest.mark.filterwarnings("ignore::sctab._errors.SctabWarning")
     def test_links_and_pipes_are_not_read(self, tmp_path, declared):

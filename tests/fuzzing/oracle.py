@@ -1,5 +1,6 @@
 """What a data file says, read by anndata alone and checked by hand: nothing here is code of `sctab`."""
 
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -9,6 +10,8 @@ import pandas as pd
 from anndata import AnnData, Raw
 from scipy import sparse
 
+PATIENCE = 10
+"""Seconds that anndata has to read a file: links that lead back up take it for ever."""
 _STRINGS = "OUT"
 """Kinds of NumPy types that hold strings."""
 
@@ -19,10 +22,18 @@ class InvalidDataError(Exception):
 
 def read_intact(path, *, backed=False):
     """Read a file with anndata; what it raises, whatever that is, becomes an :class:`InvalidDataError`."""
+
+    def end(*_):
+        raise TimeoutError("anndata does not end")
+
+    signal.signal(signal.SIGALRM, end)
+    signal.alarm(PATIENCE)
     try:
         adata = (ad.read_h5ad(path, backed="r") if backed else ad.read_h5ad(path)) if path.suffix == ".h5ad" else ad.read_zarr(path)
     except Exception as error:
         raise InvalidDataError(f"anndata: {type(error).__name__}: {str(error)[:200]}") from error
+    finally:
+        signal.alarm(0)
     return adata
 
 

@@ -124,8 +124,9 @@ def test_flipped_bits_of_a_state_are_refused(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(DataFileError, match="Delete it, and train from the start"):
             read_history(path, {})
-    for size in (0, 7, 8, 100, len(content) - 1):
-        path.write_bytes(content[:size])
+    shorter = (content[:size] for size in (0, 7, 8, 100, len(content) - 1))
+    for other in (*shorter, b"\xff" * 8 + content[8:], b"\0" * 8 + content[8:]):
+        path.write_bytes(other)
         with pytest.raises(DataFileError, match="Delete it, and train from the start"):
             read_history(path, {})
 

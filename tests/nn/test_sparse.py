@@ -262,6 +262,17 @@ class TestMasks:
         of_kernel = _kernels.Logits(logits - bias, exact + 1, np.ones_like(bias), bias, exact, nothing, nothing)
         np.testing.assert_allclose(mask_of(of_kernel, is_entmax), expected, rtol=0, atol=3e-5)
 
+    @pytest.mark.parametrize("is_entmax", [True, False])
+    @pytest.mark.parametrize("peak", [1e8, 1e27])
+    def test_of_logits_so_large_that_one_is_nothing_beside_them(self, peak, is_entmax):
+        logits = np.zeros((2, 40), dtype=np.float32)
+        logits[0, 7] = logits[1, 31] = peak
+        zeros, ones = np.zeros(40, dtype=np.float32), np.ones(40, dtype=np.float32)
+        nothing = np.zeros((0, 0), dtype=np.float32)
+        of_kernel = _kernels.Logits(logits, ones[:2], ones, zeros, zeros[:2], nothing, nothing)
+        expected = (entmax.entmax15 if is_entmax else entmax.sparsemax)(torch.from_numpy(logits).double(), dim=1)
+        np.testing.assert_allclose(mask_of(of_kernel, is_entmax), expected, rtol=0, atol=1e-6)
+
     @given(
         seed=st.integers(0, 10_000), scale=st.sampled_from([0.0, 0.1, 1.0, 30.0]), n_a=st.integers(1, 70), is_entmax=st.booleans()
     )

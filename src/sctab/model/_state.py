@@ -156,7 +156,7 @@ def read_history(path: Path, identity: Mapping[str, Any]) -> dict[str, dict[int,
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = _json.read_bytes(path, most=_MOST_BYTES)
-        start = 8 + int.from_bytes(content[:8], "little")
+        start = min(8 + int.from_bytes(content[:8], "little"), len(content))
         found = _HASH_OF_FILE.search(content, 8, start)
         if found is None:
             raise ValueError("it has no hash of its content, or was truncated")

@@ -17,6 +17,7 @@ from sctab import _integrity
 from sctab._errors import require
 from sctab._matrix import give_back_large_arrays
 from sctab._stored import file_of
+from sctab.corpus._data_file import explains_damage
 from sctab.corpus._store import fast_reading
 from sctab.model._batches import Batch, Batches, as_batch
 from sctab.model._processes import n_processes, own_number
@@ -66,7 +67,12 @@ class RowLoader:
     def read(self, windows: Iterable[Window]) -> Iterator[tuple[sparse.csr_matrix, NDArray[np.int64]]]:
         """Expression and rows of one batch after another."""
         self._schedule.windows = windows
-        for found in self._loader:
+        loaded = iter(self._loader)
+        while True:
+            with explains_damage(self._path, "a corpus"):
+                found = next(loaded, None)
+            if found is None:
+                return
             if problem := _integrity.sparse_problem(found["X"]):
                 raise _integrity.refuse("X", problem, self._path)
             yield found["X"], found["index"]
