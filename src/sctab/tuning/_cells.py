@@ -17,6 +17,7 @@ from sctab._errors import InputValueError, SettingError, warn
 from sctab.corpus._source import reference_source
 from sctab.model import CellTypeClassifier
 from sctab.model._corpus import LEARNED, VALIDATED, CorpusReference
+from sctab.model._labels import label_ids_in
 from sctab.model._query import fingerprint
 from sctab.model._settings import CommonSettings
 from sctab.model._setup import check_reference, own_copy
@@ -88,7 +89,7 @@ class ReferenceCells(StudyCells):
             unlabeled_category=setup["unlabeled_category"],
             categorical_covariate_keys=setup["categorical_covariate_keys"],
             var_keys=[setup[name] for name in ("gene_id_key", "gene_symbol_key") if setup[name] is not None],
-            label_ids=setup["label_ids"],
+            label_ids=label_ids_in(setup),
         )
         setup = {**setup, "unlabeled_category": unlabeled_category}
         labels = adata.obs[setup["labels_key"]].astype(str)
