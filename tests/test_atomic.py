@@ -241,8 +241,22 @@ class TestFailure:
             with written_beside(tmp_path / "cells.h5ad") as path, h5py.File(path, "w") as file:
                 file["X"] = np.random.default_rng(0).random(1 << 17)
 
-        with pytest.raises(OutputError, match=r"(?s)cells\.h5ad` could not be written: .*" + UNCHANGED):
+        with pytest.raises(OutputError, match=r"cells\.h5ad` could not be written: \[Errno 27\] File too large" + UNCHANGED):
             write_much()
+        assert contents(tmp_path) == {}
+
+    @pytest.mark.parametrize("error", [OSError, RuntimeError])
+    def test_a_full_disk_in_the_words_of_hdf5(self, tmp_path, error):
+        def close():
+            with written_beside(tmp_path / "cells.h5ad"):
+                raise error(
+                    "flush failed (file write failed: time = Fri\n, filename = 'a', errno = 28, error message = 'No space', buf = 0)"
+                )
+
+        with pytest.raises(
+            OutputError, match=r"cells\.h5ad` could not be written: the disk is full\. Free some space" + ".*" + UNCHANGED
+        ):
+            close()
         assert contents(tmp_path) == {}
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")

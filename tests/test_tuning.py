@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import sqlite3
@@ -14,12 +15,14 @@ from contextlib import closing
 import numpy as np
 import pandas as pd
 import pytest
+from optuna.pruners import NopPruner
 from sklearn.metrics import f1_score
 
 import sctab
 from sctab.model import Choice, LinearClassifier, Range, SearchSpace
 from sctab.tuning import Settings, tune
 from sctab.tuning._cells import ReferenceCells
+from sctab.tuning._study import open_study, quiet
 from sctab.tuning._task import make_task
 from tests.reference import make_reference
 
@@ -400,6 +403,17 @@ class TestFile:
         message = rf"other `sctab_version` \(`sctab_version` was 0\.0\.1 and is {re.escape(sctab.__version__)}\)\. Go on with what"
         with pytest.raises(sctab.SettingError, match=message):
             search(reference, storage=tmp_path / stored.name)
+
+    def test_a_full_disk(self, tmp_path):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, hard))
+        try:
+            message = r"The study in `.*/a\.db` could not be written: .*\. Finished trials are kept\. Free some space"
+            with pytest.raises(sctab.OutputError, match=message), quiet(), open_study(tmp_path / "a.db", {}, NopPruner()):
+                pass
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert list(tmp_path.iterdir()) == []
 
     def test_of_something_else_is_left_alone(self, reference, tmp_path):
         (tmp_path / "text.db").write_text("precious " * 100)

@@ -41,6 +41,7 @@ _STORE_METADATA = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 _STORE_SLOTS = {"X", "layers", "obs", "obsm", "obsp", "raw", "uns", "var", "varm", "varp"}
 _CHUNK = re.compile(r"c(\.\d+)*|\d+(\.\d+)*")
 _MEMBER = re.compile(r"member_\d+")
+_ERRNO = re.compile(r"\berrno = (\d+)")
 _MODEL_FILES = {WEIGHTS_FILE, SPEC_FILE, CARD_FILE}
 
 
@@ -95,8 +96,10 @@ def written_beside(target: str | os.PathLike[str], *, overwrite: bool = False, k
         _move(fresh, target, workplace)
     except SctabError:
         raise  # a refusal from within the block says what it is about
-    except OSError as error:
-        raise explain(error, target) from error
+    except (OSError, RuntimeError) as error:
+        if (of_system := _of_system(error)) is None:
+            raise
+        raise explain(of_system, target) from error
     finally:
         _vacate(workplace, lock, target)
 
@@ -400,6 +403,13 @@ def _move(fresh: Path, target: Path, workplace: Path) -> None:
             raise
     else:
         fresh.replace(target)
+
+
+def _of_system(error: OSError | RuntimeError) -> OSError | None:
+    """The error of the operating system: HDF5 has its number in a message of many lines, and its type depends on where it occurred."""
+    if (number := _ERRNO.search(str(error))) is not None:
+        return OSError(int(number[1]), os.strerror(int(number[1])))
+    return error if isinstance(error, OSError) else None
 
 
 def explain(error: OSError, target: Path) -> OutputError:

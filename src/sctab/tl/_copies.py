@@ -142,7 +142,8 @@ class _Conversion:
 
     def _refusal(self, where: str, why: str) -> DataFileError:
         return DataFileError(
-            f"`{where}` of `{self._path}` cannot be written as {self._suffix}: {why}. Write a copy in the format of the input, or a table."
+            f"`{where or '/'}` of `{self._path}` cannot be written as {self._suffix}: {why}. Write a copy in the format of the input, or "
+            "a table."
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sctab._atomic import written_beside
-from sctab._errors import DataFileError, OutputExistsError, SettingError, listing, require
+from sctab._errors import DataFileError, OutputError, OutputExistsError, SettingError, listing, require
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -53,10 +53,10 @@ def open_study(path: Path | None, identity: Mapping[str, str], pruner: BasePrune
         raise DataFileError(f"`{path}` is not a regular file and holds no study. Give another name for the study.")
     if not path.exists():
         # Made whole beside its place, so that no process ever sees half of it; or another one is faster.
-        with suppress(OutputExistsError), written_beside(path) as fresh, _storage(fresh) as storage:
+        with suppress(OutputExistsError), written_beside(path) as fresh, _storage(fresh, path) as storage:
             _new_study(storage, identity, pruner)
     _require_study(path)
-    with _storage(path) as storage:
+    with _storage(path, path) as storage:
         study = optuna.load_study(study_name=_STUDY, storage=storage, pruner=pruner)
         _require_same(study.user_attrs, identity, path)
         yield study
@@ -85,21 +85,32 @@ def _new_study(storage: Any, identity: Mapping[str, str], pruner: BasePruner) ->
 
 
 @contextmanager
-def _storage(path: Path) -> Iterator[Any]:
-    storages = require("optuna", extra="tune").storages
-    storage = storages.RDBStorage(
-        f"sqlite:///{path.resolve()}",
-        engine_kwargs={"connect_args": {"timeout": _LOCK_TIMEOUT}},
-        heartbeat_interval=_HEARTBEAT,
-        grace_period=_GRACE,
-        # Once more and not for ever: what a trial did may be the reason why its process was killed.
-        heartbeat_stale_trial_callback=storages.RetryHeartbeatStaleTrialCallback(max_retry=1),
-    )
+def _storage(path: Path, target: Path) -> Iterator[Any]:
+    optuna = require("optuna", extra="tune")
+    from sqlalchemy.exc import DBAPIError  # comes with optuna
+    from sqlalchemy.pool import NullPool
+
+    storage = None
     try:
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{path.resolve()}",
+            engine_kwargs={"connect_args": {"timeout": _LOCK_TIMEOUT}, "poolclass": NullPool},  # none stays open after an error
+            heartbeat_interval=_HEARTBEAT,
+            grace_period=_GRACE,
+            # Once more and not for ever: what a trial did may be the reason why its process was killed.
+            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=1),
+        )
         yield storage
+    except (DBAPIError, optuna.exceptions.StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
+        raise OutputError(
+            f"The study in `{target}` could not be written: {getattr(cause, 'orig', cause)}. Finished trials are kept. Free some space, or "
+            "choose another place; the same command goes on."
+        ) from error
     finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        if storage is not None:
+            storage.remove_session()
+            storage.engine.dispose()
 
 
 def _require_study(path: Path) -> None:
