@@ -127,3 +127,21 @@ def test_metadata_that_are_not_those_gathered(tmp_path):
     described.write_text(json.dumps(values))
     with pytest.raises(DataFileError, match="metadata of `obs/cell_type` are not those that the store has gathered"):
         require_readable(path, "query")
+
+
+def test_attributes_of_fixed_length_are_read(tmp_path):
+    path = tmp_path / "query.h5ad"
+    make_reference(20).write_h5ad(path)
+
+    def fix(_, elem):
+        for key, value in list(elem.attrs.items()):
+            if isinstance(value, str):
+                elem.attrs[key] = np.bytes_(value)
+            elif isinstance(value, np.ndarray) and value.dtype.kind == "O":
+                elem.attrs[key] = np.array([str(item).encode() for item in value], dtype="S40")
+
+    with h5py.File(path, "r+") as root:
+        fix("", root)
+        root.visititems(fix)
+    assert ad.read_h5ad(path).shape == (20, make_reference(20).n_vars)
+    require_readable(path, "query.h5ad")

@@ -14,7 +14,7 @@ from anndata.io import read_elem, sparse_dataset
 
 from sctab._errors import DataFileError, SctabError, listing
 from sctab._stored import StoredRows
-from sctab.corpus._tables import quietly
+from sctab.corpus._tables import attribute, attribute_list, quietly
 
 _NUMBERS_AT_A_TIME = 4_000_000
 """Numbers that are read at a time: 32 MB at most."""
@@ -117,8 +117,8 @@ class _Check:
         return _shape(read_elem(elem))
 
     def _read_frame(self, elem: Any) -> tuple[int, int]:
-        columns = [str(column) for column in elem.attrs["column-order"]]
-        sizes = {column: self._visit(elem[column]) for column in (elem.attrs["_index"], *columns)}
+        columns = attribute_list(elem, "column-order")
+        sizes = {column: self._visit(elem[column]) for column in (attribute(elem, "_index"), *columns)}
         shapes = set(sizes.values())
         if len(shapes) != 1 or len(next(iter(shapes))) != 1:
             raise ValueError(f"its columns have the shapes {listing(sorted(shapes, key=str))}")
