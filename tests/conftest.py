@@ -10,6 +10,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded: the threads of
 
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from scipy import sparse
 
 torch.set_num_threads(1)
+numba.config.reload_config()  # plugins of pytest load it before this file; the number of threads is fixed once they were launched
 
 settings.register_profile(
     "sctab",
