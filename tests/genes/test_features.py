@@ -172,6 +172,31 @@ class TestWords:
         with pytest.raises(InputValueError, match=rf"^No feature is gene expression: `var\['{column}'\]` holds `{word}`\. Give"):
             gene_expression(var)
 
+    @pytest.mark.parametrize(
+        ("column", "kinds"),
+        [
+            ("locus_type", ["gene with protein product", "RNA, long non-coding", "pseudogene"]),
+            ("gene_type", ["gene with protein product", "RNA, micro"]),
+            ("gene_group", ["ribosomal protein", "mitochondrial gene", "other gene"]),
+            ("gene_class", ["TF", "gene"]),
+            ("family", ["TCR gene", "antigen receptor gene", "gene"]),
+            ("used_as", ["control gene", "gene"]),
+            ("pathway", ["lipid", "gene"]),
+            ("cluster", ["module 1", "gene"]),
+        ],
+    )
+    def test_groups_of_genes_are_genes(self, column, kinds):
+        features = find_features(frame(SYMBOLS, **{column: (kinds * N)[:N]}))
+        assert features.is_gene.all()
+        assert features.notes == ()
+
+    @pytest.mark.parametrize(
+        ("gene", "other"),
+        [("gene", "antibody"), ("mRNA", "protein"), ("Gene Expression", "surface"), ("gene", "TF motifs of peaks")],
+    )
+    def test_types_in_a_column_of_any_name(self, gene, other):
+        assert gene_expression(frame(["CD3D", "CD4"], x=[gene, other])).tolist() == [True, False]
+
 
 class TestNames:
     @pytest.mark.parametrize(
@@ -184,7 +209,7 @@ class TestNames:
             "CD3_TotalSeqB", "CD3-TotalSeqC", "TotalSeqA_CD3", "CD3-ADT", "CD3_ADT", "adt_CD3", "ADT-CD3", "ADT:CD3", "CD3D_prot",
             "prot:CD3", "CD3_protein",
             "anti-CD3", "anti-human_CD4", "Anti.CD19", "CD3_Ab", "Ab_CD3", "CITE_CD4", "CD4|UCHT1|pAbO", "CD4 (ADT)", "Hashtag1",
-            "hashtag_2", "HTO_A-HTO", "HTO-3", "CMO301",
+            "hashtag_2", "HTO_A-HTO", "MA0139.1", "HTO-3", "CMO301",
             "IgG1-isotype", "Mouse-IgG2a-isotype_control", "atac:chr1:1-2", "sgRNA:CD4_1",
         ],
     )  # fmt: skip
@@ -199,7 +224,7 @@ class TestNames:
         "RP11-34P13.7", "AC000123.1", "SNORD115-23", "Y_RNA", "5S_rRNA", "7SK", "CITED2", "TAGLN", "SIRPG", "HTRA1", "X-inactive",
         "MT-ND1", "CD3D.1", "TBCE-1",
         "ENSG00000167286.12", "CMTM1", "ANTXR1", "H2-Aa", "ERCC1", "GTF2H2C_2", "TRBV7-9", "Hist1h1b", "Igha", "ATAC2", "T",
-        "chrna1", "C1orf112",
+        "chrna1", "C1orf112", "MAF1", "MAP2K1.1",
     ])  # fmt: skip
     def test_of_genes(self, gene):
         features = find_features(frame(["CD3D", gene]))
@@ -252,6 +277,19 @@ class TestRepeats:
         names = [name for symbol in SYMBOLS for name in ([symbol, f"{symbol}-1"] if symbol in twice else [symbol])]
         match = MODEL.match(frame(names))
         assert (match.n_matched, match.n_summed) == (N, len(twice))
+
+    @pytest.mark.parametrize("n_antibodies", [3, 5, 12])
+    @pytest.mark.parametrize("at_the_end", [True, False])
+    def test_antibodies_are_found_beside_such_symbols(self, n_antibodies, at_the_end):
+        antibodies, twice = SURFACE[:n_antibodies], [name for name in SYMBOLS[50:-50:60] if name not in SURFACE]
+        genes = [name for symbol in SYMBOLS for name in ([symbol, symbol] if symbol in twice else [symbol])]
+        match = MODEL.match(frame([*genes, *antibodies] if at_the_end else [*antibodies, *genes]))
+        used = match.selection.getnnz(axis=1) > 0
+        assert used[: len(genes)].all() if at_the_end else used[n_antibodies:].all()
+        assert (match.n_summed, match.n_ignored) == (len(twice), n_antibodies)
+
+    def test_two_antibodies_are_too_few_to_tell(self):
+        assert MODEL.match(frame([*SYMBOLS, *SURFACE[:2]])).n_summed == 2
 
     def test_pseudoautosomal_genes_are_summed(self):
         names = ["PLCXD1", "GTPBP6", "PPP2R3B", "SHOX", "CRLF2", "CSF2RA", "IL3RA", "SLC25A6", "ASMTL", "P2RY8", "CD99"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,11 +31,18 @@ _NOT_GENES = {
     "custom", "metabolite", "lipid", "metadata", "embedding", "module", "signature", "regulon",
 }  # fmt: skip
 """Words for what is measured besides genes, singular."""
+_ALSO_OF_GENES = {
+    "protein", "prot", "surface", "tf", "activity", "score", "module", "signature", "regulon", "control", "region", "variant", "custom",
+    "synthetic", "tcr", "bcr", "vdj", "negative", "blank", "antigen", "epitope", "lipid", "metabolite", "barcode", "tag", "bin", "interval",
+    "chromatin", "motif", "perturbation", "snp", "cnv", "methylation", "embedding", "metadata", "fragment",
+}  # fmt: skip
+"""Those of them that also describe genes, as `ribosomal protein` does."""
 _GENES = {
     "gene", "gex", "transcript", "transcriptome", "transcriptomic", "expression", "coding", "pseudogene", "pseudo", "antisense", "sense",
     "intronic", "overlapping", "decay", "intron", "tec", "ribozyme", "promoter", "artifact", "artefact", "cdna", "sct",
 }  # fmt: skip
-_PLAIN = {"gene expression", "gex", "rna", "gene", "genes", "mrna", "transcriptome"}
+_ASSAYS = {"gene expression", "gex", "rna", "mrna", "transcriptome"}
+_PLAIN = _ASSAYS | {"gene", "genes"}
 """Words of assays, as opposed to kinds of genes: where one is used, a feature without an entry is not known to be a gene."""
 
 _CONTIG = r"(?:[\dXYMW]{1,2}|MT|[IVX]{1,4}|(?:GL|KI|KN|KQ|KV|JH|AEMK|NC|NW|NT|NKLS|QNV)_?\w*\d(?:\.\d)?)"
@@ -43,7 +50,7 @@ _INTERVAL = re.compile(
     rf"(?:\w[\w.]*?[_-]+)?(?:(?:chr[\w.]+|{_CONTIG}):(?P<a>\d+)[-:_](?P<b>\d+)|(?:chr[\w.]+?|{_CONTIG})[-_.](?P<c>\d+)[-_.](?P<d>\d+))(?:[:_-][+*.-])?",
     re.IGNORECASE,
 )
-_PEAK = re.compile(r"(?:.*[_.-])?(?:(?:peak|tile|region|bin)[_. -]\d+|peak\d{3,})[a-z]?", re.IGNORECASE)
+_PEAK = re.compile(r"(?:.*[_.-])?(?:(?:peak|tile|region|bin)[_. -]\d+|peak\d{3,})[a-z]?|MA\d{4}\.\d+", re.IGNORECASE)
 _MEASURED = r"(?:ADT|prot|protein|antibody|CITE|HTO|pAbO)"
 _ANTIBODY = re.compile(
     "|".join(
@@ -63,7 +70,10 @@ _ANTIBODY = re.compile(
 )
 _MAY_BE_OTHER = re.compile(r"peak|hash|hto|cmo|totalseq|.*ig[gma]|.*totalseq", re.IGNORECASE)
 _REPEAT = re.compile(r"(?P<base>.+?)[.-]\d+")
-_FEW_REPEATS = 5
+_FEW_REPEATS, _FEWEST_SURFACE = 5, 3
+"""So many features that repeat the name of a gene may be antibodies; so many where all are called `CD…`."""
+_LONGEST_GAP = 20
+"""Antibodies of which so many others lie between are not of one block."""
 _SURFACE = re.compile(r"CD\d", re.IGNORECASE)
 
 
@@ -155,7 +165,7 @@ def _by_columns(var: pd.DataFrame) -> tuple[NDArray[np.int8], list[str], list[st
             continue
         types = pd.Series(strings(values), dtype=object)
         kinds = {value: _kind(value) for value in types.unique() if value}
-        if not _says_types(normalised(column), set(kinds.values())):
+        if not _says_types(normalised(column), kinds):
             continue
         columns.append(column)
         is_plain = any(_words(value) in _PLAIN for value in kinds)
@@ -175,13 +185,18 @@ def _by_columns(var: pd.DataFrame) -> tuple[NDArray[np.int8], list[str], list[st
     return np.where(left_out, -1, said).astype(np.int8), columns, notes
 
 
-def _says_types(column: str, kinds: set[int]) -> bool:
-    """Whether a column with values of these kinds says what features are: its name does, or all of its values do."""
+def _says_types(column: str, kinds: Mapping[str, int]) -> bool:
+    """Whether a column with these values says what features are: its name does, or all of its values do."""
+    found = set(kinds.values())
     if column in _ASKED:
-        return bool(kinds)
+        return bool(found)
     if column in _TYPE_COLUMNS:
-        return kinds in ({-1}, {-1, 1}, {-1, 0, 1})
-    return kinds == {-1, 1}
+        return found in ({-1}, {-1, 1}, {-1, 0, 1})
+    if found != {-1, 1}:
+        return False
+    return any(_words(value) in _ASSAYS for value in kinds) or all(
+        _found_in(_NOT_GENES - _ALSO_OF_GENES, value) for value, kind in kinds.items() if kind < 0
+    )
 
 
 def _words(value: str) -> str:
@@ -190,10 +205,18 @@ def _words(value: str) -> str:
 
 def _kind(value: str) -> int:
     """1 where a type of features is genes, -1 where it is something else, 0 where it is not known."""
-    words = [word if word in _GENES else word.removesuffix("s") for word in _words(value).split()]
-    if any(word in _NOT_GENES or word.startswith("totalseq") for word in words) and "coding" not in words:
+    if _found_in(_NOT_GENES, value) and not _found_in({"coding", "product"}, value):
         return -1
-    return int(any(word in _GENES or word.endswith("rna") for word in words))
+    return int(_found_in(_GENES, value) or any(word.endswith("rna") for word in _singular(value)))
+
+
+def _singular(value: str) -> list[str]:
+    return [word if word in _GENES else word.removesuffix("s") for word in _words(value).split()]
+
+
+def _found_in(vocabulary: set[str], value: str) -> bool:
+    """Whether a word of a value is one of these."""
+    return any(word in vocabulary or ("adt" in vocabulary and word.startswith("totalseq")) for word in _singular(value))
 
 
 def _repeats(var: pd.DataFrame, names: Sequence[str], candidates: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -222,15 +245,33 @@ def _repeats(var: pd.DataFrame, names: Sequence[str], candidates: NDArray[np.boo
             if any(are_ids):
                 repeats[[row for row, is_id in zip(pair, are_ids, strict=True) if not is_id and ids[row]]] = True
         pairs = [pair for pair in undecided if not repeats[list(pair)].any()]
-    if sum(bool(_SURFACE.match(names[row])) for row, _ in pairs) * 3 >= len(pairs) >= _FEW_REPEATS:
-        blocks = [sorted(set(rows)) for rows in zip(*pairs, strict=True)]
-        for block, twins in (blocks, blocks[::-1]):
-            span, reach = block[-1] - block[0] + 1, 3 * len(block)
-            is_at_an_end = block[0] <= reach or len(names) - 1 - block[-1] <= reach
-            if span <= min(len(block) + reach, len(names) // 2) and is_at_an_end and twins[-1] - twins[0] + 1 > 2 * span:
-                repeats[block] = True
-                break
+    for side in (1, 0):
+        for block in _runs(pairs, side):
+            rows = [pair[side] for pair in block]
+            if _are_antibodies(rows, sorted(pair[1 - side] for pair in block), names):
+                repeats[rows] = True
+                return repeats
     return repeats
+
+
+def _runs(pairs: Sequence[tuple[int, int]], side: int) -> list[list[tuple[int, int]]]:
+    """Pairs by the row on one side, cut where that is far from the one before."""
+    runs: list[list[tuple[int, int]]] = []
+    for pair in sorted(pairs, key=lambda pair: pair[side]):
+        if not runs or pair[side] - runs[-1][-1][side] > _LONGEST_GAP:
+            runs.append([])
+        runs[-1].append(pair)
+    return runs
+
+
+def _are_antibodies(block: Sequence[int], twins: Sequence[int], names: Sequence[str]) -> bool:
+    """Whether rows with the names of others lie together before or behind all genes, and many are called `CD…`."""
+    n_surface = sum(bool(_SURFACE.match(names[row])) for row in block)
+    if len(block) < (_FEWEST_SURFACE if n_surface == len(block) else _FEW_REPEATS) or n_surface * 3 < len(block):
+        return False
+    span, reach = block[-1] - block[0] + 1, 3 * len(block)
+    is_at_an_end = block[0] <= reach or len(names) - 1 - block[-1] <= reach
+    return is_at_an_end and span <= min(len(block) + reach, len(names) // 2) and twins[-1] - twins[0] + 1 > 2 * span
 
 
 def _ids(var: pd.DataFrame) -> list[str] | None:
