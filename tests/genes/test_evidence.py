@@ -116,6 +116,12 @@ OWN = {
     "with a column of biomaRt": frame(SYMBOLS, mmusculus_homolog_ensembl_gene=ids_of("ENSMUSG")),
     "symbols with homologs in macaque": frame(SYMBOLS, macaque_homolog=ids_of("ENSMMUG")),
     "with ids of another species in a column of any name": frame(SYMBOLS, gene_ids=IDS, x=ids_of("ENSMUSG")),
+    "with ids of MGI beside those of its own": frame(IDS, feature_name=SYMBOLS, mgi_id=[f"MGI:{i + 80000}" for i in range(N)]),
+    "with both columns of biomaRt": frame(IDS, **{"HGNC.symbol": SYMBOLS, "MGI.symbol": [s.capitalize() for s in SYMBOLS]}),
+    "with the table of HGNC": frame(
+        SYMBOLS, hgnc_id=[f"HGNC:{i}" for i in range(N)], locus_type="gene with protein product",
+        mgd_id=[f"MGI:{i}" for i in range(N)], rgd_id=[f"RGD:{i + 600000}" for i in range(N)],
+    ),
     "with ids of HGNC": frame(SYMBOLS, hgnc_id=[f"HGNC:{i}" for i in range(N)]),
     "a few transgenes of mouse": frame(
         [*SYMBOLS, *MOUSE_NAMES[:4], "Cre", "EGFP"], gene_ids=[*IDS, *ids_of("ENSMUSG", 4), "Cre", "EGFP"]

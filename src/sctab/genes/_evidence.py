@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab.genes._columns import Source, is_text, normalised, strings
+from sctab.genes._columns import INDEX, Source, is_text, normalised, strings
 from sctab.genes._names import case_of
 from sctab.genes._species import MIXED, Species, guess_species, is_enough, organism, species_of
 
@@ -18,6 +19,8 @@ _GENOME_COLUMNS = {"genome", "genomes", "featurereference", "organism", "species
 """Columns in which readers and portals write the genome or the species of each feature."""
 _OF_THE_DATA = {"index", "ids", "symbols"}
 """Places in which the names of the data itself are."""
+_DATABASE_COLUMN = re.compile("mgi|mgd|rgd|zfin|flybase|wormbase|xenbase|vgnc|sgd")
+"""Columns that are named for the database of a species, or of several, that may be another one."""
 _MANY = 3
 """One in so many names."""
 _NOTHING, _OWN, _OTHER = 0, 1, 2
@@ -66,6 +69,7 @@ def weigh(
         guesses = (guess_species(source.names) for source in sources.values() if source.role != "orthologs")
         return Evidence(next(filter(None, guesses), None), nobody)
     notes = []
+    sources = _without_orthologs(sources, model, is_gene)
     verdict = np.full(len(var), _NOTHING, dtype=np.int8)
     named: Counter[str] = Counter()
     certain = [
@@ -99,6 +103,19 @@ def weigh(
         notes.append(f"{n_other} features are of {named.most_common(1)[0][0]} and were left out.")
     species = _by_names(sources, is_gene & ~is_foreign, model, n_own, best, is_named)
     return Evidence(species, is_foreign, tuple(notes))
+
+
+def _without_orthologs(
+    sources: Mapping[str | None, Source], model: Species, is_gene: NDArray[np.bool_]
+) -> dict[str | None, Source]:
+    """The sources, with columns of databases of other species as orthologs where the index has ids of the model's species."""
+    found, _ = _Column.of(sources[INDEX]).judge(model, is_gene) if INDEX in sources else (np.zeros(0), None)
+    if (found == _OWN).sum() * 2 <= is_gene.sum():
+        return dict(sources)
+    return {
+        key: replace(source, role="orthologs") if key is not INDEX and _DATABASE_COLUMN.match(normalised(key)) else source
+        for key, source in sources.items()
+    }
 
 
 def _by_names(
