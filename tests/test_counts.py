@@ -176,6 +176,10 @@ class TestCounts:
     def test_without_a_single_one(self):
         assert inspect_matrix(np.zeros((3, 4))).content is Content.COUNTS
 
+    @pytest.mark.parametrize(("factor", "is_empty"), [(0, True), (1, False)])
+    def test_without_any_value(self, counts, factor, is_empty):
+        assert inspect_matrix(factor * counts).is_empty is is_empty
+
     def test_that_are_stored_in_parts(self):
         """SciPy allows two entries for one value, which is their sum."""
         parts = sparse.csr_matrix(([0.5, 0.5, 2.0, 1.0, 3.0], [0, 0, 1, 0, 1], [0, 3, 5]), shape=(2, 2))
@@ -343,6 +347,11 @@ class TestRefusals:
         matrix[250, 3] = value
         with pytest.raises(InputValueError, match=r"`layers\['x'\]` holds NaN or infinite values \(1 of them\).*`layer=`"):
             inspect_matrix(stored(matrix), name="layers['x']")
+
+    @pytest.mark.parametrize("factor", [1e30, 1e36, 1e300])
+    def test_values_beyond_single_precision(self, counts, factor):
+        with pytest.raises(InputValueError, match=r"`X` holds values up to .*e\+\d+, which no count reaches.*`layer=`"):
+            inspect_matrix(counts.astype(np.float64) * factor)
 
     def test_negative_values(self, stored, counts):
         matrix = counts.copy()

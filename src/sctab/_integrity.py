@@ -127,7 +127,8 @@ def dtype_problem(dtype: Any) -> str | None:
     """
     if getattr(dtype, "kind", "O") in _NUMBERS:
         return None
-    return f"must hold real numbers, and holds {dtype}"
+    convert = ", which `.astype('float32')` converts where all of them are numbers" if getattr(dtype, "kind", "O") == "O" else ""
+    return f"must hold real numbers, and holds {dtype}{convert}"
 
 
 def shape_problem(shape: Sequence[int], expected: tuple[int, int] | None = None) -> str | None:

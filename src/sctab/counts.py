@@ -33,6 +33,8 @@ _FEWEST_GENES = 5
 _ROWS_AT_A_TIME = 512
 _LARGEST_LOGARITHM = 50
 """Beyond this nothing is a logarithm of counts, and the exponential overflows."""
+_LARGEST_VALUE = 1e30
+"""Sums and products of larger values may be too large for single precision."""
 _LARGEST_LOG1P = np.log1p(1e6)
 """The largest value that log1p of counts per million can have."""
 
@@ -67,6 +69,8 @@ class MatrixContent:
     """What the user should know about how this was decided; empty when there is no doubt."""
     remark: str = field(default="", compare=False)
     """What the user should know about the matrix besides: signs that a part of it was lost; empty when there are none."""
+    is_empty: bool = field(default=False, compare=False)
+    """Whether all of its values are zero."""
 
     def to_linear(self, block: sparse.csr_matrix) -> sparse.csr_matrix:
         """Undo the logarithm of a block, if there is one; a cell's values are then proportional to its counts.
@@ -150,8 +154,8 @@ def inspect_matrix(
     Raises
     ------
     InputValueError
-        Without rows or columns; with NaN or infinite values; with negative values or unit variances (scaled); when cells with integer
-        counts stand beside cells with fractional library sizes.
+        Without rows or columns; with NaN, infinite or far too large values; with negative values or unit variances (scaled); when cells
+        with integer counts stand beside cells with fractional library sizes.
 
     Examples
     --------
@@ -199,7 +203,7 @@ class MatrixInspection:
         Raises
         ------
         InputValueError
-            With NaN, infinite or negative values.
+            With NaN, infinite, negative or far too large values.
         """
         for start in range(0, rows.shape[0], _ROWS_AT_A_TIME):  # what is found out on the way takes several times their memory
             some = rows[start : start + _ROWS_AT_A_TIME]
@@ -288,7 +292,7 @@ class MatrixInspection:
             log_multiples=self._log_multiples.value if may_be_logarithms else 0.0,
             deviations=np.sqrt(np.maximum(variances, 0)),
         )
-        return replace(_decide(found, self._name), remark=self._remark())
+        return replace(_decide(found, self._name), remark=self._remark(), is_empty=not found.sums.size)
 
     def _remark(self) -> str:
         remarks = [self._storage] if self._storage else []
@@ -444,6 +448,12 @@ def _refuse_invalid(values: NDArray[np.float64], name: str) -> None:
             f"`{name}` holds negative values ({n_negative} of them, down to {values.min():.4g}), so that it was scaled, centred or "
             "corrected, and counts cannot be recovered from it. Give the matrix from before that step, for example as "
             "`layer='counts'` or in `adata.raw`."
+        )
+
+    if (largest := values.max(initial=0.0)) > _LARGEST_VALUE:
+        raise InputValueError(
+            f"`{name}` holds values up to {largest:.4g}, which no count reaches and single precision cannot hold in sums. Find the step "
+            "that made them, or give another matrix with `layer=`."
         )
 
 

@@ -110,6 +110,11 @@ class TestInMemory:
             with pytest.raises(InputValueError, match="`X` must hold real numbers, and holds"):
                 list(row_blocks(matrix))
 
+    def test_numbers_as_objects_can_be_converted(self):
+        dense = make_reference().X.toarray()
+        with pytest.raises(InputValueError, match=r"holds object, which `\.astype\('float32'\)` converts"):
+            list(row_blocks(dense.astype(object)))
+
     def test_repeated_values_are_told(self):
         adata = make_reference()
         adata.X.indices[1] = adata.X.indices[0]

@@ -256,6 +256,13 @@ class TestSetup:
         with pytest.raises(InputValueError, match="there is nothing to learn from"):
             cls.setup_anndata(make_reference()[part].copy(), "cell_type")
 
+    def test_without_a_count(self, cls):
+        adata = make_reference()
+        adata.layers["mine"] = adata.X
+        adata.X = sp.csr_matrix(adata.shape)
+        with pytest.raises(InputValueError, match=r"`X` must hold counts .* are zero\. `layers\['mine'\]` .* with `layer='mine'`"):
+            cls.setup_anndata(adata, "cell_type")
+
     def test_view(self, cls):
         with pytest.raises(InputValueError, match=r"adata = adata.copy\(\)"):
             cls.setup_anndata(make_reference()[:100], "cell_type")

@@ -53,6 +53,31 @@ def test_counts_in_a_layer_go_before_log1p_in_x(counts):
     assert notes == ["`layers['raw_counts']` was used, which holds counts; `X` holds log1p of normalised counts."]
 
 
+def test_counts_that_are_all_zero_are_no_other_counts(counts):
+    adata = log1p(counts)
+    adata.layers["raw_counts"] = sparse.csr_matrix(adata.shape)
+    source, notes = choose_source(adata)
+    assert (source.name, notes) == ("X", [])
+
+
+def test_rounded_values_are_not_called_counts(counts):
+    adata = log1p(counts)
+    adata.X = sparse.csr_matrix(np.rint(np.expm1(adata.X.toarray())))
+    adata.layers["counts"] = counts.X
+    assert choose_source(adata)[1] == [
+        "`layers['counts']` was used, which holds counts; `X` holds integers of the same sum in every cell."
+    ]
+
+
+def test_antibodies_beside_genes_in_raw(counts):
+    """What is said of `X` is a sentence."""
+    adata = AnnData(counts.X[:, :3], obs=counts.obs, var=pd.DataFrame(index=["CD3_ADT", "CD4_ADT", "CD8_ADT"]))
+    adata.raw = counts
+    source, (note,) = choose_source(adata)
+    assert source.name == "raw.X"
+    assert "; `X` cannot be used: No feature is gene expression: the index of `var` holds `CD3_ADT`, `CD4_ADT`" in note
+
+
 def test_raw_goes_before_layers(counts):
     adata = scaled(counts)
     adata.raw = counts

@@ -111,7 +111,7 @@ class Candidate:
     def learn(self, content: MatrixContent) -> None:
         """Take what all of its rows show."""
         self.content, self.is_inspected = content, True
-        for name in ("linear", "evidence"):
+        for name in ("linear", "evidence", "are_rounded"):
             self.__dict__.pop(name, None)
 
     @property
@@ -125,10 +125,15 @@ class Candidate:
         if self.content.content is Content.COUNTS:
             if self.content.note:
                 return _IN_DOUBT if (self.rows.data % 1).any() else _UNLIKELY
-            return _ROUNDED if have_equal_sums(self.rows) else _EXACT
+            return _ROUNDED if self.are_rounded else _EXACT
         if self.content.note:
             return _IN_DOUBT
         return _EXACT if share_of_multiples(self.linear) > _MULTIPLE_SHARE else _BY_SUMS
+
+    @cached_property
+    def are_rounded(self) -> bool:
+        """Whether it holds integers that were rounded after they were normalised, or counts that were brought to the same depth."""
+        return self.is_counts and have_equal_sums(self.rows)
 
     @property
     def name_score(self) -> int:

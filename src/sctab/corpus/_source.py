@@ -160,6 +160,8 @@ def reference_source(adata: CellData, layer: str | None) -> tuple[Source, list[s
     name = resolve(adata, layer)
     try:
         source = _inspected(adata, name, _vars(adata)[name], inspect_matrix)
+        if source.content.is_empty:
+            raise InputValueError(f"`{name}` must hold counts to learn from, and all of its values are zero.")
     except InputValueError as error:
         raise InputValueError(f"{error}{_alternative(adata, name)}") from error
     return source, _remarks(source.content)
@@ -219,7 +221,9 @@ def _notes(
     by_name = {candidate.name: candidate for candidate in candidates}
     if source.name == "X":
         differing = [
-            other.name for other in candidates if other.name_score > 0 and other.is_counts and not are_same_counts(other, best)
+            other.name
+            for other in candidates
+            if other.name_score > 0 and other.is_counts and other.rows.nnz and not are_same_counts(other, best)
         ]
         if differing and not best.is_counts:
             notes.append(
@@ -231,8 +235,9 @@ def _notes(
     others = []
     for name in ("X", _RAW):
         if name in refused:
-            reason = refused[name].split(". ")[0].split(", so that")[0].removeprefix(f"`{name}` ")
-            others.append(f"`{name}` cannot be used, since it {reason}")
+            reason = refused[name].split(". ")[0].split(", so that")[0]
+            its = reason.removeprefix(f"`{name}` ")
+            others.append(f"`{name}` cannot be used{', since it ' if its != reason else ': '}{its}")
         elif name != source.name and name in by_name:
             other = by_name[name]
             if not other.rows.nnz:
@@ -249,7 +254,9 @@ def _notes(
 
 
 def _described(candidate: Candidate) -> str:
-    return "integers that hardly are counts" if candidate.evidence < _DOUBTFUL else str(candidate.content.content)
+    if candidate.evidence < _DOUBTFUL:
+        return "integers that hardly are counts"
+    return "integers of the same sum in every cell" if candidate.are_rounded else str(candidate.content.content)
 
 
 def matrices(adata: CellData) -> Iterator[tuple[str, Any, pd.DataFrame]]:
