@@ -1,4 +1,4 @@
-"""What can go wrong, one class per thing that a user can mend.
+"""What can go wrong, one class per thing that a user can fix.
 
 ::
 

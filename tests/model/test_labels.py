@@ -165,6 +165,6 @@ class TestInAModel:
         with pytest.warns(SctabWarning) as caught:
             model = LinearClassifier(reference)
         read, shared = (str(warning.message) for warning in caught)
-        assert "`T cells` is read as `T cell` (`CL:0000084`)" in read
+        assert "`T cells` as `T cell` (`CL:0000084`)" in read
         assert shared.startswith("`T cell`, `T cells` share the id `CL:0000084`")
         assert model.spec.labels.child_matrix(CellOntology.embedded()).tolist() == np.eye(3, dtype=bool).tolist()

@@ -65,10 +65,23 @@ class TestLabelSpace:
         assert "2 of 5 labels are not in the Cell Ontology" in without
         assert "get no id: `DC2`, `cluster 7`. `DC2` may mean" in without
         assert "1 of 5 labels are other names" in read
-        assert "`pDC` is read as `plasmacytoid dendritic cell` (`CL:0000784`)" in read
+        assert "`pDC` as `plasmacytoid dendritic cell` (`CL:0000784`)." in read
         assert shared.startswith("`pDC`, `plasmacytoid dendritic cell` share the id `CL:0000784`")
         assert labels.sharing_an_id == {"CL:0000784": ("pDC", "plasmacytoid dendritic cell")}
         assert LabelSpace.from_names(["B cell", "T cell"], ontology).remarks() == ()
+
+    def test_remarks_on_many_labels_are_short(self, ontology):
+        unknown = [f"stellate of layer {letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
+        labels = LabelSpace.from_names([*unknown, "B cells", "NK", "monocytes"], ontology)
+        without, read = labels.remarks()
+        assert without.count("nearest names") == 10
+        assert "the other 16" in without
+        assert read.split("that is wrong: ")[1] == (
+            "`NK` as `natural killer cell` (`CL:0000623`); `B cells` as `B cell` (`CL:0000236`); "
+            "`monocytes` as `monocyte` (`CL:0000576`)."
+        )
+        assert labels.readings("labels", ["NK", "stellate of layer a"])[0].startswith("1 of 29 labels are")
+        assert labels.readings("labels", []) == []
 
 
 def test_tissues():

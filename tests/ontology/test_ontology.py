@@ -190,6 +190,7 @@ AUTHORS = {
 }
 """What authors write for some terms."""
 UNCERTAIN = "DC1|DC2|type 2 DC|mDC|EC|MC|SC|AC|PC|LC|delta cell|D cell|P cell|K cell|C cell|crypt cell|VIP|LP|GM|IC|FS|HSC"
+UNCERTAIN += "|Purkinje|Lymphoid|Sst Chodl|D2-striosome"
 CODES = "T1|Ex2|B3|0|7|12.5|c12|cluster_3|leiden 4|B/T|T/NK|NK/T cells|HSCs/MPPs|B/plasma|B and T cells|Mono & Mac"
 
 

@@ -314,7 +314,7 @@ class TestSharedLevel:
         fine.obs["fine"] = fine.obs["fine"].astype(object).where(fine.obs["fine"] != "CL:0000236", "nan")
         tables = evaluate(fine, "fine")
         assert tables["overall"]["cells"][0] == int((fine.obs["fine"] != "nan").sum())
-        assert "`'nan'` among the known labels stand for a missing one." in tables["notes"]
+        assert "Known labels that stand for a missing one: 'nan'. Their cells do not count." in tables["notes"]
 
 
 class TestRefusals:
@@ -418,6 +418,13 @@ class TestWhatIsWritten:
         numbers = [str(plain["cells"]), "0", "0.000", *(f"{corrected[name]:.3f}" for name in ("precision", "recall", "f1"))]
         assert next(line for line in lines if line.startswith("lymphocyte")).split()[1:] == numbers
 
+    def test_numbers_of_cells_are_printed_as_whole_numbers(self, adata, capsys):
+        """Where no corrected score has the types that were predicted, and one has others."""
+        adata.obs["truth"] = np.where(np.arange(adata.n_obs) < 10, "hepatocyte", "neuron")
+        evaluate(adata, show=True)
+        lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert ["hepatocyte", "10", "0", "0.000", "0.000", "0.000", "0.000"] in lines
+
     def test_it_is_printed(self, adata, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", "160")
         evaluate(adata, show=True, group_keys="phase", n_bootstrap=5)
@@ -460,8 +467,10 @@ def test_labels_without_an_id_and_with_a_slash(tmp_path):
     query.obs["cell_type"] = query.obs["cell_type"].cat.rename_categories({"B cell": "B/plasma", "T cell": "T-cells"})
     sctab.tl.annotate(query, model)
     evaluation = evaluate(query, "cell_type")
-    assert [note.split(" are not in")[0] for note in evaluation["notes"]] == [
-        "`T-cells` is read as `T cell` (`CL:0000084`), in another form.",
+    read = evaluation["notes"][0]
+    assert read.startswith("1 of 3 known labels are other names")
+    assert read.endswith(": `T-cells` as `T cell` (`CL:0000084`).")
+    assert [note.split(" are not in")[0] for note in evaluation["notes"][1:]] == [
         "1 of 3 known labels",
         "1 of 3 labels of the model",
     ]

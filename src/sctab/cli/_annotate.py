@@ -47,14 +47,14 @@ def annotate(
     key_added: Annotated[str, typer.Option(help="Prefix of the columns that are written.")] = DEFAULT_KEY_ADDED,
     accelerator: Accelerator = "auto",
     dask_scheduler: DaskScheduler = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run has finished.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from what an interrupted run has finished.")] = False,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
     """Name the cell type of every cell, in files of any size.
 
     Memory does not grow with the number of cells. Finished blocks are kept beside the output until it is written, so that an interrupted
-    run can go on with `--resume`.
+    run can be resumed with `--resume`.
 
     **Examples**
 

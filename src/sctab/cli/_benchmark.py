@@ -44,7 +44,7 @@ def run(
 ) -> None:
     """Do what is not done yet of a benchmark, and write its report.
 
-    What is finished is kept: when it is interrupted, the same command goes on.
+    What is finished is kept: when it is interrupted, the same command continues.
 
     **Examples**
 

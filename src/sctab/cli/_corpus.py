@@ -68,7 +68,7 @@ def build(
     dask_scheduler: DaskScheduler = None,
     debug: Debug = False,
 ) -> None:
-    """Build a corpus. When it is interrupted, `--resume` goes on with the first source that is not finished.
+    """Build a corpus. When it is interrupted, `--resume` continues with the first source that is not finished.
 
     **Example**
 

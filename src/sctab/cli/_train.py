@@ -88,7 +88,7 @@ def train(
     ] = False,
     members: Annotated[
         int | None,
-        typer.Option(help="Train so many models and use them as one, a deep ensemble: a run that was interrupted goes on."),
+        typer.Option(help="Train so many models and use them as one, a deep ensemble: an interrupted run is continued."),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Members to train at a time.")] = 1,
     run_dir: Annotated[

@@ -67,7 +67,7 @@ def tune(
     n_trials: Annotated[int, typer.Option(help="Trials that the study is to have, earlier ones included.")] = 50,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which no new trial begins.")] = None,
     storage: Annotated[
-        Path | None, typer.Option(help="SQLite file of the study, which goes on if it is there; by default beside the output.")
+        Path | None, typer.Option(help="SQLite file of the study, which is continued if it exists; by default beside the output.")
     ] = None,
     figures: Annotated[Path | None, typer.Option(help="Directory for pictures of history and importance.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything that is random.")] = 0,
@@ -110,7 +110,7 @@ def tune(
             study = partial(sctab.tuning.tune_from_corpus, corpus, **part)
         else:
             study = partial(sctab.tuning.tune, read_data(reference), labels_key, **of_reference)  # type: ignore[arg-type]
-        err.print(f"The study is in `{storage}`. When it is interrupted, the same command goes on with it.")
+        err.print(f"The study is in `{storage}`. When it is interrupted, the same command continues it.")
         found: TuningResult = study(
             model=model,
             train_settings={} if max_epochs is None else {"max_epochs": max_epochs},

@@ -31,7 +31,9 @@ def scores_per_type(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[s
     truth, predicted = np.asarray(truth)[known].astype(str), np.asarray(predicted)[known].astype(str)
     types = sorted(set(truth)) if types is None else list(types)
     precision, recall, f1, cells = precision_recall_fscore_support(truth, predicted, labels=types, zero_division=0)
-    return pd.DataFrame({"precision": precision, "recall": recall, "f1": f1, "cells": cells}, index=pd.Index(types, name="type"))
+    return pd.DataFrame(
+        {"precision": precision, "recall": recall, "f1": f1, "cells": cells.astype(np.int64)}, index=pd.Index(types, name="type")
+    )
 
 
 def macro_f1(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[str] | None = None) -> float:

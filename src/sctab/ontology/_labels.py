@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,15 @@ from sctab.ontology._spelling import contexts_of
 
 _MOST_TISSUES = 3
 """Tissues of some cells of which each says what their labels mean."""
+
+_MOST_EXPLAINED = 10
+"""Labels without an id that are explained in a warning."""
+
+_HOW = re.compile(r"(, (a common short name|an exact synonym|in another form))?\.$")
+"""End of a note on how a label was read."""
+
+_OBVIOUS = ", in another form."
+"""End of a note on a plural, a marker or an order of words."""
 
 
 @dataclass(frozen=True)
@@ -110,24 +120,49 @@ class LabelSpace:
 
     def remarks(self) -> tuple[str, ...]:
         """Sentences for whoever labelled the cells: labels without an id, how others were read, and labels that share an id."""
-        without = [note for note in self.notes if any(note.startswith(f"`{name}`") for name in self.without_id)]
         remarks = []
         if self.without_id:
             remarks.append(
                 f"{len(self.without_id)} of {len(self)} labels are not in the Cell Ontology ({self.ontology_version}) by a name that is "
-                f"certain and get no id: {listing(self.without_id)}. {' '.join([*without, ''])}Give ids with `label_ids`."
+                f"certain and get no id: {listing(self.without_id)}. {self.why_without_id()}Give ids with `label_ids` (`--label-map`)."
             )
-        if read := [note for note in self.notes if note not in without]:
-            remarks.append(
-                f"{len(read)} of {len(self)} labels are other names than the Cell Ontology's own. Check how they were read, and set "
-                f"`label_ids` where that is wrong: {' '.join(read)}"
-            )
+        remarks += self.readings("labels")
         for term, names in self.sharing_an_id.items():
             remarks.append(
                 f"{listing(names)} share the id `{term}`: they are learned as different types that the Cell Ontology cannot tell apart. "
                 "Give them ids of their own with `label_ids`, or one name."
             )
         return tuple(remarks)
+
+    def why_without_id(self) -> str:
+        """Sentences for the first labels without an id: what they may mean, and near names; each ends with a blank."""
+        without = set(self.without_id)
+        why = [note for note in self.notes if note.split("`")[1] in without]
+        rest = len(why) - _MOST_EXPLAINED
+        return "".join(f"{note} " for note in why[:_MOST_EXPLAINED]) + (
+            f"For names near the other {rest}, see `sctab.ontology.CellOntology.nearest`. " if rest > 0 else ""
+        )
+
+    def readings(self, whose: str, among: Collection[str] | None = None) -> list[str]:
+        """One sentence on how labels were read that are not the ontology's own names, the least obvious first; `[]` where all are.
+
+        Parameters
+        ----------
+        whose
+            What the labels are called in the sentence.
+        among
+            Labels to speak of; by default all.
+        """
+        without, labels = set(self.without_id), set(self.names if among is None else among)
+        read = [note for note in self.notes if note.split("`")[1] in labels - without]
+        if not read:
+            return []
+        read.sort(key=lambda note: note.endswith(_OBVIOUS))
+        listed = "; ".join(_HOW.sub("", note).replace(" is read as ", " as ", 1) for note in read)
+        return [
+            f"{len(read)} of {len(self)} {whose} are other names than the Cell Ontology's own. Check how they were read, and set "
+            f"`label_ids` (`--label-map`) where that is wrong: {listed}."
+        ]
 
 
 def confirmed_ids(label_ids: Mapping[str, str | None], ontology: CellOntology) -> dict[str, str | None]:

@@ -178,12 +178,13 @@ class CellOntology:
         1. ids and the terms' own names;
         2. common short names, a table that comes with the package;
         3. exact synonyms. Left out are abbreviations and codes (`DC2` is plasmacytoid dendritic cell in the ontology, and another cell
-           today), and synonyms of one word and "cell" whose word other terms have too (`crypt cell` is an olfactory neuron there);
+           today), synonyms of one word and "cell" whose word other terms have too (`crypt cell` is an olfactory neuron there), and
+           those of a term of one species that do not say so (`Sst Chodl` is a neuron of the primate striatum there);
         4. obsolete terms, which lead to their :meth:`replacement`, and names in other embedded releases, the newest first;
         5. the same with words in another form: plurals, Greek letters, signs of markers (`CD14+ Monocytes`), another order, without "cell"
            or, for CD4 and CD8 T cells, without "alpha-beta".
 
-        All but the first is told in the note.
+        The note reports every match but the first kind.
 
         Parameters
         ----------
@@ -296,7 +297,7 @@ class CellOntology:
                     for other in with_word[next(word for word in words if word != _spelling.CELL)]
                     if term not in {other} | self._above(other) and other not in self._above(term)
                 } if len(words) == 2 and _spelling.CELL in words else set()  # fmt: skip
-                if others or not _spelling.real_words(synonym):
+                if others or not _spelling.real_words(synonym) or _spelling.leaves_out_species(synonym, self._names[term]):
                     doubtful.setdefault(_spelling.key(synonym), set()).add(term)
         return doubtful
 

@@ -128,8 +128,8 @@ def read_obo_foundry(
         except SettingError:
             raise
         except Exception as error:  # whatever the network and pronto raise
-            mend = f"Leave `refresh` out to use `{cached}`, which is as it was." if cached.is_file() else _WITHOUT_NETWORK
-            raise DataFileError(f"`{url}` could not be downloaded and read: {_reason(error)}. {mend}") from error
+            fix = f"Leave `refresh` out to use `{cached}`, which is as it was." if cached.is_file() else _WITHOUT_NETWORK
+            raise DataFileError(f"`{url}` could not be downloaded and read: {_reason(error)}. {fix}") from error
     return release
 
 

@@ -50,6 +50,11 @@ def is_real_word(word: str) -> bool:
     return re.fullmatch(r"[A-Z][a-z]{2,}|[a-z]{3,}", word) is not None and word.lower() not in _GREEK_WORDS | _GENERIC
 
 
+def leaves_out_species(synonym: str, name: str) -> bool:
+    """Whether a name ends with a species, such as `(Primate)` and `(Mmus)`, and its synonym says none."""
+    return re.search(r"\((?!sensu)[A-Z][^()]*\)$", name) is not None and "(" not in synonym
+
+
 def real_words(name: str) -> list[str]:
     """Words of a name that say something by themselves: neither "cell" nor an abbreviation, a code or a Greek letter."""
     plain = unicodedata.normalize("NFKD", name)

@@ -185,7 +185,7 @@ def _notes(
     without_id: Sequence[str],
 ) -> list[str]:
     """Sentences on labels that were not found as they are."""
-    notes = [note for note in known.notes if any(note.startswith(f"`{label}`") for label in looked_up)]
+    notes = known.readings("known labels", looked_up)
     version = annotation.ontology.version
     without = {
         "known labels": (theirs, without_id),
@@ -198,13 +198,16 @@ def _notes(
         if unknown:
             notes.append(
                 f"{len(unknown)} of {len(labels)} {whose} are not in the Cell Ontology ({version}) and are compared by name: "
-                f"{listing(unknown)}."
+                f"{listing(unknown)}. {known.why_without_id() if labels is theirs else ''}".rstrip()
             )
     shared = LabelSpace(tuple(annotation.names), tuple(model_ids)).sharing_an_id
     for term, names in shared.items():
         notes.append(f"The model's labels {listing(names)} share the id `{term}` and are compared by name.")
     if missing:
-        notes.append(f"{listing(map(repr, missing))} among the known labels stand for a missing one.")
+        notes.append(f"Known labels that stand for a missing one: {', '.join(map(repr, missing))}. Their cells do not count.")
     if doubtful := [label for label in looked_up if values.says_no_type(label)]:
-        notes.append(f"{listing(doubtful)} among the known labels say that no type is known, and no label is right for them.")
+        notes.append(
+            f"Known labels that say that no type is known: {listing(doubtful)}. No label is right for their cells; remove the label from "
+            "cells that should not count."
+        )
     return notes

@@ -115,7 +115,7 @@ def _read_json(path: Path) -> Any:
     except OSError as error:
         raise DataFileError(f"`{path}` cannot be read: {error.strerror}. Check the path.") from error
     except ValueError as error:  # neither UTF-8 nor JSON
-        raise DataFileError(f"`{path}` is not JSON: {error}. Mend it, or write it again with `sctab tune`.") from error
+        raise DataFileError(f"`{path}` is not JSON: {error}. Fix it, or write it again with `sctab tune`.") from error
 
 
 def _of_constructor(cls: type[CellTypeClassifier] | type[AutoClassifier]) -> list[str]:
