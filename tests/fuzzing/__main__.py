@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from contextlib import suppress
 
 from tests.fuzzing.run import Fuzzer, table
 
@@ -22,7 +23,7 @@ def main(arguments=None) -> int:
     started = time.monotonic()
     numbers = [chosen.case] if chosen.case is not None else range(chosen.first, chosen.first + chosen.n)
     cases = []
-    with Fuzzer(seed=chosen.seed, only=chosen.only, jobs=chosen.jobs, few=chosen.few) as fuzzer:
+    with suppress(KeyboardInterrupt), Fuzzer(seed=chosen.seed, only=chosen.only, jobs=chosen.jobs, few=chosen.few) as fuzzer:
         say(f"{len(fuzzer.subjects)} subjects after {time.monotonic() - started:.0f} s\n")
         for case in fuzzer.run(numbers):
             cases.append(case)

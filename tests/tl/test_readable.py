@@ -109,12 +109,17 @@ def test_indices_beyond_a_matrix_that_nobody_has_read(path, name, index):
         require_readable(path, "query")
 
 
-def test_a_chunk_that_cannot_be_decoded(tmp_path):
+@pytest.mark.filterwarnings("ignore:This setting will be removed:DeprecationWarning")  # of the format of stores
+@pytest.mark.parametrize("change", [lambda chunk: chunk[:5], lambda chunk: chunk + 100 * b"x"], ids=["cut", "longer"])
+def test_a_chunk_that_anndata_does_not_decode(tmp_path, change):
     adata = make_reference(20)
     adata.obsm["X_pca"] = np.ones((20, 3))
-    adata.write_zarr(path := tmp_path / "query.zarr")
-    (chunk,) = (each for each in (path / "obsm" / "X_pca" / "c").rglob("*") if each.is_file())
-    chunk.write_bytes(chunk.read_bytes()[:5])
+    with ad.settings.override(zarr_write_format=2):
+        adata.write_zarr(path := tmp_path / "query.zarr")
+    (chunk,) = (each for each in (path / "obsm" / "X_pca").iterdir() if each.name == "0.0")
+    chunk.write_bytes(change(chunk.read_bytes()))
+    with pytest.raises(RuntimeError, match="blosc"):
+        read(path)
     with pytest.raises(DataFileError, match="`obsm/X_pca` of `query` cannot be read by anndata"):
         require_readable(path, "query")
 
