@@ -8,6 +8,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 from anndata import AnnData, Raw
+from pandas.api.extensions import ExtensionDtype
 from scipy import sparse
 
 PATIENCE = 10
@@ -84,7 +85,12 @@ def difference(one, other):
             return f"keys differ: {sorted(map(str, set(one) ^ set(other)))}"
         return next((f"{key}: {problem}" for key in one if (problem := difference(one[key], other[key])) is not None), None)
     if isinstance(one, pd.DataFrame) and isinstance(other, pd.DataFrame):
-        return None if one.equals(other) and one.index.equals(other.index) and list(one) == list(other) else "tables differ"
+        if list(one) != list(other) or not one.index.equals(other.index):
+            return "columns or the index differ"
+        columns = ((column, difference(one[column], other[column])) for column in one)
+        return next((f"{column}: {problem}" for column, problem in columns if problem is not None), None)
+    if isinstance(one, pd.Series) and isinstance(other, pd.Series) and isinstance(one.dtype, ExtensionDtype):
+        return None if one.equals(other) else "values differ"
     if sparse.issparse(one) and sparse.issparse(other):
         if one.shape != other.shape or one.format != other.format:
             return "shapes or formats differ"

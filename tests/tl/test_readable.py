@@ -109,7 +109,7 @@ def test_indices_beyond_a_matrix_that_nobody_has_read(path, name, index):
         require_readable(path, "query")
 
 
-@pytest.mark.filterwarnings("ignore:This setting will be removed:DeprecationWarning")  # of the format of stores
+@pytest.mark.filterwarnings("ignore:.*will be removed in 0.14:DeprecationWarning", "ignore:This setting will:DeprecationWarning")
 @pytest.mark.parametrize("change", [lambda chunk: chunk[:5], lambda chunk: chunk + 100 * b"x"], ids=["cut", "longer"])
 def test_a_chunk_that_anndata_does_not_decode(tmp_path, change):
     adata = make_reference(20)
