@@ -205,7 +205,7 @@ def test_annotate_without_an_output(files):
     [
         ("missing.h5ad", None, "is not there. Check the path"),
         ("damaged.h5ad", b"no hdf5", "cannot be read as .h5ad"),
-        ("table.csv", b"a,b", "is neither `.h5ad` nor `.zarr`"),
+        ("table.csv", b"a,b", "is a table of text, and neither `.h5ad` nor `.zarr`"),
     ],
 )
 def test_files_that_cannot_be_read(name, content, message, files, tmp_path):
@@ -218,7 +218,10 @@ def test_files_that_cannot_be_read(name, content, message, files, tmp_path):
 def test_truncated_data(files, tmp_path):
     content = (files / "query.h5ad").read_bytes()
     (tmp_path / "cut.h5ad").write_bytes(content[: len(content) // 2])
-    refused(run("annotate", tmp_path / "cut.h5ad", "--model", files / "model", "--csv", tmp_path / "out.csv"), "damaged")
+    refused(
+        run("annotate", tmp_path / "cut.h5ad", "--model", files / "model", "--csv", tmp_path / "out.csv"),
+        f"is incomplete: it has {len(content) // 2:,} of {len(content):,} bytes",
+    )
 
 
 def test_unknown_output_type(files, tmp_path):

@@ -95,7 +95,7 @@ def test_a_model_is_trained_from_it(config, tmp_path):
     for options, message in (
         (["--labels-key", "cell_type", "--overwrite"], "`--labels-key` cannot be given with a corpus"),
         (["--model", "auto", "--resume", "--overwrite"], "`--resume` goes on from a run directory of one model class"),
-        (["--subset", "0.3", "--max-epochs", "2", "--resume", "--overwrite"], "is of a training with other `cells`"),
+        (["--subset", "0.3", "--max-epochs", "2", "--resume", "--overwrite"], "is of a training with other `reference`"),
     ):
         refused = train(*options)
         assert refused.exit_code == 2, refused.output

@@ -457,9 +457,11 @@ class DeepEnsemble:
         require_replaceable(dir_path, overwrite=overwrite)
         with written_beside(dir_path, overwrite=overwrite, kind="model") as directory:
             directory.mkdir()
-            for i, member in enumerate(members):
+            hashes = []
+            for i, member in enumerate(members):  # one model may be several members
                 member.save(member_path(directory, i), description=description)
-            write_hashes(directory, [str(member.sha256) for member in members])
+                hashes.append(str(member.sha256))
+            write_hashes(directory, hashes)
 
     @classmethod
     def load(

@@ -84,7 +84,7 @@ def write_model(
         raise ModelFormatError(
             f"The description of the model cannot be stored: {error}. Change it, and save the model again."
         ) from error
-    content = dump_tensors(tensors, metadata={"model_class": spec.model_class, _SPEC_SHA256: of_spec})
+    content = dump_tensors(tensors, metadata={_SPEC_SHA256: of_spec})
     sha256 = _sha256(content)
     with written_beside(path, overwrite=overwrite, kind="model") as directory:
         directory.mkdir()
