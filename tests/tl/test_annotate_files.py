@@ -363,12 +363,10 @@ class TestRefusals:
 
     def test_a_file_that_is_damaged_half_way_keeps_what_was_done(self, model_path, query, tmp_path, monkeypatch):
         path = write(query, tmp_path / "query.h5ad")
-        n_read = []
         read_rows = sctab.corpus._data_file._FileMatrix.__getitem__
 
         def fails(self, rows):
-            n_read.append(rows)
-            if len(n_read) > 5:
+            if rows == slice(200, 250):  # the fifth block of cells to annotate
                 with sctab.inference.explains_damage(self._path):
                     raise OSError("Can't synchronously read data")
             return read_rows(self, rows)

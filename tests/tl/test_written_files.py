@@ -14,7 +14,7 @@ import torch
 from tests.reference import make_reference
 
 import sctab
-from sctab import DataFileError, LabelError, OutputError, OutputExistsError, SctabWarning, SettingError
+from sctab import DataFileError, LabelError, OutputError, OutputExistsError, SctabWarning, SettingError, _json
 from sctab._spreadsheets import from_text
 from sctab.model import LinearClassifier
 from sctab.ontology import LabelSpace
@@ -260,7 +260,7 @@ class TestOutputs:
     def test_a_journal_removes_only_its_own(self, model, path, tmp_path):
         parts = tmp_path / "out.csv.parts"
         parts.mkdir()
-        (parts / "run.json").write_text('{"format": "sctab-annotation"}')
+        _json.write(parts / "run.json", _json.with_digest({"format": "sctab-annotation"}))
         (parts / "notes.txt").write_text("mine")
         (parts / "mine").mkdir()
         sctab.tl.annotate_files(path, model, output=tmp_path / "out.csv", overwrite=True)

@@ -26,6 +26,8 @@ from sctab.model._evaluation import Evaluation
 
 _FORMAT, _VERSION = "sctab-annotation", 2
 _RUN_FILE, _LOCK_FILE = "run.json", "lock"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Stands for a byte of a file name that is not UTF-8, and cannot be encoded."""
 _PART = re.compile(r"part-(\d{6,12})-(\d{12,18})-(\d{12,18})\.npz")
 _OURS = re.compile(rf"run\.json|{_PART.pattern}|file-\d{{6,12}}\.json|\.sctab-[0-9a-z_-]+\.part")
 _MOST_BYTES = 2**34
@@ -66,7 +68,8 @@ class Journal:
 
     def __init__(self, directory: Path, identity: Mapping[str, Any], *, resume: bool, restart: bool) -> None:
         self.directory = directory
-        wanted = json.loads(json.dumps({"format": _FORMAT, "format_version": _VERSION, **identity}))
+        text = json.dumps({"format": _FORMAT, "format_version": _VERSION, **identity}, ensure_ascii=False)
+        wanted = json.loads(_SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text))
         self._begin(wanted, resume=resume, restart=restart)
         self._finished = self._read_finished()
 
