@@ -142,6 +142,19 @@ def test_a_large_matrix_is_transposed_on_disk_and_checked(group, dense, kind, mo
             rows[0:N_OBS]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("array", ["data", "indices", "indptr"])
+@pytest.mark.parametrize("is_group", [True, False])
+def test_arrays_that_are_missing_or_groups_are_refused(group, dense, kind, array, is_group):
+    write_elem(group, "X", sparse.csr_matrix(dense).asformat(kind))
+    dataset = sparse_dataset(group["X"])
+    del group["X"][array]
+    if is_group:
+        group["X"].create_group(array)
+    with pytest.raises(DataFileError, match=f"is not a valid {kind.upper()} matrix: `{array}` must be there, as an array"):
+        KINDS[kind](dataset, "X")
+
+
 def chunked(path, matrix, zarr_format, shards=None):
     """A matrix in a local Zarr store, in small chunks."""
     group = zarr.open_group(path, mode="w", zarr_format=zarr_format)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab import _integrity
+from sctab._errors import listing
 
 _ROWS = 1024
 """Rows of a transposed matrix that lie together in the temporary file."""
@@ -45,7 +46,9 @@ class StoredRows:
         self.shape = tuple(dataset.shape)
         self.kind = str(dataset.format)
         self._name, self._path = name, path or file_of(dataset.group)
-        self._arrays = {key: dataset.group[key] for key in ("data", "indices", "indptr")}
+        self._arrays = {key: dataset.group.get(key) for key in ("data", "indices", "indptr")}
+        if lost := [key for key, array in self._arrays.items() if array is None or hasattr(array, "keys")]:
+            self._require(f"is not a valid {self.kind.upper()} matrix: {listing(lost)} must be there, as an array")
         self._require(_integrity.shape_problem(self.shape))
         self._n_major, self._n_minor = self.shape if self.kind == "csr" else self.shape[::-1]
         self._require(self._problem_of_sizes())

@@ -97,7 +97,9 @@ class TestReading:
     def test_counts_are_found(self, path):
         source, _ = choose_source(open_source(SourceEntry(path)))
         assert source.name == "layers['raw']"
-        with pytest.raises(KeyNotFoundError, match="`layer='X'` is not in the data. It has: `layers\\['raw'\\]`"):
+        with pytest.raises(
+            KeyNotFoundError, match="`layer='X'` is not in the data. It has: `layers\\['normalized'\\]`, `layers\\['raw'\\]`"
+        ):
             choose_source(open_source(SourceEntry(path)), layer="X")
 
     def test_a_measurement(self, study, tmp_path):

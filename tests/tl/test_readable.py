@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import zarr
+from anndata.io import write_elem
 from scipy import sparse
 from tests.reference import make_reference
 
@@ -61,6 +62,7 @@ def put_attribute(name, key, value):
 
 
 UNREADABLE = {
+    "obsp": lambda root: root["obsp"].attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0"}),
     "obsp/distances": lose("obsp/distances/indices"),
     "layers/other": lose("layers/other/indptr"),
     "obs/n_reads": lose("obs/n_reads/mask"),
@@ -78,7 +80,7 @@ def test_what_anndata_cannot_read_is_refused(path, place):
     changed(path, UNREADABLE[place])
     with pytest.raises(Exception, match=r"."):
         read(path)
-    with pytest.raises(DataFileError, match=f"`{place.split('/')[0]}.*` of `query` cannot be read by anndata"):
+    with pytest.raises(DataFileError, match=f"`{place.split('/')[0]}.*` (of `query` cannot be read by anndata|is not a valid)"):
         require_readable(path, "query")
 
 
@@ -92,6 +94,15 @@ def test_rows_that_do_not_fit(path):
     with pytest.raises(ValueError, match="short"):
         read(path)
     with pytest.raises(DataFileError, match="`obsm/short` of `query` cannot be read by anndata: its shape is"):
+        require_readable(path, "query")
+
+
+def test_what_raw_does_not_have(tmp_path):
+    make_reference(20).write_zarr(path := tmp_path / "query.zarr")
+    changed(path, lambda root: write_elem(root, "raw", {"log1p": {"base": 2}}))
+    with pytest.raises(TypeError, match="log1p"):
+        read(path)
+    with pytest.raises(DataFileError, match="`raw` has no `log1p`"):
         require_readable(path, "query")
 
 

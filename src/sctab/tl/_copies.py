@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sctab._errors import DataFileError, SctabError
 from sctab._links import check_hdf5, check_store
+from sctab.corpus._store import fast_reading
 from sctab.corpus._tables import attribute_list, quietly
 from sctab.inference import DataFile, is_url
 
@@ -46,7 +47,8 @@ def copy_data(file: DataFile, target: Path) -> None:
         else:
             shutil.copyfile(file.path, target)
         return
-    with _opened(target, "w") as group, quietly():
+    reading = nullcontext() if target.suffix == ".zarr" else fast_reading()  # as anndata reads
+    with _opened(target, "w") as group, quietly(), reading:
         if has_links and isinstance(group, h5py.Group):
             group.attrs.update(dict(file.group.attrs))
             for name in file.group:

@@ -20,6 +20,7 @@ from sctab.corpus._tables import attribute, attribute_list, quietly
 _NUMBERS_AT_A_TIME = 4_000_000
 """Numbers that are read at a time: 32 MB at most."""
 _SLOTS = ("X", "layers", "obs", "var", "obsm", "varm", "obsp", "varp", "uns", "raw")
+_SLOTS_OF_RAW = ("X", "var", "varm")
 _OF_CELLS, _OF_GENES = ("obsm", "obsp"), ("varm", "varp")
 
 
@@ -96,7 +97,10 @@ class _Check:
         n_obs, n_vars = shapes["obs"][0], shapes["var"][0]
         for slots, n in ((_OF_CELLS, n_obs), (_OF_GENES, n_vars)):
             for slot in slots:
-                for key, shape in (shapes.get(slot) or {}).items():
+                arrays = shapes.get(slot) or {}
+                if not isinstance(arrays, Mapping):
+                    raise _refusal(self._name, slot, "it does not hold arrays by name")
+                for key, shape in arrays.items():
                     expected = (n, n) if slot.endswith("p") else (n,)
                     if not isinstance(shape, tuple) or shape[: len(expected)] != expected:
                         raise _refusal(self._name, f"{slot}/{key}", f"its shape is {shape}, and it belongs to {n:,} rows")
@@ -108,7 +112,9 @@ class _Check:
     def _read(self, _: Callable[[Any], Any], name: str, elem: Any, iospec: Any) -> Any:
         kind = iospec.encoding_type
         is_group = hasattr(elem, "keys")
-        if name == "/" or (is_group and kind in {"anndata", "raw", "dict"}):
+        if name == "/raw" and kind == "dict" and (unknown := [key for key in elem if key not in _SLOTS_OF_RAW]):
+            raise ValueError(f"`raw` has no {listing(unknown)}")
+        if name == "/" or (is_group and kind in {"raw", "dict"}):
             return {key: self._visit(elem[key]) for key in elem if not key.startswith("raw.")}
         if kind == "dataframe" and iospec.encoding_version == "0.2.0":
             return self._read_frame(elem)
