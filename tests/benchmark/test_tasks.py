@@ -100,7 +100,7 @@ def test_names_that_repeat_are_one_gene():
 
 def test_there_must_be_shared_genes(stored):
     query = make_reference(n_obs=60, seed=1)
-    query.var = pd.DataFrame(index=[f"peak_{i}" for i in range(60)])
+    query.var = pd.DataFrame(index=[f"other{i}" for i in range(60)])
     with pytest.raises(GeneOverlapError, match="None of the model's 60 genes is in the data"):
         in_shared_genes(stored(make_reference(), query), TWO_FILES)
 

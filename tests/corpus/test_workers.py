@@ -72,9 +72,6 @@ class TestClusters:
         monkeypatch.chdir(tmp_path)  # the workers are elsewhere
         config = replace(config, sources=tuple(replace(entry, path=os.path.relpath(entry.path)) for entry in config.sources))
         corpus = build_corpus(config, "cluster.corpus", shelf_size=40, watch=lambda *at: seen.append(at))
-        for source in corpus.manifest["sources"]:
-            for described in (source, source["entry"], source["fingerprint"]):
-                described["path"] = os.fspath(tmp_path / described["path"])
         assert_same(in_threads, corpus)
         assert [at for at in seen if at[0] == "read"] == [("read", 1, 3), ("read", 2, 3), ("read", 3, 3)]
 
