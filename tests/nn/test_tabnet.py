@@ -233,7 +233,7 @@ class TestGhostBatchNorm:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n_steps": 0}, "`n_steps=0` must be at least 1"),
+        ({"n_steps": 0}, "`n_steps=0` must be between 1 and 1000"),
         ({"n_shared": 0, "n_independent": 0}, "cannot both be zero"),
         ({"mask_type": "softmax"}, "`mask_type='softmax'` is unknown"),
     ],
