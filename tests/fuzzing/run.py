@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tests.fuzzing import oracle
 from tests.fuzzing.damage import NotApplicableError, damage
 from tests.fuzzing.data_files import data_subjects
 from tests.fuzzing.models import model_subjects
@@ -147,6 +148,7 @@ class Fuzzer:
                         break
                 say("damage", what)
             inputs = fingerprint(folder)
+            oracle.watch = lambda stage: say("stage", stage)
             say("stage", "reading")
             say(*self._read(subject, folder, say, damaged=damaged))
             allowed = {entry for entry in inputs if not _within(entry, subject.may_leave)}
@@ -254,10 +256,10 @@ class _Child:
         self.base = size if self.base is None else self.base
         if size - self.base > self.memory:
             self.kill()
-            return self._case(("memory", f"{size - self.base} MB more than at the start"))
+            return self._case(self._stopped("memory", f"{size - self.base} MB more than at the start"))
         if time.monotonic() - self.started > self.timeout:
             self.kill()
-            return self._case(("hang", f"more than {self.timeout:.0f} s"))
+            return self._case(self._stopped("hang", f"more than {self.timeout:.0f} s"))
         return None
 
     def kill(self) -> None:
@@ -272,11 +274,15 @@ class _Child:
     def _verdict(self, status):
         verdicts = [(kind, text) for kind, text in self._said() if kind not in {"damage", "stage"}]
         if os.WIFSIGNALED(status):
-            stage = [text for kind, text in self._said() if kind == "stage"][-1:]
-            return "signal", f"{signal.Signals(os.WTERMSIG(status)).name} while {stage}"
+            return self._stopped("signal", signal.Signals(os.WTERMSIG(status)).name)
         if not verdicts:
             return "traceback", f"ended with {status} and said nothing"
         return next((each for each in verdicts if each[0] in WRONG), verdicts[0])
+
+    def _stopped(self, verdict, detail):
+        """What is wrong, unless it happened in anndata before anything of `sctab` had seen the file."""
+        stages = [text for kind, text in self._said() if kind == "stage"]
+        return "anndata" if stages == ["reading", "anndata"] else verdict, f"{detail} while {stages[-1:]}"
 
     def _case(self, verdict):
         what = next((text for kind, text in self._said() if kind == "damage"), "")

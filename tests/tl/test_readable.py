@@ -5,6 +5,7 @@ import json
 import anndata as ad
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 from anndata.io import write_elem
@@ -103,6 +104,16 @@ def test_what_raw_does_not_have(tmp_path):
     with pytest.raises(TypeError, match="log1p"):
         read(path)
     with pytest.raises(DataFileError, match="`raw` has no `log1p`"):
+        require_readable(path, "query")
+
+
+def test_a_cell_without_a_name(path):
+    def lose_a_name(root):
+        write_elem(root["obs"], "cell", pd.array(["a", None, *map(str, range(18))], dtype="string"))
+        root["obs"].attrs["_index"] = "cell"
+
+    changed(path, lose_a_name)
+    with pytest.raises(DataFileError, match="`obs` of `query` cannot be read by anndata: a name in its index is missing"):
         require_readable(path, "query")
 
 

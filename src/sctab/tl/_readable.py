@@ -8,6 +8,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 import zarr
 from anndata.experimental import read_dispatched
 from anndata.io import read_elem, sparse_dataset
@@ -126,7 +127,11 @@ class _Check:
 
     def _read_frame(self, elem: Any) -> tuple[int, int]:
         columns = attribute_list(elem, "column-order")
-        sizes = {column: self._visit(elem[column]) for column in (attribute(elem, "_index"), *columns)}
+        index = attribute(elem, "_index")
+        sizes = {column: self._visit(elem[column]) for column in (index, *columns)}
+        self.where = elem.name.lstrip("/")
+        if pd.isna(read_elem(elem[index])).any():
+            raise ValueError("a name in its index is missing")
         shapes = set(sizes.values())
         if len(shapes) != 1 or len(next(iter(shapes))) != 1:
             raise ValueError(f"its columns have the shapes {listing(sorted(shapes, key=str))}")
