@@ -81,7 +81,7 @@ class TestCommands:
     def shown(self, monkeypatch):
         written = io.StringIO()
         for console in (out, err):
-            monkeypatch.setattr(console, "file", written)
+            monkeypatch.setattr(console, "_file", written)  # setting `file` back would keep the stream of this test
         return written
 
     @pytest.mark.parametrize(

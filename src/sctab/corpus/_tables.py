@@ -175,11 +175,12 @@ def _read_records(root: Any, name: str) -> pd.DataFrame:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Silence what anndata says of old layouts, and of indices that it turns into strings: it is no news to whoever annotates.
+    """Silence what anndata says of old layouts and of indices that it turns into strings, and zarrs of arrays that it leaves to Zarr.
 
     Filters of warnings are those of the whole process, so that one thread changes them at a time and warnings of others are left alone.
     """
     with _FILTERING, warnings.catch_warnings():
         for category in (OldFormatWarning, ImplicitModificationWarning, FutureWarning, DeprecationWarning):
             warnings.simplefilter("ignore", category)
+        warnings.filterwarnings("ignore", message="Array is unsupported by ZarrsCodecPipeline", category=UserWarning)
         yield
