@@ -67,7 +67,9 @@ class TestWords:
         assert features.is_gene.tolist() == [True, False, True]
         assert features.notes == ()
 
-    @pytest.mark.parametrize("column", ["gene_biotype", "gene_type", "feature_types", "feature_biotype", "biotype", "locus_group"])
+    @pytest.mark.parametrize(
+        "column", ["gene_biotype", "gene_type", "feature_types", "feature_biotype", "biotype", "locus_group", "type"]
+    )
     @pytest.mark.parametrize(
         "types",
         [
@@ -96,6 +98,11 @@ class TestWords:
             ["protein-coding", "ncRNA", "pseudo", "snRNA", "tRNA", "snoRNA", "rRNA", "scRNA", "protein-coding"],
             ["protein-coding gene", "non-coding RNA", "pseudogene"] * 3,
             ["protein_coding", "", "lncRNA"] * 3,
+            ["protein", "ncRNA", "pseudogene"] * 3,
+            ["protein", "rRNA", "tRNA"] * 3,
+            ["Protein", "LncRNA", "miRNA"] * 3,
+            ["protein", "RNA, long non-coding", "pseudogene"] * 3,
+            ["prot", "snoRNA", "TCR"] * 3,
             ["Gene Expression"] * 9,
             ["gene"] * 9,
         ],
@@ -103,6 +110,23 @@ class TestWords:
     def test_kinds_of_genes_are_genes(self, column, types):
         var = frame(SYMBOLS[:9], **{column: types})
         assert gene_expression(var).all()
+
+    @pytest.mark.parametrize(
+        ("types", "is_gene"),
+        [
+            (["protein", "ncRNA", "ERCC"], [True, True, False]),
+            (["protein", "lncRNA", "antibody"], [True, True, False]),
+            (["mRNA", "lncRNA", "protein"], [True, True, False]),
+            (["Gene Expression", "lncRNA", "protein"], [True, True, False]),
+            (["protein_coding", "pseudogene", "surface protein"], [True, True, False]),
+            (["gene", "pseudogene", "protein"], [True, True, False]),
+            (["RNA", "RNA", "protein"], [True, True, False]),
+            (["scRNA", "snRNA", "protein"], [True, True, False]),
+        ],
+    )
+    @pytest.mark.parametrize("column", ["feature_types", "type"])
+    def test_proteins_are_genes_where_no_other_word_is_for_those_that_code(self, column, types, is_gene):
+        assert gene_expression(frame(["CD3D", "CD4", "CD14"], **{column: types})).tolist() == is_gene
 
     def test_spike_ins_among_kinds_of_genes(self):
         assert gene_expression(frame(["CD3D", "ERCC-00002"], gene_biotype=["protein_coding", "ERCC spike-in"])).tolist() == [
@@ -211,6 +235,8 @@ class TestNames:
             "anti-CD3", "anti-human_CD4", "Anti.CD19", "CD3_Ab", "Ab_CD3", "CITE_CD4", "CD4|UCHT1|pAbO", "CD4 (ADT)", "Hashtag1",
             "hashtag_2", "HTO_A-HTO", "MA0139.1", "HTO-3", "CMO301",
             "IgG1-isotype", "Mouse-IgG2a-isotype_control", "atac:chr1:1-2", "sgRNA:CD4_1",
+            "chr1:1000", "chr1:1,000-1,500", "chr1:1000..1500", "chr1 1000 1500", "chr1:1000-1500|CD3D", "chr2_17", "hg38_chr2:17",
+            "peak_12_CD3D", "Peak12|CD3D", "interval_3", "ATAC_7",
         ],
     )  # fmt: skip
     def test_of_something_else(self, name):
@@ -224,7 +250,7 @@ class TestNames:
         "RP11-34P13.7", "AC000123.1", "SNORD115-23", "Y_RNA", "5S_rRNA", "7SK", "CITED2", "TAGLN", "SIRPG", "HTRA1", "X-inactive",
         "MT-ND1", "CD3D.1", "TBCE-1",
         "ENSG00000167286.12", "CMTM1", "ANTXR1", "H2-Aa", "ERCC1", "GTF2H2C_2", "TRBV7-9", "Hist1h1b", "Igha", "ATAC2", "T",
-        "chrna1", "C1orf112", "MAF1", "MAP2K1.1",
+        "chrna1", "C1orf112", "MAF1", "MAP2K1.1", "PEAK1-AS1", "BIN2", "BIN1-AS1", "CD3D__chr11", "CHRNA1-AS1", "CRE1",
     ])  # fmt: skip
     def test_of_genes(self, gene):
         features = find_features(frame(["CD3D", gene]))
@@ -234,11 +260,36 @@ class TestNames:
     def test_of_all_genes_of_blood(self):
         assert find_features(frame(SYMBOLS)).is_gene.all()
 
-    @pytest.mark.parametrize("write", ["chr1:{}-{}", "chr1-{}-{}", "2:{}-{}", "GRCh38_chr1:{}-{}", "chr1_{}_{}"])
-    def test_peaks_with_their_nearest_gene_are_refused(self, write):
-        var = frame([write.format(1000 * i, 1000 * i + 500) for i in range(1, 101)], nearest_gene=SYMBOLS[:100])
+    @pytest.mark.parametrize(
+        "write",
+        [
+            "chr1:{1}-{2}",
+            "chr1-{1}-{2}",
+            "2:{1}-{2}",
+            "GRCh38_chr1:{1}-{2}",
+            "chr1_{1}_{2}",
+            "chr1:{1}",
+            "peak{0}",
+            "Peak_{0}",
+            "bin{0}",
+        ],
+    )
+    @pytest.mark.parametrize("column", ["nearest_gene", "gene"])
+    def test_peaks_with_their_nearest_gene_are_refused(self, write, column):
+        var = frame([write.format(i, 1000 * i, 1000 * i + 500) for i in range(1, 100)], **{column: SYMBOLS[:99]})
         with pytest.raises(InputValueError, match="^No feature is gene expression: the index of `var` holds"):
             MODEL.match(var)
+
+    def test_numbered_peaks_beside_genes_are_left_out(self):
+        peaks = [f"peak{i}" for i in range(1, 100)]
+        match = MODEL.match(frame([*SYMBOLS, "BIN1", *peaks], gene=[*SYMBOLS, "BIN1", *SYMBOLS[:99]]))
+        assert (match.n_matched, match.n_summed, match.n_ignored) == (N, 0, 99)
+
+    @pytest.mark.parametrize("column", ["nearest_gene", "closestGene", "nearest gene symbol"])
+    def test_the_gene_beside_a_feature_is_not_its_name(self, column):
+        var = frame(map(str, range(N)), **{column: SYMBOLS})
+        assert MODEL.match(var).n_matched == 0
+        assert MODEL.match(var, gene_symbol_key=column).n_matched == N
 
     def test_peaks_beside_genes_are_left_out(self):
         peaks = [f"chr1:{1000 * i}-{1000 * i + 500}" for i in range(1, 101)]

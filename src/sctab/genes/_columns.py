@@ -25,7 +25,9 @@ SYMBOL_COLUMNS = {
     "genesymbols", "genesymbol", "symbols", "symbol", "genenames", "genename", "featurenames", "featurename", "hgncsymbol", "hgncsymbols",
     "externalgenename", "geneshortname", "approvedsymbol", "associatedgenename", "mgisymbol", "genes", "gene", "originalgenesymbols",
 }  # fmt: skip
-_OTHER_COLUMNS = re.compile(r"alias|synonym|prev|old|family|description|transcript|protein|nearest|closest|target|complex|pathway")
+_OTHER_COLUMNS = re.compile(r"alias|synonym|prev|old|family|description|transcript|protein|target|complex|pathway")
+_NEIGHBOURS = re.compile(r"nearest|closest|neighbou?r", re.IGNORECASE)
+"""Columns with the gene that a peak lies beside: that is not the name of the feature."""
 _ORTHOLOGS = re.compile(
     r"ortholog|homolog|(?:^|[^a-z])(?:human|mouse|murine|rat|macaque|monkey|zebrafish|chicken|pig|fly|[hH]sapiens|[mM]musculus|hsap|mmus|rnor)"
     r"(?=$|[^a-z])",
@@ -64,10 +66,12 @@ def normalised(column: str) -> str:
 
 
 def find_sources(var: pd.DataFrame) -> dict[str | None, Source]:
-    """The index and every column that holds names: strings of many values."""
+    """The index and every column that holds names of the features: strings of many values."""
     sources: dict[str | None, Source] = {INDEX: Source(INDEX, strings(var.index.to_series()), "index")}
     for position, column in enumerate(var.columns):
         values = var.iloc[:, position]
+        if _NEIGHBOURS.search(str(column)):
+            continue
         if is_text(values) and values.nunique() > min(len(var) // 20, 50):  # names of genes, not a `biotype` of a few values
             key = str(column)
             sources.setdefault(key, Source(key, strings(values), _role(key)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -41,6 +42,12 @@ _GENES = {
     "gene", "gex", "transcript", "transcriptome", "transcriptomic", "expression", "coding", "pseudogene", "pseudo", "antisense", "sense",
     "intronic", "overlapping", "decay", "intron", "tec", "ribozyme", "promoter", "artifact", "artefact", "cdna", "sct",
 }  # fmt: skip
+_PROTEINS = {"protein", "prot", "surface", "epitope", "antigen"}
+"""Where a column tells kinds of genes and has no other word for genes that code for proteins, these are such genes."""
+_NON_CODING = re.compile(
+    r"\b(?:non ?coding|(?:pseudo|antisense|pseudogenes?)\b|(?:lnc|linc|nc|mi|r|t|sno|sca|mt r|mt t|misc |pi|tm|vault |y )rnas?\b)"
+)
+_CODING = re.compile(r"(?<!non )\bcoding\b|\bmrnas?\b|gene expression|gex|transcriptome|^genes?$")
 _ASSAYS = {"gene expression", "gex", "rna", "mrna", "transcriptome"}
 _PLAIN = _ASSAYS | {"gene", "genes"}
 """Words of assays, as opposed to kinds of genes: where one is used, a feature without an entry is not known to be a gene."""
@@ -50,7 +57,11 @@ _INTERVAL = re.compile(
     rf"(?:\w[\w.]*?[_-]+)?(?:(?:chr[\w.]+|{_CONTIG}):(?P<a>\d+)[-:_](?P<b>\d+)|(?:chr[\w.]+?|{_CONTIG})[-_.](?P<c>\d+)[-_.](?P<d>\d+))(?:[:_-][+*.-])?",
     re.IGNORECASE,
 )
-_PEAK = re.compile(r"(?:.*[_.-])?(?:(?:peak|tile|region|bin)[_. -]\d+|peak\d{3,})[a-z]?|MA\d{4}\.\d+", re.IGNORECASE)
+_PEAK = re.compile(
+    r"(?:.*[_.-])?(?:(?:peak|tile|region|bin|interval|window|ccre|atac)[_. -]\d+|peak\d{3,})[a-z]?|peaks?[_. -]?\d+[_|:;].+"
+    r"|(?:\w[\w.]*?[_-]+)?chr(?:[\w.]+:|(?:\d{1,2}|[XYM]|MT|Un)[_. -])\d.*|MA\d{4}\.\d+",
+    re.IGNORECASE,
+)
 _MEASURED = r"(?:ADT|prot|protein|antibody|CITE|HTO|pAbO)"
 _ANTIBODY = re.compile(
     "|".join(
@@ -68,6 +79,9 @@ _ANTIBODY = re.compile(
     ),
     re.IGNORECASE,
 )
+_NUMBERED = re.compile(r"(?P<word>peak|tile|region|bin|interval|window|ccre|cre|dhs)s?\d+", re.IGNORECASE)
+_FEWEST_NUMBERED = 5
+"""So many of one word are no genes: `PEAK1`, `PEAK3`, `BIN1`, `BIN2` and `BIN3` are."""
 _MAY_BE_OTHER = re.compile(r"peak|hash|hto|cmo|totalseq|.*ig[gma]|.*totalseq", re.IGNORECASE)
 _REPEAT = re.compile(r"(?P<base>.+?)[.-]\d+")
 _FEW_REPEATS, _FEWEST_SURFACE = 5, 3
@@ -119,7 +133,7 @@ def find_features(var: pd.DataFrame) -> Features:
     """
     by_column, columns, notes = _by_columns(var)
     names = strings(var.index.to_series())
-    other_name = np.array([_is_other(name) for name in names], dtype=bool) & (by_column == 0)
+    other_name = (np.array([_is_other(name) for name in names], dtype=bool) | _are_numbered(names)) & (by_column == 0)
     is_gene = (by_column >= 0) & ~other_name
     if len(var) and not is_gene.any():
         if (by_column < 0).all():
@@ -153,6 +167,13 @@ def _is_other(name: str) -> bool:
     return bool(_PEAK.fullmatch(name) or _ANTIBODY.fullmatch(name))
 
 
+def _are_numbered(names: Sequence[str]) -> NDArray[np.bool_]:
+    """Names such as `peak1`, one of which may be a gene, and of which many cannot be."""
+    words = [found["word"].lower() if (found := _NUMBERED.fullmatch(name)) else "" for name in names]
+    counts = Counter(words)
+    return np.array([bool(word) and counts[word] > _FEWEST_NUMBERED for word in words], dtype=bool)
+
+
 def _by_columns(var: pd.DataFrame) -> tuple[NDArray[np.int8], list[str], list[str]]:
     """What columns say of each feature, 1 a gene, -1 something else and 0 nothing; the columns; and notes."""
     said = np.zeros(len(var), dtype=np.int8)
@@ -164,7 +185,7 @@ def _by_columns(var: pd.DataFrame) -> tuple[NDArray[np.int8], list[str], list[st
         if not is_text(values) or values.nunique() > _MOST_TYPES:
             continue
         types = pd.Series(strings(values), dtype=object)
-        kinds = {value: _kind(value) for value in types.unique() if value}
+        kinds = _kinds([value for value in types.unique() if value])
         if not _says_types(normalised(column), kinds):
             continue
         columns.append(column)
@@ -201,6 +222,16 @@ def _says_types(column: str, kinds: Mapping[str, int]) -> bool:
 
 def _words(value: str) -> str:
     return re.sub(r"[\W_]+", " ", value).strip().lower()
+
+
+def _kinds(values: Sequence[str]) -> dict[str, int]:
+    """What each value of a column says. Beside `ncRNA` or `pseudogene`, `protein` is a kind of gene and not what antibodies measure."""
+    kinds = {value: _kind(value) for value in values}
+    words = [_words(value) for value in values]
+    if any(map(_NON_CODING.search, words)):
+        unclear = _ALSO_OF_GENES - (_PROTEINS if any(map(_CODING.search, words)) else set())
+        kinds |= {value: 1 for value, kind in kinds.items() if kind < 0 and not _found_in(_NOT_GENES - unclear, value)}
+    return kinds
 
 
 def _kind(value: str) -> int:
