@@ -55,6 +55,7 @@ def write_store(path, value=1, zarr_format=3):
 
 
 WRITERS = {"file": write_file, "model": write_model, "store": write_store}
+OF_SYSTEM = [".DS_Store", "._model.json", ".nfs0000000002b7a3f100000c1f", "Thumbs.db", "thumbs.db", "desktop.ini", "Desktop.ini"]
 IN_THE_WAY = {
     "file": write_file,
     "directory": lambda path: (path.mkdir(), (path / "thesis.tex").write_text("mine")),
@@ -397,6 +398,40 @@ class TestWhatIsReplaced:
         (tmp_path / "target.zarr" / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "target.zarr" / place).write_text("mine")
         self.refused(tmp_path / "target.zarr", None, "is not a `.zarr` store: it holds `")
+
+    @pytest.mark.parametrize("name", OF_SYSTEM)
+    @pytest.mark.parametrize(
+        ("kind", "write", "folders"),
+        [
+            ("model", write_model, ["."]),
+            ("model", write_ensemble, [".", "member_1"]),
+            ("model", lambda path: path.mkdir(), ["."]),
+            ("store", write_store, [".", "obs", "uns", "X", "X/c", "X/c/0"]),
+            ("store", partial(write_store, zarr_format=2), [".", "obs", "uns", "X"]),
+            ("store", lambda path: path.mkdir(), ["."]),
+        ],
+    )
+    def test_files_that_an_operating_system_leaves_go_along(self, tmp_path, name, kind, write, folders):
+        write(tmp_path / "target")
+        for folder in folders:
+            (tmp_path / "target" / folder / name).write_text("of a window")
+        with written_beside(tmp_path / "target", overwrite=True, kind=kind) as path:
+            WRITERS[kind](path)
+        WRITERS[kind](tmp_path / "same")
+        assert contents(tmp_path / "target") == contents(tmp_path / "same")
+
+    @pytest.mark.parametrize("name", [".DS_Store", "._x"])
+    @pytest.mark.parametrize("kind", ["model", "store"])
+    def test_only_files_are_of_an_operating_system(self, tmp_path, name, kind):
+        WRITERS[kind](tmp_path / "target")
+        (tmp_path / "target" / name).mkdir()
+        self.refused(tmp_path / "target", kind, f"it holds `{name}`")
+
+    @pytest.mark.parametrize("name", ["DS_Store", "._", ".nfs", ".nfs-notes", "Thumbs.db.txt", "my desktop.ini"])
+    def test_similar_names_are_not_of_an_operating_system(self, tmp_path, name):
+        write_model(tmp_path / "target")
+        (tmp_path / "target" / name).write_text("mine")
+        self.refused(tmp_path / "target", "model", f"it holds `{name}`")
 
     def test_a_store_with_a_link(self, tmp_path):
         write_store(tmp_path / "target.zarr")

@@ -3,8 +3,10 @@
 The rule holds for every function and every command that writes:
 
 * Files are replaced one by one, and only regular files: never a link, a pipe, a socket or a device.
-* A directory is replaced only where everything in it is what `sctab` writes there (:data:`Kind`).
-* Nothing is written over, into or around an input, and no two outputs have one place (:func:`check_apart`).
+* A directory is replaced only where everything in it is what `sctab` writes there (:data:`Kind`). Files that an operating system leaves
+  there, such as `.DS_Store`, do not count and go with it.
+* Nothing is written over, into or around an input, and no two outputs have one place (:func:`check_apart`). A directory that files are
+  added to one by one may contain inputs.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ _CHUNK = re.compile(r"c(\.\d+)*|\d+(\.\d+)*")
 _MEMBER = re.compile(r"member_\d+")
 _ERRNO = re.compile(r"\berrno = (\d+)")
 _MODEL_FILES = {WEIGHTS_FILE, SPEC_FILE, CARD_FILE}
+_OF_SYSTEM = re.compile(r"\.DS_Store|\._.+|\.nfs[0-9a-f]+|Thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
+"""Files that macOS, Windows and NFS clients leave in directories."""
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
@@ -149,7 +153,7 @@ def check_free(target: Path, *, overwrite: bool, kind: Kind | None = None) -> No
 
 def _foreign_in_model(directory: Path) -> Path | None:
     """Something in a directory that is not part of a model or an ensemble; `None` where everything is."""
-    entries = sorted(directory.iterdir())
+    entries = entries_of(directory)
     if not entries:
         return None
     if directory / ENSEMBLE_FILE in entries:
@@ -170,7 +174,7 @@ def _foreign_in_model(directory: Path) -> Path | None:
 
 def _foreign_in_store(directory: Path) -> Path | None:
     """Something in a directory that is not part of an AnnData in Zarr; `None` where everything is."""
-    entries = list(directory.iterdir())
+    entries = entries_of(directory)
     if not entries:
         return None
     names = {entry.name for entry in entries}
@@ -182,7 +186,7 @@ def _foreign_in_store(directory: Path) -> Path | None:
     waiting = [(directory, False)]
     while waiting:
         folder, is_array = waiting.pop()
-        inside = list(os.scandir(folder))
+        inside = _scan(folder)
         names = {entry.name for entry in inside}
         is_array = (
             is_array
@@ -198,6 +202,22 @@ def _foreign_in_store(directory: Path) -> Path | None:
             elif not item.is_file(follow_symlinks=False) or not (is_chunk or item.name in _STORE_METADATA):
                 return Path(item.path)
     return None
+
+
+def entries_of(directory: Path) -> list[Path]:
+    """What is in a directory, in alphabetical order, without the files that an operating system leaves there."""
+    return sorted(Path(entry.path) for entry in _scan(directory))
+
+
+def names_of_system(directory: str | os.PathLike[str], names: Iterable[str]) -> set[str]:
+    """Those of the names in a directory that belong to files that an operating system leaves there."""
+    return {name for name in names if _OF_SYSTEM.fullmatch(name) and _is(Path(directory, name), stat.S_ISREG)}
+
+
+def _scan(directory: Path) -> list[os.DirEntry[str]]:
+    entries = list(os.scandir(directory))
+    left = names_of_system(directory, (entry.name for entry in entries))
+    return [entry for entry in entries if entry.name not in left]
 
 
 def _is(path: Path, test: Any) -> bool:
@@ -222,7 +242,12 @@ def _read_json(path: Path) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------- outputs and inputs apart
 
 
-def check_apart(outputs: Sequence[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
+def check_apart(
+    outputs: Sequence[str | os.PathLike[str]],
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    *,
+    folders: Iterable[str | os.PathLike[str]] = (),
+) -> None:
     """Refuse outputs that have one place, lie inside each other, or touch an input, before any work is done.
 
     Two names have one place also where they are spelled differently (`a.csv` and `./a.csv`), lead through links, are two names of one
@@ -234,11 +259,13 @@ def check_apart(outputs: Sequence[str | os.PathLike[str]], inputs: Iterable[str 
         Files and directories that will be written.
     inputs
         Files and directories that are read. URLs are no places on this machine.
+    folders
+        Directories that outputs are added to. They are not replaced, and may contain inputs.
 
     Raises
     ------
     OutputError
-        When an output is, contains, or lies in an input or another output.
+        When an output is, contains, or lies in an input or another output, or when a folder is or lies in an input.
     """
     keys_of = lru_cache(maxsize=None)(_keys)
     read: dict[Any, str] = {}
@@ -249,6 +276,10 @@ def check_apart(outputs: Sequence[str | os.PathLike[str]], inputs: Iterable[str 
             place = _place(name)
             read |= dict.fromkeys(keys_of(place), name)
             around_read |= dict.fromkeys(_keys_around(place, keys_of), name)
+    for folder in folders:
+        place = _place(folder)
+        if (other := _first(read, [*keys_of(place), *_keys_around(place, keys_of)])) is not None:
+            raise OutputError(f"`{os.fspath(folder)}` is or lies in `{other}`, which is an input. Choose another directory.")
     written: dict[Any, str] = {}
     around_written: dict[Any, str] = {}
     for output in outputs:

@@ -271,6 +271,11 @@ class TestInterruption:
             build_corpus(config, tmp_path / "c", resume=resume)
         assert (tmp_path / "c.unfinished/thesis.tex").read_text() == "mine"
 
+    def test_a_file_of_the_operating_system_is_no_reason_to_stop(self, config, tmp_path):
+        (tmp_path / "c.unfinished").mkdir()
+        (tmp_path / "c.unfinished/.DS_Store").write_text("of a window")
+        assert build_corpus(config, tmp_path / "c", resume=True).n_obs > 0
+
     def test_outputs_apart_from_sources(self, config, tmp_path):
         (tmp_path / "link").symlink_to("nowhere")
         with pytest.raises(OutputExistsError, match="is already there"):

@@ -189,6 +189,13 @@ def test_something_else_is_left_alone(tmp_path):
     assert (tmp_path / "a.parts" / "mine.txt").read_text() == "mine"
 
 
+def test_a_directory_with_nothing_but_a_file_of_the_operating_system(tmp_path):
+    (tmp_path / "a.parts").mkdir()
+    (tmp_path / "a.parts" / ".DS_Store").write_text("of a window")
+    with open_journal(tmp_path / "a.parts") as journal:
+        assert journal.n_finished() == 0
+
+
 @pytest.mark.parametrize(
     "make", [lambda path: path.write_text("mine"), os.mkfifo, lambda path: path.symlink_to("nowhere")], ids=["file", "pipe", "link"]
 )

@@ -37,12 +37,12 @@ def test_files_that_outputs_stand_for():
     [
         (["x.csv", "./x.csv"], "are one output"),
         (["x.csv", "y/../x.csv"], "are one output"),
-        (["copies", "copies/x.csv"], "lies in the other"),
         (["copies", "./copies/"], "are one output"),
         (["c.zarr/x.csv", "c.zarr"], "lies in the other|is one file"),
         (["model/labels.csv"], "lies in `model`, which is an input"),
-        (["model"], "`model` is an input"),
-        (["."], "`.` contains `.*`, which is an input"),
+        (["model"], "`model/a.h5ad` lies in `model`, which is an input|`model` is or lies in `model`, which is an input"),
+        (["model/copies"], "`model/copies` is or lies in `model`, which is an input"),
+        (["."], "`a.h5ad` is an input .* never replaced"),
         (["x.loom"], "is none of"),
         (["s3://bucket/x.csv"], "is a URL"),
         (["x.h5ad"], "is one file, and there are 2 inputs"),
@@ -82,6 +82,26 @@ def test_a_directory_is_added_to(folder):
     assert len(check("results")[1]) == 2
     Path("linked").symlink_to("results")
     assert len(check("linked")[1]) == 2
+
+
+@pytest.mark.parametrize("output", ["p", ".", "./p/..", "{}"])
+def test_a_directory_may_contain_the_input(folder, output):
+    Path("p/raw").mkdir(parents=True)
+    Path("p/raw/x.h5ad").write_text("cells")
+    (target,) = check(output.format(folder), inputs=["p/raw/x.h5ad"], overwrite=False)[1]
+    assert target.path.resolve() == folder / ("p/x.h5ad" if output == "p" else "x.h5ad")
+    assert [target.path for target in check("p", "p/labels.csv", inputs=["p/raw/x.h5ad"], overwrite=False)[1]] == [
+        Path("p/x.h5ad"),
+        Path("p/labels.csv"),
+    ]
+    assert check("p/out.h5ad", inputs=["p/raw/x.h5ad"])[1] == [Target(Path("p/out.h5ad"), 0)]
+
+
+def test_a_store_must_not_contain_the_input():
+    Path("all.zarr/raw").mkdir(parents=True)
+    Path("all.zarr/raw/x.h5ad").write_text("cells")
+    with pytest.raises(OutputError, match="`all.zarr` contains `all.zarr/raw/x.h5ad`, which is an input"):
+        check("all.zarr", inputs=["all.zarr/raw/x.h5ad"])
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda name: Path(name).write_text("x"), lambda name: Path(name).symlink_to("absent")])

@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sctab._atomic import written_beside
+from sctab._atomic import entries_of, written_beside
 from sctab._errors import OutputError, OutputExistsError, listing, require
 from sctab.benchmark._config import Config, PeerEntry
 from sctab.benchmark._files import MANIFEST_FILE, RUNS_FOLDER
@@ -127,10 +127,10 @@ def _locked(directory: Path) -> Iterator[None]:
 def _require_own(directory: Path) -> None:
     """Refuse a directory that holds something and no benchmark: its `report.md` may be somebody's own."""
     if directory.is_dir() and not (directory / MANIFEST_FILE).is_file():
-        foreign = [path.name for path in directory.iterdir() if path.name not in (RUNS_FOLDER, _LOCK_FILE)]
+        foreign = [path.name for path in entries_of(directory) if path.name not in (RUNS_FOLDER, _LOCK_FILE)]
         if foreign:
             raise OutputExistsError(
-                f"`{directory}` is there and holds no benchmark: {listing(sorted(foreign))} would be among its files. Choose another "
+                f"`{directory}` is there and holds no benchmark: {listing(foreign)} would be among its files. Choose another "
                 "directory."
             )
 

@@ -19,6 +19,7 @@ from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, O
 from sctab.cli._reporting import ends_when_told, err, out, reports_errors
 from sctab.nn._sparse import Precision
 from sctab.tl import AnnotatedFiles
+from sctab.tl._targets import is_folder
 
 
 @reports_errors
@@ -75,7 +76,8 @@ def annotate(
         raise SettingError(f"`--csv {csv}` does not end with `.csv`. Give another name, or `--output` for another kind of file.")
     model = str(as_path(model))
     if Path(model).is_dir():
-        check_apart(outputs, [model])
+        folders = [place for place in outputs if is_folder(place)]
+        check_apart([place for place in outputs if place not in folders], [model], folders=folders)
     give_back_large_arrays()
     with ExitStack() as stack:
         client = None if dask_scheduler is None else stack.enter_context(connected(dask_scheduler))

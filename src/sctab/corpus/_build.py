@@ -22,7 +22,7 @@ import zarr
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from sctab._atomic import as_path, check_apart, check_free, explain, written_beside
+from sctab._atomic import as_path, check_apart, check_free, entries_of, explain, written_beside
 from sctab._errors import DataFileError, InputValueError, OutputExistsError, SettingError, listing, require, warn
 from sctab._matrix import give_back_large_arrays
 from sctab.corpus._config import SPLIT_NAMES, CorpusConfig
@@ -154,7 +154,7 @@ def _workplace(output: Path, identity: Mapping[str, Any], *, resume: bool) -> It
                 raise OutputExistsError(
                     f"`{work}` holds the unfinished work on this corpus. Go on with it (`--resume`, or `resume=True`), or delete it."
                 )
-            if is_there and (foreign := [path.name for path in work.iterdir() if not _OURS.fullmatch(path.name)]):
+            if is_there and (foreign := [path.name for path in entries_of(work) if not _OURS.fullmatch(path.name)]):
                 raise OutputExistsError(f"`{work}` holds something else than work on a corpus: {listing(foreign)}. Move it away.")
             if (work / _RUN).exists():
                 before = json.loads((work / _RUN).read_text(encoding="utf-8"))

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from sctab import _json
-from sctab._atomic import explain, written_beside
+from sctab._atomic import entries_of, explain, written_beside
 from sctab._errors import OutputError, OutputExistsError, SettingError, listing
 from sctab.model._evaluation import Evaluation
 
@@ -82,7 +82,7 @@ class Journal:
             )
         if is_there:
             before = _read_json(run_file)
-            if before.get("format") != _FORMAT and any(path.name != _LOCK_FILE for path in self.directory.iterdir()):
+            if before.get("format") != _FORMAT and any(path.name != _LOCK_FILE for path in entries_of(self.directory)):
                 if run_file.is_file():
                     raise OutputExistsError(
                         f"`{run_file}` was damaged, or written by another version of sctab: the blocks beside it cannot be used. Remove "

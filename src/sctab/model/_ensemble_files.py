@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sctab import _json
-from sctab._atomic import written_beside
+from sctab._atomic import entries_of, written_beside
 from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FIRST_FORMAT_VERSION, FORMAT_VERSION
 from sctab._errors import ModelFormatError, ModelNotFoundError, OutputExistsError, SettingError
 
@@ -81,7 +81,7 @@ def begin_or_go_on(directory: Path, identity: Mapping[str, Any]) -> None:
                 "train with the same reference and settings."
             )
         return
-    if directory.exists() and any(directory.iterdir()):
+    if directory.exists() and entries_of(directory):
         raise OutputExistsError(f"`{directory}` is there and is no training of an ensemble. Choose another `run_dir`.")
     directory.mkdir(parents=True, exist_ok=True)
     with written_beside(path, overwrite=False) as beside:

@@ -20,7 +20,7 @@ from safetensors.numpy import save as dump_arrays
 from scipy import sparse
 from scvi.train._logger import SimpleLogger
 
-from sctab._atomic import written_beside
+from sctab._atomic import entries_of, written_beside
 from sctab._errors import DataFileError, OutputError, OutputExistsError, SettingError
 from sctab.genes import FeatureSpace
 from sctab.model._neptune import NeptuneLogger
@@ -108,7 +108,7 @@ def forget(run_dir: str | PathLike[str]) -> None:
     ours = re.compile(
         r"(metrics\.csv|hparams\.yaml|augmentation\.safetensors|tensorboard|checkpoints|neptune|\.sctab-[0-9a-z_-]+\.part)"
     )
-    is_ours = (directory / HYPERPARAMETERS_FILE).is_file() and all(ours.fullmatch(path.name) for path in directory.iterdir())
+    is_ours = (directory / HYPERPARAMETERS_FILE).is_file() and all(ours.fullmatch(path.name) for path in entries_of(directory))
     is_ours = is_ours and all(
         re.fullmatch(r"epoch_\d+|\.sctab-.*", path.name) for path in (directory / CHECKPOINTS_DIRECTORY).glob("*")
     )
@@ -270,7 +270,7 @@ def _logger(choice: Any, run_dir: Path | None) -> Logger:
 def _require_empty(directory: Path) -> None:
     if directory.is_file():
         raise OutputExistsError(f"`{directory}` is a file. Choose another `run_dir`.")
-    if directory.is_dir() and any(directory.iterdir()):
+    if directory.is_dir() and entries_of(directory):
         raise OutputExistsError(f"`{directory}` is not empty: every training has a directory of its own. Choose another `run_dir`.")
 
 

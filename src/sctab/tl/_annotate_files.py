@@ -84,7 +84,8 @@ def annotate_files(
     """Name the cells of files, block by block: memory does not grow with the number of cells, and an interrupted run can go on.
 
     It gives what :func:`annotate` gives for the same cells. A file is read twice, once to find out what it holds and once to name its
-    cells. While it runs, finished blocks are in a directory beside the output, which has its name and the ending `.parts`.
+    cells. While it runs, finished blocks are in a directory beside the first file that is written, which has its name and the ending
+    `.parts`.
 
     Parameters
     ----------
@@ -174,8 +175,8 @@ def annotate_files(
             "probabilities": with_all,
             "version": importlib.metadata.version("sctab"),
         }
-        directory = Path(os.path.abspath(places[0]))  # noqa: PTH100 (`..` has no name)
-        with Journal(directory.with_name(f"{directory.name}.parts"), identity, resume=resume, restart=overwrite) as journal:
+        first = targets[0].path
+        with Journal(first.with_name(f"{first.name}.parts"), identity, resume=resume, restart=overwrite) as journal:
             annotations = name_cells(
                 classifier,
                 files,

@@ -15,6 +15,7 @@ import zarr
 from anndata.io import read_elem, write_elem
 from numpy.typing import NDArray
 
+from sctab._atomic import names_of_system
 from sctab._errors import DataFileError, SctabError
 from sctab._links import check_hdf5, check_store
 from sctab.corpus._store import fast_reading
@@ -43,7 +44,7 @@ def copy_data(file: DataFile, target: Path) -> None:
     has_links = isinstance(file.group, h5py.File) and check_hdf5(file.group, file.path)
     if is_local and Path(file.path).suffix.lower() == target.suffix and not has_links:
         if Path(file.path).is_dir():
-            shutil.copytree(file.path, target, symlinks=True)
+            shutil.copytree(file.path, target, symlinks=True, ignore=names_of_system)
         else:
             shutil.copyfile(file.path, target)
         return

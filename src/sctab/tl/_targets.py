@@ -59,11 +59,15 @@ def check_targets(
         place, files = _targets_of(output, paths)
         places.append(place)
         targets += files
-    check_apart(places, [*paths, *others])
-    check_apart([target.path for target in targets], [*paths, *others])
+    check_apart([target.path for target in targets], [*paths, *others], folders=filter(is_folder, places))
     for target in targets:
         check_free(target.path, overwrite=overwrite)
     return places, targets
+
+
+def is_folder(output: str | os.PathLike[str]) -> bool:
+    """Whether an output is a directory to put copies into, and not a file or a `.zarr` itself."""
+    return Path(output).suffix not in (*TABLE_SUFFIXES, *COPY_SUFFIXES)
 
 
 def _targets_of(output: str | os.PathLike[str], paths: Sequence[str]) -> tuple[Path, list[Target]]:
