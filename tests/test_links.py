@@ -45,8 +45,13 @@ def virtual(file):
     file.create_virtual_dataset("X", layout)
 
 
-def dangling(file):
-    file["uns/nothing"] = h5py.SoftLink("/not/there")
+def dangling(place):
+    def spoil(file):
+        if place in file:
+            del file[place]
+        file[place] = h5py.SoftLink("/not/there")
+
+    return spoil
 
 
 def through_a_link(file):
@@ -82,7 +87,9 @@ REFUSED = {
     "external part of a matrix": (external("X/data", "/X/data"), "`X/data` is a link to another file"),
     "external storage": (stored_elsewhere, r"`X` is an array whose values are in another file, `.*secret.bin`"),
     "virtual": (virtual, "`X` is a virtual array of values in other files, such as `victim.h5ad`"),
-    "dangling": (dangling, "`uns/nothing` is a link to `/not/there`, which is not in the file"),
+    "dangling": (dangling("obs/nothing"), "`obs/nothing` is a link to `/not/there`, which is not in the file.*Delete the link"),
+    "dangling matrix": (dangling("X"), "`X` is a link to `/not/there`, which is not in the file"),
+    "dangling part of a layer": (dangling("layers/counts/indptr"), "`layers/counts/indptr` is a link to `/not/there`"),
     "soft through external": (through_a_link, "is a link to (another file|`/uns/out/X`, which leads to another file)"),
     "cycle of a soft link": (cyclic_soft, "`uns/deep/again` leads back to a group that it lies in"),
     "cycle of a hard link": (cyclic_hard, "`uns/deep/again` leads back to a group that it lies in"),
@@ -119,6 +126,19 @@ def test_links_within_a_file_are_followed(path):
     expected = ad.read_h5ad(path)
     for name in ("soft", "hard"):
         np.testing.assert_array_equal(opened.layers[name][0:5].toarray(), expected.X.toarray())
+    opened.close()
+
+
+@pytest.mark.parametrize("place", ["uns/nothing", "uns/deep/er", "obsm/X_pca", "uns", "varp/graph"])
+def test_a_link_to_nothing_matters_where_it_is_read(path, place):
+    with h5py.File(path, "r+") as file:
+        dangling(place)(file)
+    with h5py.File(path) as file, pytest.raises(DataFileError, match=f"`{place}` is a link to `/not/there`.*Delete the link"):
+        check_hdf5(file, str(path))
+    with pytest.raises(DataFileError, match=f"`{place}` is a link to `/not/there`"):
+        read_data_file(path)
+    opened = DataFile(path)
+    assert opened.X[0:5].shape == (5, 4)
     opened.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from sctab._errors import DataFileError
 _DEEPEST = 100
 _RESULTS = ("/obs", "/obsm", "/uns")
 _REWRITE = "Copy the data into one file, `anndata.{read}(path).{write}(new_path)`, if you trust it."
+_REMOVE = (
+    "Delete the link with h5py, or export the file again. A link in `uns` matters for copies only, and not for tables of labels."
+)
 
 
 def require_plain(path: Path) -> None:
@@ -28,7 +32,7 @@ def require_plain(path: Path) -> None:
         raise DataFileError(f"`{path}` is a pipe, a socket or a device. Give a file.")
 
 
-def check_hdf5(file: h5py.File, path: str) -> bool:
+def check_hdf5(file: h5py.File, path: str, *, read: Collection[str] | None = None) -> bool:
     """Refuse an HDF5 file with data that is elsewhere, and say whether it has links within itself.
 
     Parameters
@@ -37,10 +41,12 @@ def check_hdf5(file: h5py.File, path: str) -> bool:
         The opened file.
     path
         Its name in messages.
+    read
+        Names in the root of what is read: soft links that lead to nothing are refused only there. By default that is everything.
 
     Returns
     -------
-    Whether there are soft links. Each leads to something in the same file.
+    Whether there are soft links. Each leads to something in the same file, or to nothing where it is not read.
 
     Raises
     ------
@@ -48,14 +54,14 @@ def check_hdf5(file: h5py.File, path: str) -> bool:
         When there is a link to another file, an array in other files (external storage or a virtual dataset), a soft link that leads to
         nothing, a group that contains itself, or a slot for results that is another group too.
     """
-    return _Links(file, path).check()
+    return _Links(file, path, read).check()
 
 
 class _Links:
     """Visits every object of a file once."""
 
-    def __init__(self, file: h5py.File, path: str) -> None:
-        self._file, self._path = file, path
+    def __init__(self, file: h5py.File, path: str, read: Collection[str] | None) -> None:
+        self._file, self._path, self._read = file, path, read
         self._file_number = h5py.h5o.get_info(file.id).fileno
         self._seen: dict[int, str] = {}
         self._has_soft_links = False
@@ -89,7 +95,9 @@ class _Links:
             try:
                 found = group[name]
             except (KeyError, OSError) as error:
-                raise self._refusal(where, f"is a link to `{link.path}`, which is not in the file") from error
+                if self._read is not None and where.split("/")[1] not in self._read:
+                    return
+                raise self._refusal(where, f"is a link to `{link.path}`, which is not in the file", _REMOVE) from error
             if h5py.h5o.get_info(found.id).fileno != self._file_number:
                 raise self._refusal(where, f"is a link to `{link.path}`, which leads to another file")
         else:
@@ -110,8 +118,7 @@ class _Links:
             if elsewhere:
                 raise self._refusal(where, f"is a virtual array of values in other files, such as `{elsewhere[0]}`")
 
-    def _refusal(self, where: str, what: str) -> DataFileError:
-        fix = _REWRITE.format(read="read_h5ad", write="write_h5ad")
+    def _refusal(self, where: str, what: str, fix: str = _REWRITE.format(read="read_h5ad", write="write_h5ad")) -> DataFileError:
         return DataFileError(f"`{self._path}`: `{where.lstrip('/')}` {what}. A data file has to hold its data itself. {fix}")
 
 

@@ -189,6 +189,28 @@ def test_something_else_is_left_alone(tmp_path):
     assert (tmp_path / "a.parts" / "mine.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize(("had", "wanted", "n_done"), [(True, False, 15), (True, True, 15), (False, False, 15), (False, True, 0)])
+def test_blocks_of_another_output_serve_too(tmp_path, had, wanted, n_done):
+    """Where they are of the same run and have what is wanted."""
+
+    def begin(name, *, probabilities, resume=False, others=(), **identity):
+        identity = IDENTITY | {"probabilities": probabilities} | identity
+        return Journal(tmp_path / name, identity, resume=resume, restart=False, others=[tmp_path / other for other in others])
+
+    with pytest.raises(KeyboardInterrupt), begin("copy.parts", probabilities=had) as journal:  # noqa: PT012
+        journal.write(0, 0, 10, part(0, 10))
+        journal.write(0, 20, 25, part(20, 25))
+        raise KeyboardInterrupt
+    for options in ({"resume": True, "model": "other"}, {"resume": False}):
+        with begin("new.parts", probabilities=wanted, others=["copy.parts"], **options) as journal:
+            assert journal.n_finished() == 0
+            journal.remove()
+    with begin("table.parts", probabilities=wanted, resume=True, others=["absent.parts", "copy.parts"]) as journal:
+        assert journal.n_finished() == n_done
+        assert journal.has_all is (had if n_done else wanted)
+        assert journal.directory.name == ("copy.parts" if n_done else "table.parts")
+
+
 def test_a_directory_with_nothing_but_a_file_of_the_operating_system(tmp_path):
     (tmp_path / "a.parts").mkdir()
     (tmp_path / "a.parts" / ".DS_Store").write_text("of a window")

@@ -230,12 +230,45 @@ class TestInputs:
         with h5py.File(tmp_path / "out.h5ad") as file:
             assert isinstance(file["layers"].get("again", getlink=True), h5py.HardLink)
 
+    @pytest.mark.parametrize("output", ["out.h5ad", "out.zarr"])
+    def test_a_link_to_nothing_matters_for_copies_only(self, model, path, tmp_path, monkeypatch, output):
+        with h5py.File(path, "r+") as file:
+            file["uns/old"] = h5py.SoftLink("/uns/gone")
+        sctab.tl.annotate_files(path, model, output=[tmp_path / "out.csv", tmp_path / "out.parquet"])
+        assert len(pd.read_csv(tmp_path / "out.csv")) == 40
+        monkeypatch.setattr(
+            _annotate_files, "name_cells", lambda *_, **__: pytest.fail("it must be refused before cells are named")
+        )
+        with pytest.raises(DataFileError, match=r"`uns/old` is a link to `/uns/gone`, .* not for tables of labels\."):
+            sctab.tl.annotate_files(path, model, output=tmp_path / output)
+        assert names_in(tmp_path) == ["out.csv", "out.parquet", "query.h5ad"]
+
     def test_what_the_other_format_cannot_hold_is_named(self, model, path, tmp_path):
         with h5py.File(path, "r+") as file:
             file["uns/refs"] = np.array([file["X"].ref], dtype=h5py.ref_dtype)
         with pytest.raises(DataFileError, match=r"`uns/refs` of `.*` cannot be written as .zarr: it holds references"):
             sctab.tl.annotate_files(path, model, output=tmp_path / "out.zarr")
         assert names_in(tmp_path) == ["out.zarr.parts", "query.h5ad"]
+
+    @pytest.mark.parametrize("outputs", [["out.zarr"], ["out.zarr", "other.parquet"], ["out.csv", "copy.zarr"], ["copies"]])
+    def test_a_copy_that_cannot_be_made_leaves_a_table_to_write(self, model, query, path, tmp_path, monkeypatch, outputs):
+        model.save(tmp_path / "model")
+        model = tmp_path / "model"
+        with h5py.File(path, "r+") as file:
+            del file["uns"]
+            file.create_group("uns").create_dataset("odd", data=1).attrs["encoding-type"] = "unheard of"
+        with pytest.raises(DataFileError, match=r"`uns(/odd)?` of `.*` cannot be (read|written)") as caught:
+            sctab.tl.annotate_files(path, model, output=[tmp_path / name for name in outputs], block_size=16)
+        (note,) = caught.value.__notes__
+        table = tmp_path / {"copies": "copies/query.csv"}.get(outputs[0], "out.csv")
+        assert note.startswith("All cells are annotated, and the results are kept in `")
+        assert f"`--output {table} --resume` (`output='{table}', resume=True`)" in note
+        monkeypatch.setattr(LinearClassifier, "_forward", lambda *_: pytest.fail("no cell is evaluated again"))
+        sctab.tl.annotate_files(path, model, output=table, block_size=16, resume=True)
+        monkeypatch.undo()
+        expected = sctab.tl.annotate(query, model, copy=True).obs["sctab_label"].tolist()
+        assert pd.read_csv(table)["sctab_label"].tolist() == expected
+        assert not list(tmp_path.rglob("*.parts"))
 
 
 class TestOutputs:

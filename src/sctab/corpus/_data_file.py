@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 
+_READ = ("X", "layers", "obs", "raw", "raw.X", "raw.var", "var")
+"""What is read of a file that is not read whole."""
 _ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")
 
 
@@ -107,7 +109,7 @@ class DataFile:
         self._obs_keys = tuple(obs_keys)
         with explains_damage(self.path):
             self._stamp = _stamp(self._address)
-            self.group: Any = _open_group(self._address)
+            self.group: Any = _open_group(self._address, _READ)
             obs, var = Table(self.group, "obs"), Table(self.group, "var")
             self._table = obs
             self.n_obs, self.n_vars = obs.n_rows, var.n_rows
@@ -285,8 +287,8 @@ def _opened_once(path: str, obs_keys: tuple[str, ...], state: str) -> DataFile:
     return DataFile(path, obs_keys)
 
 
-def _open_group(path: str) -> Any:
-    """The root of a file or a store that holds an AnnData."""
+def _open_group(path: str, read: Sequence[str] | None = None) -> Any:
+    """The root of a file or a store that holds an AnnData, of which some slots are read; by default all."""
     require_known_name(path)
     is_hdf5 = suffix_of(path) == ".h5ad"
     if not is_url(path):
@@ -298,7 +300,7 @@ def _open_group(path: str) -> Any:
             check_store(path)
     if is_hdf5:
         root = h5py.File(remote_file(path) if is_url(path) else path, mode="r")
-        check_hdf5(root, without_credentials(path))
+        check_hdf5(root, without_credentials(path), read=read)
         require_filters(root, path)
     else:
         root = zarr.open_group(store_of(path), mode="r")

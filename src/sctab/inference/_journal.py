@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,8 @@ _OURS = re.compile(rf"run\.json|{_PART.pattern}|file-\d{{6,12}}\.json|\.sctab-[0
 _MOST_BYTES = 2**34
 """Largest file of a block that is read."""
 _HASH = "sha256"
+_ALL = "probabilities"
+"""What the description of a run calls whether its blocks have probabilities and latents."""
 
 Part = Mapping[str, NDArray[Any]]
 """What is kept of some cells: `codes` of labels (-1 for none), `confidence`, and what else was asked for."""
@@ -54,6 +56,8 @@ class Journal:
         Go on with what is there; there may be nothing.
     restart
         Throw away what is there.
+    others
+        Directories whose blocks serve too, where `resume` finds none in the first and they are of the same run.
 
     Raises
     ------
@@ -66,11 +70,20 @@ class Journal:
         When it cannot be written.
     """
 
-    def __init__(self, directory: Path, identity: Mapping[str, Any], *, resume: bool, restart: bool) -> None:
+    has_all: bool
+    """Whether blocks have probabilities and latents, also where only labels are wanted."""
+
+    def __init__(
+        self, directory: Path, identity: Mapping[str, Any], *, resume: bool, restart: bool, others: Iterable[Path] = ()
+    ) -> None:
         self.directory = directory
         text = json.dumps({"format": _FORMAT, "format_version": _VERSION, **identity}, ensure_ascii=False)
         wanted = json.loads(_SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text))
+        if resume and not os.path.lexists(directory):
+            same = (other for other in others if not _differing(_read_json(other / _RUN_FILE), wanted))
+            self.directory = next(same, directory)
         self._begin(wanted, resume=resume, restart=restart)
+        self.has_all = bool(_read_json(self.directory / _RUN_FILE).get(_ALL))
         self._finished = self._read_finished()
 
     def _begin(self, wanted: Mapping[str, Any], *, resume: bool, restart: bool) -> None:
@@ -106,7 +119,7 @@ class Journal:
                     f"`{self.directory}` holds finished blocks of an annotation that was interrupted. Go on with it (`--resume`, or "
                     "`resume=True`), or begin anew and lose them (`--overwrite`, or `overwrite=True`)."
                 )
-            elif differing := [name for name in wanted if before.get(name) != wanted[name]]:
+            elif differing := _differing(before, wanted):
                 self._lock.release()
                 raise SettingError(
                     f"`{self.directory}` is of another annotation: {listing(differing)} differ. Resume with the same files, model and "
@@ -135,7 +148,7 @@ class Journal:
         self._lock.release()
         if error is not None and not any(self.directory.glob("part-*.npz")):
             self.remove()  # nothing is lost
-        elif isinstance(error, KeyboardInterrupt | Exception):
+        elif isinstance(error, KeyboardInterrupt | Exception) and not getattr(error, "__notes__", ()):
             error.add_note(
                 f"Finished blocks are kept in `{self.directory}`. Go on with `--resume` (`resume=True`), with all else the same."
             )
@@ -209,6 +222,11 @@ class Journal:
         for path in self.directory.iterdir():
             if _OURS.fullmatch(path.name):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _differing(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What two runs do not have in common. Blocks that have more than is wanted serve as well."""
+    return [name for name in wanted if before.get(name) != wanted[name] and not (name == _ALL and before.get(name) is True)]
 
 
 def as_part(evaluation: Evaluation, *, with_all: bool) -> Part:

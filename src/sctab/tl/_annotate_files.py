@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -28,7 +28,7 @@ from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
 from sctab.model._evaluation import require_batch_size
 from sctab.model._spec import ModelSpec
 from sctab.nn._sparse import Precision
-from sctab.tl._copies import Results, copy_data, open_copy
+from sctab.tl._copies import Results, copy_data, open_copy, require_whole_links
 from sctab.tl._readable import require_readable
 from sctab.tl._readback import check_copy, check_table
 from sctab.tl._result import (
@@ -41,8 +41,8 @@ from sctab.tl._result import (
     probabilities_key,
     probability_columns,
 )
-from sctab.tl._tables import open_table
-from sctab.tl._targets import check_targets
+from sctab.tl._tables import TABLE_SUFFIXES, open_table
+from sctab.tl._targets import COPY_SUFFIXES, check_targets
 from sctab.zoo import load
 
 _ROWS_AT_A_TIME = 65_536
@@ -164,6 +164,9 @@ def annotate_files(
         for path in paths:
             files.append(DataFile(path, covariates))
             stack.callback(files[-1].close)
+        for target in targets:
+            if target.number is not None:
+                require_whole_links(files[target.number])
         cells = [_hash_of_names(file) for file in files]
         identity = {
             "files": [{**file.fingerprint(), "names": names} for file, names in zip(files, cells, strict=True)],
@@ -176,7 +179,8 @@ def annotate_files(
             "version": importlib.metadata.version("sctab"),
         }
         first = targets[0].path
-        with Journal(first.with_name(f"{first.name}.parts"), identity, resume=resume, restart=overwrite) as journal:
+        of_copies = [] if with_all else [_journal_of(first.with_suffix(suffix)) for suffix in COPY_SUFFIXES]
+        with Journal(_journal_of(first), identity, resume=resume, restart=overwrite, others=of_copies) as journal:
             annotations = name_cells(
                 classifier,
                 files,
@@ -186,7 +190,7 @@ def annotate_files(
                 batch_size=batch_size,
                 block_size=block_size,
                 min_gene_coverage=min_gene_coverage,
-                with_all=with_all,
+                with_all=journal.has_all,
                 show_progress=show_progress,
             )
             codes, confidence = _labels_of(annotations, journal, classifier.spec)
@@ -204,13 +208,32 @@ def annotate_files(
                     else:
                         annotation = annotations[target.number]
                         run, of_file = runs[annotation.file.path], codes[target.number]
-                        _write_copy(beside, target.path, annotation, classifier.spec, journal, run, of_file, key_added)
+                        with _suggests_table(first, journal):
+                            _write_copy(beside, target.path, annotation, classifier.spec, journal, run, of_file, key_added)
                 _require_unchanged(annotations, cells, journal)
             journal.remove()
     for path, run in runs.items():
         for note in run["warnings"]:
             warn(note if len(runs) == 1 else f"`{path}`: {note}")
     return AnnotatedFiles(tuple(places), runs, _count_labels(classifier.spec, np.concatenate(codes), np.concatenate(confidence)))
+
+
+def _journal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.parts")
+
+
+@contextmanager
+def _suggests_table(first: Path, journal: Journal) -> Iterator[None]:
+    """Say what is left to do where no copy of an input can be made, which is so again when the run is resumed."""
+    try:
+        yield
+    except DataFileError as error:
+        table = first if first.suffix in TABLE_SUFFIXES else first.with_suffix(".csv")
+        error.add_note(
+            f"All cells are annotated, and the results are kept in `{journal.directory}`. Write them as a table, `--output {table} "
+            f"--resume` (`output={str(table)!r}, resume=True`), with all else the same."
+        )
+        raise
 
 
 def _hash_of_names(file: DataFile) -> str:

@@ -37,11 +37,11 @@ def copy_data(file: DataFile, target: Path) -> None:
     DataFileError
         When something in the file cannot be written in the other format.
     """
+    has_links = require_whole_links(file)
     if file.is_of_records:
         _write_anew(file, target)
         return
     is_local = not is_url(file.path)
-    has_links = isinstance(file.group, h5py.File) and check_hdf5(file.group, file.path)
     if is_local and Path(file.path).suffix.lower() == target.suffix and not has_links:
         if Path(file.path).is_dir():
             shutil.copytree(file.path, target, symlinks=True, ignore=names_of_system)
@@ -58,6 +58,17 @@ def copy_data(file: DataFile, target: Path) -> None:
             _Conversion(file.path, target.suffix).copy_group(file.group, group)
     if target.suffix == ".zarr":
         _consolidate(target)
+
+
+def require_whole_links(file: DataFile) -> bool:
+    """Refuse a file of which no copy can be made, since a link in it leads to nothing, and say whether it has links within itself.
+
+    Raises
+    ------
+    DataFileError
+        When there is such a link, also in a part that annotation does not read.
+    """
+    return isinstance(file.group, h5py.File) and check_hdf5(file.group, file.path)
 
 
 def _write_anew(file: DataFile, target: Path) -> None:
