@@ -86,6 +86,9 @@ class TestRules:
             plan(declared)
         told = " ".join(str(warning.message) for warning in caught)
         assert "'Unknown' (40 cells) in the labels of the corpus says that there is no label" in told
+        assert "leave out all labels without an id with the rule `subtype_of: cell`." in told
+        with pytest.warns(SctabWarning, match="differ in case"):
+            assert "Unknown" not in plan(declared, filters=[{"subtype_of": "cell"}]).labels
         assert "'B cell' (80 cells), 'B cell ' (40 cells) in the labels of the corpus differ in case" in told
         obs["cell_type"] = obs["cell_type"].astype(object).replace({"Unknown": "a/b", "B cell ": "a|b"})
         studies["two"].write_h5ad(tmp_path / "two.h5ad")

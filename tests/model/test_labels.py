@@ -29,7 +29,7 @@ def told(series, **options):
 
 
 class TestMissing:
-    @pytest.mark.parametrize("value", ["nan", "NaN", "", " ", "NA", "N/A", "na", "None", "null", "<NA>", "-", "?"])
+    @pytest.mark.parametrize("value", ["nan", "NaN", "", " ", "NA", "N/A", "na", "None", "null", "<NA>", "-", "?", "n.d."])
     def test_one_string_that_stands_for_a_missing_label_is_no_type(self, value):
         message = (
             r"\(20 cells\) in `adata\.obs\['x'\]` stands for a missing label: 20 of 40 cells have no label and are not learned"
@@ -50,12 +50,17 @@ class TestMissing:
         with pytest.raises(LabelError, match=r"no label \('None' \(10\)\) for 10 of 40"):
             check_labels(labels("NA", "None"), "x", unlabeled_category="NA")
 
-    @pytest.mark.parametrize("value", ["Unknown", "unassigned", "Doublet", "low_quality", "other"])
+    @pytest.mark.parametrize("value", ["Unknown", "unassigned", "Doublet", "low_quality", "other", "TBD", "debris"])
     def test_strings_that_may_be_meant_are_told(self, value):
         (note,) = told(labels(value))
         assert f"{value!r} (20 cells) in `adata.obs['x']` says that there is no label or no type" in note
         assert f"`unlabeled_category={value!r}`" in note
         assert told(labels(value), unlabeled_category=value, label_ids={"B cell": "CL:0000236"}) == []
+
+    def test_several_strings_that_may_be_meant_need_one_name(self):
+        (note,) = told(labels("tbd", "Doublets"))
+        assert "'Doublets' (10 cells), 'tbd' (10 cells) in" in note
+        assert note.endswith("or give them one name and pass it as `unlabeled_category`, to learn from the others alone.")
 
 
 class TestUnlabeledCategory:
@@ -157,6 +162,17 @@ class TestInAModel:
             "monocyte": "CL:0000576",
             "mine": "CL:0000625",
         }
+
+    def test_a_name_that_means_something_else_in_the_tissue_is_told(self):
+        reference = make_reference(90)
+        reference.obs["cell_type"] = reference.obs["cell_type"].cat.rename_categories({"B cell": "Purkinje cell"})
+        reference.obs["tissue"] = "heart"
+        LinearClassifier.setup_anndata(reference, "cell_type")
+        with pytest.warns(
+            SctabWarning, match=r"`label_ids` .*`Purkinje cell` as `Purkinje myocyte` .*, but may mean `Purkinje cell`"
+        ):
+            model = LinearClassifier(reference)
+        assert model.spec.labels.ids[0] == "CL:0002068"
 
     def test_names_of_authors_and_shared_ids_are_told(self):
         reference = make_reference(90)

@@ -5,9 +5,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sctab.ontology._label_values import alike, are_codes, is_missing, says_no_type, why_unwritable
+from sctab.ontology._label_values import alike, are_codes, doubts, is_missing, says_no_type, why_unwritable
 
 TYPES = ["B", "T cell", "NK", "Naive B", "Nan-like cell", "other T cell", "mixed glia", "negative selection cell", "0"]
+TYPES += [
+    "NDNF",
+    "Noradrenergic neuron",
+    "Restless T",
+    "resting B",
+    "background-stained B",
+    "tumor",
+    "CD4-negative",
+    "epithelial debris of Malassez",
+]
 
 
 @pytest.mark.parametrize(
@@ -28,6 +38,10 @@ TYPES = ["B", "T cell", "NK", "Naive B", "Nan-like cell", "other T cell", "mixed
         "null",
         "NULL",
         "NaT",
+        "N.A.",
+        "n.d.",
+        "N.D",
+        "n/d",
         "-",
         "--",
         "?",
@@ -41,7 +55,10 @@ def test_missing(label):
 
 NO_TYPE = (
     "Unknown|unknown_1|UNASSIGNED|not_assigned|unclassified|undetermined|other|Others|doublet|Doublets|doublet(s)|low-quality|"
-    "low_quality_cells|ambiguous|unlabelled|not available|low quality|Unknown cell type|Unknown 3"
+    "low_quality_cells|ambiguous|unlabelled|not available|low quality|Unknown cell type|Unknown 3|"
+    "ND|tbd|TBD|T.B.D.|to be determined|to_be_annotated|not determined|not known|un-assigned|unassignable|unclear|no annotation|NoLabel|"
+    "LowQuality|lowQual|low_quality_neurons|T/B doublet|Doublets_Mono|predicted doublets|multiplet 2|debris|cell debris|dead cells|"
+    "empty droplets|ambient RNA|failed QC|to remove|Filtered out|Discarded|contamination|no cell|Un-annotated|other|other cells"
 )
 
 
@@ -55,6 +72,24 @@ def test_no_type(label):
 def test_types_are_types(label):
     assert not is_missing(label)
     assert not says_no_type(label)
+
+
+def test_no_name_of_the_ontology_says_no_type(ontology):
+    names = [word for term in ontology.descendants("cell") for word in (str(ontology.name(term)), *ontology.synonyms(term))]
+    assert [name for name in names if is_missing(name) or says_no_type(name)] == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "note"),
+    [
+        ({"B": 1, "Unknown": 2}, "is learned as a cell type. Remove those cells, or pass `unlabeled_category='Unknown'` to learn"),
+        ({"tbd": 1, "debris": 2}, "are learned as cell types. Remove those cells, or give them one name and pass it as `unlabeled"),
+    ],
+)
+def test_how_to_leave_them_out(counts, note):
+    (doubt,) = doubts(counts, "x")
+    assert note in doubt
+    assert doubts(counts, "x", leave_out="Use a rule.")[0].endswith("cell types. Use a rule.") or "B" in counts
 
 
 def test_alike():

@@ -45,6 +45,24 @@ class TestLabelSpace:
         assert ids("gamma", "gamma-delta T cells", "alpha-beta T cells")[0] is None
         assert ids("CD34+", "CD19+ B", "CD56+ NK")[0] == "CL:0008001"
 
+    def test_other_labels_and_tissues_tell_what_names_of_terms_mean(self, ontology):
+        def told(*names, **options):
+            labels = LabelSpace.from_names(["Purkinje cell", *names], ontology, **options)
+            return labels.ids[0], *labels.remarks()
+
+        term, note = told("cardiac muscle cell", "B cell")
+        assert term == "CL:0000121"
+        assert note == (
+            "1 of 3 labels are names of one type in the Cell Ontology and of another elsewhere. Check how they were read, and set "
+            "`label_ids` (`--label-map`) where that is wrong: `Purkinje cell` as `Purkinje cell` (`CL:0000121`), but may mean "
+            "`Purkinje myocyte` (`CL:0002068`)."
+        )
+        heart = told("cardiac muscle cell", "regular atrial cardiac myocyte", "B cell")
+        assert heart == ("CL:0002068", *told("B cell", "T cell", "cell", tissues=["heart left ventricle"])[1:])
+        assert heart[1].endswith("as `Purkinje myocyte` (`CL:0002068`), but may mean `Purkinje cell` (`CL:0000121`).")
+        assert told("astrocyte", "oligodendrocyte") == told(tissues=["cerebellum"]) == ("CL:0000121",)
+        assert told("B cell", label_ids={"Purkinje cell": "CL:0002068"}) == ("CL:0002068",)
+
     def test_confirmed_ids(self, ontology):
         confirmed = {
             "DC2": "CL:0002399",

@@ -217,10 +217,37 @@ class TestWhatAuthorsWrite:
 
     def test_no_name_of_the_ontology_leads_elsewhere(self, ontology, parser):
         terms = [term for term in parser.cxg_schema.ontology("CL") if not parser.is_term_deprecated(term)]
+        told = set()
         for term in terms:
             name = parser.get_term_label(term)
-            assert ontology.resolve(name) == (term, "")
+            found = ontology.resolve(name)
+            assert found.term == term
+            if found.note:
+                told.add(name)
             assert ontology.resolve(f"{name}s").term in (term, None)
+        # names that authors give to another type as well
+        assert told == {"Purkinje cell", "parietal cell", "club cell", "basket cell", "tip cell", "cap cell", "sheath cell"}
+
+    @pytest.mark.parametrize(
+        ("name", "contexts", "term", "may_mean"),
+        [
+            ("Purkinje cell", (), "CL:0000121", "Purkinje myocyte"),
+            ("purkinje_cells", (), "CL:0000121", "Purkinje myocyte"),
+            ("Purkinje cell", {"brain"}, "CL:0000121", ""),
+            ("Purkinje cell", {"heart"}, "CL:0002068", "Purkinje cell"),
+            ("Purkinje cell", {"heart", "brain"}, "CL:0000121", "Purkinje myocyte"),
+            ("CL:0000121", {"heart"}, "CL:0000121", ""),
+            ("club cell", {"prostate"}, "CL:4032000", "club cell"),
+            ("basophil", (), "CL:0000767", ""),
+            ("basophil", {"pituitary"}, "CL:0000639", "basophil"),
+            ("basophil", {"pituitary", "blood"}, "CL:0000767", "basophil cell of pars distalis of adenohypophysis"),
+            ("tip cell", {"brain"}, "CL:0000423", "endothelial tip cell"),
+        ],
+    )
+    def test_names_of_a_term_that_authors_give_to_another_type(self, ontology, name, contexts, term, may_mean):
+        found = ontology.resolve(name, contexts=contexts)
+        note = f"`{name}` is read as `{ontology.name(term)}` (`{term}`), but may mean `{may_mean}` (`{ontology.find(may_mean)}`)."
+        assert found == (term, note if may_mean else "")
 
     def test_exact_synonyms_are_told_and_few_lead_elsewhere(self, ontology, parser):
         elsewhere = set()
@@ -242,6 +269,30 @@ class TestWhatAuthorsWrite:
         assert note.startswith("`mature eosinofil` is not known; the nearest names are `mature eosinophil` (`CL:0000041`), ")
         assert ontology.nearest("xyzzy") == ()
         assert len(ontology.nearest("monocyte derived", n=2)) == 2
+
+    @pytest.mark.parametrize(
+        ("name", "nearest"),
+        [
+            ("TA", "transit amplifying cell"),
+            ("TA cells", "transit amplifying cell"),
+            ("gcb", "germinal center B cell"),
+            ("DCT", "kidney distal convoluted tubule epithelial cell"),
+            ("SM", "smooth muscle cell"),
+            ("L cell", "type L enteroendocrine cell"),
+            ("umbrella cell", "umbrella cell of urothelium"),
+            ("stellate", "stellate neuron"),
+        ],
+    )
+    def test_short_names_are_words_or_initials(self, ontology, name, nearest):
+        assert nearest in map(ontology.name, ontology.nearest(name))
+
+    @pytest.mark.parametrize("name", ["MuG", "gob", "Mye", "Lum", "Pan", "ICA", "", "12", "mossy cell"])
+    def test_nothing_is_suggested_by_chance(self, ontology, name):
+        assert ontology.nearest(name) == ()
+
+    @pytest.mark.parametrize("name", ["doublets", "Unknown", "low quality", "n.d."])
+    def test_nothing_is_suggested_for_no_type(self, ontology, name):
+        assert ontology.resolve(name) == (None, "")
 
 
 class TestSeveralParents:
@@ -387,7 +438,8 @@ class TestEmbedded:
                     assert ontology.replacement(term) is None
                     assert "without a replacement" in found.note
                 elif ontology.name(term) == older.name(term):
-                    assert found == (term, "")
+                    assert found.term == term
+                    assert not found.note or ", but may mean " in found.note
 
 
 @pytest.fixture(scope="module")

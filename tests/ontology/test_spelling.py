@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sctab.ontology._spelling import completed, contexts_of, is_code, real_words, spellings, words_of
+from sctab.ontology._spelling import (
+    abbreviations,
+    completed,
+    contexts_of,
+    distinctive,
+    is_code,
+    real_words,
+    spellings,
+    trigrams,
+    words_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +75,21 @@ def test_contexts():
     assert contexts_of(["gamma-delta T", "alpha-beta T"]) == {"blood"}
     assert contexts_of([], ["bone marrow"]) == {"blood"}
     assert contexts_of([], ["retina", "liver"]) == {"retina", "liver"}
+
+
+def test_the_word_cell_tells_nothing():
+    assert [distinctive(name) for name in ("L cell", "T_cells", "Hair Cell", "cells", "cellular")] == [
+        "l",
+        "t",
+        "hair",
+        "cells",
+        "cellular",
+    ]
+    assert trigrams("hair cells") == trigrams("hair")
+
+
+def test_letters_that_stand_for_a_name():
+    assert set(abbreviations("epithelial cell of distal convoluted tubule")) == {("ecdct", 0), ("dct", 2)}
+    assert set(abbreviations("transit amplifying cell")) == {("ta", 0), ("tac", 0)}
+    assert set(abbreviations("L5/6 IT")) == {("l5", 1), ("it", 1), ("l6i", 0)}
+    assert set(abbreviations("neuron")) == set()

@@ -228,7 +228,8 @@ def _check_labels(cells: Cells) -> None:
     if why := why_unwritable(names):
         raise LabelError(f"Results could not be stored under the labels of the corpus: {why}. Rename them in the sources.")
     counts = dict(zip(names, cells.per_name("label").tolist(), strict=True))
-    for doubt in doubts(counts, "the labels of the corpus", cells.label_ids):
+    leave_out = "Remove those cells from the sources, or leave out all labels without an id with the rule `subtype_of: cell`."
+    for doubt in doubts(counts, "the labels of the corpus", cells.label_ids, leave_out=leave_out):
         warn(doubt)
 
 

@@ -10,19 +10,24 @@ from sctab._errors import listing
 from sctab.ontology import _spelling
 
 _MISSING = frozenset(
-    {"nan", "na", "n/a", "n.a.", "n.a", "<na>", "#n/a", "#na", "nat", "nil", "none", "null", "nul", "missing"}
-    | {"(missing)", "[missing]", "<none>", "<null>", "<nan>"}
+    {"nan", "na", "n/a", "n.a.", "n.a", "n.d.", "n.d", "n/d", "<na>", "#n/a", "#na", "nat", "nil", "none", "null", "nul"}
+    | {"missing", "(missing)", "[missing]", "<none>", "<null>", "<nan>"}
 )
-_NO_TYPE = frozenset(
-    """
-    unknown|unkown|unknow|unk|unassigned|not assigned|unannotated|not annotated|unlabeled|unlabelled|no label|unclassified|undefined|
-    undetermined|unidentified|unspecified|unresolved|uncertain|ambiguous|not available|not applicable|to be determined|tbd|other|others|
-    doublet|multiplet|low quality|poor quality|bad quality|lowq|low q|debris|junk|noise|artifact|artefact|contamination|contaminant|
-    removed|remove|excluded|exclude|filtered|filtered out|discard|discarded|outlier|mixed|misc|miscellaneous|rest|ungated|negative
-    """.replace("\n", "")
-    .replace("    ", "")
-    .split("|")
+_UNDONE = (
+    "assigned|annotated|label+ed|named|classified|defined|determined|identified|specified|resolved|known|mapped|detected|decided"
 )
+_NO_TYPE = re.compile(
+    rf"((un|not|non) ?({_UNDONE}|certain|clear|sure|available|applicable|assignable)|to be ({_UNDONE})|"
+    r"(no|without) ?(label|annotation|call|match)|no|non|not a|none of the above|nd|n d|tbd|t b d|tba|todo|pending|"
+    r"unkown|unknow|unkn?|undef|unassign|unlabel|undetermined|indeterminate|inconclusive|ambigu?ous|"
+    r"other|rest|misc|miscellaneous|mixed|outlier|ungated|negative|blank|bad|junk|noise|garbage|trash|lowq|"
+    r"(low|poor|bad) ?(q|qual|quality|qc|umi|count)|high (mito|mt)|(qc )?fail(ed)?( qc)?|dead|dying|"
+    r"debris|empty( droplet)?|ambient( rna)?|background|artifact|artefact|contamina(tion|nt|ted|ting)|"
+    r"(to ?)?(removed?|excluded?|discard(ed)?|dropped|delete|reject(ed)?|filtered)( out)?)s?"
+)
+"""Words that say that no type is known, or that a droplet is no cell, without "cell", "type", "cluster" and numbers."""
+_NO_CELL = re.compile(r".*\b(doublets?|multiplets?|low ?quality)\b.*")
+"""The same within any other words."""
 _RESERVED = frozenset({"_index", "zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
 _LONGEST = 200
 """Bytes of a label: it becomes the name of a file in `.zarr`, which has at most 255."""
@@ -33,7 +38,7 @@ def is_missing(label: str) -> bool:
 
     Examples
     --------
-    >>> [is_missing(label) for label in ("NaN", " ", "N/A", "<NA>", "-", "?", "None", "Unknown", "B")]
+    >>> [is_missing(label) for label in ("NaN", " ", "N/A", "n.d.", "-", "?", "None", "Unknown", "B")]
     [True, True, True, True, True, True, True, False, False]
     """
     return not any(letter.isalnum() for letter in label) or _spelling.key(label) in _MISSING
@@ -44,13 +49,13 @@ def says_no_type(label: str) -> bool:
 
     Examples
     --------
-    >>> [says_no_type(label) for label in ("Unknown", "unassigned_2", "Doublets", "low-quality cells", "B cell")]
+    >>> [says_no_type(label) for label in ("Unknown", "unassigned_2", "T/B doublets", "LowQuality", "B cell")]
     [True, True, True, True, False]
     """
-    plain = re.sub(r"[^a-z ]+", " ", _spelling.key(label).replace("-", " ").replace("(s)", ""))
-    words = [word for word in plain.split() if word not in {"cell", "cells", "type", "cluster"}]
-    plain = " ".join(words)
-    return plain in _NO_TYPE or plain.removesuffix("s") in _NO_TYPE
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label)
+    words = re.findall(r"[a-z]+", _spelling.key(apart).replace("(s)", ""))
+    plain = " ".join(word for word in words if word not in {"cell", "cells", "type", "cluster"})
+    return bool(_NO_TYPE.fullmatch(plain) or _NO_CELL.fullmatch(plain))
 
 
 def alike(labels: Iterable[str]) -> list[tuple[str, ...]]:
@@ -109,7 +114,7 @@ def counted(labels: Sequence[str], counts: Mapping[str, int]) -> str:
     return ", ".join(shown) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
 
 
-def doubts(counts: Mapping[str, int], where: str, meant: Collection[str | None] = ()) -> list[str]:
+def doubts(counts: Mapping[str, int], where: str, meant: Collection[str | None] = (), *, leave_out: str = "") -> list[str]:
     """Sentences on labels that may not be meant as types, and on spellings of one type.
 
     Parameters
@@ -120,13 +125,17 @@ def doubts(counts: Mapping[str, int], where: str, meant: Collection[str | None] 
         What messages call the column.
     meant
         Labels that are known to be meant.
+    leave_out
+        How cells are left out; by default as a reference in memory does it.
     """
     told = []
     if no_type := [label for label in counts if says_no_type(label) and label not in meant]:
+        one = len(no_type) == 1
+        label = f"pass `unlabeled_category={no_type[0]!r}`" if one else "give them one name and pass it as `unlabeled_category`,"
         told.append(
-            f"{counted(no_type, counts)} in {where} {'says' if len(no_type) == 1 else 'say'} that there is no label or no type, and "
-            f"{'is' if len(no_type) == 1 else 'are'} learned as cell types. Remove those cells, or pass "
-            f"`unlabeled_category={no_type[0]!r}` to learn from the others alone."
+            f"{counted(no_type, counts)} in {where} {'says' if one else 'say'} that there is no label or no type, and "
+            f"{'is learned as a cell type' if one else 'are learned as cell types'}. "
+            + (leave_out or f"Remove those cells, or {label} to learn from the others alone.")
         )
     told += [
         f"{counted(group, counts)} in {where} differ in case, blanks or underscores only, and are learned as different types. If they "

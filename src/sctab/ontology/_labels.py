@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sctab._errors import LabelError, listing
-from sctab.ontology._ontology import CellOntology, Resolution
+from sctab.ontology._ontology import MAY_MEAN, CellOntology, Resolution
 from sctab.ontology._spelling import contexts_of
 
 _MOST_TISSUES = 3
@@ -40,7 +40,8 @@ class LabelSpace:
     ontology_version
         Release of the ontology that gave the ids; `""` when none was asked.
     notes
-        A sentence for each label that is neither a term's own name nor its id, and was not confirmed: how it was read, or why it has no id.
+        A sentence for each label that is neither a term's own name nor its id, or whose name means several types, and that was not
+        confirmed: how it was read, or why it has no id.
     """
 
     names: tuple[str, ...]
@@ -86,8 +87,8 @@ class LabelSpace:
         Parameters
         ----------
         names
-            Labels, which are kept as they are. Where two or more are of blood, pancreas, retina or liver, short names that mean something
-            there are understood: `delta` beside `alpha` and `acinar` is a pancreatic D cell.
+            Labels, which are kept as they are. Where two or more are of one tissue, such as blood, pancreas, retina, heart or brain, names
+            that mean something there are understood: `delta` beside `alpha` and `acinar` is a pancreatic D cell.
         ontology
             Where to look.
         label_ids
@@ -144,7 +145,7 @@ class LabelSpace:
         )
 
     def readings(self, whose: str, among: Collection[str] | None = None) -> list[str]:
-        """One sentence on how labels were read that are not the ontology's own names, the least obvious first; `[]` where all are.
+        """Sentences on labels with names of several types, and on names other than the ontology's own, the least obvious first.
 
         Parameters
         ----------
@@ -154,14 +155,18 @@ class LabelSpace:
             Labels to speak of; by default all.
         """
         without, labels = set(self.without_id), set(self.names if among is None else among)
-        read = [note for note in self.notes if note.split("`")[1] in labels - without]
-        if not read:
-            return []
-        read.sort(key=lambda note: note.endswith(_OBVIOUS))
-        listed = "; ".join(_HOW.sub("", note).replace(" is read as ", " as ", 1) for note in read)
+        notes = [note for note in self.notes if note.split("`")[1] in labels - without]
+        several = [note for note in notes if MAY_MEAN in note]
+        read = sorted((note for note in notes if note not in several), key=lambda note: note.endswith(_OBVIOUS))
+        told = (
+            (several, "are names of one type in the Cell Ontology and of another elsewhere"),
+            (read, "are other names than the Cell Ontology's own"),
+        )
         return [
-            f"{len(read)} of {len(self)} {whose} are other names than the Cell Ontology's own. Check how they were read, and set "
-            f"`label_ids` (`--label-map`) where that is wrong: {listed}."
+            f"{len(of_kind)} of {len(self)} {whose} {what}. Check how they were read, and set `label_ids` (`--label-map`) where that is "
+            f"wrong: {'; '.join(_HOW.sub('', note).replace(' is read as ', ' as ', 1) for note in of_kind)}."
+            for of_kind, what in told
+            if of_kind
         ]
 
 

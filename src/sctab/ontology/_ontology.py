@@ -14,10 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from sctab.ontology import _spelling
 from sctab.ontology._common import common_names, everywhere
+from sctab.ontology._label_values import says_no_type
 from sctab.ontology._sources import OBO_FOUNDRY, ObsoleteTerm, Release, embedded_files, read_embedded, read_file, read_obo_foundry
 
 _ALIKE = 0.45
 """Share of the letters, in runs of three, that a name must share with another to be suggested."""
+
+
+MAY_MEAN = "but may mean "
+"""In notes on names of one term that authors give to another type as well."""
 
 
 class Resolution(NamedTuple):
@@ -28,8 +33,8 @@ class Resolution(NamedTuple):
     term
         Id of the term; `None` where there is none.
     note
-        A sentence on how it was found, where the name is neither the term's own nor its id; where there is no term, why, and the terms
-        with the most similar names, if there are any. `""` otherwise.
+        A sentence on how it was found, where the name is neither the term's own nor its id; what else it may mean, where that is not
+        certain; where there is no term, why, and the terms with the most similar names, if there are any. `""` otherwise.
     """
 
     term: str | None
@@ -175,7 +180,8 @@ class CellOntology:
 
         A name is looked for, in this order, among
 
-        1. ids and the terms' own names;
+        1. ids and the terms' own names. A table has the few names of terms that authors give to another type as well: `Purkinje cell`
+           is one of the cerebellum in the ontology, and many mean one of the heart;
         2. common short names, a table that comes with the package;
         3. exact synonyms. Left out are abbreviations and codes (`DC2` is plasmacytoid dendritic cell in the ontology, and another cell
            today), synonyms of one word and "cell" whose word other terms have too (`crypt cell` is an olfactory neuron there), and
@@ -184,7 +190,7 @@ class CellOntology:
         5. the same with words in another form: plurals, Greek letters, signs of markers (`CD14+ Monocytes`), another order, without "cell"
            or, for CD4 and CD8 T cells, without "alpha-beta".
 
-        The note reports every match but the first kind.
+        The note reports every match but the first kind, and what else a name may mean where `contexts` do not tell.
 
         Parameters
         ----------
@@ -203,13 +209,21 @@ class CellOntology:
         >>> ontology.resolve("DC2").term is None
         True
         """
-        key = _spelling.key(name)
-        if (term := _as_id(name)) in self._names or (term := self._by_name.get(key, "")):
+        if (term := _as_id(name)) in self._names:
             return Resolution(term)
+        key = _spelling.key(name)
+        own = self._by_name.get(key, "")
         common = [row for row in common_names(name) if row.term in self._names]
+        usual = next((row.term for row in common if row.is_own_name), "")
         meant = {row.term for row in common if row.holds(contexts)}
-        if len(meant) == 1:
-            return self._read_as(name, meant.pop(), "a common short name")
+        term = meant.pop() if len(meant) == 1 else ""
+        if own and (not usual or term == own):
+            return Resolution(own)
+        if usual and term != usual:
+            read = term or usual
+            return self._read_as(name, read, MAY_MEAN + self._listed([row.term for row in common if row.term != read]))
+        if term:
+            return self._read_as(name, term, "a common short name")
         if common:
             return self._unconfirmed(name, [row.term for row in common])
         if term := self._by_synonym.get(key, ""):
@@ -235,7 +249,7 @@ class CellOntology:
         return Resolution(None, f"`{name}` may mean {self._listed(terms)} or another type, and gets no id by itself.")
 
     def _unknown(self, name: str) -> Resolution:
-        near = self.nearest(name)
+        near = () if says_no_type(name) else self.nearest(name)
         return Resolution(
             None,
             f"`{name}` is not known; the nearest {'names are' if len(near) > 1 else 'name is'} {self._listed(near)}." * bool(near),
@@ -247,12 +261,16 @@ class CellOntology:
     def nearest(self, name: str, n: int = 3) -> tuple[str, ...]:
         """Terms with the names or exact synonyms that are most like a name in their letters, the best first; `()` where none is.
 
+        "cell" does not count. Up to three letters are like names that have them as a word or as initials.
+
         Examples
         --------
         >>> ontology = CellOntology.embedded()
         >>> ontology.name(ontology.nearest("mature eosinofil")[0])
         'mature eosinophil'
         """
+        if len(short := _spelling.distinctive(name)) <= _spelling.SHORT:
+            return tuple(self._by_abbreviation.get(short, ())[:n])
         letters = _spelling.trigrams(name)
         shared = Counter(chain.from_iterable(self._by_trigram.get(run, ()) for run in letters))
         scores: dict[str, float] = {}
@@ -269,6 +287,18 @@ class CellOntology:
                 for run in letters:
                     runs.setdefault(run, []).append((term, len(letters)))
         return runs
+
+    @cached_property
+    def _by_abbreviation(self) -> dict[str, list[str]]:
+        """Terms by up to three letters that may stand for their names or synonyms: the closest first, names, and short ones."""
+        found: dict[str, dict[str, tuple[int, bool, int]]] = {}
+        for term, name in self._names.items():
+            for word in (name, *self._synonyms.get(term, ())):
+                for short, far in _spelling.abbreviations(word):
+                    rank = (far, word != name, len(word))
+                    terms = found.setdefault(short, {})
+                    terms[term] = min(terms.get(term, rank), rank)
+        return {short: sorted(terms, key=lambda term: (terms[term], term)) for short, terms in found.items()}
 
     @cached_property
     def _common(self) -> dict[str, str]:

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 CELL = "cell"
+SHORT = 3
+"""Letters of a name that is like too many others by its letters alone."""
+_LINKS = frozenset({"of", "the", "and", "in", "with", "to", "by", "or"})
 Words = tuple[str, ...]
 """Words of a name in their plain form, in alphabetical order."""
 
@@ -134,9 +137,34 @@ def _says_enough(words: Words) -> bool:
 
 
 def trigrams(name: str) -> frozenset[str]:
-    """Runs of three letters of a name, by which names are alike."""
-    text = f"  {key(name)} "
+    """Runs of three letters of a name without "cell", by which names are alike."""
+    text = f"  {distinctive(name)} "
     return frozenset(text[i : i + 3] for i in range(len(text) - 2))
+
+
+def distinctive(name: str) -> str:
+    """A name without regard to case and blanks, and without "cell", where it says anything else."""
+    return " ".join(re.sub(r"\bcells?\b", " ", key(name)).split()) or key(name)
+
+
+def abbreviations(name: str) -> Iterable[tuple[str, int]]:
+    """Up to three letters that may stand for a name, and how far that is to seek: all initials, a word, and initials of words in a row.
+
+    Examples
+    --------
+    >>> sorted(abbreviations("smooth muscle cell"))
+    [('sm', 0), ('smc', 0)]
+    """
+    words = [word for word in re.findall(r"[a-z0-9]+", key(name)) if word not in _LINKS]
+    initials = "".join(word[0] for word in words)
+    yield from ((word, 1) for word in words if len(word) <= SHORT and not word.isdecimal())
+    if len(words) > 1:
+        yield initials, 0
+    if len(words) > SHORT - 1 and words[-1] in {CELL, "cells"}:
+        yield initials[:-1], 0
+    for i in range(len(words) - SHORT + 1):
+        if all(is_real_word(word) for word in words[i : i + SHORT]):
+            yield initials[i : i + SHORT], 2
 
 
 CONTEXTS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -157,6 +185,46 @@ CONTEXTS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "liver": (
         frozenset({"liver", "hepatic"}),
         frozenset({"hepatocyte", "cholangiocyte", "kupffer", "lsec", "hepatic", "hepatoblast"}),
+    ),
+    "brain": (
+        frozenset(
+            {"brain", "cerebellum", "cerebellar", "cerebral", "cerebrum", "cns", "hippocampus", "hippocampal", "hypothalamus"}
+        )
+        | {"thalamus", "forebrain", "midbrain", "hindbrain", "neocortex", "prefrontal", "gyrus", "vermis"},
+        frozenset(
+            {"astrocyte", "astro", "oligodendrocyte", "oligo", "opc", "microglia", "microglial", "bergmann", "golgi", "granule"}
+        )
+        | {"gabaergic", "glutamatergic", "interneuron", "cerebellar", "excitatory", "inhibitory"},
+    ),
+    "heart": (
+        frozenset({"heart", "cardiac", "myocardium", "myocardial", "epicardium", "endocardium", "atrium", "interventricular"}),
+        frozenset({"cardiomyocyte", "cardiac", "atrial", "myocardial", "endocardial", "epicardial", "nodal"}),
+    ),
+    "kidney": (
+        frozenset({"kidney", "renal", "nephron", "glomerulus"}),
+        frozenset({"podocyte", "mesangial", "tubule", "henle", "renal", "kidney", "intercalated", "principal", "nephron"}),
+    ),
+    "stomach": (
+        frozenset({"stomach", "gastric"}),
+        frozenset({"gastric", "stomach", "peptic", "chief", "foveolar", "pit"}),
+    ),
+    "lung": (
+        frozenset({"lung", "airway", "bronchus", "bronchial", "trachea", "tracheal", "respiratory", "nose", "nasal"}),
+        frozenset({"alveolar", "at1", "at2", "pneumocyte", "pulmonary", "lung", "bronchial", "respiratory", "tracheobronchial"}),
+    ),
+    "prostate": (
+        frozenset({"prostate", "prostatic", "urethra"}),
+        frozenset({"prostate", "prostatic", "urethral"}),
+    ),
+    "pituitary": (
+        frozenset({"pituitary", "adenohypophysis", "hypophysis"}),
+        frozenset(
+            {"somatotroph", "lactotroph", "mammotroph", "corticotroph", "gonadotroph", "thyrotroph", "melanotroph", "pituicyte"}
+        ),
+    ),
+    "ovary": (
+        frozenset({"ovary", "ovarian"}),
+        frozenset({"granulosa", "theca", "cumulus", "oocyte", "luteal", "ovarian", "ovary"}),
     ),
 }
 """Where a name may be used: words of tissues, and words of other labels, two of which show it."""
