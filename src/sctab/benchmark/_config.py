@@ -127,7 +127,7 @@ def read_config(path: str | os.PathLike[str], *, data: str | os.PathLike[str] | 
     MissingDependencyError
         When `pyyaml` is not installed.
     """
-    path = Path(path)
+    path = as_path(path)
     values = read_yaml(path)
     if not isinstance(values, dict):
         raise SettingError(f"`{path}` is no benchmark: it must be a mapping with `tasks` and `models`.")
@@ -144,7 +144,7 @@ def read_config(path: str | os.PathLike[str], *, data: str | os.PathLike[str] | 
         "accelerator": text,
         "baseline": text,
     }
-    config: Config = build(Config, values | ({"data": str(Path(data).absolute())} if data is not None else {}), where, readers)
+    config: Config = build(Config, values | ({"data": str(as_path(data).absolute())} if data is not None else {}), where, readers)
     _check_config(config, where)
     return config
 
@@ -175,6 +175,7 @@ def _task(values: Any, where: str) -> Task:
         values,
         where,
         {
+            **dict.fromkeys(("reference", "query", "label_map"), _path),
             "test_donors": lambda value, here: tuple(str(item) for item in list_of(value, here)),
             "test_share": share,
             "split_seed": whole,
@@ -200,6 +201,11 @@ def _task(values: Any, where: str) -> Task:
     if needs_donors and task.donor_key is None:
         raise SettingError(f"{where}: donors are asked for, so that `donor_key` is needed: the column of `obs` with donors.")
     return task
+
+
+def _path(value: Any, where: str) -> str:
+    path = text(value, where)
+    return str(as_path(path)) if path.startswith("~") else path
 
 
 def _subset(values: Any, where: str) -> Subset:
@@ -246,7 +252,7 @@ def _settings(name: str, settings: Any, where: str, folder: Path) -> Settings:
             raise SettingError(f"{where}: `{name}` has no published settings.")
         published = cls.paper_settings()
         return Settings(name, published["model"], published["train"])
-    stored = Settings.read(folder / text(settings, f"{where}, `settings`"))
+    stored = Settings.read(folder / as_path(text(settings, f"{where}, `settings`")))
     if stored.model != name:
         raise SettingError(f"{where}: `{settings}` holds settings of `{stored.model}`, not of `{name}`.")
     return stored

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sctab._atomic import written_beside
+from sctab._atomic import as_path, written_beside
 from sctab._errors import SettingError, listing
 from sctab.benchmark._files import REPORT_FILE
 from sctab.benchmark._results import Results
@@ -112,9 +112,9 @@ def write_report(results: Results, directory: str | os.PathLike[str], *, figures
     -------
     The path of the report.
     """
-    with written_beside(Path(directory) / REPORT_FILE, overwrite=True) as path:
+    with written_beside(as_path(directory) / REPORT_FILE, overwrite=True) as path:
         path.write_text("\n\n".join(_sections(results, figures or {})) + "\n", encoding="utf-8")
-    return Path(directory) / REPORT_FILE
+    return as_path(directory) / REPORT_FILE
 
 
 def _sections(results: Results, figures: Mapping[str, str]) -> list[str]:

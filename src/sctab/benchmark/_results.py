@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from sctab._atomic import written_beside
+from sctab._atomic import as_path, written_beside
 from sctab._errors import DataFileError
 from sctab.benchmark._files import (
     HISTORY_FILE,
@@ -68,7 +68,7 @@ def read_results(directory: str | os.PathLike[str]) -> Results:
     DataFileError
         When there is no benchmark.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     manifest = _read_manifest(directory)
     scores, curves, confusions, unfinished = [], [], [], []
     for run in manifest["runs"]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sctab._atomic import entries_of, written_beside
+from sctab._atomic import as_path, entries_of, written_beside
 from sctab._errors import OutputError, OutputExistsError, listing, require
 from sctab.benchmark._config import Config, PeerEntry
 from sctab.benchmark._files import MANIFEST_FILE, RUNS_FOLDER
@@ -75,7 +75,7 @@ def run_benchmark(
         When `distributed` is not installed.
     """
     require("distributed", extra="benchmark")
-    directory = Path(directory)
+    directory = as_path(directory)
     runs = plan(config)
     with _locked(directory):
         states = {run.key: {"state": DONE if run.is_done(directory) else WAITING, "reason": ""} for run in runs}
@@ -92,7 +92,7 @@ def run_benchmark(
         for run in {run.key: run for run in runs if states[run.key]["state"] == DONE}.values():
             ended(run)
         waiting = list({run.key: run for run in runs if states[run.key]["state"] == WAITING}.values())
-        pythons = _environments(waiting, Path(environments) if environments is not None else default_environments())
+        pythons = _environments(waiting, as_path(environments) if environments is not None else default_environments())
         requests = []
         for run in waiting:
             python = pythons.get(run.entry.label) if isinstance(run.entry, PeerEntry) else None

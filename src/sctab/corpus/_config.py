@@ -67,7 +67,7 @@ class CorpusConfig:
         SettingError
             When it says something that makes no sense. The message names the place.
         """
-        path = Path(path)
+        path = as_path(path)
         return cls.of(read_yaml(path), where=f"`{path.name}`", folder=path.parent)
 
     @classmethod
@@ -91,7 +91,7 @@ class CorpusConfig:
         check_keys(own, {item.name for item in fields(cls)}, where)
         if "sources" not in own:
             raise SettingError(f"{where} has no `sources`. Give a list of files.")
-        folder = folder or Path()
+        folder = as_path(folder or Path())
         sources: list[SourceEntry] = []
         for i, item in enumerate(list_of(own["sources"], f"{where}, `sources`"), 1):
             sources += _sources(item, f"{where}, source {i}", common, folder)
@@ -105,7 +105,9 @@ class CorpusConfig:
             features=_features(own.get("features", INTERSECTION), f"{where}, `features`", folder),
             drop_duplicates=_flag(own.get("drop_duplicates", False), f"{where}, `drop_duplicates`"),
             split=_split(own.get("split", {}), f"{where}, `split`"),
-            label_map=None if "label_map" not in own else os.fspath(folder / text(own["label_map"], f"{where}, `label_map`")),
+            label_map=None
+            if "label_map" not in own
+            else os.fspath(folder / as_path(text(own["label_map"], f"{where}, `label_map`"))),
         )
 
 

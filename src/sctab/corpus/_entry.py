@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from sctab._atomic import as_path
 from sctab.corpus._urls import base_name, without_credentials
 
 COLUMNS = ("label", "donor", "dataset", "assay", "tissue")
@@ -40,6 +41,11 @@ class SourceEntry:
     """Which measurement of a SOMA experiment."""
     obs_filter: str | None = None
     """Which cells of a SOMA experiment, such as `tissue_general == 'lung' and is_primary_data == True`; the others are never read."""
+
+    def __post_init__(self) -> None:
+        """Expand a leading `~`."""
+        if self.path.startswith("~"):
+            object.__setattr__(self, "path", str(as_path(self.path)))
 
     @property
     def name(self) -> str:

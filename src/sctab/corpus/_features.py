@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sctab._atomic import as_path
 from sctab._constants import ENSEMBLE_FILE, SPEC_FILE
 from sctab._errors import DataFileError, GeneOverlapError, InputValueError, listing
 from sctab.corpus._config import INTERSECTION, UNION
@@ -104,7 +105,7 @@ def read_genes(path: str | Path) -> FeatureSpace:
     DataFileError
         When it cannot be read or holds no genes.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.exists():
         raise DataFileError(
             f"`features`: `{path}` is not there. Give `{UNION}`, `{INTERSECTION}`, names of genes, a `.parquet` or `.csv`, or the "

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab import _integrity
-from sctab._atomic import written_beside
+from sctab._atomic import as_path, written_beside
 from sctab._errors import DataFileError, KeyNotFoundError, SctabError, SettingError, listing, require
 from sctab._links import check_store
 from sctab._matrix import RowReader, row_ranges
@@ -100,7 +100,7 @@ class Corpus:
         DataFileError
             When there is none, or it is of another version, or damaged.
         """
-        path = Path(path)
+        path = as_path(path)
         manifest = read_manifest(path)
         with _explains(path):
             check_store(path, "Build the corpus again, or copy it with what its links lead to (`cp -rL`).")

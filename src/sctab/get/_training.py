@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from sctab._atomic import as_path
 from sctab._constants import ENSEMBLE_FILE, SPEC_FILE
 from sctab._errors import NotTrainedError, SettingError
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
@@ -58,11 +58,11 @@ def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
         source = source.best
     if isinstance(source, CellTypeClassifier):
         return _tidy(source.history_, source.spec.training)
-    if isinstance(source, DeepEnsemble) or (Path(source) / ENSEMBLE_FILE).is_file():
+    if isinstance(source, DeepEnsemble) or (as_path(source) / ENSEMBLE_FILE).is_file():
         raise SettingError(
             "An ensemble has a training for each member. Give one of its `members`, or of a directory the `member_0` or `curves_0` in it."
         )
-    if (Path(source) / SPEC_FILE).is_file():
+    if (as_path(source) / SPEC_FILE).is_file():
         stored = read_spec(source).training
         return _tidy(stored_history(stored), stored)
     return _tidy(read_metrics(source), None)

@@ -21,6 +21,7 @@ from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
 from torch import nn
 
+from sctab._atomic import as_path
 from sctab._errors import (
     ModelFormatError,
     NotTrainedError,
@@ -747,7 +748,7 @@ class CellTypeClassifier(BaseModelClass):
             model._corpus.continue_from(stored.spec, new_labels=False)
         model._take_weights(stored.weights, where=str(dir_path))
         model.gene_importance = stored.importance
-        model.name = Path(dir_path).resolve().name
+        model.name = as_path(dir_path).resolve().name
         model.sha256 = stored.sha256
         model.history_ = stored_history(stored.spec.training)
         model.is_trained_ = True

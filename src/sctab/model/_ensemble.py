@@ -19,7 +19,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
-from sctab._atomic import written_beside
+from sctab._atomic import as_path, written_beside
 from sctab._constants import FORMAT_VERSION, SPEC_FILE
 from sctab._errors import ModelFormatError, NotTrainedError, SettingError, warn
 from sctab.corpus._source import CellData, reference_source
@@ -234,9 +234,9 @@ class DeepEnsemble:
         settings = {"max_epochs": max_epochs, "split_seed": seed if split_seed is None else split_seed, **train_settings}
         jobs = [{"seed": int(state), **settings} for state in np.random.SeedSequence(seed).generate_state(self.n_members)]
         if run_dir is not None:
-            self._begin_or_go_on(reference, Path(run_dir), jobs)
-            jobs = [job | {"run_dir": free_path(Path(run_dir) / f"curves_{i}")} for i, job in enumerate(jobs)]
-            members = self._train_in(Path(run_dir), reference, jobs, n_jobs)
+            self._begin_or_go_on(reference, as_path(run_dir), jobs)
+            jobs = [job | {"run_dir": free_path(as_path(run_dir) / f"curves_{i}")} for i, job in enumerate(jobs)]
+            members = self._train_in(as_path(run_dir), reference, jobs, n_jobs)
         elif n_jobs > 1:
             with tempfile.TemporaryDirectory(prefix="sctab-") as directory:
                 members = self._train_in(Path(directory), reference, jobs, n_jobs)
@@ -486,7 +486,7 @@ class DeepEnsemble:
         ModelFormatError
             When it is damaged, of an unknown version, or holds one model.
         """
-        path = Path(dir_path)
+        path = as_path(dir_path)
         hashes = read_hashes(path)
         if lost := [i for i in range(len(hashes)) if not member_path(path, i).is_dir()]:
             raise ModelFormatError(

@@ -20,7 +20,7 @@ from safetensors.numpy import save as dump_arrays
 from scipy import sparse
 from scvi.train._logger import SimpleLogger
 
-from sctab._atomic import entries_of, written_beside
+from sctab._atomic import as_path, entries_of, written_beside
 from sctab._errors import DataFileError, OutputError, OutputExistsError, SettingError
 from sctab.genes import FeatureSpace
 from sctab.model._neptune import NeptuneLogger
@@ -72,7 +72,7 @@ def start_logging(
     OutputError
         When the directory cannot be made.
     """
-    directory = None if run_dir is None else Path(run_dir)
+    directory = None if run_dir is None else as_path(run_dir)
     chosen = [_logger(choice, directory) for choice in _several(logger)]
     loggers: list[Logger] = [_History()]
     if directory is not None:
@@ -104,7 +104,7 @@ def forget(run_dir: str | PathLike[str]) -> None:
 
     A directory with something else in it is not of such a training, and is left as it is.
     """
-    directory = Path(run_dir)
+    directory = as_path(run_dir)
     ours = re.compile(
         r"(metrics\.csv|hparams\.yaml|augmentation\.safetensors|tensorboard|checkpoints|neptune|\.sctab-[0-9a-z_-]+\.part)"
     )
@@ -130,9 +130,9 @@ def check_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice) -> 
         As there.
     """
     for choice in _several(logger):
-        _logger(choice, None if run_dir is None else Path(run_dir))
+        _logger(choice, None if run_dir is None else as_path(run_dir))
     if run_dir is not None:
-        _require_empty(Path(run_dir))
+        _require_empty(as_path(run_dir))
 
 
 def log_epoch(loggers: Sequence[Logger], epoch: int, metrics: Mapping[str, float]) -> None:
@@ -150,7 +150,7 @@ def read_metrics(run_dir: str | PathLike[str]) -> dict[str, pd.DataFrame]:
     DataFileError
         When there is no `metrics.csv` or when it cannot be read.
     """
-    path = Path(run_dir) / METRICS_FILE
+    path = as_path(run_dir) / METRICS_FILE
     try:
         table = pd.read_csv(path).set_index("epoch")
     except FileNotFoundError as error:
@@ -176,7 +176,7 @@ def write_augmentation(
     """
     arrays = {"indptr": differences.indptr, "indices": differences.indices, "data": differences.data}
     facts = {"gene_ids": genes.ids, "gene_symbols": genes.symbols, "settings": dict(settings)}
-    with written_beside(Path(run_dir) / AUGMENTATION_FILE) as path:
+    with written_beside(as_path(run_dir) / AUGMENTATION_FILE) as path:
         path.write_bytes(dump_arrays(arrays, metadata={name: json.dumps(value) for name, value in facts.items()}))
 
 
@@ -188,7 +188,7 @@ def read_augmentation(run_dir: str | PathLike[str]) -> tuple[sparse.csr_matrix, 
     DataFileError
         When there are none, or when they cannot be read.
     """
-    path = Path(run_dir) / AUGMENTATION_FILE
+    path = as_path(run_dir) / AUGMENTATION_FILE
     try:
         with safe_open(path, framework="numpy") as file:
             facts = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}

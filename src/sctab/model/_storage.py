@@ -131,14 +131,14 @@ def require_replaceable(path: str | PathLike[str], *, overwrite: bool) -> None:
 def is_ensemble(path: str | PathLike[str]) -> bool:
     """Whether a directory holds a finished ensemble."""
     try:
-        return bool(_json.read(Path(path) / ENSEMBLE_FILE)["format"] == ENSEMBLE_FORMAT)
+        return bool(_json.read(as_path(path) / ENSEMBLE_FILE)["format"] == ENSEMBLE_FORMAT)
     except (OSError, ValueError, LookupError, TypeError):
         return False
 
 
 def read_spec(path: str | PathLike[str]) -> ModelSpec:
     """Read only what a model is, without its weights; errors as in :func:`read_model`."""
-    return _read_spec(Path(path))[0]
+    return _read_spec(as_path(path))[0]
 
 
 def read_model(
@@ -163,7 +163,7 @@ def read_model(
     ModelFormatError
         When a file is missing, truncated or changed, or when the format is unknown.
     """
-    path = Path(path)
+    path = as_path(path)
     spec, expected, of_spec = _read_spec(path)
     file_path = path / WEIGHTS_FILE
     try:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from scvi.train import LoudEarlyStopping, TrainRunner
 from torch import Tensor, nn
 
+from sctab._atomic import as_path
 from sctab.augmentation import SparseRows, add_donor_differences, donor_differences, drop_genes
 from sctab.counts import Normalization
 from sctab.metrics import correct_codes, macro_f1_of_codes
@@ -92,7 +92,7 @@ def fit_network(
     has_validation = len(split.validation) > 0
     callbacks: list[Callback] = list(trainer_kwargs.pop("callbacks", None) or [])
     if run_dir is not None:
-        callbacks.append(SaveCheckpoints(Path(run_dir) / CHECKPOINTS_DIRECTORY, model.write_checkpoint))
+        callbacks.append(SaveCheckpoints(as_path(run_dir) / CHECKPOINTS_DIRECTORY, model.write_checkpoint))
     if has_validation:
         callbacks.append(best)
         if settings.early_stopping:
@@ -100,7 +100,7 @@ def fit_network(
     what = {"model": type(model).__name__} | dict(model.spec.architecture) | asdict(settings)
     history = None
     if run_dir is not None:
-        state = Path(run_dir) / STATE_FILE
+        state = as_path(run_dir) / STATE_FILE
         goes_on = model.is_trained or getattr(model, "_has_pretrained_weights", False)  # otherwise they follow from the seed
         identity = what | {
             "reference": data.identity,

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from os import PathLike, fspath
 from pathlib import Path
 
+from sctab._atomic import as_path
 from sctab._errors import DataFileError, LabelError, listing, warn
 from sctab.ontology._labels import confirmed_ids
 from sctab.ontology._ontology import CellOntology
@@ -70,7 +71,7 @@ def read_label_map(path: str | PathLike[str], ontology: CellOntology | None = No
     ...     read_label_map(path)
     {'DC2': 'CL:0002399', 'cluster 7': None}
     """
-    path = Path(path)
+    path = as_path(path)
     ontology = ontology or CellOntology.embedded()
     rows, header = _read(path)
     label_at, id_at, name_at = _columns(header, rows, path)

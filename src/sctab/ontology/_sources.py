@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from sctab._atomic import written_beside
+from sctab._atomic import as_path, written_beside
 from sctab._errors import DataFileError, SettingError, listing
 
 OBO_FOUNDRY = "https://purl.obolibrary.org/obo/{name}.obo"
@@ -83,7 +83,7 @@ def read_embedded(version: str) -> Release:
 
 def read_file(path: str | PathLike[str]) -> Release:
     """What pronto reads from a file; terms other than `CL:` are left out."""
-    if not Path(path).is_file():
+    if not as_path(path).is_file():
         raise DataFileError(f"`{path}` is not there. Give the path of an `.obo`, `.owl` or `.json` file.")
     try:
         return _parse(path)
@@ -105,7 +105,7 @@ def read_obo_foundry(
 
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise SettingError(f"`name={name!r}` is no name of the OBO Foundry. These are lower-case words, such as `cl`.")
-    cached = Path(pooch.os_cache("sctab") if cache_dir is None else cache_dir) / f"{name}.obo"
+    cached = as_path(pooch.os_cache("sctab") if cache_dir is None else cache_dir) / f"{name}.obo"
     checksum = cached.with_name(f"{cached.name}.sha256")
     if cached.is_file() and not refresh:
         expected = sha256 or (checksum.read_text(encoding="utf-8").split() or [""])[0] if checksum.is_file() else sha256
@@ -166,7 +166,7 @@ def _open(path: str | PathLike[str]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", pronto.warnings.ProntoWarning)  # of what it does not know how to read, and we do not use
         try:
-            return pronto.Ontology(str(path))
+            return pronto.Ontology(str(as_path(path)))
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # that of its JSON parser, which is no `Exception`
                 raise

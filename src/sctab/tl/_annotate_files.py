@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._atomic import written_beside
+from sctab._atomic import as_path, written_beside
 from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL, OBS_LABEL
 from sctab._errors import DataFileError, SettingError, warn
 from sctab._keys import check_key_added, is_encodable
@@ -154,7 +154,7 @@ def annotate_files(
     check_labels(classifier.spec)
     covariates = [covariate.key for covariate in classifier.spec.covariates]
     paths = find_data_files([inputs] if isinstance(inputs, str | PathLike) else inputs)
-    others = [model] if isinstance(model, str | PathLike) and Path(model).is_dir() else []
+    others = [model] if isinstance(model, str | PathLike) and as_path(model).is_dir() else []
     outputs = [output] if isinstance(output, str | PathLike) else output
     places, targets = check_targets(outputs, paths, others, overwrite=overwrite)
     with_all = any(target.number is not None for target in targets)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from sctab import _json
-from sctab._atomic import written_beside
+from sctab._atomic import as_path, written_beside
 from sctab._errors import DataFileError, SettingError, listing
 from sctab.model import MODEL_NAMES, AutoClassifier, CellTypeClassifier, model_by_name
 from sctab.model._settings import TrainingSettings
@@ -87,7 +87,7 @@ class Settings:
         SettingError
             When the model class or a setting is not known.
         """
-        content = _read_json(Path(path))
+        content = _read_json(as_path(path))
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise DataFileError(f"`{path}` is no settings file: `format` must be `{_FORMAT}`. `sctab tune` writes such a file.")
         if content.get("format_version") != _FORMAT_VERSION:

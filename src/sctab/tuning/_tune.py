@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from anndata import AnnData
 from rich.console import Console
 from rich.progress import Progress
 
+from sctab._atomic import as_path
 from sctab._errors import SettingError, require
 from sctab.corpus import Corpus
 from sctab.model import Choice, Range, SearchSpace
@@ -198,7 +198,7 @@ def _checked(
 def _study(
     task: TuningTask, *, n_trials: int, timeout: float | None, storage: str | PathLike[str] | None, show_progress: bool
 ) -> TuningResult:
-    with quiet(), open_study(None if storage is None else Path(storage), task.identity, _pruner(task)) as study:
+    with quiet(), open_study(None if storage is None else as_path(storage), task.identity, _pruner(task)) as study:
         _run(study, task, n_trials=n_trials, timeout=timeout, show_progress=show_progress)
         return summarise(study, task)
 

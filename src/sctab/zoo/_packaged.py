@@ -7,6 +7,7 @@ from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 
+from sctab._atomic import as_path
 from sctab._constants import SPEC_FILE
 from sctab._errors import ModelNotFoundError, listing
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble, load_model
@@ -84,7 +85,7 @@ def load(
         return model.best
     if isinstance(model, CellTypeClassifier | DeepEnsemble):
         return model
-    path = Path(model)
+    path = as_path(model)
     if not path.exists() and isinstance(model, str):
         path = packaged_path(model)
     return load_model(path, accelerator=accelerator, device=device)

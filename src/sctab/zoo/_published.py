@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from sctab._atomic import as_path
 from sctab.model import CellTypeClassifier, DeepEnsemble
 from sctab.model._labels import warn_about_ids
 from sctab.model._storage import require_replaceable
@@ -82,7 +83,7 @@ def import_checkpoint(
     ... )
     >>> sctab.tl.annotate(adata, ensemble)  # doctest: +SKIP
     """
-    checkpoint, target = Path(checkpoint), None if output is None else Path(output)
+    checkpoint, target = as_path(checkpoint), None if output is None else as_path(output)
     if target is not None:
         require_replaceable(target, overwrite=overwrite)
     identity = Identity(
@@ -90,7 +91,7 @@ def import_checkpoint(
         labels=LabelSpace.from_names(read_labels(labels), CellOntology.embedded() if ontology is None else ontology),
         description=f"Published checkpoint, imported from {checkpoint.name}" if description is None else description,
     )
-    given = None if hparams is None else read_hyperparameters(read_small(Path(hparams)), name=str(hparams))
+    given = None if hparams is None else read_hyperparameters(read_small(as_path(hparams)), name=str(hparams))
     with open_source(checkpoint, workplace=None if target is None else _nearest_folder(target)) as source:
         members = [
             _import_run(source, run, given, identity) for run in find_runs(source.names, folder=folder, where=str(checkpoint))

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from sctab import _json
+from sctab._atomic import as_path
 from sctab._errors import DataFileError, InputValueError, ModelFormatError, listing
 from sctab.genes import FeatureSpace
 
@@ -115,7 +116,7 @@ def read_genes(path: str | PathLike[str]) -> FeatureSpace:
     ModelFormatError
         When a gene has no name, or is there twice.
     """
-    table = _read_table(Path(path), "feature_id")
+    table = _read_table(as_path(path), "feature_id")
     symbols = "feature_name" if "feature_name" in table else None
     columns = ["feature_id"] if symbols is None else ["feature_id", symbols]
     try:
@@ -142,7 +143,7 @@ def read_labels(path: str | PathLike[str]) -> tuple[str, ...]:
     ModelFormatError
         When a label is missing, or is there twice.
     """
-    labels = _read_table(Path(path), "label")["label"]
+    labels = _read_table(as_path(path), "label")["label"]
     if missing := int((labels.isna() | (labels.astype(str).str.strip() == "")).sum()):
         raise ModelFormatError(
             f"`{path}` has no label in {missing} of {len(labels)} rows. Give the labels that belong to the checkpoint."
