@@ -1,5 +1,6 @@
 """Experiments on disk against what was written to them."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.corpus.studies import IDS, make_study
 
 from sctab._errors import DataFileError, KeyNotFoundError, MissingDependencyError, SettingError
 from sctab._matrix import RowReader
-from sctab.corpus import CorpusConfig, SourceEntry
+from sctab.corpus import CorpusConfig, SourceEntry, _build, _soma
 from sctab.corpus import build as build_corpus
 from sctab.corpus import plan as plan_corpus
 from sctab.corpus._open import find_sources, open_source
@@ -167,6 +168,62 @@ class TestCorpora:
             open_source(SourceEntry("census://2024-07-01/mus_musculus"))
         with pytest.raises(DataFileError, match="names no part of the Census. Give release and organism"):
             open_source(SourceEntry("census://2024-07-01"))
+
+
+class TestCredentials:
+    ADDRESS = "https://me:secret@example.org/atlas?sig=hidden"
+
+    @pytest.fixture(autouse=True)
+    def _opens_the_experiment(self, path, monkeypatch):
+        opens = _soma._open_experiment
+        monkeypatch.setattr(_soma, "_open_experiment", lambda address: opens(path if address == self.ADDRESS else address))
+
+    @staticmethod
+    def is_clean(shown):
+        return "example.org/atlas" in shown and "secret" not in shown and "hidden" not in shown
+
+    def test_a_source_forgets_them(self):
+        source = open_source(SourceEntry(self.ADDRESS))
+        assert self.is_clean(source.path)
+        assert self.is_clean(str(source.fingerprint()))
+        assert source.names(0, 1)
+
+    @pytest.mark.parametrize(
+        "options", [{"measurement": "ATAC"}, {"obs_filter": "mood == 'good'"}, {"obs_filter": "tissue == 'heart'"}]
+    )
+    def test_errors_do_not_tell_them(self, options):
+        with pytest.raises((KeyNotFoundError, SettingError)) as caught:
+            open_source(SourceEntry(self.ADDRESS, **options))
+        assert self.is_clean(str(caught.value))
+
+    def test_nor_where_nothing_is_there(self):
+        with pytest.raises(DataFileError, match=r"`file:///nothing/here` is neither"):
+            open_source(SourceEntry("file:///nothing/here?sig=hidden"))
+        with pytest.raises(DataFileError, match=r"`census://2024-07-01` names no part"):
+            open_source(SourceEntry("census://me:secret@2024-07-01"))
+
+    def test_a_corpus_does_not_keep_them(self, tmp_path, monkeypatch):
+        pytest.importorskip("annbatch")
+        declared = CorpusConfig.of({"sources": [self.ADDRESS], "labels_key": "cell_type", "donor_key": "donor_id"})
+        assert self.is_clean(str(plan_corpus(declared).sources_table().index[0]) + " example.org/atlas")
+        monkeypatch.setattr(_build, "_describe", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build_corpus(declared, tmp_path / "c")
+        monkeypatch.undo()
+        self._written(tmp_path / "c.unfinished")
+
+    def test_a_finished_corpus_does_not_keep_them(self, tmp_path):
+        pytest.importorskip("annbatch")
+        declared = {"sources": [self.ADDRESS], "labels_key": "cell_type", "donor_key": "donor_id"}
+        corpus = build_corpus(CorpusConfig.of(declared), tmp_path / "c")
+        self._written(tmp_path / "c")
+        assert self.is_clean(json.dumps(corpus.manifest["sources"]))
+
+    def _written(self, folder):
+        content = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+        assert b"example.org/atlas" in content
+        assert b"secret" not in content
+        assert b"hidden" not in content
 
 
 class TestRefusals:

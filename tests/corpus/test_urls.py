@@ -12,8 +12,9 @@ from tests.corpus.test_data_file import _GivesParts, served
 
 from sctab import DataFileError
 from sctab.corpus import _urls
-from sctab.corpus._data_file import DataFile
-from sctab.corpus._urls import base_name, suffix_of, without_credentials
+from sctab.corpus._data_file import DataFile, find_data_files
+from sctab.corpus._open import find_sources
+from sctab.corpus._urls import base_name, is_pattern, suffix_of, without_credentials
 
 
 @contextmanager
@@ -79,6 +80,32 @@ class TestCredentials:
     )
     def test_they_are_not_shown(self, url, shown):
         assert without_credentials(url) == shown
+
+    @pytest.mark.parametrize(
+        ("name", "expected"),
+        [
+            ("https://example.org/a.h5ad?sig=x", False),
+            ("simplecache::https://example.org/a.h5ad?sig=x*", False),
+            ("https://example.org/*.h5ad?sig=x", True),
+            ("s3://bucket/a?.zarr", True),
+            ("s3://bucket/[ab].zarr", True),
+            ("runs/a?.h5ad", True),
+            ("runs/a.h5ad", False),
+        ],
+    )
+    def test_a_signature_is_no_pattern(self, name, expected):
+        assert is_pattern(name) is expected
+
+    def test_a_signed_url_is_found(self):
+        name = "https://me:secret@example.org/a.h5ad?sig=hidden"
+        assert find_data_files([name]) == [name]
+        assert find_sources(name) == [name]
+
+    def test_a_pattern_that_matches_nothing_does_not_tell_them(self, tmp_path):
+        with served(tmp_path, _GivesParts) as address, pytest.raises(DataFileError, match="matches no") as caught:
+            find_data_files([f"{address.replace('://', '://me:secret@')}/*.h5ad?sig=hidden"])
+        assert "secret" not in str(caught.value)
+        assert "hidden" not in str(caught.value)
 
     def test_names_of_files(self):
         assert base_name("https://me:secret@example.org/b/a.H5AD?sig=x/y.z") == "a.H5AD"

@@ -44,7 +44,7 @@ def test_files_that_outputs_stand_for():
         (["model/copies"], "`model/copies` is or lies in `model`, which is an input"),
         (["."], "`a.h5ad` is an input .* never replaced"),
         (["x.loom"], "is none of"),
-        (["s3://bucket/x.csv"], "is a URL"),
+        (["s3://me:secret@bucket/x.csv?sig=hidden"], "^`s3://bucket/x.csv` is a URL"),
         (["x.h5ad"], "is one file, and there are 2 inputs"),
     ],
 )

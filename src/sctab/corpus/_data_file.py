@@ -34,7 +34,17 @@ from sctab.corpus._formats import (
     truncation,
 )
 from sctab.corpus._tables import Table, encoding, quietly
-from sctab.corpus._urls import base_name, filesystem, is_url, network_reason, remote_file, store_of, suffix_of, without_credentials
+from sctab.corpus._urls import (
+    base_name,
+    filesystem,
+    is_pattern,
+    is_url,
+    network_reason,
+    remote_file,
+    store_of,
+    suffix_of,
+    without_credentials,
+)
 
 __all__ = [
     "SUFFIXES",
@@ -211,10 +221,10 @@ def find_data_files(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
     for given in inputs:
         name = os.fsdecode(given).rstrip("/") or "/"
         name = name if is_url(name) else str(as_path(name))
-        if any(character in name for character in "*?[") and (is_url(name) or not os.path.lexists(name)):
+        if is_pattern(name) and (is_url(name) or not os.path.lexists(name)):
             paths = [path for path in _matching(name) if suffix_of(path) in SUFFIXES]
             if not paths:
-                raise DataFileError(f"`{name}` matches no `.h5ad` or `.zarr`. Check the pattern.")
+                raise DataFileError(f"`{without_credentials(name)}` matches no `.h5ad` or `.zarr`. Check the pattern.")
         elif not is_url(name) and Path(name).is_dir() and suffix_of(name) != ".zarr":
             paths = sorted(
                 str(path) for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
@@ -14,7 +14,7 @@ from sctab.corpus._data_file import SUFFIXES, DataFile, find_data_files, is_url
 from sctab.corpus._entry import SPLIT, SourceEntry
 from sctab.corpus._parquet import ParquetStore, is_parquet_store
 from sctab.corpus._soma import SomaSource, is_soma
-from sctab.corpus._urls import without_credentials
+from sctab.corpus._urls import is_pattern, suffix_of, without_credentials
 
 
 class CellSource(Protocol):
@@ -110,5 +110,5 @@ def _is_parquet(path: str) -> bool:
 
 def _is_soma(path: str) -> bool:
     if is_url(path):
-        return PurePosixPath(path).suffix not in SUFFIXES and not any(character in path for character in "*?[")
+        return suffix_of(path) not in SUFFIXES and not is_pattern(path)
     return is_soma(Path(path))

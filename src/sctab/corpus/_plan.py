@@ -205,7 +205,7 @@ class Draft:
         kept = np.flatnonzero(self.n_kept_per_source)
         entries = [self.config.sources[number] for number in kept]
         spaces = [_genes_of(entry, self.tables[entry.path], matrices.get(entry.path)) for entry in entries]
-        joined = join_genes(spaces, given_genes(self.config.features), names=[entry.path for entry in entries])
+        joined = join_genes(spaces, given_genes(self.config.features), names=[without_credentials(entry.path) for entry in entries])
         is_measured = np.zeros((len(self.config.sources), len(joined.features)), dtype=bool)
         is_measured[kept] = joined.is_measured
         planned = CorpusPlan(

@@ -19,6 +19,7 @@ from scipy import sparse
 from sctab._errors import DataFileError, KeyNotFoundError, SettingError, listing, require
 from sctab.corpus._blocks import BlockRows
 from sctab.corpus._data_file import explains_damage
+from sctab.corpus._urls import without_credentials
 
 CENSUS = "census://"
 _KIND = "a SOMA experiment"
@@ -70,12 +71,15 @@ class SomaSource:
 
     X = None
     raw = None
+    path: str
+    """Where it is, without what gives access to a URL."""
 
     def __init__(self, path: str, obs_keys: Sequence[str] = (), *, measurement: str = "RNA", obs_filter: str | None = None) -> None:
+        address, path = path, without_credentials(path)
         self.path, self._obs_filter = path, obs_filter
         tiledbsoma = require("tiledbsoma", extra="census")
         with explains_damage(path, _KIND):
-            self._opened, experiment = _open_census(path) if path.startswith(CENSUS) else _open_experiment(path)
+            self._opened, experiment = _open_census(address) if address.startswith(CENSUS) else _open_experiment(address)
             if measurement not in experiment.ms:
                 raise KeyNotFoundError(f"`{path}` has no measurement `{measurement}`. Measurements: {listing(experiment.ms)}.")
             of_genes = experiment.ms[measurement]
@@ -105,7 +109,7 @@ class SomaSource:
         except soma_error as error:
             if self._obs_filter is None:
                 raise
-            reason = str(error).splitlines()[0].rstrip(".")
+            reason = without_credentials(str(error).splitlines()[0]).rstrip(".")
             raise SettingError(
                 f"`{self.path}`: `obs_filter: {self._obs_filter}` cannot be applied: {reason}. Columns: {listing(self.obs_columns)}."
             ) from error
@@ -168,7 +172,7 @@ def _open_experiment(path: str) -> tuple[Any, Any]:
     tiledbsoma = require("tiledbsoma", extra="census")
     context = tiledbsoma.SOMATileDBContext(tiledb_config=_CONFIG)
     if not tiledbsoma.Experiment.exists(path, context=context):
-        raise DataFileError(f"`{path}` is neither `.h5ad` nor `.zarr` nor {_KIND}. Check the path.")
+        raise DataFileError(f"`{without_credentials(path)}` is neither `.h5ad` nor `.zarr` nor {_KIND}. Check the path.")
     experiment = tiledbsoma.Experiment.open(path, context=context)
     return experiment, experiment
 
@@ -177,7 +181,8 @@ def _open_census(path: str) -> tuple[Any, Any]:
     release, _, organism = path.removeprefix(CENSUS).partition("/")
     if not release or not organism:
         raise DataFileError(
-            f"`{path}` names no part of the Census. Give release and organism, such as `{CENSUS}2024-07-01/homo_sapiens`."
+            f"`{without_credentials(path)}` names no part of the Census. Give release and organism, such as "
+            f"`{CENSUS}2024-07-01/homo_sapiens`."
         )
     census = require("cellxgene_census", extra="census").open_soma(census_version=release, tiledb_config=_CONFIG)
     organisms = census["census_data"]

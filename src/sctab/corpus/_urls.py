@@ -29,6 +29,12 @@ def is_url(name: str) -> bool:
     return "://" in name
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a path or URL stands for all files that match it; in one of HTTP, a `?` begins a query, such as a signature."""
+    is_http = name.rsplit("::", 1)[-1].startswith(("http://", "https://"))
+    return any(character in (without_credentials(name) if is_http else name) for character in "*?[")
+
+
 def without_credentials(text: str) -> str:
     """The same text, with what gives access removed from every URL in it: user and password, and what follows `?` or `#`.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sctab._atomic import as_path, check_apart, check_free
 from sctab._errors import OutputError, OutputExistsError, SettingError, listing
-from sctab.corpus._urls import suffix_of
+from sctab.corpus._urls import suffix_of, without_credentials
 from sctab.inference import base_name, is_url
 from sctab.tl._tables import TABLE_SUFFIXES
 
@@ -72,7 +72,9 @@ def is_folder(output: str | os.PathLike[str]) -> bool:
 
 def _targets_of(output: str | os.PathLike[str], paths: Sequence[str]) -> tuple[Path, list[Target]]:
     if is_url(os.fspath(output)):
-        raise OutputError(f"`{output}` is a URL. Write to a local path, and copy it there when it is done.")
+        raise OutputError(
+            f"`{without_credentials(os.fspath(output))}` is a URL. Write to a local path, and copy it there when it is done."
+        )
     place = as_path(output)
     if place.suffix in TABLE_SUFFIXES:
         return place, [Target(place)]
