@@ -361,6 +361,38 @@ class TestMalice:
         assert tracemalloc.get_traced_memory()[1] < 10_000_000
         tracemalloc.stop()
 
+    def test_a_part_that_is_too_large_is_refused_before_it_is_read(self, tables, tmp_path, monkeypatch):
+        """Python objects of a large pickle take many times its size in memory."""
+        assert sctab.zoo._published_files._LARGEST_PICKLE == 64 * 2**20
+        path, _ = stored(tmp_path / "large.ckpt")
+        with zipfile.ZipFile(path) as archive:
+            (size,) = (part.file_size for part in archive.infolist() if part.filename.endswith(".pkl"))
+        monkeypatch.setattr(sctab.zoo._published_files, "_LARGEST_PICKLE", size)
+        import_checkpoint(path, **tables)
+        monkeypatch.setattr(sctab.zoo._published_files, "_LARGEST_PICKLE", size - 1)
+        monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it must not be read"))
+        refuses(path, tables, "`large.ckpt` is damaged, or was not written by PyTorch")
+
+    @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()])
+    def test_what_is_no_file_is_not_waited_for(self, make, tables, tmp_path):
+        checkpoint, _ = stored(tmp_path / BEST)
+        (tmp_path / "odd").mkdir()
+        for name, options, message in (
+            ("odd/a.ckpt", {}, r"`a\.ckpt` cannot be read \((it is not a regular file|Is a directory)\)|has no checkpoint"),
+            ("odd/b.yaml", {"hparams": tmp_path / "odd/b.yaml"}, r"b\.yaml` cannot be read \((it is not a regular|Is a directory)"),
+            ("odd/genes.csv", {"genes": tmp_path / "odd/genes.csv"}, r"genes\.csv` is not a regular file\. Check the path"),
+            ("odd/labels.parquet", {"labels": tmp_path / "odd/labels.parquet"}, r"labels\.parquet` is not a regular file"),
+        ):
+            make(tmp_path / name)
+            path = tmp_path / name if not options else checkpoint
+            refuses(path, tables, message, (ModelFormatError, DataFileError), **options)
+
+    @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+    def test_compiled_code_is_not_loaded(self, tables, tmp_path):
+        """TorchScript is a zip too, and has code."""
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script.ckpt")
+        refuses(tmp_path / "script.ckpt", tables, "`script.ckpt` is damaged, or was not written by PyTorch")
+
     def test_a_tensor_that_is_larger_than_the_file(self, tables, tmp_path):
         network, hyperparameters = published_linear()
         content = lightning_checkpoint(network, hyperparameters)
@@ -442,7 +474,14 @@ class TestWhatBelongsTogether:
         np.testing.assert_allclose(model.predict(cells, soft=True), expected, rtol=0, atol=1e-5)
 
     @pytest.mark.parametrize(
-        ("key", "value"), [("mask_type", "softmax"), ("gamma", "much"), ("gamma", float("nan")), ("momentum", True)]
+        ("key", "value"),
+        [
+            ("mask_type", "softmax"),
+            ("gamma", "much"),
+            ("gamma", float("nan")),
+            pytest.param("gamma", 10**400, id="huge"),
+            ("momentum", True),
+        ],
     )
     def test_hyperparameters_that_make_no_sense(self, key, value, tables, tmp_path):
         network, hyperparameters = published_tabnet()
@@ -468,6 +507,15 @@ class TestWhatBelongsTogether:
             (lambda w: w.update({"classifier.encoder.initial_bn.bias": torch.ones(3)}), r"of shape \(3,\), and \(40,\)"),
             (lambda w: w.update({"classifier.encoder.initial_bn.num_batches_tracked": torch.ones(3)}), r"of shape \(3,\)"),
             (lambda w: w.update({"feature_means": torch.ones(3)}), "`feature_means` of .* is of shape"),
+            (
+                lambda w: w.update({"classifier.encoder.initial_bn.weight": torch.ones(N_GENES, dtype=torch.complex64)}),
+                r"not an ordinary array of torch\.float32 \(torch\.complex64",
+            ),
+            (
+                lambda w: w.update({"classifier.encoder.initial_bn.weight": torch.full((N_GENES,), 1e300, dtype=torch.float64)}),
+                "NaN or infinite",
+            ),
+            (lambda w: w.update({1: torch.ones(1)}), "has no `state_dict` of tensors"),
             (lambda w: w.update({"classifier.a": "text"}), "has no `state_dict` of tensors"),
             (lambda w: w.clear(), r"does not hold a published scTab network: `classifier\.final_mapping\.weight` is missing"),
         ],
@@ -476,6 +524,17 @@ class TestWhatBelongsTogether:
         content = lightning_checkpoint(*published_tabnet())
         change(content["state_dict"])
         refuses(save(content, tmp_path / "wrong.ckpt"), tables, message)
+
+    @pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+    def test_a_sparse_tensor(self, tables, tmp_path):
+        content = lightning_checkpoint(*published_tabnet())
+        content["state_dict"]["classifier.encoder.initial_bn.weight"] = torch.ones(N_GENES).to_sparse()
+        message = r"`input_norm\.weight` of .* is not an ordinary array of torch\.float32 \(torch\.float32, torch\.sparse_coo\)"
+        refuses(save(content, tmp_path / "sparse.ckpt"), tables, message)
+
+    def test_hyperparameters_that_are_no_mapping_are_none(self, tables, tmp_path):
+        content = lightning_checkpoint(*published_tabnet()) | {"hyper_parameters": ["entmax"], "epoch": "last"}
+        refuses(save(content, tmp_path / "list.ckpt"), tables, "does not say `mask_type` of its network")
 
     def test_a_file_of_something_else(self, tables, tmp_path):
         refuses(save([torch.ones(3)], tmp_path / "list.ckpt"), tables, "is not a Lightning checkpoint")
@@ -639,12 +698,23 @@ class TestArchives:
             (f"scTab-checkpoints/scTab/run0/{better}", tarfile.SYMTYPE, str(outside)),
             (f"scTab-checkpoints/scTab/run1/{better}", tarfile.LNKTYPE, str(outside)),
             (f"scTab-checkpoints/scTab/run2/{better}", tarfile.CHRTYPE, ""),
+            (f"scTab-checkpoints/scTab/run2/{better}", tarfile.FIFOTYPE, ""),
+            (f"scTab-checkpoints/scTab/run2/{better}", tarfile.DIRTYPE, ""),
             (f"{tmp_path}/absolute/{better}", tarfile.REGTYPE, ""),
             (f"scTab-checkpoints/scTab/run0/../run3/{better}", tarfile.REGTYPE, ""),
         ):
             member = tarfile.TarInfo(name)
             member.type, member.linkname = kind, target
             members.append((member, outside.read_bytes() if kind == tarfile.REGTYPE else b""))
+        holes = {
+            "GNU.sparse.major": "1",
+            "GNU.sparse.minor": "0",
+            "GNU.sparse.realsize": str(2**50),
+            "GNU.sparse.name": f"scTab/{better}",
+        }
+        member = tarfile.TarInfo("scTab-checkpoints/scTab/run0/holes.ckpt")  # a petabyte, of which nothing is in the archive
+        member.pax_headers = holes
+        members.append((member, b"0\n".ljust(512, b"\0")))
         before = files(tmp_path / "source")
         model = import_checkpoint(pack(tmp_path / "source", tmp_path / "runs.tar", members), folder="scTab", **tables)
         assert model.spec.training["source"] == f"scTab-checkpoints/scTab/run0/{BEST}"
