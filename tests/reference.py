@@ -32,3 +32,21 @@ def make_reference(n_obs=240, *, seed=0, n_donors=4):
             index=[f"GENE{chr(65 + i // 26)}{chr(65 + i % 26)}" for i in range(N_GENES)],
         ),
     )
+
+
+LABEL_MAPS = {
+    "two columns": "DC2\tCL:0002399\ncluster 7\t\n",
+    "SSSOM": (
+        "#mapping_set_id: https://example.org/mine\n"
+        "subject_id\tsubject_label\tpredicate_id\tobject_id\tmapping_justification\n"
+        "x:2\tcluster 7\tskos:exactMatch\tsssom:NoTermFound\tsemapv:ManualMappingCuration\n"
+        "x:1\tDC2\tskos:exactMatch\tCL:0002399\tsemapv:ManualMappingCuration\n"
+    ),
+}
+"""The same ids of two labels in the forms that are understood."""
+
+
+def with_labels_of_authors(adata):
+    """The same cells with two labels that have no id by themselves."""
+    adata.obs["cell_type"] = adata.obs["cell_type"].cat.rename_categories({"B cell": "DC2", "T cell": "cluster 7"})
+    return adata

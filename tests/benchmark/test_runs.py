@@ -4,8 +4,9 @@ import shutil
 
 import pytest
 from tests.benchmark.conftest import OFFLINE
+from tests.reference import LABEL_MAPS
 
-from sctab import DataFileError
+from sctab import DataFileError, LabelError
 from sctab.benchmark import _runs, read_config
 from sctab.benchmark._runs import plan
 
@@ -60,6 +61,24 @@ def test_content_does(write_config, task, change):
     if "tasks" in change:
         change = {"tasks": [task | change["tasks"][0]]}
     assert keys(write_config("a.yaml", **change)) != keys(write_config("b.yaml"))
+
+
+def test_ids_of_labels_do_and_not_the_form_of_their_file(write_config, task, tmp_path):
+    def keys_with(text):
+        (tmp_path / "labels.tsv").write_text(text)
+        return keys(write_config(tasks=[task | {"label_map": str(tmp_path / "labels.tsv")}]))
+
+    two_columns, sssom = map(keys_with, LABEL_MAPS.values())
+    assert two_columns == sssom
+    assert len({*two_columns, *keys_with("DC2\tCL:0000990\n"), *keys(write_config())}) == 3
+    with pytest.raises(LabelError, match=r"`DC2: CL:7777777` in `label_ids` is not in the Cell Ontology"):
+        keys_with("DC2\tCL:7777777\n")
+    with pytest.raises(DataFileError, match=r"labels.tsv` is not a file of labels\. Give a table"):
+        keys(
+            write_config(
+                data=str(tmp_path), tasks=[task | {"reference": str(tmp_path / "labels.tsv"), "label_map": "none/labels.tsv"}]
+            )
+        )
 
 
 def test_settings_of_models_and_where_they_compute_do(write_config):

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss
 from sklearn.preprocessing import MaxAbsScaler
 from tests.benchmark.conftest import OFFLINE
-from tests.reference import make_reference
+from tests.reference import LABEL_MAPS, make_reference, with_labels_of_authors
 
 from sctab import DataFileError, SettingError
 from sctab.benchmark import read_config
@@ -93,6 +93,24 @@ def test_types_that_the_reference_lacks_are_not_scored_and_peers_get_shared_gene
     assert summary["n_query"] == 60
     assert set(pd.read_parquet(run / "predictions.parquet")["truth"]) == {"B cell", "T cell"}
     assert scores["n_reference_cells", "type=B cell"] == 80
+
+
+@pytest.mark.parametrize("form", LABEL_MAPS)
+def test_a_label_map_decides_what_is_corrected(do, task, tmp_path, form):
+    """`DC2` is a myeloid dendritic cell by its id alone; cells of both are the same."""
+    cells = with_labels_of_authors(make_reference())
+    names = cells.obs["cell_type"].astype(object)
+    is_coarse = (names == "DC2") & (np.random.default_rng(0).random(cells.n_obs) < 0.5)
+    cells.obs["cell_type"] = names.mask(is_coarse, "myeloid dendritic cell")
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    (tmp_path / "labels.tsv").write_text(LABEL_MAPS[form])
+    scores, _, run = do(OFFLINE, **task | {"reference": str(tmp_path / "cells.h5ad"), "label_map": str(tmp_path / "labels.tsv")})
+    found = pd.read_parquet(run / "predictions.parquet")
+    is_subtype = (found["truth"] == "myeloid dendritic cell") & (found["predicted"] == "DC2")
+    assert is_subtype.any()
+    corrected = found["predicted"].mask(is_subtype, found["truth"])
+    assert scores["macro_f1_corrected", ""] == pytest.approx(f1_score(found["truth"], corrected, average="macro"))
+    assert scores["macro_f1_corrected", ""] > scores["macro_f1", ""]
 
 
 def test_a_part_of_the_donors(do, task):

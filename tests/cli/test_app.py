@@ -9,7 +9,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from tests.reference import TYPES, make_reference
+from tests.reference import LABEL_MAPS, TYPES, make_reference, with_labels_of_authors
 from typer.testing import CliRunner
 
 import sctab
@@ -102,6 +102,32 @@ class TestTrain:
         assert result.exit_code == 0, result.output
         spec = sctab.model.load_model(tmp_path / "model").spec
         assert (spec.model_class, spec.architecture["n_hidden"], spec.training["epochs"]) == ("MLPClassifier", 8, 3)
+
+    @pytest.mark.parametrize("form", LABEL_MAPS)
+    def test_a_label_map_gives_the_model_ids(self, tmp_path, form):
+        with_labels_of_authors(make_reference(90)).write_h5ad(tmp_path / "reference.h5ad")
+        (tmp_path / "labels.tsv").write_text(LABEL_MAPS[form])
+        result = self.train(
+            tmp_path, tmp_path, "--model", "linear", "--max-epochs", 1, "--no-logs", "--label-map", tmp_path / "labels.tsv"
+        )
+        assert result.exit_code == 0, result.output
+        labels = sctab.model.load_model(tmp_path / "model").spec.labels
+        assert dict(zip(labels.names, labels.ids, strict=True)) == {
+            "DC2": "CL:0002399",
+            "cluster 7": None,
+            "monocyte": "CL:0000576",
+        }
+        assert "DC2" not in result.stderr  # confirmed
+        annotated = run("annotate", tmp_path / "reference.h5ad", "--model", tmp_path / "model", "--csv", tmp_path / "a.csv")
+        assert annotated.exit_code == 0, annotated.output
+        ids = pd.read_csv(tmp_path / "a.csv").set_index("sctab_label")["sctab_label_id"]
+        assert set(ids.get(["DC2"], [])) <= {"CL:0002399"}
+
+    def test_a_label_map_with_an_id_that_is_none(self, files, tmp_path):
+        (tmp_path / "labels.tsv").write_text("B cell\tCL:7777777\n")
+        result = self.train(files, tmp_path, "--model", "linear", "--max-epochs", 1, "--label-map", tmp_path / "labels.tsv")
+        refused(result, "`B cell: CL:7777777` in `label_ids` is not in the Cell Ontology")
+        assert [path.name for path in tmp_path.iterdir()] == ["labels.tsv"]
 
     def test_options_that_disagree_are_refused(self, files, tmp_path):
         sctab.tuning.Settings("mlp").write(tmp_path / "settings.json")

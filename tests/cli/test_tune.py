@@ -4,7 +4,7 @@ import json
 
 import matplotlib.pyplot as plt
 import pytest
-from tests.reference import make_reference
+from tests.reference import LABEL_MAPS, make_reference, with_labels_of_authors
 from typer.testing import CliRunner
 
 from sctab.cli import app
@@ -59,6 +59,21 @@ def test_refuses_a_study_of_something_else(reference, tmp_path):
     assert result.exit_code == 2
     assert "`seed` was 0 and is 1" in " ".join(result.stderr.split())
     assert not (tmp_path / "b.json").exists()
+
+
+def test_a_label_map_decides_what_is_right(tmp_path):
+    """Either form is the same study, and no map is another one."""
+    path = tmp_path / "reference.h5ad"
+    with_labels_of_authors(make_reference(120)).write_h5ad(path)
+    common = ("--donor-key", "donor_id", "--storage", tmp_path / "s.db", "--n-trials", 1, "--overwrite")
+    for form, text in LABEL_MAPS.items():
+        (tmp_path / "labels.tsv").write_text(text)
+        result = run(path, *common, "--output", tmp_path / "a.json", "--label-map", tmp_path / "labels.tsv")
+        assert result.exit_code == 0, form + result.output
+        assert "DC2" not in result.stderr
+    other = run(path, *common, "--output", tmp_path / "a.json")
+    assert other.exit_code == 2
+    assert "`label_ids` was {'DC2': 'CL:0002399', 'cluster 7': None} and is None" in " ".join(other.stderr.split())
 
 
 def test_without_donors_says_so(reference, tmp_path):

@@ -449,10 +449,59 @@ def test_labels_that_share_an_id_are_not_the_same(adata):
     del adata.obsm["sctab_probabilities"]
     tables = evaluate(adata)
     assert tables["overall"].query("metric == 'accuracy'")["value"].tolist() == [0, 0, 0]
-    assert "The model's labels `mine`, `pDC` share the id `CL:0000784` and are compared by name." in tables["notes"]
+    share = (
+        "The model's labels `mine`, `pDC` share the id `CL:0000784`, so that the Cell Ontology cannot tell them apart, and are compared "
+        "by name. "
+    )
+    swapped = (
+        "700 of 700 cells of these types are called another one of them, which counts as wrong at every level. If the labels are names "
+        "of one type, give them one name and train again."
+    )
+    assert share + swapped in tables["notes"]
     adata.obs["truth"] = "plasmacytoid dendritic cell"  # either is right, and neither is the same
-    accuracy = evaluate(adata)["overall"].query("metric == 'accuracy'").set_index("level")["value"]
+    tables = evaluate(adata)
+    accuracy = tables["overall"].query("metric == 'accuracy'").set_index("level")["value"]
     assert accuracy.to_dict() == {"shared": 1, "as labelled": 0, "corrected": 1}
+    by_another_name = (
+        "700 of 700 cells are known as this type by another name: as labelled, none of the labels is right for them; at the shared "
+        "level and corrected, each is."
+    )
+    assert share + by_another_name in tables["notes"]
+    assert not any("never predicted" in note for note in tables["notes"])
+
+
+class TestNamesOfTypesThatShareAnId:
+    """The model has the ontology's own name and another one for one term."""
+
+    LABELS = ("pDC", "plasmacytoid dendritic cell", "monocyte")
+
+    @pytest.fixture
+    def adata(self, adata):
+        ids = ["CL:0000784", "CL:0000784", "CL:0000576"]
+        adata.uns["sctab"]["labels"] = {"names": np.array(self.LABELS), "ids": np.array(ids)}
+        del adata.obsm["sctab_probabilities"]
+        adata.obs["sctab_label"] = np.array(self.LABELS)[np.arange(adata.n_obs) % 3]
+        return adata
+
+    @pytest.mark.parametrize("known", ["CL:0000784", "plasmacytoid dendritic cells", "IPC"])
+    def test_a_known_type_is_told_from_the_label_of_its_name(self, adata, known):
+        adata.obs["truth"] = adata.obs["sctab_label"].replace({"pDC": known, "plasmacytoid dendritic cell": known})
+        tables = evaluate(adata, label_ids={"IPC": "CL:0000784"} if known == "IPC" else None)
+        own = tables["types"].query("type == 'plasmacytoid dendritic cell (CL:0000784)' and level == 'shared'")
+        assert (own["cells"].item(), own["f1"].item()) == (adata.n_obs - (adata.obs["truth"] == "monocyte").sum(), 1)
+        assert set(tables["levels"]["type"]) == {"plasmacytoid dendritic cell (CL:0000784)", "monocyte"}
+
+    @pytest.mark.parametrize("term", ["CL:0000784", None])
+    def test_an_id_that_the_label_of_the_model_has_changes_nothing(self, adata, term):
+        adata.obs["truth"] = adata.obs["sctab_label"]
+        assert evaluate(adata, label_ids={"pDC": term})["overall"].query("metric == 'accuracy'")["value"].tolist() == [1, 1, 1]
+
+    def test_another_id_is_another_type(self, adata):
+        adata.obs["truth"] = adata.obs["sctab_label"]
+        tables = evaluate(adata, label_ids={"pDC": "CL:0002399"})
+        accuracy = tables["overall"].query("metric == 'accuracy'")["value"].tolist()
+        assert accuracy == [(adata.obs["truth"] != "pDC").mean()] * 3
+        assert "CD1c-positive myeloid dendritic cell" in set(tables["levels"]["type"])
 
 
 def test_labels_without_an_id_and_with_a_slash(tmp_path):

@@ -23,6 +23,7 @@ from sctab.benchmark._config import Config, ModelEntry, PeerEntry, Task
 from sctab.benchmark._files import FAILURES_FOLDER, LOG_FILE, REQUEST_FILE, RUNS_FOLDER, SUMMARY_FILE
 from sctab.corpus import Corpus
 from sctab.model._spec import library_versions
+from sctab.ontology import read_label_map
 
 DONE, FAILED, UNAVAILABLE, WAITING = "done", "failed", "unavailable", "waiting"
 
@@ -90,7 +91,9 @@ def plan(config: Config) -> list[Run]:
     Raises
     ------
     DataFileError
-        When a file of a task is not there, or a directory is no corpus.
+        When a file of a task is not there, a directory is no corpus, or a label map has no labels.
+    LabelError
+        When a label map has ids that are not in the Cell Ontology.
     """
     runs = []
     file_hash = cache(_file_hash)
@@ -137,9 +140,11 @@ def _asked_of(entry: ModelEntry | PeerEntry, config: Config) -> dict[str, Any]:
 
 
 def _content(task: Task, data: Path, file_hash: Callable[[Path], str]) -> dict[str, Any]:
-    """A task by its content: hashes of files instead of their names, and no name."""
+    """A task by its content: hashes of files and ids of labels instead of names of files, and no name."""
     fields = {key: value for key, value in asdict(task).items() if key not in {"name", "subset"}}
-    files = {key: file_hash(data / name) for key in ("reference", "query", "label_map") if (name := fields[key]) is not None}
+    files: dict[str, Any] = {key: file_hash(data / name) for key in ("reference", "query") if (name := fields[key]) is not None}
+    if task.label_map is not None:
+        files["label_map"] = read_label_map(data / task.label_map)
     return fields | files
 
 

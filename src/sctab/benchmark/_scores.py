@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,7 @@ def score(
     n_reference: pd.Series,
     groups: pd.Series | None = None,
     label_ids: Mapping[str, str | None] | None = None,
+    tissues: Iterable[str] = (),
 ) -> pd.DataFrame:
     """Scores of all cells, of every type, and of every group, on the cells whose type the reference has.
 
@@ -49,6 +50,8 @@ def score(
         Group of each cell, `(n_obs,)`; its name says what kind of group.
     label_ids
         Cell Ontology ids of labels that are confirmed.
+    tissues
+        Where the cells are from, see :meth:`sctab.ontology.LabelSpace.from_names`.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def score(
     truth = np.asarray(truth, dtype=object)
     known = np.isin(truth.astype(str), list(types))
     truth, predicted, probabilities = truth[known].astype(str), predicted[known], probabilities[known]
-    corrected = _corrected(truth, predicted, label_ids)
+    corrected = _corrected(truth, predicted, label_ids, tissues)
     rows = [(metric, "", value) for metric, value in _overall(truth, predicted, corrected).items()]
     rows += [
         ("cross_entropy", "", cross_entropy(truth, probabilities)),
@@ -80,12 +83,15 @@ def score(
 
 
 def _corrected(
-    truth: NDArray[np.str_], predicted: NDArray[np.object_], label_ids: Mapping[str, str | None] | None
+    truth: NDArray[np.str_],
+    predicted: NDArray[np.object_],
+    label_ids: Mapping[str, str | None] | None,
+    tissues: Iterable[str],
 ) -> NDArray[np.object_]:
     """Predictions with every right subtype replaced by the truth; labels that the Cell Ontology does not know are only themselves."""
     types = sorted({*truth, *predicted[~pd.isna(predicted)]})
     ontology = CellOntology.embedded()
-    labels = LabelSpace.from_names(types, ontology, label_ids=label_ids)
+    labels = LabelSpace.from_names(types, ontology, label_ids=label_ids, tissues=tissues)
     return correct_predictions(truth, predicted, types, labels.child_matrix(ontology))
 
 

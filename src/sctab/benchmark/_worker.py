@@ -29,6 +29,7 @@ from sctab.benchmark._tasks import Cells, in_shared_genes, load_task
 from sctab.benchmark.peers._program import peak_memory
 from sctab.model import model_by_name
 from sctab.ontology import read_label_map
+from sctab.ontology._labels import tissues_of
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def main(folder: Path) -> None:
         n_reference=n_learned,
         groups=groups,
         label_ids=label_ids,
+        tissues=tissues_of(cells.query.obs),
     )
     scores.to_parquet(folder / SCORES_FILE)
     predictions = pd.DataFrame(

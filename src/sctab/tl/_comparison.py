@@ -22,7 +22,8 @@ class Comparison:
     """Known and predicted labels as numbers of types.
 
     Each label of the model is a type. A known label is the type of the model's label that is called so, or that alone has its id; other
-    known labels are one type where they have one id, and a type of its own each where they have none.
+    known labels are one type where they have one id, and a type of its own each where they have none. A type whose name is that of a
+    label of the model already has its id in its name.
 
     Attributes
     ----------
@@ -83,6 +84,11 @@ class Comparison:
             codes[code] = max(closest, key=lambda other: (below[:, other].sum(), -other))
         return SharedLevel(codes, is_right)
 
+    def sharing_an_id(self) -> dict[str, NDArray[np.int64]]:
+        """Labels of the model, as types, of each id that several have."""
+        ids = np.array(self.ids, dtype=object)[self.columns]
+        return {term: self.columns[ids == term] for term in dict.fromkeys(ids) if term and (ids == term).sum() > 1}
+
     def levels(self, cells: NDArray[np.bool_], shared: SharedLevel) -> pd.DataFrame:
         """As what each known type is compared at the shared level."""
         codes, counts = np.unique(self.truth[cells], return_counts=True)
@@ -133,10 +139,14 @@ def compare_labels(
     absent = unused(label_ids, theirs, "the known labels")
     missing = [label for label in theirs if values.is_missing(label) and label not in of_model and label not in label_ids]
     theirs = [label for label in theirs if label not in missing]
-    looked_up = [label for label in theirs if label not in of_model or label in label_ids]
     known = LabelSpace.from_names(theirs, ontology, label_ids=label_ids, tissues=tissues)
     id_of = dict(zip(known.names, known.ids, strict=True))
     model_ids = [term if ontology.name(term) else None for term in annotation.terms]
+    looked_up = [
+        label
+        for label in theirs
+        if label not in of_model or (label in label_ids and id_of[label] not in (None, model_ids[of_model[label]]))
+    ]
     alone = {term: i for i, term in enumerate(model_ids) if term and model_ids.count(term) == 1}
 
     ids, names, code_of = list(model_ids), list(annotation.names), dict(of_model)
@@ -147,15 +157,16 @@ def compare_labels(
             continue
         code = next((i for i in range(len(model_ids), len(ids)) if term is not None and ids[i] == term), len(ids))
         if code == len(ids):
+            name = (ontology.name(term) if term else None) or label
             ids.append(term)
-            names.append((ontology.name(term) if term else None) or label)
+            names.append(f"{name} ({term})" if name in names else name)
         code_of[label] = code
 
     n_labels = len(of_model)
     child_matrix = ontology.child_matrix(ids)
     child_matrix[:n_labels, :n_labels] = LabelSpace(annotation.names, tuple(model_ids)).child_matrix(ontology)
 
-    def codes(labels: pd.Series) -> NDArray[np.int64]:
+    def codes(labels: pd.Series, code_of: Mapping[str, int]) -> NDArray[np.int64]:
         as_codes = {label: code_of.get(str(label), -1) for label in labels.dropna().unique()}
         return labels.astype(object).map(as_codes).fillna(-1).to_numpy(dtype=np.int64)
 
@@ -164,8 +175,8 @@ def compare_labels(
         ids=tuple(term or "" for term in ids),
         child_matrix=child_matrix,
         columns=np.arange(n_labels),
-        truth=codes(truth),
-        predicted=codes(predicted),
+        truth=codes(truth, code_of),
+        predicted=codes(predicted, code_of | of_model),
         notes=tuple(
             [absent] * bool(absent)
             + _notes(
@@ -200,9 +211,6 @@ def _notes(
                 f"{len(unknown)} of {len(labels)} {whose} are not in the Cell Ontology ({version}) and are compared by name: "
                 f"{listing(unknown)}. {known.why_without_id() if labels is theirs else ''}".rstrip()
             )
-    shared = LabelSpace(tuple(annotation.names), tuple(model_ids)).sharing_an_id
-    for term, names in shared.items():
-        notes.append(f"The model's labels {listing(names)} share the id `{term}` and are compared by name.")
     if missing:
         notes.append(f"Known labels that stand for a missing one: {', '.join(map(repr, missing))}. Their cells do not count.")
     if doubtful := [label for label in looked_up if values.says_no_type(label)]:

@@ -168,7 +168,11 @@ def evaluate(
     corrected = correct_codes(known, predicted, comparison.child_matrix)
     compared = {SHARED: shared.correct(known, predicted), LABELLED: (known, predicted), CORRECTED: (known, corrected)}
     levels = comparison.levels(cells, shared)
-    notes += [_note_on_levels(levels, overall), _note_on_subtypes(comparison, known, predicted, corrected)]
+    notes += [
+        *_notes_on_shared_ids(comparison, known, predicted),
+        _note_on_levels(levels, overall),
+        _note_on_subtypes(comparison, known, predicted, corrected),
+    ]
     result: dict[str, Any] = {
         "labels_key": labels_key,
         "donor_key": donor_key or "",
@@ -256,15 +260,40 @@ def _note_on_levels(levels: pd.DataFrame, overall: pd.DataFrame) -> str:
     )
 
 
+def _notes_on_shared_ids(comparison: Comparison, known: NDArray[np.integer], predicted: NDArray[np.integer]) -> list[str]:
+    """What it means for the scores that labels of the model are one term of the ontology."""
+    notes = []
+    for term, labels in comparison.sharing_an_id().items():
+        is_one = np.isin(known, labels)
+        is_term = ~is_one & (np.array(comparison.ids, dtype=object)[known] == term)
+        note = (
+            f"The model's labels {listing(comparison.names[code] for code in labels)} share the id `{term}`, so that the Cell Ontology "
+            "cannot tell them apart, and are compared by name."
+        )
+        if n_swapped := int((is_one & np.isin(predicted, labels) & (known != predicted)).sum()):
+            note += (
+                f" {n_swapped} of {int(is_one.sum())} cells of these types are called another one of them, which counts as wrong at every "
+                "level. If the labels are names of one type, give them one name and train again."
+            )
+        if is_term.any():
+            note += (
+                f" {int(is_term.sum())} of {len(known)} cells are known as this type by another name: as labelled, none of the labels is "
+                "right for them; at the shared level and corrected, each is."
+            )
+        notes.append(note)
+    return notes
+
+
 def _note_on_subtypes(
     comparison: Comparison, known: NDArray[np.integer], predicted: NDArray[np.integer], corrected: NDArray[np.integer]
 ) -> str:
     """A sentence on types that no cell is called, and most of whose cells count as right as subtypes; `""` where there are none."""
     cells = pd.Series(known).value_counts()
+    told_of = comparison.sharing_an_id()
     never = [
         code
         for code in cells.index[(cells >= _MANY) & ~cells.index.isin(predicted)]
-        if (corrected[known == code] == code).mean() > 0.5
+        if (corrected[known == code] == code).mean() > 0.5 and comparison.ids[code] not in told_of
     ]
     if not never:
         return ""

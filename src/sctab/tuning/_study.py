@@ -124,10 +124,10 @@ def _require_study(path: Path) -> None:
 
 
 def _require_same(found: Mapping[str, Any], wanted: Mapping[str, str], path: Path) -> None:
-    others = [name for name in wanted if found.get(name) != wanted[name]]
+    others = [name for name in dict.fromkeys((*wanted, *found)) if found.get(name) != wanted.get(name)]
     if not others:
         return
-    shown = [f"`{name}` was {found.get(name)} and is {wanted[name]}" for name in others if name not in ("data", "space")]
+    shown = [f"`{name}` was {found.get(name)} and is {wanted.get(name)}" for name in others if name not in ("data", "space")]
     raise SettingError(
         f"The study in `{path}` was begun with other {listing(others)}"
         + (f" ({'; '.join(shown)})" if shown else "")

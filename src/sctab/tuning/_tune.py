@@ -126,7 +126,7 @@ def tune(
         "donor_key": donor_key,
         "layer": layer,
         "unlabeled_category": unlabeled_category,
-        "label_ids": {} if label_ids is None else label_ids_from(label_ids, CellOntology.embedded()),
+        "label_ids": {} if label_ids is None else dict(sorted(label_ids_from(label_ids, CellOntology.embedded()).items())),
         "categorical_covariate_keys": list(categorical_covariate_keys or ()),
         "gene_id_key": gene_id_key,
         "gene_symbol_key": gene_symbol_key,
