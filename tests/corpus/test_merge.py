@@ -7,7 +7,7 @@ from anndata import AnnData
 from scipy import sparse
 
 import sctab
-from sctab import GeneOverlapError, InputValueError, SettingError
+from sctab import GeneOverlapError, InputValueError, SctabWarning, SettingError
 from sctab.corpus import CorpusConfig, build
 
 
@@ -39,6 +39,18 @@ def test_nothing_is_changed_and_names_are_unique(studies):
     assert merged.obs["sctab_source"].value_counts().to_dict() == {"0": 120, "1": 120}
     assert (studies["one"].X != before.X).nnz == 0
     pd.testing.assert_frame_equal(studies["one"].obs, before.obs)
+
+
+def test_species_and_genes_in_rows(studies):
+    studies["one"].uns["organism"] = "Homo sapiens"
+    studies["two"].obs["organism"] = "Mus musculus"
+    with pytest.warns(
+        SctabWarning, match=r"several species: 120 of human \(`uns\['organism'\]` of `one`.*of mouse .*the merged data"
+    ):
+        sctab.pp.merge(studies)
+    turned = studies["three"].T.copy()
+    with pytest.raises(GeneOverlapError, match="^The genes are in the rows: `ENSG00000105374`"):
+        sctab.pp.merge({"turned": turned})
 
 
 def test_genes_of_a_model(studies):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from tests.corpus.studies import IDS, SYMBOLS, make_study
+from tests.reference import make_reference
 
 from sctab._errors import DataFileError, GeneOverlapError, KeyNotFoundError, LabelError, SctabWarning, SettingError
 from sctab.corpus import CorpusConfig
@@ -196,6 +197,28 @@ class TestGenes:
             (tmp_path / "folder" / "model.json").write_text(content)
             with pytest.raises(DataFileError, match=r"model.json` cannot be read: .*. Copy the model again"):
                 plan(declared, features=str(tmp_path / "folder"))
+
+    def test_species_that_sources_state_are_told(self, declared, studies, tmp_path):
+        for name, species in (("one", "Homo sapiens"), ("two", "Macaca mulatta")):
+            studies[name].obs["organism"] = species
+            studies[name].write_h5ad(tmp_path / f"{name}.h5ad")
+        told = r"several species: 120 of human \(`obs\['organism'\]` of `.*one.h5ad`: .*120 of rhesus macaque .*two.h5ad`.*of the corpus"
+        with pytest.warns(SctabWarning, match=told):
+            planned = plan(declared)
+        assert planned.n_obs == 360
+        studies["one"].obs["organism"] = "Macaca mulatta"
+        studies["one"].write_h5ad(tmp_path / "one.h5ad")
+        with pytest.warns(SctabWarning, match=r"The cells are of rhesus macaque .* genes of the corpus are those of human"):
+            plan(declared, sources=[str(tmp_path / "one.h5ad")])
+
+    @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+    def test_a_source_whose_genes_are_in_the_rows_is_refused(self, declared, tmp_path, suffix):
+        adata = make_reference(30).T.copy()
+        adata.obs = pd.DataFrame({"cell_type": ["B cell", "T cell"] * 30, "donor_id": "D"}, index=adata.obs["ensembl_id"])
+        path = tmp_path / f"turned{suffix}"
+        adata.write_h5ad(path) if suffix == ".h5ad" else adata.write_zarr(path)
+        with pytest.raises(GeneOverlapError, match=r"turned.*`: The genes are in the rows: `ENSG00000000000`, .*adata = adata\.T"):
+            plan(declared, sources=[str(path)])
 
     def test_names_that_nothing_connects_are_refused(self, declared):
         apart = [path for path in declared["sources"] if "one" not in path]

@@ -195,6 +195,34 @@ def test_what_is_certain_needs_no_word(name):
     assert HUMAN.match(OWN[name]).notes == ()
 
 
+LOCI = [f"LOC{i + 106990000}" for i in range(700)]
+WITHOUT_MHC = [symbol for symbol in PACKAGED["symbols"] if not symbol.startswith("HLA-")]
+
+
+def test_a_genome_with_loci_and_without_the_mhc_of_human_is_told():
+    match = HUMAN.match(frame([*WITHOUT_MHC, *LOCI]))
+    match.require(0.1)
+    (note,) = match.notes
+    assert note == (
+        "700 features are loci without a name (`LOC…`), and none is called `HLA-…`: NCBI annotates genomes of other mammals in this way. "
+        "Make sure that the data is of human."
+    )
+
+
+@pytest.mark.parametrize(
+    "var",
+    [
+        frame([*PACKAGED["symbols"], *LOCI]),
+        frame([*WITHOUT_MHC, *LOCI, "HLA.A"]),
+        frame([*WITHOUT_MHC, *LOCI[:100]]),
+        frame([*WITHOUT_MHC[:2000], *LOCI]),
+        frame(WITHOUT_MHC),
+    ],
+)
+def test_less_than_that_needs_no_word(var):
+    assert HUMAN.match(var).notes == ()
+
+
 @pytest.mark.parametrize(
     "var",
     [

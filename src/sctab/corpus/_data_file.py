@@ -17,7 +17,7 @@ import h5py
 import pandas as pd
 import zarr
 from anndata import AnnData
-from anndata.io import read_h5ad, read_zarr
+from anndata.io import read_elem, read_h5ad, read_zarr
 
 from sctab import _integrity
 from sctab._atomic import as_path
@@ -45,6 +45,7 @@ from sctab.corpus._urls import (
     suffix_of,
     without_credentials,
 )
+from sctab.genes._stated import SPECIES_KEYS
 
 __all__ = [
     "SUFFIXES",
@@ -130,6 +131,7 @@ class DataFile:
             layers = self.group.get("layers", {})
             self.layers = {key: self._matrix(f"layers[{key!r}]", layers[key], self.n_vars) for key in layers}
             self.raw = self._read_raw()
+            self.uns = self._read_uns()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open it again in another process, once there."""
@@ -167,6 +169,13 @@ class DataFile:
         else:
             return None
         return RawData(self._matrix("raw.X", matrix, var.n_rows), var.whole())
+
+    def _read_uns(self) -> dict[str, Any]:
+        """What `uns` says of the species."""
+        uns = self.group.get("uns", {})
+        found = {key: uns[key] for key in SPECIES_KEYS if hasattr(uns, "keys") and key in uns and not hasattr(uns[key], "keys")}
+        with quietly():
+            return {key: read_elem(elem) for key, elem in found.items() if encoding(elem)[0] in {"string", "string-array", ""}}
 
     def _matrix(self, name: str, elem: Any, n_vars: int) -> _FileMatrix | None:
         """A matrix that is read when its rows are asked for; `None` where there is none."""

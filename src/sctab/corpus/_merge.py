@@ -10,13 +10,14 @@ from anndata import AnnData
 from scipy import sparse
 
 from sctab._constants import DEFAULT_KEY_ADDED, OBS_SOURCE, VARM_MEASURED
-from sctab._errors import InputTypeError, InputValueError, SettingError, listing
+from sctab._errors import InputTypeError, InputValueError, SettingError, listing, warn
 from sctab._matrix import row_blocks
 from sctab.corpus._config import INTERSECTION, UNION
 from sctab.corpus._features import join_genes
-from sctab.corpus._source import choose_source
+from sctab.corpus._source import choose_source, require_cells_in_rows, stated_species
 from sctab.counts import Content
 from sctab.genes import FeatureSpace
+from sctab.genes._stated import CORRECT, StatedSpecies
 
 
 def merge(
@@ -52,7 +53,7 @@ def merge(
     SettingError
         When there is no dataset, or `features` makes no sense.
     GeneOverlapError
-        When datasets are of different species, or have no gene in common.
+        When genes are in the rows of a dataset, or when datasets are of different species, or have no gene in common.
     InputValueError
         When some hold counts and others do not, or one holds neither counts nor what can be brought back to their scale.
     KeyNotFoundError
@@ -76,12 +77,17 @@ def merge(
     if isinstance(features, str) and features not in {UNION, INTERSECTION}:
         raise SettingError(f"`features={features!r}` must be `{UNION!r}`, `{INTERSECTION!r}`, or the genes of a model.")
     sources = {name: choose_source(adata, layer=layer)[0] for name, adata in named.items()}
+    for adata in named.values():
+        require_cells_in_rows(adata)
     others = [name for name, source in sources.items() if source.content.content is not Content.COUNTS]
     if 0 < len(others) < len(sources):
         raise InputValueError(
             f"Some datasets hold counts and others, {listing(others)}, do not. Name a `layer` with counts, or leave them out."
         )
     genes = join_genes([FeatureSpace.from_var(source.var) for source in sources.values()], features, names=list(named))
+    stated = StatedSpecies.join(stated_species(adata, name) for name, adata in named.items())
+    for note in stated.notes(genes.features.species, owner="the merged data", fix=CORRECT):
+        warn(note)
     blocks = []
     for source in sources.values():
         match = genes.features.match(source.var)

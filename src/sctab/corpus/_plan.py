@@ -12,16 +12,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
+from sctab._errors import GeneOverlapError, InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
 from sctab.corpus._cells import Cells
 from sctab.corpus._config import DECLARED, SPLIT_NAMES, CorpusConfig, SplitEntry
 from sctab.corpus._curation import Step, curate, duplicated
 from sctab.corpus._entry import COLUMNS, SPLIT, SourceEntry, source_names
 from sctab.corpus._features import CorpusGenes, given_genes, join_genes
 from sctab.corpus._open import CellSource, complete, open_source
-from sctab.corpus._source import matrices
+from sctab.corpus._source import matrices, require_cells_in_rows, stated_species
 from sctab.corpus._urls import without_credentials
 from sctab.genes import FeatureSpace
+from sctab.genes._stated import CORRECT, SPECIES_KEYS, StatedSpecies
 from sctab.ontology import CellOntology, read_label_map
 from sctab.ontology._label_map import unused
 from sctab.ontology._label_values import doubts, why_unwritable
@@ -125,7 +126,8 @@ def plan(config: str | os.PathLike[str] | CorpusConfig, *, ontology: CellOntolog
     LabelError
         When no cell is left, or only one type.
     GeneOverlapError
-        When sources are of different species, or have no gene in common. Those of which no cell is left do not count.
+        When genes are in the rows of a source, or when sources are of different species, or have no gene in common. Sources of which no
+        cell is left need not fit the others.
     SettingError
         When the declaration makes no sense, when there are too few donors, datasets or tissues to split, or when a declared split is
         empty, of another name, or shares donors with another one.
@@ -154,6 +156,8 @@ class Draft:
     n_duplicated: int
     tables: Mapping[str, Mapping[str, pd.DataFrame]] = field(repr=False)
     """For the path of each source, the genes of each of its matrices by name."""
+    stated: Mapping[str, StatedSpecies] = field(repr=False)
+    """For the path of each source, of which species its cells are said to be."""
 
     @property
     def layers(self) -> dict[str, str | None]:
@@ -172,7 +176,8 @@ class Draft:
             raise SettingError("The corpus has no sources that can be read. Give at least one.")
         config = replace(config, sources=tuple(complete(entry) for entry in config.sources))
         tables: dict[str, Mapping[str, pd.DataFrame]] = {}
-        found = Cells.read(_one_by_one(config, tables), config.sources)
+        stated: dict[str, StatedSpecies] = {}
+        found = Cells.read(_one_by_one(config, tables, stated), config.sources)
         if config.label_map is not None:
             label_ids = read_label_map(config.label_map, ontology)
             if note := unused(label_ids, set(found.names["label"]), "the sources of the corpus"):
@@ -192,6 +197,7 @@ class Draft:
             n_found_per_source=tuple(int(n) for n in np.bincount(found.source, minlength=len(config.sources))),
             n_duplicated=int(duplicated(found).sum()),
             tables=tables,
+            stated=stated,
         )
 
     def over_genes(self, matrices: Mapping[str, str]) -> CorpusPlan:
@@ -206,6 +212,9 @@ class Draft:
         entries = [self.config.sources[number] for number in kept]
         spaces = [_genes_of(entry, self.tables[entry.path], matrices.get(entry.path)) for entry in entries]
         joined = join_genes(spaces, given_genes(self.config.features), names=[without_credentials(entry.path) for entry in entries])
+        stated = StatedSpecies.join(self.stated[entry.path] for entry in entries)
+        for note in stated.notes(joined.features.species, owner="the corpus", fix=CORRECT):
+            warn(note)
         is_measured = np.zeros((len(self.config.sources), len(joined.features)), dtype=bool)
         is_measured[kept] = joined.is_measured
         planned = CorpusPlan(
@@ -233,10 +242,18 @@ def _check_labels(cells: Cells) -> None:
         warn(doubt)
 
 
-def _one_by_one(config: CorpusConfig, tables: dict[str, Mapping[str, pd.DataFrame]]) -> Iterator[CellSource]:
-    """Each source, open until the next one is asked for; what genes its matrices have is put into `tables`."""
+def _one_by_one(
+    config: CorpusConfig, tables: dict[str, Mapping[str, pd.DataFrame]], stated: dict[str, StatedSpecies]
+) -> Iterator[CellSource]:
+    """Each source, open until the next one is asked for; what genes its matrices have is put into `tables`, its species into `stated`."""
     for entry in config.sources:
-        with closing(open_source(entry, entry.obs_keys)) as file:
+        path = without_credentials(entry.path)
+        with closing(open_source(entry, [*entry.obs_keys, *SPECIES_KEYS])) as file:
+            try:
+                require_cells_in_rows(file)
+            except GeneOverlapError as error:
+                raise GeneOverlapError(f"`{path}`: {error}") from error
+            stated[entry.path] = stated_species(file, path)
             tables[entry.path] = {name: var for name, _, var in matrices(file)} or {"X": file.var}
             yield file
 

@@ -94,6 +94,7 @@ class SomaSource:
             self._cells = obs.pop(_JOIN_ID).to_numpy(dtype=np.int64)
             self.obs: pd.DataFrame = obs
             self.n_obs = len(obs)
+            self.uns = {"organism": path.rpartition("/")[2]} if path.startswith(CENSUS) else {}
             found = of_genes.X if "X" in of_genes else {}
             self.layers = {
                 key: _Layer(path, found[key], self._cells, genes).rows()

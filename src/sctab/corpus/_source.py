@@ -17,10 +17,13 @@ from sctab.corpus._checks import require_sound_view
 from sctab.corpus._fit import Candidate, Coverage, are_same_counts, coverages, ranked, sampled_ranges
 from sctab.counts import Content, MatrixContent, inspect_matrix
 from sctab.genes import gene_expression
+from sctab.genes._match import require_genes_in_columns
+from sctab.genes._stated import StatedSpecies
 
 _RAW = "raw.X"
 _COMPARABLE = 0.9
 """The matrix that a model learned from is used where it has at least this share of what the best one has."""
+_SOME_CELLS = 5000
 _DOUBTFUL = 0.5
 """Evidence below which integers are not called counts."""
 CellData = Any
@@ -288,6 +291,28 @@ def resolve(adata: CellData, layer: str | None) -> str:
 def var_of(adata: CellData, layer: str | None) -> pd.DataFrame:
     """The features of the matrix that `layer` means, see :func:`resolve`."""
     return _vars(adata)[resolve(adata, layer)]
+
+
+def some_cells(adata: CellData) -> list[str]:
+    """Names of some thousand cells, as many as it takes to see whether they are those of genes."""
+    n_cells = min(adata.n_obs, _SOME_CELLS)
+    return list(adata.names(0, n_cells)) if hasattr(adata, "names") else [str(name) for name in adata.obs_names[:n_cells]]
+
+
+def require_cells_in_rows(adata: CellData) -> None:
+    """Refuse a reference whose genes are in the rows.
+
+    Raises
+    ------
+    GeneOverlapError
+        When they are.
+    """
+    require_genes_in_columns(adata.var, lambda: some_cells(adata))
+
+
+def stated_species(adata: CellData, source: str = "") -> StatedSpecies:
+    """Of which species cells are said to be; `source` is how notes call the dataset, where there are several."""
+    return StatedSpecies.of(adata.obs, getattr(adata, "uns", {}), source=source)
 
 
 def _vars(adata: CellData) -> dict[str, pd.DataFrame]:

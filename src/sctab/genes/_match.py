@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab._errors import GeneOverlapError, listing
-from sctab.genes._columns import Source
+from sctab.genes._columns import Source, find_sources
 from sctab.genes._lookup import Lookup
-from sctab.genes._names import common_kind
+from sctab.genes._names import are_genes, common_kind
 from sctab.genes._species import FEW, Species
 
 IdType = Literal["Ensembl ids", "symbols"]
@@ -135,19 +136,42 @@ class GeneMatch:
         n_genes = self.lookup.count(cells)
         is_more = n_genes / len(cells) > _MORE * self.n_matched / self.selection.shape[0]
         if (n_genes >= FEW and is_more) or common_kind(cells) == "Ensembl ids":
-            raise GeneOverlapError(
-                f"The genes are in the rows: {listing(cells[:3])} are names in `obs`, and `var` has {self._features()}. Transpose the "
-                "data, so that cells are in the rows: `adata = adata.T`."
-            )
-
-    def _features(self) -> str:
-        return listing(self.seen[0][1]) if self.seen and self.seen[0][1] else "no names"
+            raise _in_rows(cells, self.seen[0][1] if self.seen else ())
 
     def _look(self, species: Species | None) -> str:
         kinds = dict.fromkeys(kind for _, names in self.seen if (kind := common_kind(names)) is not None)
         likely = next((kind for kind in (*_TELLING, *kinds) if kind in kinds), self.id_type)
         of_species = f" of {species.name}" if species is not None and likely in {"symbols", "Ensembl ids"} else ""
         return f"They look like {likely}{of_species}."
+
+
+def require_genes_in_columns(var: pd.DataFrame, cells: Callable[[], Sequence[str]]) -> None:
+    """Refuse a reference whose cells have the names of genes, and whose features have not; no model says here which genes there are.
+
+    Parameters
+    ----------
+    var
+        Annotation of the features, `(n_vars, …)`.
+    cells
+        Gives names of cells, of which some thousand are enough. It is asked only where `var` has no names that are surely those of genes.
+
+    Raises
+    ------
+    GeneOverlapError
+        When genes are in the rows.
+    """
+    if any(are_genes(source.names) for source in find_sources(var).values()):
+        return
+    names = cells()
+    if are_genes(names):
+        raise _in_rows(names, [str(name) for name in var.index[:3]])
+
+
+def _in_rows(cells: Sequence[str], features: Sequence[str]) -> GeneOverlapError:
+    return GeneOverlapError(
+        f"The genes are in the rows: {listing(cells[:3])} are names in `obs`, and `var` has "
+        f"{listing(features) if features else 'no names'}. Transpose the data, so that cells are in the rows: `adata = adata.T`."
+    )
 
 
 def examples_of(sources: Iterable[Source]) -> tuple[tuple[str, tuple[str, ...]], ...]:

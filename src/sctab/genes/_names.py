@@ -199,3 +199,49 @@ def common_kind(names: Sequence[str]) -> str | None:
         return None
     kind, count = Counter(map(kind_of, sample)).most_common(1)[0]
     return kind if count > 0.5 * len(sample) else None
+
+
+_FAMILIES = re.compile(
+    "|".join(
+        f"(?P<f{i}>{pattern})"
+        for i, pattern in enumerate(
+            (
+                r"HLA-[A-G]\w*|H2-\w+",
+                r"MT-(?:ND|CO|ATP|CYB|RN)\w*",
+                r"RP[LS]P?\d+\w*",
+                r"CD\d+[A-Z]?",
+                r"IL\d+\w*",
+                r"(?:CC|CXC)[LR]\d+",
+                r"KRT\d+",
+                r"COL\d+A\d",
+                r"SLC\d+A\d+",
+                r"(?:ZNF|ZFP)\d+",
+                r"TMEM\d+",
+                r"S100A\d+",
+                r"FOX[A-R]\d",
+                r"SOX\d+",
+                r"HOX[A-D]\d+",
+                r"NDUF[A-S]\d+",
+                r"PSM[A-G]\d+",
+                r"GZM[A-M]",
+                r"LINC\d+",
+            )
+        )
+    ),
+    re.IGNORECASE,
+)
+"""Symbols of large families of genes, which many species have."""
+_FEWEST_NAMES, _FEWEST_FAMILIES = 5, 3
+"""So many names, of so many families, are those of genes: patients may be called `CD1` to `CD9`."""
+
+
+def are_genes(names: Sequence[str]) -> bool:
+    """Whether names are surely those of genes, whatever the species: mostly Ensembl ids, or many symbols of well-known families.
+
+    Examples
+    --------
+    >>> are_genes(["RPL3", "RPS6", "CD3D", "CD4", "HLA-A"]), are_genes(["CD1", "CD2", "CD3", "CD4", "CD5"])
+    (True, False)
+    """
+    found = [match.lastgroup for name in names if (match := _FAMILIES.fullmatch(parts_of(name).symbol))]
+    return (len(found) >= _FEWEST_NAMES and len(set(found)) >= _FEWEST_FAMILIES) or common_kind(names) == "Ensembl ids"

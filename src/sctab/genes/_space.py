@@ -20,11 +20,14 @@ from sctab.genes._evidence import Evidence, weigh
 from sctab.genes._features import find_features
 from sctab.genes._lookup import Lookup
 from sctab.genes._match import GeneMatch, examples_of
-from sctab.genes._names import DATE, is_mostly_ensembl, parts_of, strip_version
+from sctab.genes._names import DATE, canonical, is_mostly_ensembl, parts_of, strip_version
 from sctab.genes._species import FEW, Species, guess_species
 
 _DATE = re.compile(DATE, re.IGNORECASE)
 _SHARE_OF_PARALOGS = 0.03
+_LOCUS = re.compile(r"LOC\d{5,}", re.IGNORECASE)
+_SHARE_OF_LOCI, _FEWEST_OF_A_GENOME = 0.05, 5000
+_MHC_OF_HUMAN, _FEWEST_MHC = "HLA-", 3
 
 
 @dataclass(frozen=True)
@@ -249,6 +252,11 @@ class FeatureSpace:
                 f"A spreadsheet has turned {len(dates)} names of genes into dates: {listing(dates, most=3)}. They were not used; `1-Mar` "
                 "was `MARCH1`. Take the names from the original file."
             )
+        if (n_loci := self._count_loci(names)) and self.species is not None:
+            notes.append(
+                f"{n_loci:,} features are loci without a name (`LOC…`), and none is called `HLA-…`: NCBI annotates genomes of other "
+                f"mammals in this way. Make sure that the data is of {self.species.name}."
+            )
         symbols = [symbol for name in names if len(symbol := parts_of(name).symbol) > 2 and symbol[0].isalpha()]
         if self.species and len(symbols) >= 20 and sum(symbol.lower() == symbol for symbol in symbols) > 0.8 * len(symbols):
             notes.append(
@@ -256,6 +264,14 @@ class FeatureSpace:
                 f"{self.species.name}."
             )
         return notes
+
+    def _count_loci(self, names: Sequence[str]) -> int:
+        """Loci without a name among those of a whole genome that has none of the MHC of human, though the model has some; 0 elsewhere."""
+        n_loci = sum(_LOCUS.fullmatch(name) is not None for name in names)
+        if n_loci < _SHARE_OF_LOCI * len(names) or len(names) < _FEWEST_OF_A_GENOME:
+            return 0
+        n_mhc = sum(symbol.startswith(_MHC_OF_HUMAN) for symbol in self.symbols)
+        return 0 if n_mhc < _FEWEST_MHC or any(canonical(name).startswith(_MHC_OF_HUMAN) for name in names) else n_loci
 
     @cached_property
     def _lookup(self) -> Lookup:

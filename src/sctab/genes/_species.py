@@ -88,7 +88,11 @@ _TAXA = {
     "9606": "human", "10090": "mouse", "10116": "rat", "9544": "rhesus macaque", "9541": "crab-eating macaque", "9598": "chimpanzee",
     "9593": "gorilla", "9483": "marmoset", "30608": "mouse lemur", "9823": "pig", "9913": "cow", "9940": "sheep", "9986": "rabbit",
     "9615": "dog", "9685": "cat", "9796": "horse", "10141": "guinea pig", "9031": "chicken", "8364": "Xenopus", "8355": "Xenopus",
-    "7955": "zebrafish", "7227": "fly", "6239": "worm", "4932": "yeast", "559292": "yeast", "3702": "Arabidopsis",
+    "9545": "pig-tailed macaque", "9555": "baboon", "60711": "green monkey", "9531": "sooty mangabey", "9597": "bonobo", "9595": "gorilla",
+    "9600": "orangutan", "9601": "orangutan", "9925": "goat", "9669": "ferret", "10036": "golden hamster", "10029": "Chinese hamster",
+    "10181": "naked mole-rat", "10047": "Mongolian gerbil", "13616": "opossum", "9258": "platypus", "8090": "medaka",
+    "10091": "mouse", "10092": "mouse", "39442": "mouse", "57486": "mouse", "7955": "zebrafish", "7227": "fly",
+    "6239": "worm", "4932": "yeast", "559292": "yeast", "3702": "Arabidopsis",
 }  # fmt: skip
 _LATIN = {
     "homo sapiens": "human", "mus musculus": "mouse", "rattus norvegicus": "rat", "macaca mulatta": "rhesus macaque",
@@ -97,9 +101,18 @@ _LATIN = {
     "ovis aries": "sheep", "oryctolagus cuniculus": "rabbit", "canis lupus familiaris": "dog", "canis familiaris": "dog",
     "felis catus": "cat", "equus caballus": "horse", "cavia porcellus": "guinea pig", "gallus gallus": "chicken",
     "xenopus tropicalis": "Xenopus", "xenopus laevis": "Xenopus", "danio rerio": "zebrafish", "drosophila melanogaster": "fly",
+    "macaca nemestrina": "pig-tailed macaque", "papio anubis": "baboon", "chlorocebus sabaeus": "green monkey", "pan paniscus": "bonobo",
+    "cercocebus atys": "sooty mangabey", "pongo abelii": "orangutan", "pongo pygmaeus": "orangutan", "capra hircus": "goat",
+    "mustela putorius": "ferret", "mesocricetus auratus": "golden hamster", "cricetulus griseus": "Chinese hamster",
+    "heterocephalus glaber": "naked mole-rat", "meriones unguiculatus": "Mongolian gerbil", "monodelphis domestica": "opossum",
+    "ornithorhynchus anatinus": "platypus", "oryzias latipes": "medaka", "canis lupus": "dog",
     "caenorhabditis elegans": "worm", "saccharomyces cerevisiae": "yeast", "arabidopsis thaliana": "Arabidopsis",
 }  # fmt: skip
-_COMMON = {name.lower(): name for name in _LATIN.values()} | {"macaque": "rhesus macaque", "rhesus": "rhesus macaque"}
+_COMMON = (
+    {name.lower(): name for name in _LATIN.values()}
+    | {f"{latin[0]}{dot}{latin.split()[1]}": name for latin, name in _LATIN.items() for dot in ("", ". ", ".")}
+    | {"macaque": "rhesus macaque", "rhesus": "rhesus macaque", "cynomolgus macaque": "crab-eating macaque"}
+)
 
 
 @dataclass(frozen=True)
@@ -161,7 +174,8 @@ def organism(text: str) -> str | None:
     """
     words = re.sub(r"[\s_]+", " ", text.strip().lower())
     taxon = re.fullmatch(r"(?:ncbitaxon|taxid|txid)?[:_ ]?(\d{4,6})", words)
-    return _TAXA.get(taxon[1]) if taxon else _LATIN.get(words) or _COMMON.get(words) or genome_in(text)
+    latin = " ".join(words.split()[:2])  # `Gorilla gorilla gorilla` is a subspecies
+    return _TAXA.get(taxon[1]) if taxon else _LATIN.get(latin) or _COMMON.get(words) or genome_in(text)
 
 
 def guess_species(names: Iterable[str]) -> Species | None:

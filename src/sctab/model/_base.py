@@ -179,6 +179,8 @@ class CellTypeClassifier(BaseModelClass):
         LabelError
             When labels or donors are missing (NaN, or strings such as `nan`); when there are not two types; when results could not be
             stored under the labels, such as `A/B` beside `A|B`; or when `unlabeled_category` is a label in another spelling.
+        GeneOverlapError
+            When the genes are in the rows.
         InputValueError
             When there are no cells, or when the matrix holds no counts nor anything that can be brought back to counts.
         """

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,10 @@ from scipy import sparse
 from sctab import _kernels
 from sctab._errors import InputValueError
 from sctab._matrix import BLOCK_SIZE, RowReader, row_blocks, row_ranges
-from sctab.corpus._source import CellData, Inspect, LearnedMatrix, Source, choose_source
+from sctab.corpus._source import CellData, Inspect, LearnedMatrix, Source, choose_source, some_cells, stated_species
 from sctab.counts import MatrixContent, Normalization, inspect_matrix, normalise
 from sctab.genes import FeatureSpace, GeneMatch
 from sctab.model._covariates import Covariate, notes_on_covariates, one_hot, with_covariates
-
-_SOME_CELLS = 5000
 
 
 @dataclass(frozen=True)
@@ -195,18 +192,18 @@ def open_query(
         shared = np.bincount(positions[positions >= 0], minlength=len(features))[positions]  # by features of the same gene
         return np.where(positions >= 0, weights[positions] / np.maximum(shared, 1), 0.0)
 
-    cells = partial(_some_cells, adata)
     try:
         source, notes = chosen or choose_source(adata, layer=layer, inspect=inspect, worth=worth, learned=learned)
     except InputValueError:
         if adata.n_obs and adata.n_vars:  # the values of a transposed matrix are often refused before its names are looked at
-            match_of(adata.var).require_columns(cells())
+            match_of(adata.var).require_columns(some_cells(adata))
         raise
     source_notes = tuple(notes)
     notes = list(source_notes)
     match = match_of(source.var)
-    match.require(min_gene_coverage, cells=cells)
+    match.require(min_gene_coverage, cells=lambda: some_cells(adata))
     notes += match.notes
+    notes += stated_species(adata).notes(match.model_species, owner="the model", fix="use a model of the same species")
     if match.n_summed:
         notes.append(f"Features that stand for one gene were summed; there are {match.n_summed} more of them than genes.")
     if match.n_ignored:
@@ -225,12 +222,6 @@ def open_query(
         covariates=one_hot(adata.obs, covariates),
         source_notes=source_notes,
     )
-
-
-def _some_cells(adata: CellData) -> list[str]:
-    """Names of some thousand cells, as many as it takes to see whether they are those of genes."""
-    n_cells = min(adata.n_obs, _SOME_CELLS)
-    return list(adata.names(0, n_cells)) if hasattr(adata, "names") else [str(name) for name in adata.obs_names[:n_cells]]
 
 
 def fingerprint(source: Source, *columns: Iterable[object]) -> str:

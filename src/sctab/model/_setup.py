@@ -20,9 +20,10 @@ from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
 from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
 from sctab.corpus._adata import require_anndata
 from sctab.corpus._checks import require_sound_cells
-from sctab.corpus._source import LearnedMatrix, reference_source, resolve, var_of
+from sctab.corpus._source import LearnedMatrix, reference_source, require_cells_in_rows, resolve, stated_species, var_of
 from sctab.counts import Normalization, normalise
 from sctab.genes import FeatureSpace
+from sctab.genes._stated import CORRECT
 from sctab.metrics import correct_predictions, macro_f1
 from sctab.model._covariates import find_covariates, one_hot
 from sctab.model._data import ReferenceData
@@ -73,6 +74,7 @@ def check_reference(
     if adata.is_view:
         call = "to_memory" if adata.isbacked else "copy"
         raise InputValueError(f"The reference is a view of another AnnData. Call `adata = adata.{call}()` first.")
+    require_cells_in_rows(adata)
     unlabeled_category = check_labels(
         _obs_column(adata, labels_key, "labels_key"), labels_key, unlabeled_category=unlabeled_category, label_ids=label_ids
     )
@@ -141,13 +143,16 @@ def describe_reference(
         sorted(set(names)), CellOntology.embedded(), label_ids=label_ids_in(setup), tissues=tissues_of(adata.obs)
     )
     warn_about_types(names, labels)
+    features = FeatureSpace.from_var(
+        var_of(adata, setup["layer"]), gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"]
+    )
+    for note in stated_species(adata).notes(features.species, owner="the reference", fix=CORRECT):
+        warn(note)
     spec = ModelSpec(
         model_class=model_class,
         covariates=find_covariates(adata.obs, setup["categorical_covariate_keys"]),
         architecture=architecture,
-        features=FeatureSpace.from_var(
-            var_of(adata, setup["layer"]), gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"]
-        ),
+        features=features,
         labels=labels,
         normalization=Normalization(),
         setup=setup,

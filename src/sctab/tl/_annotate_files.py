@@ -23,6 +23,7 @@ from sctab._errors import DataFileError, SettingError, warn
 from sctab._keys import check_key_added, is_encodable
 from sctab._matrix import BLOCK_SIZE
 from sctab._spreadsheets import n_marked
+from sctab.genes._stated import SPECIES_KEYS
 from sctab.inference import DataFile, FileAnnotation, Journal, Part, engine_for, find_data_files, name_cells
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
 from sctab.model._evaluation import require_batch_size
@@ -162,7 +163,7 @@ def annotate_files(
     with ExitStack() as stack:
         files = []
         for path in paths:
-            files.append(DataFile(path, covariates))
+            files.append(DataFile(path, [*covariates, *SPECIES_KEYS]))
             stack.callback(files[-1].close)
         for target in targets:
             if target.number is not None:
