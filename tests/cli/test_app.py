@@ -222,6 +222,19 @@ def test_what_is_read_is_a_regular_file(files, tmp_path, monkeypatch, make, opti
     assert [path.name for path in tmp_path.iterdir()] == ["given"]
 
 
+def test_annotate_into_a_directory_with_model_and_query(files, tmp_path, monkeypatch):
+    shutil.copytree(files / "model", tmp_path / "p/model")
+    (tmp_path / "p/raw").mkdir()
+    shutil.copy(files / "query.h5ad", tmp_path / "p/raw/x.h5ad")
+    monkeypatch.chdir(tmp_path)
+    for output in ("p", ".", "p/out.h5ad"):
+        result = run("annotate", "p/raw/x.h5ad", "--model", "p/model", "--output", output)
+        assert result.exit_code == 0, result.output
+    assert sorted(entry.name for entry in (tmp_path / "p").iterdir()) == ["model", "out.h5ad", "raw", "x.h5ad"]
+    refused(run("annotate", "p/raw/x.h5ad", "--model", "p/model", "--output", "p/model"), "`p/model`")
+    refused(run("annotate", "p/raw/x.h5ad", "--model", "p/model", "--output", "p/raw", "--overwrite"), "never replaced")
+
+
 def test_annotate_without_an_output(files):
     refused(run("annotate", files / "query.h5ad"), "Nothing would be written. Give `--output annotated.h5ad`")
 
