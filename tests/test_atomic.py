@@ -509,11 +509,11 @@ class TestApart:
         with pytest.raises(OutputError, match="lies in `data`, which is an input"):
             check_apart([name], ["data"])
 
-    @pytest.mark.parametrize("folder", ["data", "data/new", "linked", "linked/new"])
-    def test_a_directory_that_files_are_added_to(self, folder):
-        check_apart(["data/b.h5ad"], ["data/a.h5ad", "in.h5ad"], folders=[folder, "."])
-        with pytest.raises(OutputError, match=f"`{folder}` is or lies in `data`, which is an input"):
-            check_apart([], ["data"], folders=[folder])
+    @pytest.mark.parametrize("name", ["data", "data/new", "linked", "linked/new"])
+    def test_a_directory_that_files_are_added_to(self, name):
+        check_apart(["data/b.h5ad"], ["data/a.h5ad", "in.h5ad"], folders=[name, "."])
+        with pytest.raises(OutputError, match=f"`{name}` is or lies in `data`, which is an input"):
+            check_apart([], ["data"], folders=[name])
 
     def test_beside(self):
         check_apart(["data/b.h5ad", "a.csv", "A.csv", "in"], ["in.h5ad", "data/a.h5ad", "s3://bucket/a.csv"])
