@@ -16,7 +16,7 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import MaxAbsScaler
 
-from sctab.counts import Normalization, normalise
+from sctab.data import Normalization, normalise
 from sctab.metrics import macro_f1
 from sctab.model import model_by_name
 

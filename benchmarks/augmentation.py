@@ -52,7 +52,7 @@ def measure(folder: Path) -> None:
     """Compute the vectors once and print what this process took for it."""
     from sctab.augmentation import donor_differences
     from sctab.benchmark.peers._program import peak_memory
-    from sctab.counts import Normalization, normalise
+    from sctab.data import Normalization, normalise
 
     libraries = peak_memory()
     cells = np.load(folder / "cells.npz")

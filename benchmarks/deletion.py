@@ -28,7 +28,7 @@ from scipy import sparse
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import normalize
 
-from sctab.counts import normalise
+from sctab.data import normalise
 from sctab.model import SCTAB
 
 LABELS = "cell_type_coarse"

@@ -26,9 +26,8 @@ from scale import make_cells, make_models
 from scipy import sparse
 
 import sctab
-from sctab import _integrity
-from sctab._matrix import row_blocks
-from sctab.inference import DataFile
+from sctab.io import DataFile, integrity
+from sctab.io._rows import row_blocks
 from sctab.model import SCTAB
 
 CHECKS = ("indptr_problem", "indices_problem", "values_problem", "sparse_problem", "lost_piece_problem")
@@ -38,8 +37,8 @@ def without_checks() -> ExitStack:
     """Find nothing wrong with any matrix, without a look at it."""
     stack = ExitStack()
     for name in CHECKS:
-        stack.enter_context(mock.patch.object(_integrity, name, return_value=None))
-    stack.enter_context(mock.patch.object(_integrity, "missing_pieces", return_value=()))
+        stack.enter_context(mock.patch.object(integrity, name, return_value=None))
+    stack.enter_context(mock.patch.object(integrity, "missing_pieces", return_value=()))
     return stack
 
 
@@ -62,7 +61,7 @@ def timed_checks(seconds: list[float]) -> ExitStack:
         return run
 
     for name in (*CHECKS, "missing_pieces"):
-        stack.enter_context(mock.patch.object(_integrity, name, timed(getattr(_integrity, name))))
+        stack.enter_context(mock.patch.object(integrity, name, timed(getattr(integrity, name))))
     return stack
 
 

@@ -44,11 +44,11 @@ from scipy import sparse
 if TYPE_CHECKING:  # the environment of CellTypist has neither
     import torch
 
+    from sctab.data._query import InputRecipe
+    from sctab.inference._predictor import Evaluator
     from sctab.model import SCTAB, DeepEnsemble
-    from sctab.model._evaluation import Evaluator
-    from sctab.model._query import InputRecipe
     from sctab.nn import TabNet
-    from sctab.nn._sparse import Precision
+    from sctab.nn.fast._sparse import Precision
 
 GENES = np.array([f"ENSG{i:011d}" for i in range(20_000)])
 MODEL_GENES = np.random.default_rng(3).permutation(len(GENES))[:19_331]
@@ -173,10 +173,9 @@ def make_model(counts: sparse.csr_matrix, seed: int) -> SCTAB:
     import torch
     from entmax import entmax15
 
-    from sctab.counts import Normalization, normalise
-    from sctab.genes import FeatureSpace
+    from sctab.data import FeatureSpace, Normalization, normalise
+    from sctab.inference._spec import NO_SETUP, ModelSpec
     from sctab.model import SCTAB
-    from sctab.model._spec import NO_SETUP, ModelSpec
     from sctab.ontology import LabelSpace
 
     settings = SCTAB.paper_settings()["model"]

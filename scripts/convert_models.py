@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import sctab
-from sctab._constants import SPEC_FILE, WEIGHTS_FILE
+from sctab.keys import SPEC_FILE, WEIGHTS_FILE
 
 PACKAGED = Path(sctab.__file__).parent / "zoo" / "packaged"
 

@@ -19,9 +19,9 @@ import scanpy as sc
 from anndata import AnnData
 
 import sctab
-from sctab._atomic import written_beside
-from sctab._constants import CARD_FILE
 from sctab.cli._demo import author_labels
+from sctab.io._atomic import written_beside
+from sctab.keys import CARD_FILE
 from sctab.metrics import scores_per_type
 from sctab.model._setup import FEWEST_CELLS
 from sctab.ontology import CellOntology

@@ -157,7 +157,7 @@ NAMES = {
     "sctab.tuning": ["Settings", "TuningResult", "tune", "tune_from_corpus"],
     "sctab.zoo": ["ModelListing", "import_checkpoint", "list_models", "load", "packaged_path"],
 }
-NOUNS = ["sctab.augmentation", "sctab.counts", "sctab.genes"]
+NOUNS = ["sctab.augmentation", "sctab.data", "sctab.data"]
 """Modules without `__all__`: what they define and does not begin with an underscore is public."""
 
 

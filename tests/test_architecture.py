@@ -104,7 +104,7 @@ class Tree:
         return ".".join([*parent, node.module] if node.module else parent)
 
     def _deepest(self, dotted: str) -> str:
-        """The module that a dotted name is in: `sctab.genes` for `sctab.genes.FeatureSpace`."""
+        """The module that a dotted name is in: `sctab.data` for `sctab.data.FeatureSpace`."""
         parts = dotted.split(".")
         while parts[0] == "sctab" and ".".join(parts) not in self.modules and len(parts) > 1:
             parts.pop()
@@ -241,7 +241,7 @@ def test_source(rule, source_root):
     ("rule", "files", "found"),
     [
         (without_layer, {"utils.py": ""}, ["sctab.utils"]),
-        (upward_imports, {"genes.py": "from sctab.tl import annotate", "tl.py": ""}, ["sctab.genes imports sctab.tl"]),
+        (upward_imports, {"genes.py": "from sctab.tl import annotate", "tl.py": ""}, ["sctab.data imports sctab.tl"]),
         (
             upward_imports,
             {"model/_a.py": "def f():\n    from sctab import zoo", "zoo/__init__.py": ""},
@@ -250,10 +250,10 @@ def test_source(rule, source_root):
         (upward_imports, {"model/_a.py": "from ..cli import main", "cli/__init__.py": ""}, ["sctab.model._a imports sctab.cli"]),
         (upward_imports, {"model/__init__.py": "from .. import pl", "pl.py": ""}, ["sctab.model imports sctab.pl"]),
         (upward_imports, {"tl.py": "import sctab"}, ["sctab.tl imports sctab"]),
-        (upward_imports, {"genes.py": "import sctab.counts as c", "counts.py": ""}, ["sctab.genes imports sctab.counts"]),
+        (upward_imports, {"genes.py": "import sctab.data as c", "counts.py": ""}, ["sctab.data imports sctab.data"]),
         (upward_imports, {"nn/_a.py": "from sctab.nn._b import x", "nn/_b.py": "", "nn/__init__.py": ""}, []),
-        (upward_imports, {"_errors.py": "import sctab._matrix", "_matrix.py": ""}, ["sctab._errors imports sctab._matrix"]),
-        (upward_imports, {"cli/__init__.py": "import sctab\nfrom sctab._errors import listing", "_errors.py": ""}, []),
+        (upward_imports, {"_errors.py": "import sctab.io._rows", "_matrix.py": ""}, ["sctab.errors imports sctab.io._rows"]),
+        (upward_imports, {"cli/__init__.py": "import sctab\nfrom sctab.errors import listing", "_errors.py": ""}, []),
         (
             import_cycles,
             {"tl.py": "import sctab.get", "get.py": "def f():\n    from sctab.tl import x"},
@@ -264,23 +264,23 @@ def test_source(rule, source_root):
             {"nn/__init__.py": "from sctab.nn._a import x", "nn/_a.py": "from sctab.nn import y"},
             ["sctab.nn -> sctab.nn._a -> sctab.nn"],
         ),
-        (import_cycles, {"tl.py": "import sctab.genes", "pp.py": "import sctab.genes", "genes.py": "import numpy"}, []),
+        (import_cycles, {"tl.py": "import sctab.data", "pp.py": "import sctab.data", "genes.py": "import numpy"}, []),
         (code_in_package_openings, {"nn/__init__.py": '"""Doc."""\nimport os\n__all__ = ["os"]\nx = 1'}, ["sctab.nn, line 4"]),
         (code_in_package_openings, {"nn/__init__.py": "import os\nos.getcwd()"}, ["sctab.nn, line 2"]),
         (code_in_package_openings, {"nn/__init__.py": "def f(): ..."}, ["sctab.nn, line 1"]),
         (code_in_package_openings, {"__init__.py": "__version__ = version('sctab')"}, []),
-        (asserts, {"genes.py": "def f(x):\n    assert x"}, ["sctab.genes, line 2"]),
-        (pickles, {"genes.py": "import pickle"}, ["sctab.genes imports pickle"]),
-        (pickles, {"genes.py": "def f():\n    from torch import load"}, ["sctab.genes imports torch.load"]),
-        (pickles, {"genes.py": "import torch\ntorch.load('x')"}, ["sctab.genes, line 2"]),
+        (asserts, {"genes.py": "def f(x):\n    assert x"}, ["sctab.data, line 2"]),
+        (pickles, {"genes.py": "import pickle"}, ["sctab.data imports pickle"]),
+        (pickles, {"genes.py": "def f():\n    from torch import load"}, ["sctab.data imports torch.load"]),
+        (pickles, {"genes.py": "import torch\ntorch.load('x')"}, ["sctab.data, line 2"]),
         (pickles, {"genes.py": "import torch\ntorch.load('x', weights_only=True)"}, []),
-        (pickles, {"genes.py": "import torch\ntorch.load('x', weights_only=False)"}, ["sctab.genes, line 2"]),
-        (pickles, {"genes.py": "from joblib import Parallel, load"}, ["sctab.genes imports joblib.load"]),
-        (pickles, {"genes.py": "import numpy as np\nnp.load('x', allow_pickle=True)"}, ["sctab.genes, line 2"]),
+        (pickles, {"genes.py": "import torch\ntorch.load('x', weights_only=False)"}, ["sctab.data, line 2"]),
+        (pickles, {"genes.py": "from joblib import Parallel, load"}, ["sctab.data imports joblib.load"]),
+        (pickles, {"genes.py": "import numpy as np\nnp.load('x', allow_pickle=True)"}, ["sctab.data, line 2"]),
         (pickles, {"genes.py": "np.load('x', allow_pickle=False)"}, []),
-        (libraries_away_from_home, {"genes.py": "from anndata import AnnData"}, ["sctab.genes imports anndata.AnnData"]),
+        (libraries_away_from_home, {"genes.py": "from anndata import AnnData"}, ["sctab.data imports anndata.AnnData"]),
         (libraries_away_from_home, {"tl.py": "import matplotlib.pyplot as plt"}, ["sctab.tl imports matplotlib.pyplot"]),
-        (long_modules, {"genes.py": "x = 1\n" * 551}, ["sctab.genes has 551 lines"]),
+        (long_modules, {"genes.py": "x = 1\n" * 551}, ["sctab.data has 551 lines"]),
         (long_modules, {"genes.py": "x = 1\n" * 550}, []),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

@@ -7,13 +7,13 @@ import re
 import pytest
 
 import sctab
-from sctab import _errors
-from sctab._errors import KeyNotFoundError, MissingDependencyError, SctabError, SctabWarning, listing, require
+from sctab import errors
+from sctab.errors import KeyNotFoundError, MissingDependencyError, SctabError, SctabWarning, listing, require
 
 CLASSES = {
-    name: cls for name, cls in inspect.getmembers(_errors, inspect.isclass) if issubclass(cls, SctabError) and cls is not SctabError
+    name: cls for name, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, SctabError) and cls is not SctabError
 }
-DRAWN = re.findall(r"^ {4}.*?[├└]── (\w+) +\((\w+)\)", _errors.__doc__, flags=re.MULTILINE)
+DRAWN = re.findall(r"^ {4}.*?[├└]── (\w+) +\((\w+)\)", errors.__doc__, flags=re.MULTILINE)
 """Class and builtin in each line of the tree that the module draws."""
 
 
@@ -32,7 +32,7 @@ def test_each_error_is_ours_and_a_builtin(name, builtin):
 
 @pytest.mark.parametrize("name", [*CLASSES, "SctabError", "SctabWarning"])
 def test_each_can_be_caught_by_a_user(name):
-    assert getattr(sctab, name) is getattr(_errors, name)
+    assert getattr(sctab, name) is getattr(errors, name)
     assert name in sctab.__all__
 
 

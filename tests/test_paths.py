@@ -196,14 +196,14 @@ def test_every_path_of_a_public_function_is_known():
     assert sorted(paths_of_public_functions() ^ {*READS, *WRITES, *ELSEWHERE}) == []
 
 
-@pytest.mark.filterwarnings("ignore::sctab._errors.SctabWarning")
+@pytest.mark.filterwarnings("ignore::sctab.errors.SctabWarning")
 @pytest.mark.parametrize("call", list(dict.fromkeys(READS.values())), ids=lambda call: next(n for n in READS if READS[n] is call))
 def test_read(home, call):
     call()
     assert not list(Path.cwd().iterdir())
 
 
-@pytest.mark.filterwarnings("ignore::sctab._errors.SctabWarning")
+@pytest.mark.filterwarnings("ignore::sctab.errors.SctabWarning")
 @pytest.mark.parametrize(
     "call", list(dict.fromkeys(WRITES.values())), ids=lambda call: next(n for n in WRITES if WRITES[n] is call)
 )

@@ -2,52 +2,9 @@
 
 from importlib.metadata import version
 
-from sctab import _caches, benchmark, corpus, get, model, pl, pp, tl, tuning, zoo  # noqa: F401 - the first acts when it is imported
-from sctab._errors import (
-    ClusterError,
-    DataFileError,
-    GeneOverlapError,
-    InputTypeError,
-    InputValueError,
-    KeyNotFoundError,
-    LabelError,
-    MissingDependencyError,
-    ModelFormatError,
-    ModelNotFoundError,
-    NotTrainedError,
-    OutputError,
-    OutputExistsError,
-    SctabError,
-    SctabWarning,
-    SettingError,
-)
+import lazy_loader
 
+from sctab import _caches  # noqa: F401 - acts when it is imported
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = version("sctab")
-
-__all__ = [
-    "ClusterError",
-    "DataFileError",
-    "GeneOverlapError",
-    "InputTypeError",
-    "InputValueError",
-    "KeyNotFoundError",
-    "LabelError",
-    "MissingDependencyError",
-    "ModelFormatError",
-    "ModelNotFoundError",
-    "NotTrainedError",
-    "OutputError",
-    "OutputExistsError",
-    "SctabError",
-    "SctabWarning",
-    "SettingError",
-    "benchmark",
-    "corpus",
-    "get",
-    "model",
-    "pl",
-    "pp",
-    "tl",
-    "tuning",
-    "zoo",
-]

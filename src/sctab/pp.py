@@ -13,18 +13,23 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab._constants import DEFAULT_KEY_ADDED, OBS_DISTILLED, OBS_SKETCH, OBS_SPLIT
-from sctab._errors import KeyNotFoundError, LabelError, SctabWarning, SettingError, listing, warn
-from sctab._keys import check_key_added
-from sctab._matrix import row_blocks
-from sctab.corpus._adata import require_anndata, require_writable, target_of
-from sctab.corpus._merge import merge
-from sctab.corpus._source import Source, choose_source
-from sctab.counts import Normalization, normalise
-from sctab.genes import gene_expression
-from sctab.model import AutoClassifier, CellTypeClassifier, model_by_name
-from sctab.model._components import principal_components
-from sctab.model._setup import corrected_macro_f1, own_copy
+from sctab._key_names import check_key_added
+from sctab.data import (
+    Normalization,
+    Source,
+    choose_source,
+    gene_expression,
+    normalise,
+    principal_components,
+    require_anndata,
+    require_writable,
+    target_of,
+)
+from sctab.errors import KeyNotFoundError, LabelError, SctabWarning, SettingError, listing, warn
+from sctab.io import row_blocks
+from sctab.keys import DEFAULT_KEY_ADDED, OBS_DISTILLED, OBS_SKETCH, OBS_SPLIT
+from sctab.model import AutoClassifier, CellTypeClassifier, corrected_macro_f1, model_by_name, own_copy
+from sctab.pp._merge import merge
 from sctab.sampling import Split, SplitRule, assign_splits, geometric_sketch, herding, k_centre, nested_share, split_cells
 from sctab.sampling import subsample as subsample_types
 

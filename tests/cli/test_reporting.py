@@ -13,9 +13,9 @@ import pytest
 import typer
 
 from sctab import DataFileError, OutputError
-from sctab._errors import SctabWarning
 from sctab.cli import _reporting
 from sctab.cli._reporting import Stopped, _Console, ends_when_told, err, out, prepare_streams, reports_errors
+from sctab.errors import SctabWarning
 
 ODD = "[red]x[/red] [/x] :smile: r[1].h5ad α\x1b[2J"
 

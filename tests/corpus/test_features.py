@@ -8,7 +8,7 @@ import pytest
 
 from sctab import GeneOverlapError
 from sctab.corpus import join_genes
-from sctab.genes import FeatureSpace
+from sctab.data import FeatureSpace
 from sctab.zoo._packaged import packaged_path
 
 GENES = json.loads((packaged_path("pbmc") / "model.json").read_text(encoding="utf-8"))["features"]

@@ -10,7 +10,7 @@ import pytest
 import scanpy as sc
 from scipy import sparse
 
-from sctab.corpus._data_file import DataFile
+from sctab.io._data_file import DataFile
 from sctab.zoo import load
 
 N_CELLS = 240

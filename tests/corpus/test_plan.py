@@ -11,12 +11,12 @@ import yaml
 from tests.corpus.studies import IDS, SYMBOLS, make_study
 from tests.reference import make_reference
 
-from sctab._errors import DataFileError, GeneOverlapError, KeyNotFoundError, LabelError, SctabWarning, SettingError
 from sctab.corpus import CorpusConfig
 from sctab.corpus import plan as plan_corpus
 from sctab.corpus._entry import COLUMNS
 from sctab.corpus._features import read_genes
-from sctab.genes import FeatureSpace
+from sctab.data import FeatureSpace
+from sctab.errors import DataFileError, GeneOverlapError, KeyNotFoundError, LabelError, SctabWarning, SettingError
 from sctab.ontology import CellOntology
 from sctab.zoo import packaged_path
 

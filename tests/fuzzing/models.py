@@ -23,7 +23,7 @@ from tests.fuzzing.subject import (
 )
 
 import sctab
-from sctab import _json
+from sctab.io import strict_json
 from sctab.model import SCTAB, DeepEnsemble, LinearClassifier, MLPClassifier, XGBoostClassifier, load_model
 
 
@@ -110,13 +110,15 @@ def put_hashes_right(folder: Path) -> None:
             for i in range(len(values["members"]))
         ]
         del values["sha256"]
-        listing.write_text(json.dumps(_json.with_digest(values)), encoding="utf-8")
+        listing.write_text(json.dumps(strict_json.with_digest(values)), encoding="utf-8")
 
 
 def _put_right(spec: Path, weights: Path) -> None:
     values = json.loads(spec.read_text(encoding="utf-8"))
     content = weights.read_bytes()
-    values["spec_sha256"] = _json.digest({name: value for name, value in values.items() if name not in {"weights", "spec_sha256"}})
+    values["spec_sha256"] = strict_json.digest(
+        {name: value for name, value in values.items() if name not in {"weights", "spec_sha256"}}
+    )
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
     header["__metadata__"]["spec_sha256"] = values["spec_sha256"]

@@ -5,8 +5,8 @@ import pytest
 from scipy import sparse
 
 from sctab import DataFileError, get
-from sctab.genes import FeatureSpace
-from sctab.model._logging import write_augmentation
+from sctab.data import FeatureSpace
+from sctab.train._logging import write_augmentation
 
 
 def test_has_vectors_genes_and_settings(tmp_path):

@@ -19,11 +19,12 @@ import sctab
 from sctab import ClusterError, DataFileError, InputValueError, SettingError
 from sctab.cli import app
 from sctab.inference import _dask as on_dask
-from sctab.inference import client_in_use, engine_for
+from sctab.inference import engine_for
+from sctab.io import client_in_use
 from sctab.model import load_model
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::sctab._errors.SctabWarning"),
+    pytest.mark.filterwarnings("ignore::sctab.errors.SctabWarning"),
     pytest.mark.filterwarnings("ignore:Sending large graph"),
 ]
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from sctab import OutputError, OutputExistsError, SettingError
-from sctab.inference import Journal, as_part
-from sctab.model import Evaluation
+from sctab.inference import Evaluation, Journal, as_part
 
 IDENTITY = {"model": "abc", "block_size": 10}
 

@@ -7,15 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, f1_score
 
-from sctab.metrics import (
-    accuracy,
-    confusion,
-    macro_f1,
-    macro_f1_of_codes,
-    scores_per_group,
-    scores_per_type,
-    weighted_f1,
-)
+from sctab.metrics import accuracy, confusion, macro_f1, macro_f1_of_codes, scores_per_group, scores_per_type, weighted_f1
 
 names = st.sampled_from(["B cell", "T cell", "monocyte", "a type with a long name"])
 pairs = st.lists(st.tuples(names, names), min_size=1, max_size=40)

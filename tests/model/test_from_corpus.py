@@ -27,7 +27,7 @@ from sctab.model import (
     XGBoostClassifier,
     _streaming,
 )
-from sctab.model._corpus import CorpusReference
+from sctab.train._corpus import CorpusReference
 from sctab.tuning import Settings, tune_from_corpus
 from sctab.tuning._cells import CorpusCells
 from sctab.tuning._task import make_task

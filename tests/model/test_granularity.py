@@ -8,8 +8,8 @@ from tests.reference import make_reference
 
 from sctab import SettingError
 from sctab.model import SCTAB, LinearClassifier, MLPClassifier, XGBoostClassifier
-from sctab.model._data import ReferenceData
 from sctab.ontology import CellOntology
+from sctab.train._reference import ReferenceData
 
 NAMES = {"B cell": "B cell", "T cell": "CD4-positive, alpha-beta T cell", "monocyte": "CD8-positive, alpha-beta T cell"}
 """The three types of :func:`make_reference` by other names, so that two of them are subtypes of a fourth."""

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.reference import TYPES, make_reference
 
 from sctab import NotTrainedError, SettingError
-from sctab.counts import Normalization, normalise
+from sctab.data import Normalization, normalise
 from sctab.model import LinearClassifier
 
 PLAIN = {

@@ -17,7 +17,7 @@ from tests.reference import make_reference
 
 from sctab import DataFileError, SettingError
 from sctab.model import SCTAB, AutoClassifier, DeepEnsemble, XGBoostClassifier
-from sctab.model._state import STATE_FILE, read_history
+from sctab.train._state import STATE_FILE, read_history
 
 QUICK = {"max_epochs": 4, "batch_size": 32, "refit": False, "accelerator": "cpu", "enable_progress_bar": False, "seed": 3}
 SETTINGS = {"validated": {}, "all": {"train_size": 1.0}}

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from tests.reference import make_reference
 
 from sctab import MissingDependencyError, ModelFormatError, SettingError
-from sctab.counts import Normalization, normalise
+from sctab.data import Normalization, normalise
 from sctab.model import XGBoostClassifier, load_model
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "refit": False}

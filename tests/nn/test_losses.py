@@ -7,7 +7,7 @@ from scipy import sparse
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
-from sctab.counts import Normalization, normalise
+from sctab.data import Normalization, normalise
 from sctab.nn import cross_entropy, hierarchical_cross_entropy, normalise_counts
 
 

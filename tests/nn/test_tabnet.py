@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytorch_tabnet.tab_network import TabNetNoEmbeddings
 from scipy import sparse
 
-from sctab.counts import Normalization, normalise
+from sctab.data import Normalization, normalise
 from sctab.nn import TabNet, cross_entropy, from_published
 from sctab.nn._tabnet import GhostBatchNorm
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sctab.ontology._label_values import alike, are_codes, doubts, is_missing, says_no_type, why_unwritable
+from sctab.ontology.label_values import alike, are_codes, doubts, is_missing, says_no_type, why_unwritable
 
 TYPES = ["B", "T cell", "NK", "Naive B", "Nan-like cell", "other T cell", "mixed glia", "negative selection cell", "0"]
 TYPES += [

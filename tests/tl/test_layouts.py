@@ -13,8 +13,8 @@ from tests.corpus.anndata_files import FILES, RELEASES, read, unpack
 
 import sctab
 from sctab.cli._files import read_data
-from sctab.corpus._data_file import DataFile
-from sctab.tl._copies import Results, copy_data, open_copy
+from sctab.io._copies import Results, copy_data, open_copy
+from sctab.io._data_file import DataFile
 
 COPIED = [(release, name, Path(name).suffix) for release, name in FILES if (release, name) != ("0.6.22", "csr.h5ad")]
 COPIED += [("0.6.22", "csc.h5ad", ".zarr"), ("0.7.8", "csc.h5ad", ".zarr")]
@@ -128,7 +128,7 @@ def model():
     return model
 
 
-@pytest.mark.filterwarnings("ignore::sctab._errors.SctabWarning")
+@pytest.mark.filterwarnings("ignore::sctab.errors.SctabWarning")
 @pytest.mark.parametrize("release", ["0.6.22", "0.7.8", "0.8.0", "0.13.4"])
 def test_annotation_of_files_is_that_of_anndata(folder, tmp_path, model, release):
     path = folder / release / "csc.h5ad"
@@ -144,7 +144,7 @@ def test_annotation_of_files_is_that_of_anndata(folder, tmp_path, model, release
     same_values(copy.obs["partly_known"], expected.obs["partly_known"])
 
 
-@pytest.mark.filterwarnings("ignore::sctab._errors.SctabWarning")
+@pytest.mark.filterwarnings("ignore::sctab.errors.SctabWarning")
 @pytest.mark.parametrize("name", ["csc.h5ad", "csr.zarr"])
 def test_cells_of_a_corpus_are_those_of_anndata(folder, tmp_path, name):
     paths = [folder / release / name for release in RELEASES if (Path(folder / release / name)).exists() and release != "0.6.22"]
@@ -168,7 +168,7 @@ def test_cells_of_a_corpus_are_those_of_anndata(folder, tmp_path, name):
         assert donors == [f"study{number}/{donor}" for donor in obs["donor_id"].iloc[rows]]
 
 
-@pytest.mark.filterwarnings("ignore::sctab._errors.SctabWarning")
+@pytest.mark.filterwarnings("ignore::sctab.errors.SctabWarning")
 def test_copies_of_upper_case_names(folder, tmp_path, model):
     for name in ("A.H5AD", "b.h5ad"):
         shutil.copy(folder / "0.13.4" / "csc.h5ad", tmp_path / name)

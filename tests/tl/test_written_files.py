@@ -14,14 +14,15 @@ import torch
 from tests.reference import make_reference
 
 import sctab
-from sctab import DataFileError, LabelError, OutputError, OutputExistsError, SctabWarning, SettingError, _json
-from sctab._spreadsheets import from_text
+from sctab import DataFileError, LabelError, OutputError, OutputExistsError, SctabWarning, SettingError
+from sctab.io import strict_json
+from sctab.io._copies import Results
+from sctab.io._spreadsheets import from_text
 from sctab.model import LinearClassifier
 from sctab.ontology import LabelSpace
 from sctab.tl import _annotate_files
-from sctab.tl._copies import Results
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*cells have no count:sctab._errors.SctabWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*cells have no count:sctab.errors.SctabWarning")
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +311,7 @@ class TestOutputs:
     def test_a_journal_removes_only_its_own(self, model, path, tmp_path):
         parts = tmp_path / "out.csv.parts"
         parts.mkdir()
-        _json.write(parts / "run.json", _json.with_digest({"format": "sctab-annotation"}))
+        strict_json.write(parts / "run.json", strict_json.with_digest({"format": "sctab-annotation"}))
         (parts / "notes.txt").write_text("mine")
         (parts / "mine").mkdir()
         sctab.tl.annotate_files(path, model, output=tmp_path / "out.csv", overwrite=True)

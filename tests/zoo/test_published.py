@@ -42,7 +42,7 @@ from sctab import (
     OutputExistsError,
     SctabWarning,
 )
-from sctab.counts import Normalization, normalise
+from sctab.data import Normalization, normalise
 from sctab.model import DeepEnsemble, load_model
 from sctab.zoo import import_checkpoint, load
 from sctab.zoo._published_files import read_hyperparameters

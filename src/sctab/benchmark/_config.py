@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sctab._atomic import as_path
-from sctab._declared import build, check_keys, list_of, mapping, read_yaml, share, text, whole
-from sctab._errors import SettingError, listing
 from sctab.benchmark._peers import PEERS
 from sctab.benchmark._scores import TYPE_GROUP
+from sctab.errors import SettingError, listing
+from sctab.io import as_path, build, check_keys, list_of, mapping, read_yaml, share, text, whole
 from sctab.model import CellTypeClassifier, model_by_name
 from sctab.tuning import Settings
 

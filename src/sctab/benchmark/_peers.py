@@ -16,8 +16,8 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from sctab._atomic import written_beside
-from sctab._errors import OutputExistsError, SctabError, require
+from sctab.errors import OutputExistsError, SctabError, require
+from sctab.io import written_beside
 
 PEERS: dict[str, tuple[str, ...]] = {
     "celltypist": ("celltypist==1.7.1", "scikit-learn<1.7", "pyarrow"),

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from sctab._atomic import as_path, written_beside
-from sctab._errors import SettingError, listing
 from sctab.benchmark._files import REPORT_FILE
 from sctab.benchmark._results import Results
 from sctab.benchmark._scores import TYPE_GROUP
+from sctab.errors import SettingError, listing
+from sctab.io import as_path, written_beside
 
 METRICS: dict[str, tuple[str, bool]] = {
     "macro_f1": ("Macro F1", True),

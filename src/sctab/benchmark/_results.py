@@ -10,8 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from sctab._atomic import as_path, written_beside
-from sctab._errors import DataFileError
 from sctab.benchmark._files import (
     HISTORY_FILE,
     MANIFEST_FILE,
@@ -21,6 +19,8 @@ from sctab.benchmark._files import (
     SCORES_FILE,
     SUMMARY_FILE,
 )
+from sctab.errors import DataFileError
+from sctab.io import as_path, written_beside
 from sctab.metrics import confusion
 
 _OF_RUN = ("task", "model", "family", "kind", "seed", "subset", "fraction")

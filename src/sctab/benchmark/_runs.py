@@ -17,12 +17,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sctab._atomic import written_beside
-from sctab._errors import DataFileError, OutputExistsError
 from sctab.benchmark._config import Config, ModelEntry, PeerEntry, Task
 from sctab.benchmark._files import FAILURES_FOLDER, LOG_FILE, REQUEST_FILE, RUNS_FOLDER, SUMMARY_FILE
 from sctab.corpus import Corpus
-from sctab.model._spec import library_versions
+from sctab.errors import DataFileError, OutputExistsError
+from sctab.inference import library_versions
+from sctab.io import written_beside
 from sctab.ontology import read_label_map
 
 DONE, FAILED, UNAVAILABLE, WAITING = "done", "failed", "unavailable", "waiting"

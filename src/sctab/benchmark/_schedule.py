@@ -14,12 +14,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sctab._atomic import as_path, entries_of, written_beside
-from sctab._errors import OutputError, OutputExistsError, listing, require
 from sctab.benchmark._config import Config, PeerEntry
 from sctab.benchmark._files import MANIFEST_FILE, RUNS_FOLDER
 from sctab.benchmark._peers import PeerUnavailableError, default_environments, make_environment
 from sctab.benchmark._runs import DONE, FAILED, UNAVAILABLE, WAITING, Run, execute, plan
+from sctab.errors import OutputError, OutputExistsError, listing, require
+from sctab.io import as_path, entries_of, written_beside
 
 _LOCK_FILE = ".lock"
 

@@ -8,15 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab.metrics import (
-    accuracy,
-    calibration_error,
-    correct_predictions,
-    cross_entropy,
-    macro_f1,
-    scores_per_type,
-    weighted_f1,
-)
+from sctab.metrics import accuracy, calibration_error, correct_predictions, cross_entropy, macro_f1, scores_per_type, weighted_f1
 from sctab.ontology import CellOntology, LabelSpace
 
 TYPE_GROUP = "type"

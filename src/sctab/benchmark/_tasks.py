@@ -11,15 +11,13 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab._errors import DataFileError, KeyNotFoundError, SettingError, listing
-from sctab._matrix import to_csr
 from sctab.benchmark._config import Task
-from sctab.corpus._data_file import read_data_file
-from sctab.corpus._source import choose_source
-from sctab.genes import FeatureSpace, gene_expression
-from sctab.model._corpus import LEARNED, CorpusReference
-from sctab.ontology._label_values import is_missing
+from sctab.data import FeatureSpace, choose_source, gene_expression
+from sctab.errors import DataFileError, KeyNotFoundError, SettingError, listing
+from sctab.io import read_data_file, to_csr
+from sctab.ontology import is_missing
 from sctab.sampling import split_cells
+from sctab.train import LEARNED, CorpusReference
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,7 @@ from sctab.benchmark._scores import score
 from sctab.benchmark._tasks import Cells, in_shared_genes, load_task
 from sctab.benchmark.peers._program import peak_memory
 from sctab.model import model_by_name
-from sctab.ontology import read_label_map
-from sctab.ontology._labels import tissues_of
+from sctab.ontology import read_label_map, tissues_of
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,14 @@ import typer
 from rich.table import Table
 
 import sctab
-from sctab._atomic import as_path, check_apart
-from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
-from sctab._errors import SettingError
-from sctab._matrix import BLOCK_SIZE, give_back_large_arrays
 from sctab.cli._cluster import connected
 from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Overwrite
 from sctab.cli._reporting import ends_when_told, err, out, reports_errors
-from sctab.nn._sparse import Precision
-from sctab.tl import AnnotatedFiles
-from sctab.tl._targets import is_folder
+from sctab.errors import SettingError
+from sctab.io import BLOCK_SIZE, as_path, check_apart, give_back_large_arrays
+from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL
+from sctab.nn import Precision
+from sctab.tl import AnnotatedFiles, is_folder
 
 
 @reports_errors

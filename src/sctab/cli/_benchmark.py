@@ -12,14 +12,24 @@ import typer
 from rich.table import Table
 
 from sctab import pl
-from sctab._atomic import written_beside
-from sctab._errors import SettingError
-from sctab.benchmark import Progress, Results, comparison, read_config, read_results, run_benchmark, write_report
-from sctab.benchmark._config import SUBSETS
-from sctab.benchmark._files import FIGURES_FOLDER
-from sctab.benchmark._report import METRICS, SCALING_METRICS, best_label
+from sctab.benchmark import (
+    FIGURES_FOLDER,
+    METRICS,
+    SCALING_METRICS,
+    SUBSETS,
+    Progress,
+    Results,
+    best_label,
+    comparison,
+    read_config,
+    read_results,
+    run_benchmark,
+    write_report,
+)
 from sctab.cli._options import Debug
 from sctab.cli._reporting import err, out, reports_errors, show_note
+from sctab.errors import SettingError
+from sctab.io import written_beside
 
 benchmark_app = typer.Typer(
     name="benchmark",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sctab._errors import ClusterError, require
+from sctab.errors import ClusterError, require
 
 
 def connected(address: str) -> Any:

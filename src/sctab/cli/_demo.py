@@ -12,10 +12,10 @@ from anndata import AnnData
 from rich.table import Table
 
 import sctab
-from sctab._atomic import written_beside
-from sctab._constants import DEFAULT_MODEL
 from sctab.cli._files import check_suffix, write_data
 from sctab.cli._reporting import out
+from sctab.io import written_beside
+from sctab.keys import DEFAULT_MODEL
 from sctab.metrics import scores_per_type
 from sctab.ontology import CellOntology, LabelSpace
 

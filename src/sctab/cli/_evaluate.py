@@ -11,12 +11,11 @@ import typer
 from anndata import AnnData
 
 import sctab
-from sctab._atomic import check_apart, written_beside
-from sctab._constants import DEFAULT_KEY_ADDED
-from sctab._spreadsheets import write_csv
 from sctab.cli._files import check_suffix, read_data, write_data
 from sctab.cli._options import Debug, LabelMap, LabelsKey, Overwrite
 from sctab.cli._reporting import ends_when_told, out, reports_errors
+from sctab.io import check_apart, write_csv, written_beside
+from sctab.keys import DEFAULT_KEY_ADDED
 
 
 @reports_errors

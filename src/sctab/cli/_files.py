@@ -6,8 +6,8 @@ from pathlib import Path
 
 from anndata import AnnData
 
-from sctab._errors import DataFileError, OutputError
-from sctab.inference import read_data_file
+from sctab.errors import DataFileError, OutputError
+from sctab.io import read_data_file
 
 _SUFFIXES = (".h5ad", ".zarr")
 

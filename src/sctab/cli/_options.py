@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sctab._errors import SettingError, listing
+from sctab.errors import SettingError, listing
 
 Reference = Annotated[Path, typer.Argument(help="Annotated cells with counts, `.h5ad` or `.zarr`.")]
 OptionalReference = Annotated[

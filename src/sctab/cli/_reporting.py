@@ -18,8 +18,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from sctab._atomic import as_path
-from sctab._errors import OutputError, SctabError, SctabWarning
+from sctab.errors import OutputError, SctabError, SctabWarning
+from sctab.io import as_path
 
 EXIT_REFUSED = 2
 _EXIT_SIGNAL = 128

@@ -13,9 +13,6 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-from sctab._atomic import check_apart, written_beside
-from sctab._constants import SPEC_FILE
-from sctab._errors import SettingError, listing
 from sctab.cli._files import read_data
 from sctab.cli._options import (
     Accelerator,
@@ -37,9 +34,12 @@ from sctab.cli._options import (
 )
 from sctab.cli._reporting import err, out, reports_errors
 from sctab.corpus import Corpus
+from sctab.errors import SettingError, listing
+from sctab.inference import require_replaceable
+from sctab.io import check_apart, written_beside
+from sctab.keys import SPEC_FILE
 from sctab.model import MODEL_NAMES, AutoClassifier, DeepEnsemble, model_by_name
-from sctab.model._processes import is_first_process
-from sctab.model._storage import require_replaceable
+from sctab.train import is_first_process
 from sctab.tuning import Settings
 
 _DEFAULT_MODEL = "sctab"

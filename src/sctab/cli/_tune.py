@@ -12,7 +12,6 @@ import typer
 from rich.table import Table
 
 import sctab
-from sctab._atomic import check_apart, check_free, written_beside
 from sctab.cli._files import read_data
 from sctab.cli._options import (
     Accelerator,
@@ -33,6 +32,7 @@ from sctab.cli._options import (
     check_source,
 )
 from sctab.cli._reporting import err, out, reports_errors
+from sctab.io import check_apart, check_free, written_beside
 from sctab.pl import tuning_history, tuning_importance
 from sctab.tuning import TuningResult
 

@@ -10,12 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._errors import KeyNotFoundError, LabelError, listing, warn
 from sctab.corpus._entry import COLUMNS, SPLIT, SourceEntry, source_names
-from sctab.corpus._open import CellSource
-from sctab.ontology import CellOntology, LabelSpace
-from sctab.ontology._label_values import counted, is_missing
-from sctab.ontology._labels import tissues_of
+from sctab.corpus.sources._open import CellSource
+from sctab.errors import KeyNotFoundError, LabelError, listing, warn
+from sctab.ontology import CellOntology, LabelSpace, counted, is_missing, tissues_of
 
 _NAMES_AT_A_TIME = 100_000
 _ODD = np.uint64(0x9E3779B97F4A7C15)

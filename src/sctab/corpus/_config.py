@@ -8,15 +8,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
-from sctab._atomic import as_path
-from sctab._declared import build, check_keys, list_of, mapping, read_yaml, text, whole
-from sctab._errors import SettingError, listing
 from sctab.corpus._curation import FILTERS, Filter
-from sctab.corpus._data_file import is_url
 from sctab.corpus._entry import SourceEntry
-from sctab.corpus._open import find_sources
-from sctab.corpus._urls import without_credentials
-from sctab.genes import FeatureSpace
+from sctab.corpus.sources._open import find_sources
+from sctab.data import FeatureSpace
+from sctab.errors import SettingError, listing
+from sctab.io import as_path, build, check_keys, is_url, list_of, mapping, read_yaml, text, whole, without_credentials
 
 UNION, INTERSECTION = "union", "intersection"
 SPLIT_NAMES = ("train", "validation", "test")

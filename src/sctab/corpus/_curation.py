@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._errors import SettingError
 from sctab.corpus._cells import Cells
+from sctab.errors import SettingError
 from sctab.ontology import CellOntology
 
 

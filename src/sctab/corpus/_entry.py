@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sctab._atomic import as_path
-from sctab.corpus._urls import base_name, without_credentials
+from sctab.io import as_path, base_name, without_credentials
 
 COLUMNS = ("label", "donor", "dataset", "assay", "tissue")
 """What is known of a cell."""

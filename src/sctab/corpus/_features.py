@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._atomic import as_path
-from sctab._constants import ENSEMBLE_FILE, SPEC_FILE
-from sctab._errors import DataFileError, GeneOverlapError, InputValueError, listing
 from sctab.corpus._config import INTERSECTION, UNION
-from sctab.genes import FeatureSpace, Species
+from sctab.data import FeatureSpace, Species
+from sctab.errors import DataFileError, GeneOverlapError, InputValueError, listing
+from sctab.io import as_path
+from sctab.keys import ENSEMBLE_FILE, SPEC_FILE
 
 
 @dataclass(frozen=True)

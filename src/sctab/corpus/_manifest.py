@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sctab._errors import DataFileError
 from sctab.corpus._config import SPLIT_BY, SPLIT_NAMES
 from sctab.corpus._entry import COLUMNS, SourceEntry
-from sctab.corpus._urls import is_url, without_credentials
+from sctab.errors import DataFileError
+from sctab.io import is_url, without_credentials
 
 FORMAT, VERSION = "sctab-corpus", 1
 MANIFEST = "corpus.json"

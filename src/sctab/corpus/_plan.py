@@ -12,20 +12,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._errors import GeneOverlapError, InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
 from sctab.corpus._cells import Cells
 from sctab.corpus._config import DECLARED, SPLIT_NAMES, CorpusConfig, SplitEntry
 from sctab.corpus._curation import Step, curate, duplicated
 from sctab.corpus._entry import COLUMNS, SPLIT, SourceEntry, source_names
 from sctab.corpus._features import CorpusGenes, given_genes, join_genes
-from sctab.corpus._open import CellSource, complete, open_source
-from sctab.corpus._source import matrices, require_cells_in_rows, stated_species
-from sctab.corpus._urls import without_credentials
-from sctab.genes import FeatureSpace
-from sctab.genes._stated import CORRECT, SPECIES_KEYS, StatedSpecies
-from sctab.ontology import CellOntology, read_label_map
-from sctab.ontology._label_map import unused
-from sctab.ontology._label_values import doubts, why_unwritable
+from sctab.corpus.sources._open import CellSource, complete, open_source
+from sctab.data import CORRECT, SPECIES_KEYS, FeatureSpace, StatedSpecies, matrices, require_cells_in_rows, stated_species
+from sctab.errors import GeneOverlapError, InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
+from sctab.io import without_credentials
+from sctab.ontology import CellOntology, doubts, read_label_map, unused, why_unwritable
 from sctab.sampling import assign_splits
 
 _SPELLINGS = {"val": "validation"}

@@ -19,19 +19,14 @@ from anndata.io import read_elem, sparse_dataset
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab import _integrity
-from sctab._atomic import as_path, written_beside
-from sctab._errors import DataFileError, KeyNotFoundError, SctabError, SettingError, listing, require
-from sctab._links import check_store
-from sctab._matrix import RowReader, row_ranges
-from sctab._stored import StoredRows, file_of
 from sctab.corpus._config import SPLIT_NAMES
-from sctab.corpus._data_file import explains_damage
 from sctab.corpus._entry import COLUMNS
 from sctab.corpus._manifest import hash_codes, located_entry, read_manifest
-from sctab.corpus._open import open_source
-from sctab.corpus._pieces import hash_rows
-from sctab.genes import FeatureSpace
+from sctab.corpus.build._pieces import hash_rows
+from sctab.corpus.sources._open import open_source
+from sctab.data import FeatureSpace
+from sctab.errors import DataFileError, KeyNotFoundError, SctabError, SettingError, listing, require
+from sctab.io import RowReader, StoredRows, as_path, check_store, explains_damage, file_of, integrity, row_ranges, written_beside
 from sctab.ontology import LabelSpace
 from sctab.sampling import nested_share
 
@@ -164,8 +159,8 @@ class Corpus:
                 start += matrix.shape[0]
                 if len(of_part):
                     blocks.append(sparse.csr_matrix(matrix[of_part]))
-                    if problem := _integrity.sparse_problem(blocks[-1]):
-                        raise _integrity.refuse("X", problem, file_of(matrix.group))
+                    if problem := integrity.sparse_problem(blocks[-1]):
+                        raise integrity.refuse("X", problem, file_of(matrix.group))
         obs = self.obs(split).iloc[wanted]
         obs.index = pd.Index([f"{split}_{position}" for position in wanted])
         return AnnData(sparse.csr_matrix(sparse.vstack(blocks, format="csr")), obs=obs, var=self.var)
@@ -184,8 +179,8 @@ class Corpus:
             for matrix in found:
                 path = file_of(matrix.group)
                 StoredRows(matrix, "X", path).require_whole()
-                if problem := _integrity.shape_problem(matrix.shape, (matrix.shape[0], self.n_vars)):
-                    raise _integrity.refuse("X", problem, path)
+                if problem := integrity.shape_problem(matrix.shape, (matrix.shape[0], self.n_vars)):
+                    raise integrity.refuse("X", problem, path)
             return found
 
     def obs(self, split: str) -> pd.DataFrame:

@@ -1,9 +1,5 @@
 """Getters: results as tidy tables."""
 
-from sctab.get._augmentation import augmentation
-from sctab.get._evaluation import evaluation
-from sctab.get._explanation import explanation
-from sctab.get._probabilities import probabilities
-from sctab.get._training import training
+import lazy_loader
 
-__all__ = ["augmentation", "evaluation", "explanation", "probabilities", "training"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

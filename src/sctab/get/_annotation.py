@@ -8,9 +8,9 @@ import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab._constants import OBS_LABEL, OBSM_PROBABILITIES
-from sctab._errors import KeyNotFoundError
-from sctab.corpus._adata import require_anndata
+from sctab.data import require_anndata
+from sctab.errors import KeyNotFoundError
+from sctab.keys import OBS_LABEL, OBSM_PROBABILITIES
 from sctab.ontology import CellOntology
 
 

@@ -7,7 +7,7 @@ from os import PathLike
 import pandas as pd
 from anndata import AnnData
 
-from sctab.model._logging import read_augmentation
+from sctab.train import read_augmentation
 
 
 def augmentation(run_dir: str | PathLike[str]) -> AnnData:

@@ -7,9 +7,9 @@ from typing import Literal
 import pandas as pd
 from anndata import AnnData
 
-from sctab._constants import DEFAULT_KEY_ADDED, UNS_EVALUATION
-from sctab._errors import KeyNotFoundError, SettingError, listing
-from sctab.corpus._adata import require_anndata
+from sctab.data import require_anndata
+from sctab.errors import KeyNotFoundError, SettingError, listing
+from sctab.keys import DEFAULT_KEY_ADDED, UNS_EVALUATION
 
 _TABLES = ("overall", "types", "groups", "levels")
 

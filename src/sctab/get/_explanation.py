@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from anndata import AnnData
 
-from sctab._constants import DEFAULT_KEY_ADDED, UNS_EXPLANATION
-from sctab._errors import KeyNotFoundError
-from sctab.corpus._adata import require_anndata
+from sctab.data import require_anndata
+from sctab.errors import KeyNotFoundError
+from sctab.keys import DEFAULT_KEY_ADDED, UNS_EXPLANATION
 
 
 def explanation(adata: AnnData, *, key_added: str = DEFAULT_KEY_ADDED) -> pd.DataFrame:

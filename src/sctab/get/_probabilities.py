@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from sctab._constants import DEFAULT_KEY_ADDED, OBSM_PROBABILITIES
-from sctab._errors import KeyNotFoundError, LabelError, listing
+from sctab.errors import KeyNotFoundError, LabelError, listing
 from sctab.get._annotation import Annotation, read_annotation
+from sctab.keys import DEFAULT_KEY_ADDED, OBSM_PROBABILITIES
 from sctab.ontology import CellOntology
 
 

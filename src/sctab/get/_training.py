@@ -8,13 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from sctab._atomic import as_path
-from sctab._constants import ENSEMBLE_FILE, SPEC_FILE
-from sctab._errors import NotTrainedError, SettingError
+from sctab.errors import NotTrainedError, SettingError
+from sctab.inference import read_spec
+from sctab.io import as_path
+from sctab.keys import ENSEMBLE_FILE, SPEC_FILE
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
-from sctab.model._logging import read_metrics
-from sctab.model._settings import stored_history
-from sctab.model._storage import read_spec
+from sctab.train import read_metrics, stored_history
 
 
 def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:

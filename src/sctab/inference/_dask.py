@@ -15,14 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab._errors import ClusterError, DataFileError, SettingError, require
-from sctab._matrix import RowReader, row_ranges, row_sliceable
-from sctab.corpus._data_file import DataFile
-from sctab.corpus._source import CellData, matrices
-from sctab.counts import MatrixContent, MatrixInspection
+from sctab.data import CellData, InputRecipe, MatrixContent, MatrixInspection, Query, matrices
+from sctab.errors import ClusterError, DataFileError, SettingError, require
 from sctab.inference._engine import Engine, Ranges, Watch
-from sctab.model._evaluation import Evaluation, Evaluator
-from sctab.model._query import InputRecipe, Query
+from sctab.inference._predictor import Evaluation, Evaluator
+from sctab.io import DataFile, RowReader, row_ranges, row_sliceable
 
 _TASKS_PER_THREAD = 3
 """So many blocks for each thread are under way at a time: enough that none waits, few enough that results do not pile up."""

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sctab.corpus._source import CellData
-from sctab.counts import MatrixContent
-from sctab.model._evaluation import Evaluation
-from sctab.model._query import Query
+from sctab.data import CellData, MatrixContent, Query
+from sctab.inference._predictor import Evaluation
 
 Ranges = Sequence[tuple[int, int]]
 Watch = Callable[[int], None] | None
@@ -23,7 +21,7 @@ class Engine(ABC):
 
     @abstractmethod
     def inspect(self, cells: CellData, matrix: Any, *, name: str, columns: NDArray[np.bool_] | None, watch: Watch) -> MatrixContent:
-        """See :func:`sctab.counts.inspect_matrix`; `matrix` is the one of `cells` that is called `name`."""
+        """See :func:`sctab.data.inspect_matrix`; `matrix` is the one of `cells` that is called `name`."""
 
     @abstractmethod
     def evaluate(

@@ -7,15 +7,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from sctab._errors import SctabError
-from sctab.corpus._data_file import DataFile
-from sctab.corpus._source import Source, matrices
-from sctab.counts import Content, MatrixContent
+from sctab.data import Content, MatrixContent, Query, Source, matrices
+from sctab.errors import SctabError
 from sctab.inference._engine import Engine
 from sctab.inference._journal import Journal, as_part
+from sctab.io import CellProgress, DataFile
 from sctab.model import CellTypeClassifier, DeepEnsemble
-from sctab.model._progress import CellProgress
-from sctab.model._query import Query
 
 
 @dataclass(frozen=True)

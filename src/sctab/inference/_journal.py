@@ -19,10 +19,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from sctab import _json
-from sctab._atomic import entries_of, explain, written_beside
-from sctab._errors import OutputError, OutputExistsError, SettingError, listing
-from sctab.model._evaluation import Evaluation
+from sctab.errors import OutputError, OutputExistsError, SettingError, listing
+from sctab.inference._predictor import Evaluation
+from sctab.io import entries_of, explain, strict_json, written_beside
 
 _FORMAT, _VERSION = "sctab-annotation", 2
 _RUN_FILE, _LOCK_FILE = "run.json", "lock"
@@ -128,7 +127,7 @@ class Journal:
             else:
                 return
         with written_beside(run_file) as beside:
-            _json.write(beside, _json.with_digest(wanted))
+            strict_json.write(beside, strict_json.with_digest(wanted))
 
     def _read_finished(self) -> dict[int, dict[tuple[int, int], Path]]:
         finished: dict[int, dict[tuple[int, int], Path]] = {}
@@ -204,7 +203,7 @@ class Journal:
     def remember(self, number: int, values: Mapping[str, Any]) -> None:
         """Keep what was found out about file `number`."""
         with written_beside(self.directory / f"file-{number:06d}.json", overwrite=True) as beside:
-            _json.write(beside, _json.with_digest(json.loads(json.dumps(dict(values)))))
+            strict_json.write(beside, strict_json.with_digest(json.loads(json.dumps(dict(values)))))
 
     def recall(self, number: int) -> Mapping[str, Any] | None:
         """What :meth:`remember` kept; `None` when that is nothing, or was damaged."""
@@ -261,7 +260,7 @@ def _read_part(path: Path, n_obs: int) -> dict[str, NDArray[Any]]:
     OSError, ValueError
         When they are not what was written.
     """
-    content = io.BytesIO(_json.read_bytes(path, most=_MOST_BYTES))
+    content = io.BytesIO(strict_json.read_bytes(path, most=_MOST_BYTES))
     try:
         with zipfile.ZipFile(content) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
@@ -280,6 +279,6 @@ def _read_part(path: Path, n_obs: int) -> dict[str, NDArray[Any]]:
 def _read_json(path: Path) -> dict[str, Any]:
     """What is in a JSON file with its hash; nothing when it is missing or damaged."""
     try:
-        return _json.without_digest(_json.read(path))
+        return strict_json.without_digest(strict_json.read(path))
     except (OSError, ValueError):
         return {}

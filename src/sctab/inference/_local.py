@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sctab.corpus._source import CellData
-from sctab.corpus._workers import client_in_use
-from sctab.counts import MatrixContent, inspect_matrix
+from sctab.data import CellData, MatrixContent, Query, inspect_matrix
 from sctab.inference._dask import DaskEngine
 from sctab.inference._engine import Engine, Ranges, Watch
+from sctab.inference._predictor import Evaluation, Evaluator, require_batch_size
+from sctab.io import CellProgress, client_in_use
 from sctab.model import CellTypeClassifier, DeepEnsemble
-from sctab.model._evaluation import Evaluation, Evaluator, require_batch_size
-from sctab.model._progress import CellProgress
-from sctab.model._query import Query
-from sctab.nn._sparse import Precision
+from sctab.nn import Precision
 
 
 class LocalEngine(Engine):

@@ -17,21 +17,18 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from sctab._errors import NotTrainedError, SctabWarning, SettingError, listing, warn
-from sctab.corpus._store import Corpus
+from sctab.corpus import Corpus
+from sctab.errors import NotTrainedError, SctabWarning, SettingError, listing, warn
+from sctab.inference import ModelSpec
 from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import CLASSES
-from sctab.model._corpus import CorpusReference
 from sctab.model._ensemble import DeepEnsemble
-from sctab.model._labels import label_ids_in
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
-from sctab.model._logging import LoggerChoice, check_logging
-from sctab.model._settings import REFIT_BELOW, TrainingSettings
 from sctab.model._setup import own_copy, subtypes
-from sctab.model._spec import ModelSpec
 from sctab.ontology import CellOntology, LabelSpace
+from sctab.train import REFIT_BELOW, CorpusReference, LoggerChoice, TrainingSettings, check_logging, label_ids_in
 
 MODEL_NAMES = (*CLASSES, "auto")
 """Short names of the model classes."""

@@ -21,8 +21,9 @@ from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
 from torch import nn
 
-from sctab._atomic import as_path
-from sctab._errors import (
+from sctab.corpus import Corpus
+from sctab.data import CellData, LearnedMatrix, Query, learned_matrix, open_query, reference_source
+from sctab.errors import (
     ModelFormatError,
     NotTrainedError,
     SettingError,
@@ -30,16 +31,20 @@ from sctab._errors import (
     require,
     warn,
 )
-from sctab.corpus._source import CellData, LearnedMatrix, reference_source
-from sctab.corpus._store import Corpus
-from sctab.model._corpus import CorpusReference
-from sctab.model._data import TrainingData, summarise
-from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query, measure_importance, single_device
-from sctab.model._logging import LoggerChoice
-from sctab.model._processes import is_first_process
-from sctab.model._query import Query, learned_matrix, open_query
+from sctab.inference import (
+    BATCH_SIZE,
+    Evaluation,
+    Evaluator,
+    ModelSpec,
+    evaluate_query,
+    measure_importance,
+    problem_of_weights,
+    read_model,
+    single_device,
+    write_model,
+)
+from sctab.io import as_path
 from sctab.model._search import SearchSpace
-from sctab.model._settings import CommonSettings, TrainingResult, TrainingSettings, stored_history
 from sctab.model._setup import (
     check_reference,
     describe_reference,
@@ -47,13 +52,21 @@ from sctab.model._setup import (
     require_known_labels,
     training_data,
 )
-from sctab.model._spec import ModelSpec
-from sctab.model._storage import problem_of_weights, read_model, write_model
-from sctab.model._training import seeded
 from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query, spec_for_query
-from sctab.nn._sparse import Precision
-from sctab.ontology import CellOntology
-from sctab.ontology._label_map import label_ids_from
+from sctab.nn import Precision
+from sctab.ontology import CellOntology, label_ids_from
+from sctab.train import (
+    CommonSettings,
+    CorpusReference,
+    LoggerChoice,
+    TrainingData,
+    TrainingResult,
+    TrainingSettings,
+    is_first_process,
+    seeded,
+    stored_history,
+    summarise,
+)
 
 
 class CellTypeClassifier(BaseModelClass):
@@ -532,7 +545,7 @@ class CellTypeClassifier(BaseModelClass):
     # ------------------------------------------------------------------------------------------------- prediction
 
     def open_query(self, adata: CellData, *, layer: str | None = None, min_gene_coverage: float = 0.0, **kwargs: Any) -> Query:
-        """Match any AnnData to the genes of the model; see :func:`sctab.model._query.open_query`."""
+        """Match any AnnData to the genes of the model; see :func:`sctab.data._query.open_query`."""
         return open_query(
             adata,
             self.spec.features,
@@ -546,7 +559,7 @@ class CellTypeClassifier(BaseModelClass):
         )
 
     def evaluator(self, *, precision: Precision = "float32", device: str | None = None) -> Evaluator:
-        """The network as it is now, ready to name cells fast; see :class:`sctab.model._evaluation.Evaluator`.
+        """The network as it is now, ready to name cells fast; see :class:`sctab.inference._predictor.Evaluator`.
 
         Raises
         ------

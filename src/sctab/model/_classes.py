@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from os import PathLike
 
-from sctab._errors import ModelFormatError, listing
+from sctab.errors import ModelFormatError, listing
+from sctab.inference import read_spec
 from sctab.model._base import CellTypeClassifier
 from sctab.model._linear import LinearClassifier
 from sctab.model._mlp import MLPClassifier
 from sctab.model._sctab import SCTAB
-from sctab.model._storage import read_spec
 from sctab.model._xgboost import XGBoostClassifier
 
 CLASSES: dict[str, type[CellTypeClassifier]] = {

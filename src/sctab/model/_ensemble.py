@@ -19,22 +19,19 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
-from sctab._atomic import as_path, written_beside
-from sctab._constants import FORMAT_VERSION, SPEC_FILE
-from sctab._errors import ModelFormatError, NotTrainedError, SettingError, warn
-from sctab.corpus._source import CellData, reference_source
-from sctab.corpus._store import Corpus
+from sctab.corpus import Corpus
+from sctab.data import CellData, Query, fingerprint, learned_matrix, open_query, reference_source
+from sctab.errors import ModelFormatError, NotTrainedError, SettingError, warn
+from sctab.inference import BATCH_SIZE, Evaluation, Evaluator, ModelSpec, evaluate_query, require_replaceable
+from sctab.io import as_path, written_beside
+from sctab.keys import FORMAT_VERSION, SPEC_FILE
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
-from sctab.model._corpus import CorpusReference
 from sctab.model._ensemble_files import begin_or_go_on, free_path, member_path, read_hashes, write_hashes
-from sctab.model._evaluation import BATCH_SIZE, Evaluation, Evaluator, evaluate_query
-from sctab.model._query import Query, fingerprint, learned_matrix, open_query
 from sctab.model._sctab import SCTAB
 from sctab.model._setup import own_copy
-from sctab.model._spec import ModelSpec
-from sctab.model._storage import require_replaceable
-from sctab.nn._sparse import Precision
+from sctab.nn import Precision
+from sctab.train import CorpusReference
 
 _RUN_FORMAT = "sctab-ensemble-training"
 _HOW_IT_RUNS = {"accelerator", "devices", "enable_progress_bar", "logger", "callbacks"}
@@ -326,7 +323,7 @@ class DeepEnsemble:
         return np.mean([member.gene_importance for member in self.members], axis=0)
 
     def open_query(self, adata: CellData, *, layer: str | None = None, min_gene_coverage: float = 0.0, **kwargs: Any) -> Query:
-        """Match any AnnData to the genes of the members; see :func:`sctab.model._query.open_query`."""
+        """Match any AnnData to the genes of the members; see :func:`sctab.data._query.open_query`."""
         return open_query(
             adata,
             self.spec.features,

@@ -7,10 +7,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sctab import _json
-from sctab._atomic import entries_of, written_beside
-from sctab._constants import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FIRST_FORMAT_VERSION, FORMAT_VERSION
-from sctab._errors import ModelFormatError, ModelNotFoundError, OutputExistsError, SettingError
+from sctab.errors import ModelFormatError, ModelNotFoundError, OutputExistsError, SettingError
+from sctab.io import entries_of, strict_json, written_beside
+from sctab.keys import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FIRST_FORMAT_VERSION, FORMAT_VERSION
 
 
 def read_hashes(path: Path) -> list[str]:
@@ -18,7 +17,7 @@ def read_hashes(path: Path) -> list[str]:
     if not path.is_dir():
         raise ModelNotFoundError(f"`{path}` is not an ensemble: there is no such directory.")
     try:
-        values = _json.read(path / ENSEMBLE_FILE)
+        values = strict_json.read(path / ENSEMBLE_FILE)
     except FileNotFoundError as error:
         raise ModelFormatError(
             f"`{path}` is not an ensemble: it has no `{ENSEMBLE_FILE}`. Give a directory that `ensemble.save` wrote; for one model, use "
@@ -34,7 +33,7 @@ def read_hashes(path: Path) -> list[str]:
             "Update sctab, or train and save the ensemble again."
         )
     try:
-        content = values if version == FIRST_FORMAT_VERSION else _json.without_digest(values)
+        content = values if version == FIRST_FORMAT_VERSION else strict_json.without_digest(values)
         hashes = content.get("members")
         if set(content) != {"format", "format_version", "members"}:
             raise ValueError("it has other entries than an ensemble")
@@ -50,7 +49,7 @@ def read_hashes(path: Path) -> list[str]:
 def write_hashes(path: Path, hashes: Sequence[str]) -> None:
     """Write the hashes of the members of an ensemble, in order."""
     values = {"format": ENSEMBLE_FORMAT, "format_version": FORMAT_VERSION, "members": list(hashes)}
-    _json.write(path / ENSEMBLE_FILE, _json.with_digest(values))
+    strict_json.write(path / ENSEMBLE_FILE, strict_json.with_digest(values))
 
 
 def member_path(directory: Path, i: int) -> Path:
@@ -85,13 +84,13 @@ def begin_or_go_on(directory: Path, identity: Mapping[str, Any]) -> None:
         raise OutputExistsError(f"`{directory}` is there and is no training of an ensemble. Choose another `run_dir`.")
     directory.mkdir(parents=True, exist_ok=True)
     with written_beside(path, overwrite=False) as beside:
-        _json.write(beside, identity)
+        strict_json.write(beside, identity)
 
 
 def _differences(path: Path, now: Mapping[str, Any]) -> list[str]:
     """Names of what two descriptions of a training do not have in common."""
     try:
-        before = _json.read(path)
+        before = strict_json.read(path)
     except (OSError, ValueError):
         return [f"`{ENSEMBLE_FILE}` cannot be read"]
     return [f"`{name}` differs" for name in now if not isinstance(before, dict) or before.get(name) != now[name]]

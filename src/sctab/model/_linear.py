@@ -8,14 +8,12 @@ import pandas as pd
 import torch
 from anndata import AnnData
 
+from sctab.inference import ModelSpec
 from sctab.model._base import CellTypeClassifier
-from sctab.model._data import TrainingData
 from sctab.model._search import Choice, Range, SearchSpace
-from sctab.model._settings import PUBLISHED_TRAINING, TrainingResult, TrainingSettings, network_training
 from sctab.model._setup import fewer_genes_than_cells
-from sctab.model._spec import ModelSpec
-from sctab.model._training import fit_network
 from sctab.nn import LinearNetwork
+from sctab.train import PUBLISHED_TRAINING, TrainingData, TrainingResult, TrainingSettings, fit_network, network_training
 
 
 @final

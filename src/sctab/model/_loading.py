@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from os import PathLike
 
+from sctab.inference import is_ensemble
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
 from sctab.model._ensemble import DeepEnsemble
-from sctab.model._storage import is_ensemble
 
 
 def load_model(

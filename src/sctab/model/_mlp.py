@@ -7,20 +7,20 @@ from typing import Any, Literal, final
 import torch
 from anndata import AnnData
 
+from sctab.inference import ModelSpec
 from sctab.model._base import CellTypeClassifier
-from sctab.model._data import TrainingData
 from sctab.model._search import Choice, Range, SearchSpace
-from sctab.model._settings import (
+from sctab.model._setup import fewer_genes_than_cells
+from sctab.nn import MultilayerPerceptron
+from sctab.train import (
     LARGE_REFERENCE,
     PUBLISHED_TRAINING,
+    TrainingData,
     TrainingResult,
     TrainingSettings,
+    fit_network,
     network_training,
 )
-from sctab.model._setup import fewer_genes_than_cells
-from sctab.model._spec import ModelSpec
-from sctab.model._training import fit_network
-from sctab.nn import MultilayerPerceptron
 
 
 @final

@@ -10,21 +10,20 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sctab.inference import DENSE_BATCH_SIZE, ModelSpec, require_batch_size
 from sctab.model._base import CellTypeClassifier
-from sctab.model._data import TrainingData
-from sctab.model._evaluation import DENSE_BATCH_SIZE, require_batch_size
 from sctab.model._search import Choice, Range, SearchSpace
-from sctab.model._settings import (
+from sctab.model._setup import fewer_genes_than_cells
+from sctab.nn import TabNet
+from sctab.train import (
     LARGE_REFERENCE,
     PUBLISHED_TRAINING,
+    TrainingData,
     TrainingResult,
     TrainingSettings,
+    fit_network,
     network_training,
 )
-from sctab.model._setup import fewer_genes_than_cells
-from sctab.model._spec import ModelSpec
-from sctab.model._training import fit_network
-from sctab.nn import TabNet
 
 _FEWEST_STEPS = 400
 """Steps of the optimiser that it takes until the running statistics of the batch norms (momentum 0.01) have settled."""

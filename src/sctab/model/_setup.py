@@ -16,23 +16,29 @@ from scvi.data._constants import _MANAGER_UUID_KEY as MANAGER_UUID_KEY
 from scvi.data._constants import _SCVI_UUID_KEY as ADATA_UUID_KEY
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
 
-from sctab._constants import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
-from sctab._errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
-from sctab.corpus._adata import require_anndata
-from sctab.corpus._checks import require_sound_cells
-from sctab.corpus._source import LearnedMatrix, reference_source, require_cells_in_rows, resolve, stated_species, var_of
-from sctab.counts import Normalization, normalise
-from sctab.genes import FeatureSpace
-from sctab.genes._stated import CORRECT
+from sctab.data import (
+    CORRECT,
+    FeatureSpace,
+    LearnedMatrix,
+    Normalization,
+    Query,
+    find_covariates,
+    normalise,
+    one_hot,
+    reference_source,
+    require_anndata,
+    require_cells_in_rows,
+    resolve,
+    stated_species,
+    var_of,
+)
+from sctab.errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
+from sctab.inference import ModelSpec
+from sctab.io import require_sound_cells
+from sctab.keys import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
 from sctab.metrics import correct_predictions, macro_f1
-from sctab.model._covariates import find_covariates, one_hot
-from sctab.model._data import ReferenceData
-from sctab.model._labels import check_labels, label_ids_in, warn_about_types
-from sctab.model._query import Query
-from sctab.model._settings import LARGE_REFERENCE
-from sctab.model._spec import ModelSpec
-from sctab.ontology import CellOntology, LabelSpace
-from sctab.ontology._labels import tissues_of
+from sctab.ontology import CellOntology, LabelSpace, tissues_of
+from sctab.train import LARGE_REFERENCE, ReferenceData, check_labels, label_ids_in, warn_about_types
 
 SCVI_KEYS = (ADATA_UUID_KEY, MANAGER_UUID_KEY)
 """What scvi-tools knows an AnnData by, in `uns`; a copy that has it is taken for the same."""

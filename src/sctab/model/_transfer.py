@@ -13,15 +13,13 @@ from anndata import AnnData
 from scipy import sparse
 from torch import nn
 
-from sctab._matrix import BLOCK_SIZE
-from sctab.genes import FeatureSpace
-from sctab.model._labels import label_ids_in
-from sctab.model._query import Query
+from sctab.data import FeatureSpace, Query
+from sctab.inference import ModelSpec
+from sctab.io import BLOCK_SIZE
 from sctab.model._setup import SCVI_KEYS
-from sctab.model._spec import ModelSpec
-from sctab.ontology import CellOntology, LabelSpace
-from sctab.ontology import _label_values as values
-from sctab.ontology._label_map import label_ids_from
+from sctab.ontology import CellOntology, LabelSpace, label_ids_from
+from sctab.ontology import label_values as values
+from sctab.train import label_ids_in
 
 
 def in_model_genes(adata: AnnData, query: Query, features: FeatureSpace) -> AnnData:

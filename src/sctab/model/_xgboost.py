@@ -21,22 +21,26 @@ from rich.progress import Progress
 from scipy import sparse
 from torch import Tensor, nn
 
-from sctab._errors import ModelFormatError, SettingError, listing, require
-from sctab._matrix import BLOCK_SIZE
-from sctab.counts import Normalization, normalise
+from sctab.data import Normalization, PrincipalComponents, normalise, principal_components
+from sctab.errors import ModelFormatError, SettingError, listing, require
+from sctab.inference import ModelSpec, single_device
+from sctab.io import BLOCK_SIZE
 from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
-from sctab.model._components import PrincipalComponents, principal_components
-from sctab.model._data import TrainingData
-from sctab.model._evaluation import single_device
-from sctab.model._logging import LoggerChoice, log_epoch, start_logging
 from sctab.model._search import Range, SearchSpace
-from sctab.model._settings import LARGE_REFERENCE, REFIT_BELOW, CommonSettings, TrainingResult, as_history
-from sctab.model._spec import ModelSpec
-from sctab.model._trees import ARRAYS, Trees
-from sctab.nn import NetworkOutput
-from sctab.nn._perceptron import require_count
+from sctab.nn import ARRAYS, NetworkOutput, Trees, require_count
 from sctab.sampling import Split
+from sctab.train import (
+    LARGE_REFERENCE,
+    REFIT_BELOW,
+    CommonSettings,
+    LoggerChoice,
+    TrainingData,
+    TrainingResult,
+    as_history,
+    log_epoch,
+    start_logging,
+)
 
 _MOST_HISTOGRAMS = 64
 """Histograms of tree nodes that XGBoost keeps: deep trees would take a gigabyte of them, and save a fifth of the time."""
@@ -69,7 +73,7 @@ class BoostingSettings(CommonSettings):
 class BoostedTrees(nn.Module):
     """Principal components and the trees that vote on them, in the shape of a network whose weights can be stored.
 
-    The trees are plain arrays, see :class:`~sctab.model._trees.Trees`, in buffers that are empty before training. They are checked when
+    The trees are plain arrays, see :class:`~sctab.nn._trees.Trees`, in buffers that are empty before training. They are checked when
     they are loaded.
 
     Parameters

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from os import PathLike, fspath
 from pathlib import Path
 
-from sctab._atomic import as_path
-from sctab._errors import DataFileError, LabelError, listing, warn
+from sctab.errors import DataFileError, LabelError, listing, warn
+from sctab.io import as_path
 from sctab.ontology._labels import confirmed_ids
 from sctab.ontology._ontology import CellOntology
 

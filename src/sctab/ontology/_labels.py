@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._errors import LabelError, listing
+from sctab.errors import LabelError, listing
 from sctab.ontology._ontology import MAY_MEAN, CellOntology, Resolution
 from sctab.ontology._spelling import contexts_of
 

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sctab.ontology import _spelling
 from sctab.ontology._common import common_names, everywhere
-from sctab.ontology._label_values import says_no_type
 from sctab.ontology._sources import OBO_FOUNDRY, ObsoleteTerm, Release, embedded_files, read_embedded, read_file, read_obo_foundry
+from sctab.ontology.label_values import says_no_type
 
 _ALIKE = 0.45
 """Share of the letters, in runs of three, that a name must share with another to be suggested."""

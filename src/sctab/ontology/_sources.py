@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from sctab._atomic import as_path, written_beside
-from sctab._errors import DataFileError, SettingError, listing
+from sctab.errors import DataFileError, SettingError, listing
+from sctab.io import as_path, written_beside
 
 OBO_FOUNDRY = "https://purl.obolibrary.org/obo/{name}.obo"
 """Permanent address of an ontology of the OBO Foundry; it leads to the newest release."""

@@ -1,28 +1,5 @@
 """Plots of results, one function per table."""
 
-from sctab.pl._benchmark import (
-    benchmark_confusion,
-    benchmark_curves,
-    benchmark_groups,
-    benchmark_models,
-    benchmark_scaling,
-    benchmark_sizes,
-    benchmark_types,
-)
-from sctab.pl._explanation import explain
-from sctab.pl._training import training
-from sctab.pl._tuning import tuning_history, tuning_importance
+import lazy_loader
 
-__all__ = [
-    "benchmark_confusion",
-    "benchmark_curves",
-    "benchmark_groups",
-    "benchmark_models",
-    "benchmark_scaling",
-    "benchmark_sizes",
-    "benchmark_types",
-    "explain",
-    "training",
-    "tuning_history",
-    "tuning_importance",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

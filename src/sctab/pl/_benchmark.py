@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from sctab._errors import SettingError, listing
+from sctab.errors import SettingError, listing
 
 _COLOURS = {
     "linear": "#0072B2",

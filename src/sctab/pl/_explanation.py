@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from sctab._errors import SettingError
+from sctab.errors import SettingError
 
 _COLOURS = colormaps["Blues"]
 """From pale to dark, so that colour-blind readers and grey paper tell it too."""

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from sctab import get
-from sctab._errors import KeyNotFoundError, SettingError, listing
+from sctab.errors import KeyNotFoundError, SettingError, listing
 
 # Okabe and Ito's colours, which differ for colour-blind readers too.
 _LEARNED, _HELD_OUT, _OTHER, _KEPT = "#0072B2", "#D55E00", "#3C3C3C", "#8C8C8C"

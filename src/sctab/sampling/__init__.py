@@ -1,19 +1,5 @@
 """Choosing cells: which to learn from, which to validate on, and which to keep of many."""
 
-from sctab.sampling._splits import Split, assign_splits, balanced_class_weights, split_cells
-from sctab.sampling._splits import SplitBy as SplitBy
-from sctab.sampling._splits import SplitRule as SplitRule
-from sctab.sampling._subsets import Allocation as Allocation
-from sctab.sampling._subsets import geometric_sketch, herding, k_centre, nested_share, subsample
+import lazy_loader
 
-__all__ = [
-    "Split",
-    "assign_splits",
-    "balanced_class_weights",
-    "geometric_sketch",
-    "herding",
-    "k_centre",
-    "nested_share",
-    "split_cells",
-    "subsample",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

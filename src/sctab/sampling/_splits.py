@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sctab._errors import LabelError, SettingError
+from sctab.errors import LabelError, SettingError
 from sctab.sampling._shares import ROUNDING, apportion
 
 SplitBy = Literal["donor", "stratified"]

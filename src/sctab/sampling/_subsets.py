@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sctab._errors import InputValueError, SettingError, require
+from sctab.errors import InputValueError, SettingError, require
 from sctab.sampling._shares import ROUNDING, apportion, level
 
 Allocation = Literal["stratified", "balanced"]

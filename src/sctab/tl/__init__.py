@@ -1,9 +1,5 @@
 """Tools: cell types for the cells of an AnnData."""
 
-from sctab.tl._annotate import annotate
-from sctab.tl._annotate_files import AnnotatedFiles, annotate_files
-from sctab.tl._evaluate import evaluate
-from sctab.tl._explain import explain
-from sctab.tl._variance import explained_variance
+import lazy_loader
 
-__all__ = ["AnnotatedFiles", "annotate", "annotate_files", "evaluate", "explain", "explained_variance"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL
-from sctab._errors import warn
-from sctab._keys import check_key_added
-from sctab.corpus._adata import require_anndata, require_writable, target_of
+from sctab._key_names import check_key_added
+from sctab.data import require_anndata, require_writable, target_of
+from sctab.errors import warn
 from sctab.inference import as_part, evaluate_cells
+from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
-from sctab.nn._sparse import Precision
+from sctab.nn import Precision
 from sctab.tl._result import (
     check_labels,
     describe_run,

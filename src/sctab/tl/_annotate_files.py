@@ -17,21 +17,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._atomic import as_path, written_beside
-from sctab._constants import DEFAULT_KEY_ADDED, DEFAULT_MODEL, OBS_LABEL
-from sctab._errors import DataFileError, SettingError, warn
-from sctab._keys import check_key_added, is_encodable
-from sctab._matrix import BLOCK_SIZE
-from sctab._spreadsheets import n_marked
-from sctab.genes._stated import SPECIES_KEYS
-from sctab.inference import DataFile, FileAnnotation, Journal, Part, engine_for, find_data_files, name_cells
+from sctab._key_names import check_key_added, is_encodable
+from sctab.data import SPECIES_KEYS
+from sctab.errors import DataFileError, SettingError, warn
+from sctab.inference import FileAnnotation, Journal, ModelSpec, Part, engine_for, name_cells, require_batch_size
+from sctab.io import (
+    BLOCK_SIZE,
+    TABLE_SUFFIXES,
+    DataFile,
+    Results,
+    as_path,
+    check_copy,
+    check_table,
+    copy_data,
+    find_data_files,
+    n_marked,
+    open_copy,
+    open_table,
+    require_readable,
+    require_whole_links,
+    written_beside,
+)
+from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, OBS_LABEL
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
-from sctab.model._evaluation import require_batch_size
-from sctab.model._spec import ModelSpec
-from sctab.nn._sparse import Precision
-from sctab.tl._copies import Results, copy_data, open_copy, require_whole_links
-from sctab.tl._readable import require_readable
-from sctab.tl._readback import check_copy, check_table
+from sctab.nn import Precision
 from sctab.tl._result import (
     check_labels,
     describe_run,
@@ -42,7 +51,6 @@ from sctab.tl._result import (
     probabilities_key,
     probability_columns,
 )
-from sctab.tl._tables import TABLE_SUFFIXES, open_table
 from sctab.tl._targets import COPY_SUFFIXES, check_targets
 from sctab.zoo import load
 

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._errors import listing
-from sctab.get._annotation import Annotation
+from sctab.errors import listing
+from sctab.get import Annotation
 from sctab.metrics import SharedLevel, scores_per_type
-from sctab.ontology import LabelSpace
-from sctab.ontology import _label_values as values
-from sctab.ontology._label_map import unused
+from sctab.ontology import LabelSpace, unused
+from sctab.ontology import label_values as values
 
 
 @dataclass(frozen=True)

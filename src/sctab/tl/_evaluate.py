@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from sctab._constants import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION
-from sctab._errors import KeyNotFoundError, LabelError, listing, warn
-from sctab._keys import check_key_added
-from sctab.corpus._adata import require_anndata, require_writable, target_of
-from sctab.get._annotation import Annotation, read_annotation
+from sctab._key_names import check_key_added
+from sctab.data import require_anndata, require_writable, target_of
+from sctab.errors import KeyNotFoundError, LabelError, listing, warn
+from sctab.get import Annotation, read_annotation
+from sctab.keys import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION
 from sctab.metrics import correct_codes, overall_scores, scores_per_group
-from sctab.ontology import CellOntology
-from sctab.ontology._label_map import label_ids_from
-from sctab.ontology._labels import tissues_of
+from sctab.ontology import CellOntology, label_ids_from, tissues_of
 from sctab.tl._comparison import Comparison, compare_labels
 
 _MANY = 10

@@ -11,19 +11,18 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab._constants import (
+from sctab._key_names import check_key_added
+from sctab.data import FeatureSpace, require_anndata, require_writable, target_of
+from sctab.errors import KeyNotFoundError, SettingError, listing, warn
+from sctab.inference import ExplainedCells, explained_blocks, require_explainable
+from sctab.keys import (
     DEFAULT_KEY_ADDED,
     DEFAULT_MODEL,
     OBSM_TOP_GENES,
     OBSM_TOP_WEIGHTS,
     UNS_EXPLANATION,
 )
-from sctab._errors import KeyNotFoundError, SettingError, listing, warn
-from sctab._keys import check_key_added
-from sctab.corpus._adata import require_anndata, require_writable, target_of
-from sctab.genes import FeatureSpace
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
-from sctab.model._explanation import ExplainedCells, explained_blocks, require_explainable
 from sctab.zoo import load
 
 

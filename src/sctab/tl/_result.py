@@ -9,7 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._constants import (
+from sctab._key_names import LONGEST_NAME, is_encodable
+from sctab.data import Query
+from sctab.errors import LabelError, listing
+from sctab.inference import ModelSpec, Part, library_versions
+from sctab.keys import (
     OBS_CONFIDENCE,
     OBS_EXPECTED_ENTROPY,
     OBS_LABEL,
@@ -19,13 +23,8 @@ from sctab._constants import (
     OBSM_LATENT_PREFIX,
     OBSM_PROBABILITIES,
 )
-from sctab._errors import LabelError, listing
-from sctab._keys import LONGEST_NAME, is_encodable
-from sctab.inference import Part
 from sctab.model import CellTypeClassifier, DeepEnsemble
-from sctab.model._query import Query
-from sctab.model._spec import ModelSpec, library_versions
-from sctab.nn._sparse import Precision
+from sctab.nn import Precision
 
 _CELLS_TO_COMPARE = 512
 _MOST_COLUMNS = 4_000

@@ -8,11 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sctab._atomic import as_path, check_apart, check_free
-from sctab._errors import OutputError, OutputExistsError, SettingError, listing
-from sctab.corpus._urls import suffix_of, without_credentials
-from sctab.inference import base_name, is_url
-from sctab.tl._tables import TABLE_SUFFIXES
+from sctab.errors import OutputError, OutputExistsError, SettingError, listing
+from sctab.io import TABLE_SUFFIXES, as_path, base_name, check_apart, check_free, is_url, suffix_of, without_credentials
 
 COPY_SUFFIXES = (".h5ad", ".zarr")
 

@@ -9,12 +9,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab import augmentation
-from sctab._errors import KeyNotFoundError, LabelError, listing, warn
-from sctab._matrix import to_csr
-from sctab.corpus._adata import require_anndata
-from sctab.corpus._source import choose_source
-from sctab.counts import Normalization, normalise
-from sctab.genes import gene_expression
+from sctab.data import Normalization, choose_source, gene_expression, normalise, require_anndata
+from sctab.errors import KeyNotFoundError, LabelError, listing, warn
+from sctab.io import to_csr
 
 
 def explained_variance(adata: AnnData, labels_key: str, donor_key: str, *, layer: str | None = None, seed: int = 0) -> pd.DataFrame:

@@ -1,7 +1,5 @@
 """Settings of a model class that do best on donors that it has not seen."""
 
-from sctab.tuning._result import TuningResult
-from sctab.tuning._settings import Settings
-from sctab.tuning._tune import tune, tune_from_corpus
+import lazy_loader
 
-__all__ = ["Settings", "TuningResult", "tune", "tune_from_corpus"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

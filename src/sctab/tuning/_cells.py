@@ -13,15 +13,11 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import ArrayLike, NDArray
 
-from sctab._errors import InputValueError, SettingError, warn
-from sctab.corpus._source import reference_source
-from sctab.model import CellTypeClassifier
-from sctab.model._corpus import LEARNED, VALIDATED, CorpusReference
-from sctab.model._labels import label_ids_in
-from sctab.model._query import fingerprint
-from sctab.model._settings import CommonSettings
-from sctab.model._setup import check_reference, own_copy
+from sctab.data import fingerprint, reference_source
+from sctab.errors import InputValueError, SettingError, warn
+from sctab.model import CellTypeClassifier, check_reference, own_copy
 from sctab.sampling import Split, split_cells
+from sctab.train import LEARNED, VALIDATED, CommonSettings, CorpusReference, label_ids_in
 
 
 class StudyCells(ABC):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from sctab._errors import SettingError, require
+from sctab.errors import SettingError, require
 from sctab.tuning._settings import Settings
 from sctab.tuning._task import TuningTask
 

@@ -10,11 +10,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
-from sctab import _json
-from sctab._atomic import as_path, written_beside
-from sctab._errors import DataFileError, SettingError, listing
+from sctab.errors import DataFileError, SettingError, listing
+from sctab.io import as_path, strict_json, written_beside
 from sctab.model import MODEL_NAMES, AutoClassifier, CellTypeClassifier, model_by_name
-from sctab.model._settings import TrainingSettings
+from sctab.train import TrainingSettings
 
 _FORMAT = "sctab-settings"
 _FORMAT_VERSION = 1
@@ -109,7 +108,7 @@ class Settings:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(_json.read_bytes(path).decode("utf-8"))
+        return json.loads(strict_json.read_bytes(path).decode("utf-8"))
     except FileNotFoundError as error:
         raise DataFileError(f"`{path}` is not there. Check the path.") from error
     except OSError as error:

@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sctab._atomic import written_beside
-from sctab._errors import DataFileError, OutputError, OutputExistsError, SettingError, listing, require
+from sctab.errors import DataFileError, OutputError, OutputExistsError, SettingError, listing, require
+from sctab.io import written_beside
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -12,13 +12,12 @@ from anndata import AnnData
 from rich.console import Console
 from rich.progress import Progress
 
-from sctab._atomic import as_path
-from sctab._errors import SettingError, require
 from sctab.corpus import Corpus
+from sctab.errors import SettingError, require
+from sctab.io import as_path
 from sctab.model import Choice, Range, SearchSpace
-from sctab.model._corpus import CorpusReference
-from sctab.ontology import CellOntology
-from sctab.ontology._label_map import label_ids_from
+from sctab.ontology import CellOntology, label_ids_from
+from sctab.train import CorpusReference
 from sctab.tuning._cells import CorpusCells, ReferenceCells
 from sctab.tuning._result import DEFAULTS, IS_DEFAULT, VALIDATION, TuningResult, finished, summarise
 from sctab.tuning._settings import Settings

@@ -1,6 +1,5 @@
 """Models that can be used by name."""
 
-from sctab.zoo._packaged import ModelListing, list_models, load, packaged_path
-from sctab.zoo._published import import_checkpoint
+import lazy_loader
 
-__all__ = ["ModelListing", "import_checkpoint", "list_models", "load", "packaged_path"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,11 +7,11 @@ from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 
-from sctab._atomic import as_path
-from sctab._constants import SPEC_FILE
-from sctab._errors import ModelNotFoundError, listing
+from sctab.errors import ModelNotFoundError, listing
+from sctab.inference import read_spec
+from sctab.io import as_path
+from sctab.keys import SPEC_FILE
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble, load_model
-from sctab.model._storage import read_spec
 
 
 @dataclass(frozen=True)

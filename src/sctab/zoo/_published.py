@@ -7,11 +7,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from sctab._atomic import as_path
+from sctab.inference import require_replaceable
+from sctab.io import as_path
 from sctab.model import CellTypeClassifier, DeepEnsemble
-from sctab.model._labels import warn_about_ids
-from sctab.model._storage import require_replaceable
 from sctab.ontology import CellOntology, LabelSpace
+from sctab.train import warn_about_ids
 from sctab.zoo._published_files import read_checkpoint, read_genes, read_hyperparameters, read_labels, read_small
 from sctab.zoo._published_model import Identity, build_model
 from sctab.zoo._published_runs import Run, Source, find_runs, open_source

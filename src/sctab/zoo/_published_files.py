@@ -17,10 +17,9 @@ import yaml  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from sctab import _json
-from sctab._atomic import as_path
-from sctab._errors import DataFileError, InputValueError, ModelFormatError, listing
-from sctab.genes import FeatureSpace
+from sctab.data import FeatureSpace
+from sctab.errors import DataFileError, InputValueError, ModelFormatError, listing
+from sctab.io import as_path, strict_json
 
 _OPTIMISERS = re.compile(r"torch\.optim(\.\w+)+")
 """What the hyperparameters of a published checkpoint may name besides plain values: classes of optimisers and schedules."""
@@ -167,7 +166,7 @@ def read_small(path: Path) -> bytes:
         When it is too large to be one.
     """
     try:
-        with _json.open_regular(path) as file:
+        with strict_json.open_regular(path) as file:
             content = file.read(LARGEST_HPARAMS + 1)
     except OSError as error:
         raise DataFileError(f"`{path}` cannot be read ({error.strerror}). Check the path.") from error
@@ -194,7 +193,7 @@ _PlainLoader.add_constructor("tag:yaml.org,2002:merge", _PlainLoader.construct_y
 def _check_zip(path: Path, name: str) -> None:
     """Refuse what PyTorch has not written: other formats, compressed parts, a changed or missing byte."""
     try:
-        with _json.open_regular(path) as file:
+        with strict_json.open_regular(path) as file:
             start = file.read(len(_START_OF_ZIP))
     except OSError as error:
         raise ModelFormatError(f"`{name}` cannot be read ({error.strerror}). Check the file.") from error

@@ -10,12 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sctab._errors import ModelFormatError, listing
-from sctab.counts import Normalization
-from sctab.genes import FeatureSpace
-from sctab.model import SCTAB, CellTypeClassifier, LinearClassifier, MLPClassifier, ModelSpec
-from sctab.model._spec import NO_SETUP
-from sctab.model._storage import require_sound
+from sctab.data import FeatureSpace, Normalization
+from sctab.errors import ModelFormatError, listing
+from sctab.inference import NO_SETUP, ModelSpec, require_sound
+from sctab.model import SCTAB, CellTypeClassifier, LinearClassifier, MLPClassifier
 from sctab.nn import PublishedNetwork, describe_published, from_published, subtract_means
 from sctab.ontology import LabelSpace
 from sctab.zoo._published_files import Checkpoint

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
-from sctab._errors import ModelFormatError, ModelNotFoundError, OutputError, listing
+from sctab.errors import ModelFormatError, ModelNotFoundError, OutputError, listing
 from sctab.zoo._published_files import HPARAMS, LARGEST_HPARAMS, read_small
 
 _SUFFIX = ".ckpt"

@@ -1,0 +1,170 @@
+"""What is done of one source, or one part of the store: in a thread, or by a worker of a cluster.
+
+Each function can be done twice, also at the same time and after an interruption: it writes into a directory of its own, moves that into its
+place when it is whole, and keeps what is there already.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import zarr
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab.io import integrity
+from sctab.io import written_beside
+from sctab.errors import DataFileError, InputValueError, KeyNotFoundError
+from sctab.io import RowReader, row_ranges
+from sctab.corpus._entry import SourceEntry
+from sctab.corpus.sources._open import CellSource, open_source
+from sctab.corpus.build._pieces import Pieces, read_shelf
+from sctab.data import Source, choose_source, matrices
+from sctab.io import without_credentials
+from sctab.data import Content, MatrixContent
+from sctab.data import FeatureSpace
+
+_DAMAGED = "The unfinished work on this corpus is damaged. Delete its directory, and build it anew."
+ATTEMPT = ".part"
+"""How names of directories end that are being written."""
+_WRITING = threading.Lock()
+"""anndata sets its settings and the filters of warnings for the process while it writes, so that one thread does at a time."""
+
+
+def look(entry: SourceEntry, kept: Path) -> tuple[str, MatrixContent] | DataFileError:
+    """Find out which matrix of a source is read, and what it holds; an error where it cannot be read.
+
+    Parameters
+    ----------
+    entry
+        The source.
+    kept
+        File for the result.
+    """
+    if kept.exists():
+        stored = json.loads(kept.read_text(encoding="utf-8"))
+        return stored["name"], MatrixContent(
+            Content(stored["content"]), stored["log_base"], stored["note"], stored.get("remark", "")
+        )
+    try:
+        with closing(open_source(entry)) as file:
+            source, _ = choose_source(file, layer=entry.layer)
+    except DataFileError as error:
+        return error
+    except (InputValueError, KeyNotFoundError) as error:
+        raise type(error)(f"`{without_credentials(entry.path)}`: {error}") from error
+    content = source.content
+    with written_beside(kept, overwrite=True) as beside:
+        values = {"name": source.name, **asdict(content), "content": str(content.content)}
+        beside.write_text(json.dumps(values), encoding="utf-8")
+    return source.name, content
+
+
+def bring(entry: SourceEntry, directory: Path, name: str, content: MatrixContent, features: FeatureSpace, places: Path) -> None:
+    """Bring the cells of a source onto the shelves that they belong to.
+
+    Parameters
+    ----------
+    entry
+        The source.
+    directory
+        Where its pieces belong.
+    name, content
+        Which of its matrices is read, and what that holds.
+    features
+        The genes of the corpus.
+    places
+        File with the rows that are read, in order, and the shelf of each and its place there, `(3, n_obs)`.
+    """
+    if directory.exists():
+        return
+    rows, shelf, place = np.load(places, allow_pickle=False)
+    with closing(open_source(entry)) as file, _moved_to(directory, directory.parent) as unfinished:
+        source = _named(file, name, content)
+        match = features.match(source.var, gene_id_key=entry.gene_id_key, gene_symbol_key=entry.gene_symbol_key)
+        reader = RowReader(source.matrix, source.name)
+        pieces = Pieces(unfinished)
+        for start, stop in row_ranges(source.matrix):
+            first, last = np.searchsorted(rows, [start, stop])
+            if first < last:
+                block = reader.read(start, stop)[rows[first:last] - start]
+                aligned = match.align(source.content.to_linear(block))
+                aligned.eliminate_zeros()
+                pieces.add(aligned, shelf[first:last], place[first:last], rows[first:last])
+        pieces.flush()
+
+
+def put(
+    target: Path, folder: Path, shelf: int, directories: Sequence[tuple[int, Path]], names: Sequence[str], obs: pd.DataFrame
+) -> NDArray[np.uint64]:
+    """Put a shelf in order and write it as a part of the store; the hash of each cell's expression, `(n_obs,)`.
+
+    Parameters
+    ----------
+    target
+        Where the part belongs.
+    folder
+        Where it is written until it is whole.
+    shelf
+        Which.
+    directories
+        Number of each source, and where its pieces are.
+    names
+        Names of the genes.
+    obs
+        What is known of the cells, in order.
+    """
+    if target.exists():
+        return np.asarray(zarr.open_array(target / "obs" / "hash", mode="r")[:])
+    try:
+        found = read_shelf(directories, shelf, len(names))
+    except (OSError, ValueError, IndexError) as error:
+        raise DataFileError(_DAMAGED) from error
+    is_known = np.array_equal(found.source, obs["source"]) and np.array_equal(found.row, obs["row"])
+    if not is_known or integrity.sparse_problem(found.matrix):
+        raise DataFileError(_DAMAGED)
+    with _moved_to(target, folder) as unfinished:
+        _write_part(unfinished, found.matrix, obs.assign(hash=found.hashes), names)
+    return found.hashes
+
+
+def _named(file: CellSource, name: str, content: MatrixContent) -> Source:
+    for found, matrix, var in matrices(file):
+        if found == name:
+            return Source(name, matrix, var, content)
+    raise DataFileError(f"`{file.path}` has no `{name}` any more. Build the corpus anew.")
+
+
+def _write_part(target: Path, matrix: sparse.csr_matrix, obs: pd.DataFrame, names: Sequence[str]) -> None:
+    from annbatch import write_sharded
+
+    part = AnnData(matrix, obs=obs.set_index(obs.index.astype(str)), var=pd.DataFrame(index=pd.Index(names)))
+    with _WRITING:
+        write_sharded(zarr.open_group(target, mode="w", zarr_format=3), part)
+
+
+@contextmanager
+def _moved_to(target: Path, folder: Path) -> Iterator[Path]:
+    """A new directory in `folder`, moved to `target` when the block ends without an error; where that is there by then, it is kept."""
+    attempt = Path(tempfile.mkdtemp(prefix=f"{target.name}-", suffix=ATTEMPT, dir=folder))
+    try:
+        fresh = attempt / target.name
+        fresh.mkdir()
+        yield fresh
+        try:
+            fresh.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+    finally:
+        shutil.rmtree(attempt, ignore_errors=True)

@@ -1,0 +1,113 @@
+"""Sources of a corpus, whatever they are: found, and opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+
+from sctab.corpus._entry import SPLIT, SourceEntry
+from sctab.corpus.sources._parquet import ParquetStore, is_parquet_store
+from sctab.corpus.sources._soma import SomaSource, is_soma
+from sctab.errors import SettingError
+from sctab.io import SUFFIXES, DataFile, find_data_files, is_pattern, is_url, suffix_of, without_credentials
+
+
+class CellSource(Protocol):
+    """What a source offers: of its cells what was asked for, and matrices whose rows are read when they are needed."""
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells."""
+
+    @property
+    def n_vars(self) -> int:
+        """Number of genes."""
+
+    @property
+    def var(self) -> pd.DataFrame:
+        """Its genes, `(n_vars, …)`."""
+
+    @property
+    def obs(self) -> pd.DataFrame:
+        """Columns that were asked for and are there, `(n_obs, …)`."""
+
+    @property
+    def obs_columns(self) -> list[str]:
+        """All columns that it has."""
+
+    @property
+    def X(self) -> Any:
+        """A matrix that :class:`sctab.io._rows.RowReader` reads, or `None`."""
+
+    @property
+    def layers(self) -> Mapping[str, Any]:
+        """Further matrices, by name."""
+
+    @property
+    def raw(self) -> Any:
+        """`X` and `var` of another set of genes, or `None`."""
+
+    def names(self, start: int, stop: int) -> list[str]:
+        """Names of the cells from `start` to `stop`."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells it from another one, or from what it was before."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+def find_sources(given: str) -> list[str]:
+    """Paths and URLs of the sources that a user's input stands for: a store or an experiment, or files.
+
+    Raises
+    ------
+    DataFileError
+        When there is nothing where it points to, or something else.
+    """
+    return [given] if _is_parquet(given) or _is_soma(given) else find_data_files([given])
+
+
+def complete(entry: SourceEntry) -> SourceEntry:
+    """The same source, with what is known of its kind."""
+    return replace(entry, split_key=SPLIT) if entry.split_key is None and _is_parquet(entry.path) else entry
+
+
+def open_source(entry: SourceEntry, obs_keys: Sequence[str] = ()) -> CellSource:
+    """Open a source, with some columns of `obs`.
+
+    Raises
+    ------
+    DataFileError
+        When it is missing, of another type, or damaged.
+    SettingError
+        When only some of its cells are asked for, and it is not of a kind that knows how.
+    MissingDependencyError
+        When a library is needed that is not installed.
+    """
+    if _is_soma(entry.path):
+        return SomaSource(entry.path, obs_keys, measurement=entry.measurement, obs_filter=entry.obs_filter)
+    if entry.obs_filter is not None:
+        raise SettingError(
+            f"`{without_credentials(entry.path)}`: `obs_filter` is for SOMA experiments and the Census only. Use `filters`, or leave it "
+            "out."
+        )
+    return ParquetStore(entry.path, obs_keys) if _is_parquet(entry.path) else DataFile(entry.path, obs_keys)
+
+
+def _is_parquet(path: str) -> bool:
+    return not is_url(path) and is_parquet_store(Path(path))
+
+
+def _is_soma(path: str) -> bool:
+    if is_url(path):
+        return suffix_of(path) not in SUFFIXES and not is_pattern(path)
+    return is_soma(Path(path))

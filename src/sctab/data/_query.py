@@ -1,0 +1,236 @@
+"""From any AnnData to blocks of a model's input: which matrix, which genes, which scale.
+
+Prediction never goes through the registry of scvi-tools, which takes genes by position.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab.data import MatrixContent, Normalization, inspect_matrix, normalise
+from sctab.data._covariates import Covariate, notes_on_covariates, one_hot, with_covariates
+from sctab.data._source import CellData, Inspect, LearnedMatrix, Source, choose_source, some_cells, stated_species
+from sctab.data.genes._match import GeneMatch
+from sctab.data.genes._space import FeatureSpace
+from sctab.errors import InputValueError
+from sctab.io import BLOCK_SIZE, RowReader, row_blocks, row_ranges
+from sctab.nn.fast import _kernels
+
+
+@dataclass(frozen=True)
+class InputRecipe:
+    """How rows of one matrix become the input of a model: all that is needed for it besides the rows."""
+
+    content: MatrixContent
+    positions: NDArray[np.int32] = field(repr=False)
+    """Which gene of the model each feature is, -1 for none, `(n_query_vars,)`."""
+    n_genes: int
+    """Genes of the model."""
+    normalization: Normalization
+
+    def apply(self, block: sparse.csr_matrix, known: sparse.csr_matrix, rows: slice) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
+        """The input that some rows of a block give, in one pass over their values: no aligned copy of the block is made.
+
+        It gives what :meth:`GeneMatch.align <sctab.data.GeneMatch.align>`, :func:`sctab.data.normalise` and :func:`with_covariates` give
+        one after another.
+
+        Parameters
+        ----------
+        block
+            Rows of the matrix, `(n_obs, n_query_vars)`.
+        known
+            Covariates of these cells, `(n_obs, n_categories)`.
+        rows
+            Which rows, from start to stop.
+
+        Returns
+        -------
+        Float32 `(n_rows, n_inputs)`, columns of a row in no order; and which cells have a count in the model's genes, `(n_rows,)`.
+        """
+        indptr = block.indptr[rows.start : rows.stop + 1].astype(np.int64)
+        known_indptr = known.indptr[rows.start : rows.stop + 1].astype(np.int64)
+        at = slice(indptr[0], indptr[-1])
+        indptr, columns, values, totals = _kernels.align_and_scale(
+            indptr - at.start,
+            block.indices[at].astype(np.int32, copy=False),
+            self.content.linear(block.data[at]).astype(np.float32, copy=False),
+            self.positions,
+            self.normalization.target_sum,
+            known_indptr,
+            known.indices.astype(np.int32, copy=False),
+            self.n_genes,
+        )
+        if self.normalization.log1p:
+            np.log1p(values, out=values)
+        if known.shape[1]:
+            values[columns >= self.n_genes] = 1
+        shape = (len(totals), self.n_genes + known.shape[1])
+        return sparse.csr_matrix((values, columns, indptr), shape=shape), totals > 0
+
+
+def learned_matrix(setup: Mapping[str, Any], training: Mapping[str, Any]) -> LearnedMatrix | None:
+    """The matrix that a model learned from; `None` where that is not known, or where it was a corpus of many.
+
+    Parameters
+    ----------
+    setup, training
+        Those of its :class:`~sctab.inference._spec.ModelSpec`.
+    """
+    if "matrix" in training:
+        return LearnedMatrix.from_json(training["matrix"])
+    layer = setup.get("layer")
+    return None if layer is None else LearnedMatrix(f"layers[{layer!r}]")
+
+
+@dataclass(frozen=True)
+class Query:
+    """Cells on their way into a model."""
+
+    source: Source
+    match: GeneMatch
+    normalization: Normalization
+    notes: tuple[str, ...]
+    """What the user should know about how the data was read."""
+    covariates: sparse.csr_matrix = field(repr=False)
+    """What is known of each cell besides its genes, `(n_obs, n_categories)`."""
+    source_notes: tuple[str, ...] = ()
+    """Those of the notes that say why this matrix was used."""
+
+    @property
+    def n_obs(self) -> int:
+        """Number of cells."""
+        return int(self.source.matrix.shape[0])
+
+    @property
+    def recipe(self) -> InputRecipe:
+        """How rows of the matrix become the model's input."""
+        return InputRecipe(self.source.content, self.match.positions, len(self.match.found), self.normalization)
+
+    def ranges(self, size: int = BLOCK_SIZE) -> list[tuple[int, int]]:
+        """Where to cut the cells into blocks, see :func:`sctab.io._rows.row_ranges`."""
+        return row_ranges(self.source.matrix, size)
+
+    def read(self, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix]]:
+        """Rows of the matrix, `(n_obs, n_query_vars)`, and covariates of these cells, `(n_obs, n_categories)`, block by block."""
+        rows = RowReader(self.source.matrix, self.source.name)
+        for start, stop in ranges:
+            yield rows.read(start, stop), self.covariates[start:stop]
+
+    def counts(self, size: int) -> Iterator[sparse.csr_matrix]:
+        """Values proportional to counts over the model's genes, in blocks of `size` cells."""
+        for block in row_blocks(self.source.matrix, size, self.source.name):
+            yield self.match.align(self.source.content.to_linear(block))
+
+    def blocks(self, size: int) -> Iterator[sparse.csr_matrix]:
+        """The model's input, in blocks of `size` cells: float32, `(size, n_inputs)`, covariates behind the genes."""
+        start = 0
+        for counts in self.counts(size):
+            known = self.covariates[start : start + counts.shape[0]]
+            start += counts.shape[0]
+            yield with_covariates(normalise(counts, self.normalization), known)
+
+
+def open_query(
+    adata: CellData,
+    features: FeatureSpace,
+    normalization: Normalization,
+    *,
+    covariates: Sequence[Covariate] = (),
+    layer: str | None = None,
+    importance: NDArray[np.floating] | None = None,
+    min_gene_coverage: float = 0.0,
+    inspect: Inspect = inspect_matrix,
+    learned: LearnedMatrix | None = None,
+    chosen: tuple[Source, Sequence[str]] | None = None,
+) -> Query:
+    """Choose a matrix, match the genes, and refuse what cannot be annotated. Nothing is changed and nothing is copied yet.
+
+    Parameters
+    ----------
+    adata
+        Any AnnData: in memory, backed or on Dask.
+    features, normalization, covariates
+        Those of the model.
+    layer
+        The matrix to use, see :func:`choose_source`.
+    importance
+        Share of the model's decisions that each gene carries, `(n_vars,)`.
+    min_gene_coverage
+        Share of the importance that the data must have.
+    inspect
+        What finds out what a matrix holds, in the way of :func:`sctab.data.inspect_matrix`.
+    learned
+        The matrix that the model learned from.
+    chosen
+        What :func:`choose_source` gave before.
+
+    Raises
+    ------
+    InputValueError, KeyNotFoundError, GeneOverlapError
+        See :func:`choose_source` and :meth:`GeneMatch.require <sctab.data.GeneMatch.require>`.
+    """
+    matches: list[tuple[pd.DataFrame, GeneMatch]] = []
+
+    def match_of(var: pd.DataFrame) -> GeneMatch:
+        for known, match in matches:
+            if known is var:
+                return match
+        matches.append((var, features.match(var, importance=importance)))
+        return matches[-1][1]
+
+    def worth(var: pd.DataFrame) -> NDArray[np.float64]:
+        positions = match_of(var).positions
+        weights = np.full(len(features), 1 / len(features)) if importance is None else importance
+        shared = np.bincount(positions[positions >= 0], minlength=len(features))[positions]  # by features of the same gene
+        return np.where(positions >= 0, weights[positions] / np.maximum(shared, 1), 0.0)
+
+    try:
+        source, notes = chosen or choose_source(adata, layer=layer, inspect=inspect, worth=worth, learned=learned)
+    except InputValueError:
+        if adata.n_obs and adata.n_vars:  # the values of a transposed matrix are often refused before its names are looked at
+            match_of(adata.var).require_columns(some_cells(adata))
+        raise
+    source_notes = tuple(notes)
+    notes = list(source_notes)
+    match = match_of(source.var)
+    match.require(min_gene_coverage, cells=lambda: some_cells(adata))
+    notes += match.notes
+    notes += stated_species(adata).notes(match.model_species, owner="the model", fix="use a model of the same species")
+    if match.n_summed:
+        notes.append(f"Features that stand for one gene were summed; there are {match.n_summed} more of them than genes.")
+    if match.n_ignored:
+        notes.append(f"Features that are not gene expression were left out: {match.n_ignored}.")
+    if match.coverage < 0.5:
+        notes.append(
+            f"The data has {match.n_matched} of the model's {len(features)} genes, which carry {match.coverage:.0%} of what the "
+            "model looks at: labels are less certain than with all genes."
+        )
+    notes += notes_on_covariates(adata.obs, covariates)
+    return Query(
+        source=source,
+        match=match,
+        normalization=normalization,
+        notes=tuple(notes),
+        covariates=one_hot(adata.obs, covariates),
+        source_notes=source_notes,
+    )
+
+
+def fingerprint(source: Source, *columns: Iterable[object]) -> str:
+    """Hash of the genes and the matrix of a source, and of what is known of its cells."""
+    digest = hashlib.sha256()
+    for names in (source.var.index, *columns):
+        digest.update(json.dumps([str(name) for name in names]).encode())
+    for block in row_blocks(source.matrix, name=source.name):
+        for part, dtype in ((block.indptr, np.int64), (block.indices, np.int64), (block.data, np.float32)):
+            digest.update(np.ascontiguousarray(part, dtype=dtype).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,185 @@
+"""How the features of one dataset map to the genes of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab.data.genes._columns import Source, find_sources
+from sctab.data.genes._lookup import Lookup
+from sctab.data.genes._names import are_genes, common_kind
+from sctab.data.genes._species import FEW, Species
+from sctab.errors import GeneOverlapError, listing
+
+IdType = Literal["Ensembl ids", "symbols"]
+_MORE = 3
+"""Genes are in the rows where the share of names that are genes is so many times as large as in the columns."""
+_MOST_SEEN = 5
+_LONGEST = 40
+"""Characters of a name in a message: some columns hold descriptions."""
+_TELLING = ("transcript ids", "protein ids", "probes", "positions", "numbers, such as Entrez ids", "sequences", "dates")
+"""Kinds of names that tell why no gene was found, before those that any table has."""
+
+
+@dataclass(frozen=True)
+class GeneMatch:
+    """How the features of one dataset map to the genes of a model."""
+
+    selection: sparse.csr_matrix = field(repr=False)
+    """`[i, j] = 1` where feature `i` of the dataset is gene `j` of the model, `(n_query_vars, n_vars)`."""
+    found: NDArray[np.bool_] = field(repr=False)
+    """Which genes of the model the dataset has, `(n_vars,)`."""
+    sources: tuple[str, ...]
+    """Where the names were, most useful first: `index` or columns of `var`."""
+    id_type: IdType
+    """What kind of names those are."""
+    coverage: float
+    """Share of the model's importance that the genes found carry, between 0 and 1."""
+    query_species: Species | None
+    """Likely species of the dataset, from its gene names."""
+    model_species: Species | None
+    """Likely species of the model."""
+    n_ignored: int
+    """Features that are not gene expression, such as antibodies."""
+    notes: tuple[str, ...] = ()
+    """What should be known about how features were read."""
+    seen: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), repr=False)
+    """Places in which names were looked for, and examples of each."""
+    lookup: Lookup | None = field(default=None, repr=False, compare=False)
+    """Finds further names among the genes of the model."""
+
+    @property
+    def n_matched(self) -> int:
+        """Genes of the model that the dataset has."""
+        return int(self.found.sum())
+
+    @property
+    def n_summed(self) -> int:
+        """Features that were added to another one of the same gene."""
+        return int(self.selection.nnz - self.n_matched)
+
+    @cached_property
+    def positions(self) -> NDArray[np.int32]:
+        """Which gene of the model each feature of the dataset is, -1 for none, `(n_query_vars,)`."""
+        positions = np.full(self.selection.shape[0], -1, dtype=np.int32)
+        features, genes = self.selection.nonzero()
+        positions[features] = genes
+        return positions
+
+    def align(self, block: sparse.csr_matrix) -> sparse.csr_matrix:
+        """Bring rows `(n_obs, n_query_vars)` into the model's genes, `(n_obs, n_vars)`: missing genes are zero, float32 or float64."""
+        aligned = sparse.csr_matrix(block @ self.selection)
+        return sparse.csr_matrix(aligned.tocsc().tocsr())  # in order of the genes, in half the time that sorting takes
+
+    def require(self, minimum: float, *, cells: Callable[[], Sequence[str]] | None = None) -> None:
+        """Refuse a dataset that has too little of what the model looks at.
+
+        Parameters
+        ----------
+        minimum
+            Share of the model's importance that the data must have, between 0 and 1.
+        cells
+            Gives names of cells, of which some thousand are enough: genes are looked for among them before the data is refused.
+
+        Raises
+        ------
+        GeneOverlapError
+            When no gene was found, when the genes are in the rows, when the species is another one, or when `coverage` is below `minimum`.
+        """
+        query, model = self.query_species, self.model_species
+        is_other = query is not None and model is not None and query.contradicts(model)
+        if not is_other and self.n_matched > 0 and self.coverage >= minimum:
+            return
+        if cells is not None:
+            self.require_columns(cells())
+        n_query, n_model = self.selection.shape
+        found = (
+            f"{self.n_matched} of the model's {n_model} genes were found among the {n_query} features of the data, and they carry "
+            f"{self.coverage:.1%} of what the model looks at"
+        )
+        where = f" (best source: {_describe(self.sources[0])}, which holds {self.id_type})" if self.sources else ""
+        seen = "; ".join(f"{place}: {listing(names)}" for place, names in self.seen)
+        if is_other and query is not None and model is not None:
+            raise GeneOverlapError(
+                f"The data looks like {query.name} and the model is {model.name}: {found}{where}. Names: {seen}. Use a model of the same "
+                f"species. To use this one, replace the genes by their {model.name} orthologs and leave nothing else in `var`: "
+                "`adata.var = pd.DataFrame(index=orthologs)`."
+            )
+        if self.n_matched == 0:
+            raise GeneOverlapError(
+                f"None of the model's {n_model} genes is in the data: its names are not gene symbols or Ensembl ids of the "
+                f"model, neither in the index of `var` nor in its columns of strings. {self._look(query)} Names: {seen}. "
+                "Put gene symbols or Ensembl ids into a column of `var`."
+            )
+        raise GeneOverlapError(
+            f"{found}{where}; at least {minimum:.0%} is needed. Names: {seen}. Was the data cut to a few genes? Annotate it before "
+            "that, or check that the names are gene symbols or Ensembl ids of the right species."
+        )
+
+    def require_columns(self, cells: Sequence[str]) -> None:
+        """Refuse a dataset whose cells have the names of genes, and whose features have not.
+
+        Raises
+        ------
+        GeneOverlapError
+            When genes are in the rows.
+        """
+        if self.lookup is None or not cells:
+            return
+        n_genes = self.lookup.count(cells)
+        is_more = n_genes / len(cells) > _MORE * self.n_matched / self.selection.shape[0]
+        if (n_genes >= FEW and is_more) or common_kind(cells) == "Ensembl ids":
+            raise _in_rows(cells, self.seen[0][1] if self.seen else ())
+
+    def _look(self, species: Species | None) -> str:
+        kinds = dict.fromkeys(kind for _, names in self.seen if (kind := common_kind(names)) is not None)
+        likely = next((kind for kind in (*_TELLING, *kinds) if kind in kinds), self.id_type)
+        of_species = f" of {species.name}" if species is not None and likely in {"symbols", "Ensembl ids"} else ""
+        return f"They look like {likely}{of_species}."
+
+
+def require_genes_in_columns(var: pd.DataFrame, cells: Callable[[], Sequence[str]]) -> None:
+    """Refuse a reference whose cells have the names of genes, and whose features have not; no model says here which genes there are.
+
+    Parameters
+    ----------
+    var
+        Annotation of the features, `(n_vars, …)`.
+    cells
+        Gives names of cells, of which some thousand are enough. It is asked only where `var` has no names that are surely those of genes.
+
+    Raises
+    ------
+    GeneOverlapError
+        When genes are in the rows.
+    """
+    if any(are_genes(source.names) for source in find_sources(var).values()):
+        return
+    names = cells()
+    if are_genes(names):
+        raise _in_rows(names, [str(name) for name in var.index[:3]])
+
+
+def _in_rows(cells: Sequence[str], features: Sequence[str]) -> GeneOverlapError:
+    return GeneOverlapError(
+        f"The genes are in the rows: {listing(cells[:3])} are names in `obs`, and `var` has "
+        f"{listing(features) if features else 'no names'}. Transpose the data, so that cells are in the rows: `adata = adata.T`."
+    )
+
+
+def examples_of(sources: Iterable[Source]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Where names are, and a few of each, the most useful first."""
+    ranks = {"index": 0, "ids": 1, "symbols": 1, "other": 2, "orthologs": 2}
+    best = sorted(sources, key=lambda source: ranks[source.role])[:_MOST_SEEN]
+    return tuple((source.label, tuple(name[:_LONGEST] for name in source.examples)) for source in best)
+
+
+def _describe(source: str) -> str:
+    return "the index of `var`" if source == "index" else f"`var[{source!r}]`"

@@ -1,0 +1,7 @@
+from ._annotation import Annotation as Annotation
+from ._annotation import read_annotation as read_annotation
+from ._augmentation import augmentation as augmentation
+from ._evaluation import evaluation as evaluation
+from ._explanation import explanation as explanation
+from ._probabilities import probabilities as probabilities
+from ._training import training as training

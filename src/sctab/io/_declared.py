@@ -1,0 +1,122 @@
+"""Values that a user declares in a file: read, checked, and named by their place where they are wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sctab.errors import DataFileError, SettingError, listing
+
+_LARGEST, _MOST_VALUES = 2**24, 1_000_000
+"""Bytes and values of a declaration."""
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds.
+
+    Raises
+    ------
+    DataFileError
+        When it is missing or no YAML.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise DataFileError(f"`{path}` is no regular file. Give a YAML file.")
+        if path.stat().st_size > _LARGEST:
+            raise DataFileError(
+                f"`{path}` has {path.stat().st_size:,} bytes, more than the {_LARGEST:,} of any declaration. Check the path."
+            )
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (it builds plain values only)
+        _require_bounded(values, {}, ())
+    except OSError as error:
+        if isinstance(error, DataFileError):
+            raise
+        raise DataFileError(f"`{path}` cannot be read: {error.strerror}. Check the path.") from error
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise DataFileError(f"`{path}` is no YAML: {' '.join(str(error).split())}") from error
+    return values
+
+
+class _Loader(yaml.SafeLoader):
+    """Builds plain values, and refuses a name that is there twice, of which one would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 (as in PyYAML)
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{listing(twice)} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _require_bounded(value: Any, sizes: dict[int, int], above: tuple[int, ...]) -> int:
+    """How many values there are once aliases are written out; a short file could stand for billions."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) in above:
+        raise ValueError("it holds itself")
+    if id(value) not in sizes:
+        inside = list(value.values()) if isinstance(value, dict) else value
+        sizes[id(value)] = 1 + sum(_require_bounded(item, sizes, (*above, id(value))) for item in inside)
+    if sizes[id(value)] > _MOST_VALUES:
+        raise ValueError(f"with its aliases written out it has more than {_MOST_VALUES:,} values")
+    return sizes[id(value)]
+
+
+def build(cls: type, values: Any, where: str, readers: Mapping[str, Callable[[Any, str], Any]] | None = None) -> Any:
+    """A dataclass from a mapping with its fields; what has no reader is a text."""
+    values = mapping(values, where)
+    known: dict[str, Field[Any]] = {item.name: item for item in fields(cls)}
+    check_keys(values, set(known), where)
+    missing = [
+        name for name, item in known.items() if name not in values and item.default is MISSING and item.default_factory is MISSING
+    ]
+    if missing:
+        raise SettingError(f"{where} lacks {listing(missing)}.")
+    return cls(**{name: (readers or {}).get(name, text)(value, f"{where}, `{name}`") for name, value in values.items()})
+
+
+def check_keys(values: Mapping[str, Any], known: set[str], where: str) -> None:
+    """Refuse names that are not known."""
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise SettingError(f"{where}: {listing(unknown)} is not known. There are: {listing(sorted(known), most=20)}.")
+
+
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    """A mapping of names to values."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise SettingError(f"{where}: a mapping of names to values was expected, found `{value!r}`.")
+    return value
+
+
+def list_of(value: Any, where: str) -> list[Any]:
+    """A list."""
+    if not isinstance(value, list):
+        raise SettingError(f"{where}: a list was expected, found `{value!r}`.")
+    return value
+
+
+def text(value: Any, where: str) -> str:
+    """A text."""
+    if not isinstance(value, str):
+        raise SettingError(f"{where}: a text was expected, found `{value!r}`.")
+    return value
+
+
+def whole(value: Any, where: str) -> int:
+    """A whole number from 0."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise SettingError(f"{where}: whole numbers from 0 were expected, found `{value!r}`.")
+    return value
+
+
+def share(value: Any, where: str) -> float:
+    """A share above 0 and up to 1."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
+        raise SettingError(f"{where}: a share above 0 and up to 1 was expected, found `{value!r}`.")
+    return float(value)

@@ -1,0 +1,238 @@
+"""Files that are no AnnData, or that need what is not installed: named, each with what to do about it."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from sctab.errors import DataFileError, listing
+from sctab.io._urls import base_name, is_url, suffix_of, without_credentials
+
+SUFFIXES = (".h5ad", ".zarr")
+_UNPACK = "Unpack it, and give what was in it."
+_AS_H5AD = "write it as `.h5ad`: "
+_WRITE = ".write_h5ad(new_path)`"
+_BY_NAME = (
+    (r"\.(h5ad|h5|loom|h5mu)\.(gz|bz2|xz|zst)", "is compressed as a whole", "Unpack it first, for example with `gunzip`."),
+    (r"\.(zip|tar|tgz|tbz2?|tar\.(gz|bz2|xz|zst)|7z|rar)", "is an archive", _UNPACK),
+    (r"\.loom", "is a Loom file", f"Read it and {_AS_H5AD}`anndata.io.read_loom(path){_WRITE}."),
+    (r"\.h5mu", "is a MuData file of several modalities", f"Take one and {_AS_H5AD}`mudata.read_h5mu(path)['rna']{_WRITE}."),
+    (r"\.(rds|rda|rdata|qs2?)", "is a file of R", f"Convert it in R, and {_AS_H5AD}`anndataR::write_h5ad(object, new_path)`."),
+    (r"\.h5seurat", "is a file of SeuratDisk", 'Convert it in R: `SeuratDisk::Convert(path, dest = "h5ad")`.'),
+    (
+        r"\.mtx(\.gz)?",
+        "is a Matrix Market file without names",
+        f"Read its directory and {_AS_H5AD}`scanpy.read_10x_mtx(directory){_WRITE}.",
+    ),
+    (
+        r"\.(csv|tsv|txt|tab)(\.gz)?",
+        "is a table of text",
+        f"Read it with cells in rows and {_AS_H5AD}`anndata.io.read_csv(path){_WRITE}.",
+    ),
+    (r"\.xlsx?", "is a spreadsheet", f"Read it with pandas and {_AS_H5AD}`anndata.AnnData(table){_WRITE}."),
+    (r"\.(parquet|feather|arrow)", "is a table", f"Read it with pandas and {_AS_H5AD}`anndata.AnnData(table){_WRITE}."),
+    (
+        r"\.(soma|tiledb|tdb)",
+        "is a TileDB store",
+        f"Export it and {_AS_H5AD}`tiledbsoma.io.to_anndata(…){_WRITE}; corpora read SOMA experiments as they are.",
+    ),
+    (
+        r"\.(pkl|pickle|joblib|pt)",
+        "is a pickle, which may run code",
+        f"Open it only where you trust it, and {_AS_H5AD}`adata{_WRITE}.",
+    ),
+)
+"""Endings of other formats, what they are, and what to do."""
+_TEN_X = ("is a matrix of 10x Genomics", f"Read it and {_AS_H5AD}`scanpy.read_10x_h5(path){_WRITE}.")
+_BY_CONTENT = (
+    (rb"version https://git-lfs", "is a pointer of Git LFS and not the file itself", "Fetch the file with `git lfs pull`."),
+    (
+        rb"\s*(?i:<!doctype html|<html|<head)",
+        "is a web page, perhaps of an error or a login",
+        "Download the file again, and check the link.",
+    ),
+    (rb"\s*<\?xml|\s*<Error", "is an XML document, perhaps an error of the server", "Download the file again, and check the link."),
+    (rb"\x1f\x8b", "is compressed with gzip as a whole", "Unpack it first: `gunzip` wants a name that ends in `.gz`."),
+    (rb"BZh|\xfd7zXZ|\x28\xb5\x2f\xfd", "is compressed as a whole", "Unpack it first."),
+    (rb"PK\x03\x04|PK\x05\x06", "is a ZIP archive", _UNPACK),
+    (rb"%%MatrixMarket", "is a Matrix Market file without names", _BY_NAME[6][2]),
+    (rb"RD[AX][23]\n|X\n\0\0\0|A\n[23]\n", "is a file of R", _BY_NAME[4][2]),
+    (rb"PAR1", "is a Parquet table", _BY_NAME[9][2]),
+    (rb"SQLite format 3", "is an SQLite database", "Give a `.h5ad` or `.zarr`."),
+    (rb"\x80[\x02-\x05]", "is a pickle, which may run code", _BY_NAME[11][2]),
+    (rb"MATLAB 5", "is a file of MATLAB", f"Read it with `scipy.io.loadmat` and {_AS_H5AD}`anndata.AnnData(matrix){_WRITE}."),
+    (rb"\s*[\[{]\s*[\"\]}]", "is JSON, perhaps an error of the server", "Download the file again, and check the link."),
+)
+"""First bytes of other formats."""
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_FILTERS = {4: "szip", 307: "bzip2", 32001: "blosc", 32004: "lz4", 32008: "bitshuffle", 32015: "zstd", 32026: "blosc2"}
+"""Registered numbers of HDF5 filters that are met, for files that do not name them."""
+_TABLES = {"obs", "var"}
+
+
+def require_known_name(path: str) -> None:
+    """Refuse a path or URL by its ending, naming the format that it belongs to.
+
+    Raises
+    ------
+    DataFileError
+        When it ends in neither `.h5ad` nor `.zarr`.
+    """
+    if suffix_of(path) in SUFFIXES:
+        return
+    for pattern, what, fix in _BY_NAME:
+        if re.search(pattern + "$", base_name(path), re.IGNORECASE):
+            raise DataFileError(f"`{without_credentials(path)}` {what}, and neither `.h5ad` nor `.zarr`. {fix}")
+    if suffix_of(path) in {".h5", ".hdf5", ".he5"}:
+        raise DataFileError(
+            f"`{without_credentials(path)}` is neither `.h5ad` nor `.zarr`. Where it is {_TEN_X[0][3:]}, or of CellBender: {_TEN_X[1]}"
+        )
+    raise DataFileError(f"`{without_credentials(path)}` is neither `.h5ad` nor `.zarr`. Give one of these.")
+
+
+def require_known_content(path: str) -> None:
+    """Refuse a local path that cannot be what its ending says, by its first bytes or what is in the directory.
+
+    Raises
+    ------
+    DataFileError
+        When it is another format, empty, or of the other kind.
+    """
+    place, suffix = Path(path), suffix_of(path)
+    if place.is_dir():
+        names = {entry.name for entry in place.iterdir()}
+        if suffix == ".h5ad":
+            is_zarr = names & {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
+            fix = "It holds a Zarr store: call it `.zarr`." if is_zarr else "Give the file."
+            raise DataFileError(f"`{path}` is a directory, and `.h5ad` is a file. {fix}")
+        if names & {"zarr.json", ".zgroup"}:
+            return
+        if any(name.startswith("__") and name.endswith(("group", "schema", "fragments", ".tdb")) for name in names):
+            raise DataFileError(f"`{path}` {_BY_NAME[10][1]} and no Zarr store. {_BY_NAME[10][2]}")
+        if any(name.startswith("matrix.mtx") for name in names):
+            raise DataFileError(
+                f"`{path}` is a directory of 10x Genomics and no Zarr store. Read it and {_AS_H5AD}"
+                f"`scanpy.read_10x_mtx(path){_WRITE}."
+            )
+        has = f"It holds {listing(sorted(names), most=5)}" if names else "It is empty"
+        raise DataFileError(
+            f"`{path}` has no `zarr.json` or `.zgroup`, which begin a Zarr store. {has}; copy the store again, whole."
+        )
+    with place.open("rb") as file:
+        start = file.read(512)
+    if not start:
+        raise DataFileError(f"`{path}` is empty: it has 0 bytes. Copy or export it again.")
+    for pattern, what, fix in _BY_CONTENT:
+        if re.match(pattern, start):
+            raise DataFileError(f"`{path}` {what}, whatever its ending says. {fix}")
+    if suffix == ".zarr":
+        what = (
+            "is an HDF5 file: call it `.h5ad`"
+            if start.startswith(_HDF5)
+            else "is a file, and a Zarr store is a directory. Copy the store again"
+        )
+        raise DataFileError(f"`{path}` {what}.")
+
+
+def require_anndata(root: Any, path: str) -> None:
+    """Refuse an HDF5 file or a Zarr store that holds something else than one AnnData.
+
+    Raises
+    ------
+    DataFileError
+        When it is another format.
+    """
+    names = set(root)
+    called = f"`{without_credentials(path)}`"
+    if "mod" in names and hasattr(root["mod"], "keys"):
+        modalities = sorted(root["mod"])
+        chosen = next((name for name in modalities if name.lower() in {"rna", "gex"}), modalities[0] if modalities else "rna")
+        raise DataFileError(
+            f"{called} is MuData with the modalities {listing(modalities)}. Take the one with gene expression and {_AS_H5AD}"
+            f"`mudata.{'read_h5mu' if isinstance(root, h5py.Group) else 'read_zarr'}(path)[{chosen!r}]{_WRITE}."
+        )
+    if names >= _TABLES:
+        return
+    if "tables" in names and names & {"images", "labels", "points", "shapes", "tables"} and not _TABLES & names:
+        tables = sorted(root["tables"])
+        raise DataFileError(
+            f"{called} is SpatialData with the tables {listing(tables)}. Take one and {_AS_H5AD}"
+            f"`anndata.read_zarr(path + '/tables/{tables[0] if tables else 'table'}'){_WRITE}."
+        )
+    if {"row_attrs", "col_attrs"} <= names:
+        raise DataFileError(f"{called} {_BY_NAME[2][1]}, whatever its ending says. {_BY_NAME[2][2]}")
+    if {"assays", "cell.names"} <= names or {"assays", "meta.data"} <= names:
+        raise DataFileError(f"{called} {_BY_NAME[5][1]}, whatever its ending says. {_BY_NAME[5][2]}")
+    if any({"barcodes", "indptr"} <= set(_members(root, name)) for name in names):
+        raise DataFileError(f"{called} {_TEN_X[0]}, whatever its ending says. {_TEN_X[1]}")
+    if not _TABLES & names:
+        raise DataFileError(
+            f"{called} holds no AnnData: it has no `obs` and no `var`, but {listing(sorted(names), most=5)}. "
+            "Give a file that anndata wrote, or export it again."
+        )
+
+
+def require_filters(root: Any, path: str) -> None:
+    """Refuse an HDF5 file of which something is compressed with what HDF5 does not have here; `hdf5plugin` is used where it is installed.
+
+    Raises
+    ------
+    DataFileError
+        When a filter is missing. The message names it, and what to install.
+    """
+    parts = [root] if not is_url(path) else [root[name] for name in ("X", "obs") if name in root]
+    missing = {code: name for part in parts for code, name in _missing_filters(part)}
+    if missing:
+        with suppress(ImportError):
+            importlib.import_module("hdf5plugin")
+    for code, name in sorted(missing.items()):
+        if not h5py.h5z.filter_avail(code):
+            raise DataFileError(
+                f"`{without_credentials(path)}` is compressed with the HDF5 filter `{name}` (number {code}), which is not installed here. "
+                "Install it with `pip install hdf5plugin`, or write the file again with `compression='gzip'`."
+            )
+
+
+def codec_problem(error: BaseException) -> str | None:
+    """What an error of Zarr says of a codec, as the end of a sentence; `None` where it is another one."""
+    if type(error).__name__ == "UnknownCodecError":
+        found = re.search(r"codec '([^']+)'|not available: '([^']+)'", str(error))
+        name = (found[1] or found[2]) if found else "of an unknown name"
+        return (
+            f"is compressed with the codec `{name}`, which is not installed here. Install the package that has it, or write the store "
+            "again with the compression of Zarr"
+        )
+    if type(error).__name__ == "PickleCodecDisabledError" or "'object_codec_id': 'pickle'" in str(error):
+        return "holds pickled objects, which may run code and are not read. Write the store again with anndata"
+    return None
+
+
+def truncation(error: BaseException) -> str | None:
+    """What an error of HDF5 says of a file that ends too early, as the end of a sentence; `None` where it is another one."""
+    found = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", str(error))
+    return f"is incomplete: it has {int(found[1]):,} of {int(found[2]):,} bytes. Copy it again" if found else None
+
+
+def _missing_filters(elem: Any) -> Iterator[tuple[int, str]]:
+    if isinstance(elem, h5py.Dataset):
+        settings = elem.id.get_create_plist()
+        for number in range(settings.get_nfilters()):
+            code, _, _, name = settings.get_filter(number)
+            if not h5py.h5z.filter_avail(code):
+                yield code, _FILTERS.get(code) or name.decode(errors="replace").split(";")[0] or "of an unknown name"
+    elif isinstance(elem, h5py.Group):
+        found: list[tuple[int, str]] = []
+        elem.visititems(lambda _, part: found.extend(_missing_filters(part)) if isinstance(part, h5py.Dataset) else None)
+        yield from found
+
+
+def _members(root: Any, name: str) -> list[str]:
+    with suppress(KeyError, OSError):  # a link to what is not there
+        return list(root[name]) if hasattr(root[name], "keys") else []
+    return []

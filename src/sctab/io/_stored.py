@@ -1,0 +1,231 @@
+"""Rows of sparse matrices in files, CSR and CSC, checked before anything computes on them."""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab.errors import listing
+from sctab.io import integrity
+
+_ROWS = 1024
+"""Rows of a transposed matrix that lie together in the temporary file."""
+_MOST_IN_MEMORY = 16_000_000
+"""Stored values of a backed CSC matrix up to which it is transposed in memory. A larger one is transposed on disk, so many at a time."""
+
+
+class StoredRows:
+    """A backed CSR matrix of which rows can be read.
+
+    The sizes of its arrays are checked at once, where its rows begin when the first are read, and indices with the rows that have them.
+
+    Parameters
+    ----------
+    dataset
+        A sparse dataset of anndata, of HDF5 or Zarr.
+    name
+        What to call it in messages, such as `layers['counts']`.
+    path
+        What to call the file; by default the one that the dataset lies in.
+
+    Raises
+    ------
+    DataFileError
+        When its arrays do not belong together; later, when rows are read, when indices point outside of it.
+    """
+
+    is_dense = False
+
+    def __init__(self, dataset: Any, name: str, path: str | None = None) -> None:
+        self.shape = tuple(dataset.shape)
+        self.kind = str(dataset.format)
+        self._name, self._path = name, path or file_of(dataset.group)
+        self._arrays = {key: dataset.group.get(key) for key in ("data", "indices", "indptr")}
+        if lost := [key for key, array in self._arrays.items() if array is None or hasattr(array, "keys")]:
+            self._require(f"is not a valid {self.kind.upper()} matrix: {listing(lost)} must be there, as an array")
+        self._require(integrity.shape_problem(self.shape))
+        self._n_major, self._n_minor = self.shape if self.kind == "csr" else self.shape[::-1]
+        self._require(self._problem_of_sizes())
+        self.dtype = native_dtype(self._arrays["data"].dtype)
+
+    def _require(self, problem: str | None) -> None:
+        if problem is not None:
+            raise integrity.refuse(self._name, problem, self._path)
+
+    def _problem_of_sizes(self) -> str | None:
+        indptr, expected = self._arrays["indptr"], (self._n_major + 1,)
+        if tuple(indptr.shape) != expected:
+            return (
+                f"is not a valid {self.kind.upper()} matrix: for the shape {self.shape} `indptr` must have {expected[0]:,} entries, and "
+                f"has the shape {tuple(indptr.shape)}"
+            )
+        return integrity.values_problem(self._arrays["indices"], self._arrays["data"], self.kind)
+
+    @cached_property
+    def indptr(self) -> NDArray[np.int64]:
+        """Where its rows begin, or its columns for a CSC matrix."""
+        for (piece,) in integrity.missing_pieces(self._arrays["data"]):  # a sparse matrix has no piece of zeros to leave out
+            self._require(_lost("data", piece))
+        missing = [piece for (piece,) in integrity.missing_pieces(self._arrays["indptr"])]
+        if missing and self.n_values and missing[-1].stop > self._n_major:
+            self._require(_lost("indptr", missing[-1]))
+        indptr = np.asarray(self._arrays["indptr"][:])
+        problem = integrity.indptr_problem(indptr, self._n_major, self.n_values, self.kind)
+        if missing and (problem or np.diff(indptr).max() > self._n_minor):  # else the rows before the first value
+            problem = _lost("indptr", missing[-1])
+        self._require(problem)
+        indptr = indptr.astype(np.int64, copy=False)
+        self._require(self._problem_of_missing_indices(indptr))
+        return indptr
+
+    @property
+    def n_values(self) -> int:
+        """Number of stored values."""
+        return int(self._arrays["data"].shape[0])
+
+    def _problem_of_missing_indices(self, indptr: NDArray[np.int64]) -> str | None:
+        """A piece of indices that holds zeros alone may be left out where each row has one value of it at most."""
+        for (piece,) in integrity.missing_pieces(self._arrays["indices"]):
+            first, last = np.searchsorted(indptr, [piece.start, piece.stop - 1], side="right")
+            if len(np.unique(indptr[first - 1 : last])) < piece.stop - piece.start:
+                return _lost("indices", piece)
+        return None
+
+    def values(self, major: slice) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
+        """`data`, `indices` and `indptr` of some rows, or columns of a CSC matrix, which can be computed with."""
+        indptr = self.indptr[major.start : major.stop + 1]
+        at = slice(int(indptr[0]), int(indptr[-1]))
+        indices = np.asarray(self._arrays["indices"][at])
+        self._require(integrity.indices_problem(indices, self._n_minor, self.kind))
+        data = np.asarray(self._arrays["data"][at]).astype(self.dtype, copy=False)
+        return data, as_index(indices, self._n_minor), indptr - at.start
+
+    def require_whole(self) -> None:
+        """Refuse the matrix where a piece of it is missing."""
+        _ = self.indptr
+
+    def require_unbroken(self, indptr: NDArray[np.int64], indices: NDArray[Any]) -> None:
+        """Refuse rows whose repeated indices show that a piece was lost."""
+        self._require(integrity.lost_piece_problem(indptr, indices, self._n_minor, self.kind))
+
+    def __getitem__(self, rows: slice) -> sparse.csr_matrix:
+        """The rows `start:stop`."""
+        start, stop, _ = rows.indices(self.shape[0])
+        stop = max(start, stop)
+        arrays = self.values(slice(start, stop))
+        block = sparse.csr_matrix(arrays, shape=(stop - start, self.shape[1]))
+        if not block.has_canonical_format:
+            self.require_unbroken(block.indptr, block.indices)
+        return block
+
+
+class TransposedRows:
+    """A backed CSC matrix of which rows can be read, with memory that does not grow with the matrix.
+
+    It is transposed when the first rows are asked for: a small one in memory, a large one on disk. Columns are then read in portions, and
+    of each portion the values of every `_ROWS` rows are appended to a temporary file, which has no name and goes with the process. To
+    read such a block of rows is to gather its pieces.
+
+    Parameters
+    ----------
+    dataset, name, path
+        As for :class:`StoredRows`.
+    """
+
+    is_dense = False
+
+    def __init__(self, dataset: Any, name: str, path: str | None = None) -> None:
+        self._columns = StoredRows(dataset, name, path)
+        self.shape, self.dtype = self._columns.shape, self._columns.dtype
+        self._in_memory: sparse.csr_matrix | None = None
+        self._file: Any = None
+        self._pieces: list[list[tuple[int, int]]] = []
+        """For every `_ROWS` rows, where in the file pieces of them are and how many values those have; empty until all are there."""
+
+    def require_whole(self) -> None:
+        """Refuse the matrix where a piece of it is missing."""
+        self._columns.require_whole()
+
+    def _portion(self, first: int, last: int) -> sparse.csr_matrix:
+        """Some columns as CSR."""
+        portion = sparse.csc_matrix(self._columns.values(slice(first, last)), shape=(self.shape[0], last - first))
+        if not portion.has_canonical_format:
+            self._columns.require_unbroken(portion.indptr, portion.indices)
+        return portion.tocsr()
+
+    def _transpose_on_disk(self) -> None:
+        indptr = self._columns.indptr
+        self._file = tempfile.TemporaryFile(prefix="sctab-")  # noqa: SIM115 (it is closed with the object)
+        weakref.finalize(self, self._file.close)
+        n_obs, n_vars = self.shape
+        pieces: list[list[tuple[int, int]]] = [[] for _ in range(0, n_obs, _ROWS)]
+        first = 0
+        while first < n_vars:
+            last = max(first + 1, int(np.searchsorted(indptr, indptr[first] + _MOST_IN_MEMORY, side="right")) - 1)
+            portion = self._portion(first, last)
+            for number, start in enumerate(range(0, n_obs, _ROWS)):
+                self._append(pieces[number], portion[start : start + _ROWS], first)
+            first = last
+        self._pieces = pieces
+
+    def _append(self, pieces: list[tuple[int, int]], rows: sparse.csr_matrix, first_column: int) -> None:
+        if rows.nnz == 0:
+            return
+        pieces.append((self._file.seek(0, 2), rows.nnz))
+        row_of_value = np.repeat(np.arange(rows.shape[0], dtype=np.int32), np.diff(rows.indptr))
+        for part in (row_of_value, (rows.indices + first_column).astype(np.int32), rows.data):
+            self._file.write(np.ascontiguousarray(part).data)
+
+    def _block(self, number: int) -> sparse.csr_matrix:
+        rows, columns, values = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty(0, self.dtype)]
+        for place, length in self._pieces[number]:
+            self._file.seek(place)
+            for parts, dtype in ((rows, np.dtype(np.int32)), (columns, np.dtype(np.int32)), (values, self.dtype)):
+                parts.append(np.frombuffer(self._file.read(length * dtype.itemsize), dtype=dtype))
+        height = min(_ROWS, self.shape[0] - number * _ROWS)
+        entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
+        return sparse.csr_matrix(entries, shape=(height, self.shape[1]))
+
+    def __getitem__(self, rows: slice) -> sparse.csr_matrix:
+        """The rows `start:stop`."""
+        if self._in_memory is None and not self._pieces:
+            if self._columns.n_values <= _MOST_IN_MEMORY:
+                self._in_memory = self._portion(0, self.shape[1])
+            else:
+                self._transpose_on_disk()
+        if self._in_memory is not None:
+            return cast("sparse.csr_matrix", self._in_memory[rows])
+        start, stop, _ = rows.indices(self.shape[0])
+        first, last = start // _ROWS, -(-stop // _ROWS)
+        blocks = [self._block(number) for number in range(first, last)]
+        whole = sparse.vstack(blocks, format="csr") if len(blocks) > 1 else blocks[0]
+        return cast("sparse.csr_matrix", whole[start - first * _ROWS : stop - first * _ROWS])
+
+
+def native_dtype(dtype: Any) -> np.dtype[Any]:
+    """The type that SciPy's sparse matrices know for values of a type: neither half precision nor another byte order."""
+    return np.dtype(np.float32) if dtype == np.float16 else np.dtype(dtype).newbyteorder("=")
+
+
+def as_index(indices: NDArray[Any], n_minor: int) -> NDArray[Any]:
+    """Valid indices in a type that SciPy's sparse matrices know."""
+    is_small = n_minor <= np.iinfo(np.int32).max and indices.dtype.itemsize <= 4
+    return indices.astype(np.int32 if is_small else np.int64, copy=False)
+
+
+def _lost(key: str, piece: slice) -> str:
+    return f"must be stored whole, and a piece of `{key}` is missing: its values {piece.start:,} to {piece.stop - 1:,}"
+
+
+def file_of(group: Any) -> str:
+    """The file or store that a group lies in."""
+    if hasattr(group, "file"):
+        return str(group.file.filename)
+    root = getattr(group.store_path.store, "root", None)
+    return str(root if root is not None else group.store_path.store)

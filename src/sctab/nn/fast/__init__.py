@@ -1,0 +1,1 @@
+"""Fast evaluation of trained networks from sparse input."""

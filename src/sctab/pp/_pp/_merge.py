@@ -1,0 +1,101 @@
+"""Several AnnData with different genes brought together in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from scipy import sparse
+
+from sctab.corpus import INTERSECTION, UNION, join_genes
+from sctab.data import CORRECT, Content, FeatureSpace, StatedSpecies, choose_source, require_cells_in_rows, stated_species
+from sctab.errors import InputTypeError, InputValueError, SettingError, listing, warn
+from sctab.io import row_blocks
+from sctab.keys import DEFAULT_KEY_ADDED, OBS_SOURCE, VARM_MEASURED
+
+
+def merge(
+    adatas: Mapping[str, AnnData] | Sequence[AnnData],
+    *,
+    features: str | FeatureSpace = UNION,
+    layer: str | None = None,
+    key_added: str = DEFAULT_KEY_ADDED,
+) -> AnnData:
+    """Bring several datasets with different genes together, in memory; for more than fits there, see :func:`sctab.corpus.build`.
+
+    Genes are matched by Ensembl id or symbol, wherever each dataset has them. Values are counts, or what was brought back to their scale.
+
+    Parameters
+    ----------
+    adatas
+        Datasets, `(n_obs, n_vars)` each, with names or in order; they are not changed.
+    features
+        `"union"`: genes of any dataset; one that a dataset did not measure is zero there. `"intersection"`: genes of all. Or the genes of a
+        model.
+    layer
+        The matrix of each to use: the name of a layer, `"X"` or `"raw"`; by default counts are looked for.
+    key_added
+        Prefix of what is written.
+
+    Returns
+    -------
+    A new AnnData. `obs` has all columns of all datasets and `{key_added}_source`, the dataset of each cell.
+    `varm["{key_added}_measured"]` says which dataset measured which gene.
+
+    Raises
+    ------
+    SettingError
+        When there is no dataset, or `features` makes no sense.
+    GeneOverlapError
+        When genes are in the rows of a dataset, or when datasets are of different species, or have no gene in common.
+    InputValueError
+        When some hold counts and others do not, or one holds neither counts nor what can be brought back to their scale.
+    KeyNotFoundError
+        When one has no such layer.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, sctab
+    >>> from anndata import AnnData
+    >>> one = AnnData(np.array([[1.0, 3.0]]), var=pd.DataFrame(index=["CD3D", "LYZ"]))
+    >>> two = AnnData(np.array([[2.0, 5.0]]), var=pd.DataFrame(index=["LYZ", "NKG7"]))
+    >>> merged = sctab.pp.merge({"one": one, "two": two})
+    >>> merged.to_df().astype(int).to_dict("list")
+    {'CD3D': [1, 0], 'LYZ': [3, 2], 'NKG7': [0, 5]}
+    """
+    if not isinstance(adatas, Mapping | Sequence):
+        raise InputTypeError(f"Several AnnData are needed, in a list or by name, and this is a {type(adatas).__name__}.")
+    named = dict(adatas) if isinstance(adatas, Mapping) else {str(number): adata for number, adata in enumerate(adatas)}
+    if not named:
+        raise SettingError("There is no dataset to merge. Give at least one.")
+    if isinstance(features, str) and features not in {UNION, INTERSECTION}:
+        raise SettingError(f"`features={features!r}` must be `{UNION!r}`, `{INTERSECTION!r}`, or the genes of a model.")
+    sources = {name: choose_source(adata, layer=layer)[0] for name, adata in named.items()}
+    for adata in named.values():
+        require_cells_in_rows(adata)
+    others = [name for name, source in sources.items() if source.content.content is not Content.COUNTS]
+    if 0 < len(others) < len(sources):
+        raise InputValueError(
+            f"Some datasets hold counts and others, {listing(others)}, do not. Name a `layer` with counts, or leave them out."
+        )
+    genes = join_genes([FeatureSpace.from_var(source.var) for source in sources.values()], features, names=list(named))
+    stated = StatedSpecies.join(stated_species(adata, name) for name, adata in named.items())
+    for note in stated.notes(genes.features.species, owner="the merged data", fix=CORRECT):
+        warn(note)
+    blocks = []
+    for source in sources.values():
+        match = genes.features.match(source.var)
+        blocks += [match.align(source.content.to_linear(block)) for block in row_blocks(source.matrix, name=source.name)]
+    obs = pd.concat([adata.obs for adata in named.values()])
+    source_of_cell = np.repeat(list(named), [adata.n_obs for adata in named.values()])
+    if not obs.index.is_unique:
+        obs.index = pd.Index([f"{cell}-{name}" for cell, name in zip(obs.index, source_of_cell, strict=True)])
+    obs[f"{key_added}_{OBS_SOURCE}"] = pd.Categorical(source_of_cell, categories=list(named))
+    var = pd.DataFrame(
+        {"ensembl_id": genes.features.ids, "gene_symbol": genes.features.symbols}, index=pd.Index(genes.features.names)
+    )
+    merged = AnnData(sparse.csr_matrix(sparse.vstack(blocks, format="csr"), dtype=np.float32), obs=obs, var=var)
+    merged.varm[f"{key_added}_{VARM_MEASURED}"] = pd.DataFrame(genes.is_measured.T, index=var.index, columns=list(named))
+    return merged

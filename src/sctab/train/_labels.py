@@ -1,0 +1,138 @@
+"""Labels of a reference: which are refused and which are told of, before anything is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from sctab.errors import LabelError, listing, warn
+from sctab.ontology import LabelSpace, unused
+from sctab.ontology import label_values as values
+
+_FEW = 10
+"""Labels that any number of cells may have."""
+
+
+def check_labels(
+    labels: pd.Series, key: str, *, unlabeled_category: str | None, label_ids: Mapping[str, str | None] | None = None
+) -> str | None:
+    """Refuse labels that cannot be meant or stored, and warn of those that may not be meant.
+
+    A string that cannot be a cell type, such as `nan`, means "no label" where it is the only one and `unlabeled_category` is not given.
+
+    Parameters
+    ----------
+    labels
+        One per cell, `(n_obs,)`.
+    key
+        Column that they are from.
+    unlabeled_category
+        Label that means "no label".
+    label_ids
+        Confirmed ids: labels that are meant whatever they look like.
+
+    Returns
+    -------
+    The label that means "no label".
+
+    Raises
+    ------
+    LabelError
+        When labels are missing, as NaN or as strings that cannot be cell types; when `unlabeled_category` is a label in another spelling;
+        when results under the labels could not be stored; or when there are fewer than two types, or hardly two cells of any.
+    """
+    where, confirmed = f"`adata.obs[{key!r}]`", label_ids or {}
+    if any(isinstance(value, bytes) for value in labels.dropna().unique()):
+        raise LabelError(f"{where} holds bytes. Decode them: `adata.obs[{key!r}] = adata.obs[{key!r}].str.decode('utf-8')`.")
+    counts = labels.value_counts(sort=False)
+    counts = counts[counts > 0].groupby(counts[counts > 0].index.astype(str)).sum()
+    if note := unused(confirmed, set(counts.index), where):
+        warn(note)
+    unlabeled_category = _find_missing(labels, counts, where, unlabeled_category, set(confirmed))
+    meant = {unlabeled_category, *confirmed}
+    if unlabeled_category is not None and unlabeled_category not in counts.index:
+        same = [group for group in values.alike({*counts.index, unlabeled_category}) if unlabeled_category in group]
+        if same:
+            others = [label for label in same[0] if label != unlabeled_category]
+            there = values.counted(others, counts)
+            raise LabelError(
+                f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}, but {there} differs from "
+                f"it in case or blanks only. Give `unlabeled_category={others[0]!r}`, or write the label in one way."
+            )
+        warn(f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}: all cells are learned from.")
+    types = [label for label in counts.index if label != unlabeled_category]
+    if len(types) < 2:
+        raise LabelError(
+            f"{where} has {len(types)} cell type{'' if len(types) == 1 else 's'} ({listing(types)}); at least "
+            "two are needed to tell them apart. Is it the right column?"
+        )
+    if len(types) > max(counts.loc[types].sum() / 2, _FEW):
+        raise LabelError(
+            f"{where} has {len(types)} different labels in {counts.loc[types].sum()} cells: {listing(types, most=3)}. These are no cell "
+            "types. Is it the right column?"
+        )
+    check_label_names(types, where, confirmed)
+    for doubt in values.doubts(dict(counts.loc[types]), where, meant):
+        warn(doubt)
+    if values.are_codes(types) or pd.api.types.is_bool_dtype(labels.dtype):
+        warn(
+            f"The labels in {where} look like numbers of clusters: {listing(types, most=5)}. They are learned as they are, and mean "
+            "nothing in other data. Is it the right column?"
+        )
+    return unlabeled_category
+
+
+def check_label_names(types: Sequence[str], where: str, confirmed: Iterable[str] = ()) -> None:
+    """Refuse types under which results could not be stored."""
+    if why := values.why_unwritable(types):
+        raise LabelError(f"Results could not be stored under the labels in {where}: {why}. Rename them.")
+    meant = {label for label in confirmed if any(letter.isalnum() for letter in label)}
+    if missing := [label for label in types if values.is_missing(label) and label not in meant]:
+        raise LabelError(
+            f"{listing(map(repr, missing))} in {where} cannot be a cell type. Remove those cells, or rename the label."
+        )
+
+
+def _find_missing(
+    labels: pd.Series, counts: pd.Series, where: str, unlabeled_category: str | None, confirmed: set[str]
+) -> str | None:
+    """The label that means "no label": the one that was given, or the only one that cannot be a type."""
+    n_missing = int(labels.isna().sum())
+    strings = [label for label in counts.index if values.is_missing(label) and label not in {unlabeled_category, *confirmed}]
+    n_cells = n_missing + int(counts.loc[strings].sum())
+    if len(strings) == 1 and not n_missing and unlabeled_category is None:
+        warn(
+            f"{values.counted(strings, counts)} in {where} stands for a missing label: {n_cells} of {len(labels)} cells have no label and "
+            f"are not learned from. Say so with `unlabeled_category={strings[0]!r}`, or remove those cells."
+        )
+        return strings[0]
+    if strings or n_missing:
+        shown = ["NaN"] * bool(n_missing) + [f"{label!r} ({counts[label]})" for label in strings]
+        raise LabelError(
+            f"{where} has no label ({', '.join(shown)}) for {n_cells} of {len(labels)} cells. Remove "
+            "those cells, or give them a name of their own and pass it as `unlabeled_category`."
+        )
+    return unlabeled_category
+
+
+def warn_about_types(names: pd.Series, labels: LabelSpace) -> None:
+    """Name the types that have one cell only, and say what the Cell Ontology makes of the labels."""
+    counts = names.value_counts()
+    if single := sorted(counts.index[counts == 1]):
+        warn(
+            f"{len(single)} cell type{'s have' if len(single) > 1 else ' has'} one cell only and can hardly be learned: {listing(single)}."
+        )
+    warn_about_ids(labels)
+
+
+def warn_about_ids(labels: LabelSpace) -> None:
+    """Name the labels that have no id, say how others were read, and which share an id."""
+    for remark in labels.remarks():
+        warn(remark)
+
+
+def label_ids_in(setup: Mapping[str, object]) -> Mapping[str, str | None]:
+    """Confirmed ids of a set-up, empty where there are none."""
+    found = setup.get("label_ids")
+    return found if isinstance(found, Mapping) else {}

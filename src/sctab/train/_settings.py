@@ -1,0 +1,194 @@
+"""How a network is trained, on what, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+from types import MappingProxyType
+from typing import Any, Literal, Self, get_args, get_type_hints
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sctab.errors import SettingError
+from sctab.sampling import Split, SplitBy
+
+Schedule = Literal["one-cycle", "step"]
+Loss = Literal["auto", "cross-entropy", "hierarchical"]
+
+LARGE_REFERENCE = 500_000
+"""Labelled cells from which the published settings are the defaults."""
+OWN_LABEL = 0.1
+"""Share of the loss that asks for the label itself with `loss="auto"`: it is predicted where ten in eleven of the cells alike carry it."""
+PUBLISHED_TRAINING: Mapping[str, Any] = MappingProxyType(
+    {
+        "batch_size": 2048,
+        "schedule": "step",
+        "lr_decay": 0.9,
+        "gradient_clip": 1.0,
+        "class_weights": True,
+        "loss": "cross-entropy",
+        "gene_dropout": 0.0,
+    }
+)
+"""What all networks of Fischer et al. (2023) have in common."""
+REFIT_BELOW = 50_000
+"""Labelled cells below which a model is trained again on all of them by default: it takes minutes, and few cells are worth the most."""
+_KINDS = {int: (Integral, "a whole number"), float: (Real, "a number"), bool: (bool, "`True` or `False`")}
+"""What may stand for a type, and its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonSettings:
+    """What the training of every model class has: how long, how validated, and from which seed."""
+
+    max_epochs: int
+    learning_rate: float
+    early_stopping: bool
+    patience: int
+    """Epochs without a better validation after which training stops."""
+    class_weights: bool = True
+    train_size: float = 0.9
+    validation_split: SplitBy = "donor"
+    refit: bool = False
+    """Train once more after validation, on all cells, as long as was best."""
+    seed: int = 0
+    split_seed: int | None = None
+    """Decides which cells validate; `None` is `seed`."""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense, before any work is done."""
+        for name, hint in get_type_hints(type(self)).items():
+            kind = next((part for part in (hint, *get_args(hint)) if part in _KINDS), None)
+            is_left_open = getattr(self, name) is None and type(None) in get_args(hint)
+            if kind is not None and not is_left_open:
+                self._take(name, kind)
+        for name, (holds, rule) in self._rules().items():
+            if not holds:
+                raise SettingError(f"`{name}={getattr(self, name)!r}` must be {rule}.")
+
+    def _take(self, name: str, kind: type) -> None:
+        """Refuse a value of another type, and have a number of NumPy as one of Python, which JSON knows."""
+        value, (accepted, rule) = getattr(self, name), _KINDS[kind]
+        if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):
+            raise SettingError(f"`{name}={value!r}` must be {rule}{_mend(value, kind)}.")
+        if isinstance(value, np.generic):
+            object.__setattr__(self, name, value.item())
+
+    @property
+    def split_rng(self) -> np.random.Generator:
+        """Source of randomness for the split."""
+        return np.random.default_rng(self.seed if self.split_seed is None else self.split_seed)
+
+    def for_all_cells(self, best_epoch: int) -> Self:
+        """How to train on all cells, once validation has told the best epoch, counted from 0."""
+        settled_by_schedule = getattr(self, "schedule", "") == "one-cycle" and not self.early_stopping
+        return replace(self, train_size=1.0, max_epochs=self.max_epochs if settled_by_schedule else best_epoch + 1)
+
+    def _rules(self) -> dict[str, tuple[bool, str]]:
+        return {
+            "max_epochs": (self.max_epochs >= 1, "at least 1"),
+            "learning_rate": (self.learning_rate > 0, "above 0"),
+            "patience": (self.patience >= 1, "at least 1"),
+            "train_size": (0 < self.train_size <= 1, "above 0 and at most 1"),
+            "validation_split": (self.validation_split in ("donor", "stratified"), "`donor` or `stratified`"),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(CommonSettings):
+    """How a network is trained by gradient. The defaults of a model class are a rule over the size of the reference."""
+
+    batch_size: int
+    weight_decay: float
+    schedule: Schedule
+    """`"one-cycle"`: up to `learning_rate` and down to almost nothing, batch by batch. `"step"`: times `lr_decay` after every epoch."""
+    gene_dropout: float
+    """Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`."""
+    loss: Loss = "auto"
+    """`"hierarchical"`: a label is right in all of its subtypes; `"auto"`: in those that donors with this label do not have."""
+    label_smoothing: float = 0.0
+    """Share of each cell's label that is spread evenly over all classes."""
+    covariate_dropout: float = 0.5
+    """How often a training cell is shown without its tissue or what else is in `categorical_covariate_keys`."""
+    augment: bool = False
+    """Add differences between donors to training cells, see :func:`sctab.augmentation.donor_differences`."""
+    l1: float = 0.0
+    """Weight of the sum of absolute values of all linear maps in the loss."""
+    l2: float = 0.0
+    """Weight of half the sum of their squares."""
+    lr_decay: float = 0.9
+    gradient_clip: float = 1.0
+    """Largest Euclidean norm of the gradient."""
+
+    def _rules(self) -> dict[str, tuple[bool, str]]:
+        return super()._rules() | {
+            "batch_size": (self.batch_size >= 2, "at least 2: batch normalisation needs two cells"),
+            "weight_decay": (self.weight_decay >= 0, "at least 0"),
+            "gene_dropout": (0 <= self.gene_dropout <= 1, "between 0 and 1"),
+            "loss": (self.loss in ("auto", "cross-entropy", "hierarchical"), "`auto`, `cross-entropy` or `hierarchical`"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "at least 0 and below 1"),
+            "covariate_dropout": (0 <= self.covariate_dropout <= 1, "between 0 and 1"),
+            "schedule": (self.schedule in ("one-cycle", "step"), "`one-cycle` or `step`"),
+            "l1": (self.l1 >= 0, "at least 0"),
+            "l2": (self.l2 >= 0, "at least 0"),
+            "lr_decay": (0 < self.lr_decay <= 1, "above 0 and at most 1"),
+            "gradient_clip": (self.gradient_clip > 0, "above 0"),
+        }
+
+
+def _mend(value: Any, kind: type) -> str:
+    """What to write instead of a text, or of a number with a point, that stands for the right number."""
+    if isinstance(value, str | float) and kind is not bool:
+        with suppress(ValueError, OverflowError):  # no number, or infinite
+            number = float(value)
+            if kind(number) == number:  # with a point and without an exponent, which every format reads as a number
+                return f": write `{int(number) if kind is int else np.format_float_positional(number, trim='0')}`"
+    return ""
+
+
+def network_training(n_obs: int, published: Mapping[str, Any], **small: Any) -> TrainingSettings:
+    """How a network is trained by default: as published on a large reference; on a small one in small steps, with gene dropout.
+
+    Parameters
+    ----------
+    n_obs
+        Labelled cells.
+    published
+        The published settings of the model class.
+    **small
+        What the class needs besides on a small reference.
+    """
+    published = {**published, "loss": "auto"}  # the same where labels are of one granularity
+    if n_obs >= LARGE_REFERENCE:
+        return TrainingSettings(**published, max_epochs=30, early_stopping=True, patience=10)
+    common = {"batch_size": 128, "schedule": "one-cycle", "gene_dropout": 0.9, "early_stopping": False, "patience": 10}
+    return TrainingSettings(**{**published, **common, **small}, refit=n_obs < REFIT_BELOW)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came of a training."""
+
+    split: Split
+    epochs: int
+    """Epochs that were run."""
+    best_epoch: int | None
+    """The epoch whose weights were kept, counted from 0; `None` without validation, when the last are kept."""
+    best_macro_f1: float | None
+    """Validation macro F1 of that epoch."""
+    importance: NDArray[np.float32] | None = None
+    """Share of the decisions that each gene carries, `(n_vars,)`, where the model class knows it; `None` has it measured."""
+
+
+def stored_history(training: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """The `history` of a model from what :func:`summarise` kept."""
+    return {name: as_history(name, values) for name, values in training.get("history", {}).items()}
+
+
+def as_history(name: str, values: Sequence[float | None]) -> pd.DataFrame:
+    """One entry of a `history` in the form of scvi-tools: a column of that name, one row per epoch."""
+    return pd.DataFrame({name: np.asarray(values, dtype=float)}, index=pd.RangeIndex(len(values), name="epoch"))

@@ -1,0 +1,4 @@
+from ._result import TuningResult as TuningResult
+from ._settings import Settings as Settings
+from ._tune import tune as tune
+from ._tune import tune_from_corpus as tune_from_corpus

@@ -1,0 +1,535 @@
+"""What a matrix holds, and bringing it to the input of a model; scanpy made what is detected and undone here."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import scanpy as sc
+from anndata import AnnData
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import sparse
+
+from sctab import InputValueError
+from sctab.data import Content, MatrixContent, Normalization, inspect_matrix, normalise
+from sctab.data import _content as counts_module
+from sctab.io._rows import row_ranges
+
+BASES = {"e": np.e, "2": 2, "10": 10}
+
+count_matrices = hnp.arrays(
+    np.int64, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=st.integers(0, 5000)
+)
+"""Counts of any shape, empty cells among them."""
+
+
+def normalised(counts, target_sum=1e4, **settings):
+    """What `scanpy.pp.normalize_total` makes of counts."""
+    adata = AnnData(np.array(counts, dtype=np.float32))
+    sc.pp.normalize_total(adata, target_sum=target_sum, **settings)
+    return adata.X
+
+
+def logarithmised(counts, target_sum=1e4, *, base="e"):
+    """What `scanpy.pp.log1p` makes of that."""
+    adata = AnnData(normalised(counts, target_sum))
+    sc.pp.log1p(adata, base=None if base == "e" else BASES[base])
+    return adata.X
+
+
+def scaled(values, **settings):
+    """What `scanpy.pp.scale` makes of it."""
+    adata = AnnData(np.array(values))
+    sc.pp.scale(adata, **settings)
+    return adata.X
+
+
+def most_variable(values, n_genes):
+    """The columns of largest variance, in their order."""
+    return values[:, np.sort(np.argsort(values.var(axis=0))[-n_genes:])]
+
+
+KINDS = {
+    "counts": (lambda counts: counts, Content.COUNTS, None),
+    "CP10K": (normalised, Content.NORMALISED, None),
+    "CP10K of some genes": (lambda counts: normalised(counts)[:, ::3], Content.NORMALISED, None),
+    "log1p": (logarithmised, Content.LOG1P, np.e),
+    "log1p, base 2": (partial(logarithmised, base="2"), Content.LOG1P, 2),
+    "log1p, base 10": (partial(logarithmised, base="10"), Content.LOG1P, 10),
+    "log1p of every third gene": (lambda counts: logarithmised(counts)[:, ::3], Content.LOG1P, np.e),
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request, counts):
+    """A matrix, what it holds, and the base of its logarithm."""
+    make, content, base = KINDS[request.param]
+    return make(counts), content, base
+
+
+class TestEveryKind:
+    def test_is_recognised_without_doubt(self, kind):
+        matrix, content, base = kind
+        assert inspect_matrix(matrix) == MatrixContent(content, log_base=base)
+
+    def test_in_every_storage(self, kind, stored):
+        matrix, content, base = kind
+        assert inspect_matrix(stored(matrix)) == MatrixContent(content, log_base=base)
+
+    @pytest.mark.parametrize("size", [1, 7, 299])
+    def test_with_every_block_size(self, kind, size, monkeypatch):
+        matrix, content, base = kind
+        monkeypatch.setattr(counts_module, "row_ranges", partial(row_ranges, size=size))
+        assert inspect_matrix(matrix) == MatrixContent(content, log_base=base)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_in_both_precisions(self, kind, dtype):
+        matrix, content, base = kind
+        assert inspect_matrix(matrix.astype(dtype)) == MatrixContent(content, log_base=base)
+
+    def test_order_of_cells_and_genes_does_not_matter(self, kind, rng):
+        matrix, content, base = kind
+        shuffled = matrix[rng.permutation(matrix.shape[0])][:, rng.permutation(matrix.shape[1])]
+        assert inspect_matrix(shuffled) == MatrixContent(content, log_base=base)
+
+    def test_with_empty_cells_first(self, kind):
+        matrix, content, base = kind
+        empty = np.zeros((5000, matrix.shape[1]), dtype=matrix.dtype)
+        padded = sparse.vstack([sparse.csr_matrix(empty), sparse.csr_matrix(matrix)], format="csr")
+        assert inspect_matrix(padded) == MatrixContent(content, log_base=base)
+
+    def test_stored_zeros_are_zeros(self, kind):
+        matrix, content, base = kind
+        with_zeros = sparse.csr_matrix(np.ones_like(matrix))
+        with_zeros.data[:] = matrix.ravel()
+        assert inspect_matrix(with_zeros) == MatrixContent(content, log_base=base)
+
+    def test_matrix_is_left_alone(self, kind):
+        matrix = sparse.csr_matrix(kind[0], dtype=np.float64)
+        matrix.data[::50] = 0
+        before = matrix.copy()
+        inspect_matrix(matrix)
+        np.testing.assert_array_equal(matrix.data, before.data)
+        np.testing.assert_array_equal(matrix.indices, before.indices)
+        np.testing.assert_array_equal(matrix.indptr, before.indptr)
+
+    def test_comes_back_to_the_scale_of_counts(self, kind, counts):
+        matrix = kind[0]
+        genes = slice(None, None, 3) if matrix.shape != counts.shape else slice(None)
+        linear = inspect_matrix(matrix).to_linear(sparse.csr_matrix(matrix))
+        expected = sparse.csr_matrix(counts[:, genes])
+        ours, theirs = normalise(linear, Normalization()), normalise(expected, Normalization())
+        np.testing.assert_allclose(ours.toarray(), theirs.toarray(), rtol=2e-5, atol=1e-6)
+
+
+class TestCounts:
+    @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float64"])
+    @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, sparse.csc_array])
+    def test_of_every_type(self, counts, kind, dtype):
+        assert inspect_matrix(kind(np.minimum(counts, 100).astype(dtype))) == MatrixContent(Content.COUNTS)
+
+    @given(matrix=count_matrices)
+    def test_whole_numbers_are_counts(self, matrix):
+        assert inspect_matrix(matrix) == MatrixContent(Content.COUNTS)
+        assert inspect_matrix(sparse.csc_matrix(matrix).astype(np.float32)) == MatrixContent(Content.COUNTS)
+
+    def test_of_equal_library_sizes(self, rng):
+        downsampled = rng.multinomial(500, np.full(50, 1 / 50), size=100)
+        assert inspect_matrix(downsampled).content is Content.COUNTS
+
+    @pytest.mark.parametrize("dtype", [bool, np.float32])
+    def test_of_zeros_and_ones_are_in_doubt(self, counts, dtype):
+        found = inspect_matrix((counts > 0).astype(dtype))
+        assert found.content is Content.COUNTS
+        assert "integers that hardly are counts of molecules: all of them are 0 or 1" in found.note
+
+    def test_ranks_are_in_doubt(self, counts):
+        shown = counts * (counts > np.median(counts))
+        ranks = np.where(shown > 0, np.argsort(np.argsort(shown, axis=1), axis=1) + 1 - (shown == 0).sum(axis=1, keepdims=True), 0)
+        assert "1 to their number of genes, as ranks do" in inspect_matrix(ranks).note
+        assert "as ranks do" in inspect_matrix(np.argsort(np.argsort(counts, axis=1), axis=1) + 1).note
+
+    @pytest.mark.parametrize("n_bins", [5, 51])
+    def test_bins_are_in_doubt(self, counts, n_bins):
+        """Cells in `n_bins` of equal numbers of genes, as foundation models see them."""
+        bins = np.array(
+            [np.where(row > 0, np.digitize(row, np.quantile(row[row > 0], np.linspace(0, 1, n_bins - 1))), 0) for row in counts]
+        )
+        assert f"the same largest value, {n_bins - 1}, as bins have" in inspect_matrix(bins).note
+
+    def test_shallow_counts_of_a_panel_are_counts(self, rng):
+        panel = rng.poisson(rng.dirichlet(np.full(60, 0.3)) * rng.lognormal(2.7, 0.5, size=(400, 1)))
+        assert np.bincount(panel.max(axis=1)).max() < 0.6 * 400  # most cells have 2 to 7 of their main gene
+        assert inspect_matrix(panel) == MatrixContent(Content.COUNTS)
+
+    def test_very_shallow_counts_are_counts(self, rng):
+        """A few transcripts in each cell, most of them one of a kind."""
+        assert inspect_matrix(rng.poisson(0.02, size=(500, 200))) == MatrixContent(Content.COUNTS)
+
+    def test_a_few_cells_tell_nothing(self):
+        assert inspect_matrix(np.ones((3, 50))) == MatrixContent(Content.COUNTS)
+
+    def test_with_noise_of_a_float_computation(self, counts):
+        assert inspect_matrix(counts / 3 * 3 * np.float32(1 + 1e-6)).content is Content.COUNTS
+
+    def test_without_a_single_one(self):
+        assert inspect_matrix(np.zeros((3, 4))).content is Content.COUNTS
+
+    @pytest.mark.parametrize(("factor", "is_empty"), [(0, True), (1, False)])
+    def test_without_any_value(self, counts, factor, is_empty):
+        assert inspect_matrix(factor * counts).is_empty is is_empty
+
+    def test_that_are_stored_in_parts(self):
+        """SciPy allows two entries for one value, which is their sum."""
+        parts = sparse.csr_matrix(([0.5, 0.5, 2.0, 1.0, 3.0], [0, 0, 1, 0, 1], [0, 3, 5]), shape=(2, 2))
+        np.testing.assert_array_equal(parts.toarray(), [[1, 2], [1, 3]])
+        found = inspect_matrix(parts)
+        assert found.content is Content.COUNTS
+        assert found.note == ""
+        assert found.remark == "`X` has more than one value for some cells and genes (1 too many); they were summed."
+
+    def test_stored_zeros_that_follow_each_other_are_told(self, counts):
+        lost = sparse.csr_matrix(counts)
+        lost.data[5000:5200] = 0
+        remark = inspect_matrix(lost).remark
+        assert remark.startswith(f"`X` stores 200 zeros among {lost.nnz:,} values, 200 of them without a break.")
+        scattered = sparse.csr_matrix(counts)
+        scattered.data[::50] = 0  # as a filter leaves them
+        assert inspect_matrix(scattered).remark == ""
+
+    def test_with_ambient_rna_taken_out(self, counts, rng):
+        found = inspect_matrix(counts * rng.uniform(0.6, 1, size=counts.shape) * 3, name="layers['soupx']")
+        assert found.content is Content.COUNTS
+        assert "`layers['soupx']` was taken as fractional counts" in found.note
+        assert "give counts with `layer=`" in found.note
+
+    @pytest.mark.parametrize("size", [1, 50, 4096])
+    def test_the_largest_value_is_that_of_all_cells(self, counts, rng, size, monkeypatch):
+        """Were the last block alone looked at, these would pass for logarithms."""
+        corrected = (counts * rng.uniform(0.6, 1, size=counts.shape))[np.argsort(-counts.max(axis=1))]
+        corrected[-50:] = np.minimum(corrected[-50:], 12)
+        monkeypatch.setattr(counts_module, "row_ranges", partial(row_ranges, size=size))
+        found = inspect_matrix(corrected)
+        assert found.content is Content.COUNTS
+        assert f"its values go up to {corrected.max():.4g}" in found.note
+
+
+class TestNormalised:
+    @pytest.mark.parametrize("target_sum", [1, 100, 1e4, 1e6, None])
+    def test_to_every_sum(self, counts, target_sum):
+        assert inspect_matrix(normalised(counts, target_sum)) == MatrixContent(Content.NORMALISED)
+
+    def test_sums_that_are_a_little_off(self, counts, rng):
+        """Rounding gave a user sums between 9,999.99 and 10,000.007."""
+        sums = rng.uniform(9_999.99, 10_000.007, size=(len(counts), 1))
+        matrix = counts / counts.sum(axis=1, keepdims=True) * sums
+        assert matrix.sum(axis=1).min() < 9_999.995 < 10_000.005 < matrix.sum(axis=1).max()
+        assert inspect_matrix(matrix) == MatrixContent(Content.NORMALISED)
+        assert inspect_matrix(np.log1p(matrix)) == MatrixContent(Content.LOG1P, log_base=np.e)
+
+    def test_a_first_cell_that_is_off(self, counts):
+        matrix = normalised(counts)
+        matrix[0] *= 1.7
+        assert inspect_matrix(matrix).content is Content.NORMALISED
+        logs = np.log1p(matrix)
+        assert inspect_matrix(logs) == MatrixContent(Content.LOG1P, log_base=np.e)
+
+    def test_first_cells_that_look_like_counts(self, counts):
+        """A cell with one expressed gene holds 10,000 after normalisation: a whole number."""
+        counts = counts.copy()
+        counts[:20, 1:] = 0
+        counts[:20, 0] = 1
+        assert inspect_matrix(normalised(counts)) == MatrixContent(Content.NORMALISED)
+
+    @pytest.mark.parametrize("n_empty", [0, 1, 100])
+    def test_transcripts_per_million(self, counts, rng, n_empty):
+        """Divided by the lengths of the genes, values are no multiples of each other: equal sums are all there is to see."""
+        per_length = counts / rng.uniform(300, 9000, size=counts.shape[1])
+        tpm = per_length / per_length.sum(axis=1, keepdims=True) * 1e6
+        tpm[:n_empty] = 0
+        tpm[n_empty] *= 1.7  # one cell of another size is none of two kinds
+        assert inspect_matrix(tpm) == MatrixContent(Content.NORMALISED)
+        assert inspect_matrix(np.log1p(tpm)) == MatrixContent(Content.LOG1P, log_base=np.e)
+
+    def test_without_highly_expressed_genes(self, counts):
+        counts = counts.copy()
+        counts[::3, 7] += 3000
+        matrix = normalised(counts, exclude_highly_expressed=True, max_fraction=0.3)
+        assert np.ptp(matrix.sum(axis=1)) > 1000
+        assert inspect_matrix(matrix) == MatrixContent(Content.NORMALISED)
+
+    @pytest.mark.parametrize("step", [2, 5, 10])
+    @pytest.mark.parametrize("target_sum", [1e4, None])
+    def test_and_cut_to_some_genes(self, counts, step, target_sum):
+        assert inspect_matrix(normalised(counts, target_sum)[:, ::step]) == MatrixContent(Content.NORMALISED)
+
+    def test_shallow_cells_at_the_median_are_no_mixture(self, rng):
+        """Normalised to the median, the many cells of just that size keep their counts."""
+        counts = rng.poisson(rng.dirichlet(np.ones(200)) * 100, size=(500, 200))
+        cut = normalised(counts, None)[:, ::2]
+        sizes = counts.sum(axis=1)
+        assert np.mean(sizes == np.median(sizes)) > 0.01
+        assert inspect_matrix(cut) == MatrixContent(Content.NORMALISED)
+
+    def test_small_proportions_are_no_counts(self, rng):
+        counts = rng.poisson(5, size=(200, 50))
+        shares = counts / 100_000  # the rest of each cell is in genes that were cut off
+        assert shares.max() < 1e-3
+        assert inspect_matrix(shares).content is not Content.COUNTS
+
+
+class TestLogarithm:
+    @pytest.mark.parametrize("base", BASES)
+    @pytest.mark.parametrize("target_sum", [100, 1e4, 1e6, None])
+    def test_of_every_base_and_sum(self, counts, base, target_sum):
+        found = inspect_matrix(logarithmised(counts, target_sum, base=base))
+        assert found == MatrixContent(Content.LOG1P, log_base=BASES[base])
+
+    def test_of_raw_counts(self, counts):
+        found = inspect_matrix(np.log1p(counts))
+        assert found == MatrixContent(Content.LOG1P, log_base=np.e)
+        np.testing.assert_allclose(found.to_linear(sparse.csr_matrix(np.log1p(counts))).toarray(), counts, rtol=1e-5)
+
+    @pytest.mark.parametrize("n_genes", [20, 50, 100, 200])
+    def test_cut_to_the_most_variable_genes(self, counts, n_genes):
+        cut = most_variable(logarithmised(counts), n_genes)
+        assert inspect_matrix(cut) == MatrixContent(Content.LOG1P, log_base=np.e)
+
+    @pytest.mark.parametrize("n_genes", [50, 200, 500, 1000, 2000])
+    @pytest.mark.parametrize("name", ["pbmc3k_10x.h5ad", "celllines_scmixology_5runs.h5ad"])
+    def test_of_real_cells_cut_to_the_most_variable_genes(self, real_logs, name, n_genes):
+        cut = real_logs(name)[:, -n_genes:]
+        assert inspect_matrix(cut) == MatrixContent(Content.LOG1P, log_base=np.e)
+
+    def test_cut_to_genes_of_which_no_cell_has_a_single_count(self, rng):
+        """The smallest value of a cell then stands for two counts or three."""
+        counts = rng.poisson(6, size=(500, 30))
+        smallest = np.where(counts > 0, counts, 99).min(axis=1)
+        counts = counts[np.isin(smallest, [2, 3])]
+        assert len(counts) > 100
+        cut = np.log1p(counts / rng.uniform(2000, 6000, size=(len(counts), 1)) * 1e4)
+        assert inspect_matrix(cut) == MatrixContent(Content.LOG1P, log_base=np.e)
+
+    @pytest.mark.parametrize("base", ["2", "10"])
+    def test_of_another_base_cut_to_some_genes_is_in_doubt(self, counts, base):
+        found = inspect_matrix(logarithmised(counts, base=base)[:, ::3], name="raw.X")
+        assert found.content is Content.LOG1P
+        assert "`raw.X` was taken as log1p of normalised expression" in found.note
+
+    def test_in_the_scanpy_wheel(self):
+        adata = sc.datasets.pbmc68k_reduced()
+        assert inspect_matrix(adata.raw.X) == MatrixContent(Content.LOG1P, log_base=np.e)
+        with pytest.raises(InputValueError, match="holds negative values .* so that it was scaled"):
+            inspect_matrix(adata.X)
+
+
+@pytest.fixture(scope="module")
+def real_logs(shared_data):
+    """Log-normalised real cells, their genes in the order of rising variance."""
+    read = {}
+
+    def logs(name):
+        if name not in read:
+            values = sc.read_h5ad(shared_data(name)).X[::3]
+            values = sparse.csr_matrix(values.multiply(1e4 / values.sum(axis=1))).log1p()
+            variances = values.power(2).mean(axis=0) - np.square(values.mean(axis=0))
+            read[name] = values[:, np.argsort(np.asarray(variances).ravel())[-2000:]]
+        return read[name]
+
+    return logs
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_values_that_are_no_numbers(self, stored, counts, value):
+        matrix = counts.copy()
+        matrix[250, 3] = value
+        with pytest.raises(InputValueError, match=r"`layers\['x'\]` holds NaN or infinite values \(1 of them\).*`layer=`"):
+            inspect_matrix(stored(matrix), name="layers['x']")
+
+    @pytest.mark.parametrize("factor", [1e30, 1e36, 1e300])
+    def test_values_beyond_single_precision(self, counts, factor):
+        with pytest.raises(InputValueError, match=r"`X` holds values up to .*e\+\d+, which no count reaches.*`layer=`"):
+            inspect_matrix(counts.astype(np.float64) * factor)
+
+    def test_negative_values(self, stored, counts):
+        matrix = counts.copy()
+        matrix[299, :2] = -2.5
+        with pytest.raises(InputValueError, match=r"`X` holds negative values \(2 of them, down to -2\.5\).*`layer='counts'`"):
+            inspect_matrix(stored(matrix))
+
+    def test_negative_integers(self):
+        with pytest.raises(InputValueError, match="holds negative values"):
+            inspect_matrix(np.array([[1, 2], [3, -1]], dtype=np.int8))
+
+    @pytest.mark.parametrize("max_value", [None, 10])
+    def test_scaled_and_centred(self, counts, max_value):
+        with pytest.raises(InputValueError, match="holds negative values .* counts cannot be recovered"):
+            inspect_matrix(scaled(logarithmised(counts), max_value=max_value))
+
+    @pytest.mark.parametrize("max_value", [None, 10, 4])
+    @pytest.mark.parametrize("n_obs", [8, 30, 300])
+    def test_scaled_and_not_centred(self, counts, max_value, n_obs):
+        matrix = scaled(logarithmised(counts[:n_obs]), zero_center=False, max_value=max_value)
+        with pytest.raises(InputValueError, match=r"`X` is scaled: its genes have unit variance.*`scanpy\.pp\.scale`"):
+            inspect_matrix(matrix)
+
+    @pytest.mark.parametrize("genes", [slice(None), slice(None, 40)])
+    def test_scaled_counts_that_were_not_centred(self, counts, genes):
+        with pytest.raises(InputValueError, match="is scaled"):
+            inspect_matrix(scaled(normalised(counts), zero_center=False)[:, genes])
+
+    @pytest.mark.parametrize("cells", [[0], [299], [5, 120, 211], range(100)])
+    def test_counts_with_cells_of_fractional_size(self, stored, counts, cells):
+        matrix = counts.copy()
+        matrix[list(cells)] *= 0.37
+        with pytest.raises(
+            InputValueError, match=f"mixes two kinds of cells: {300 - len(cells)} hold integer counts and {len(cells)} "
+        ):
+            inspect_matrix(stored(matrix))
+
+    @pytest.mark.parametrize("size", [1, 100])
+    def test_counts_and_others_in_different_blocks(self, counts, size, monkeypatch):
+        matrix = np.vstack([counts[:150], normalised(counts[150:])])
+        monkeypatch.setattr(counts_module, "row_ranges", partial(row_ranges, size=size))
+        with pytest.raises(InputValueError, match="mixes two kinds of cells: 150 hold integer counts and 150 have fractional"):
+            inspect_matrix(matrix)
+
+    @pytest.mark.parametrize("n_cells", [1, 2, 10, 100])
+    def test_logarithms_with_cells_of_counts(self, counts, n_cells):
+        """Taken as counts, the logarithms of all other cells would be wrong."""
+        matrix = logarithmised(counts)
+        matrix[:n_cells] = counts[:n_cells]
+        with pytest.raises(InputValueError, match="mixes two kinds of cells"):
+            inspect_matrix(matrix)
+
+    @pytest.mark.parametrize(("shape", "found"), [((0, 5), "0 cells and 5 genes"), ((5, 0), "5 cells and 0 genes")])
+    def test_nothing_to_work_on(self, shape, found):
+        with pytest.raises(InputValueError, match=f"`X` has {found}: there is nothing to work on"):
+            inspect_matrix(np.zeros(shape))
+
+    def test_no_column_is_a_gene(self, counts):
+        with pytest.raises(InputValueError, match="`X` has 300 cells and 0 genes"):
+            inspect_matrix(counts, columns=np.zeros(400, dtype=bool))
+
+
+class TestColumns:
+    @pytest.mark.parametrize("antibodies", [-1.3, 0.5, np.nan, 1e9 + 0.5])
+    def test_those_of_antibodies_do_not_count(self, stored, counts, antibodies):
+        matrix = np.hstack([np.full((300, 10), antibodies, dtype=np.float32), counts])
+        columns = np.arange(410) >= 10
+        assert inspect_matrix(stored(matrix), columns=columns) == MatrixContent(Content.COUNTS)
+
+    def test_sums_are_over_genes_only(self, counts, rng):
+        matrix = np.hstack([logarithmised(counts), rng.normal(size=(300, 10))])
+        assert inspect_matrix(matrix, columns=np.arange(410) < 400) == MatrixContent(Content.LOG1P, log_base=np.e)
+
+
+class TestTinyMatrices:
+    def test_one_cell(self, counts):
+        assert inspect_matrix(counts[:1]) == MatrixContent(Content.COUNTS)
+        assert inspect_matrix(normalised(counts)[:1]) == MatrixContent(Content.NORMALISED)
+        assert inspect_matrix(logarithmised(counts)[:1]) == MatrixContent(Content.LOG1P, log_base=np.e)
+
+    def test_one_gene(self, counts):
+        assert inspect_matrix(counts[:, :1]) == MatrixContent(Content.COUNTS)
+        assert inspect_matrix(logarithmised(counts)[:, :1]).content is Content.LOG1P
+
+    @pytest.mark.parametrize("n_genes", [2, 3, 4, 5])
+    @pytest.mark.parametrize("first", [0, 50, 100, 150, 200, 250, 300, 350])
+    def test_a_few_genes_of_a_logarithm_are_not_called_scaled(self, counts, first, n_genes):
+        assert inspect_matrix(logarithmised(counts)[:, first : first + n_genes]).content is Content.LOG1P
+
+    def test_one_value(self):
+        assert inspect_matrix(np.array([[3.0]])) == MatrixContent(Content.COUNTS)
+        found = inspect_matrix(np.array([[2.7]]))
+        assert found.content is Content.LOG1P
+        assert "it holds no value above 2.7" in found.note
+
+
+class TestToLinear:
+    @given(
+        values=hnp.arrays(np.float64, (4, 6), elements=st.floats(0, 1e6, allow_subnormal=False)),
+        base=st.sampled_from([np.e, 2.0, 10.0]),
+    )
+    def test_undoes_the_logarithm(self, values, base):
+        logs = sparse.csr_matrix(np.log1p(values) / np.log(base))
+        linear = MatrixContent(Content.LOG1P, log_base=base).to_linear(logs)
+        np.testing.assert_allclose(linear.toarray(), values, rtol=1e-13)
+
+    @pytest.mark.parametrize("base", BASES)
+    def test_single_precision_gives_whole_counts_back(self, rng, base):
+        counts = rng.integers(0, 20_000, size=(50, 50)).astype(np.float32)
+        logs = AnnData(counts.copy())
+        sc.pp.log1p(logs, base=None if base == "e" else BASES[base])
+        linear = MatrixContent(Content.LOG1P, log_base=BASES[base]).to_linear(sparse.csr_matrix(logs.X))
+        np.testing.assert_array_equal(np.rint(linear.toarray()), counts)
+
+    @pytest.mark.parametrize("content", [Content.COUNTS, Content.NORMALISED])
+    def test_without_a_logarithm_nothing_changes(self, counts, content):
+        np.testing.assert_array_equal(MatrixContent(content).to_linear(sparse.csr_matrix(counts)).toarray(), counts)
+
+    def test_block_is_left_alone(self, counts):
+        block = sparse.csr_matrix(np.log1p(counts))
+        before = block.toarray()
+        linear = MatrixContent(Content.LOG1P, log_base=np.e).to_linear(block)
+        linear.data[:] = 0
+        linear.eliminate_zeros()
+        np.testing.assert_array_equal(block.toarray(), before)
+
+
+class TestNormalise:
+    @pytest.mark.parametrize("target_sum", [1, 1e4, 1e6])
+    def test_is_that_of_scanpy(self, counts, target_sum):
+        block = sparse.csr_matrix(counts)
+        linear = normalise(block, Normalization(target_sum=target_sum, log1p=False))
+        np.testing.assert_allclose(linear.toarray(), normalised(counts, target_sum), rtol=1e-6)
+        logs = normalise(block, Normalization(target_sum=target_sum))
+        np.testing.assert_allclose(logs.toarray(), logarithmised(counts, target_sum), rtol=1e-6)
+
+    def test_by_hand(self):
+        block = sparse.csr_matrix([[1, 3], [0, 0], [0, 5]])
+        assert normalise(block, Normalization(target_sum=8, log1p=False)).toarray().tolist() == [[2, 6], [0, 0], [0, 8]]
+
+    @given(matrix=count_matrices)
+    def test_cells_sum_to_the_target_or_stay_empty(self, matrix):
+        linear = normalise(sparse.csr_matrix(matrix), Normalization(log1p=False))
+        expected = np.where(matrix.sum(axis=1) > 0, 1e4, 0)
+        np.testing.assert_allclose(np.asarray(linear.sum(axis=1, dtype=np.float64)).ravel(), expected, rtol=1e-6)
+
+    @given(matrix=count_matrices, factor=st.integers(2, 50))
+    def test_depth_does_not_matter(self, matrix, factor):
+        once, deeper = (normalise(sparse.csr_matrix(m), Normalization()).toarray() for m in (matrix, matrix * factor))
+        np.testing.assert_allclose(once, deeper, rtol=1e-6)
+
+    @given(data=st.data(), matrix=count_matrices)
+    def test_order_of_genes_does_not_matter(self, data, matrix):
+        order = data.draw(st.permutations(range(matrix.shape[1])))
+        shuffled = normalise(sparse.csr_matrix(matrix[:, order]), Normalization()).toarray()
+        np.testing.assert_array_equal(shuffled, normalise(sparse.csr_matrix(matrix), Normalization()).toarray()[:, order])
+
+    @given(matrix=count_matrices, n_first=st.integers(1, 11))
+    def test_cells_do_not_see_each_other(self, matrix, n_first):
+        assume(n_first < len(matrix))
+        whole = normalise(sparse.csr_matrix(matrix), Normalization()).toarray()
+        parts = [normalise(sparse.csr_matrix(part), Normalization()).toarray() for part in (matrix[:n_first], matrix[n_first:])]
+        np.testing.assert_array_equal(np.vstack(parts), whole)
+
+    @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "uint64", "float32", "float64"])
+    def test_of_every_type(self, counts, dtype):
+        """Sums of small integers are far beyond what their own type can hold."""
+        capped = np.minimum(counts, 100)
+        assert capped.sum(axis=1).max() > 255
+        result = normalise(sparse.csr_matrix(capped.astype(dtype)), Normalization())
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(result.toarray(), logarithmised(capped), rtol=1e-6)
+
+    @pytest.mark.parametrize("change", ["data", "structure"])
+    def test_the_result_is_a_matrix_of_its_own(self, counts, change):
+        block = sparse.csr_matrix(counts)
+        result = normalise(block, Normalization())
+        result.data[:] = 0
+        if change == "structure":
+            result.eliminate_zeros()
+        np.testing.assert_array_equal(block.toarray(), counts)

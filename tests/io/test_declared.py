@@ -1,0 +1,56 @@
+"""Declarations of strangers: plain values of bounded size, or a refusal."""
+
+import os
+import time
+
+import pytest
+
+from sctab import DataFileError
+from sctab.io._declared import read_yaml
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+def test_plain_values_and_aliases(tmp_path):
+    (tmp_path / "a.yaml").write_text("common: &c {layer: counts}\none: *c\nother:\n  <<: *c\n  layer: raw\n")
+    assert read_yaml(tmp_path / "a.yaml") == {"common": {"layer": "counts"}, "one": {"layer": "counts"}, "other": {"layer": "raw"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (LAUGHS, "more than 1,000,000 values"),
+        ("a: &a [*a]", "it holds itself"),
+        ("a: 1\na: 2", "`a` is there twice"),
+        ("!!python/object/apply:os.system [exit]", "is no YAML"),
+        ("!!python/name:os.system", "is no YAML"),
+        ("[" * 5000, "is no YAML"),
+        ("a: 2024-99-99", "is no YAML"),
+        ("? [1, 2]\n: 3", "is no YAML|"),
+        ("a: \x00", "is no YAML"),
+        ("9" * 5000, "is no YAML"),
+    ],
+)
+def test_what_is_refused(tmp_path, content, says):
+    (tmp_path / "a.yaml").write_text(content)
+    began = time.monotonic()
+    with pytest.raises(DataFileError, match=says):
+        read_yaml(tmp_path / "a.yaml")
+    assert time.monotonic() - began < 5
+
+
+def test_what_is_no_file(tmp_path):
+    with pytest.raises(DataFileError, match="no regular file"):
+        read_yaml(tmp_path)
+    with pytest.raises(DataFileError, match="Check the path"):
+        read_yaml(tmp_path / "missing.yaml")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.yaml")
+        with pytest.raises(DataFileError, match="no regular file"):
+            read_yaml(tmp_path / "pipe.yaml")
+    with (tmp_path / "large.yaml").open("wb") as file:
+        file.truncate(2**30)
+    with pytest.raises(DataFileError, match="more than the 16,777,216"):
+        read_yaml(tmp_path / "large.yaml")

@@ -1,0 +1,182 @@
+"""Corpora built by the workers of a real cluster: the same as in threads, also when one of them dies."""
+
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+from anndata.io import read_elem
+from distributed import Client, LocalCluster
+from scipy import sparse
+from tests.corpus.studies import make_study
+from typer.testing import CliRunner
+
+from sctab.cli import app
+from sctab.corpus import Corpus, CorpusConfig, _workers
+from sctab.corpus import build as build_corpus
+from sctab.corpus import plan as plan_corpus
+from sctab.corpus.build._pieces import read_shelf
+from sctab.corpus.build._stages import _moved_to, bring, look
+from sctab.data import FeatureSpace
+from sctab.errors import DataFileError, InputValueError, SettingError
+from sctab.io._tasks import client_in_use, run_tasks
+
+pytest.importorskip("annbatch")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two worker processes on this machine."""
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    """A client of it that is in use."""
+    with Client(cluster) as client:
+        client.wait_for_workers(2)
+        yield client
+
+
+@pytest.fixture
+def config(declared):
+    return CorpusConfig.of(declared | {"features": "union"})
+
+
+@pytest.fixture
+def in_threads(config, tmp_path):
+    """The same corpus without a cluster."""
+    assert client_in_use() is None
+    return build_corpus(config, tmp_path / "threads.corpus", shelf_size=40)
+
+
+def assert_same(one, other):
+    assert other.verify() == []
+    assert one.manifest["sources"] == other.manifest["sources"]
+    for split in ("train", "validation", "test"):
+        assert one.obs(split).equals(other.obs(split))
+        matrices = [
+            sparse.vstack([read_elem(group["X"]) for group in corpus.collection(split)], format="csr") for corpus in (one, other)
+        ]
+        for part in ("data", "indices", "indptr"):
+            np.testing.assert_array_equal(*(getattr(matrix, part) for matrix in matrices))
+
+
+class TestClusters:
+    def test_the_same_as_in_threads(self, in_threads, config, client, tmp_path, monkeypatch):
+        assert client_in_use() is client
+        seen = []
+        monkeypatch.chdir(tmp_path)  # the workers are elsewhere
+        config = replace(config, sources=tuple(replace(entry, path=os.path.relpath(entry.path)) for entry in config.sources))
+        corpus = build_corpus(config, "cluster.corpus", shelf_size=40, watch=lambda *at: seen.append(at))
+        assert_same(in_threads, corpus)
+        assert [at for at in seen if at[0] == "read"] == [("read", 1, 3), ("read", 2, 3), ("read", 3, 3)]
+
+    def test_the_command_line(self, declared, cluster, tmp_path, monkeypatch):
+        monkeypatch.setattr(_workers, "_in_threads", None)
+        path = tmp_path / "blood.yaml"
+        path.write_text(yaml.safe_dump(declared), encoding="utf-8")
+        words = ["corpus", "build", path, "--output", tmp_path / "c", "--dask-scheduler", cluster.scheduler_address]
+        built = CliRunner().invoke(app, [str(word) for word in words])
+        assert built.exit_code == 0, built.output
+        assert Corpus.open(tmp_path / "c").verify() == []
+
+    def test_a_worker_that_dies(self, in_threads, config, client, tmp_path):
+        workers = list(client.run(os.getpid).values())
+
+        def watch(stage, done, n):
+            if stage == "inspect" and workers:
+                os.kill(workers.pop(), signal.SIGKILL)
+
+        assert_same(in_threads, build_corpus(config, tmp_path / "c", shelf_size=40, watch=watch))
+
+    @pytest.mark.usefixtures("client")
+    def test_errors_are_the_same(self, config, studies, tmp_path):
+        adata = studies["two"].copy()
+        adata.X = sparse.csr_matrix(-adata.X.toarray())
+        adata.write_h5ad(tmp_path / "two.h5ad")
+        with pytest.raises(InputValueError, match=r"two.h5ad`: .*negative"):
+            build_corpus(config, tmp_path / "c")
+        studies["two"].write_h5ad(tmp_path / "two.h5ad")
+        (tmp_path / "c.unfinished").rename(tmp_path / "gone")
+        assert build_corpus(config, tmp_path / "c").n_obs == 360
+
+    @pytest.mark.usefixtures("client")
+    def test_the_first_error_ends_it(self, tmp_path):
+        (tmp_path / "0").mkdir()
+        with pytest.raises(FileExistsError):
+            run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 500, n_threads=1, stage="s", watch=lambda *_: None)
+        assert len(list(tmp_path.iterdir())) < 100
+
+    @pytest.mark.usefixtures("client")
+    def test_an_interrupt_ends_it(self, tmp_path):
+        def watch(*_):
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 500, n_threads=1, stage="s", watch=watch)
+        assert len(list(tmp_path.iterdir())) < 100
+
+    def test_no_workers(self):
+        with (
+            LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as cluster,
+            Client(cluster),
+            pytest.raises(SettingError, match="The Dask cluster has no workers"),
+        ):
+            run_tasks(abs, lambda number: (number,), 3, n_threads=1, stage="s", watch=lambda *_: None)
+
+
+def test_in_threads_the_first_error_ends_it(tmp_path):
+    (tmp_path / "0").mkdir()
+    with pytest.raises(FileExistsError):
+        run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 5000, n_threads=1, stage="s", watch=lambda *_: None)
+    assert len(list(tmp_path.iterdir())) < 5000
+
+
+class TestTwice:
+    @pytest.fixture
+    def task(self, config, tmp_path):
+        """What `bring` is given for the first source."""
+        planned = plan_corpus(config)
+        entry = config.sources[0]
+        rows = np.arange(120)
+        np.save(tmp_path / "places.npy", np.stack([rows, rows % 3, rows // 3]))
+        (tmp_path / "pieces").mkdir()
+        name, content = look(entry, tmp_path / "0.json")
+        return entry, tmp_path / "pieces" / "0", name, content, planned.genes.features, tmp_path / "places.npy"
+
+    def test_what_is_there_is_kept(self, task):
+        bring(*task)
+        before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in task[1].iterdir()}
+        bring(*task)
+        assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in task[1].iterdir()} == before
+        assert [path.name for path in task[1].parent.iterdir()] == ["0"]
+
+    def test_two_at_the_same_time(self, task, monkeypatch):
+        match = FeatureSpace.match
+
+        def second(space, *args, **kwargs):
+            monkeypatch.undo()
+            bring(*task)  # another worker is faster
+            return match(space, *args, **kwargs)
+
+        monkeypatch.setattr(FeatureSpace, "match", second)
+        bring(*task)
+        assert [path.name for path in task[1].parent.iterdir()] == ["0"]
+        found = read_shelf([(0, task[1])], 0, 10).matrix
+        expected = make_study(1).X[::3]
+        assert found.nnz == expected.nnz
+        assert found.sum() == expected.sum()
+
+    def test_an_attempt_that_fails_leaves_nothing(self, tmp_path):
+        def attempt():
+            with _moved_to(tmp_path / "c", tmp_path) as fresh:
+                (fresh / "half").write_text("half")
+                raise DataFileError("damaged")
+
+        with pytest.raises(DataFileError):
+            attempt()
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,303 @@
+"""Sparse evaluation against the dense networks, the published numbers, and the `entmax` package."""
+
+import copy
+import itertools
+
+import entmax
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+import sctab.nn.fast._sparse
+from sctab.data import Normalization, normalise
+from sctab.nn import (
+    LinearNetwork,
+    MultilayerPerceptron,
+    NetworkOutput,
+    TabNet,
+    evaluate_sparse,
+    from_published,
+    sparse_mask,
+    sparse_network,
+)
+from sctab.nn.fast import _kernels
+
+N_FEATURES, N_CLASSES = 900, 7
+
+
+@pytest.fixture(scope="module")
+def cells():
+    """Normalised expression of 150 cells, a tenth of it not zero."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.lognormal(-3.5, 2, size=N_FEATURES) * rng.lognormal(0, 0.4, size=(150, 1))).astype(np.float32)
+    return normalise(sparse.csr_matrix(counts), Normalization())
+
+
+@pytest.fixture(params=["compiled loops", "compiled loops, no products of bytes", "tensors"])
+def backend(request, monkeypatch):
+    """The loops of the CPU, on processors of either kind, and those of every other device, which run here as well."""
+    if request.param == "tensors":
+        monkeypatch.setattr(sctab.nn.fast._sparse, "_uses_kernels", lambda _: False)
+    elif request.param != "compiled loops":
+        monkeypatch.setattr(sctab.nn.fast._sparse, "_multiplies_bytes", lambda: False)
+
+
+def as_trained(network, cells, *, seed=0):
+    """Norms that saw data, with weights of their own, and activations of the size that those of a trained network have."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim == 2:
+                gain = 0.3 if name.startswith("classifier") else 1.0
+                parameter.normal_(0, gain * parameter.shape[1] ** -0.5, generator=generator)
+        for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm1d)):
+            norm.momentum = 1.0
+            norm.weight.uniform_(0.5, 1.5, generator=generator)
+            norm.bias.normal_(0, 0.2, generator=generator)
+        network.train()(torch.from_numpy(cells.toarray()))
+    return network.eval()
+
+
+def dense_output(network, cells):
+    with torch.inference_mode():
+        output = network(torch.from_numpy(cells.toarray()))
+    return NetworkOutput(output.logits, output.embedding)
+
+
+def assert_same(got, expected, exact=None):
+    """Within 1e-5; where several steps amplify rounding, further by twice what `expected` is away from the `exact` numbers itself."""
+
+    def assert_near(pick, tolerance):
+        rounding = 0 if exact is None else 2 * (pick(expected) - pick(exact)).abs().max().item()
+        np.testing.assert_allclose(pick(got), pick(expected), rtol=1e-4 if tolerance > 1e-5 else 0, atol=tolerance + rounding)
+
+    assert_near(lambda output: output.logits.softmax(dim=1), 1e-5)
+    if expected.embedding is None:
+        assert got.embedding is None
+    else:
+        assert_near(lambda output: output.embedding, 1e-4 if exact is None else 1e-3)
+
+
+def assert_same_as_dense(network, cells):
+    exact = None
+    if len(network.attentive_transformers) > 1:
+        with torch.inference_mode():
+            output = copy.deepcopy(network).double()(torch.from_numpy(cells.toarray()).double())
+        exact = NetworkOutput(output.logits, output.embedding)
+    assert_same(sparse_network(network)(cells), dense_output(network, cells), exact)
+
+
+architectures = st.fixed_dictionaries(
+    {
+        "n_d": st.integers(1, 20),
+        "n_a": st.integers(1, 12),
+        "n_shared": st.integers(0, 3),
+        "n_independent": st.integers(0, 3),
+        "n_steps": st.integers(1, 3),
+        "gamma": st.sampled_from([1.0, 1.3, 2.0]),
+        "mask_type": st.sampled_from(["entmax", "sparsemax"]),
+        "dense_decision": st.booleans(),
+    }
+).filter(lambda settings: settings["n_shared"] + settings["n_independent"] > 0)
+
+
+class TestTabNet:
+    @given(settings=architectures, seed=st.integers(0, 1000))
+    def test_any_architecture(self, cells, settings, seed):
+        network = as_trained(TabNet(N_FEATURES, N_CLASSES, **settings), cells, seed=seed)
+        assert_same_as_dense(network, cells)
+
+    @pytest.mark.usefixtures("backend")
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {},
+            {"n_steps": 3},
+            {"n_steps": 2, "mask_type": "sparsemax", "gamma": 1.0},
+            {"n_shared": 0, "dense_decision": True},
+            {"n_independent": 0, "n_shared": 1},
+        ],
+    )
+    def test_on_every_device(self, cells, settings):
+        settings = {"n_d": 16, "n_a": 8, "n_shared": 2, "n_independent": 1} | settings
+        assert_same_as_dense(as_trained(TabNet(N_FEATURES, N_CLASSES, **settings), cells), cells)
+
+    def test_masks_of_an_untrained_network_may_let_everything_through(self, cells):
+        network = TabNet(N_FEATURES, N_CLASSES, n_d=8, n_a=4)
+        torch.nn.init.zeros_(network.attentive_transformers[0].linear.weight)
+        as_seen = dense_output(network.eval(), cells)
+        np.testing.assert_allclose(sparse_network(network)(cells).logits, as_seen.logits, rtol=1e-4, atol=1e-4)
+
+    def test_inputs_whose_weight_in_the_norm_is_zero(self, cells):
+        network = as_trained(TabNet(N_FEATURES, N_CLASSES, n_d=8, n_a=4), cells)
+        torch.nn.init.zeros_(network.input_norm.weight)
+        assert_same(sparse_network(network)(cells), dense_output(network, cells))
+
+    def test_published_numbers(self, oracle_path):
+        checkpoint = next(oracle_path.glob("*.ckpt"))
+        with torch.serialization.safe_globals([torch.optim.AdamW, torch.optim.lr_scheduler.StepLR]):
+            weights = torch.load(checkpoint, weights_only=True, map_location="cpu")["state_dict"]
+        numbers = np.load(oracle_path / "expected.npz")
+        arrays = (numbers["counts_data"], numbers["counts_indices"], numbers["counts_indptr"])
+        network = TabNet(1500, 12, n_d=32, n_a=16, n_shared=3, n_independent=2)
+        network.load_state_dict(from_published(weights, n_shared=3))
+        output = sparse_network(network.eval())(normalise(sparse.csr_matrix(arrays, shape=numbers["shape"]), Normalization()))
+        np.testing.assert_allclose(output.logits.softmax(dim=1), numbers["probabilities"], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(output.embedding, numbers["embedding"], rtol=0, atol=5e-5)
+
+    def test_the_network_is_not_changed(self, cells):
+        network = as_trained(TabNet(N_FEATURES, N_CLASSES, n_d=8, n_a=4), cells)
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        sparse_network(network)(cells)
+        assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.usefixtures("backend")
+class TestOtherNetworks:
+    def test_linear(self, cells):
+        network = LinearNetwork(N_FEATURES, N_CLASSES)
+        torch.nn.init.normal_(network.classifier.weight, std=0.1)
+        torch.nn.init.normal_(network.classifier.bias)
+        assert_same(sparse_network(network)(cells), dense_output(network, cells))
+
+    @pytest.mark.parametrize("n_layers", [1, 4])
+    def test_perceptron(self, cells, n_layers):
+        network = as_trained(MultilayerPerceptron(N_FEATURES, N_CLASSES, n_layers=n_layers, n_hidden=24, dropout=0.1), cells)
+        assert_same(sparse_network(network)(cells), dense_output(network, cells))
+
+    def test_what_has_no_sparse_form_is_used_as_it_is(self, cells):
+        class Root(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.linear = torch.nn.Linear(N_FEATURES, N_CLASSES)
+
+            def forward(self, values):
+                return NetworkOutput(self.linear(values.sqrt()), None)
+
+        network = Root()
+        assert_same(sparse_network(network)(cells), dense_output(network, cells))
+        with pytest.raises(ValueError, match=r"A `Root` cannot be evaluated with `precision='bfloat16'`"):
+            sparse_network(network, precision="bfloat16")
+
+
+class TestInput:
+    @pytest.fixture
+    def network(self, cells):
+        return as_trained(TabNet(N_FEATURES, N_CLASSES, n_d=8, n_a=4), cells)
+
+    @pytest.mark.usefixtures("backend")
+    def test_columns_may_be_in_any_order(self, cells, network, rng):
+        shuffled = cells.copy()
+        for start, stop in itertools.pairwise(cells.indptr):
+            order = start + rng.permutation(stop - start)
+            shuffled.indices[start:stop], shuffled.data[start:stop] = cells.indices[order], cells.data[order]
+        indices = shuffled.indices.copy()
+        assert_same(sparse_network(network)(shuffled), dense_output(network, cells))
+        np.testing.assert_array_equal(shuffled.indices, indices)
+
+    @pytest.mark.usefixtures("backend")
+    def test_cells_without_a_count_and_no_cells(self, network):
+        empty = sparse.csr_matrix((3, N_FEATURES), dtype=np.float32)
+        assert_same(sparse_network(network)(empty), dense_output(network, empty))
+        assert sparse_network(network)(empty[:0]).logits.shape == (0, N_CLASSES)
+
+    @given(n_obs=st.integers(1, 150))
+    def test_cells_do_not_depend_on_each_other(self, cells, n_obs):
+        network = as_trained(TabNet(N_FEATURES, N_CLASSES, n_d=8, n_a=4), cells)
+        evaluate = sparse_network(network)
+        np.testing.assert_allclose(evaluate(cells[:n_obs]).logits, evaluate(cells).logits[:n_obs], rtol=0, atol=1e-5)
+
+    def test_several_networks_at_once(self, cells):
+        networks = [as_trained(TabNet(N_FEATURES, N_CLASSES, n_d=8, n_a=4), cells, seed=seed) for seed in range(3)]
+        outputs = evaluate_sparse([sparse_network(network) for network in networks], cells)
+        for network, output in zip(networks, outputs, strict=True):
+            assert_same(output, dense_output(network, cells))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: TabNet(N_FEATURES, N_CLASSES, n_d=16, n_a=8),
+        lambda: MultilayerPerceptron(N_FEATURES, N_CLASSES, n_layers=2, n_hidden=24, dropout=0.1),
+    ],
+)
+def test_bfloat16_is_near_and_is_not_the_same(cells, build):
+    network = as_trained(build(), cells)
+    exact, rough = (sparse_network(network, precision=p)(cells).logits.softmax(dim=1) for p in ("float32", "bfloat16"))
+    difference = (exact - rough).abs().max().item()
+    assert 0 < difference < 0.1
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match=r"`precision='float8'` is unknown. Choose one of: float32, bfloat16"):
+        sparse_network(LinearNetwork(5, 2), precision="float8")
+
+
+logit_rows = st.builds(
+    lambda seed, scale, n, ties: np.round(np.random.default_rng(seed).normal(0, scale, size=(4, n)), 1 if ties else 9),
+    seed=st.integers(0, 10_000),
+    scale=st.sampled_from([0.0, 0.01, 0.3, 1.0, 10.0, 300.0]),
+    n=st.integers(1, 700),
+    ties=st.booleans(),
+)
+
+
+class TestMasks:
+    """The definition of entmax fixes the mask, so that any exact algorithm has to agree: here the sort of the `entmax` package."""
+
+    @given(logits=logit_rows, is_entmax=st.booleans())
+    def test_against_the_sort(self, logits, is_entmax):
+        expected = (entmax.entmax15 if is_entmax else entmax.sparsemax)(torch.from_numpy(logits), dim=1)
+        logits = logits.astype(np.float32)
+        got = sparse_mask(torch.from_numpy(logits), is_entmax=is_entmax)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=3e-5)
+
+        n_obs, n_inputs = logits.shape
+        bias = np.linspace(-1, 1, n_inputs, dtype=np.float32)
+        exact = np.zeros(n_obs, dtype=np.float32)
+        nothing = np.zeros((0, 0), dtype=np.float32)
+        of_kernel = _kernels.Logits(logits - bias, exact + 1, np.ones_like(bias), bias, exact, nothing, nothing)
+        np.testing.assert_allclose(mask_of(of_kernel, is_entmax), expected, rtol=0, atol=3e-5)
+
+    @pytest.mark.parametrize("is_entmax", [True, False])
+    @pytest.mark.parametrize("peak", [1e8, 1e27])
+    def test_of_logits_so_large_that_one_is_nothing_beside_them(self, peak, is_entmax):
+        logits = np.zeros((2, 40), dtype=np.float32)
+        logits[0, 7] = logits[1, 31] = peak
+        zeros, ones = np.zeros(40, dtype=np.float32), np.ones(40, dtype=np.float32)
+        nothing = np.zeros((0, 0), dtype=np.float32)
+        of_kernel = _kernels.Logits(logits, ones[:2], ones, zeros, zeros[:2], nothing, nothing)
+        expected = (entmax.entmax15 if is_entmax else entmax.sparsemax)(torch.from_numpy(logits).double(), dim=1)
+        np.testing.assert_allclose(mask_of(of_kernel, is_entmax), expected, rtol=0, atol=1e-6)
+
+    @given(
+        seed=st.integers(0, 10_000), scale=st.sampled_from([0.0, 0.1, 1.0, 30.0]), n_a=st.integers(1, 70), is_entmax=st.booleans()
+    )
+    def test_of_rounded_logits_against_the_sort(self, seed, scale, n_a, is_entmax):
+        generator = torch.Generator().manual_seed(seed)
+        attention = torch.randn(5, n_a, generator=generator) * torch.rand(5, 1, generator=generator)
+        weight = scale * torch.randn(400, n_a, generator=generator) * torch.rand(400, 1, generator=generator)
+        bias = torch.randn(400, generator=generator)
+        exact = (attention.double() @ weight.double().T) + bias
+        (rounded,) = sctab.nn.fast._sparse._RoundedProduct(weight)(attention, bias)
+        approximate = rounded.products * rounded.row_scale[:, None].astype(float) * rounded.column_scale + rounded.bias
+        assert (abs(approximate - exact.numpy()) <= rounded.error[:, None] + 1e-6).all()
+        expected = (entmax.entmax15 if is_entmax else entmax.sparsemax)(exact, dim=1)
+        np.testing.assert_allclose(mask_of(rounded, is_entmax), expected, rtol=0, atol=3e-5)
+
+
+def mask_of(logits, is_entmax):
+    """A mask of :func:`sctab.nn.fast._kernels.attend`, dense; what it lets through is tested on the way."""
+    n_obs, n_inputs = logits.products.shape
+    values = sparse.random(n_obs, n_inputs, density=0.3, format="csr", dtype=np.float32, random_state=0)
+    scale, shift = np.linspace(1, 2, n_inputs, dtype=np.float32), np.linspace(-1, 1, n_inputs, dtype=np.float32)
+    arrays = (values.indptr.astype(np.int64), values.indices, values.data, scale, shift)
+    indptr, columns, mask, masked = _kernels.attend(logits, is_entmax, *arrays)
+    assert (mask > 0).all()
+    dense = sparse.csr_matrix((mask, columns, indptr), shape=values.shape).toarray()
+    let_through = sparse.csr_matrix((masked, columns, indptr), shape=values.shape)
+    np.testing.assert_allclose(let_through.toarray(), dense * (values.toarray() * scale + shift), rtol=1e-5, atol=1e-6)
+    return dense
