@@ -505,7 +505,7 @@ def human(folder: Path, seeds: Sequence[int]) -> None:
     from sctab.corpus import Corpus
     from sctab.metrics import accuracy, correct_predictions, macro_f1
     from sctab.model import SCTAB, LinearClassifier
-    from sctab.model._setup import subtypes
+    from sctab.train._labels import subtypes
 
     head(
         "### Four studies of human blood and cell lines, scored on three held-out donors of Kang et al.\n\nMedian over seeds (smallest to "

@@ -43,7 +43,7 @@ NEIGHBOURS = 20
 
 def counts_by_type(model: SCTAB, adata: AnnData, rng: np.random.Generator) -> dict[str, sparse.csr_matrix]:
     """Counts over the genes of the model, `(n_obs, n_vars)`, of up to 100 cells of each type that it knows."""
-    counts = sparse.vstack(list(model.open_query(adata).counts(2000)), format="csr")
+    counts = sparse.vstack(list(model.predictor.open_query(adata).counts(2000)), format="csr")
     labels = adata.obs[LABELS].astype(str).to_numpy()
     cells = {name: np.flatnonzero(labels == name) for name in model.spec.labels.names}
     return {

@@ -19,6 +19,7 @@ from _common import Data, markdown
 from anndata import AnnData
 from scipy.stats import entropy
 
+from sctab.inference import predict_cells
 from sctab.metrics import auroc, calibration_error, cross_entropy, macro_f1
 from sctab.model import SCTAB, CellTypeClassifier, DeepEnsemble
 
@@ -71,15 +72,16 @@ def main() -> None:
 def scores(model: CellTypeClassifier | DeepEnsemble, query: AnnData) -> dict[str, float]:
     """Everything that the tables show, of one model on the held-out donors."""
     truth = query.obs[LABELS_KEY].astype(str).to_numpy()
-    evaluation = model.evaluate(model.open_query(query, layer="X"))
-    probabilities = pd.DataFrame(evaluation.probabilities, columns=list(model.spec.labels.names))
-    predicted = model.decode(evaluation.probabilities)
+    predictor = model.predictor
+    decision = predict_cells(predictor, query, predictor.open_query(query, layer="X"))
+    probabilities = pd.DataFrame(decision.probabilities, columns=list(model.spec.labels.names))
+    predicted = decision.labels(model.spec.labels.names)
     wrong = predicted != truth
     uncertainty = {
-        "1 - largest probability": 1 - evaluation.probabilities.max(axis=1),
-        "entropy": entropy(evaluation.probabilities, axis=1),
-        "expected entropy": evaluation.expected_entropy,
-        "mutual information": evaluation.mutual_information,
+        "1 - largest probability": 1 - decision.probabilities.max(axis=1),
+        "entropy": entropy(decision.probabilities, axis=1),
+        "expected entropy": decision.expected_entropy,
+        "mutual information": decision.mutual_information,
     }
     return {
         "macro F1": macro_f1(truth, predicted),

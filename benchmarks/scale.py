@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # the environment of CellTypist has neither
     import torch
 
     from sctab.data._query import InputRecipe
-    from sctab.inference._predictor import Evaluator
+    from sctab.inference._evaluator import Evaluator
     from sctab.model import SCTAB, DeepEnsemble
     from sctab.nn import TabNet
     from sctab.nn.fast._sparse import Precision
@@ -174,7 +174,7 @@ def make_model(counts: sparse.csr_matrix, seed: int) -> SCTAB:
     from entmax import entmax15
 
     from sctab.data import FeatureSpace, Normalization, normalise
-    from sctab.inference._spec import NO_SETUP, ModelSpec
+    from sctab.inference import NO_SETUP, ModelSpec, build_network
     from sctab.model import SCTAB
     from sctab.ontology import LabelSpace
 
@@ -191,7 +191,7 @@ def make_model(counts: sparse.csr_matrix, seed: int) -> SCTAB:
     values = torch.from_numpy(normalise(sparse.csr_matrix(counts[:, MODEL_GENES]), spec.normalization).toarray())
     model = SCTAB(spec=spec)
     torch.manual_seed(seed)
-    network = model.module = SCTAB._build_network(spec)
+    network = model.module = build_network(spec)
     known, others = values[:1024], values[1024:]
     with torch.no_grad():
         take_statistics(network, known)
@@ -268,7 +268,7 @@ def load(folder: Path, n_members: int = 5) -> tuple[SCTAB, DeepEnsemble]:
 
 def open_cells(model: SCTAB | DeepEnsemble, path: Path) -> tuple[InputRecipe, list[Block]]:
     """How the cells of a file become a model's input, and all of them in memory."""
-    query = model.open_query(ad.read_h5ad(path))
+    query = model.predictor.open_query(ad.read_h5ad(path))
     return query.recipe, list(query.read(query.ranges(BLOCK)))
 
 
@@ -303,9 +303,9 @@ def evaluator(folder: Path, n_cells: int, n_runs: int) -> None:
             for size in (BATCH, BATCH // 2, FEW)
         },
         f"dense network, {FEW} cells at a time": partial(time_dense, single.module, recipe, FEW),
-        "evaluator, float32": partial(time_evaluator, single.evaluator(precision="float32"), recipe),
-        "evaluator, bfloat16": partial(time_evaluator, single.evaluator(precision="bfloat16"), recipe),
-        "evaluator of five, float32": partial(time_evaluator, ensemble.evaluator(precision="float32"), recipe),
+        "evaluator, float32": partial(time_evaluator, single.predictor.evaluator(precision="float32"), recipe),
+        "evaluator, bfloat16": partial(time_evaluator, single.predictor.evaluator(precision="bfloat16"), recipe),
+        "evaluator of five, float32": partial(time_evaluator, ensemble.predictor.evaluator(precision="float32"), recipe),
     }
     for time_it in ways.values():  # compiles, and makes buffers
         time_it([(counts[:BATCH], known[:BATCH]) for counts, known in blocks[:1]])
@@ -385,8 +385,10 @@ def time_with_full_sort(network: TabNet, recipe: InputRecipe, size: int, blocks:
 
 def time_evaluator(of_model: Evaluator, recipe: InputRecipe, blocks: Sequence[Block]) -> Timed:
     """The evaluator on blocks of counts."""
+    from sctab.inference import decide
+
     start = time.perf_counter()
-    parts = [part.probabilities for part in of_model.evaluate_blocks(recipe, blocks)]
+    parts = [decide(part).probabilities for part in of_model.evaluate_blocks(recipe, blocks)]
     return time.perf_counter() - start, np.concatenate(parts)
 
 
@@ -397,11 +399,11 @@ def stages(folder: Path, n_cells: int, n_runs: int, precision: Precision) -> Non
     """Where the time of a cell goes, in one thread, beside what its arithmetic would take as a product of matrices."""
     import torch
 
-    from sctab.nn import _sparse
+    from sctab.nn.fast import _sparse
 
     torch.set_num_threads(1)
     model, _ = load(folder)
-    whole = model.evaluator(precision=precision)
+    whole = model.predictor.evaluator(precision=precision)
     recipe, blocks = open_cells(model, make_cells(folder, n_cells))
     network: Any = _sparse.sparse_network(model.module, precision=precision)
     first, attend, second = network.splitter, network.attention[0], network.transformers[0]

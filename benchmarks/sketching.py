@@ -54,7 +54,7 @@ def choose(task: Task, method: str, fraction: float, seed: int) -> AnnData:
 def scores(task: Task, model: str, seed: int) -> Iterator[tuple[str, float, int, float]]:
     """Method, fraction, cells and macro F1."""
     everything = train(task.reference.copy(), task, model, seed)
-    latent = everything.evaluate(everything.open_query(task.reference)).latent
+    latent = everything.get_latent_representation(task.reference)
     if latent is not None:
         task.reference.obsm[LATENT] = latent
     of_everything = score(task, everything.predict(task.query))

@@ -23,8 +23,8 @@ from sctab.cli._demo import author_labels
 from sctab.io._atomic import written_beside
 from sctab.keys import CARD_FILE
 from sctab.metrics import scores_per_type
-from sctab.model._setup import FEWEST_CELLS
 from sctab.ontology import CellOntology
+from sctab.train._genes import FEWEST_CELLS
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from _common import fit_logistic_regression, markdown
@@ -168,7 +168,7 @@ def compare(model: sctab.model.SCTAB, reference: AnnData) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["cells", *scores]).rename_axis("F1")
 
 
-def describe_labels(reference: AnnData, spec: sctab.model.ModelSpec) -> pd.DataFrame:
+def describe_labels(reference: AnnData, spec: sctab.inference.ModelSpec) -> pd.DataFrame:
     """Every label with its Cell Ontology id and number of cells."""
     cells = reference.obs["cell_type"].value_counts()
     table = pd.DataFrame(

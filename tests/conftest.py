@@ -17,6 +17,11 @@ import torch
 from hypothesis import HealthCheck, settings
 from scipy import sparse
 
+import sctab
+from sctab.model import SCTAB
+from tests.reference import make_reference
+from tests.studies import make_study
+
 torch.set_num_threads(1)
 numba.config.reload_config()  # plugins of pytest load it before this file; the number of threads is fixed once they were launched
 
@@ -129,3 +134,52 @@ STORAGES = {
 def stored(request, tmp_path):
     """Put a dense array into each kind of storage that AnnData keeps matrices in, in memory and on disk."""
     return lambda dense: STORAGES[request.param](dense, tmp_path)
+
+
+@pytest.fixture
+def studies(tmp_path):
+    """Three files: all genes with both names, fewer with symbols, others with ids."""
+    parts = {
+        "one": make_study(1),
+        "two": make_study(2, genes=range(8), names="symbols"),
+        "three": make_study(3, genes=range(2, 10), names="ids"),
+    }
+    for name, adata in parts.items():
+        adata.write_h5ad(tmp_path / f"{name}.h5ad")
+    return parts
+
+
+@pytest.fixture
+def declared(tmp_path, studies):
+    """The studies as a corpus, without rules."""
+    return {"sources": [str(tmp_path / f"{name}.h5ad") for name in studies], "labels_key": "cell_type", "donor_key": "donor_id"}
+
+
+@pytest.fixture(scope="session")
+def model_path(tmp_path_factory):
+    """Directory of a model that learned a small reference."""
+    path = tmp_path_factory.mktemp("model") / "model"
+    reference = make_reference()
+    SCTAB.setup_anndata(reference, "cell_type", donor_key="donor_id")
+    model = SCTAB(reference)
+    model.train(max_epochs=10, batch_size=16, accelerator="cpu", enable_progress_bar=False)
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def query():
+    """Cells that the model has not seen; one has no counts at all."""
+    query = make_reference(300, seed=7)
+    dense = query.X.toarray()
+    dense[11] = 0
+    query.X = sparse.csr_matrix(dense)
+    query.layers["doubled"] = 2 * query.X
+    return query
+
+
+@pytest.fixture(scope="session")
+def annotated(query, model_path):
+    """The query, annotated in memory."""
+    with pytest.warns(sctab.SctabWarning, match="1 cells have no count"):
+        return sctab.tl.annotate(query, model_path, copy=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sctab import SettingError
-from sctab._key_names import check_key_added
+from sctab.keys import check_key_added
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 from importlib.metadata import version
 
-import lazy_loader
+from sctab import _caches, _lazy  # noqa: F401 - the first acts when it is imported
 
-from sctab import _caches  # noqa: F401 - acts when it is imported
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
 __version__ = version("sctab")

@@ -2,6 +2,11 @@
 
 from typing import Final
 
+from sctab.errors import SettingError
+
+LONGEST_NAME = 200
+"""Bytes of the name of an array, which is that of a directory in Zarr."""
+
 DEFAULT_KEY_ADDED: Final = "sctab"
 
 # Suffixes of the `obs` columns; the full name is `{key_added}_{suffix}`.
@@ -19,6 +24,9 @@ OBSM_PROBABILITIES: Final = "probabilities"
 # Columns of `var` that may say which features are genes, and the value that does.
 FEATURE_TYPE_COLUMNS: Final = ("feature_types", "feature_type")
 GENE_EXPRESSION: Final = "gene expression"
+
+# Columns of `obs`, and entries of `uns`, in which portals write the species of the cells.
+SPECIES_KEYS: Final = ("organism", "organism_ontology_term_id", "species", "Organism", "Species")
 
 # Keys in the scvi-tools registry.
 REGISTRY_X: Final = "X"
@@ -49,3 +57,31 @@ OBSM_TOP_GENES: Final = "top_genes"
 OBSM_TOP_WEIGHTS: Final = "top_weights"
 UNS_EXPLANATION: Final = "explanation"
 UNS_EVALUATION: Final = "evaluation"
+
+
+def check_key_added(key_added: str) -> None:
+    """Refuse a prefix that cannot be the name of an array in a file, before any work is done.
+
+    Raises
+    ------
+    SettingError
+        When it is no string, is empty, `.` or `..`, is too long, or has a `/` or a control character in it.
+    """
+    if not isinstance(key_added, str) or not key_added.strip() or key_added in {".", ".."} or not _is_name(key_added):
+        raise SettingError(
+            f"`key_added={key_added!r}` cannot be the name of something in a file. Give one without `/` and control characters, such as "
+            f"`{DEFAULT_KEY_ADDED}`."
+        )
+
+
+def is_encodable(text: str) -> bool:
+    """Whether a string is Unicode: what came from undecodable bytes is not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_name(text: str) -> bool:
+    return "/" not in text and text.isprintable() and is_encodable(text) and len(text.encode()) <= LONGEST_NAME

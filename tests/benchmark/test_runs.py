@@ -112,18 +112,24 @@ def test_code_does(write_config, monkeypatch, tmp_path):
     assert metric_changed[1] != model_changed[1]
     before = metric_changed
     for name in (
-        "_kernels.py",
-        "_matrix.py",
+        "io/_rows.py",
         "ontology/_ontology.py",
-        "corpus/_source.py",
+        "data/_source.py",
         "benchmark/_worker.py",
-        "genes/_match.py",
+        "data/genes/_match.py",
     ):
         earlier, before = before, after(name)
         assert all(old != new for old, new in zip(earlier, before, strict=True)), name
     now = after("ontology/common_names.tsv", "a\tb\n")
     assert all(old != new for old, new in zip(before, now, strict=True))
-    for name in ("nn/_sparse.py", "model/_auto.py", "model/_trees.py", "augmentation.py"):
+    for name in (
+        "data/_kernels.py",
+        "nn/fast/_kernels.py",
+        "nn/fast/_sparse.py",
+        "model/_auto.py",
+        "nn/_trees.py",
+        "augmentation.py",
+    ):
         before, now = now, after(name)
         assert now[0] != before[0], name
     for name in ("cli/_app.py", "pl/_training.py", "benchmark/_config.py", "benchmark/_results.py", "zoo/_published.py"):

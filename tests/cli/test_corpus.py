@@ -6,7 +6,7 @@ import time
 
 import pytest
 import yaml
-from tests.corpus.studies import make_study
+from tests.studies import make_study
 from typer.testing import CliRunner
 
 from sctab.cli import app

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from tests.corpus.studies import make_study
+from tests.studies import make_study
 
 from sctab import DataFileError
 from sctab.corpus import Corpus, CorpusConfig, build

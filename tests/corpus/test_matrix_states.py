@@ -10,6 +10,7 @@ import pytest
 import scanpy as sc
 from scipy import sparse
 
+from sctab.inference import predict_cells
 from sctab.io._data_file import DataFile
 from sctab.zoo import load
 
@@ -43,8 +44,8 @@ def rng():
 
 def labels(model, adata):
     """The matrix that is used, and the labels."""
-    query = model.open_query(adata)
-    return query.source.name, model.decode(model.evaluate(query).probabilities)
+    query = model.predictor.open_query(adata)
+    return query.source.name, predict_cells(model.predictor, None, query).labels(model.spec.labels.names)
 
 
 def normalised(counts, target_sum=1e4):
@@ -376,7 +377,7 @@ def test_the_right_matrix_is_used_wherever_it_is_kept(state, model, counts, trut
         "zarr": DataFile(tmp_path / "a.zarr"),
     }
     for name, other in kept.items():
-        query = model.open_query(other)
+        query = model.predictor.open_query(other)
         assert (name, query.source.name) == (name, used)
         if name in {"Dask", "file"}:  # others are read by the same code as one of these
-            np.testing.assert_array_equal(model.decode(model.evaluate(query).probabilities), found)
+            np.testing.assert_array_equal(predict_cells(model.predictor, None, query).labels(model.spec.labels.names), found)

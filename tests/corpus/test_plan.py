@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from tests.corpus.studies import IDS, SYMBOLS, make_study
 from tests.reference import make_reference
+from tests.studies import IDS, SYMBOLS, make_study
 
-from sctab.corpus import CorpusConfig
-from sctab.corpus import plan as plan_corpus
+from sctab.corpus import CorpusConfig, plan as plan_corpus
 from sctab.corpus._entry import COLUMNS
 from sctab.corpus._features import read_genes
 from sctab.data import FeatureSpace

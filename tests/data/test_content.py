@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import scanpy as sc
 from anndata import AnnData
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
 from sctab import InputValueError
-from sctab.data import Content, MatrixContent, Normalization, inspect_matrix, normalise
-from sctab.data import _content as counts_module
+from sctab.data import Content, MatrixContent, Normalization, _content as counts_module, inspect_matrix, normalise
 from sctab.io._rows import row_ranges
 
 BASES = {"e": np.e, "2": 2, "10": 10}

@@ -188,11 +188,11 @@ class TestLearnedMatrix:
         loaded = load_model(tmp_path / "m")
         adata.write_h5ad(tmp_path / "a.h5ad")
         for query in (adata, adata[::2].copy(), ad.read_h5ad(tmp_path / "a.h5ad"), DataFile(tmp_path / "a.h5ad")):
-            assert loaded.open_query(query).source.name == expected
+            assert loaded.predictor.open_query(query).source.name == expected
         del adata.layers["bins"], adata.layers["spliced"]
         adata.raw, adata.X = None, log1p(make_reference(90)).X
         adata.layers["counts"] = make_reference(90).X
-        assert loaded.open_query(adata).source.name in {"X", "layers['counts']"}
+        assert loaded.predictor.open_query(adata).source.name in {"X", "layers['counts']"}
 
     def test_not_where_it_holds_something_else(self):
         """Bins under the name of the counts that were learned."""
@@ -272,7 +272,7 @@ class TestLearningFromRaw:
         ensemble.setup_anndata(reference, "cell_type", layer="raw")
         ensemble.train(max_epochs=2, enable_progress_bar=False)
         assert len(ensemble.spec.features) == 60
-        assert ensemble.open_query(reference).source.name == "raw.X"
+        assert ensemble.predictor.open_query(reference).source.name == "raw.X"
 
     def test_going_on_with_a_query_remembers_its_matrix(self, reference):
         LinearClassifier.setup_anndata(reference, "cell_type", layer="raw")
@@ -281,7 +281,7 @@ class TestLearningFromRaw:
         further = LinearClassifier.load_query_data(reference, model)
         further.train(max_epochs=1, enable_progress_bar=False)
         assert further.spec.training["matrix"]["name"] == "raw.X"
-        assert further.open_query(reference).source.name == "raw.X"
+        assert further.predictor.open_query(reference).source.name == "raw.X"
 
 
 def big_endian(matrix):

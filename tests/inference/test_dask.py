@@ -18,10 +18,8 @@ from typer.testing import CliRunner
 import sctab
 from sctab import ClusterError, DataFileError, InputValueError, SettingError
 from sctab.cli import app
-from sctab.inference import _dask as on_dask
-from sctab.inference import engine_for
+from sctab.inference import Evaluation, _dask as on_dask, decide, engine_for, load_predictor
 from sctab.io import client_in_use
-from sctab.model import load_model
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sctab.errors.SctabWarning"),
@@ -119,7 +117,7 @@ def test_an_adata_on_dask_without_a_client(model_path, query, annotated):
 
 def test_weights_are_sent_once(client, model_path, query):
     """As one object that every worker has, and not with each block."""
-    model = load_model(model_path)
+    model = load_predictor(model_path)
     opened = model.open_query(query)
     engine = engine_for(model, client=client)
     done = engine.evaluate(query, opened, opened.ranges(10), batch_size=512)
@@ -143,7 +141,7 @@ def slow(monkeypatch):
 
 @pytest.mark.usefixtures("slow")
 def test_blocks_of_a_worker_that_is_lost_are_named_by_another_one(client, model_path, query, annotated):
-    model = load_model(model_path)
+    model = load_predictor(model_path)
     opened = model.open_query(query)
     parts, n_seen = {}, 0
     for at, evaluation in engine_for(model, client=client).evaluate(query, opened, opened.ranges(10), batch_size=512):
@@ -153,7 +151,8 @@ def test_blocks_of_a_worker_that_is_lost_are_named_by_another_one(client, model_
             os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
     assert n_seen == 30
     assert sorted(parts) == opened.ranges(10)
-    probabilities = np.concatenate([parts[at].probabilities for at in sorted(parts)])
+    decision = decide(Evaluation.join([parts[at] for at in sorted(parts)]))
+    probabilities = decision.column(decision.probabilities)
     np.testing.assert_allclose(probabilities, annotated.obsm["sctab_probabilities"], rtol=0, atol=1e-5)
 
 
@@ -164,21 +163,22 @@ def test_weights_are_sent_again_when_the_last_worker_that_had_them_is_lost(model
         Client(cluster) as client,
     ):
         client.wait_for_workers(1)
-        model = load_model(model_path)
+        model = load_predictor(model_path)
         opened = model.open_query(query)
         parts = {}
         for at, evaluation in engine_for(model, client=client).evaluate(query, opened, opened.ranges(10), batch_size=512):
             parts[at] = evaluation
             if len(parts) == 5:
                 os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
-        probabilities = np.concatenate([parts[at].probabilities for at in sorted(parts)])
+        decision = decide(Evaluation.join([parts[at] for at in sorted(parts)]))
+        probabilities = decision.column(decision.probabilities)
         np.testing.assert_allclose(probabilities, annotated.obsm["sctab_probabilities"], rtol=0, atol=1e-5)
 
 
 def test_blocks_that_kill_every_worker_are_given_up(client, model_path, query, monkeypatch):
     monkeypatch.setattr(on_dask, "_evaluate", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))  # instead of three
-    model = load_model(model_path)
+    model = load_predictor(model_path)
     opened = model.open_query(query)
     with pytest.raises(ClusterError, match="lost again and again"):
         list(engine_for(model, client=client).evaluate(query, opened, opened.ranges(100), batch_size=512))
@@ -187,7 +187,7 @@ def test_blocks_that_kill_every_worker_are_given_up(client, model_path, query, m
 
 def test_no_workers(model_path, query):
     with LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50) as cluster, Client(cluster) as client:
-        model = load_model(model_path)
+        model = load_predictor(model_path)
         opened = model.open_query(query)
         with pytest.raises(SettingError, match="has no workers. Start some"):
             list(engine_for(model, client=client).evaluate(query, opened, opened.ranges(), batch_size=512))

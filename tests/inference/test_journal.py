@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sctab import OutputError, OutputExistsError, SettingError
-from sctab.inference import Evaluation, Journal, as_part
+from sctab.inference import Journal
 
 IDENTITY = {"model": "abc", "block_size": 10}
 
@@ -244,14 +244,3 @@ def test_no_pickle_is_read(interrupted):
     with open_journal(interrupted, resume=True) as journal:
         assert not journal.is_finished(0, 10, 20)
     assert not (interrupted.parent / "hacked").exists()
-
-
-def test_what_is_kept_of_an_evaluation():
-    nan = np.float32(np.nan)
-    probabilities = np.array([[0.2, 0.8], [nan, nan], [0.5, 0.5]], dtype=np.float32)
-    evaluation = Evaluation(probabilities, None, np.array([0.1, nan, 0.2], dtype=np.float32))
-    labels = as_part(evaluation, with_all=False)
-    assert list(labels["codes"]) == [1, -1, 0]
-    np.testing.assert_array_equal(labels["confidence"], np.array([0.8, nan, 0.5], dtype=np.float32))
-    assert set(labels) == {"codes", "confidence", "expected_entropy"}
-    assert set(as_part(evaluation, with_all=True)) == {*labels, "probabilities"}

@@ -530,7 +530,7 @@ def test_a_full_disk_leaves_the_old_model(path):
     before = {file.name: file.read_bytes() for file in path.iterdir()}
     script = f"""
 import resource, signal
-from tests.model.test_storage import IMPORTANCE, SPEC, write_model, OutputError
+from tests.inference.test_storage import IMPORTANCE, SPEC, write_model, OutputError
 import torch
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))

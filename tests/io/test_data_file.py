@@ -18,8 +18,7 @@ import zarr
 from scipy import sparse
 
 from sctab import DataFileError
-from sctab.corpus import _urls
-from sctab.io import DataFile, find_data_files
+from sctab.io import DataFile, _urls, find_data_files
 from sctab.io._rows import RowReader
 
 FORMATS = {"dense": lambda X: X.toarray(), "csr": sparse.csr_matrix, "csc": sparse.csc_matrix}

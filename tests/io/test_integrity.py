@@ -6,8 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import zarr
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 from scipy import sparse
 
 from sctab.errors import DataFileError, InputValueError

@@ -6,8 +6,7 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sctab.io._spreadsheets import as_text, from_text, n_marked, write_csv
 

@@ -4,8 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import zarr
-from anndata import AnnData
-from anndata import read_h5ad as read
+from anndata import AnnData, read_h5ad as read
 from anndata.io import sparse_dataset, write_elem
 from scipy import sparse
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import zarr
 from scipy import sparse
-from tests.corpus.anndata_files import FILES, RELEASES, read, unpack
+from tests.anndata_files import FILES, RELEASES, read, unpack
 
 from sctab import DataFileError
 from sctab.io._data_file import DataFile

@@ -10,17 +10,16 @@ import yaml
 from anndata.io import read_elem
 from distributed import Client, LocalCluster
 from scipy import sparse
-from tests.corpus.studies import make_study
+from tests.studies import make_study
 from typer.testing import CliRunner
 
 from sctab.cli import app
-from sctab.corpus import Corpus, CorpusConfig, _workers
-from sctab.corpus import build as build_corpus
-from sctab.corpus import plan as plan_corpus
+from sctab.corpus import Corpus, CorpusConfig, build as build_corpus, plan as plan_corpus
 from sctab.corpus.build._pieces import read_shelf
 from sctab.corpus.build._stages import _moved_to, bring, look
 from sctab.data import FeatureSpace
 from sctab.errors import DataFileError, InputValueError, SettingError
+from sctab.io import _tasks
 from sctab.io._tasks import client_in_use, run_tasks
 
 pytest.importorskip("annbatch")
@@ -76,7 +75,7 @@ class TestClusters:
         assert [at for at in seen if at[0] == "read"] == [("read", 1, 3), ("read", 2, 3), ("read", 3, 3)]
 
     def test_the_command_line(self, declared, cluster, tmp_path, monkeypatch):
-        monkeypatch.setattr(_workers, "_in_threads", None)
+        monkeypatch.setattr(_tasks, "_in_threads", None)
         path = tmp_path / "blood.yaml"
         path.write_text(yaml.safe_dump(declared), encoding="utf-8")
         words = ["corpus", "build", path, "--output", tmp_path / "c", "--dask-scheduler", cluster.scheduler_address]

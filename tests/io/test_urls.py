@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import anndata as ad
 import numpy as np
 import pytest
-from tests.corpus.test_data_file import _GivesParts, served
+from tests.io.test_data_file import _GivesParts, served
 
 from sctab import DataFileError
-from sctab.corpus import _urls
 from sctab.corpus.sources._open import find_sources
+from sctab.io import _urls
 from sctab.io._data_file import DataFile, find_data_files
 from sctab.io._urls import base_name, is_pattern, suffix_of, without_credentials
 

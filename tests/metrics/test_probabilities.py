@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from sctab.metrics import auroc, brier_score, calibration_error, cross_entropy

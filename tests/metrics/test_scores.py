@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from sklearn.metrics import accuracy_score, classification_report, confusion_matrix, f1_score
 
 from sctab.metrics import accuracy, confusion, macro_f1, macro_f1_of_codes, scores_per_group, scores_per_type, weighted_f1

@@ -16,6 +16,7 @@ from tests.reference import TYPES, make_reference
 
 import sctab
 from sctab import ModelFormatError, NotTrainedError, OutputExistsError, SettingError
+from sctab.inference import predict_cells
 from sctab.model import SCTAB, AutoClassifier, DeepEnsemble, LinearClassifier, MLPClassifier, load_model
 
 QUICK = {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 6, "batch_size": 32, "gene_dropout": 0.3, "refit": False}
@@ -38,6 +39,11 @@ def query():
     return make_reference(90, seed=7)
 
 
+def decided(model, adata):
+    predictor = model.predictor
+    return predict_cells(predictor, adata, predictor.open_query(adata))
+
+
 def probabilities(model, query):
     return model.predict(query, soft=True).to_numpy()
 
@@ -51,19 +57,21 @@ class TestPrediction:
 
     def test_uncertainty_is_split_into_what_members_are_unsure_of_and_what_they_disagree_on(self, ensemble, query):
         of_members = np.array([probabilities(member, query) for member in ensemble.members], dtype=np.float64)
-        evaluation = ensemble.evaluate(ensemble.open_query(query))
+        decision = decided(ensemble, query)
         expected = entropy(of_members, axis=2).mean(axis=0)
-        np.testing.assert_allclose(evaluation.expected_entropy, expected, atol=1e-5)
-        np.testing.assert_allclose(evaluation.mutual_information, entropy(of_members.mean(axis=0), axis=1) - expected, atol=1e-5)
-        assert evaluation.mutual_information.min() >= 0
-        assert evaluation.mutual_information.max() > 1e-4
+        np.testing.assert_allclose(decision.expected_entropy, expected, atol=1e-5)
+        np.testing.assert_allclose(decision.mutual_information, entropy(of_members.mean(axis=0), axis=1) - expected, atol=1e-5)
+        assert decision.mutual_information.min() >= 0
+        assert decision.mutual_information.max() > 1e-4
 
     def test_a_cell_without_counts_is_not_known(self, ensemble, query):
         blank = query.copy()
         blank.X = blank.X.multiply(np.arange(blank.n_obs)[:, None] > 0).tocsr()
-        evaluation = ensemble.evaluate(ensemble.open_query(blank))
-        for values in (evaluation.probabilities[:, 0], evaluation.expected_entropy, evaluation.mutual_information):
-            assert np.flatnonzero(np.isnan(values)).tolist() == [0]
+        decision = decided(ensemble, blank)
+        assert np.flatnonzero(~decision.measured).tolist() == [0]
+        assert np.flatnonzero(decision.codes < 0).tolist() == [0]
+        for values in (decision.probabilities[:, 0], decision.expected_entropy, decision.mutual_information):
+            assert np.flatnonzero(np.isnan(decision.column(values))).tolist() == [0]
 
     def test_latents_stand_side_by_side(self, ensemble, query):
         parts = [member.get_latent_representation(query) for member in ensemble.members]
@@ -282,10 +290,10 @@ def make_with_fewer_genes():
 class TestAnnotate:
     def test_columns_are_written(self, ensemble, query, tmp_path):
         adata = sctab.tl.annotate(query, ensemble, copy=True)
-        evaluation = ensemble.evaluate(ensemble.open_query(query))
-        np.testing.assert_allclose(adata.obs["sctab_uncertainty"], 1 - evaluation.probabilities.max(axis=1), atol=1e-6)
-        np.testing.assert_allclose(adata.obs["sctab_expected_entropy"], evaluation.expected_entropy)
-        np.testing.assert_allclose(adata.obs["sctab_mutual_information"], evaluation.mutual_information)
+        decision = decided(ensemble, query)
+        np.testing.assert_allclose(adata.obs["sctab_uncertainty"], 1 - decision.probabilities.max(axis=1), atol=1e-6)
+        np.testing.assert_allclose(adata.obs["sctab_expected_entropy"], decision.expected_entropy)
+        np.testing.assert_allclose(adata.obs["sctab_mutual_information"], decision.mutual_information)
         assert adata.uns["sctab"]["model"]["n_members"] == 3
         adata.write_h5ad(tmp_path / "annotated.h5ad")
 

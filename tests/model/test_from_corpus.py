@@ -25,8 +25,8 @@ from sctab.model import (
     MLPClassifier,
     SearchSpace,
     XGBoostClassifier,
-    _streaming,
 )
+from sctab.train import _streaming
 from sctab.train._corpus import CorpusReference
 from sctab.tuning import Settings, tune_from_corpus
 from sctab.tuning._cells import CorpusCells

@@ -7,8 +7,7 @@ import entmax
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pytorch_tabnet.tab_network import TabNetNoEmbeddings
 from scipy import sparse
 

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from cellxgene_ontology_guide.ontology_parser import OntologyParser
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sctab import SettingError
 from sctab.ontology import CellOntology, ObsoleteTerm

@@ -1,8 +1,7 @@
 """Forms of names, and where labels are from."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sctab.ontology._spelling import (
     abbreviations,

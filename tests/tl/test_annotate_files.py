@@ -367,7 +367,7 @@ class TestRefusals:
 
         def fails(self, rows):
             if rows == slice(200, 250):  # the fifth block of cells to annotate
-                with sctab.inference.explains_damage(self._path):
+                with sctab.io.explains_damage(self._path):
                     raise OSError("Can't synchronously read data")
             return read_rows(self, rows)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from tests.corpus.anndata_files import FILES, RELEASES, read, unpack
+from tests.anndata_files import FILES, RELEASES, read, unpack
 
 import sctab
 from sctab.cli._files import read_data

@@ -170,7 +170,7 @@ class TestInputs:
             given.with_suffix(".new").replace(given)
 
     @pytest.mark.parametrize("output", ["out.csv", "out.h5ad", "out.zarr", "copies"])
-    @pytest.mark.parametrize("when", ["name_cells", "copy_data", "open_table", "check_copy", "check_table"])
+    @pytest.mark.parametrize("when", ["annotate_cells", "copy_data", "open_table", "check_copy", "check_table"])
     def test_replaced_meanwhile(self, model, query, given, tmp_path, monkeypatch, output, when):
         """Before the results are written, while they are, and after."""
         original, n_calls = getattr(_annotate_files, when), []
@@ -183,7 +183,7 @@ class TestInputs:
             return found
 
         monkeypatch.setattr(_annotate_files, when, first_replace)
-        if when.endswith("table") != (output == "out.csv") and when != "name_cells":
+        if when.endswith("table") != (output == "out.csv") and when != "annotate_cells":
             return  # is not called
         with pytest.raises((DataFileError, OutputError), match="changed while it was read|does not read back"):
             sctab.tl.annotate_files(given, model, output=tmp_path / output, block_size=16)
@@ -196,7 +196,7 @@ class TestInputs:
             sctab.tl.annotate_files(given, model, output=tmp_path / output, block_size=16, resume=True)
 
     def test_written_to_in_place(self, model, path, tmp_path, monkeypatch):
-        original = _annotate_files.name_cells
+        original = _annotate_files.annotate_cells
 
         def write(*arguments, **options):
             found = original(*arguments, **options)
@@ -205,7 +205,7 @@ class TestInputs:
                 handle.write(b"\1")
             return found
 
-        monkeypatch.setattr(_annotate_files, "name_cells", write)
+        monkeypatch.setattr(_annotate_files, "annotate_cells", write)
         with pytest.raises(DataFileError, match="changed while it was read"):
             sctab.tl.annotate_files(path, model, output=tmp_path / "out.parquet")
         assert names_in(tmp_path) == ["query.h5ad"]
@@ -238,7 +238,7 @@ class TestInputs:
         sctab.tl.annotate_files(path, model, output=[tmp_path / "out.csv", tmp_path / "out.parquet"])
         assert len(pd.read_csv(tmp_path / "out.csv")) == 40
         monkeypatch.setattr(
-            _annotate_files, "name_cells", lambda *_, **__: pytest.fail("it must be refused before cells are named")
+            _annotate_files, "annotate_cells", lambda *_, **__: pytest.fail("it must be refused before cells are named")
         )
         with pytest.raises(DataFileError, match=r"`uns/old` is a link to `/uns/gone`, .* not for tables of labels\."):
             sctab.tl.annotate_files(path, model, output=tmp_path / output)

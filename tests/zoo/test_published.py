@@ -17,8 +17,7 @@ import pytest
 import torch
 import yaml
 from anndata import AnnData
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy import sparse
 from scipy.stats import spearmanr
 from tests.published import (
@@ -232,7 +231,7 @@ class TestTheModel:
         pd.read_parquet(tables["genes"])[["feature_id"]].to_csv(tmp_path / "genes.tsv", sep="\t", index=False)
         model = import_checkpoint(path, **tables | {"genes": tmp_path / "genes.tsv"})
         assert model.spec.features.symbols == ("",) * N_GENES
-        assert model.open_query(cells).match.n_matched == N_GENES
+        assert model.predictor.open_query(cells).match.n_matched == N_GENES
 
 
 class TestImportance:
@@ -245,10 +244,10 @@ class TestImportance:
         assert model.gene_importance.sum() == pytest.approx(1)
         assert model.gene_importance[4:].max() < 1e-6
         seen = cells[:, [name in {f"ENSG{i:011d}" for i in range(4)} for name in cells.var_names]].copy()
-        assert model.open_query(seen, min_gene_coverage=0.99).match.coverage == pytest.approx(1)
+        assert model.predictor.open_query(seen, min_gene_coverage=0.99).match.coverage == pytest.approx(1)
         unseen = cells[:, [name not in set(seen.var_names) for name in cells.var_names]].copy()
         with pytest.raises(GeneOverlapError, match="0.0% of what the model looks at"):
-            model.open_query(unseen, min_gene_coverage=0.1)
+            model.predictor.open_query(unseen, min_gene_coverage=0.1)
 
     def test_another_species_is_refused(self, tables, tmp_path):
         model = import_checkpoint(stored(tmp_path / BEST)[0], **tables)

@@ -1,19 +1,39 @@
-from ._config import SUBSETS as SUBSETS
-from ._config import Config as Config
-from ._config import ModelEntry as ModelEntry
-from ._config import PeerEntry as PeerEntry
-from ._config import Subset as Subset
-from ._config import Task as Task
-from ._config import read_config as read_config
+from . import _runs as _runs
+from ._config import (
+    SUBSETS as SUBSETS,
+    Config as Config,
+    ModelEntry as ModelEntry,
+    PeerEntry as PeerEntry,
+    Subset as Subset,
+    Task as Task,
+    read_config as read_config,
+)
 from ._files import FIGURES_FOLDER as FIGURES_FOLDER
 from ._peers import PeerUnavailableError as PeerUnavailableError
-from ._report import METRICS as METRICS
-from ._report import SCALING_METRICS as SCALING_METRICS
-from ._report import best_label as best_label
-from ._report import comparison as comparison
-from ._report import paired_differences as paired_differences
-from ._report import write_report as write_report
-from ._results import Results as Results
-from ._results import read_results as read_results
-from ._schedule import Progress as Progress
-from ._schedule import run_benchmark as run_benchmark
+from ._report import (
+    METRICS as METRICS,
+    SCALING_METRICS as SCALING_METRICS,
+    best_label as best_label,
+    comparison as comparison,
+    paired_differences as paired_differences,
+    write_report as write_report,
+)
+from ._results import Results as Results, read_results as read_results
+from ._schedule import Progress as Progress, run_benchmark as run_benchmark
+
+__all__ = [
+    "Config",
+    "ModelEntry",
+    "PeerEntry",
+    "PeerUnavailableError",
+    "Progress",
+    "Results",
+    "Subset",
+    "Task",
+    "comparison",
+    "paired_differences",
+    "read_config",
+    "read_results",
+    "run_benchmark",
+    "write_report",
+]

@@ -40,7 +40,7 @@ _ONE_THREAD = dict.fromkeys(
 )
 _SOURCE = Path(__file__).parents[1]
 _PACKAGE = _SOURCE.name
-_CODE = {".py", ".pyc", ".typed"}
+_CODE = {".py", ".pyi", ".pyc", ".typed"}
 _PEERS = ("benchmark/_peers.py", "benchmark/_scores.py", "benchmark/_tasks.py")
 _MODELS = ("benchmark/_worker.py",)
 """Files that decide a result, of peers and of models, together with all that they import."""
@@ -201,14 +201,23 @@ def _imported(file: Path) -> list[Path]:
 
 
 def _file_of(name: str) -> Path | None:
-    """The file of a module of the package, or of the one that has such a name in it."""
+    """The file of a module of the package, or of the one that has such a name in it, which the stub of a room knows."""
     first, *parts = name.split(".")
     if first != _PACKAGE:
         return None
     for path in (_SOURCE.joinpath(*parts), _SOURCE.joinpath(*parts[:-1])):
-        if (file := path / "__init__.py").is_file() or (parts and (file := path.with_suffix(".py")).is_file()):
+        if (file := path / "__init__.py").is_file() and parts and path.name != parts[-1]:
+            return path.joinpath(*_offered(path / "__init__.pyi").get(parts[-1], "__init__").split(".")).with_suffix(".py")
+        if file.is_file() or (parts and (file := path.with_suffix(".py")).is_file()):
             return file
     return None
+
+
+@cache
+def _offered(stub: Path) -> dict[str, str]:
+    """Module of each name that a room offers, relative to it."""
+    nodes = ast.parse(stub.read_bytes()).body if stub.is_file() else []
+    return {alias.name: node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module for alias in node.names}
 
 
 def _code(file: Path) -> str:

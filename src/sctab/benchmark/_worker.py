@@ -27,6 +27,7 @@ from sctab.benchmark._peers import run_peer
 from sctab.benchmark._scores import score
 from sctab.benchmark._tasks import Cells, in_shared_genes, load_task
 from sctab.benchmark.peers._program import peak_memory
+from sctab.inference import predict_cells
 from sctab.model import model_by_name
 from sctab.ontology import read_label_map, tissues_of
 
@@ -113,8 +114,11 @@ def run_a_model(request: dict[str, Any], task: Task, cells: Cells) -> Outcome:
         options = {"accelerator": request["accelerator"], "enable_progress_bar": False} | request["train_settings"]
         model.train(seed=request["seed"], **options)
         trained: Any = getattr(model, "best", model)  # `AutoClassifier` holds the classifier that it kept
-        probabilities = trained.predict(cells.query, soft=True)
-        predicted = trained.decode(probabilities.to_numpy())
+        predictor = trained.predictor
+        decision = predict_cells(predictor, cells.query, predictor.open_query(cells.query))
+        names = list(predictor.spec.labels.names)
+        probabilities = pd.DataFrame(decision.column(decision.probabilities), index=cells.query.obs_names, columns=names)
+        predicted = decision.labels(names)
         seconds = time.perf_counter() - start
     return Outcome(
         predicted,

@@ -1,2 +1,2 @@
-from ._app import app as app
-from ._app import main as main
+from . import _reporting as _reporting
+from ._app import app as app, main as main

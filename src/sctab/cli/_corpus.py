@@ -16,9 +16,7 @@ from rich.table import Table
 from sctab.cli._cluster import connected
 from sctab.cli._options import DaskScheduler, Debug
 from sctab.cli._reporting import ends_when_told, err, out, reports_errors
-from sctab.corpus import Corpus, CorpusConfig, CorpusPlan
-from sctab.corpus import build as build_corpus
-from sctab.corpus import plan as plan_corpus
+from sctab.corpus import Corpus, CorpusConfig, CorpusPlan, build as build_corpus, plan as plan_corpus
 from sctab.errors import DataFileError
 from sctab.io import as_path
 

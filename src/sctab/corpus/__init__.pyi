@@ -1,20 +1,34 @@
-from ._config import INTERSECTION as INTERSECTION
-from ._config import UNION as UNION
-from ._config import CorpusConfig as CorpusConfig
-from ._config import SplitEntry as SplitEntry
-from ._curation import Assays as Assays
-from ._curation import Filter as Filter
-from ._curation import MinAncestors as MinAncestors
-from ._curation import MinCells as MinCells
-from ._curation import MinDonors as MinDonors
-from ._curation import PrimaryData as PrimaryData
-from ._curation import SubtypeOf as SubtypeOf
-from ._entry import COLUMNS as COLUMNS
-from ._entry import SourceEntry as SourceEntry
-from ._features import CorpusGenes as CorpusGenes
-from ._features import join_genes as join_genes
-from ._plan import CorpusPlan as CorpusPlan
-from ._plan import plan as plan
+from ._config import INTERSECTION as INTERSECTION, UNION as UNION, CorpusConfig as CorpusConfig, SplitEntry as SplitEntry
+from ._curation import (
+    Assays as Assays,
+    Filter as Filter,
+    MinAncestors as MinAncestors,
+    MinCells as MinCells,
+    MinDonors as MinDonors,
+    PrimaryData as PrimaryData,
+    SubtypeOf as SubtypeOf,
+)
+from ._entry import COLUMNS as COLUMNS, SourceEntry as SourceEntry
+from ._features import CorpusGenes as CorpusGenes, join_genes as join_genes
+from ._plan import CorpusPlan as CorpusPlan, plan as plan
 from ._store import Corpus as Corpus
-from ._store import fast_reading as fast_reading
 from .build._build import build as build
+
+__all__ = [
+    "Assays",
+    "Corpus",
+    "CorpusConfig",
+    "CorpusGenes",
+    "CorpusPlan",
+    "Filter",
+    "MinAncestors",
+    "MinCells",
+    "MinDonors",
+    "PrimaryData",
+    "SourceEntry",
+    "SplitEntry",
+    "SubtypeOf",
+    "build",
+    "join_genes",
+    "plan",
+]

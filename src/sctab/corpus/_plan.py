@@ -18,9 +18,10 @@ from sctab.corpus._curation import Step, curate, duplicated
 from sctab.corpus._entry import COLUMNS, SPLIT, SourceEntry, source_names
 from sctab.corpus._features import CorpusGenes, given_genes, join_genes
 from sctab.corpus.sources._open import CellSource, complete, open_source
-from sctab.data import CORRECT, SPECIES_KEYS, FeatureSpace, StatedSpecies, matrices, require_cells_in_rows, stated_species
+from sctab.data import CORRECT, FeatureSpace, StatedSpecies, matrices, require_cells_in_rows, stated_species
 from sctab.errors import GeneOverlapError, InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
 from sctab.io import without_credentials
+from sctab.keys import SPECIES_KEYS
 from sctab.ontology import CellOntology, doubts, read_label_map, unused, why_unwritable
 from sctab.sampling import assign_splits
 

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +25,18 @@ from sctab.corpus.build._pieces import hash_rows
 from sctab.corpus.sources._open import open_source
 from sctab.data import FeatureSpace
 from sctab.errors import DataFileError, KeyNotFoundError, SctabError, SettingError, listing, require
-from sctab.io import RowReader, StoredRows, as_path, check_store, explains_damage, file_of, integrity, row_ranges, written_beside
+from sctab.io import (
+    RowReader,
+    StoredRows,
+    as_path,
+    check_store,
+    explains_damage,
+    fast_reading,
+    file_of,
+    integrity,
+    row_ranges,
+    written_beside,
+)
 from sctab.ontology import LabelSpace
 from sctab.sampling import nested_share
 
@@ -35,18 +45,6 @@ MEASURED = "measured.npy"
 SUBSETS = "subsets_by_{by}.npy"
 SHARES = (0.15, 0.3, 0.5, 0.7, 1.0)
 """Shares of the training cells that Fischer et al. (2023, :doi:`10.1101/2023.10.07.561331`, Fig. 3) train on."""
-
-
-@contextmanager
-def fast_reading() -> Iterator[None]:
-    """Let `zarrs` decode arrays that are opened meanwhile, where it is installed: rows then take half the time of processors.
-
-    Zarr knows this as a setting of the whole process, so that it is changed and restored by one thread, around what several do. Arrays are
-    not written this way, which takes longer.
-    """
-    changed = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"} if find_spec("zarrs") else {}
-    with zarr.config.set(changed):
-        yield
 
 
 class Corpus:

@@ -1,39 +1,43 @@
-from ._adata import require_anndata as require_anndata
-from ._adata import require_writable as require_writable
-from ._adata import target_of as target_of
-from ._components import PrincipalComponents as PrincipalComponents
-from ._components import principal_components as principal_components
-from ._content import Content as Content
-from ._content import MatrixContent as MatrixContent
-from ._content import MatrixInspection as MatrixInspection
-from ._content import Normalization as Normalization
-from ._content import inspect_matrix as inspect_matrix
-from ._content import normalise as normalise
-from ._content import share_of_multiples as share_of_multiples
-from ._covariates import Covariate as Covariate
-from ._covariates import find_covariates as find_covariates
-from ._covariates import one_hot as one_hot
-from ._covariates import with_covariates as with_covariates
-from ._query import InputRecipe as InputRecipe
-from ._query import Query as Query
-from ._query import fingerprint as fingerprint
-from ._query import learned_matrix as learned_matrix
-from ._query import open_query as open_query
-from ._source import CellData as CellData
-from ._source import LearnedMatrix as LearnedMatrix
-from ._source import Source as Source
-from ._source import choose_source as choose_source
-from ._source import matrices as matrices
-from ._source import reference_source as reference_source
-from ._source import require_cells_in_rows as require_cells_in_rows
-from ._source import resolve as resolve
-from ._source import stated_species as stated_species
-from ._source import var_of as var_of
+from . import _content as _content
+from ._adata import require_anndata as require_anndata, require_writable as require_writable, target_of as target_of
+from ._components import PrincipalComponents as PrincipalComponents, principal_components as principal_components
+from ._content import (
+    Content as Content,
+    MatrixContent as MatrixContent,
+    MatrixInspection as MatrixInspection,
+    Normalization as Normalization,
+    inspect_matrix as inspect_matrix,
+    normalise as normalise,
+    share_of_multiples as share_of_multiples,
+)
+from ._covariates import (
+    Covariate as Covariate,
+    find_covariates as find_covariates,
+    one_hot as one_hot,
+    with_covariates as with_covariates,
+)
+from ._kernels import TILE_BITS as TILE_BITS
+from ._query import (
+    InputRecipe as InputRecipe,
+    Query as Query,
+    fingerprint as fingerprint,
+    learned_matrix as learned_matrix,
+    open_query as open_query,
+)
+from ._source import (
+    CellData as CellData,
+    LearnedMatrix as LearnedMatrix,
+    Source as Source,
+    choose_source as choose_source,
+    matrices as matrices,
+    reference_source as reference_source,
+    require_cells_in_rows as require_cells_in_rows,
+    resolve as resolve,
+    stated_species as stated_species,
+    var_of as var_of,
+)
 from .genes._features import gene_expression as gene_expression
 from .genes._match import GeneMatch as GeneMatch
 from .genes._space import FeatureSpace as FeatureSpace
-from .genes._species import Species as Species
-from .genes._species import guess_species as guess_species
-from .genes._stated import CORRECT as CORRECT
-from .genes._stated import SPECIES_KEYS as SPECIES_KEYS
-from .genes._stated import StatedSpecies as StatedSpecies
+from .genes._species import Species as Species, guess_species as guess_species
+from .genes._stated import CORRECT as CORRECT, StatedSpecies as StatedSpecies

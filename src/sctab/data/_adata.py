@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from anndata import AnnData
-from anndata import Raw as _Raw
+from anndata import AnnData, Raw as _Raw
 
 from sctab.errors import InputTypeError, InputValueError, listing
 

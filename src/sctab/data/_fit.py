@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab.data import Content, MatrixContent, MatrixInspection, share_of_multiples
+from sctab.data._content import Content, MatrixContent, MatrixInspection, share_of_multiples
 
 Coverage = Callable[[pd.DataFrame], NDArray[np.float64]]
 """How much each feature of a `var` is worth to whoever reads the matrix, `(n_vars,)`."""

@@ -16,14 +16,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab.data import MatrixContent, Normalization, inspect_matrix, normalise
+from sctab.data import _kernels
+from sctab.data._content import MatrixContent, Normalization, inspect_matrix, normalise
 from sctab.data._covariates import Covariate, notes_on_covariates, one_hot, with_covariates
 from sctab.data._source import CellData, Inspect, LearnedMatrix, Source, choose_source, some_cells, stated_species
 from sctab.data.genes._match import GeneMatch
 from sctab.data.genes._space import FeatureSpace
 from sctab.errors import InputValueError
 from sctab.io import BLOCK_SIZE, RowReader, row_blocks, row_ranges
-from sctab.nn.fast import _kernels
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """Getters: results as tidy tables."""
 
-import lazy_loader
+from sctab import _lazy
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

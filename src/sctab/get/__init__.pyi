@@ -1,7 +1,8 @@
-from ._annotation import Annotation as Annotation
-from ._annotation import read_annotation as read_annotation
+from ._annotation import Annotation as Annotation, read_annotation as read_annotation
 from ._augmentation import augmentation as augmentation
 from ._evaluation import evaluation as evaluation
 from ._explanation import explanation as explanation
 from ._probabilities import probabilities as probabilities
 from ._training import training as training
+
+__all__ = ["augmentation", "evaluation", "explanation", "probabilities", "training"]

@@ -1,29 +1,42 @@
+from . import _dask as _dask
+from ._decide import Decision as Decision, decide as decide
 from ._engine import Engine as Engine
-from ._explanation import ExplainedCells as ExplainedCells
-from ._explanation import explained_blocks as explained_blocks
-from ._explanation import require_explainable as require_explainable
-from ._files import FileAnnotation as FileAnnotation
-from ._files import name_cells as name_cells
-from ._journal import Journal as Journal
-from ._journal import Part as Part
-from ._journal import as_part as as_part
-from ._local import engine_for as engine_for
-from ._local import evaluate_cells as evaluate_cells
-from ._predictor import BATCH_SIZE as BATCH_SIZE
-from ._predictor import DENSE_BATCH_SIZE as DENSE_BATCH_SIZE
-from ._predictor import Evaluation as Evaluation
-from ._predictor import Evaluator as Evaluator
-from ._predictor import evaluate_query as evaluate_query
-from ._predictor import measure_importance as measure_importance
-from ._predictor import require_batch_size as require_batch_size
-from ._predictor import single_device as single_device
-from ._spec import NO_SETUP as NO_SETUP
-from ._spec import ModelSpec as ModelSpec
-from ._spec import library_versions as library_versions
-from ._storage import is_ensemble as is_ensemble
-from ._storage import problem_of_weights as problem_of_weights
-from ._storage import read_model as read_model
-from ._storage import read_spec as read_spec
-from ._storage import require_replaceable as require_replaceable
-from ._storage import require_sound as require_sound
-from ._storage import write_model as write_model
+from ._ensemble_files import (
+    begin_or_go_on as begin_or_go_on,
+    check_alike as check_alike,
+    check_stored as check_stored,
+    free_path as free_path,
+    hash_of_members as hash_of_members,
+    member_path as member_path,
+    member_paths as member_paths,
+    read_hashes as read_hashes,
+    write_hashes as write_hashes,
+)
+from ._evaluator import (
+    BATCH_SIZE as BATCH_SIZE,
+    DENSE_BATCH_SIZE as DENSE_BATCH_SIZE,
+    Evaluation as Evaluation,
+    Evaluator as Evaluator,
+    require_batch_size as require_batch_size,
+)
+from ._explain import (
+    ExplainedCells as ExplainedCells,
+    explain_block as explain_block,
+    explain_query as explain_query,
+    require_explainable as require_explainable,
+)
+from ._files import FileAnnotation as FileAnnotation, annotate_cells as annotate_cells
+from ._journal import Journal as Journal, Part as Part
+from ._local import engine_for as engine_for, predict_cells as predict_cells
+from ._networks import EARLIER_WEIGHTS as EARLIER_WEIGHTS, build_network as build_network, take_weights as take_weights
+from ._predictor import HasPredictor as HasPredictor, Predictor as Predictor, load_predictor as load_predictor
+from ._spec import NO_SETUP as NO_SETUP, ModelSpec as ModelSpec, library_versions as library_versions
+from ._storage import (
+    is_ensemble as is_ensemble,
+    problem_of_weights as problem_of_weights,
+    read_model as read_model,
+    read_spec as read_spec,
+    require_replaceable as require_replaceable,
+    require_sound as require_sound,
+    write_model as write_model,
+)

@@ -18,7 +18,7 @@ from scipy import sparse
 from sctab.data import CellData, InputRecipe, MatrixContent, MatrixInspection, Query, matrices
 from sctab.errors import ClusterError, DataFileError, SettingError, require
 from sctab.inference._engine import Engine, Ranges, Watch
-from sctab.inference._predictor import Evaluation, Evaluator
+from sctab.inference._evaluator import Evaluation, Evaluator
 from sctab.io import DataFile, RowReader, row_ranges, row_sliceable
 
 _TASKS_PER_THREAD = 3

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sctab.data import CellData, MatrixContent, Query
-from sctab.inference._predictor import Evaluation
+from sctab.inference._evaluator import Evaluation
 
 Ranges = Sequence[tuple[int, int]]
 Watch = Callable[[int], None] | None

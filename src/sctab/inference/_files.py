@@ -9,10 +9,11 @@ from typing import Any
 
 from sctab.data import Content, MatrixContent, Query, Source, matrices
 from sctab.errors import SctabError
+from sctab.inference._decide import decide
 from sctab.inference._engine import Engine
-from sctab.inference._journal import Journal, as_part
+from sctab.inference._journal import Journal
+from sctab.inference._predictor import Predictor
 from sctab.io import CellProgress, DataFile
-from sctab.model import CellTypeClassifier, DeepEnsemble
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class FileAnnotation:
     query: Query
 
 
-def name_cells(
-    classifier: CellTypeClassifier | DeepEnsemble,
+def annotate_cells(
+    predictor: Predictor,
     files: Sequence[DataFile],
     journal: Journal,
     engine: Engine,
@@ -37,20 +38,22 @@ def name_cells(
     with_all: bool = False,
     show_progress: bool = False,
 ) -> list[FileAnnotation]:
-    """Name the cells of files that the journal does not have yet.
+    """Annotate the cells of files that the journal does not have yet.
 
-    All files are looked at before the first cell is named, so that one that cannot be annotated is refused at once.
+    All files are looked at before the first cell is annotated, so that one that cannot be annotated is refused at once.
 
     Parameters
     ----------
-    classifier, layer, batch_size, block_size, min_gene_coverage
+    predictor
+        The model.
+    layer, batch_size, block_size, min_gene_coverage
         As in :func:`sctab.tl.annotate_files`.
     files
         The files.
     journal
         Where blocks of cells are kept as they are done.
     engine
-        What names them.
+        Where they are evaluated.
     with_all
         Keep probabilities and latents, not only labels and how sure they are.
     show_progress
@@ -69,7 +72,7 @@ def name_cells(
     annotations = []
     with CellProgress(n_obs, "Looking at all values", shown=show_progress) as progress:
         for number, file in enumerate(files):
-            opened = partial(classifier.open_query, file, min_gene_coverage=min_gene_coverage)
+            opened = partial(predictor.open_query, file, min_gene_coverage=min_gene_coverage)
             try:
                 query = _open(opened, file, number, journal, engine, layer, progress)
             except SctabError as error:
@@ -83,7 +86,7 @@ def name_cells(
             number, query = annotation.number, annotation.query
             todo = [at for at in query.ranges(block_size) if not journal.is_finished(number, *at)]
             for (start, stop), evaluation in engine.evaluate(annotation.file, query, todo, batch_size=batch_size):
-                journal.write(number, start, stop, as_part(evaluation, with_all=with_all))
+                journal.write(number, start, stop, decide(evaluation).to_arrays(brief=not with_all))
                 progress.advance(stop - start)
     return annotations
 

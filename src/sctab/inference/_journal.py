@@ -20,7 +20,6 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from sctab.errors import OutputError, OutputExistsError, SettingError, listing
-from sctab.inference._predictor import Evaluation
 from sctab.io import entries_of, explain, strict_json, written_beside
 
 _FORMAT, _VERSION = "sctab-annotation", 2
@@ -36,7 +35,7 @@ _ALL = "probabilities"
 """What the description of a run calls whether its blocks have probabilities and latents."""
 
 Part = Mapping[str, NDArray[Any]]
-"""What is kept of some cells: `codes` of labels (-1 for none), `confidence`, and what else was asked for."""
+"""Arrays of a :class:`~sctab.inference.Decision`, by name."""
 
 
 class Journal:
@@ -226,21 +225,6 @@ class Journal:
 def _differing(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """What two runs do not have in common. Blocks that have more than is wanted serve as well."""
     return [name for name in wanted if before.get(name) != wanted[name] and not (name == _ALL and before.get(name) is True)]
-
-
-def as_part(evaluation: Evaluation, *, with_all: bool) -> Part:
-    """What to keep of an evaluation; `with_all` its probabilities and latents too."""
-    known = ~np.isnan(evaluation.probabilities[:, 0])
-    filled = np.where(known[:, None], evaluation.probabilities, 0)
-    part = {
-        "codes": np.where(known, filled.argmax(axis=1), -1).astype(np.int32),
-        "confidence": evaluation.probabilities.max(axis=1),
-        "expected_entropy": evaluation.expected_entropy,
-        "mutual_information": evaluation.mutual_information,
-    }
-    if with_all:
-        part |= {"probabilities": evaluation.probabilities, "latent": evaluation.latent}
-    return {name: values for name, values in part.items() if values is not None}
 
 
 def _hash_of(part: Part) -> NDArray[np.uint8]:

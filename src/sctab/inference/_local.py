@@ -1,4 +1,4 @@
-"""Where cells are named: in this process, or on the workers of a Dask cluster."""
+"""Where cells are evaluated: in this process, or on the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from sctab.data import CellData, MatrixContent, Query, inspect_matrix
 from sctab.inference._dask import DaskEngine
+from sctab.inference._decide import Decision, decide
 from sctab.inference._engine import Engine, Ranges, Watch
-from sctab.inference._predictor import Evaluation, Evaluator, require_batch_size
+from sctab.inference._evaluator import BATCH_SIZE, Evaluation, Evaluator, require_batch_size
+from sctab.inference._predictor import Predictor
 from sctab.io import CellProgress, client_in_use
-from sctab.model import CellTypeClassifier, DeepEnsemble
 from sctab.nn import Precision
 
 
@@ -43,49 +44,52 @@ class LocalEngine(Engine):
         return zip(ranges, parts, strict=True)
 
 
-def evaluate_cells(
-    classifier: CellTypeClassifier | DeepEnsemble,
+def predict_cells(
+    predictor: Predictor,
     cells: CellData,
     query: Query,
     *,
-    batch_size: int,
+    batch_size: int = BATCH_SIZE,
     precision: Precision = "float32",
     show_progress: bool = False,
-) -> Evaluation:
-    """What a model says of all cells of a query, as one: `classifier.evaluate`, or the same on the Dask cluster in use.
+) -> Decision:
+    """Decide what all cells of a query are called; on the Dask cluster in use where they are a Dask array.
 
     Parameters
     ----------
-    classifier
+    predictor
         The model.
     cells, query
         The cells, and the query that they give.
     batch_size, precision, show_progress
         As in :func:`sctab.tl.annotate`.
+
+    Raises
+    ------
+    SettingError
+        When `batch_size` is less than one, or when the model has no such precision.
     """
-    client = client_in_use() if hasattr(query.source.matrix, "dask") else None
-    if client is None:
-        return classifier.evaluate(query, batch_size=batch_size, precision=precision, show_progress=show_progress)
     require_batch_size(batch_size)
-    engine = engine_for(classifier, precision=precision, client=client)
+    client = client_in_use() if hasattr(query.source.matrix, "dask") else None
+    engine = engine_for(predictor, precision=precision, client=client)
     parts = {}
     with CellProgress(query.n_obs, shown=show_progress) as progress:
         for (start, stop), evaluation in engine.evaluate(cells, query, query.ranges(), batch_size=batch_size):
-            parts[start] = evaluation
+            parts[start] = decide(evaluation)
             progress.advance(stop - start)
-    return Evaluation.join([parts[start] for start in sorted(parts)])
+    return Decision.join([parts[start] for start in sorted(parts)])
 
 
-def engine_for(classifier: CellTypeClassifier | DeepEnsemble, *, precision: Precision = "float32", client: Any = None) -> Engine:
+def engine_for(predictor: Predictor, *, precision: Precision = "float32", client: Any = None) -> Engine:
     """The cluster of a `distributed.Client` where one is given, this process otherwise.
 
     Parameters
     ----------
-    classifier, precision
+    predictor, precision
         The model, and the precision of its weights.
     client
         `None`, or a client.
     """
     if client is None:
-        return LocalEngine(classifier.evaluator(precision=precision))
-    return DaskEngine(classifier.evaluator(precision=precision, device="cpu"), client)
+        return LocalEngine(predictor.evaluator(precision=precision))
+    return DaskEngine(predictor.evaluator(precision=precision, device="cpu"), client)

@@ -1,246 +1,126 @@
-"""Naming the cells of a query block by block, without any knowledge of which network does it."""
+"""A trained model in use, whatever it was trained with."""
 
 from __future__ import annotations
 
-import copy
-import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.special import entr
 from torch import nn
 
-from sctab.data import InputRecipe, Normalization, Query, normalise, with_covariates
-from sctab.errors import ModelFormatError, SettingError
-from sctab.inference._storage import require_sound
-from sctab.io import CellProgress, ahead
-from sctab.nn import Precision, SparseNetwork, evaluate_sparse, sparse_network
-from sctab.train import TrainingData
-
-BATCH_SIZE = 1024
-"""Cells evaluated at a time: on other devices than the CPU their mask logits over 20,000 genes take 80 MB."""
-DENSE_BATCH_SIZE = 512
-"""Cells at a time where all of their genes are looked at, in dense blocks."""
-_CELLS_FOR_IMPORTANCE = 2000
-
-Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
-"""From normalised expression `(n_obs, n_vars)` to logits `(n_obs, n_labels)` and latent `(n_obs, n_latent)`, if there is one."""
-Block = tuple[sparse.csr_matrix, sparse.csr_matrix]
-"""Rows of a matrix `(n_obs, n_query_vars)`, and covariates of these cells `(n_obs, n_categories)`."""
+from sctab.data import CellData, Query, learned_matrix, open_query
+from sctab.errors import warn
+from sctab.inference._ensemble_files import check_stored, hash_of_members, member_paths, read_hashes
+from sctab.inference._evaluator import Evaluator
+from sctab.inference._networks import EARLIER_WEIGHTS, build_network, network_with
+from sctab.inference._spec import ModelSpec
+from sctab.inference._storage import is_ensemble, read_model
+from sctab.io import as_path
+from sctab.nn import Precision
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model says of some cells."""
+class Predictor:
+    """A trained model in use: all that is needed to say what cells are.
 
-    probabilities: NDArray[np.float32]
-    """`(n_obs, n_labels)`; rows sum to one. `NaN` for cells without a count in the model's genes."""
-    latent: NDArray[np.float32] | None
-    """`(n_obs, n_latent)`; `None` where the model has no latent space."""
-    expected_entropy: NDArray[np.float32] | None = None
-    """Of an ensemble: mean entropy of its members' probabilities, `(n_obs,)`, in nats. What is uncertain to each of them."""
-    mutual_information: NDArray[np.float32] | None = None
-    """Of an ensemble: entropy of the mean probabilities minus :attr:`expected_entropy`, `(n_obs,)`. What they disagree on."""
+    Classifiers and ensembles have one; :func:`load_predictor` reads one from a directory.
 
-    @classmethod
-    def join(cls, parts: Sequence[Self]) -> Self:
-        """One after another."""
+    Parameters
+    ----------
+    spec
+        Genes, labels, normalisation; of an ensemble those of its first member.
+    networks
+        Trained networks on one device, one per member.
+    gene_importance
+        Share of the decisions that each gene carries, `(n_vars,)`, summing to one.
+    name
+        Name of the directory that the model was loaded from.
+    sha256
+        Hash of the stored weights; `None` when they were not saved since they last changed.
+    """
 
-        def joined(arrays: list[Any]) -> Any:
-            return None if arrays[0] is None else np.concatenate(arrays)
+    def __init__(
+        self,
+        spec: ModelSpec,
+        networks: Sequence[nn.Module],
+        gene_importance: NDArray[np.float32],
+        *,
+        name: str = "",
+        sha256: str | None = None,
+    ) -> None:
+        self.spec = spec
+        self.networks = tuple(networks)
+        self.gene_importance = gene_importance
+        self.name = name
+        self.sha256 = sha256
 
-        return cls(
-            joined([part.probabilities for part in parts]),
-            joined([part.latent for part in parts]),
-            joined([part.expected_entropy for part in parts]),
-            joined([part.mutual_information for part in parts]),
+    def open_query(self, adata: CellData, *, layer: str | None = None, min_gene_coverage: float = 0.0, **kwargs: Any) -> Query:
+        """Match any AnnData or file to the genes of the model.
+
+        Parameters
+        ----------
+        adata, layer, min_gene_coverage, **kwargs
+            As in :func:`sctab.data.open_query`; errors are those of it.
+        """
+        return open_query(
+            adata,
+            self.spec.features,
+            self.spec.normalization,
+            covariates=self.spec.covariates,
+            layer=layer,
+            importance=self.gene_importance,
+            min_gene_coverage=min_gene_coverage,
+            learned=learned_matrix(self.spec.setup, self.spec.training),
+            **kwargs,
         )
 
+    def evaluator(self, *, precision: Precision = "float32", device: str | None = None) -> Evaluator:
+        """The networks as they are now, in their fast form.
 
-class Evaluator:
-    """The network of a model, or those of the members of an ensemble, ready to name cells. It can be sent to other processes.
-
-    Parameters
-    ----------
-    modules
-        Trained networks on one device: probabilities are averaged, latents stand side by side.
-    precision
-        See :func:`sctab.nn.sparse_network`.
-    device
-        Where to compute; by default where the networks are, which stay there in any case.
-
-    Raises
-    ------
-    SettingError
-        When the networks do not have that precision.
-    ModelFormatError
-        When their weights are NaN or infinite, as after a training that diverged.
-    """
-
-    def __init__(self, modules: Sequence[nn.Module], *, precision: Precision = "float32", device: str | None = None) -> None:
-        for module in modules:
-            require_sound(module.state_dict())
-        if device is not None:
-            modules = [copy.deepcopy(module).to(device) for module in modules]
-        try:
-            self._networks: list[SparseNetwork] = [sparse_network(module, precision=precision) for module in modules]
-        except ValueError as error:
-            raise SettingError(str(error)) from error
-
-    def evaluate(self, recipe: InputRecipe, block: Block, rows: slice) -> Evaluation:
-        """Name some rows of a block, all at once and in this thread."""
-        values, is_measured = recipe.apply(*block, rows)
-        outputs = evaluate_sparse(self._networks, values)
-        with torch.inference_mode():
-            of_members = torch.stack([output.logits.softmax(dim=1) for output in outputs])
-            mean = of_members.mean(dim=0).cpu().numpy()
-            entropies = torch.special.entr(of_members).sum(dim=2).mean(dim=0).cpu().numpy()
-        if not np.isfinite(mean[is_measured]).all():
-            raise ModelFormatError(
-                "The model gives NaN for cells that have counts in its genes: its training diverged, or it was damaged. Train it again "
-                "with a lower `learning_rate`, or copy it again."
-            )
-        mean[~is_measured] = np.nan
-        latents = [output.embedding.cpu().numpy() for output in outputs if output.embedding is not None]
-        latent = np.concatenate(latents, axis=1) if latents else None
-        if len(outputs) == 1:
-            return Evaluation(mean, latent)
-        entropies[~is_measured] = np.nan
-        return Evaluation(mean, latent, entropies, np.maximum(entr(mean).sum(axis=1) - entropies, 0))
-
-    def evaluate_block(self, recipe: InputRecipe, block: Block, *, batch_size: int = BATCH_SIZE) -> Evaluation:
-        """Name the rows of a block, `batch_size` of them at a time, in this thread alone."""
-        with _one_thread():
-            return Evaluation.join([self.evaluate(recipe, block, rows) for rows in _batches(block, batch_size)])
-
-    def evaluate_blocks(
-        self, recipe: InputRecipe, blocks: Iterable[Block], *, batch_size: int = BATCH_SIZE
-    ) -> Iterator[Evaluation]:
-        """Name the rows of blocks, in order, in as many threads as PyTorch uses here.
-
-        While a block is evaluated, the next one is read. What a block gives does not depend on the number of threads.
+        Parameters
+        ----------
+        precision, device
+            As in :class:`~sctab.inference.Evaluator`; errors are those of it.
         """
-        waiting: deque[list[Future[Evaluation]]] = deque()
-        n_threads = torch.get_num_threads()
-        with _evaluation_threads() as pool:
-            try:
-                for block in ahead(blocks):
-                    waiting.append([pool.submit(self.evaluate, recipe, block, rows) for rows in _batches(block, batch_size)])
-                    if sum(map(len, waiting)) - len(waiting[0]) >= n_threads:  # so that no thread is idle at the end of a block
-                        yield Evaluation.join([future.result() for future in waiting.popleft()])
-                while waiting:
-                    yield Evaluation.join([future.result() for future in waiting.popleft()])
-            finally:
-                for future in [future for futures in waiting for future in futures]:
-                    future.cancel()
+        return Evaluator(self.networks, precision=precision, device=device)
 
 
-def evaluate_query(evaluator: Evaluator, query: Query, *, batch_size: int = BATCH_SIZE, show_progress: bool = False) -> Evaluation:
-    """Probabilities and latents of all cells of a query, in one pass over the data.
+class HasPredictor(Protocol):
+    """A trained classifier or ensemble."""
 
-    Parameters
-    ----------
-    evaluator
-        The networks.
-    query
-        The cells.
-    batch_size
-        Cells evaluated at a time by a thread.
-    show_progress
-        Show on stderr how many cells are done.
+    @property
+    def predictor(self) -> Predictor:
+        """The model as it is now, to predict with."""
+
+
+def load_predictor(path: str | PathLike[str]) -> Predictor:
+    """Read a model or an ensemble from its directory, without what training needs; on a GPU where there is one.
 
     Raises
     ------
-    SettingError
-        When `batch_size` is less than one.
+    ModelNotFoundError
+        When there is no such directory.
+    ModelFormatError
+        When it is damaged, of an unknown version or class, or when the members of an ensemble differ in more than their weights.
     """
-    require_batch_size(batch_size)
-    parts = []
-    with CellProgress(query.n_obs, shown=show_progress) as progress:
-        for part in evaluator.evaluate_blocks(query.recipe, query.read(query.ranges()), batch_size=batch_size):
-            parts.append(part)
-            progress.advance(len(part.probabilities))
-    return Evaluation.join(parts)
-
-
-def _batches(block: Block, batch_size: int) -> list[slice]:
-    n_obs = block[0].shape[0]
-    return [slice(start, min(start + batch_size, n_obs)) for start in range(0, n_obs, batch_size)]
-
-
-@contextmanager
-def _evaluation_threads() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as PyTorch uses here; in each of them PyTorch uses that one only, and here what it used before."""
-    n_threads = torch.get_num_threads()
-    everyone = threading.Barrier(n_threads)
-
-    def begin() -> None:
-        torch.get_num_threads()  # otherwise PyTorch does what follows once more at its first work in this thread, with another number
-        torch.set_num_threads(1)  # of this thread, and of those that come later
-        everyone.wait()
-
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="sctab-evaluate", initializer=begin) as pool:
-        list(pool.map(lambda _: None, range(n_threads)))
-        torch.set_num_threads(n_threads)
-        yield pool
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
-
-
-def measure_importance(
-    forward: Forward,
-    data: TrainingData,
-    normalization: Normalization,
-    *,
-    device: torch.device,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
-    r"""Share of the decisions that each gene carries, `(n_vars,)`, summing to one.
-
-    For gene :math:`g` the mean over training cells of :math:`|x_g \, \partial z_{\hat y} / \partial x_g|`, with :math:`z_{\hat y}`
-    the logit of the predicted type: to first order, how much that logit changes when the gene is not measured. Up to 2,000 labelled
-    cells are used.
-    """
-    cells = np.flatnonzero(data.labels >= 0)
-    cells = np.sort(rng.choice(cells, size=min(len(cells), _CELLS_FOR_IMPORTANCE), replace=False))
-    n_genes = data.rows(cells[:0]).shape[1]
-    total = torch.zeros(n_genes + data.covariates.shape[1], dtype=torch.float64)
-    for chosen in np.array_split(cells, -(-len(cells) // DENSE_BATCH_SIZE)):
-        block = with_covariates(normalise(data.rows(chosen), normalization), data.covariates[chosen])
-        values = torch.from_numpy(block.toarray()).to(device).requires_grad_()
-        logits, _ = forward(values)
-        (gradient,) = torch.autograd.grad(logits.max(dim=1).values.sum(), values)
-        total += (gradient * values).abs().sum(dim=0).detach().double().cpu()
-    total = total[:n_genes]
-    share = total / total.sum() if total.sum() > 0 else torch.full_like(total, 1 / n_genes)
-    return share.float().numpy()
-
-
-def require_batch_size(batch_size: int) -> None:
-    """Refuse a batch without cells."""
-    if batch_size < 1:
-        raise SettingError(f"`batch_size={batch_size}` must be at least 1.")
-
-
-def single_device(accelerator: str, device: int | str) -> torch.device:
-    """The device that scvi-tools chooses for these."""
-    from scvi.model._utils import parse_device_args
-
-    _, _, chosen = parse_device_args(accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True)
-    return chosen
+    path = as_path(path)
+    hashes = read_hashes(path) if is_ensemble(path) else None
+    directories = [path] if hashes is None else member_paths(path, len(hashes))
+    stored = [read_model(directory, build_network, earlier=EARLIER_WEIGHTS) for directory in directories]
+    if hashes is not None:
+        check_stored(path, [model.spec for model in stored], [model.sha256 for model in stored], hashes)
+    for note in dict.fromkeys(model.note for model in stored if model.note):
+        warn(note)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Predictor(
+        stored[0].spec,
+        [
+            network_with(model.weights, model.spec, where=directory).to(device)
+            for model, directory in zip(stored, directories, strict=True)
+        ],
+        np.mean([model.importance for model in stored], axis=0),
+        name=path.resolve().name,
+        sha256=stored[0].sha256 if hashes is None else hash_of_members(hashes),
+    )

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as dump_tensors
+from safetensors.torch import load as load_tensors, save as dump_tensors
 from torch import nn
 
 from sctab.errors import ModelFormatError, ModelNotFoundError, SctabError, listing

@@ -1,55 +1,56 @@
-from . import integrity as integrity
-from . import strict_json as strict_json
-from ._atomic import as_path as as_path
-from ._atomic import check_apart as check_apart
-from ._atomic import check_free as check_free
-from ._atomic import entries_of as entries_of
-from ._atomic import explain as explain
-from ._atomic import written_beside as written_beside
-from ._checks import require_sound_cells as require_sound_cells
-from ._checks import require_sound_view as require_sound_view
-from ._copies import Results as Results
-from ._copies import copy_data as copy_data
-from ._copies import open_copy as open_copy
-from ._copies import require_whole_links as require_whole_links
-from ._data_file import SUFFIXES as SUFFIXES
-from ._data_file import DataFile as DataFile
-from ._data_file import explains_damage as explains_damage
-from ._data_file import find_data_files as find_data_files
-from ._data_file import is_url as is_url
-from ._data_file import read_data_file as read_data_file
-from ._declared import build as build
-from ._declared import check_keys as check_keys
-from ._declared import list_of as list_of
-from ._declared import mapping as mapping
-from ._declared import read_yaml as read_yaml
-from ._declared import share as share
-from ._declared import text as text
-from ._declared import whole as whole
-from ._label_tables import TABLE_SUFFIXES as TABLE_SUFFIXES
-from ._label_tables import open_table as open_table
+from . import _data_file as _data_file, _tasks as _tasks, _urls as _urls, integrity as integrity, strict_json as strict_json
+from ._atomic import (
+    as_path as as_path,
+    check_apart as check_apart,
+    check_free as check_free,
+    entries_of as entries_of,
+    explain as explain,
+    written_beside as written_beside,
+)
+from ._checks import require_sound_cells as require_sound_cells, require_sound_view as require_sound_view
+from ._compiled import compiled as compiled
+from ._copies import Results as Results, copy_data as copy_data, open_copy as open_copy, require_whole_links as require_whole_links
+from ._data_file import (
+    DataFile as DataFile,
+    explains_damage as explains_damage,
+    find_data_files as find_data_files,
+    read_data_file as read_data_file,
+)
+from ._declared import (
+    build as build,
+    check_keys as check_keys,
+    list_of as list_of,
+    mapping as mapping,
+    read_yaml as read_yaml,
+    share as share,
+    text as text,
+    whole as whole,
+)
+from ._formats import SUFFIXES as SUFFIXES
+from ._label_tables import TABLE_SUFFIXES as TABLE_SUFFIXES, open_table as open_table
 from ._links import check_store as check_store
 from ._progress import CellProgress as CellProgress
 from ._readable import require_readable as require_readable
-from ._readback import check_copy as check_copy
-from ._readback import check_table as check_table
-from ._rows import BLOCK_SIZE as BLOCK_SIZE
-from ._rows import RowReader as RowReader
-from ._rows import ahead as ahead
-from ._rows import give_back_large_arrays as give_back_large_arrays
-from ._rows import row_blocks as row_blocks
-from ._rows import row_ranges as row_ranges
-from ._rows import row_sliceable as row_sliceable
-from ._rows import rows_of as rows_of
-from ._rows import to_csr as to_csr
-from ._spreadsheets import n_marked as n_marked
-from ._spreadsheets import write_csv as write_csv
-from ._stored import StoredRows as StoredRows
-from ._stored import file_of as file_of
-from ._tasks import Watch as Watch
-from ._tasks import client_in_use as client_in_use
-from ._tasks import run_tasks as run_tasks
-from ._urls import base_name as base_name
-from ._urls import is_pattern as is_pattern
-from ._urls import suffix_of as suffix_of
-from ._urls import without_credentials as without_credentials
+from ._readback import check_copy as check_copy, check_table as check_table
+from ._rows import (
+    BLOCK_SIZE as BLOCK_SIZE,
+    RowReader as RowReader,
+    ahead as ahead,
+    give_back_large_arrays as give_back_large_arrays,
+    row_blocks as row_blocks,
+    row_ranges as row_ranges,
+    row_sliceable as row_sliceable,
+    rows_of as rows_of,
+    to_csr as to_csr,
+)
+from ._spreadsheets import n_marked as n_marked, write_csv as write_csv
+from ._stored import StoredRows as StoredRows, file_of as file_of
+from ._tasks import Watch as Watch, client_in_use as client_in_use, run_tasks as run_tasks
+from ._urls import (
+    base_name as base_name,
+    is_pattern as is_pattern,
+    is_url as is_url,
+    suffix_of as suffix_of,
+    without_credentials as without_credentials,
+)
+from ._zarr import fast_reading as fast_reading

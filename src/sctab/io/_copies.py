@@ -15,12 +15,12 @@ import zarr
 from anndata.io import read_elem, write_elem
 from numpy.typing import NDArray
 
-from sctab.corpus import fast_reading
 from sctab.errors import DataFileError, SctabError
 from sctab.io._atomic import names_of_system
 from sctab.io._data_file import DataFile, is_url
 from sctab.io._links import check_hdf5, check_store
 from sctab.io._tables import attribute_list, quietly
+from sctab.io._zarr import fast_reading
 
 _NUMBERS_AT_A_TIME = 4_000_000
 """Numbers of an array that are copied at a time: 32 MB at most."""

@@ -19,7 +19,6 @@ import zarr
 from anndata import AnnData
 from anndata.io import read_elem, read_h5ad, read_zarr
 
-from sctab.data import SPECIES_KEYS
 from sctab.errors import DataFileError, SctabError
 from sctab.io import integrity
 from sctab.io._atomic import as_path
@@ -46,6 +45,7 @@ from sctab.io._urls import (
     suffix_of,
     without_credentials,
 )
+from sctab.keys import SPECIES_KEYS
 
 __all__ = [
     "SUFFIXES",

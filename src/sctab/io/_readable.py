@@ -13,10 +13,10 @@ import zarr
 from anndata.experimental import read_dispatched
 from anndata.io import read_elem, sparse_dataset
 
-from sctab.corpus import fast_reading
 from sctab.errors import DataFileError, SctabError, listing
 from sctab.io._stored import StoredRows
 from sctab.io._tables import attribute, attribute_list, quietly
+from sctab.io._zarr import fast_reading
 
 _NUMBERS_AT_A_TIME = 4_000_000
 """Numbers that are read at a time: 32 MB at most."""

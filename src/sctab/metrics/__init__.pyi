@@ -1,17 +1,42 @@
-from ._corrected import correct_codes as correct_codes
-from ._corrected import correct_predictions as correct_predictions
-from ._corrected import correct_probabilities as correct_probabilities
+from ._corrected import (
+    correct_codes as correct_codes,
+    correct_predictions as correct_predictions,
+    correct_probabilities as correct_probabilities,
+)
 from ._intervals import bootstrap_interval as bootstrap_interval
-from ._overall import SharedLevel as SharedLevel
-from ._overall import overall_scores as overall_scores
-from ._probabilities import auroc as auroc
-from ._probabilities import brier_score as brier_score
-from ._probabilities import calibration_error as calibration_error
-from ._probabilities import cross_entropy as cross_entropy
-from ._scores import accuracy as accuracy
-from ._scores import confusion as confusion
-from ._scores import macro_f1 as macro_f1
-from ._scores import macro_f1_of_codes as macro_f1_of_codes
-from ._scores import scores_per_group as scores_per_group
-from ._scores import scores_per_type as scores_per_type
-from ._scores import weighted_f1 as weighted_f1
+from ._overall import SharedLevel as SharedLevel, overall_scores as overall_scores
+from ._probabilities import (
+    auroc as auroc,
+    brier_score as brier_score,
+    calibration_error as calibration_error,
+    cross_entropy as cross_entropy,
+)
+from ._scores import (
+    accuracy as accuracy,
+    confusion as confusion,
+    macro_f1 as macro_f1,
+    macro_f1_of_codes as macro_f1_of_codes,
+    scores_per_group as scores_per_group,
+    scores_per_type as scores_per_type,
+    weighted_f1 as weighted_f1,
+)
+
+__all__ = [
+    "SharedLevel",
+    "accuracy",
+    "auroc",
+    "bootstrap_interval",
+    "brier_score",
+    "calibration_error",
+    "confusion",
+    "correct_codes",
+    "correct_predictions",
+    "correct_probabilities",
+    "cross_entropy",
+    "macro_f1",
+    "macro_f1_of_codes",
+    "overall_scores",
+    "scores_per_group",
+    "scores_per_type",
+    "weighted_f1",
+]

@@ -1,6 +1,4 @@
-from ._auto import MODEL_NAMES as MODEL_NAMES
-from ._auto import AutoClassifier as AutoClassifier
-from ._auto import model_by_name as model_by_name
+from ._auto import MODEL_NAMES as MODEL_NAMES, AutoClassifier as AutoClassifier, model_by_name as model_by_name
 from ._base import CellTypeClassifier as CellTypeClassifier
 from ._classes import model_classes as model_classes
 from ._ensemble import DeepEnsemble as DeepEnsemble
@@ -8,14 +6,23 @@ from ._linear import LinearClassifier as LinearClassifier
 from ._loading import load_model as load_model
 from ._mlp import MLPClassifier as MLPClassifier
 from ._sctab import SCTAB as SCTAB
-from ._search import Choice as Choice
-from ._search import Range as Range
-from ._search import SearchSpace as SearchSpace
-from ._setup import check_reference as check_reference
-from ._setup import corrected_macro_f1 as corrected_macro_f1
-from ._setup import most_variable_genes as most_variable_genes
-from ._setup import own_copy as own_copy
-from ._setup import require_known_labels as require_known_labels
-from ._setup import subtypes as subtypes
-from ._transfer import spec_for_query as spec_for_query
+from ._search import Choice as Choice, Range as Range, SearchSpace as SearchSpace
+from ._setup import check_reference as check_reference, own_copy as own_copy
 from ._xgboost import XGBoostClassifier as XGBoostClassifier
+
+__all__ = [
+    "AutoClassifier",
+    "CellTypeClassifier",
+    "Choice",
+    "DeepEnsemble",
+    "LinearClassifier",
+    "MLPClassifier",
+    "MODEL_NAMES",
+    "Range",
+    "SCTAB",
+    "SearchSpace",
+    "XGBoostClassifier",
+    "load_model",
+    "model_by_name",
+    "model_classes",
+]

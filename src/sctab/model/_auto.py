@@ -19,16 +19,16 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from sctab.corpus import Corpus
 from sctab.errors import NotTrainedError, SctabWarning, SettingError, listing, warn
-from sctab.inference import ModelSpec
+from sctab.inference import ModelSpec, Predictor
 from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import CLASSES
 from sctab.model._ensemble import DeepEnsemble
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
-from sctab.model._setup import own_copy, subtypes
+from sctab.model._setup import own_copy
 from sctab.ontology import CellOntology, LabelSpace
-from sctab.train import REFIT_BELOW, CorpusReference, LoggerChoice, TrainingSettings, check_logging, label_ids_in
+from sctab.train import REFIT_BELOW, CorpusReference, LoggerChoice, TrainingSettings, check_logging, label_ids_in, subtypes
 
 MODEL_NAMES = (*CLASSES, "auto")
 """Short names of the model classes."""
@@ -314,6 +314,11 @@ class AutoClassifier:
         model = CLASSES[name](adata, **settings.get("model", {}))  # type: ignore[call-arg]
         model.train(**dict(settings.get("train", {})) | dict(options))
         return model
+
+    @property
+    def predictor(self) -> Predictor:
+        """The classifier that was kept, to predict with; errors as in :attr:`best`."""
+        return self.best.predictor
 
     @property
     def best(self) -> CellTypeClassifier:

@@ -10,7 +10,7 @@ from inspect import signature
 from itertools import chain
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from scvi.model.base import BaseModelClass
 from torch import nn
 
 from sctab.corpus import Corpus
-from sctab.data import CellData, LearnedMatrix, Query, learned_matrix, open_query, reference_source
+from sctab.data import LearnedMatrix
 from sctab.errors import (
     ModelFormatError,
     NotTrainedError,
@@ -33,27 +33,20 @@ from sctab.errors import (
 )
 from sctab.inference import (
     BATCH_SIZE,
-    Evaluation,
-    Evaluator,
+    EARLIER_WEIGHTS,
     ModelSpec,
-    evaluate_query,
-    measure_importance,
+    Predictor,
+    build_network,
     problem_of_weights,
     read_model,
-    single_device,
+    take_weights,
     write_model,
 )
 from sctab.io import as_path
+from sctab.model._prediction import latent_of, predict
 from sctab.model._search import SearchSpace
-from sctab.model._setup import (
-    check_reference,
-    describe_reference,
-    reference_fields,
-    require_known_labels,
-    training_data,
-)
-from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query, spec_for_query
-from sctab.nn import Precision
+from sctab.model._setup import check_reference, describe_reference, reference_fields, single_device, training_data
+from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query
 from sctab.ontology import CellOntology, label_ids_from
 from sctab.train import (
     CommonSettings,
@@ -63,7 +56,10 @@ from sctab.train import (
     TrainingResult,
     TrainingSettings,
     is_first_process,
+    measure_importance,
+    require_known_labels,
     seeded,
+    spec_for_query,
     stored_history,
     summarise,
 )
@@ -93,8 +89,6 @@ class CellTypeClassifier(BaseModelClass):
     module: nn.Module
     gene_importance: NDArray[np.float32]
     history_: Any
-    _earlier_weights: ClassVar[tuple[str, ...]] = ()
-    """Names that weights had in an earlier format, which the network reads too."""
 
     @classmethod
     @abstractmethod
@@ -120,11 +114,6 @@ class CellTypeClassifier(BaseModelClass):
     @abstractmethod
     def paper_settings(cls) -> dict[str, dict[str, Any]]:
         """Settings of Fischer et al. (2023): `"model"` for the constructor and `"train"` for :meth:`train`."""
-
-    @staticmethod
-    @abstractmethod
-    def _build_network(spec: ModelSpec) -> nn.Module:
-        """A new network with random weights, from torch's generator."""
 
     @abstractmethod
     def _fit(self, data: TrainingData, settings: Any, **options: Any) -> TrainingResult:
@@ -334,7 +323,7 @@ class CellTypeClassifier(BaseModelClass):
 
     def _new_network(self) -> nn.Module:
         try:
-            return self._build_network(self.spec)
+            return build_network(self.spec)
         except (TypeError, ValueError) as error:
             raise SettingError(f"The architecture makes no sense: {error}") from error
 
@@ -544,44 +533,17 @@ class CellTypeClassifier(BaseModelClass):
 
     # ------------------------------------------------------------------------------------------------- prediction
 
-    def open_query(self, adata: CellData, *, layer: str | None = None, min_gene_coverage: float = 0.0, **kwargs: Any) -> Query:
-        """Match any AnnData to the genes of the model; see :func:`sctab.data._query.open_query`."""
-        return open_query(
-            adata,
-            self.spec.features,
-            self.spec.normalization,
-            covariates=self.spec.covariates,
-            layer=layer,
-            importance=self.gene_importance,
-            min_gene_coverage=min_gene_coverage,
-            learned=learned_matrix(self.spec.setup, self.spec.training),
-            **kwargs,
-        )
-
-    def evaluator(self, *, precision: Precision = "float32", device: str | None = None) -> Evaluator:
-        """The network as it is now, ready to name cells fast; see :class:`sctab.inference._predictor.Evaluator`.
+    @property
+    def predictor(self) -> Predictor:
+        """The model as it is now, to predict with.
 
         Raises
         ------
         NotTrainedError
             When the model is not trained.
-        SettingError
-            When the class has no such precision.
         """
         self._require_trained()
-        return Evaluator([self.module], precision=precision, device=device)
-
-    def evaluate(
-        self, query: Query, *, batch_size: int = BATCH_SIZE, precision: Precision = "float32", show_progress: bool = False
-    ) -> Evaluation:
-        """Probabilities and latents of all cells of a query, `batch_size` of them at a time.
-
-        Raises
-        ------
-        NotTrainedError, SettingError
-            As in :meth:`evaluator`.
-        """
-        return evaluate_query(self.evaluator(precision=precision), query, batch_size=batch_size, show_progress=show_progress)
+        return Predictor(self.spec, [self.module], self.gene_importance, name=self.name, sha256=self.sha256)
 
     def predict(
         self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE
@@ -613,18 +575,7 @@ class CellTypeClassifier(BaseModelClass):
         InputValueError, KeyNotFoundError, GeneOverlapError
             When the data cannot be annotated.
         """
-        adata, query = self._open_own_or(adata, layer)
-        probabilities = self.evaluate(query, batch_size=batch_size).probabilities
-        if soft:
-            return pd.DataFrame(probabilities, index=adata.obs_names, columns=list(self.spec.labels.names))
-        return self.decode(probabilities)
-
-    def decode(self, probabilities: NDArray[np.float32]) -> NDArray[np.object_]:
-        """The most probable label of each row of `(n_obs, n_labels)`, `NaN` where the row is, `(n_obs,)`."""
-        known = ~np.isnan(probabilities).any(axis=1)
-        labels = np.full(len(probabilities), np.nan, dtype=object)
-        labels[known] = np.asarray(self.spec.labels.names, dtype=object)[probabilities[known].argmax(axis=1)]
-        return labels
+        return predict(self, adata, layer, soft=soft, batch_size=batch_size)
 
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE
@@ -636,34 +587,7 @@ class CellTypeClassifier(BaseModelClass):
         SettingError
             When the model reads labels from the expression itself and has no latent space.
         """
-        _, query = self._open_own_or(adata, layer)
-        return self.require_latent(self.evaluate(query, batch_size=batch_size).latent)
-
-    def require_latent(self, latent: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """The latent of an :class:`Evaluation`, or a :class:`SettingError` that says why there is none."""
-        if latent is None:
-            raise SettingError(
-                f"`{type(self).__name__}` reads labels from the expression itself: it has no latent space. `MLPClassifier` and "
-                "`SCTAB` have one."
-            )
-        return latent
-
-    def _open_own_or(self, adata: AnnData | None, layer: str | None) -> tuple[AnnData, Query]:
-        self._require_trained()
-        if adata is None:
-            if self.adata is None:
-                why = (
-                    "was loaded without its reference" if self._corpus is None else "learned from a corpus, which is not in memory"
-                )
-                raise SettingError(f"The model {why}. Pass the data as `adata`.")
-            adata = self.adata
-            own = reference_source(adata, self.spec.setup["layer"]) if layer is None else None
-            query = self.open_query(adata, layer=layer, chosen=own)
-        else:
-            query = self.open_query(adata, layer=layer)
-        for note in query.notes:
-            warn(note)
-        return adata, query
+        return latent_of(self, adata, layer, batch_size=batch_size)
 
     def write_checkpoint(self, path: Path) -> None:
         """Write the weights as they are in the middle of a training to a model directory, without a history.
@@ -750,9 +674,9 @@ class CellTypeClassifier(BaseModelClass):
                 raise ModelFormatError(
                     f"`{dir_path}` holds a {spec.model_class}, not a {cls.__name__}. Use `sctab.model.{spec.model_class}.load`."
                 )
-            return cls._build_network(spec)
+            return build_network(spec)
 
-        stored = read_model(dir_path, network_of, earlier=cls._earlier_weights)
+        stored = read_model(dir_path, network_of, earlier=EARLIER_WEIGHTS)
         corpus = adata if isinstance(adata, Corpus) else None
         if isinstance(adata, AnnData):
             cls.setup_anndata(adata, **stored.spec.setup)
@@ -761,7 +685,7 @@ class CellTypeClassifier(BaseModelClass):
         if corpus is not None:
             model._corpus = CorpusReference(corpus)
             model._corpus.continue_from(stored.spec, new_labels=False)
-        model._take_weights(stored.weights, where=str(dir_path))
+        take_weights(model.module, stored.weights, where=dir_path)
         model.gene_importance = stored.importance
         model.name = as_path(dir_path).resolve().name
         model.sha256 = stored.sha256
@@ -769,15 +693,6 @@ class CellTypeClassifier(BaseModelClass):
         model.is_trained_ = True
         model.to_device(single_device(accelerator, device))
         return model, stored.note
-
-    def _take_weights(self, weights: Mapping[str, torch.Tensor], *, where: str) -> None:
-        try:
-            self.module.load_state_dict(dict(weights))
-        except RuntimeError as error:
-            raise ModelFormatError(
-                f"The weights in `{where}` do not fit the architecture in its `model.json`. Copy the model again."
-            ) from error
-        self.module.eval()
 
     # ---------------------------------------------------------------------------------- going on from a reference
 
@@ -809,7 +724,7 @@ class CellTypeClassifier(BaseModelClass):
             When no gene of the model is in the query.
         """
         model = reference_model if isinstance(reference_model, CellTypeClassifier) else cls.load(reference_model)
-        return in_model_genes(adata, model.open_query(adata, layer=layer), model.spec.features)
+        return in_model_genes(adata, model.predictor.open_query(adata, layer=layer), model.spec.features)
 
     @classmethod
     def load_query_data(
@@ -854,7 +769,7 @@ class CellTypeClassifier(BaseModelClass):
             model._corpus = part
         else:
             setup = setup_for_query(reference.spec, adata, labels_key, label_ids)
-            opened = reference.open_query(adata)
+            opened = reference.predictor.open_query(adata)
             query = in_model_genes(adata, opened, reference.spec.features)
             cls.setup_anndata(query, **setup)
             setup = cls._get_most_recent_anndata_manager(query, required=True).registry["setup_args"]

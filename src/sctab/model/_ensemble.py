@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from inspect import signature
 from os import PathLike
 from pathlib import Path
@@ -20,17 +19,30 @@ from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
 from sctab.corpus import Corpus
-from sctab.data import CellData, Query, fingerprint, learned_matrix, open_query, reference_source
-from sctab.errors import ModelFormatError, NotTrainedError, SettingError, warn
-from sctab.inference import BATCH_SIZE, Evaluation, Evaluator, ModelSpec, evaluate_query, require_replaceable
+from sctab.data import fingerprint, reference_source
+from sctab.errors import NotTrainedError, SettingError, warn
+from sctab.inference import (
+    BATCH_SIZE,
+    ModelSpec,
+    Predictor,
+    begin_or_go_on,
+    check_alike,
+    check_stored,
+    free_path,
+    hash_of_members,
+    member_path,
+    member_paths,
+    read_hashes,
+    require_replaceable,
+    write_hashes,
+)
 from sctab.io import as_path, written_beside
 from sctab.keys import FORMAT_VERSION, SPEC_FILE
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
-from sctab.model._ensemble_files import begin_or_go_on, free_path, member_path, read_hashes, write_hashes
+from sctab.model._prediction import latent_of, predict
 from sctab.model._sctab import SCTAB
 from sctab.model._setup import own_copy
-from sctab.nn import Precision
 from sctab.train import CorpusReference
 
 _RUN_FORMAT = "sctab-ensemble-training"
@@ -121,18 +133,8 @@ class DeepEnsemble:
             raise SettingError(f"An ensemble has at least 2 members, and {len(members)} was given.")
         for member in members:
             member._require_trained()
+        check_alike([member.spec for member in members])
         first = members[0].spec
-        for position, member in enumerate(members[1:], start=1):
-            if type(member) is not type(members[0]):
-                raise SettingError(f"Member 0 is a `{first.model_class}` and member {position} a `{member.spec.model_class}`.")
-            for part, what in (
-                ("features", "genes"),
-                ("labels", "labels"),
-                ("normalization", "scale"),
-                ("covariates", "covariates"),
-            ):
-                if getattr(member.spec, part) != getattr(first, part):
-                    raise SettingError(f"Members 0 and {position} differ in their {what}. Train them on the same reference.")
         known = signature(type(members[0])).parameters  # the network of a published model may have settings that the class has not
         architecture = {name: value for name, value in first.architecture.items() if name in known}
         ensemble = cls(type(members[0]), len(members), n_top_genes=len(first.features), **architecture)
@@ -315,48 +317,24 @@ class DeepEnsemble:
     def sha256(self) -> str | None:
         """Hash of the members' hashes; `None` when one of them was not saved since it last changed."""
         hashes = [member.sha256 for member in self.members]
-        return None if None in hashes else sha256("".join(map(str, hashes)).encode()).hexdigest()
+        return None if None in hashes else hash_of_members([str(each) for each in hashes])
 
     @property
     def gene_importance(self) -> NDArray[np.float32]:
         """Mean of the members' importance of each gene, `(n_vars,)`, summing to one."""
         return np.mean([member.gene_importance for member in self.members], axis=0)
 
-    def open_query(self, adata: CellData, *, layer: str | None = None, min_gene_coverage: float = 0.0, **kwargs: Any) -> Query:
-        """Match any AnnData to the genes of the members; see :func:`sctab.data._query.open_query`."""
-        return open_query(
-            adata,
-            self.spec.features,
-            self.spec.normalization,
-            covariates=self.spec.covariates,
-            layer=layer,
-            importance=self.gene_importance,
-            min_gene_coverage=min_gene_coverage,
-            learned=learned_matrix(self.spec.setup, self.spec.training),
-            **kwargs,
-        )
-
-    def evaluator(self, *, precision: Precision = "float32", device: str | None = None) -> Evaluator:
-        """The networks of all members, ready to name cells in one pass over the data; see :meth:`CellTypeClassifier.evaluator`.
+    @property
+    def predictor(self) -> Predictor:
+        """The members as they are now, to predict with.
 
         Raises
         ------
-        NotTrainedError, SettingError
-            As there.
+        NotTrainedError
+            Before :meth:`train`.
         """
-        return Evaluator([member.module for member in self.members], precision=precision, device=device)
-
-    def evaluate(
-        self, query: Query, *, batch_size: int = BATCH_SIZE, precision: Precision = "float32", show_progress: bool = False
-    ) -> Evaluation:
-        """Mean probabilities, latents, expected entropy and mutual information of all cells; see :meth:`CellTypeClassifier.evaluate`.
-
-        Raises
-        ------
-        NotTrainedError, SettingError
-            As there.
-        """
-        return evaluate_query(self.evaluator(precision=precision), query, batch_size=batch_size, show_progress=show_progress)
+        networks = [member.module for member in self.members]
+        return Predictor(self.spec, networks, self.gene_importance, name=self.name, sha256=self.sha256)
 
     def predict(
         self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE
@@ -368,15 +346,7 @@ class DeepEnsemble:
         adata, soft, layer, batch_size
             As there.
         """
-        adata, query = self._open_own_or(adata, layer)
-        probabilities = self.evaluate(query, batch_size=batch_size).probabilities
-        if soft:
-            return pd.DataFrame(probabilities, index=adata.obs_names, columns=list(self.spec.labels.names))
-        return self.decode(probabilities)
-
-    def decode(self, probabilities: NDArray[np.float32]) -> NDArray[np.object_]:
-        """The most probable label of each row; see :meth:`CellTypeClassifier.decode`."""
-        return self.members[0].decode(probabilities)
+        return predict(self, adata, layer, soft=soft, batch_size=batch_size)
 
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE
@@ -395,21 +365,7 @@ class DeepEnsemble:
         SettingError
             When the members read labels from the expression itself and have no latent space.
         """
-        _, query = self._open_own_or(adata, layer)
-        return self.members[0].require_latent(self.evaluate(query, batch_size=batch_size).latent)
-
-    def _open_own_or(self, adata: AnnData | None, layer: str | None) -> tuple[AnnData, Query]:
-        if adata is None:
-            if self.adata is None:
-                raise SettingError("The ensemble was loaded without its reference. Pass the data as `adata`.")
-            adata = self.adata
-            own = reference_source(adata, self._setup["layer"]) if layer is None else None
-            query = self.open_query(adata, layer=layer, chosen=own)
-        else:
-            query = self.open_query(adata, layer=layer)
-        for note in query.notes:
-            warn(note)
-        return adata, query
+        return latent_of(self, adata, layer, batch_size=batch_size)
 
     def to_device(self, device: str | int | torch.device) -> None:
         """Move all members; see :meth:`scvi.model.base.BaseModelClass.to_device`."""
@@ -485,23 +441,12 @@ class DeepEnsemble:
         """
         path = as_path(dir_path)
         hashes = read_hashes(path)
-        if lost := [i for i in range(len(hashes)) if not member_path(path, i).is_dir()]:
-            raise ModelFormatError(
-                f"The ensemble `{path}` has {len(hashes)} members, and `{member_path(path, lost[0])}` is not there. Copy it again, whole."
-            )
-        member_class = class_of(member_path(path, 0))
-        loaded = [
-            member_class._load(member_path(path, i), adata, accelerator=accelerator, device=device) for i in range(len(hashes))
-        ]
+        directories = member_paths(path, len(hashes))
+        member_class = class_of(directories[0])
+        loaded = [member_class._load(each, adata, accelerator=accelerator, device=device) for each in directories]
         members = [member for member, _ in loaded]
-        if changed := [i for i, (member, expected) in enumerate(zip(members, hashes, strict=True)) if member.sha256 != expected]:
-            raise ModelFormatError(
-                f"`{member_path(path, changed[0])}` is not the member that was saved. Copy the ensemble again, whole."
-            )
-        try:
-            ensemble = cls.from_members(members)
-        except SettingError as error:
-            raise ModelFormatError(f"`{path}` holds models that do not go together: {error}") from error
+        check_stored(path, [member.spec for member in members], [member.sha256 for member in members], hashes)
+        ensemble = cls.from_members(members)
         for note in dict.fromkeys(note for _, note in loaded if note):
             warn(note)
         ensemble.adata = adata

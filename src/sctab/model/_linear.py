@@ -11,9 +11,16 @@ from anndata import AnnData
 from sctab.inference import ModelSpec
 from sctab.model._base import CellTypeClassifier
 from sctab.model._search import Choice, Range, SearchSpace
-from sctab.model._setup import fewer_genes_than_cells
 from sctab.nn import LinearNetwork
-from sctab.train import PUBLISHED_TRAINING, TrainingData, TrainingResult, TrainingSettings, fit_network, network_training
+from sctab.train import (
+    PUBLISHED_TRAINING,
+    TrainingData,
+    TrainingResult,
+    TrainingSettings,
+    fewer_genes_than_cells,
+    fit_network,
+    network_training,
+)
 
 
 @final
@@ -99,10 +106,6 @@ class LinearClassifier(CellTypeClassifier):
                 "l2": Range(1e-8, 1e-2, log=True),
             },
         )
-
-    @staticmethod
-    def _build_network(spec: ModelSpec) -> LinearNetwork:
-        return LinearNetwork(spec.n_inputs, len(spec.labels), **spec.architecture)
 
     def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
         return fit_network(self, self.module, data, settings, normalization=self.spec.normalization, **options)

@@ -10,14 +10,13 @@ from anndata import AnnData
 from sctab.inference import ModelSpec
 from sctab.model._base import CellTypeClassifier
 from sctab.model._search import Choice, Range, SearchSpace
-from sctab.model._setup import fewer_genes_than_cells
-from sctab.nn import MultilayerPerceptron
 from sctab.train import (
     LARGE_REFERENCE,
     PUBLISHED_TRAINING,
     TrainingData,
     TrainingResult,
     TrainingSettings,
+    fewer_genes_than_cells,
     fit_network,
     network_training,
 )
@@ -119,10 +118,6 @@ class MLPClassifier(CellTypeClassifier):
                 "l2": Range(1e-9, 1e-3, log=True),
             },
         )
-
-    @staticmethod
-    def _build_network(spec: ModelSpec) -> MultilayerPerceptron:
-        return MultilayerPerceptron(spec.n_inputs, len(spec.labels), **spec.architecture)
 
     def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
         return fit_network(self, self.module, data, settings, normalization=self.spec.normalization, **options)

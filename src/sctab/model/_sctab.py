@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal, final
 
-import numpy as np
 import torch
 from anndata import AnnData
-from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab.inference import DENSE_BATCH_SIZE, ModelSpec, require_batch_size
+from sctab.inference import DENSE_BATCH_SIZE, ModelSpec, explain_block, require_batch_size
 from sctab.model._base import CellTypeClassifier
+from sctab.model._prediction import open_own_or
 from sctab.model._search import Choice, Range, SearchSpace
-from sctab.model._setup import fewer_genes_than_cells
 from sctab.nn import TabNet
 from sctab.train import (
     LARGE_REFERENCE,
@@ -21,6 +19,7 @@ from sctab.train import (
     TrainingData,
     TrainingResult,
     TrainingSettings,
+    fewer_genes_than_cells,
     fit_network,
     network_training,
 )
@@ -185,11 +184,6 @@ class SCTAB(CellTypeClassifier):
             },
         )
 
-    @staticmethod
-    def _build_network(spec: ModelSpec) -> TabNet:
-        network = {key: value for key, value in spec.architecture.items() if key != "lambda_sparse"}
-        return TabNet(spec.n_inputs, len(spec.labels), **network)
-
     def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
         lambda_sparse = self.spec.architecture["lambda_sparse"]
         return fit_network(
@@ -237,7 +231,7 @@ class SCTAB(CellTypeClassifier):
             As in :meth:`predict`.
         """
         require_batch_size(batch_size)
-        _, query = self._open_own_or(adata, layer)
+        _, query = open_own_or(self, self.predictor, adata, layer)
         masks = []
         with torch.inference_mode():
             for block in query.blocks(batch_size):
@@ -278,17 +272,9 @@ class SCTAB(CellTypeClassifier):
             When `batch_size` is less than one.
         """
         require_batch_size(batch_size)
-        _, query = self._open_own_or(adata, layer)
-        return sparse.vstack([self._explain_block(block)[0] for block in query.blocks(batch_size)], format="csr")
-
-    def _explain_block(self, block: sparse.csr_matrix) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
-        """Weights `(n_obs, n_vars)` of genes, and probabilities `(n_obs, n_labels)`, of cells of a :class:`Query`."""
-        weights, logits = self.module.explain(torch.from_numpy(block.toarray()).to(self.device))
-        probabilities = logits.softmax(dim=1).cpu().numpy()
-        nothing_measured = block[:, : len(self.spec.features)].getnnz(axis=1) == 0
-        weights[torch.from_numpy(nothing_measured)] = 0
-        probabilities[nothing_measured] = np.nan
-        return self._of_genes(weights), probabilities
+        _, query = open_own_or(self, self.predictor, adata, layer)
+        n_genes = len(self.spec.features)
+        return sparse.vstack([explain_block(self.module, block, n_genes)[0] for block in query.blocks(batch_size)], format="csr")
 
     def _of_genes(self, values: torch.Tensor) -> sparse.csr_matrix:
         """Of values for each input those for genes, `(n_obs, n_vars)`: covariates stand behind them."""

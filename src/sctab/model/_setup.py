@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scanpy as sc
+import torch
 from anndata import AnnData
-from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
-from scvi.data._constants import _MANAGER_UUID_KEY as MANAGER_UUID_KEY
-from scvi.data._constants import _SCVI_UUID_KEY as ADATA_UUID_KEY
+from numpy.typing import NDArray
+from scvi.data._constants import _MANAGER_UUID_KEY as MANAGER_UUID_KEY, _SCVI_UUID_KEY as ADATA_UUID_KEY
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
+from scvi.model._utils import parse_device_args
 
 from sctab.data import (
     CORRECT,
@@ -23,7 +22,6 @@ from sctab.data import (
     Normalization,
     Query,
     find_covariates,
-    normalise,
     one_hot,
     reference_source,
     require_anndata,
@@ -36,19 +34,11 @@ from sctab.errors import InputValueError, KeyNotFoundError, LabelError, SettingE
 from sctab.inference import ModelSpec
 from sctab.io import require_sound_cells
 from sctab.keys import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
-from sctab.metrics import correct_predictions, macro_f1
 from sctab.ontology import CellOntology, LabelSpace, tissues_of
-from sctab.train import LARGE_REFERENCE, ReferenceData, check_labels, label_ids_in, warn_about_types
+from sctab.train import ReferenceData, check_labels, label_ids_in, most_variable_genes, subtypes, warn_about_types
 
 SCVI_KEYS = (ADATA_UUID_KEY, MANAGER_UUID_KEY)
 """What scvi-tools knows an AnnData by, in `uns`; a copy that has it is taken for the same."""
-FEWEST_CELLS = 10
-"""Cells that must show a gene before its variance is looked at."""
-
-
-def fewer_genes_than_cells(n_obs: int) -> int | None:
-    """No more genes than there are cells to learn them from: what is left out varies least. A thousand are enough for any panel."""
-    return None if n_obs >= LARGE_REFERENCE else max(n_obs, 1000)
 
 
 def own_copy(adata: AnnData, cells: NDArray[np.int64]) -> AnnData:
@@ -168,27 +158,6 @@ def describe_reference(
     return replace(spec, features=most_variable_genes(training_data(adata, spec).counts, spec, n_top_genes))
 
 
-def most_variable_genes(counts: sparse.csr_matrix, spec: ModelSpec, n_top_genes: int) -> FeatureSpace:
-    """The genes whose expression varies most from cell to cell, in the order of the reference.
-
-    Dispersion normalised by mean expression (Satija et al. 2015, :doi:`10.1038/nbt.3192`), as in
-    :func:`scanpy.pp.highly_variable_genes`, among the genes that at least ten cells show.
-
-    Raises
-    ------
-    SettingError
-        When `n_top_genes` is less than one.
-    """
-    if n_top_genes < 1:
-        raise SettingError(f"`n_top_genes={n_top_genes}` must be at least 1, or `'all'`.")
-    seen = np.flatnonzero(counts.getnnz(axis=0) >= min(FEWEST_CELLS, counts.shape[0]))
-    if len(seen) > n_top_genes:
-        values = AnnData(normalise(counts[:, seen], spec.normalization))
-        found = sc.pp.highly_variable_genes(values, n_top_genes=n_top_genes, inplace=False)
-        seen = seen[found["highly_variable"].to_numpy()]
-    return spec.features.subset(seen.tolist())
-
-
 def training_data(adata: AnnData, spec: ModelSpec, learned: LearnedMatrix | None = None) -> ReferenceData:
     """Counts over the genes of a model, labels and donors of a reference; `learned` is the matrix that it was made from, if any."""
     setup = spec.setup
@@ -208,26 +177,13 @@ def training_data(adata: AnnData, spec: ModelSpec, learned: LearnedMatrix | None
     )
 
 
-def subtypes(labels: LabelSpace) -> NDArray[np.bool_]:
-    """Which label is which other one or a subtype of it, `(n_labels, n_labels)`, see :meth:`CellOntology.child_matrix`."""
-    version = labels.ontology_version if labels.ontology_version in CellOntology.embedded_versions() else None
-    return labels.child_matrix(CellOntology.embedded(version))
-
-
-def corrected_macro_f1(truth: ArrayLike, predicted: ArrayLike, labels: LabelSpace) -> float:
-    """Macro F1 in which a subtype of the truth is right, see :func:`sctab.metrics.correct_predictions`."""
-    return macro_f1(truth, correct_predictions(truth, predicted, labels.names, subtypes(labels)))
-
-
-def require_known_labels(names: Iterable[str], spec: ModelSpec) -> None:
-    """Refuse data with types that a model does not know."""
-    if unknown := sorted(set(names) - {spec.setup["unlabeled_category"]} - set(spec.labels.names)):
-        raise LabelError(
-            f"`adata` has cell types that the model does not know: {listing(unknown)}. Use `load_query_data`, which adds them."
-        )
-
-
 def _obs_column(adata: AnnData, key: str, parameter: str) -> pd.Series:
     if key not in adata.obs:
         raise KeyNotFoundError(f"`{parameter}={key!r}` is not in `adata.obs`. Columns: {listing(adata.obs.columns)}.")
     return adata.obs[key]
+
+
+def single_device(accelerator: str, device: int | str) -> torch.device:
+    """The device that scvi-tools chooses for these."""
+    _, _, chosen = parse_device_args(accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True)
+    return chosen

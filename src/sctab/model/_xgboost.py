@@ -1,6 +1,6 @@
 """XGBoostClassifier: gradient-boosted trees on principal components.
 
-Needs XGBoost, which is optional: `pip install 'sctab[xgboost]'`. It is the only file that knows it.
+Needs XGBoost, which is optional: `pip install 'sctab[xgboost]'`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from scipy import sparse
-from torch import Tensor, nn
+from torch import Tensor
 
-from sctab.data import Normalization, PrincipalComponents, normalise, principal_components
-from sctab.errors import ModelFormatError, SettingError, listing, require
-from sctab.inference import ModelSpec, single_device
+from sctab.data import Normalization, normalise, principal_components
+from sctab.errors import SettingError, listing, require
+from sctab.inference import ModelSpec
 from sctab.io import BLOCK_SIZE
 from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._search import Range, SearchSpace
-from sctab.nn import ARRAYS, NetworkOutput, Trees, require_count
+from sctab.model._setup import single_device
+from sctab.nn import BoostedTrees
 from sctab.sampling import Split
 from sctab.train import (
     LARGE_REFERENCE,
@@ -44,9 +45,6 @@ from sctab.train import (
 
 _MOST_HISTOGRAMS = 64
 """Histograms of tree nodes that XGBoost keeps: deep trees would take a gigabyte of them, and save a fifth of the time."""
-_BUFFER = "tree_"
-EARLIER_TREES = "trees"
-"""Name under which the first version of the format has trees."""
 _CELLS_PER_COMPONENT = 4
 """Fewer cells than this tell a component from noise badly."""
 
@@ -68,108 +66,6 @@ class BoostingSettings(CommonSettings):
             "l2": (self.l2 >= 0, "at least 0"),
             "covariate_dropout": (0 <= self.covariate_dropout <= 1, "between 0 and 1"),
         }
-
-
-class BoostedTrees(nn.Module):
-    """Principal components and the trees that vote on them, in the shape of a network whose weights can be stored.
-
-    The trees are plain arrays, see :class:`~sctab.nn._trees.Trees`, in buffers that are empty before training. They are checked when
-    they are loaded.
-
-    Parameters
-    ----------
-    n_vars, n_classes, n_components
-        Genes, cell types and principal components.
-    n_covariates
-        Inputs behind the genes.
-    """
-
-    mean: Tensor
-    loadings: Tensor
-
-    def __init__(self, n_vars: int, n_classes: int, *, n_components: int, n_covariates: int = 0) -> None:
-        super().__init__()
-        require_count("n_components", n_components, 1)
-        self.n_classes = n_classes
-        self.n_inputs = min(n_components, n_vars) + n_covariates
-        self.register_buffer("mean", torch.zeros(n_vars))
-        self.register_buffer("loadings", torch.zeros(min(n_components, n_vars), n_vars))
-        for name, kind in ARRAYS.items():
-            self.register_buffer(_BUFFER + name, torch.zeros(0, dtype=getattr(torch, kind)))
-        self._booster: Any = None
-
-    def forward(self, values: Tensor) -> NetworkOutput:
-        """Logits and principal components of normalised expression and, behind it, covariates, `(n_obs, n_inputs)`."""
-        expression, covariates = values.tensor_split([len(self.mean)], dim=1)
-        embedding = (expression - self.mean) @ self.loadings.T
-        if not self.has_trees:
-            return NetworkOutput(torch.zeros(len(values), self.n_classes, device=values.device), embedding)
-        margins = self.booster.inplace_predict(torch.cat([embedding, covariates], dim=1).cpu().numpy(), predict_type="margin")
-        return NetworkOutput(torch.from_numpy(np.asarray(margins)).reshape(-1, self.n_classes).to(values.device), embedding)
-
-    @property
-    def has_trees(self) -> bool:
-        """Whether trees have grown."""
-        return self.get_buffer(f"{_BUFFER}sizes").numel() > 0
-
-    @property
-    def booster(self) -> Any:
-        """The trees as an `xgboost.Booster`.
-
-        Raises
-        ------
-        ModelFormatError
-            When the stored arrays are not trees.
-        """
-        if self._booster is None:
-            xgboost = require("xgboost", extra="xgboost")
-            trees = Trees(**{name: self.get_buffer(_BUFFER + name).cpu().numpy() for name in ARRAYS})
-            self._check(trees)
-            try:
-                self._booster = xgboost.Booster(model_file=trees.to_ubjson(self.n_inputs, self.n_classes))
-            except xgboost.core.XGBoostError as error:
-                raise ModelFormatError("The stored trees cannot be read by XGBoost. Copy the model again.") from error
-        return self._booster
-
-    def keep(self, booster: Any) -> None:
-        """Take trees over."""
-        for name, tensor in _buffers(Trees.from_ubjson(bytes(booster.save_raw("ubj")))).items():
-            setattr(self, name, tensor.to(self.mean.device))
-        self._booster = None
-
-    def project(self, block: sparse.csr_matrix) -> NDArray[np.float32]:
-        """Principal components of sparse normalised expression, `(n_obs, n_components)`."""
-        return PrincipalComponents(self.mean.cpu().numpy(), self.loadings.cpu().numpy()).project(block)
-
-    def _check(self, trees: Trees) -> None:
-        try:
-            trees.check(self.n_inputs, self.n_classes)
-        except ValueError as error:
-            raise ModelFormatError(f"The trees of the model are damaged: {error}. Train again, or copy the model again.") from error
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        if (content := state_dict.pop(f"{prefix}{EARLIER_TREES}", None)) is not None:
-            state_dict |= {prefix + name: tensor for name, tensor in self._read_earlier(content).items()}
-        arrays = {name: state_dict.get(f"{prefix}{_BUFFER}{name}", self.get_buffer(_BUFFER + name)) for name in ARRAYS}
-        if len(arrays["sizes"]):
-            self._check(Trees(**{name: tensor.cpu().numpy() for name, tensor in arrays.items()}))
-        for name, tensor in arrays.items():  # there are as many as there are
-            setattr(self, _BUFFER + name, torch.empty_like(tensor))
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        self._booster = None
-
-    def _read_earlier(self, content: Tensor) -> dict[str, Tensor]:
-        """Buffers from bytes that XGBoost wrote, which the first version of the format had."""
-        if not len(content):
-            return {}
-        try:
-            return _buffers(Trees.from_ubjson(content.cpu().numpy().tobytes()))
-        except ValueError as error:
-            raise ModelFormatError(f"The trees of the model cannot be read: {error}. Copy the model again.") from error
-
-
-def _buffers(trees: Trees) -> dict[str, Tensor]:
-    return {_BUFFER + name: torch.from_numpy(np.ascontiguousarray(getattr(trees, name))) for name in ARRAYS}
 
 
 @final
@@ -215,7 +111,6 @@ class XGBoostClassifier(CellTypeClassifier):
     """
 
     module: BoostedTrees
-    _earlier_weights = (EARLIER_TREES,)
 
     def __init__(
         self,
@@ -288,17 +183,6 @@ class XGBoostClassifier(CellTypeClassifier):
                 "l1": Range(1e-3, 10.0, log=True),
                 "l2": Range(1e-2, 100.0, log=True),
             },
-        )
-
-    @staticmethod
-    def _build_network(spec: ModelSpec) -> BoostedTrees:
-        if spec.architecture["max_depth"] < 1 or not 0 < spec.architecture["subsample"] <= 1:
-            raise ValueError("`max_depth` must be at least 1, and `subsample` above 0 and at most 1.")
-        return BoostedTrees(
-            len(spec.features),
-            len(spec.labels),
-            n_components=spec.architecture["n_components"],
-            n_covariates=len(spec.category_names),
         )
 
     def _fit(

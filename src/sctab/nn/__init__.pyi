@@ -1,20 +1,47 @@
-from ._losses import cross_entropy as cross_entropy
-from ._losses import hierarchical_cross_entropy as hierarchical_cross_entropy
-from ._losses import normalise_counts as normalise_counts
-from ._perceptron import LinearNetwork as LinearNetwork
-from ._perceptron import MultilayerPerceptron as MultilayerPerceptron
-from ._perceptron import NetworkOutput as NetworkOutput
-from ._perceptron import require_count as require_count
-from ._published import PublishedNetwork as PublishedNetwork
-from ._published import describe_published as describe_published
-from ._published import from_published as from_published
-from ._published import subtract_means as subtract_means
-from ._tabnet import TabNet as TabNet
-from ._tabnet import TabNetOutput as TabNetOutput
-from ._trees import ARRAYS as ARRAYS
-from ._trees import Trees as Trees
-from .fast._sparse import Precision as Precision
-from .fast._sparse import SparseNetwork as SparseNetwork
-from .fast._sparse import evaluate_sparse as evaluate_sparse
-from .fast._sparse import sparse_mask as sparse_mask
-from .fast._sparse import sparse_network as sparse_network
+from . import _tabnet as _tabnet
+from ._boosted_trees import EARLIER_TREES as EARLIER_TREES, BoostedTrees as BoostedTrees
+from ._losses import (
+    cross_entropy as cross_entropy,
+    hierarchical_cross_entropy as hierarchical_cross_entropy,
+    normalise_counts as normalise_counts,
+)
+from ._perceptron import (
+    LinearNetwork as LinearNetwork,
+    MultilayerPerceptron as MultilayerPerceptron,
+    NetworkOutput as NetworkOutput,
+    require_count as require_count,
+)
+from ._published import (
+    PublishedNetwork as PublishedNetwork,
+    describe_published as describe_published,
+    from_published as from_published,
+    subtract_means as subtract_means,
+)
+from ._tabnet import TabNet as TabNet, TabNetOutput as TabNetOutput
+from ._trees import ARRAYS as ARRAYS, Trees as Trees
+from .fast._sparse import (
+    Precision as Precision,
+    SparseNetwork as SparseNetwork,
+    evaluate_sparse as evaluate_sparse,
+    sparse_mask as sparse_mask,
+    sparse_network as sparse_network,
+)
+
+__all__ = [
+    "LinearNetwork",
+    "MultilayerPerceptron",
+    "NetworkOutput",
+    "PublishedNetwork",
+    "SparseNetwork",
+    "TabNet",
+    "TabNetOutput",
+    "cross_entropy",
+    "describe_published",
+    "evaluate_sparse",
+    "from_published",
+    "hierarchical_cross_entropy",
+    "normalise_counts",
+    "sparse_mask",
+    "sparse_network",
+    "subtract_means",
+]

@@ -1,11 +1,27 @@
-from ._benchmark import benchmark_confusion as benchmark_confusion
-from ._benchmark import benchmark_curves as benchmark_curves
-from ._benchmark import benchmark_groups as benchmark_groups
-from ._benchmark import benchmark_models as benchmark_models
-from ._benchmark import benchmark_scaling as benchmark_scaling
-from ._benchmark import benchmark_sizes as benchmark_sizes
-from ._benchmark import benchmark_types as benchmark_types
+from . import _benchmark as _benchmark
+from ._benchmark import (
+    benchmark_confusion as benchmark_confusion,
+    benchmark_curves as benchmark_curves,
+    benchmark_groups as benchmark_groups,
+    benchmark_models as benchmark_models,
+    benchmark_scaling as benchmark_scaling,
+    benchmark_sizes as benchmark_sizes,
+    benchmark_types as benchmark_types,
+)
 from ._explanation import explain as explain
 from ._training import training as training
-from ._tuning import tuning_history as tuning_history
-from ._tuning import tuning_importance as tuning_importance
+from ._tuning import tuning_history as tuning_history, tuning_importance as tuning_importance
+
+__all__ = [
+    "benchmark_confusion",
+    "benchmark_curves",
+    "benchmark_groups",
+    "benchmark_models",
+    "benchmark_scaling",
+    "benchmark_sizes",
+    "benchmark_types",
+    "explain",
+    "training",
+    "tuning_history",
+    "tuning_importance",
+]

@@ -1,1 +1,7 @@
+from ._distil import distil as distil
+from ._merge import merge as merge
+from ._sketch import sketch as sketch
+from ._split import split as split
+from ._subsample import subsample as subsample
 
+__all__ = ["distil", "merge", "sketch", "split", "subsample"]

@@ -1,12 +1,28 @@
-from ._splits import Split as Split
-from ._splits import SplitBy as SplitBy
-from ._splits import SplitRule as SplitRule
-from ._splits import assign_splits as assign_splits
-from ._splits import balanced_class_weights as balanced_class_weights
-from ._splits import split_cells as split_cells
-from ._subsets import Allocation as Allocation
-from ._subsets import geometric_sketch as geometric_sketch
-from ._subsets import herding as herding
-from ._subsets import k_centre as k_centre
-from ._subsets import nested_share as nested_share
-from ._subsets import subsample as subsample
+from ._splits import (
+    Split as Split,
+    SplitBy as SplitBy,
+    SplitRule as SplitRule,
+    assign_splits as assign_splits,
+    balanced_class_weights as balanced_class_weights,
+    split_cells as split_cells,
+)
+from ._subsets import (
+    Allocation as Allocation,
+    geometric_sketch as geometric_sketch,
+    herding as herding,
+    k_centre as k_centre,
+    nested_share as nested_share,
+    subsample as subsample,
+)
+
+__all__ = [
+    "Split",
+    "assign_splits",
+    "balanced_class_weights",
+    "geometric_sketch",
+    "herding",
+    "k_centre",
+    "nested_share",
+    "split_cells",
+    "subsample",
+]

@@ -1,7 +1,9 @@
+from . import _annotate_files as _annotate_files
 from ._annotate import annotate as annotate
-from ._annotate_files import AnnotatedFiles as AnnotatedFiles
-from ._annotate_files import annotate_files as annotate_files
+from ._annotate_files import AnnotatedFiles as AnnotatedFiles, annotate_files as annotate_files
 from ._evaluate import evaluate as evaluate
 from ._explain import explain as explain
 from ._targets import is_folder as is_folder
 from ._variance import explained_variance as explained_variance
+
+__all__ = ["AnnotatedFiles", "annotate", "annotate_files", "evaluate", "explain", "explained_variance"]

@@ -8,12 +8,10 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from sctab._key_names import check_key_added
 from sctab.data import require_anndata, require_writable, target_of
 from sctab.errors import warn
-from sctab.inference import as_part, evaluate_cells
-from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL
-from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
+from sctab.inference import HasPredictor, predict_cells
+from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, check_key_added
 from sctab.nn import Precision
 from sctab.tl._result import (
     check_labels,
@@ -25,12 +23,12 @@ from sctab.tl._result import (
     probabilities_key,
     probability_columns,
 )
-from sctab.zoo import load
+from sctab.zoo import load_predictor
 
 
 def annotate(
     adata: AnnData,
-    model: str | PathLike[str] | CellTypeClassifier | DeepEnsemble | AutoClassifier = DEFAULT_MODEL,
+    model: str | PathLike[str] | HasPredictor = DEFAULT_MODEL,
     *,
     layer: str | None = None,
     batch_size: int = 1024,
@@ -121,22 +119,21 @@ def annotate(
     check_key_added(key_added)
     require_anndata(adata, files="sctab.tl.annotate_files")
     require_writable(adata, copy=copy)
-    classifier = load(model)
-    check_labels(classifier.spec)
-    query = classifier.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
-    evaluation = evaluate_cells(classifier, adata, query, batch_size=batch_size, precision=precision, show_progress=show_progress)
-    part = as_part(evaluation, with_all=True)
-    notes = notes_of(query, int((part["codes"] < 0).sum())) + precision_notes(classifier, query, precision)
+    predictor = load_predictor(model)
+    check_labels(predictor.spec)
+    query = predictor.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
+    decision = predict_cells(predictor, adata, query, batch_size=batch_size, precision=precision, show_progress=show_progress)
+    notes = notes_of(query, int((~decision.measured).sum())) + precision_notes(predictor, query, precision)
 
     target = target_of(adata, copy=copy)
-    for name, values in obs_columns(classifier.spec, part, key_added).items():
+    for name, values in obs_columns(predictor.spec, decision, key_added).items():
         _put(target, target.obs, name, values, key_added)
-    _put(target, target.obsm, latent_key(key_added), part.get("latent"), key_added)
-    columns = probability_columns(classifier.spec)
+    _put(target, target.obsm, latent_key(key_added), decision.latent, key_added)
+    columns, probabilities = probability_columns(predictor.spec), decision.column(decision.probabilities)
     target.obsm[probabilities_key(key_added)] = (
-        part["probabilities"] if columns is None else pd.DataFrame(part["probabilities"], index=adata.obs_names, columns=columns)
+        probabilities if columns is None else pd.DataFrame(probabilities, index=adata.obs_names, columns=columns)
     )
-    target.uns[key_added] = describe_run(classifier, query, notes, precision)
+    target.uns[key_added] = describe_run(predictor, query, notes, precision)
     for note in notes:
         warn(note)
     return target if copy else None

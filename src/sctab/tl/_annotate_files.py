@@ -17,10 +17,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._key_names import check_key_added, is_encodable
-from sctab.data import SPECIES_KEYS
 from sctab.errors import DataFileError, SettingError, warn
-from sctab.inference import FileAnnotation, Journal, ModelSpec, Part, engine_for, name_cells, require_batch_size
+from sctab.inference import (
+    Decision,
+    FileAnnotation,
+    HasPredictor,
+    Journal,
+    ModelSpec,
+    annotate_cells,
+    engine_for,
+    require_batch_size,
+)
 from sctab.io import (
     BLOCK_SIZE,
     TABLE_SUFFIXES,
@@ -38,8 +45,7 @@ from sctab.io import (
     require_whole_links,
     written_beside,
 )
-from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, OBS_LABEL
-from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
+from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, OBS_LABEL, SPECIES_KEYS, check_key_added, is_encodable
 from sctab.nn import Precision
 from sctab.tl._result import (
     check_labels,
@@ -52,7 +58,7 @@ from sctab.tl._result import (
     probability_columns,
 )
 from sctab.tl._targets import COPY_SUFFIXES, check_targets
-from sctab.zoo import load
+from sctab.zoo import load_predictor
 
 _ROWS_AT_A_TIME = 65_536
 """Cells whose results are written at a time, at most."""
@@ -76,7 +82,7 @@ class AnnotatedFiles:
 
 def annotate_files(
     inputs: Inputs,
-    model: str | PathLike[str] | CellTypeClassifier | DeepEnsemble | AutoClassifier = DEFAULT_MODEL,
+    model: str | PathLike[str] | HasPredictor = DEFAULT_MODEL,
     *,
     output: str | PathLike[str] | Sequence[str | PathLike[str]],
     layer: str | None = None,
@@ -159,15 +165,15 @@ def annotate_files(
     if block_size < 1:
         raise SettingError(f"`block_size={block_size}` must be at least 1.")
     check_key_added(key_added)
-    classifier = load(model)
-    check_labels(classifier.spec)
-    covariates = [covariate.key for covariate in classifier.spec.covariates]
+    predictor = load_predictor(model)
+    check_labels(predictor.spec)
+    covariates = [covariate.key for covariate in predictor.spec.covariates]
     paths = find_data_files([inputs] if isinstance(inputs, str | PathLike) else inputs)
     others = [model] if isinstance(model, str | PathLike) and as_path(model).is_dir() else []
     outputs = [output] if isinstance(output, str | PathLike) else output
     places, targets = check_targets(outputs, paths, others, overwrite=overwrite)
     with_all = any(target.number is not None for target in targets)
-    engine = engine_for(classifier, precision=precision, client=client)
+    engine = engine_for(predictor, precision=precision, client=client)
     with ExitStack() as stack:
         files = []
         for path in paths:
@@ -179,7 +185,7 @@ def annotate_files(
         cells = [_hash_of_names(file) for file in files]
         identity = {
             "files": [{**file.fingerprint(), "names": names} for file, names in zip(files, cells, strict=True)],
-            "model": classifier.sha256 or uuid4().hex,  # without a hash nobody can say that it is the same
+            "model": predictor.sha256 or uuid4().hex,  # without a hash nobody can say that it is the same
             "layer": layer,
             "batch_size": batch_size,
             "block_size": block_size,
@@ -190,8 +196,8 @@ def annotate_files(
         first = targets[0].path
         of_copies = [] if with_all else [_journal_of(first.with_suffix(suffix)) for suffix in COPY_SUFFIXES]
         with Journal(_journal_of(first), identity, resume=resume, restart=overwrite, others=of_copies) as journal:
-            annotations = name_cells(
-                classifier,
+            annotations = annotate_cells(
+                predictor,
                 files,
                 journal,
                 engine,
@@ -202,29 +208,29 @@ def annotate_files(
                 with_all=journal.has_all,
                 show_progress=show_progress,
             )
-            codes, confidence = _labels_of(annotations, journal, classifier.spec)
+            codes, confidence = _labels_of(annotations, journal, predictor.spec)
             runs = {}
             for annotation, of_file in zip(annotations, codes, strict=True):
                 notes = notes_of(annotation.query, int((of_file < 0).sum()))
-                notes += precision_notes(classifier, annotation.query, precision)
-                runs[annotation.file.path] = describe_run(classifier, annotation.query, notes, precision)
+                notes += precision_notes(predictor, annotation.query, precision)
+                runs[annotation.file.path] = describe_run(predictor, annotation.query, notes, precision)
             _require_unchanged(annotations, cells, journal)
             with ExitStack() as written:  # files take their places when all are whole
                 for target in targets:
                     beside = written.enter_context(written_beside(target.path, overwrite=overwrite))
                     if target.number is None:
-                        _write_table(beside, target.path, classifier.spec, annotations, journal, key_added)
+                        _write_table(beside, target.path, predictor.spec, annotations, journal, key_added)
                     else:
                         annotation = annotations[target.number]
                         run, of_file = runs[annotation.file.path], codes[target.number]
                         with _suggests_table(first, journal):
-                            _write_copy(beside, target.path, annotation, classifier.spec, journal, run, of_file, key_added)
+                            _write_copy(beside, target.path, annotation, predictor.spec, journal, run, of_file, key_added)
                 _require_unchanged(annotations, cells, journal)
             journal.remove()
     for path, run in runs.items():
         for note in run["warnings"]:
             warn(note if len(runs) == 1 else f"`{path}`: {note}")
-    return AnnotatedFiles(tuple(places), runs, _count_labels(classifier.spec, np.concatenate(codes), np.concatenate(confidence)))
+    return AnnotatedFiles(tuple(places), runs, _count_labels(predictor.spec, np.concatenate(codes), np.concatenate(confidence)))
 
 
 def _journal_of(path: Path) -> Path:
@@ -274,15 +280,16 @@ def _labels_of(
     """Codes and confidence of all cells, file by file: 6 bytes a cell."""
     codes, confidence = [], []
     for annotation in annotations:
-        parts = [(part["codes"], part["confidence"]) for _, _, part in _parts(annotation, journal, spec)]
+        parts = [(part.codes, part.column(part.confidence)) for _, _, part in _decisions(annotation, journal, spec)]
         codes.append(np.concatenate([part[0] for part in parts]))
         confidence.append(np.concatenate([part[1] for part in parts]))
     return codes, confidence
 
 
-def _parts(annotation: FileAnnotation, journal: Journal, spec: ModelSpec) -> Iterator[tuple[int, int, Part]]:
+def _decisions(annotation: FileAnnotation, journal: Journal, spec: ModelSpec) -> Iterator[tuple[int, int, Decision]]:
     at_least = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // len(spec.labels)))
-    return journal.read(annotation.number, annotation.file.n_obs, at_least=at_least)
+    for start, stop, arrays in journal.read(annotation.number, annotation.file.n_obs, at_least=at_least):
+        yield start, stop, Decision(**arrays)
 
 
 def _names(file: DataFile) -> Iterator[list[str]]:
@@ -298,8 +305,8 @@ def _write_table(
     n_formulas = 0
     with open_table(path, path.suffix) as table:
         for annotation in annotations:
-            for start, stop, part in _parts(annotation, journal, spec):
-                columns = {name: values for name, values in obs_columns(spec, part, key_added).items() if values is not None}
+            for start, stop, decision in _decisions(annotation, journal, spec):
+                columns = {name: values for name, values in obs_columns(spec, decision, key_added).items() if values is not None}
                 if len(annotations) > 1:
                     file = pd.Categorical.from_codes(np.full(stop - start, annotation.number), categories=files)
                     columns = {"file": file, **columns}
@@ -319,8 +326,8 @@ def _names_and_labels(
 ) -> Iterator[tuple[list[str], list[str | None]]]:
     labels = np.array([*spec.labels.names, None], dtype=object)  # of -1: none
     for annotation in annotations:
-        for start, stop, part in _parts(annotation, journal, spec):
-            yield annotation.file.names(start, stop), labels[part["codes"]].tolist()
+        for start, stop, decision in _decisions(annotation, journal, spec):
+            yield annotation.file.names(start, stop), labels[decision.codes].tolist()
 
 
 def _write_copy(
@@ -340,16 +347,16 @@ def _write_copy(
     with open_copy(path) as root:
         is_annotated = "uns" in root and key_added in root["uns"]
         results = Results(root, file.n_obs)
-        for start, stop, part in _parts(annotation, journal, spec):
-            columns = obs_columns(spec, part, key_added)
+        for start, stop, decision in _decisions(annotation, journal, spec):
+            columns = obs_columns(spec, decision, key_added)
             if start == 0:
                 for name, values in columns.items():
                     if values is not None:
                         results.add_column(name, categories=list(values.categories) if isinstance(values, pd.Categorical) else None)
                     elif is_annotated:
                         results.remove("obs", name)
-                if "latent" in part:
-                    results.add_matrix(latent, part["latent"].shape[1])
+                if decision.latent is not None:
+                    results.add_matrix(latent, decision.latent.shape[1])
                 elif is_annotated:
                     results.remove("obsm", latent)
                 if labels is None:
@@ -359,13 +366,13 @@ def _write_copy(
             for name, values in columns.items():
                 if values is not None:
                     results.put(name, start, values.codes if isinstance(values, pd.Categorical) else values)
-            if "latent" in part:
-                results.put(latent, start, part["latent"])
+            if decision.latent is not None:
+                results.put(latent, start, decision.latent)
             if labels is None:
-                results.put(probabilities, start, part["probabilities"])
+                results.put(probabilities, start, decision.column(decision.probabilities))
                 continue
             results.put(f"{probabilities}/_index", start, np.array(file.names(start, stop), dtype=object))
-            for column, values in zip(labels, part["probabilities"].T, strict=True):
+            for column, values in zip(labels, decision.column(decision.probabilities).T, strict=True):
                 results.put(f"{probabilities}/{column}", start, values)
         results.add_run(key_added, run)
     check_copy(path, target, f"{key_added}_{OBS_LABEL}", _names(file), spec.labels.names, codes)

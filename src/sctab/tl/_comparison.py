@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from sctab.errors import listing
 from sctab.get import Annotation
 from sctab.metrics import SharedLevel, scores_per_type
-from sctab.ontology import LabelSpace, unused
-from sctab.ontology import label_values as values
+from sctab.ontology import LabelSpace, label_values as values, unused
 
 
 @dataclass(frozen=True)

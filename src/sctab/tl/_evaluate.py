@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from sctab._key_names import check_key_added
 from sctab.data import require_anndata, require_writable, target_of
 from sctab.errors import KeyNotFoundError, LabelError, listing, warn
 from sctab.get import Annotation, read_annotation
-from sctab.keys import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION
+from sctab.keys import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION, check_key_added
 from sctab.metrics import correct_codes, overall_scores, scores_per_group
 from sctab.ontology import CellOntology, label_ids_from, tissues_of
 from sctab.tl._comparison import Comparison, compare_labels

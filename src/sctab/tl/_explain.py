@@ -11,24 +11,23 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab._key_names import check_key_added
 from sctab.data import FeatureSpace, require_anndata, require_writable, target_of
 from sctab.errors import KeyNotFoundError, SettingError, listing, warn
-from sctab.inference import ExplainedCells, explained_blocks, require_explainable
+from sctab.inference import ExplainedCells, HasPredictor, explain_query, require_explainable
 from sctab.keys import (
     DEFAULT_KEY_ADDED,
     DEFAULT_MODEL,
     OBSM_TOP_GENES,
     OBSM_TOP_WEIGHTS,
     UNS_EXPLANATION,
+    check_key_added,
 )
-from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
-from sctab.zoo import load
+from sctab.zoo import load_predictor
 
 
 def explain(
     adata: AnnData,
-    model: str | PathLike[str] | CellTypeClassifier | DeepEnsemble | AutoClassifier = DEFAULT_MODEL,
+    model: str | PathLike[str] | HasPredictor = DEFAULT_MODEL,
     *,
     n_top: int = 10,
     groupby: str | None = None,
@@ -111,23 +110,22 @@ def explain(
         raise SettingError(f"`n_top={n_top}` must be at least 1.")
     if groupby is not None and groupby not in adata.obs:
         raise KeyNotFoundError(f"`groupby={groupby!r}` is not a column of `adata.obs`. Columns: {listing(adata.obs.columns)}.")
-    classifier = load(model)
-    require_explainable(classifier)
-    query = classifier.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
-    features = classifier.spec.features
+    predictor = load_predictor(model)
+    require_explainable(predictor)
+    query = predictor.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
+    features = predictor.spec.features
     given = None if groupby is None else pd.Categorical(adata.obs[groupby])
-    types = list(classifier.spec.labels.names if given is None else given.categories.astype(str))
+    types = list(predictor.spec.labels.names if given is None else given.categories.astype(str))
 
     top_genes, top_weights = [], []
     sums = _Sums(len(types), len(features))
     start = 0
-    for cells in explained_blocks(classifier, query, batch_size=batch_size):
+    for cells in explain_query(predictor, query, batch_size=batch_size):
         genes, weights = _largest(cells.weights, n_top)
         top_genes.append(genes)
         top_weights.append(weights)
-        measured = ~np.isnan(cells.probabilities).any(axis=1)
-        codes = np.nan_to_num(cells.probabilities).argmax(axis=1) if given is None else given.codes[start : start + len(genes)]
-        sums.add(cells, np.where(measured, codes, -1))
+        codes = cells.decision.codes if given is None else given.codes[start : start + len(genes)]
+        sums.add(cells, np.where(cells.decision.measured, codes, -1))
         start += len(genes)
 
     target = target_of(adata, copy=copy)
@@ -136,7 +134,7 @@ def explain(
     target.uns[f"{key_added}_{UNS_EXPLANATION}"] = {
         "types": _by_type(types, sums, features, n_top),
         "groupby": groupby or "",
-        "model": classifier.name,
+        "model": predictor.name,
         "matrix": query.source.name,
     }
     for note in query.notes:

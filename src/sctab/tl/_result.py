@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab._key_names import LONGEST_NAME, is_encodable
 from sctab.data import Query
 from sctab.errors import LabelError, listing
-from sctab.inference import ModelSpec, Part, library_versions
+from sctab.inference import Decision, ModelSpec, Predictor, decide, library_versions
 from sctab.keys import (
+    LONGEST_NAME,
     OBS_CONFIDENCE,
     OBS_EXPECTED_ENTROPY,
     OBS_LABEL,
@@ -22,8 +22,8 @@ from sctab.keys import (
     OBS_UNCERTAINTY,
     OBSM_LATENT_PREFIX,
     OBSM_PROBABILITIES,
+    is_encodable,
 )
-from sctab.model import CellTypeClassifier, DeepEnsemble
 from sctab.nn import Precision
 
 _CELLS_TO_COMPARE = 512
@@ -32,17 +32,20 @@ _MOST_COLUMNS = 4_000
 _RESERVED = frozenset({"", ".", "..", "_index"})
 
 
-def obs_columns(spec: ModelSpec, part: Part, key_added: str) -> dict[str, pd.Categorical | NDArray[np.float32] | None]:
+def obs_columns(spec: ModelSpec, decision: Decision, key_added: str) -> dict[str, pd.Categorical | NDArray[np.float32] | None]:
     """Columns of `obs`, `(n_obs,)` each; `None` for those that only an ensemble has."""
     ids = label_ids(spec)
     id_of_label = np.append(ids.get_indexer(pd.Index([term or "" for term in spec.labels.ids])), -1)
+    numbers = {
+        OBS_CONFIDENCE: decision.confidence,
+        OBS_UNCERTAINTY: 1 - decision.confidence,
+        OBS_EXPECTED_ENTROPY: decision.expected_entropy,
+        OBS_MUTUAL_INFORMATION: decision.mutual_information,
+    }
     return {
-        f"{key_added}_{OBS_LABEL}": pd.Categorical.from_codes(part["codes"], categories=list(spec.labels.names)),
-        f"{key_added}_{OBS_LABEL_ID}": pd.Categorical.from_codes(id_of_label[part["codes"]], categories=ids),
-        f"{key_added}_{OBS_CONFIDENCE}": part["confidence"],
-        f"{key_added}_{OBS_UNCERTAINTY}": 1 - part["confidence"],
-        f"{key_added}_{OBS_EXPECTED_ENTROPY}": part.get("expected_entropy"),
-        f"{key_added}_{OBS_MUTUAL_INFORMATION}": part.get("mutual_information"),
+        f"{key_added}_{OBS_LABEL}": pd.Categorical.from_codes(decision.codes, categories=list(spec.labels.names)),
+        f"{key_added}_{OBS_LABEL_ID}": pd.Categorical.from_codes(id_of_label[decision.codes], categories=ids),
+        **{f"{key_added}_{name}": decision.column(values) for name, values in numbers.items()},
     }
 
 
@@ -99,37 +102,33 @@ def notes_of(query: Query, n_unknown: int) -> list[str]:
     return notes
 
 
-def precision_notes(classifier: CellTypeClassifier | DeepEnsemble, query: Query, precision: Precision) -> list[str]:
+def precision_notes(predictor: Predictor, query: Query, precision: Precision) -> list[str]:
     """How far the first cells are from what they are in full precision, where that was not asked for."""
     if precision == "float32":
         return []
     n_obs = min(query.n_obs, _CELLS_TO_COMPARE)
     (block,) = query.read([(0, n_obs)])
     rough, exact = (
-        classifier.evaluator(precision=choice).evaluate(query.recipe, block, slice(0, n_obs)).probabilities
+        decide(predictor.evaluator(precision=choice).evaluate(query.recipe, block, slice(0, n_obs)))
         for choice in (precision, "float32")
     )
-    known = ~np.isnan(exact[:, 0])
-    rough, exact = rough[known], exact[known]
-    n_different = int((rough.argmax(axis=1) != exact.argmax(axis=1)).sum())
-    difference = np.abs(rough - exact).max(initial=0)
+    n_different = int((rough.codes != exact.codes).sum())
+    difference = np.nanmax(np.abs(rough.column(rough.probabilities) - exact.column(exact.probabilities)), initial=0)
     return [
         f"With `precision='{precision}'`, probabilities of the first {n_obs} cells differ by at most {difference:.2g} from those of "
         f"`'float32'`, and {n_different} labels are others."
     ]
 
 
-def describe_run(
-    classifier: CellTypeClassifier | DeepEnsemble, query: Query, notes: Sequence[str], precision: str
-) -> Mapping[str, Any]:
+def describe_run(predictor: Predictor, query: Query, notes: Sequence[str], precision: str) -> Mapping[str, Any]:
     """Everything about the annotation, for `uns`."""
-    spec = classifier.spec
+    spec = predictor.spec
     return {
         "model": {
-            "name": classifier.name,
+            "name": predictor.name,
             "class": spec.model_class,
-            "n_members": classifier.n_members if isinstance(classifier, DeepEnsemble) else 1,
-            "sha256": classifier.sha256 or "",
+            "n_members": len(predictor.networks),
+            "sha256": predictor.sha256 or "",
             "ontology_version": spec.labels.ontology_version,
             "precision": precision,
         },

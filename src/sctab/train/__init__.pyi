@@ -1,29 +1,36 @@
-from ._corpus import LEARNED as LEARNED
-from ._corpus import VALIDATED as VALIDATED
-from ._corpus import CorpusReference as CorpusReference
-from ._labels import check_labels as check_labels
-from ._labels import label_ids_in as label_ids_in
-from ._labels import warn_about_ids as warn_about_ids
-from ._labels import warn_about_types as warn_about_types
-from ._logging import LoggerChoice as LoggerChoice
-from ._logging import check_logging as check_logging
-from ._logging import log_epoch as log_epoch
-from ._logging import read_augmentation as read_augmentation
-from ._logging import read_metrics as read_metrics
-from ._logging import start_logging as start_logging
-from ._loop import MONITOR as MONITOR
-from ._loop import fit_network as fit_network
-from ._loop import seeded as seeded
+from . import _streaming as _streaming
+from ._continuation import alike_in as alike_in, ids_of as ids_of, spec_for_query as spec_for_query
+from ._corpus import LEARNED as LEARNED, VALIDATED as VALIDATED, CorpusReference as CorpusReference
+from ._genes import fewer_genes_than_cells as fewer_genes_than_cells, most_variable_genes as most_variable_genes
+from ._importance import measure_importance as measure_importance
+from ._labels import (
+    check_labels as check_labels,
+    corrected_macro_f1 as corrected_macro_f1,
+    label_ids_in as label_ids_in,
+    require_known_labels as require_known_labels,
+    subtypes as subtypes,
+    warn_about_ids as warn_about_ids,
+    warn_about_types as warn_about_types,
+)
+from ._logging import (
+    LoggerChoice as LoggerChoice,
+    check_logging as check_logging,
+    log_epoch as log_epoch,
+    read_augmentation as read_augmentation,
+    read_metrics as read_metrics,
+    start_logging as start_logging,
+)
+from ._loop import MONITOR as MONITOR, fit_network as fit_network, seeded as seeded
 from ._processes import is_first_process as is_first_process
-from ._reference import ReferenceData as ReferenceData
-from ._reference import TrainingData as TrainingData
-from ._reference import summarise as summarise
-from ._settings import LARGE_REFERENCE as LARGE_REFERENCE
-from ._settings import PUBLISHED_TRAINING as PUBLISHED_TRAINING
-from ._settings import REFIT_BELOW as REFIT_BELOW
-from ._settings import CommonSettings as CommonSettings
-from ._settings import TrainingResult as TrainingResult
-from ._settings import TrainingSettings as TrainingSettings
-from ._settings import as_history as as_history
-from ._settings import network_training as network_training
-from ._settings import stored_history as stored_history
+from ._reference import ReferenceData as ReferenceData, TrainingData as TrainingData, summarise as summarise
+from ._settings import (
+    LARGE_REFERENCE as LARGE_REFERENCE,
+    PUBLISHED_TRAINING as PUBLISHED_TRAINING,
+    REFIT_BELOW as REFIT_BELOW,
+    CommonSettings as CommonSettings,
+    TrainingResult as TrainingResult,
+    TrainingSettings as TrainingSettings,
+    as_history as as_history,
+    network_training as network_training,
+    stored_history as stored_history,
+)

@@ -17,8 +17,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
-from safetensors.numpy import save as dump_arrays
+from safetensors.numpy import load_file, save as dump_arrays
 from scipy import sparse
 
 from sctab.augmentation import donor_differences
@@ -27,11 +26,12 @@ from sctab.data import Covariate, FeatureSpace, Normalization
 from sctab.errors import KeyNotFoundError, LabelError, OutputError, SettingError, listing, warn
 from sctab.inference import ModelSpec
 from sctab.io import RowReader, row_ranges, written_beside
-from sctab.model import most_variable_genes, require_known_labels, spec_for_query, subtypes
 from sctab.ontology import CellOntology, LabelSpace
 from sctab.sampling import Split, split_cells
 from sctab.train._batches import CountsDataModule
-from sctab.train._labels import check_label_names, warn_about_ids
+from sctab.train._continuation import spec_for_query
+from sctab.train._genes import most_variable_genes
+from sctab.train._labels import check_label_names, require_known_labels, subtypes, warn_about_ids
 from sctab.train._reference import TrainingData
 from sctab.train._settings import CommonSettings
 from sctab.train._streaming import RowLoader, StreamedBatches

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from sctab.errors import LabelError, listing, warn
-from sctab.ontology import LabelSpace, unused
-from sctab.ontology import label_values as values
+from sctab.inference import ModelSpec
+from sctab.metrics import correct_predictions, macro_f1
+from sctab.ontology import CellOntology, LabelSpace, label_values as values, unused
 
 _FEW = 10
 """Labels that any number of cells may have."""
@@ -136,3 +139,22 @@ def label_ids_in(setup: Mapping[str, object]) -> Mapping[str, str | None]:
     """Confirmed ids of a set-up, empty where there are none."""
     found = setup.get("label_ids")
     return found if isinstance(found, Mapping) else {}
+
+
+def subtypes(labels: LabelSpace) -> NDArray[np.bool_]:
+    """Which label is which other one or a subtype of it, `(n_labels, n_labels)`, see :meth:`CellOntology.child_matrix`."""
+    version = labels.ontology_version if labels.ontology_version in CellOntology.embedded_versions() else None
+    return labels.child_matrix(CellOntology.embedded(version))
+
+
+def corrected_macro_f1(truth: ArrayLike, predicted: ArrayLike, labels: LabelSpace) -> float:
+    """Macro F1 in which a subtype of the truth is right, see :func:`sctab.metrics.correct_predictions`."""
+    return macro_f1(truth, correct_predictions(truth, predicted, labels.names, subtypes(labels)))
+
+
+def require_known_labels(names: Iterable[str], spec: ModelSpec) -> None:
+    """Refuse data with types that a model does not know."""
+    if unknown := sorted(set(names) - {spec.setup["unlabeled_category"]} - set(spec.labels.names)):
+        raise LabelError(
+            f"`adata` has cell types that the model does not know: {listing(unknown)}. Use `load_query_data`, which adds them."
+        )

@@ -16,8 +16,7 @@ from lightning.fabric.plugins.io import CheckpointIO
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as dump_tensors
+from safetensors.torch import load as load_tensors, save as dump_tensors
 
 from sctab.errors import DataFileError, SettingError, listing
 from sctab.io import strict_json, written_beside

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab.corpus import fast_reading
 from sctab.errors import require
-from sctab.io import explains_damage, file_of, give_back_large_arrays, integrity
+from sctab.io import explains_damage, fast_reading, file_of, give_back_large_arrays, integrity
 from sctab.train._batches import Batch, Batches, as_batch
 from sctab.train._processes import n_processes, own_number
 

@@ -1,4 +1,5 @@
 from ._result import TuningResult as TuningResult
 from ._settings import Settings as Settings
-from ._tune import tune as tune
-from ._tune import tune_from_corpus as tune_from_corpus
+from ._tune import tune as tune, tune_from_corpus as tune_from_corpus
+
+__all__ = ["Settings", "TuningResult", "tune", "tune_from_corpus"]

@@ -12,8 +12,8 @@ from typing import Any
 from lightning.pytorch.callbacks import LambdaCallback
 
 from sctab.errors import SctabWarning, SettingError, listing
-from sctab.model import CellTypeClassifier, Choice, Range, SearchSpace, corrected_macro_f1, model_by_name
-from sctab.train import MONITOR, CommonSettings, TrainingSettings
+from sctab.model import CellTypeClassifier, Choice, Range, SearchSpace, model_by_name
+from sctab.train import MONITOR, CommonSettings, TrainingSettings, corrected_macro_f1
 from sctab.tuning._cells import StudyCells
 from sctab.tuning._settings import Settings
 

@@ -8,10 +8,9 @@ from os import PathLike
 from pathlib import Path
 
 from sctab.errors import ModelNotFoundError, listing
-from sctab.inference import read_spec
+from sctab.inference import HasPredictor, Predictor, load_predictor as read_predictor, read_spec
 from sctab.io import as_path
 from sctab.keys import SPEC_FILE
-from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble, load_model
 
 
 @dataclass(frozen=True)
@@ -58,21 +57,26 @@ def packaged_path(name: str) -> Path:
     return path
 
 
-def load(
-    model: str | PathLike[str] | CellTypeClassifier | DeepEnsemble | AutoClassifier,
-    *,
-    accelerator: str = "auto",
-    device: int | str = "auto",
-) -> CellTypeClassifier | DeepEnsemble:
-    """A model from whatever names it.
+def model_path(model: str | PathLike[str]) -> Path:
+    """Directory of a model: a path, which goes first, or the name of a packaged model.
+
+    Raises
+    ------
+    ModelNotFoundError
+        When it is neither.
+    """
+    path = as_path(model)
+    return packaged_path(model) if isinstance(model, str) and not path.exists() else path
+
+
+def load_predictor(model: str | PathLike[str] | HasPredictor) -> Predictor:
+    """A trained model to predict with, from whatever names it; what only training needs is not loaded.
 
     Parameters
     ----------
     model
-        A model or ensemble, which is given back as it is, or of an `AutoClassifier` the one that it kept; a directory of a model or of an
-        ensemble; or the name of a packaged model. A directory goes before a packaged model of the same name.
-    accelerator, device
-        Where to put it.
+        A model or an ensemble, a directory of one, or the name of a packaged model. A directory goes before a packaged model of the same
+        name.
 
     Raises
     ------
@@ -80,15 +84,10 @@ def load(
         When it is none of these.
     ModelFormatError
         When the directory cannot be read or trusted.
+    NotTrainedError
+        When it is a model that is not trained.
     """
-    if isinstance(model, AutoClassifier):
-        return model.best
-    if isinstance(model, CellTypeClassifier | DeepEnsemble):
-        return model
-    path = as_path(model)
-    if not path.exists() and isinstance(model, str):
-        path = packaged_path(model)
-    return load_model(path, accelerator=accelerator, device=device)
+    return read_predictor(model_path(model)) if isinstance(model, str | PathLike) else model.predictor
 
 
 def _root() -> Path:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sctab.data import FeatureSpace, Normalization
 from sctab.errors import ModelFormatError, listing
-from sctab.inference import NO_SETUP, ModelSpec, require_sound
+from sctab.inference import NO_SETUP, ModelSpec, build_network, require_sound
 from sctab.model import SCTAB, CellTypeClassifier, LinearClassifier, MLPClassifier
 from sctab.nn import PublishedNetwork, describe_published, from_published, subtract_means
 from sctab.ontology import LabelSpace
@@ -94,7 +94,7 @@ def build_model(checkpoint: Checkpoint, hyperparameters: Mapping[str, Any], iden
             "hyperparameters": known,
         },
     )
-    weights = _check_weights(weights, _expected(spec, network, name), name)
+    weights = _check_weights(weights, _expected(spec, name), name)
     means = _means(checkpoint, network, name)
     return _trained(spec, network, weights if means is None else subtract_means(weights, means), means)
 
@@ -154,11 +154,11 @@ def _architecture(network: PublishedNetwork, hyperparameters: Mapping[str, Any],
     return published | dict(network.settings) | settings
 
 
-def _expected(spec: ModelSpec, network: PublishedNetwork, name: str) -> dict[str, Tensor]:
+def _expected(spec: ModelSpec, name: str) -> dict[str, Tensor]:
     """Names, shapes and types of the weights of the network, without memory for them."""
     try:
         with torch.device("meta"):
-            return dict(_KINDS[network.kind].model_class._build_network(spec).state_dict())
+            return dict(build_network(spec).state_dict())
     except (TypeError, ValueError) as error:
         raise ModelFormatError(f"The hyperparameters of `{name}` make no sense: {error}") from error
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from scipy import sparse
-from tests.corpus.studies import IDS, SYMBOLS, make_study
+from tests.studies import IDS, SYMBOLS, make_study
 
 import sctab.corpus.build._build
 import sctab.corpus.build._stages

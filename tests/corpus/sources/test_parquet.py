@@ -7,11 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from scipy import sparse
-from tests.corpus.studies import IDS, SYMBOLS, TYPES
+from tests.studies import IDS, SYMBOLS, TYPES
 
-from sctab.corpus import CorpusConfig, SourceEntry
-from sctab.corpus import build as build_corpus
-from sctab.corpus import plan as plan_corpus
+from sctab.corpus import CorpusConfig, SourceEntry, build as build_corpus, plan as plan_corpus
 from sctab.corpus.sources._open import complete, open_source
 from sctab.corpus.sources._parquet import ParquetStore
 from sctab.data import Content, normalise

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import yaml
 from scipy import sparse
-from tests.corpus.studies import IDS, make_study
+from tests.studies import IDS, make_study
 
-from sctab.corpus import CorpusConfig, SourceEntry, _build, _soma
-from sctab.corpus import build as build_corpus
-from sctab.corpus import plan as plan_corpus
+from sctab.corpus import CorpusConfig, SourceEntry, build as build_corpus, plan as plan_corpus
+from sctab.corpus.build import _build
+from sctab.corpus.sources import _soma
 from sctab.corpus.sources._open import find_sources, open_source
 from sctab.corpus.sources._soma import SomaSource
 from sctab.data._source import choose_source

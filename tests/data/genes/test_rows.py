@@ -36,7 +36,7 @@ def test_in_memory(classifier, turned, values):
     elif values == "scaled":
         adata.X = adata.X.toarray() - np.float32(1.5)
     with pytest.raises(GeneOverlapError, match=MESSAGE):
-        classifier.open_query(adata, min_gene_coverage=0.1)
+        classifier.predictor.open_query(adata, min_gene_coverage=0.1)
 
 
 @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
@@ -44,7 +44,7 @@ def test_in_a_file(classifier, turned, tmp_path, suffix):
     path = tmp_path / f"turned{suffix}"
     turned.write_h5ad(path) if suffix == ".h5ad" else turned.write_zarr(path)
     with pytest.raises(GeneOverlapError, match=MESSAGE):
-        classifier.open_query(DataFile(path), min_gene_coverage=0.1)
+        classifier.predictor.open_query(DataFile(path), min_gene_coverage=0.1)
 
 
 @pytest.mark.parametrize("write", [str, str.capitalize, str.lower, "GRCh38_{}".format])
@@ -82,4 +82,4 @@ def test_patients_are_no_genes(names):
 
 
 def test_the_fix_that_is_named_works(classifier, turned):
-    assert classifier.open_query(turned.T, min_gene_coverage=0.01).match.n_matched > 300
+    assert classifier.predictor.open_query(turned.T, min_gene_coverage=0.01).match.n_matched > 300

@@ -14,8 +14,9 @@ from tests.reference import make_reference
 import sctab
 from sctab import GeneOverlapError, SctabWarning
 from sctab.data import Species
-from sctab.data.genes._stated import SPECIES_KEYS, StatedSpecies
+from sctab.data.genes._stated import StatedSpecies
 from sctab.io._data_file import DataFile
+from sctab.keys import SPECIES_KEYS
 from sctab.model import LinearClassifier
 
 HUMAN = Species("human", is_certain=True)

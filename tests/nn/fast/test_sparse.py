@@ -7,8 +7,7 @@ import entmax
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import sparse
 
 import sctab.nn.fast._sparse

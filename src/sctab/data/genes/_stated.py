@@ -12,9 +12,8 @@ import pandas as pd
 
 from sctab.data.genes._columns import is_text, strings
 from sctab.data.genes._species import Species, organism
+from sctab.keys import SPECIES_KEYS
 
-SPECIES_KEYS = ("organism", "organism_ontology_term_id", "species", "Organism", "Species")
-"""Columns of `obs`, and entries of `uns`, in which portals write the species of the cells."""
 CORRECT = "one of the two is wrong: correct it, or leave these cells out"
 """What to do of cells to learn from."""
 _TAXON = re.compile(r"NCBITaxon:\d+", re.IGNORECASE)

@@ -6,117 +6,28 @@ compiles them, which takes seconds; the result is kept on disk where that can be
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from sctab.data import TILE_BITS
+from sctab.io import compiled
+
 _STRIPS = 8
 """A row of logits is cut into so many strips, and of each place in them the largest is found first."""
-_TILE_BITS = 9
-_TILE = 2**_TILE_BITS
+_TILE = 2**TILE_BITS
 """Rows of a table that are worked on together: with 384 numbers each they take 790 kB, which a core keeps close."""
 _MOST_STEPS = 50
 """Newton's method needs some ten steps; this only bounds it."""
 
 
-def _compiled[F: Callable[..., Any]](function: F) -> F:
-    """Compile at the first call. Sums may be reordered, as vector instructions need it, and no number is NaN."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz", "nnan"}}
-    try:
-        return numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither this directory nor the user's cache can be written
-        return numba.njit(**options)(function)
-
-
-@_compiled
-def align_and_scale(
-    indptr: NDArray[np.int64],
-    indices: NDArray[np.int32],
-    data: NDArray[np.float32],
-    positions: NDArray[np.int32],
-    target_sum: float,
-    known_indptr: NDArray[np.int64],
-    known_indices: NDArray[np.int32],
-    n_genes: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]:
-    """Bring rows of a dataset into the inputs of a model and scale them, in one pass.
-
-    Parameters
-    ----------
-    indptr, indices, data
-        Rows of the dataset, `(n_obs, n_query_vars)`, proportional to counts. `indptr` may be a part of that of a larger matrix.
-    positions
-        Which gene of the model each feature is, -1 for none, `(n_query_vars,)`. Features of one gene are summed.
-    target_sum
-        What the genes of a cell sum to afterwards.
-    known_indptr, known_indices
-        Inputs behind the genes that are one in a cell, `(n_obs, n_categories)`; their values are given back as zero.
-    n_genes
-        Genes of the model.
-
-    Returns
-    -------
-    CSR arrays of the input without zeros, rows ordered as :func:`order_by_tile` does; and the sum of each row before.
-    """
-    n_obs = indptr.size - 1
-    most = indptr[n_obs] - indptr[0] + known_indptr[n_obs] - known_indptr[0]
-    new_indptr = np.zeros(n_obs + 1, dtype=np.int64)
-    columns = np.empty(most, dtype=np.int32)
-    values = np.empty(most, dtype=np.float32)
-    totals = np.zeros(n_obs, dtype=np.float64)
-    place = np.full(n_genes, -1, dtype=np.int64)  # where a gene stands in the row, if that is not before the row begins
-    row_columns = np.empty(n_genes, dtype=np.int32)
-    row_values = np.empty(n_genes, dtype=np.float32)
-    start = np.empty((n_genes >> _TILE_BITS) + 2, dtype=np.int64)
-    first = end = 0  # values read before this row and in it, and values to give back
-    for i in range(n_obs):
-        begin = first
-        total = 0.0
-        start[:] = 0
-        for k in range(indptr[i], indptr[i + 1]):
-            gene = positions[indices[k]]
-            value = data[k]
-            if gene < 0 or value == 0:
-                continue
-            total += value
-            at = place[gene]
-            if at >= begin:
-                row_values[at - begin] += value
-            else:
-                place[gene] = first
-                row_columns[first - begin] = gene
-                row_values[first - begin] = value
-                start[(gene >> _TILE_BITS) + 1] += 1
-                first += 1
-        start[0] = end
-        for tile in range(1, start.size):
-            start[tile] += start[tile - 1]
-        factor = np.float32(target_sum / total) if total > 0 else np.float32(0)
-        for k in range(first - begin):
-            tile = row_columns[k] >> _TILE_BITS
-            at = start[tile]
-            columns[at] = row_columns[k]
-            values[at] = row_values[k] * factor
-            start[tile] = at + 1
-        end += first - begin
-        totals[i] = total
-        for k in range(known_indptr[i], known_indptr[i + 1]):
-            columns[end] = n_genes + known_indices[k]
-            values[end] = 0
-            end += 1
-        new_indptr[i + 1] = end
-    return new_indptr, columns[:end], values[:end], totals
-
-
-@_compiled
+@compiled
 def order_by_tile(
     indptr: NDArray[np.int64], columns: NDArray[np.int32], values: NDArray[np.float32], n_columns: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Order each row of a sparse matrix by the tile of :func:`weighted_sum` its columns are in; rows in order stay as they are."""
-    n_tiles = (n_columns >> _TILE_BITS) + 1
+    n_tiles = (n_columns >> TILE_BITS) + 1
     start = np.empty(n_tiles + 1, dtype=np.int64)
     ordered, of_ordered = columns, values
     is_copy = False
@@ -124,7 +35,7 @@ def order_by_tile(
         n_turns = 0
         row = columns[indptr[i] : indptr[i + 1]]
         for k in range(row.size - 1):
-            n_turns += (row[k + 1] >> _TILE_BITS) < (row[k] >> _TILE_BITS)
+            n_turns += (row[k + 1] >> TILE_BITS) < (row[k] >> TILE_BITS)
         if n_turns == 0:
             continue
         if not is_copy:
@@ -132,19 +43,19 @@ def order_by_tile(
             is_copy = True
         start[:] = 0
         for k in range(indptr[i], indptr[i + 1]):
-            start[(columns[k] >> _TILE_BITS) + 1] += 1
+            start[(columns[k] >> TILE_BITS) + 1] += 1
         start[0] = indptr[i]
         for tile in range(n_tiles):
             start[tile + 1] += start[tile]
         for k in range(indptr[i], indptr[i + 1]):
-            tile = columns[k] >> _TILE_BITS
+            tile = columns[k] >> TILE_BITS
             ordered[start[tile]] = columns[k]
             of_ordered[start[tile]] = values[k]
             start[tile] += 1
     return ordered, of_ordered
 
 
-@_compiled
+@compiled
 def weighted_sum(
     indptr: NDArray[np.int64],
     columns: NDArray[np.int32],
@@ -169,7 +80,7 @@ def weighted_sum(
     n_obs, width = indptr.size - 1, table.shape[1]
     out = np.zeros((n_obs, width), dtype=np.float32)
     at = indptr[:-1].copy()
-    size = _TILE if values.size >= 8 * n_obs * (table.shape[0] >> _TILE_BITS) else 4 * _TILE
+    size = _TILE if values.size >= 8 * n_obs * (table.shape[0] >> TILE_BITS) else 4 * _TILE
     for tile in range(0, table.shape[0], size):
         stop = tile + size
         for i in range(n_obs):
@@ -223,7 +134,7 @@ class Logits(NamedTuple):
     """`(n_inputs, n_a)`."""
 
 
-@_compiled
+@compiled
 def attend(
     logits: Logits,
     is_entmax: bool,  # noqa: FBT001
@@ -325,7 +236,7 @@ def attend(
     return new_indptr, columns[:end], mask[:end], masked[:end]
 
 
-@_compiled
+@compiled
 def _lower_bound(values: NDArray[np.float32], is_entmax: bool) -> Any:  # noqa: FBT001
     """Where the mask of `values` begins, less what rounded sums may go too far."""
     peak = values[0]
@@ -335,7 +246,7 @@ def _lower_bound(values: NDArray[np.float32], is_entmax: bool) -> Any:  # noqa: 
     return _threshold(values, peak - one, is_entmax) - np.float32(1e-5) * max(abs(peak), one)
 
 
-@_compiled
+@compiled
 def _threshold(values: NDArray[np.floating], tau: Any, is_entmax: bool) -> Any:  # noqa: FBT001
     """Where the mask of `values` begins, from a `tau` below that, in the precision of `values`."""
     zero, one = values.dtype.type(0), values.dtype.type(1)

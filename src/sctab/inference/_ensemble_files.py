@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from sctab.errors import ModelFormatError, ModelNotFoundError, OutputExistsError, SettingError
+from sctab.inference._spec import ModelSpec
 from sctab.io import entries_of, strict_json, written_beside
 from sctab.keys import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FIRST_FORMAT_VERSION, FORMAT_VERSION
 
@@ -52,9 +54,65 @@ def write_hashes(path: Path, hashes: Sequence[str]) -> None:
     strict_json.write(path / ENSEMBLE_FILE, strict_json.with_digest(values))
 
 
+def hash_of_members(hashes: Sequence[str]) -> str:
+    """Hash of the members' hashes."""
+    return sha256("".join(hashes).encode()).hexdigest()
+
+
 def member_path(directory: Path, i: int) -> Path:
-    """Where a member is."""
+    """Directory of a member."""
     return directory / f"member_{i}"
+
+
+def member_paths(path: Path, n_members: int) -> list[Path]:
+    """Directories of all members.
+
+    Raises
+    ------
+    ModelFormatError
+        When one of them is missing.
+    """
+    members = [member_path(path, i) for i in range(n_members)]
+    if missing := [member for member in members if not member.is_dir()]:
+        raise ModelFormatError(
+            f"The ensemble `{path}` has {n_members} members, and `{missing[0]}` is not there. Copy it again, whole."
+        )
+    return members
+
+
+def check_alike(specs: Sequence[ModelSpec]) -> None:
+    """Refuse members that cannot vote together.
+
+    Raises
+    ------
+    SettingError
+        When they differ in their class, genes, labels, scale or covariates.
+    """
+    first = specs[0]
+    for position, spec in enumerate(specs[1:], start=1):
+        if spec.model_class != first.model_class:
+            raise SettingError(f"Member 0 is a `{first.model_class}` and member {position} a `{spec.model_class}`.")
+        for part, name in (("features", "genes"), ("labels", "labels"), ("normalization", "scale"), ("covariates", "covariates")):
+            if getattr(spec, part) != getattr(first, part):
+                raise SettingError(f"Members 0 and {position} differ in their {name}. Train them on the same reference.")
+
+
+def check_stored(path: Path, specs: Sequence[ModelSpec], found: Sequence[str | None], expected: Sequence[str]) -> None:
+    """Refuse members that are not those that were saved, or that cannot vote together.
+
+    Raises
+    ------
+    ModelFormatError
+        When a hash differs, or when :func:`check_alike` refuses them.
+    """
+    if changed := [i for i, (now, before) in enumerate(zip(found, expected, strict=True)) if now != before]:
+        raise ModelFormatError(
+            f"`{member_path(path, changed[0])}` is not the member that was saved. Copy the ensemble again, whole."
+        )
+    try:
+        check_alike(specs)
+    except SettingError as error:
+        raise ModelFormatError(f"`{path}` holds models that do not go together: {error}") from error
 
 
 def free_path(path: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import anndata as ad
 
-FOLDER = Path(__file__).parents[1] / "fixtures" / "anndata"
+FOLDER = Path(__file__).parent / "fixtures" / "anndata"
 RELEASES = sorted(path.name.removesuffix(".tar.xz") for path in FOLDER.glob("*.tar.xz"))
 FILES = [
     (release, name)

@@ -6,7 +6,7 @@ from scipy import sparse
 from tests.reference import N_GENES, make_reference
 
 from sctab import NotTrainedError, SettingError
-from sctab.inference._explanation import explained_blocks
+from sctab.inference import explain_query
 from sctab.model import SCTAB, DeepEnsemble, LinearClassifier, MLPClassifier
 
 QUICK = {"accelerator": "cpu", "enable_progress_bar": False, "refit": False, "max_epochs": 8, "batch_size": 16}
@@ -74,8 +74,8 @@ def test_nothing_explains_a_cell_without_counts(model, query):
     sums = row_sums(model.explain(adata))
     assert sums[:2].tolist() == [0, 0]
     assert (sums[2:] > 0).all()
-    cells = next(explained_blocks(model, model.open_query(adata), batch_size=90))
-    assert np.isnan(cells.probabilities).any(axis=1).tolist() == [True] * 2 + [False] * 88
+    cells = next(explain_query(model.predictor, model.predictor.open_query(adata), batch_size=90))
+    assert cells.decision.measured.tolist() == [False] * 2 + [True] * 88
     np.testing.assert_allclose(row_sums(cells.weights), [0, 0] + [1] * 88, rtol=1e-5)
 
 
@@ -87,7 +87,7 @@ def test_covariates_are_not_among_the_genes(query):
     for of_genes, most in ((model.explain(adata), decision), (model.get_feature_mask(adata), 1)):
         assert of_genes.shape == (90, N_GENES)
         assert (row_sums(of_genes) <= most * (1 + 1e-5)).all()
-    cells = next(explained_blocks(model, model.open_query(adata), batch_size=90))
+    cells = next(explain_query(model.predictor, model.predictor.open_query(adata), batch_size=90))
     assert cells.values.shape == (90, N_GENES)
     np.testing.assert_allclose(row_sums(cells.weights), 1, rtol=1e-5)
     adata.X = sparse.csr_matrix((90, N_GENES), dtype=np.float32)
@@ -97,13 +97,13 @@ def test_covariates_are_not_among_the_genes(query):
 def test_of_an_ensemble_it_is_the_mean_of_shares(query):
     members = [train(SCTAB, seed=seed) for seed in (0, 1)]
     ensemble = DeepEnsemble.from_members(members)
-    blocks = list(explained_blocks(ensemble, ensemble.open_query(query), batch_size=40))
+    blocks = list(explain_query(ensemble.predictor, ensemble.predictor.open_query(query), batch_size=40))
     assert [cells.weights.shape[0] for cells in blocks] == [40, 40, 10]
     shares = [member.explain(query).toarray() for member in members]
     expected = np.mean([share / share.sum(axis=1, keepdims=True) for share in shares], axis=0)
     found = sparse.vstack([cells.weights for cells in blocks]).toarray()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
-    probabilities = np.concatenate([cells.probabilities for cells in blocks])
+    probabilities = np.concatenate([cells.decision.probabilities for cells in blocks])
     np.testing.assert_allclose(probabilities, ensemble.predict(query, soft=True).to_numpy(), atol=1e-5)
 
 
@@ -113,11 +113,11 @@ class TestRefusals:
         with pytest.raises(
             SettingError, match="`LinearClassifier` selects no genes.*`get_coefficients` gives the weight of every gene"
         ):
-            next(explained_blocks(model, model.open_query(query), batch_size=90))
+            next(explain_query(model.predictor, model.predictor.open_query(query), batch_size=90))
         model = train(MLPClassifier)
         ensemble = DeepEnsemble.from_members([model, model])
         with pytest.raises(SettingError, match="`MLPClassifier` selects no genes.*Of this model, `gene_importance` says"):
-            next(explained_blocks(ensemble, ensemble.open_query(query), batch_size=90))
+            next(explain_query(ensemble.predictor, ensemble.predictor.open_query(query), batch_size=90))
 
     def test_untrained(self, query):
         reference = make_reference()
@@ -126,7 +126,7 @@ class TestRefusals:
         with pytest.raises(NotTrainedError, match="The model is not trained"):
             model.explain(query)
         with pytest.raises(NotTrainedError, match="The model is not trained"):
-            next(explained_blocks(model, model.open_query(query), batch_size=90))
+            next(explain_query(model.predictor, model.predictor.open_query(query), batch_size=90))
 
     def test_an_empty_batch(self, model, query):
         with pytest.raises(SettingError, match="`batch_size=0` must be at least 1"):

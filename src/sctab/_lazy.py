@@ -1,0 +1,26 @@
+"""Rooms that load what they offer when it is asked for."""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lazy_loader
+
+
+def attach_stub(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """`__getattr__`, `__dir__` and `__all__` of a package, from the stub beside it.
+
+    The stub imports what other rooms may use; where it has an `__all__`, that is what is public.
+
+    Parameters
+    ----------
+    package, file
+        `__name__` and `__file__` of the package.
+    """
+    load, _, offered = lazy_loader.attach_stub(package, file)
+    public = offered
+    for node in ast.parse(Path(file).with_suffix(".pyi").read_bytes()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            public = ast.literal_eval(node.value)
+    return load, lambda: list(public), public

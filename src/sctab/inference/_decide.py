@@ -1,0 +1,89 @@
+"""The one place that decides what a cell is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import entr, softmax
+
+from sctab.errors import ModelFormatError
+from sctab.inference._evaluator import Evaluation
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What cells are called, and how sure that is. Only :attr:`measured` cells have a label; other rows of the arrays mean nothing."""
+
+    codes: NDArray[np.int32]
+    """Position of the label among those of the model, `(n_obs,)`; -1 for a cell that was not measured."""
+    confidence: NDArray[np.float32]
+    """Probability of the label, `(n_obs,)`."""
+    measured: NDArray[np.bool_]
+    """Cells with a count in the model's genes, `(n_obs,)`."""
+    probabilities: NDArray[np.float32] | None = None
+    """`(n_obs, n_labels)`; rows sum to one. `None` where they were not kept."""
+    latent: NDArray[np.float32] | None = None
+    """`(n_obs, n_latent)`; `None` where the model has no latent space, or where it was not kept."""
+    expected_entropy: NDArray[np.float32] | None = None
+    """Of an ensemble: mean entropy of its members' probabilities in nats, `(n_obs,)`."""
+    mutual_information: NDArray[np.float32] | None = None
+    """Of an ensemble: entropy of the mean probabilities minus :attr:`expected_entropy`, `(n_obs,)`; how much members disagree."""
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Concatenate the decisions on consecutive cells."""
+        arrays = [part.to_arrays() for part in parts]
+        return cls(**{name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]})
+
+    def to_arrays(self, *, brief: bool = False) -> dict[str, NDArray[Any]]:
+        """The arrays that are there, by name; `brief` leaves probabilities and latents out."""
+        left_out = {"probabilities", "latent"} if brief else set()
+        return {name: values for name, values in vars(self).items() if values is not None and name not in left_out}
+
+    def labels(self, names: Sequence[str]) -> NDArray[np.object_]:
+        """The label of each cell, `(n_obs,)`; NaN where there is none, as in a column of pandas.
+
+        Parameters
+        ----------
+        names
+            Labels of the model, in order.
+        """
+        return np.append(np.asarray(names, dtype=object), np.nan)[self.codes]
+
+    def column(self, values: NDArray[np.float32] | None) -> Any:
+        """Values of this decision as a table has them: a missing value (NaN) for cells that were not measured."""
+        if values is None or self.measured.all():
+            return values
+        return np.where(self.measured.reshape(-1, *[1] * (values.ndim - 1)), values, np.float32(np.nan))
+
+
+def decide(evaluation: Evaluation) -> Decision:
+    """Decide what cells are called: the label with the largest mean probability of the members.
+
+    Of an ensemble it also tells what the uncertainty is made of (Depeweg et al. 2018, :doi:`10.48550/arXiv.1710.07283`):
+    the expected entropy of a member, and the mutual information between label and member.
+
+    Raises
+    ------
+    ModelFormatError
+        When a logit of a measured cell is NaN: the training diverged, or the model was damaged.
+    """
+    measured = evaluation.measured
+    of_members = softmax(evaluation.logits, axis=2)
+    probabilities = of_members.mean(axis=1)
+    if not np.isfinite(probabilities[measured]).all():
+        raise ModelFormatError(
+            "The model gives NaN for cells that have counts in its genes: its training diverged, or it was damaged. Train it again "
+            "with a lower `learning_rate`, or copy it again."
+        )
+    codes = np.where(measured, np.nan_to_num(probabilities).argmax(axis=1), -1).astype(np.int32)
+    confidence = probabilities.max(axis=1)
+    if of_members.shape[1] == 1:
+        return Decision(codes, confidence, measured, probabilities, evaluation.latent)
+    expected = entr(of_members).sum(axis=2).mean(axis=1)
+    shared = np.maximum(entr(probabilities).sum(axis=1) - expected, 0)
+    return Decision(codes, confidence, measured, probabilities, evaluation.latent, expected, shared)

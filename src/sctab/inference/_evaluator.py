@@ -1,0 +1,160 @@
+"""Trained networks on blocks of cells, whatever networks they are."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import nn
+
+from sctab.data import InputRecipe
+from sctab.errors import SettingError
+from sctab.inference._storage import require_sound
+from sctab.io import ahead
+from sctab.nn import Precision, SparseNetwork, evaluate_sparse, sparse_network
+
+BATCH_SIZE = 1024
+"""Cells evaluated at a time: on other devices than the CPU their mask logits over 20,000 genes take 80 MB."""
+DENSE_BATCH_SIZE = 512
+"""Cells at a time where all of their genes are looked at, in dense blocks."""
+
+Block = tuple[sparse.csr_matrix, sparse.csr_matrix]
+"""Rows of a matrix `(n_obs, n_query_vars)`, and covariates of these cells `(n_obs, n_categories)`."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What networks compute for cells; :func:`~sctab.inference.decide` says what the cells are called."""
+
+    logits: NDArray[np.float32]
+    """`(n_obs, n_members, n_labels)`; one member unless the model is an ensemble."""
+    latent: NDArray[np.float32] | None
+    """`(n_obs, n_latent)`, those of members side by side; `None` where the model has no latent space."""
+    measured: NDArray[np.bool_]
+    """Cells with a count in the model's genes, `(n_obs,)`; the logits of others mean nothing."""
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Concatenate the evaluations of consecutive cells."""
+        latents = [part.latent for part in parts if part.latent is not None]
+        return cls(
+            np.concatenate([part.logits for part in parts]),
+            np.concatenate(latents) if latents else None,
+            np.concatenate([part.measured for part in parts]),
+        )
+
+
+class Evaluator:
+    """The network of a model, or those of the members of an ensemble, in their fast form. It can be sent to other processes.
+
+    Parameters
+    ----------
+    modules
+        Trained networks on one device.
+    precision
+        See :func:`sctab.nn.sparse_network`.
+    device
+        Where to compute; by default where the networks are, which stay there in any case.
+
+    Raises
+    ------
+    SettingError
+        When the networks do not have that precision.
+    ModelFormatError
+        When their weights are NaN or infinite, as after a training that diverged.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], *, precision: Precision = "float32", device: str | None = None) -> None:
+        for module in modules:
+            require_sound(module.state_dict())
+        if device is not None:
+            modules = [copy.deepcopy(module).to(device) for module in modules]
+        try:
+            self._networks: list[SparseNetwork] = [sparse_network(module, precision=precision) for module in modules]
+        except ValueError as error:
+            raise SettingError(str(error)) from error
+
+    def evaluate(self, recipe: InputRecipe, block: Block, rows: slice) -> Evaluation:
+        """Evaluate some rows of a block, all at once and in this thread."""
+        values, measured = recipe.apply(*block, rows)
+        outputs = evaluate_sparse(self._networks, values)
+        latents = [output.embedding.cpu().numpy() for output in outputs if output.embedding is not None]
+        return Evaluation(
+            np.stack([output.logits.cpu().numpy() for output in outputs], axis=1),
+            np.concatenate(latents, axis=1) if latents else None,
+            measured,
+        )
+
+    def evaluate_block(self, recipe: InputRecipe, block: Block, *, batch_size: int = BATCH_SIZE) -> Evaluation:
+        """Evaluate the rows of a block, `batch_size` of them at a time, in this thread alone."""
+        with _one_thread():
+            return Evaluation.join([self.evaluate(recipe, block, rows) for rows in _batches(block, batch_size)])
+
+    def evaluate_blocks(
+        self, recipe: InputRecipe, blocks: Iterable[Block], *, batch_size: int = BATCH_SIZE
+    ) -> Iterator[Evaluation]:
+        """Evaluate the rows of blocks, in order, in as many threads as PyTorch uses here.
+
+        While a block is evaluated, the next one is read. What a block gives does not depend on the number of threads.
+        """
+        waiting: deque[list[Future[Evaluation]]] = deque()
+        n_threads = torch.get_num_threads()
+        with _evaluation_threads() as pool:
+            try:
+                for block in ahead(blocks):
+                    waiting.append([pool.submit(self.evaluate, recipe, block, rows) for rows in _batches(block, batch_size)])
+                    if sum(map(len, waiting)) - len(waiting[0]) >= n_threads:  # so that no thread is idle at the end of a block
+                        yield Evaluation.join([future.result() for future in waiting.popleft()])
+                while waiting:
+                    yield Evaluation.join([future.result() for future in waiting.popleft()])
+            finally:
+                for future in [future for futures in waiting for future in futures]:
+                    future.cancel()
+
+
+def _batches(block: Block, batch_size: int) -> list[slice]:
+    n_obs = block[0].shape[0]
+    return [slice(start, min(start + batch_size, n_obs)) for start in range(0, n_obs, batch_size)]
+
+
+@contextmanager
+def _evaluation_threads() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as PyTorch uses here; in each of them PyTorch uses that one only, and here what it used before."""
+    n_threads = torch.get_num_threads()
+    everyone = threading.Barrier(n_threads)
+
+    def begin() -> None:
+        torch.get_num_threads()  # otherwise PyTorch does what follows once more at its first work in this thread, with another number
+        torch.set_num_threads(1)  # of this thread, and of those that come later
+        everyone.wait()
+
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="sctab-evaluate", initializer=begin) as pool:
+        list(pool.map(lambda _: None, range(n_threads)))
+        torch.set_num_threads(n_threads)
+        yield pool
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def require_batch_size(batch_size: int) -> None:
+    """Refuse a batch without cells."""
+    if batch_size < 1:
+        raise SettingError(f"`batch_size={batch_size}` must be at least 1.")

@@ -1,0 +1,98 @@
+"""Explanations of a predictor, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.preprocessing import normalize
+
+from sctab.data import Query
+from sctab.errors import SettingError
+from sctab.inference._decide import Decision, decide
+from sctab.inference._evaluator import Evaluation, require_batch_size
+from sctab.inference._predictor import Predictor
+from sctab.nn import LinearNetwork, TabNet
+
+
+@dataclass(frozen=True)
+class ExplainedCells:
+    """What a model decides of some cells, and on which genes that rests."""
+
+    values: sparse.csr_matrix
+    """Normalised expression, `(n_obs, n_vars)`."""
+    weights: sparse.csr_matrix
+    """Share of the decision that each gene carries, `(n_obs, n_vars)`; rows sum to one, and to zero for cells without a count. Of members
+    that looked at covariates alone in a cell, nothing is added to its row."""
+    decision: Decision
+    """What the cells are called."""
+
+
+def require_explainable(predictor: Predictor) -> tuple[TabNet, ...]:
+    """The networks of a predictor, all of which select genes.
+
+    Raises
+    ------
+    SettingError
+        When there is no attention that could explain a decision.
+    """
+    networks = tuple(network for network in predictor.networks if isinstance(network, TabNet))
+    if len(networks) == len(predictor.networks):
+        return networks
+    instead = (
+        "`get_coefficients` gives the weight of every gene for every type, which is the whole model"
+        if isinstance(predictor.networks[0], LinearNetwork)
+        else "`gene_importance` says how much the model looks at each gene, over its whole reference"
+    )
+    raise SettingError(
+        f"`{predictor.spec.model_class}` selects no genes cell by cell, so that there is nothing to explain with. "
+        f"Use `SCTAB` or a `DeepEnsemble` of it. Of this model, {instead}."
+    )
+
+
+def explain_query(predictor: Predictor, query: Query, *, batch_size: int) -> Iterator[ExplainedCells]:
+    """Explain all cells of a query, block by block; of an ensemble it is the mean over the members.
+
+    Raises
+    ------
+    SettingError
+        When `batch_size` is less than one, or when the model cannot be explained.
+    """
+    require_batch_size(batch_size)
+    networks, n_genes = require_explainable(predictor), len(predictor.spec.features)
+    for block in query.blocks(batch_size):
+        measured = block[:, :n_genes].getnnz(axis=1) > 0
+        of_members = [explain_block(network, block, n_genes) for network in networks]
+        logits = np.stack([logits for _, logits in of_members], axis=1)
+        yield ExplainedCells(
+            values=block[:, :n_genes],
+            weights=sum(normalize(weights, norm="l1") for weights, _ in of_members) / len(networks),
+            decision=decide(Evaluation(logits, None, measured)),
+        )
+
+
+def explain_block(network: TabNet, block: sparse.csr_matrix, n_genes: int) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
+    """Weights of genes, and logits of cells.
+
+    Parameters
+    ----------
+    network
+        A trained network.
+    block
+        Its input, `(n_obs, n_inputs)`.
+    n_genes
+        Inputs that are genes; covariates stand behind them.
+
+    Returns
+    -------
+    Weights `(n_obs, n_genes)`, zero for cells without a count, and logits `(n_obs, n_labels)`.
+    """
+    device = next(chain(network.parameters(), network.buffers())).device
+    weights, logits = network.explain(torch.from_numpy(block.toarray()).to(device))
+    weights[torch.from_numpy(block[:, :n_genes].getnnz(axis=1) == 0)] = 0
+    return sparse.csr_matrix(weights[:, :n_genes].cpu().numpy()), logits.cpu().numpy()

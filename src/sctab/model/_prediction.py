@@ -1,0 +1,58 @@
+"""Prediction with classifiers and ensembles, which have the same methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from sctab.data import Query, reference_source
+from sctab.errors import SettingError, warn
+from sctab.inference import Decision, Predictor, predict_cells
+
+
+def predict(
+    model: Any, adata: AnnData | None, layer: str | None, *, soft: bool, batch_size: int
+) -> NDArray[np.object_] | pd.DataFrame:
+    """See :meth:`CellTypeClassifier.predict`."""
+    names, decision = _decide(model, adata, layer, batch_size)
+    labels = list(model.spec.labels.names)
+    if soft:
+        return pd.DataFrame(decision.column(decision.probabilities), index=names, columns=labels)
+    return decision.labels(labels)
+
+
+def latent_of(model: Any, adata: AnnData | None, layer: str | None, *, batch_size: int) -> NDArray[np.float32]:
+    """See :meth:`CellTypeClassifier.get_latent_representation`."""
+    latent = _decide(model, adata, layer, batch_size)[1].latent
+    if latent is None:
+        raise SettingError(
+            f"`{model.spec.model_class}` reads labels from the expression itself: it has no latent space. `MLPClassifier` and `SCTAB` "
+            "have one."
+        )
+    return latent
+
+
+def open_own_or(model: Any, predictor: Predictor, adata: AnnData | None, layer: str | None) -> tuple[AnnData, Query]:
+    """A dataset, by default the reference of the model, and the query that it gives; warns of what should be known about it."""
+    chosen = None
+    if adata is None:
+        adata = model.adata
+        if adata is None:
+            why = "was loaded without its reference" if model._corpus is None else "learned from a corpus, which is not in memory"
+            raise SettingError(f"The model {why}. Pass the data as `adata`.")
+        if layer is None:
+            chosen = reference_source(adata, predictor.spec.setup["layer"])
+    query = predictor.open_query(adata, layer=layer, chosen=chosen)
+    for note in query.notes:
+        warn(note)
+    return adata, query
+
+
+def _decide(model: Any, adata: AnnData | None, layer: str | None, batch_size: int) -> tuple[pd.Index, Decision]:
+    predictor = model.predictor
+    adata, query = open_own_or(model, predictor, adata, layer)
+    return adata.obs_names, predict_cells(predictor, adata, query, batch_size=batch_size)

@@ -1,0 +1,92 @@
+"""Which cells to learn from and which to validate on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from sctab.data import require_anndata, require_writable, target_of
+from sctab.keys import DEFAULT_KEY_ADDED, OBS_SPLIT, check_key_added
+from sctab.pp._cells import labels_and_donors
+from sctab.sampling import SplitRule, assign_splits
+
+_SIZES = MappingProxyType({"train": 0.7, "validation": 0.15, "test": 0.15})
+
+
+def split(
+    adata: AnnData,
+    labels_key: str,
+    *,
+    donor_key: str | None = None,
+    sizes: Mapping[str, float] = _SIZES,
+    by: SplitRule | None = None,
+    key_added: str = DEFAULT_KEY_ADDED,
+    seed: int = 0,
+    copy: bool = False,
+) -> AnnData | None:
+    """Share the cells out among training, validation and test.
+
+    Parameters
+    ----------
+    adata
+        Annotated cells, `(n_obs, n_vars)`.
+    labels_key
+        Column of `adata.obs` with cell types. Cells without one (NaN) are in no split.
+    donor_key
+        Column of `adata.obs` with donors, or with anything else whose cells must stay together.
+    sizes
+        Name and share of each split; shares sum to one. The first is the one to learn from: it gets cells of every type, unless
+        split by donor.
+    by
+        `"type"` gives each split its share of the cells of every type; `"donor"` its share of the donors, whole and at random; `"both"`
+        whole donors such that each split has about its share of every type, see :func:`sctab.sampling.assign_splits`. By default
+        both where there is a `donor_key`, else by type. Only whole donors tell how well a model does on people that it has not seen.
+    key_added
+        Prefix of what is written.
+    seed
+        Decides which cells or donors are chosen.
+    copy
+        Write into a copy and give it back.
+
+    Returns
+    -------
+    `None`, or with `copy` the copy. Written is
+
+    `adata.obs['{key_added}_split']` : categorical
+        The name of each cell's split; `NaN` for cells without a label.
+
+    Raises
+    ------
+    KeyNotFoundError
+        When a column is not there.
+    LabelError
+        When cells with a label have no donor, or when types have too few cells or donors for these splits.
+    SettingError
+        When the sizes make no sense, when there are fewer donors than splits, or when there is no `donor_key` to split by.
+
+    Examples
+    --------
+    >>> import scanpy as sc, sctab
+    >>> adata = sc.datasets.pbmc68k_reduced()
+    >>> sctab.pp.split(adata, "bulk_labels")
+    >>> adata.obs["sctab_split"].value_counts().to_dict()
+    {'train': 491, 'validation': 105, 'test': 104}
+    """
+    check_key_added(key_added)
+    require_anndata(adata)
+    require_writable(adata, copy=copy)
+    labels, donors = labels_and_donors(adata, labels_key, donor_key)
+    splits = assign_splits(
+        labels,
+        donors,
+        sizes=list(sizes.values()),
+        by=by or ("type" if donor_key is None else "both"),
+        rng=np.random.default_rng(seed),
+    )
+    target = target_of(adata, copy=copy)
+    target.obs[f"{key_added}_{OBS_SPLIT}"] = pd.Categorical.from_codes(splits, categories=list(sizes))
+    return target if copy else None

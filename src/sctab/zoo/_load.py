@@ -1,0 +1,38 @@
+"""Models by name, to train on and to predict with."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble, load_model
+from sctab.zoo._packaged import model_path
+
+
+def load(
+    model: str | PathLike[str] | CellTypeClassifier | DeepEnsemble | AutoClassifier,
+    *,
+    accelerator: str = "auto",
+    device: int | str = "auto",
+) -> CellTypeClassifier | DeepEnsemble:
+    """A model from whatever names it.
+
+    Parameters
+    ----------
+    model
+        A model or ensemble, which is given back as it is, or of an `AutoClassifier` the one that it kept; a directory of a model or of an
+        ensemble; or the name of a packaged model. A directory goes before a packaged model of the same name.
+    accelerator, device
+        Where to put it.
+
+    Raises
+    ------
+    ModelNotFoundError
+        When it is none of these.
+    ModelFormatError
+        When the directory cannot be read or trusted.
+    """
+    if isinstance(model, AutoClassifier):
+        return model.best
+    if isinstance(model, CellTypeClassifier | DeepEnsemble):
+        return model
+    return load_model(model_path(model), accelerator=accelerator, device=device)
