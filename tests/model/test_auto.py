@@ -10,7 +10,7 @@ from tests.reference import make_reference
 import sctab
 from sctab import NotTrainedError, OutputExistsError, SettingError
 from sctab.model import MODEL_NAMES, AutoClassifier, LinearClassifier, load_model, model_by_name
-from sctab.model._auto import _compare
+from sctab.model._comparison import compare
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "refit": False}
 QUICK = {
@@ -135,32 +135,59 @@ class TestComparison:
     def test_of_nearly_equal_ones_the_simplest_is_kept(self):
         other = self.truth.copy()
         other[50:55] = "B"
-        table = _compare(self.truth, {"linear": self.spoiled(6), "mlp": other}, np.random.default_rng(0))
+        table = compare(self.truth, {"linear": self.spoiled(6), "mlp": other}, np.random.default_rng(0))
         assert table.loc["mlp", "behind"] == 0
         assert list(table["kept"]) == [True, False]
 
     def test_a_subtype_is_right_even_if_no_held_out_cell_is_of_it(self):
         truth = np.repeat(np.array(["B cell", "T cell"], dtype=object), 50)
         finer = np.where(truth == "T cell", "CD4-positive, alpha-beta T cell", truth)
-        table = _compare(truth, {"linear": finer, "mlp": np.full(100, "B cell", dtype=object)}, np.random.default_rng(0))
+        table = compare(truth, {"linear": finer, "mlp": np.full(100, "B cell", dtype=object)}, np.random.default_rng(0))
         assert table.loc["linear", "macro_f1"] == 1
 
     def test_of_clearly_different_ones_the_best_is_kept(self):
-        table = _compare(self.truth, {"linear": self.spoiled(30), "mlp": self.spoiled(5)}, np.random.default_rng(0))
+        table = compare(self.truth, {"linear": self.spoiled(30), "mlp": self.spoiled(5)}, np.random.default_rng(0))
         assert list(table["kept"]) == [False, True]
 
     def test_scores_are_those_of_scikit_learn(self):
         labels = self.spoiled(7)
-        table = _compare(self.truth, {"linear": labels, "mlp": self.truth}, np.random.default_rng(0))
+        table = compare(self.truth, {"linear": labels, "mlp": self.truth}, np.random.default_rng(0))
         score = f1_score(self.truth, labels, average="macro")
         assert table.loc["linear", "macro_f1"] == pytest.approx(score)
         assert table.loc["linear", "behind"] == pytest.approx(1 - score)
 
     def test_the_standard_error_is_that_of_resampled_cells(self):
         """Accuracy and macro F1 of two types of the same size move alike: their spread is about that of a proportion."""
-        table = _compare(self.truth, {"linear": self.spoiled(20), "mlp": self.truth}, np.random.default_rng(0))
+        table = compare(self.truth, {"linear": self.spoiled(20), "mlp": self.truth}, np.random.default_rng(0))
         assert table.loc["linear", "standard_error"] == pytest.approx(np.sqrt(0.2 * 0.8 / 100), rel=0.25)
         assert table.loc["mlp", "standard_error"] == 0
+
+    def test_over_donors_it_is_that_of_resampled_donors(self):
+        """One donor in ten is named wrongly: resampled with NumPy and scored by scikit-learn, donor by donor."""
+        truth = np.tile(np.array(["B", "T"], dtype=object), 100)
+        donors = np.repeat(np.array([f"donor {i}" for i in range(10)], dtype=object), 20)
+        labels = np.where(donors == "donor 3", "T", truth)
+        table = compare(truth, {"linear": labels, "mlp": truth}, np.random.default_rng(0), donors=donors)
+        rng = np.random.default_rng(1)
+        scores = []
+        for _ in range(2000):
+            cells = np.concatenate([np.flatnonzero(donors == f"donor {i}") for i in rng.integers(10, size=10)])
+            scores.append(f1_score(truth[cells], labels[cells], average="macro"))
+        assert table.loc["linear", "standard_error"] == pytest.approx(np.std(scores) * np.sqrt(10 / 9), rel=0.15)
+
+    def test_more_cells_of_the_same_donors_do_not_make_it_surer(self):
+        truth = np.tile(np.array(["B", "T"], dtype=object), 30)
+        donors = np.repeat(np.array(list("abcdef"), dtype=object), 10)
+        labels = np.where((donors == "a") | (donors == "b"), "T", truth)
+
+        def error(times, donors):
+            many = {"linear": np.repeat(labels, times), "mlp": np.repeat(truth, times)}
+            given = None if donors is None else np.repeat(donors, times)
+            return compare(np.repeat(truth, times), many, np.random.default_rng(0), donors=given).loc["linear", "standard_error"]
+
+        assert error(25, donors) == pytest.approx(error(1, donors))
+        assert error(25, None) == pytest.approx(error(1, None) / 5, rel=0.2)
+        assert error(25, donors) > 3 * error(25, None)
 
 
 class TestRefusals:
@@ -223,30 +250,3 @@ def test_every_name_has_a_class():
         "SCTAB",
         "AutoClassifier",
     ]
-
-    def test_over_donors_it_is_that_of_resampled_donors(self):
-        """One donor in ten is named wrongly: resampled with NumPy and scored by scikit-learn, donor by donor."""
-        truth = np.tile(np.array(["B", "T"], dtype=object), 100)
-        donors = np.repeat(np.array([f"donor {i}" for i in range(10)], dtype=object), 20)
-        labels = np.where(donors == "donor 3", "T", truth)
-        table = _compare(truth, {"linear": labels, "mlp": truth}, np.random.default_rng(0), donors=donors)
-        rng = np.random.default_rng(1)
-        scores = []
-        for _ in range(2000):
-            cells = np.concatenate([np.flatnonzero(donors == f"donor {i}") for i in rng.integers(10, size=10)])
-            scores.append(f1_score(truth[cells], labels[cells], average="macro"))
-        assert table.loc["linear", "standard_error"] == pytest.approx(np.std(scores) * np.sqrt(10 / 9), rel=0.15)
-
-    def test_more_cells_of_the_same_donors_do_not_make_it_surer(self):
-        truth = np.tile(np.array(["B", "T"], dtype=object), 30)
-        donors = np.repeat(np.array(list("abcdef"), dtype=object), 10)
-        labels = np.where((donors == "a") | (donors == "b"), "T", truth)
-
-        def error(times, donors):
-            many = {"linear": np.repeat(labels, times), "mlp": np.repeat(truth, times)}
-            given = None if donors is None else np.repeat(donors, times)
-            return _compare(np.repeat(truth, times), many, np.random.default_rng(0), donors=given).loc["linear", "standard_error"]
-
-        assert error(25, donors) == pytest.approx(error(1, donors))
-        assert error(25, None) == pytest.approx(error(1, None) / 5, rel=0.2)
-        assert error(25, donors) > 3 * error(25, None)

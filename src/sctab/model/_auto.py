@@ -20,19 +20,14 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sctab.corpus import Corpus
 from sctab.errors import NotTrainedError, SctabWarning, SettingError, listing, warn
 from sctab.inference import ModelSpec, Predictor
-from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import CLASSES
+from sctab.model._comparison import compare
 from sctab.model._ensemble import DeepEnsemble
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
 from sctab.model._setup import own_copy
-from sctab.ontology import CellOntology, LabelSpace
-from sctab.train import REFIT_BELOW, CorpusReference, LoggerChoice, TrainingSettings, check_logging, label_ids_in, subtypes
-
-MODEL_NAMES = (*CLASSES, "auto")
-"""Short names of the model classes."""
-_RESAMPLES = 200
+from sctab.train import REFIT_BELOW, CorpusReference, LoggerChoice, TrainingSettings, check_logging, label_ids_in
 
 
 @final
@@ -219,7 +214,7 @@ class AutoClassifier:
             truth, predicted, seconds = self._try(labels, folds, options)
             donor_key, cells = self._setup["donor_key"], np.concatenate(folds)
             donors = self.adata.obs[donor_key].astype(str).to_numpy()[cells] if held_out_by == "donor" else None
-        self.table = _compare(truth, predicted, np.random.default_rng(seed), self._label_ids, donors).assign(
+        self.table = compare(truth, predicted, np.random.default_rng(seed), self._label_ids, donors).assign(
             seconds=pd.Series(seconds)
         )
         kept = str(self.table.index[self.table["kept"]][0])
@@ -395,72 +390,8 @@ class AutoClassifier:
         self.best.deregister_manager(adata)
 
 
-def model_by_name(name: str) -> type[CellTypeClassifier] | type[AutoClassifier]:
-    """The model class of a short name: `"linear"`, `"mlp"`, `"xgboost"`, `"sctab"` or `"auto"`.
-
-    Parameters
-    ----------
-    name
-        One of `MODEL_NAMES`.
-
-    Raises
-    ------
-    SettingError
-        When there is no such model class.
-
-    Examples
-    --------
-    >>> model_by_name("linear").__name__
-    'LinearClassifier'
-    """
-    if name == "auto":
-        return AutoClassifier
-    if name not in CLASSES:
-        raise SettingError(f"`{name}` is not a model class. There are: {listing(MODEL_NAMES)}.")
-    return CLASSES[name]
-
-
 def _available() -> list[str]:
     if find_spec("xgboost") is not None:
         return list(CLASSES)
     warn("XGBoost is not installed and is not tried. Install it with `pip install 'sctab[xgboost]'`, or name the `candidates`.")
     return [name for name in CLASSES if name != "xgboost"]
-
-
-def _compare(
-    truth: NDArray[np.object_],
-    predicted: Mapping[str, NDArray[np.object_]],
-    rng: np.random.Generator,
-    label_ids: Mapping[str, str | None] | None = None,
-    donors: NDArray[np.object_] | None = None,
-) -> pd.DataFrame:
-    """Ontology-corrected macro F1 of each candidate, how far it is behind the best, and the standard error of that.
-
-    It is a bootstrap over whole donors, whose cells are alike, or over cells where donors are not given or there is only one.
-    """
-    units = np.arange(len(truth)) if donors is None else np.unique(donors, return_inverse=True)[1]
-    if (n_units := int(units.max()) + 1) == 1:
-        units, n_units = np.arange(len(truth)), len(truth)
-    names = sorted({*truth, *np.concatenate(list(predicted.values()))})  # a subtype is right even if no held-out cell is of it
-    children = subtypes(LabelSpace.from_names(names, CellOntology.embedded(), label_ids=label_ids))
-    types = pd.Index(names)
-    true = types.get_indexer(truth)
-    called = {name: correct_codes(true, types.get_indexer(labels), children) for name, labels in predicted.items()}
-    scores = {name: macro_f1_of_codes(true, codes) for name, codes in called.items()}
-    best = max(scores, key=lambda name: scores[name])
-    behind: dict[str, list[float]] = {name: [] for name in predicted}
-    spread = np.sqrt(n_units / (n_units - 1))  # a bootstrap of few donors varies less than donors do
-    for _ in range(_RESAMPLES):
-        times = np.bincount(rng.integers(n_units, size=n_units), minlength=n_units)[units]
-        of_best = macro_f1_of_codes(true, called[best], times)
-        for name in predicted:
-            behind[name].append(of_best - macro_f1_of_codes(true, called[name], times))
-    table = pd.DataFrame(
-        {
-            "macro_f1": scores,
-            "behind": {name: scores[best] - score for name, score in scores.items()},
-            "standard_error": {name: spread * float(np.std(values)) for name, values in behind.items()},
-        }
-    )
-    kept = next(name for name in predicted if table.loc[name, "behind"] <= table.loc[name, "standard_error"])
-    return table.assign(kept=table.index == kept).rename_axis("model")

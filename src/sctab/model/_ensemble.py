@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from inspect import signature
 from os import PathLike
 from pathlib import Path
@@ -14,18 +13,14 @@ import numpy as np
 import pandas as pd
 import torch
 from anndata import AnnData
-from joblib import Parallel, delayed
-from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
 from sctab.corpus import Corpus
-from sctab.data import fingerprint, reference_source
 from sctab.errors import NotTrainedError, SettingError, warn
 from sctab.inference import (
     BATCH_SIZE,
     ModelSpec,
     Predictor,
-    begin_or_go_on,
     check_alike,
     check_stored,
     free_path,
@@ -37,17 +32,12 @@ from sctab.inference import (
     write_hashes,
 )
 from sctab.io import as_path, written_beside
-from sctab.keys import FORMAT_VERSION, SPEC_FILE
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
+from sctab.model._members import MemberTraining
 from sctab.model._prediction import latent_of, predict
 from sctab.model._sctab import SCTAB
-from sctab.model._setup import own_copy
 from sctab.train import CorpusReference
-
-_RUN_FORMAT = "sctab-ensemble-training"
-_HOW_IT_RUNS = {"accelerator", "devices", "enable_progress_bar", "logger", "callbacks"}
-"""Settings of a training that may be others when it goes on: where it runs, and who watches it."""
 
 
 @final
@@ -69,16 +59,8 @@ class DeepEnsemble:
 
     Attributes
     ----------
-    members
-        The models, in order.
-    spec
-        Description of the first member; genes, labels and scale are those of all.
-    gene_importance
-        Mean of the members' importance of each gene, `(n_vars,)`.
     name
         Name of the directory that it was loaded from; empty before.
-    sha256
-        Hash of the members' hashes; `None` when they were not saved since they last changed.
 
     Raises
     ------
@@ -232,52 +214,17 @@ class DeepEnsemble:
             )
         settings = {"max_epochs": max_epochs, "split_seed": seed if split_seed is None else split_seed, **train_settings}
         jobs = [{"seed": int(state), **settings} for state in np.random.SeedSequence(seed).generate_state(self.n_members)]
+        training = MemberTraining(self.model_class, reference, self._setup, self._model_settings)
         if run_dir is not None:
-            self._begin_or_go_on(reference, as_path(run_dir), jobs)
+            training.begin_or_go_on(as_path(run_dir), jobs)
             jobs = [job | {"run_dir": free_path(as_path(run_dir) / f"curves_{i}")} for i, job in enumerate(jobs)]
-            members = self._train_in(as_path(run_dir), reference, jobs, n_jobs)
+            members = training.run_in(as_path(run_dir), jobs, n_jobs)
         elif n_jobs > 1:
             with tempfile.TemporaryDirectory(prefix="sctab-") as directory:
-                members = self._train_in(Path(directory), reference, jobs, n_jobs)
+                members = training.run_in(Path(directory), jobs, n_jobs)
         else:
-            members = [_train_member(self.model_class, reference, self._setup, self._model_settings, job) for job in jobs]
+            members = [training.run(job) for job in jobs]
         self._members = tuple(members)
-
-    def _train_in(
-        self, directory: Path, reference: AnnData | CorpusReference, jobs: Sequence[Mapping[str, Any]], n_jobs: int
-    ) -> list[CellTypeClassifier]:
-        """Train the members that are not yet in a directory, and read all of them from there."""
-        todo = [i for i in range(len(jobs)) if not (member_path(directory, i) / SPEC_FILE).is_file()]
-        adata = reference if isinstance(reference, AnnData) else None
-        sent = reference if n_jobs == 1 or adata is None else own_copy(adata, np.arange(adata.n_obs))  # set up anew in each process
-        Parallel(n_jobs=n_jobs)(
-            delayed(_train_and_save)(member_path(directory, i), self.model_class, sent, self._setup, self._model_settings, jobs[i])
-            for i in todo
-        )
-        if n_jobs > 1:
-            get_reusable_executor().shutdown(wait=True)  # they would stay for minutes
-        accelerator = jobs[0].get("accelerator", "auto")
-        return [self.model_class.load(member_path(directory, i), adata, accelerator=accelerator) for i in range(len(jobs))]
-
-    def _begin_or_go_on(self, reference: AnnData | CorpusReference, directory: Path, jobs: Sequence[Mapping[str, Any]]) -> None:
-        """Write down in the directory what is trained, or make sure that it is the same."""
-        identity = {
-            "format": _RUN_FORMAT,
-            "format_version": FORMAT_VERSION,
-            "model_class": self.model_class.__name__,
-            "setup": self._setup,
-            "model_settings": self._model_settings,
-            "train_settings": [{name: value for name, value in job.items() if name not in _HOW_IT_RUNS} for job in jobs],
-            "data": self._fingerprint(reference),
-        }
-        begin_or_go_on(directory, json.loads(json.dumps(identity, default=str)))
-
-    def _fingerprint(self, reference: AnnData | CorpusReference) -> Any:
-        if isinstance(reference, CorpusReference):
-            return [reference.corpus.sha256, reference.subset, reference.subset_by]
-        keys = [self._setup["labels_key"], self._setup["donor_key"], *self._setup["categorical_covariate_keys"]]
-        source, _ = reference_source(reference, self._setup["layer"])
-        return fingerprint(source, *(reference.obs[key] for key in keys if key is not None))
 
     # ------------------------------------------------------------------------------------------------- prediction
 
@@ -452,30 +399,3 @@ class DeepEnsemble:
         ensemble.adata = adata
         ensemble.name = path.resolve().name
         return ensemble
-
-
-def _train_member(
-    model_class: type[CellTypeClassifier],
-    reference: AnnData | CorpusReference,
-    setup: Mapping[str, Any],
-    model_settings: Mapping[str, Any],
-    train_settings: Mapping[str, Any],
-) -> CellTypeClassifier:
-    if isinstance(reference, CorpusReference):
-        model = model_class._of(reference, **setup, **model_settings)
-    else:
-        model_class.setup_anndata(reference, **setup)
-        model = model_class(reference, **model_settings)
-    model.train(**train_settings)
-    return model
-
-
-def _train_and_save(
-    path: Path, model_class: type[CellTypeClassifier], reference: AnnData | CorpusReference, *arguments: Any
-) -> None:
-    """Train a member and leave nothing but its directory: scvi-tools would keep the reference of every model in memory."""
-    model = _train_member(model_class, reference, *arguments)
-    if not (path / SPEC_FILE).is_file():  # a process that outlived an interrupted run may have been first, with the same member
-        model.save(path)
-    if isinstance(reference, AnnData):
-        model.deregister_manager(reference)

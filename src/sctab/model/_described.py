@@ -1,0 +1,293 @@
+"""What a model class implements, how a model is made, and how it predicts."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from numpy.typing import NDArray
+from scvi.data import AnnDataManager
+from scvi.model.base import BaseModelClass
+from torch import nn
+
+from sctab.data import LearnedMatrix
+from sctab.errors import (
+    NotTrainedError,
+    SettingError,
+)
+from sctab.inference import (
+    BATCH_SIZE,
+    ModelSpec,
+    Predictor,
+    build_network,
+)
+from sctab.model._prediction import latent_of, predict
+from sctab.model._search import SearchSpace
+from sctab.model._setup import check_reference, describe_reference, reference_fields
+from sctab.ontology import CellOntology, label_ids_from
+from sctab.train import (
+    CommonSettings,
+    CorpusReference,
+    TrainingData,
+    TrainingResult,
+    seeded,
+)
+
+
+class DescribedModel(BaseModelClass):
+    """A model with a description and a network. What a class has to implement is abstract."""
+
+    spec: ModelSpec
+    module: nn.Module
+    gene_importance: NDArray[np.float32]
+    history_: Any
+
+    @classmethod
+    @abstractmethod
+    def _default_architecture(cls, n_obs: int) -> dict[str, Any]:
+        """Keyword arguments of the network for a reference of `n_obs` labelled cells."""
+
+    @classmethod
+    @abstractmethod
+    def _default_n_genes(cls, n_obs: int) -> int | None:
+        """How many genes to learn from at most, for such a reference; `None` is all."""
+
+    @classmethod
+    @abstractmethod
+    def _default_training(cls, n_obs: int) -> CommonSettings:
+        """How to train on such a reference where nothing else is asked for."""
+
+    @classmethod
+    @abstractmethod
+    def search_space(cls) -> SearchSpace:
+        """What to vary when the class is tuned: ranges of settings for the constructor and for :meth:`train`."""
+
+    @classmethod
+    @abstractmethod
+    def paper_settings(cls) -> dict[str, dict[str, Any]]:
+        """Settings of Fischer et al. (2023): `"model"` for the constructor and `"train"` for :meth:`train`."""
+
+    @abstractmethod
+    def _fit(self, data: TrainingData, settings: Any, **options: Any) -> TrainingResult:
+        """Train :attr:`module` and leave it with the weights to keep; `settings` are of the class that :meth:`_default_training` gives."""
+
+    @abstractmethod
+    def _forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Logits `(n_obs, n_labels)` and latent `(n_obs, n_latent)`, if any, of the input `(n_obs, n_inputs)`, see :class:`ModelSpec`."""
+
+    @abstractmethod
+    def _freeze_for_query(self) -> None:
+        """Leave only what tells types apart trainable, for a reference model that meets a query."""
+
+    # ----------------------------------------------------------------------------------------------------- set-up
+
+    @classmethod
+    def setup_anndata(
+        cls,
+        adata: AnnData,
+        labels_key: str,
+        *,
+        layer: str | None = None,
+        donor_key: str | None = None,
+        unlabeled_category: str | None = None,
+        label_ids: Mapping[str, str | None] | str | PathLike[str] | None = None,
+        categorical_covariate_keys: Sequence[str] | None = None,
+        gene_id_key: str | None = None,
+        gene_symbol_key: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Say where an annotated reference keeps its counts, labels and donors.
+
+        Parameters
+        ----------
+        adata
+            Reference, `(n_obs, n_vars)`. Counts are best; normalised and log1p values are brought back to their scale.
+        labels_key
+            Column of `adata.obs` with cell types.
+        layer
+            Layer with the counts, or `"X"` or `"raw"`, whose genes are then those of `raw.var`; `X` by default.
+        donor_key
+            Column of `adata.obs` with donors. With at least three, validation holds out whole donors: that tells how well the model
+            does on people that it has not seen.
+        unlabeled_category
+            Value of `labels_key` that means "no label"; such cells are not learned from. Where it is left out, and the column has one
+            string that cannot be a cell type, such as `nan` or an empty one, it is that string, with a warning.
+        label_ids
+            Cell Ontology ids of labels, by label, or a file of them, see :func:`sctab.ontology.read_label_map`; `None` is the id of a label
+            that has none. Other labels are looked up, see :meth:`sctab.ontology.CellOntology.resolve`.
+        categorical_covariate_keys
+            Columns of `adata.obs` that the model may look at besides the genes, such as the tissue. In training they are hidden from a
+            random half of the cells (`covariate_dropout`), so that cells without them, or with a category that the model does not know,
+            are named too. A missing value (NaN) is none.
+        gene_id_key, gene_symbol_key
+            Columns of `adata.var` with Ensembl ids and gene symbols. By default they are found among index and columns.
+        **kwargs
+            Passed to :meth:`scvi.data.AnnDataManager.register_fields`.
+
+        Raises
+        ------
+        InputTypeError
+            When `adata` is something else than an AnnData.
+        KeyNotFoundError
+            When a column or layer is not there.
+        LabelError
+            When labels or donors are missing (NaN, or strings such as `nan`); when there are not two types; when results could not be
+            stored under the labels, such as `A/B` beside `A|B`; or when `unlabeled_category` is a label in another spelling.
+        GeneOverlapError
+            When the genes are in the rows.
+        InputValueError
+            When there are no cells, or when the matrix holds no counts nor anything that can be brought back to counts.
+        """
+        confirmed = {} if label_ids is None else label_ids_from(label_ids, CellOntology.embedded())
+        unlabeled_category = check_reference(
+            adata,
+            labels_key,
+            layer=layer,
+            donor_key=donor_key,
+            unlabeled_category=unlabeled_category,
+            categorical_covariate_keys=() if categorical_covariate_keys is None else categorical_covariate_keys,
+            var_keys=[key for key in (gene_id_key, gene_symbol_key) if key is not None],
+            label_ids=confirmed,
+        )
+        setup_method_args = cls._get_setup_method_args(
+            cls=cls,
+            adata=adata,
+            labels_key=labels_key,
+            layer=layer,
+            donor_key=donor_key,
+            unlabeled_category=unlabeled_category,
+            label_ids=confirmed,
+            categorical_covariate_keys=[] if categorical_covariate_keys is None else list(categorical_covariate_keys),
+            gene_id_key=gene_id_key,
+            gene_symbol_key=gene_symbol_key,
+        )
+        manager = AnnDataManager(
+            fields=reference_fields(adata, labels_key, layer=layer, donor_key=donor_key, unlabeled_category=unlabeled_category),
+            setup_method_args=setup_method_args,
+        )
+        with warnings.catch_warnings():  # a type with few cells is named by its name when the model is made
+            warnings.filterwarnings("ignore", message=r"Category \d+ in adata.obs.* has fewer than 3 cells")
+            manager.register_fields(adata, **kwargs)
+        cls.register_manager(manager)
+
+    @classmethod
+    def _stored_registry(cls, adata: AnnData | None, spec: ModelSpec | None) -> dict[str, Any] | None:
+        """What scvi-tools is to know of a model without a reference; `None` where it has one."""
+        if adata is not None:
+            if cls._get_most_recent_anndata_manager(adata) is None:
+                raise SettingError(
+                    f"The reference was not set up for `{cls.__name__}`. Call `{cls.__name__}.setup_anndata(adata, labels_key=…)` first."
+                )
+            return None
+        if spec is None:
+            raise SettingError(
+                f"`{cls.__name__}` needs a reference that went through `{cls.__name__}.setup_anndata`. To use a trained model, "
+                f"call `{cls.__name__}.load`."
+            )
+        return spec.to_registry()
+
+    def _initialise(self, spec: ModelSpec | None, n_top_genes: int | str | None, requested: Mapping[str, Any]) -> None:
+        """Genes, labels and an untrained network: from the reference, or from a `spec` that was stored."""
+        if spec is None:
+            setup = dict(self.registry["setup_args"])
+            n_obs = int((self.adata.obs[setup["labels_key"]].astype(str) != setup["unlabeled_category"]).sum())
+            spec = describe_reference(
+                self.adata,
+                setup,
+                type(self).__name__,
+                n_top_genes=self._default_n_genes(n_obs) if n_top_genes is None else n_top_genes,
+                architecture=self._default_architecture(n_obs)
+                | {key: value for key, value in requested.items() if value is not None},
+            )
+        self.spec = spec
+        with seeded(0):
+            self.module = self._new_network()
+        self.module.eval()
+        self.gene_importance = np.full(len(spec.features), 1 / len(spec.features), dtype=np.float32)
+        self.name = ""
+        self.sha256: str | None = None
+        self._has_pretrained_weights = False
+        self._corpus: CorpusReference | None = None
+        self._query_matrix: LearnedMatrix | None = None
+        self._model_summary_string = spec.summary
+
+    def _new_network(self) -> nn.Module:
+        try:
+            return build_network(self.spec)
+        except (TypeError, ValueError) as error:
+            raise SettingError(f"The architecture makes no sense: {error}") from error
+
+    # ------------------------------------------------------------------------------------------------- prediction
+
+    @property
+    def predictor(self) -> Predictor:
+        """The model as it is now, to predict with.
+
+        Raises
+        ------
+        NotTrainedError
+            When the model is not trained.
+        """
+        self._require_trained()
+        return Predictor(self.spec, [self.module], self.gene_importance, name=self.name, sha256=self.sha256)
+
+    def predict(
+        self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE
+    ) -> NDArray[np.object_] | pd.DataFrame:
+        """Name the cell type of every cell.
+
+        Genes are matched by name, so that their order, their number and the kind of their names do not matter.
+
+        Parameters
+        ----------
+        adata
+            Any AnnData; by default the reference.
+        soft
+            Give probabilities instead of labels.
+        layer
+            Layer to use, or `"X"` or `"raw"`; by default counts are looked for.
+        batch_size
+            Cells evaluated at a time.
+
+        Returns
+        -------
+        Labels, `(n_obs,)`, with `NaN` for cells without a count in the model's genes; or with `soft` a frame of probabilities,
+        `(n_obs, n_labels)`, indexed by cell, one column per label.
+
+        Raises
+        ------
+        NotTrainedError
+            When the model is not trained.
+        InputValueError, KeyNotFoundError, GeneOverlapError
+            When the data cannot be annotated.
+        """
+        return predict(self, adata, layer, soft=soft, batch_size=batch_size)
+
+    def get_latent_representation(
+        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE
+    ) -> NDArray[np.float32]:
+        """Embedding from which the label is read, `(n_obs, n_latent)`; parameters and errors as in :meth:`predict`.
+
+        Raises
+        ------
+        SettingError
+            When the model reads labels from the expression itself and has no latent space.
+        """
+        return latent_of(self, adata, layer, batch_size=batch_size)
+
+    def _require_trained(self) -> None:
+        if not self.is_trained:
+            raise NotTrainedError("The model is not trained. Call `model.train()` first, or `load` a trained one.")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(chain(self.module.parameters(), self.module.buffers())).device
