@@ -162,7 +162,7 @@ def test_genes_that_contradict_are_refused_as_before(classifier, cells):
     cells.obs["organism"] = "Homo sapiens"
     cells.var_names = cells.var_names.str.capitalize()
     with pytest.raises(GeneOverlapError, match="^The data looks like mouse"):
-        classifier.open_query(cells)
+        classifier.predictor.open_query(cells)
 
 
 def test_strings_as_old_versions_wrote_them(cells, tmp_path):
