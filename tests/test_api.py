@@ -71,7 +71,20 @@ NAMES = {
         "join_genes",
         "plan",
     ],
+    "sctab.data": [
+        "Content",
+        "FeatureSpace",
+        "GeneMatch",
+        "MatrixContent",
+        "Normalization",
+        "Species",
+        "gene_expression",
+        "guess_species",
+        "inspect_matrix",
+        "normalise",
+    ],
     "sctab.get": ["augmentation", "evaluation", "explanation", "probabilities", "training"],
+    "sctab.inference": ["Decision", "Evaluation", "ModelSpec", "Predictor", "decide", "load_predictor", "predict_cells"],
     "sctab.metrics": [
         "SharedLevel",
         "accuracy",
@@ -155,7 +168,7 @@ NAMES = {
     "sctab.tuning": ["Settings", "TuningResult", "tune", "tune_from_corpus"],
     "sctab.zoo": ["ModelListing", "import_checkpoint", "list_models", "load", "packaged_path"],
 }
-NOUNS = ["sctab.augmentation", "sctab.data", "sctab.data"]
+NOUNS = ["sctab.augmentation"]
 """Modules without `__all__`: what they define and does not begin with an underscore is public."""
 
 

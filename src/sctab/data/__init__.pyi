@@ -41,3 +41,16 @@ from .genes._match import GeneMatch as GeneMatch
 from .genes._space import FeatureSpace as FeatureSpace
 from .genes._species import Species as Species, guess_species as guess_species
 from .genes._stated import CORRECT as CORRECT, StatedSpecies as StatedSpecies
+
+__all__ = [
+    "Content",
+    "FeatureSpace",
+    "GeneMatch",
+    "MatrixContent",
+    "Normalization",
+    "Species",
+    "gene_expression",
+    "guess_species",
+    "inspect_matrix",
+    "normalise",
+]

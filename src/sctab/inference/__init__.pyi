@@ -40,3 +40,5 @@ from ._storage import (
     require_sound as require_sound,
     write_model as write_model,
 )
+
+__all__ = ["Decision", "Evaluation", "ModelSpec", "Predictor", "decide", "load_predictor", "predict_cells"]

@@ -67,6 +67,11 @@ def decide(evaluation: Evaluation) -> Decision:
     Of an ensemble it also tells what the uncertainty is made of (Depeweg et al. 2018, :doi:`10.48550/arXiv.1710.07283`):
     the expected entropy of a member, and the mutual information between label and member.
 
+    Parameters
+    ----------
+    evaluation
+        Logits of the cells, and which cells were measured.
+
     Raises
     ------
     ModelFormatError

@@ -98,6 +98,11 @@ class HasPredictor(Protocol):
 def load_predictor(path: str | PathLike[str]) -> Predictor:
     """Read a model or an ensemble from its directory, without what training needs; on a GPU where there is one.
 
+    Parameters
+    ----------
+    path
+        Directory that a model's or an ensemble's `save` wrote.
+
     Raises
     ------
     ModelNotFoundError
