@@ -10,6 +10,7 @@ from anndata import AnnData
 
 from sctab.inference import ModelSpec
 from sctab.model._base import CellTypeClassifier
+from sctab.model._running import fit
 from sctab.model._search import Choice, Range, SearchSpace
 from sctab.nn import LinearNetwork
 from sctab.train import (
@@ -18,7 +19,6 @@ from sctab.train import (
     TrainingResult,
     TrainingSettings,
     fewer_genes_than_cells,
-    fit_network,
     network_training,
 )
 
@@ -108,7 +108,7 @@ class LinearClassifier(CellTypeClassifier):
         )
 
     def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
-        return fit_network(self, self.module, data, settings, normalization=self.spec.normalization, **options)
+        return fit(self, data, settings, **options)
 
     def _forward(self, values: torch.Tensor) -> tuple[torch.Tensor, None]:
         return self.module(values).logits, None

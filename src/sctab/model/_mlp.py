@@ -9,6 +9,7 @@ from anndata import AnnData
 
 from sctab.inference import ModelSpec
 from sctab.model._base import CellTypeClassifier
+from sctab.model._running import fit
 from sctab.model._search import Choice, Range, SearchSpace
 from sctab.train import (
     LARGE_REFERENCE,
@@ -17,7 +18,6 @@ from sctab.train import (
     TrainingResult,
     TrainingSettings,
     fewer_genes_than_cells,
-    fit_network,
     network_training,
 )
 
@@ -120,7 +120,7 @@ class MLPClassifier(CellTypeClassifier):
         )
 
     def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
-        return fit_network(self, self.module, data, settings, normalization=self.spec.normalization, **options)
+        return fit(self, data, settings, **options)
 
     def _forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         output = self.module(values)

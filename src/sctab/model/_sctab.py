@@ -11,6 +11,7 @@ from scipy import sparse
 from sctab.inference import DENSE_BATCH_SIZE, ModelSpec, explain_block, require_batch_size
 from sctab.model._base import CellTypeClassifier
 from sctab.model._prediction import open_own_or
+from sctab.model._running import fit
 from sctab.model._search import Choice, Range, SearchSpace
 from sctab.nn import TabNet
 from sctab.train import (
@@ -20,7 +21,6 @@ from sctab.train import (
     TrainingResult,
     TrainingSettings,
     fewer_genes_than_cells,
-    fit_network,
     network_training,
 )
 
@@ -186,15 +186,7 @@ class SCTAB(CellTypeClassifier):
 
     def _fit(self, data: TrainingData, settings: TrainingSettings, **options: Any) -> TrainingResult:
         lambda_sparse = self.spec.architecture["lambda_sparse"]
-        return fit_network(
-            self,
-            self.module,
-            data,
-            settings,
-            normalization=self.spec.normalization,
-            penalty=lambda output: -lambda_sparse * output.mask_loss,
-            **options,
-        )
+        return fit(self, data, settings, penalty=lambda output: -lambda_sparse * output.mask_loss, **options)
 
     def _forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         output = self.module(values)

@@ -5,16 +5,16 @@ Needs XGBoost, which is optional: `pip install 'sctab[xgboost]'`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from os import PathLike
 from typing import Any, Literal, final
 
 import numpy as np
 import torch
 from anndata import AnnData
-from lightning.pytorch.loggers import Logger
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
@@ -210,7 +210,7 @@ class XGBoostClassifier(CellTypeClassifier):
         try:
             if not self.module.loadings.any():
                 self._find_components(data, split, settings.seed)
-            with _watch(loggers, settings, enabled=enable_progress_bar) as callback:
+            with _watch(partial(log_epoch, loggers), settings, enabled=enable_progress_bar) as callback:
                 booster, history = self._boost(data, split, settings, device=device, callback=callback)
         finally:
             for each in loggers:
@@ -332,7 +332,7 @@ def _corrected_macro_f1(child_matrix: NDArray[np.bool_]) -> Callable[[NDArray[np
 
 
 @contextmanager
-def _watch(loggers: Sequence[Logger], settings: BoostingSettings, *, enabled: bool) -> Iterator[Any]:
+def _watch(log: Callable[[int, Mapping[str, float]], None], settings: BoostingSettings, *, enabled: bool) -> Iterator[Any]:
     """A callback for XGBoost that logs every round, keeps the history, and moves a progress bar on stderr."""
     callback: Any = require("xgboost", extra="xgboost").callback.TrainingCallback
     with Progress(console=Console(stderr=True), disable=not enabled) as bar:
@@ -347,7 +347,7 @@ def _watch(loggers: Sequence[Logger], settings: BoostingSettings, *, enabled: bo
                 if "validation" in evaluations:
                     values["validation_loss"] = evaluations["validation"]["mlogloss"][-1]
                     values["validation_macro_f1"] = evaluations["validation"]["macro_f1"][-1]
-                log_epoch(loggers, len(self.history.get("train_loss", [])), values)
+                log(len(self.history.get("train_loss", [])), values)
                 for name, value in values.items():
                     self.history.setdefault(name, []).append(value)
                 bar.advance(task)

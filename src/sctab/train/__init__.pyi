@@ -20,7 +20,7 @@ from ._logging import (
     read_metrics as read_metrics,
     start_logging as start_logging,
 )
-from ._loop import MONITOR as MONITOR, fit_network as fit_network, seeded as seeded
+from ._loop import fit_network as fit_network, seeded as seeded, stop_unless as stop_unless
 from ._processes import is_first_process as is_first_process
 from ._reference import ReferenceData as ReferenceData, TrainingData as TrainingData, summarise as summarise
 from ._settings import (

@@ -18,7 +18,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as dump_arrays
 from scipy import sparse
-from scvi.train._logger import SimpleLogger
 
 from sctab.data import FeatureSpace
 from sctab.errors import DataFileError, OutputError, OutputExistsError, SettingError
@@ -226,17 +225,36 @@ class SaveCheckpoints(Callback):
             self.write(self.directory / f"epoch_{trainer.current_epoch:03d}")
 
 
-class _History(SimpleLogger):  # type: ignore[misc]
-    """The logger that fills `history`, on a copy: scvi-tools' takes the epoch out of the values, which the next loggers get too."""
+class _History(Logger):
+    """The metrics of every epoch, in memory."""
+
+    name = "history"
+    version = ""
+    """Empty: the progress bar would show it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._values: dict[str, dict[int, float]] = {}
 
     @property
-    def version(self) -> str:
-        """Empty: the progress bar would show it."""
-        return ""
+    def history(self) -> dict[str, pd.DataFrame]:
+        """A column of its name for each metric, one row per epoch."""
+        return {
+            name: pd.DataFrame({name: list(values.values())}, index=pd.Index(list(values), name="epoch"), dtype=float)
+            for name, values in self._values.items()
+        }
 
+    def log_hyperparams(self, *_args: Any, **_kwargs: Any) -> None:
+        """Leave out the settings, which the model keeps."""
+
+    @rank_zero_only  # type: ignore[untyped-decorator]
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Keep the values of an epoch."""
-        super().log_metrics(dict(metrics), step)
+        del step
+        epoch = int(metrics["epoch"])
+        for name, value in metrics.items():
+            if name != "epoch":
+                self._values.setdefault(name, {})[epoch] = float(value)
 
 
 class _TensorBoard(TensorBoardLogger):

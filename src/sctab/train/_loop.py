@@ -1,4 +1,4 @@
-"""Training a network by gradient: plan and loop, without any knowledge of which network it is."""
+"""Training a network by gradient, without any knowledge of which network it is."""
 
 from __future__ import annotations
 
@@ -9,20 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LambdaCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from scvi.train import LoudEarlyStopping, TrainRunner
 from torch import Tensor, nn
 
-from sctab.augmentation import SparseRows, add_donor_differences, donor_differences, drop_genes
-from sctab.data import Normalization
+from sctab.augmentation import SparseRows, donor_differences
+from sctab.inference import ModelSpec
 from sctab.io import as_path
-from sctab.metrics import correct_codes, macro_f1_of_codes
-from sctab.nn import cross_entropy, hierarchical_cross_entropy, normalise_counts
 from sctab.train._logging import (
     CHECKPOINTS_DIRECTORY,
     LoggerChoice,
@@ -31,27 +29,23 @@ from sctab.train._logging import (
     start_logging,
     write_augmentation,
 )
-from sctab.train._processes import is_first_process, n_processes, summed
+from sctab.train._plan import MONITOR, TrainingPlan
+from sctab.train._processes import is_first_process
 from sctab.train._reference import TrainingData, content_hash
-from sctab.train._settings import OWN_LABEL, TrainingResult, TrainingSettings
-from sctab.train._state import STATE_FILE, EpochMeans, KeepState, StateIO, read_history
-
-if TYPE_CHECKING:
-    from scvi.model.base import BaseModelClass
-
-MONITOR = "validation_macro_f1"
+from sctab.train._settings import TrainingResult, TrainingSettings
+from sctab.train._state import STATE_FILE, KeepState, StateIO, read_history
 
 
 def fit_network(
-    model: BaseModelClass,
     network: nn.Module,
+    spec: ModelSpec,
     data: TrainingData,
     settings: TrainingSettings,
     *,
-    normalization: Normalization,
+    run: Callable[..., Trainer],
+    write_checkpoint: Callable[[Path], object],
+    is_new: bool = True,
     penalty: Callable[[Any], Tensor] | None = None,
-    accelerator: str = "auto",
-    devices: Any = "auto",
     run_dir: str | PathLike[str] | None = None,
     logger: LoggerChoice = None,
     resume: bool = False,
@@ -61,26 +55,33 @@ def fit_network(
 
     Parameters
     ----------
-    model
-        The model that the network belongs to; scvi-tools' runner writes `history` and the split into it.
     network
-        Gives an object with `logits`, `(n_obs, n_classes)`, for normalised expression.
-    data, settings, normalization
-        What to learn, how, and on which scale.
+        Gives an object with `logits`, `(n_obs, n_classes)`, for normalised expression and covariates.
+    spec
+        The model that the network belongs to.
+    data, settings
+        What to learn, and how.
+    run
+        Makes a :class:`lightning.pytorch.Trainer` of its keyword arguments, all but `ckpt_path`; fits the plan to the batches, and
+        returns the trainer.
+    write_checkpoint
+        Writes the model as it is to a path; called after every validation where there is a `run_dir`.
+    is_new
+        Whether the initial weights follow from the seed.
     penalty
-        What is added to the loss, from what the network gives.
+        Added to the loss; computed from the output of the network.
     run_dir, logger, resume
-        What to leave behind and to go on from, see :meth:`CellTypeClassifier.train`.
-    accelerator, devices, **trainer_kwargs
-        Passed to :class:`scvi.train.Trainer`.
+        Where to write the training, and whether to resume the one that is there, see :meth:`CellTypeClassifier.train`.
+    **trainer_kwargs
+        Passed to `run`.
     """
     split = data.split(settings)
     batches = data.batches(split, settings.batch_size, settings.seed)
-    differences = data.donor_differences(split, normalization, settings.seed) if settings.augment else None
+    differences = data.donor_differences(split, spec.normalization, settings.seed) if settings.augment else None
     plan = TrainingPlan(
         network,
         settings,
-        normalization,
+        spec.normalization,
         penalty,
         class_weights=torch.from_numpy(data.class_weights(split)) if settings.class_weights else None,
         child_matrix=torch.from_numpy(data.child_matrix),
@@ -92,22 +93,21 @@ def fit_network(
     has_validation = len(split.validation) > 0
     callbacks: list[Callback] = list(trainer_kwargs.pop("callbacks", None) or [])
     if run_dir is not None:
-        callbacks.append(SaveCheckpoints(as_path(run_dir) / CHECKPOINTS_DIRECTORY, model.write_checkpoint))
+        callbacks.append(SaveCheckpoints(as_path(run_dir) / CHECKPOINTS_DIRECTORY, write_checkpoint))
     if has_validation:
         callbacks.append(best)
         if settings.early_stopping:
-            callbacks.append(LoudEarlyStopping(monitor=MONITOR, mode="max", patience=settings.patience, warmup_epochs=0))
-    what = {"model": type(model).__name__} | dict(model.spec.architecture) | asdict(settings)
+            callbacks.append(EarlyStopping(monitor=MONITOR, mode="max", patience=settings.patience))
+    facts = {"model": spec.model_class} | dict(spec.architecture) | asdict(settings)
     history = None
     if run_dir is not None:
         state = as_path(run_dir) / STATE_FILE
-        goes_on = model.is_trained or getattr(model, "_has_pretrained_weights", False)  # otherwise they follow from the seed
-        identity = what | {
+        identity = facts | {
             "reference": data.identity,
-            "genes": model.spec.features.names,
-            "labels": model.spec.labels.names,
-            "covariates": model.spec.category_names,
-            "initial weights": content_hash(*(tensor.cpu().numpy() for tensor in network.state_dict().values())) if goes_on else "",
+            "genes": spec.features.names,
+            "labels": spec.labels.names,
+            "covariates": spec.category_names,
+            "initial weights": "" if is_new else content_hash(*(tensor.cpu().numpy() for tensor in network.state_dict().values())),
         }
         callbacks.append(KeepState(state, identity))  # after all that it keeps
         trainer_kwargs["plugins"] = [*(trainer_kwargs.get("plugins") or []), StateIO()]
@@ -117,6 +117,7 @@ def fit_network(
         elif resume:
             forget(run_dir)
     options = {
+        "max_epochs": settings.max_epochs,
         "enable_progress_bar": True,
         "check_val_every_n_epoch": 1,
         "gradient_clip_val": settings.gradient_clip,
@@ -126,162 +127,28 @@ def fit_network(
         **({} if has_validation else {"limit_val_batches": 0}),
         **trainer_kwargs,
         "callbacks": callbacks,
-        "logger": start_logging(run_dir, logger, what, history=history),
+        "logger": start_logging(run_dir, logger, facts, history=history),
     }
     if run_dir is not None and differences is not None and is_first_process():
-        how = (donor_differences.__kwdefaults__ or {}) | {"seed": settings.seed} | asdict(normalization)
-        write_augmentation(run_dir, differences, model.spec.features, how)
+        how = (donor_differences.__kwdefaults__ or {}) | {"seed": settings.seed} | asdict(spec.normalization)
+        write_augmentation(run_dir, differences, spec.features, how)
     _set_training_mode(network)
     with _quiet_lightning(), _without_denormals():
-        runner = _Runner(
-            model,
-            training_plan=plan,
-            data_splitter=batches,
-            max_epochs=settings.max_epochs,
-            accelerator=accelerator,
-            devices=devices,
-            **options,
-        )
         try:
-            runner()
+            trainer = run(plan, batches, **options)
         except SIGTERMException as error:  # would end the process as if it were done
             raise SystemExit(128 + signal.SIGTERM) from error
-    return TrainingResult(split, runner.trainer.current_epoch, best.epoch, best.value)
+    return TrainingResult(split, trainer.current_epoch, best.epoch, best.value)
 
 
-class _Runner(TrainRunner):
-    """Trains and keeps the history also of a training that ended early; scvi-tools' prints a line on every exception."""
+def stop_unless(goes_on: Callable[[int, float], bool]) -> Callback:
+    """A callback that ends a training when `goes_on` is false of an epoch, counted from 0, and its validation macro F1."""
 
-    def _run_training_core(self) -> None:
-        try:
-            self.trainer.fit(self.training_plan, self.data_splitter, ckpt_path=self.ckpt_path)
-        finally:
-            self._update_history()
-        for part, of_splitter in (("train", "train"), ("test", "test"), ("validation", "val")):
-            setattr(self.model, f"{part}_indices", getattr(self.data_splitter, f"{of_splitter}_idx", None))
-        self.model.module.eval()
-        self.model.is_trained_ = True
-        self.model.to_device(self.device)
-        self.model.trainer = self.trainer
+    def ask(trainer: Trainer, _plan: Any) -> None:
+        if not goes_on(trainer.current_epoch, float(trainer.callback_metrics[MONITOR])):
+            trainer.should_stop = True
 
-
-class TrainingPlan(LightningModule):
-    """Weighted loss, AdamW and a schedule; loss and ontology-corrected macro F1 of the validation cells after every epoch."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        settings: TrainingSettings,
-        normalization: Normalization,
-        penalty: Callable[[Any], Tensor] | None,
-        *,
-        class_weights: Tensor | None,
-        child_matrix: Tensor,
-        unlooked_subtypes: Tensor,
-        differences: SparseRows | None,
-        n_batches: int,
-    ) -> None:
-        super().__init__()
-        self.network = network
-        self.settings = settings
-        self.normalization = normalization
-        self.penalty = penalty
-        self.n_batches = n_batches
-        self.differences = differences
-        self.register_buffer("class_weights", class_weights)
-        self.register_buffer("child_matrix", child_matrix)
-        self.register_buffer("of_loss", unlooked_subtypes if settings.loss == "auto" else child_matrix)
-        self.is_plain = settings.loss == "cross-entropy" or int(self.of_loss.sum()) == len(child_matrix)  # no subtypes
-        self.of_epoch = EpochMeans()
-        self._confusion = torch.zeros_like(child_matrix, dtype=torch.int64)
-        self._validation_loss = torch.zeros(2, dtype=torch.float64)
-
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> Tensor:
-        """Loss of one batch of counts, `(n_obs, n_vars)`, covariates, `(n_obs, n_categories)`, and labels, `(n_obs,)`."""
-        counts, covariates, labels = batch
-        # Dropped before normalisation, as in a query that lacks the genes: what is left is scaled up.
-        values = normalise_counts(drop_genes(counts, self.settings.gene_dropout), self.normalization.target_sum)
-        if self.differences is not None:
-            values = add_donor_differences(values, self.differences)
-        known = covariates * (torch.rand_like(covariates) >= self.settings.covariate_dropout)  # one draw per cell and covariate
-        output = self.network(torch.cat([values, known], dim=1))
-        loss = self._loss(output.logits, labels, label_smoothing=self.settings.label_smoothing)
-        loss = loss * self._share(labels) + self._weight_penalty()
-        if self.penalty is not None:
-            loss = loss + self.penalty(output)
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        whole, n_obs = summed(torch.stack([loss, torch.tensor(float(len(labels)), device=loss.device)])).tolist()
-        self.of_epoch.add(int(n_obs), {"train_loss": whole / n_processes(), "learning_rate": rate})
-        return loss
-
-    def on_train_epoch_end(self) -> None:
-        """Log loss and learning rate of the epoch, the mean over its cells."""
-        for name, value in self.of_epoch.means().items():
-            self.log(name, value, prog_bar=name == "train_loss")
-        self.of_epoch = EpochMeans()
-
-    def _weight(self, labels: Tensor) -> Tensor:
-        """How much the cells of a batch weigh together."""
-        known = labels[labels >= 0]
-        return (
-            torch.tensor(float(len(known)), device=labels.device) if self.class_weights is None else self.class_weights[known].sum()
-        )
-
-    def _share(self, labels: Tensor) -> Tensor | float:
-        """What the loss of a part of a batch is multiplied with, so that its mean over processes is the loss of the batch."""
-        if n_processes() == 1:
-            return 1.0
-        weight = self._weight(labels)
-        return weight * n_processes() / summed(weight).clamp_min(torch.finfo(weight.dtype).tiny)
-
-    def _loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        options: dict[str, Any] = {"class_weights": self.class_weights, "label_smoothing": label_smoothing}
-        if self.is_plain:
-            return cross_entropy(logits, labels, **options)
-        own_label = OWN_LABEL if self.settings.loss == "auto" else 0.0
-        return hierarchical_cross_entropy(logits, labels, self.of_loss, own_label=own_label, **options)
-
-    def _weight_penalty(self) -> Tensor | float:
-        penalty: Tensor | float = 0.0
-        for module in self.network.modules():
-            if isinstance(module, nn.Linear) and (self.settings.l1 or self.settings.l2):
-                penalty = (
-                    penalty + self.settings.l1 * module.weight.abs().sum() + self.settings.l2 / 2 * module.weight.square().sum()
-                )
-        return penalty
-
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> None:
-        """Gather predictions of one batch."""
-        counts, covariates, labels = batch
-        values = normalise_counts(counts, self.normalization.target_sum)
-        logits = self.network(torch.cat([values, covariates], dim=1)).logits
-        weight = float(self._weight(labels))
-        self._validation_loss += torch.tensor([float(self._loss(logits, labels)) * weight, weight], dtype=torch.float64)
-        pairs = torch.bincount(labels * len(self.child_matrix) + logits.argmax(dim=1), minlength=self._confusion.numel())
-        self._confusion += pairs.view_as(self._confusion).to(self._confusion.device)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log loss and macro F1 of the epoch, over all processes."""
-        loss, weight = summed(self._validation_loss.to(self.device)).tolist()
-        confusion = summed(self._confusion.to(self.device)).cpu().numpy()
-        self._validation_loss.zero_()
-        self._confusion.zero_()
-        truth, predicted = confusion.nonzero()
-        corrected = correct_codes(truth, predicted, self.child_matrix.cpu().numpy())
-        self.log("validation_loss", loss / max(weight, torch.finfo(torch.float32).tiny))
-        self.log(MONITOR, macro_f1_of_codes(truth, corrected, confusion[truth, predicted]), prog_bar=True)
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with the schedule of the settings."""
-        settings = self.settings
-        optimizer = torch.optim.AdamW(self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        if settings.schedule == "step":
-            schedule: Any = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=settings.lr_decay)
-            return [optimizer], [{"scheduler": schedule, "interval": "epoch"}]
-        # A cycle of fewer than three steps has no room to go up and down again.
-        total_steps = max(settings.max_epochs * self.n_batches, 3)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total_steps)
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+    return LambdaCallback(on_validation_end=ask)
 
 
 class KeepBestWeights(Callback):

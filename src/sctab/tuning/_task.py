@@ -9,11 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-from lightning.pytorch.callbacks import LambdaCallback
-
 from sctab.errors import SctabWarning, SettingError, listing
 from sctab.model import CellTypeClassifier, Choice, Range, SearchSpace, model_by_name
-from sctab.train import MONITOR, CommonSettings, TrainingSettings, corrected_macro_f1
+from sctab.train import CommonSettings, TrainingSettings, corrected_macro_f1, stop_unless
 from sctab.tuning._cells import StudyCells
 from sctab.tuning._settings import Settings
 
@@ -113,7 +111,7 @@ class TuningTask:
         options: dict[str, Any] = {"seed": self.seed, "accelerator": self.accelerator, "enable_progress_bar": False}
         options |= {"refit": False} if "refit" not in settings.train_settings else {}  # half the time, and the order is the same
         if after_epoch is not None and self.has_epochs:
-            options["callbacks"] = [_watch(after_epoch)]
+            options["callbacks"] = [stop_unless(after_epoch)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SctabWarning)  # what there is to know of the reference was said once
             model = self.cells.new_model(self.model_class, settings.model_settings)
@@ -170,11 +168,3 @@ def _holds(dimension: Range | Choice, value: Any) -> bool:
     if isinstance(dimension, Choice):
         return value in dimension.values
     return isinstance(value, int | float) and dimension.low <= value <= dimension.high
-
-
-def _watch(after_epoch: AfterEpoch) -> LambdaCallback:
-    def look(trainer: Any, _module: Any) -> None:
-        if not after_epoch(int(trainer.current_epoch), float(trainer.callback_metrics[MONITOR])):
-            trainer.should_stop = True  # an exception would do too, but scvi-tools prints those
-
-    return LambdaCallback(on_validation_end=look)
