@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sctab.errors import OutputError, OutputExistsError, SettingError, listing
 from sctab.io import entries_of, explain, strict_json, written_beside
 
-_FORMAT, _VERSION = "sctab-annotation", 2
+_FORMAT, _VERSION = "sctab-annotation", 3
 _RUN_FILE, _LOCK_FILE = "run.json", "lock"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """Stands for a byte of a file name that is not UTF-8, and cannot be encoded."""
