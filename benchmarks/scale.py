@@ -399,13 +399,14 @@ def stages(folder: Path, n_cells: int, n_runs: int, precision: Precision) -> Non
     """Where the time of a cell goes, in one thread, beside what its arithmetic would take as a product of matrices."""
     import torch
 
-    from sctab.nn.fast import _sparse
+    from sctab.nn import sparse_network
+    from sctab.nn.fast._parts import SparseRows
 
     torch.set_num_threads(1)
     model, _ = load(folder)
     whole = model.predictor.evaluator(precision=precision)
     recipe, blocks = open_cells(model, make_cells(folder, n_cells))
-    network: Any = _sparse.sparse_network(model.module, precision=precision)
+    network: Any = sparse_network(model.module, precision=precision)
     first, attend, second = network.splitter, network.attention[0], network.transformers[0]
     rest_of_first, rest_of_second = copy.copy(first), copy.copy(second)
 
@@ -423,7 +424,7 @@ def stages(folder: Path, n_cells: int, n_runs: int, precision: Precision) -> Non
         n_values = n_kept = 0
         for batch in batches(blocks):
             values, _ = timed("align and scale", recipe.apply, *batch)
-            rows = timed("order by tile", _sparse._Rows.of, values, network.device)
+            rows = timed("order by tile", SparseRows.of, values, network.device)
             sums = timed("first layer", first.table, rows, network.input.scale)
             rest_of_first.table = partial(_given, sums)
             attention = timed("rest of the first transformer", rest_of_first, rows, None)[:, -attend.n_a :].contiguous()

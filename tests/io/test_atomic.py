@@ -18,7 +18,9 @@ import pytest
 import zarr
 
 from sctab import DataFileError, ModelNotFoundError, OutputError, OutputExistsError
-from sctab.io._atomic import as_path, check_apart, check_free, written_beside
+from sctab.io._apart import check_apart
+from sctab.io._atomic import written_beside
+from sctab.io._replaceable import as_path, check_free
 
 UNCHANGED = r"\. What was there before is unchanged\.$"
 

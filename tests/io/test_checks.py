@@ -19,8 +19,8 @@ import sctab
 from sctab import DataFileError, InputValueError, SctabWarning
 from sctab.cli._files import read_data
 from sctab.corpus import Corpus, CorpusConfig, build
-from sctab.corpus.build._pieces import Pieces
-from sctab.corpus.build._stages import put
+from sctab.corpus.build._shards import SpillWriter
+from sctab.corpus.build._stages import write_shard
 from sctab.data._source import choose_source
 from sctab.io import DataFile
 from sctab.io._checks import require_sound_cells, require_sound_view
@@ -37,7 +37,7 @@ PLACES = {
 
 
 def damaged(matrix, value=10**6, at=50):
-    """The same matrix with an index that points outside of it, as SciPy does not look at it."""
+    """The same matrix with an index that points outside of it, as SciPy does not inspect_source at it."""
     matrix = matrix.copy()
     matrix.indices[at] = value
     return matrix
@@ -344,10 +344,10 @@ class TestCorpora:
             Corpus.open(path)
 
     def test_damaged_work(self, tmp_path):
-        pieces = Pieces(tmp_path)
+        spills = SpillWriter(tmp_path)
         rows = make_reference(20).X
-        pieces.add(rows, np.zeros(20, dtype=np.int64), np.arange(20), np.arange(20))
-        pieces.flush()
+        spills.add(rows, np.zeros(20, dtype=np.int64), np.arange(20), np.arange(20))
+        spills.flush()
         obs = ad.AnnData(rows).obs.assign(source=np.zeros(20, dtype=np.int32), row=np.arange(20))
         names = [f"g{i}" for i in range(60)]
         for name, dtype, value in (("columns", np.int32, 10**6), ("lengths", np.int32, -5), ("values", np.float32, None)):
@@ -359,5 +359,5 @@ class TestCorpora:
                 found[3] = value
             (tmp_path / name).write_bytes(found.tobytes())
             with pytest.raises(DataFileError, match="The unfinished work on this corpus is damaged"):
-                put(tmp_path / "part", tmp_path, 0, [(0, tmp_path)], names, obs)
+                write_shard(tmp_path / "part", tmp_path, 0, [(0, tmp_path)], names, obs)
             (tmp_path / name).write_bytes(kept)

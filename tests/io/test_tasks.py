@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from sctab.cli import app
 from sctab.corpus import Corpus, CorpusConfig, build as build_corpus, plan as plan_corpus
-from sctab.corpus.build._pieces import read_shelf
-from sctab.corpus.build._stages import _moved_to, bring, look
+from sctab.corpus.build._shards import read_shard
+from sctab.corpus.build._stages import _moved_to, inspect_source, scatter_source
 from sctab.data import FeatureSpace
 from sctab.errors import DataFileError, InputValueError, SettingError
 from sctab.io import _tasks
@@ -49,7 +49,7 @@ def config(declared):
 def in_threads(config, tmp_path):
     """The same corpus without a cluster."""
     assert client_in_use() is None
-    return build_corpus(config, tmp_path / "threads.corpus", shelf_size=40)
+    return build_corpus(config, tmp_path / "threads.corpus", shard_size=40)
 
 
 def assert_same(one, other):
@@ -70,7 +70,7 @@ class TestClusters:
         seen = []
         monkeypatch.chdir(tmp_path)  # the workers are elsewhere
         config = replace(config, sources=tuple(replace(entry, path=os.path.relpath(entry.path)) for entry in config.sources))
-        corpus = build_corpus(config, "cluster.corpus", shelf_size=40, watch=lambda *at: seen.append(at))
+        corpus = build_corpus(config, "cluster.corpus", shard_size=40, watch=lambda *at: seen.append(at))
         assert_same(in_threads, corpus)
         assert [at for at in seen if at[0] == "read"] == [("read", 1, 3), ("read", 2, 3), ("read", 3, 3)]
 
@@ -90,7 +90,7 @@ class TestClusters:
             if stage == "inspect" and workers:
                 os.kill(workers.pop(), signal.SIGKILL)
 
-        assert_same(in_threads, build_corpus(config, tmp_path / "c", shelf_size=40, watch=watch))
+        assert_same(in_threads, build_corpus(config, tmp_path / "c", shard_size=40, watch=watch))
 
     @pytest.mark.usefixtures("client")
     def test_errors_are_the_same(self, config, studies, tmp_path):
@@ -138,19 +138,19 @@ def test_in_threads_the_first_error_ends_it(tmp_path):
 class TestTwice:
     @pytest.fixture
     def task(self, config, tmp_path):
-        """What `bring` is given for the first source."""
+        """What `scatter_source` is given for the first source."""
         planned = plan_corpus(config)
         entry = config.sources[0]
         rows = np.arange(120)
         np.save(tmp_path / "places.npy", np.stack([rows, rows % 3, rows // 3]))
-        (tmp_path / "pieces").mkdir()
-        name, content = look(entry, tmp_path / "0.json")
-        return entry, tmp_path / "pieces" / "0", name, content, planned.genes.features, tmp_path / "places.npy"
+        (tmp_path / "spills").mkdir()
+        name, content = inspect_source(entry, tmp_path / "0.json")
+        return entry, tmp_path / "spills" / "0", name, content, planned.genes.features, tmp_path / "places.npy"
 
     def test_what_is_there_is_kept(self, task):
-        bring(*task)
+        scatter_source(*task)
         before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in task[1].iterdir()}
-        bring(*task)
+        scatter_source(*task)
         assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in task[1].iterdir()} == before
         assert [path.name for path in task[1].parent.iterdir()] == ["0"]
 
@@ -159,13 +159,13 @@ class TestTwice:
 
         def second(space, *args, **kwargs):
             monkeypatch.undo()
-            bring(*task)  # another worker is faster
+            scatter_source(*task)  # another worker is faster
             return match(space, *args, **kwargs)
 
         monkeypatch.setattr(FeatureSpace, "match", second)
-        bring(*task)
+        scatter_source(*task)
         assert [path.name for path in task[1].parent.iterdir()] == ["0"]
-        found = read_shelf([(0, task[1])], 0, 10).matrix
+        found = read_shard([(0, task[1])], 0, 10).matrix
         expected = make_study(1).X[::3]
         assert found.nnz == expected.nnz
         assert found.sum() == expected.sum()

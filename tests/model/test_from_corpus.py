@@ -66,7 +66,7 @@ def corpus(tmp_path_factory):
         "features": "union",
         "split": {"sizes": [0.6, 0.2, 0.2]},
     }
-    return build(CorpusConfig.of(declared), folder / "store", shelf_size=300)
+    return build(CorpusConfig.of(declared), folder / "store", shard_size=300)
 
 
 @pytest.fixture(autouse=True)

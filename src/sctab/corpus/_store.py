@@ -21,7 +21,7 @@ from scipy import sparse
 from sctab.corpus._config import SPLIT_NAMES
 from sctab.corpus._entry import COLUMNS
 from sctab.corpus._manifest import hash_codes, located_entry, read_manifest
-from sctab.corpus.build._pieces import hash_rows
+from sctab.corpus.build._shards import hash_rows
 from sctab.corpus.sources._open import open_source
 from sctab.data import FeatureSpace
 from sctab.errors import DataFileError, KeyNotFoundError, SctabError, SettingError, listing, require
@@ -173,7 +173,7 @@ class Corpus:
         """
         self._require_split(split)
         with _explains(self.path):
-            found = [sparse_dataset(group["X"]) for group in self._shelves(split)]
+            found = [sparse_dataset(group["X"]) for group in self._shards(split)]
             for matrix in found:
                 path = file_of(matrix.group)
                 StoredRows(matrix, "X", path).require_whole()
@@ -202,7 +202,7 @@ class Corpus:
         """
         self._require_split(split)
         with _explains(self.path):
-            tables: list[Any] = [group["obs"] for group in self._shelves(split)]
+            tables: list[Any] = [group["obs"] for group in self._shards(split)]
             parts = [{column: table[column][:] for column in columns} for table in tables]
             found = {column: np.concatenate([part[column] for part in parts] or [np.empty(0, np.int32)]) for column in columns}
             for column, codes in found.items():
@@ -281,7 +281,7 @@ class Corpus:
             for number in range(int(self.manifest["parts"][split])):
                 where = f"`{split}`, part {number}"
                 with _collects(problems, where):
-                    group = self._shelf(split, number)
+                    group = self._shard(split, number)
                     obs = read_elem(group["obs"])
                     n_obs += len(obs)
                     cells.append(obs[["source", "row"]].to_numpy().astype(np.int64))
@@ -315,11 +315,11 @@ class Corpus:
                 found.close()
         return changed
 
-    def _shelves(self, split: str) -> Iterator[zarr.Group]:
+    def _shards(self, split: str) -> Iterator[zarr.Group]:
         for number in range(int(self.manifest["parts"][split])):
-            yield self._shelf(split, number)
+            yield self._shard(split, number)
 
-    def _shelf(self, split: str, number: int) -> zarr.Group:
+    def _shard(self, split: str, number: int) -> zarr.Group:
         place = self.path / f"{split}.zarr" / f"dataset_{number}"
         try:
             return zarr.open_group(place, mode="r")

@@ -1,22 +1,20 @@
 from . import _content as _content
 from ._adata import require_anndata as require_anndata, require_writable as require_writable, target_of as target_of
 from ._components import PrincipalComponents as PrincipalComponents, principal_components as principal_components
-from ._content import (
-    Content as Content,
-    MatrixContent as MatrixContent,
-    MatrixInspection as MatrixInspection,
-    Normalization as Normalization,
-    inspect_matrix as inspect_matrix,
-    normalise as normalise,
-    share_of_multiples as share_of_multiples,
-)
+from ._content import Content as Content, MatrixContent as MatrixContent
 from ._covariates import (
     Covariate as Covariate,
     find_covariates as find_covariates,
     one_hot as one_hot,
     with_covariates as with_covariates,
 )
+from ._inspection import (
+    MatrixInspection as MatrixInspection,
+    inspect_matrix as inspect_matrix,
+    share_of_multiples as share_of_multiples,
+)
 from ._kernels import TILE_BITS as TILE_BITS
+from ._normalise import Normalization as Normalization, normalise as normalise, normalise_tensor as normalise_tensor
 from ._query import (
     InputRecipe as InputRecipe,
     Query as Query,

@@ -13,7 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab.data._content import Content, MatrixContent, MatrixInspection, share_of_multiples
+from sctab.data._content import Content, MatrixContent
+from sctab.data._inspection import MatrixInspection, share_of_multiples
+from sctab.data._normalise import Normalization, normalise
 
 Coverage = Callable[[pd.DataFrame], NDArray[np.float64]]
 """How much each feature of a `var` is worth to whoever reads the matrix, `(n_vars,)`."""
@@ -288,7 +290,7 @@ def _shares(rows: sparse.csr_matrix) -> sparse.csr_matrix:
 
 def _correlation(one: sparse.csr_matrix, other: sparse.csr_matrix) -> float:
     """Correlation of log1p of 10,000 counts per cell, in the middle cell."""
-    first, second = ((_shares(rows) * 1e4).log1p() for rows in (one, other))
+    first, second = (normalise(rows, Normalization()).astype(np.float64) for rows in (one, other))
     n_genes = first.shape[1]
 
     def covariance(a: sparse.csr_matrix, b: sparse.csr_matrix) -> NDArray[np.float64]:

@@ -16,9 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab.data import _kernels
-from sctab.data._content import MatrixContent, Normalization, inspect_matrix, normalise
+from sctab.data._content import MatrixContent
 from sctab.data._covariates import Covariate, notes_on_covariates, one_hot, with_covariates
+from sctab.data._inspection import inspect_matrix
+from sctab.data._normalise import Normalization, align_and_normalise, normalise
 from sctab.data._source import CellData, Inspect, LearnedMatrix, Source, choose_source, some_cells, stated_species
 from sctab.data.genes._match import GeneMatch
 from sctab.data.genes._space import FeatureSpace
@@ -56,25 +57,16 @@ class InputRecipe:
         -------
         Float32 `(n_rows, n_inputs)`, columns of a row in no order; and which cells have a count in the model's genes, `(n_rows,)`.
         """
-        indptr = block.indptr[rows.start : rows.stop + 1].astype(np.int64)
-        known_indptr = known.indptr[rows.start : rows.stop + 1].astype(np.int64)
-        at = slice(indptr[0], indptr[-1])
-        indptr, columns, values, totals = _kernels.align_and_scale(
-            indptr - at.start,
-            block.indices[at].astype(np.int32, copy=False),
-            self.content.linear(block.data[at]).astype(np.float32, copy=False),
-            self.positions,
-            self.normalization.target_sum,
-            known_indptr,
-            known.indices.astype(np.int32, copy=False),
-            self.n_genes,
-        )
-        if self.normalization.log1p:
-            np.log1p(values, out=values)
-        if known.shape[1]:
-            values[columns >= self.n_genes] = 1
-        shape = (len(totals), self.n_genes + known.shape[1])
-        return sparse.csr_matrix((values, columns, indptr), shape=shape), totals > 0
+        given, known = _rows_of(block, rows), _rows_of(known, rows)
+        given.data = self.content.linear(given.data)
+        return align_and_normalise(given, known, positions=self.positions, n_genes=self.n_genes, normalization=self.normalization)
+
+
+def _rows_of(matrix: sparse.csr_matrix, rows: slice) -> sparse.csr_matrix:
+    """Consecutive rows that share the memory of their matrix."""
+    indptr = matrix.indptr[rows.start : rows.stop + 1]
+    at = slice(indptr[0], indptr[-1])
+    return sparse.csr_matrix((matrix.data[at], matrix.indices[at], indptr - at.start), shape=(len(indptr) - 1, matrix.shape[1]))
 
 
 def learned_matrix(setup: Mapping[str, Any], training: Mapping[str, Any]) -> LearnedMatrix | None:

@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sctab.data._adata import require_cell_data
-from sctab.data._content import Content, MatrixContent, inspect_matrix
+from sctab.data._content import Content, MatrixContent
 from sctab.data._fit import Candidate, Coverage, are_same_counts, coverages, ranked, sampled_ranges
+from sctab.data._inspection import inspect_matrix
 from sctab.data.genes._features import gene_expression
 from sctab.data.genes._match import require_genes_in_columns
 from sctab.data.genes._stated import StatedSpecies

@@ -1,12 +1,6 @@
 from . import _data_file as _data_file, _tasks as _tasks, _urls as _urls, integrity as integrity, strict_json as strict_json
-from ._atomic import (
-    as_path as as_path,
-    check_apart as check_apart,
-    check_free as check_free,
-    entries_of as entries_of,
-    explain as explain,
-    written_beside as written_beside,
-)
+from ._apart import check_apart as check_apart
+from ._atomic import written_beside as written_beside
 from ._checks import require_sound_cells as require_sound_cells, require_sound_view as require_sound_view
 from ._compiled import compiled as compiled
 from ._copies import Results as Results, copy_data as copy_data, open_copy as open_copy, require_whole_links as require_whole_links
@@ -32,6 +26,7 @@ from ._links import check_store as check_store
 from ._progress import CellProgress as CellProgress
 from ._readable import require_readable as require_readable
 from ._readback import check_copy as check_copy, check_table as check_table
+from ._replaceable import as_path as as_path, check_free as check_free, entries_of as entries_of, explain as explain
 from ._rows import (
     BLOCK_SIZE as BLOCK_SIZE,
     RowReader as RowReader,

@@ -16,9 +16,9 @@ from anndata.io import read_elem, write_elem
 from numpy.typing import NDArray
 
 from sctab.errors import DataFileError, SctabError
-from sctab.io._atomic import names_of_system
 from sctab.io._data_file import DataFile, is_url
 from sctab.io._links import check_hdf5, check_store
+from sctab.io._replaceable import names_of_system
 from sctab.io._tables import attribute_list, quietly
 from sctab.io._zarr import fast_reading
 

@@ -21,7 +21,6 @@ from anndata.io import read_elem, read_h5ad, read_zarr
 
 from sctab.errors import DataFileError, SctabError
 from sctab.io import integrity
-from sctab.io._atomic import as_path
 from sctab.io._checks import require_sound_cells, require_whole, stored_rows
 from sctab.io._formats import (
     SUFFIXES,
@@ -33,6 +32,7 @@ from sctab.io._formats import (
     truncation,
 )
 from sctab.io._links import check_hdf5, check_store, is_same_state, require_plain, state_of
+from sctab.io._replaceable import as_path
 from sctab.io._tables import Table, encoding, quietly
 from sctab.io._urls import (
     base_name,

@@ -1,7 +1,8 @@
 from . import label_values as label_values
 from ._label_map import label_ids_from as label_ids_from, read_label_map as read_label_map, unused as unused
 from ._labels import LabelSpace as LabelSpace, tissues_of as tissues_of
-from ._ontology import CellOntology as CellOntology, Resolution as Resolution
+from ._ontology import CellOntology as CellOntology
+from ._resolution import Resolution as Resolution
 from ._sources import ObsoleteTerm as ObsoleteTerm
 from .label_values import counted as counted, doubts as doubts, is_missing as is_missing, why_unwritable as why_unwritable
 

@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sctab.errors import LabelError, listing
-from sctab.ontology._ontology import MAY_MEAN, CellOntology, Resolution
+from sctab.ontology._ontology import CellOntology
+from sctab.ontology._resolution import MAY_MEAN, Resolution
 from sctab.ontology._spelling import contexts_of
 
 _MOST_TISSUES = 3

@@ -18,6 +18,9 @@ from tests.studies import IDS, SYMBOLS, make_study
 
 import sctab.corpus.build._build
 import sctab.corpus.build._stages
+from sctab.corpus import Corpus, CorpusConfig, SplitEntry, build as build_corpus, plan
+from sctab.corpus.build._shards import SpillWriter, hash_rows, read_shard
+from sctab.data import FeatureSpace
 from sctab.errors import (
     DataFileError,
     InputValueError,
@@ -27,10 +30,6 @@ from sctab.errors import (
     SctabWarning,
     SettingError,
 )
-from sctab.corpus import Corpus, CorpusConfig, SplitEntry, plan
-from sctab.corpus import build as build_corpus
-from sctab.corpus.build._pieces import Pieces, hash_rows, read_shelf
-from sctab.data import FeatureSpace
 
 pytest.importorskip("annbatch")
 
@@ -42,7 +41,7 @@ def config(declared):
 
 @pytest.fixture
 def corpus(config, tmp_path):
-    return build_corpus(config, tmp_path / "blood.corpus", shelf_size=50)
+    return build_corpus(config, tmp_path / "blood.corpus", shard_size=50)
 
 
 def cells_of(corpus):
@@ -99,7 +98,7 @@ class TestContent:
         other = build_corpus(
             CorpusConfig.of({"sources": paths, "labels_key": "cell_type", "donor_key": "donor_id", "features": "union"}),
             tmp_path / "other.corpus",
-            shelf_size=37,
+            shard_size=37,
             n_threads=1,
         )
         for (_, obs, X), (_, other_obs, other_X) in zip(cells_of(corpus), cells_of(other), strict=True):
@@ -229,13 +228,13 @@ def _build(declared, output, resume):
         original(*arguments)
 
     sctab.corpus.build._stages._write_part = slow
-    build_corpus(CorpusConfig.of(declared), output, resume=resume, shelf_size=20, n_threads=1)
+    build_corpus(CorpusConfig.of(declared), output, resume=resume, shard_size=20, n_threads=1)
 
 
 class TestInterruption:
     def test_killed_and_resumed(self, declared, tmp_path):
         declared = declared | {"features": "union"}
-        whole = build_corpus(CorpusConfig.of(declared), tmp_path / "whole", shelf_size=20)
+        whole = build_corpus(CorpusConfig.of(declared), tmp_path / "whole", shard_size=20)
         output = tmp_path / "killed"
         context = multiprocessing.get_context("fork")
         rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
@@ -249,7 +248,7 @@ class TestInterruption:
             os.kill(process.pid, signal.SIGKILL)
             process.join()
         assert not output.exists()
-        resumed = build_corpus(CorpusConfig.of(declared), output, resume=True, shelf_size=20)
+        resumed = build_corpus(CorpusConfig.of(declared), output, resume=True, shard_size=20)
         assert resumed.verify() == []
         assert not work.exists()
         for (_, obs, X), (_, expected, expected_X) in zip(cells_of(resumed), cells_of(whole), strict=True):
@@ -284,19 +283,19 @@ class TestInterruption:
             build_corpus(config, tmp_path / "one.h5ad/c")
 
     def test_a_source_that_changes_while_it_is_read(self, config, tmp_path, monkeypatch):
-        gather = sctab.corpus.build._build._gather
+        write_shards = sctab.corpus.build._build.write_shards
 
         def touched(*arguments, **options):
             (tmp_path / "one.h5ad").touch()
-            return gather(*arguments, **options)
+            return write_shards(*arguments, **options)
 
-        monkeypatch.setattr(sctab.corpus.build._build, "_gather", touched)
+        monkeypatch.setattr(sctab.corpus.build._build, "write_shards", touched)
         with pytest.raises(DataFileError, match="one.h5ad` changed while the corpus was built"):
             build_corpus(config, tmp_path / "c")
         assert not (tmp_path / "c").exists()
 
     def test_a_source_that_changed_meanwhile(self, config, tmp_path, monkeypatch):
-        monkeypatch.setattr(sctab.corpus.build._build, "_gather", _full_disk)
+        monkeypatch.setattr(sctab.corpus.build._build, "write_shards", _full_disk)
         with pytest.raises(OutputError, match="the disk is full"):
             build_corpus(config, tmp_path / "c")
         monkeypatch.undo()
@@ -305,7 +304,7 @@ class TestInterruption:
             build_corpus(config, tmp_path / "c", resume=True)
 
     def test_genes_that_changed_meanwhile(self, config, tmp_path, monkeypatch):
-        monkeypatch.setattr(sctab.corpus.build._build, "_gather", _full_disk)
+        monkeypatch.setattr(sctab.corpus.build._build, "write_shards", _full_disk)
         config = replace(config, features=str(tmp_path / "genes.csv"))
         for genes, error in ((IDS[:4], OutputError), (IDS[:5], SettingError)):
             (tmp_path / "genes.csv").write_text("\n".join(["id,symbol", *(f"{gene},{SYMBOLS[IDS.index(gene)]}" for gene in genes)]))
@@ -313,14 +312,14 @@ class TestInterruption:
                 build_corpus(config, tmp_path / "c", resume=True)
 
     def test_another_declaration(self, config, declared, tmp_path, monkeypatch):
-        monkeypatch.setattr(sctab.corpus.build._build, "_gather", _full_disk)
+        monkeypatch.setattr(sctab.corpus.build._build, "write_shards", _full_disk)
         with pytest.raises(OutputError):
             build_corpus(config, tmp_path / "c")
         with pytest.raises(SettingError, match="is of another corpus"):
             build_corpus(CorpusConfig.of(declared), tmp_path / "c", resume=True)
 
     def test_a_full_disk_loses_nothing(self, config, tmp_path, monkeypatch):
-        monkeypatch.setattr(sctab.corpus.build._build, "_gather", _full_disk)
+        monkeypatch.setattr(sctab.corpus.build._build, "write_shards", _full_disk)
         with pytest.raises(OutputError, match="the disk is full"):
             build_corpus(config, tmp_path / "c")
         monkeypatch.undo()
@@ -347,7 +346,7 @@ class TestInterruption:
         path.write_bytes(whole[:3000])
         with pytest.raises(DataFileError, match=r"two.h5ad` is incomplete"):
             build_corpus(config, tmp_path / "c")
-        monkeypatch.setattr(sctab.corpus.build._build, "_gather", _full_disk)
+        monkeypatch.setattr(sctab.corpus.build._build, "write_shards", _full_disk)
         with pytest.warns(SctabWarning, match=r"two.h5ad.*left out"), pytest.raises(OutputError):
             build_corpus(config, tmp_path / "c", skip_damaged=True)
         monkeypatch.undo()
@@ -421,7 +420,7 @@ class TestSources:
         assert corpus.sha256 == Corpus.open(tmp_path / "c").sha256
 
     def test_the_hash_tells_labels_and_order(self, config, studies, tmp_path):
-        hashes = {build_corpus(config, tmp_path / "a").sha256, build_corpus(config, tmp_path / "b", shelf_size=50).sha256}
+        hashes = {build_corpus(config, tmp_path / "a").sha256, build_corpus(config, tmp_path / "b", shard_size=50).sha256}
         for name, study in studies.items():
             study = study.copy()
             study.obs["cell_type"] = study.obs["cell_type"].astype(str).replace("B cell", "T cell")
@@ -473,25 +472,25 @@ def test_hashes_do_not_depend_on_the_order_of_columns(rng):
     assert (hash_rows(shuffled) != hash_rows(rows)).any()
 
 
-def test_cells_come_back_from_their_shelves(rng, tmp_path):
-    """In few files, however many shelves there are, and however often they are written to."""
+def test_cells_come_back_from_their_shards(rng, tmp_path):
+    """In few files, however many shards there are, and however often they are written to."""
     parts = [sparse.random(n, 30, density=0.3, format="csr", dtype=np.float32, random_state=n) for n in (97, 60)]
-    shelf = rng.integers(8, size=157)
+    shard = rng.integers(8, size=157)
     place = np.empty(157, dtype=np.int64)
     for each in range(8):
-        place[shelf == each] = rng.permutation(int((shelf == each).sum()))
+        place[shard == each] = rng.permutation(int((shard == each).sum()))
     for number, (part, first) in enumerate(zip(parts, (0, 97), strict=True)):
         (tmp_path / str(number)).mkdir()
-        pieces = Pieces(tmp_path / str(number))
+        spills = SpillWriter(tmp_path / str(number))
         for start in range(0, part.shape[0], 10):
             rows = np.arange(start, min(start + 10, part.shape[0]))
-            pieces.add(part[rows], shelf[first + rows], place[first + rows], rows)
-            pieces.flush()
+            spills.add(part[rows], shard[first + rows], place[first + rows], rows)
+            spills.flush()
         assert len(list((tmp_path / str(number)).iterdir())) == 7
     directories = [(4, tmp_path / "0"), (9, tmp_path / "1")]
     for each in range(8):
-        cells = np.flatnonzero(shelf == each)[np.argsort(place[shelf == each])]
-        found = read_shelf(directories, each, 30)
+        cells = np.flatnonzero(shard == each)[np.argsort(place[shard == each])]
+        found = read_shard(directories, each, 30)
         np.testing.assert_array_equal(found.matrix.toarray(), sparse.vstack(parts).tocsr()[cells].toarray())
         np.testing.assert_array_equal(found.source, np.where(cells < 97, 4, 9))
         np.testing.assert_array_equal(found.row, np.where(cells < 97, cells, cells - 97))

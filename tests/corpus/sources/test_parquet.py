@@ -117,7 +117,7 @@ def test_a_corpus_of_it(store, declared, cells, tmp_path):
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(declared | {"sources": [store.name]}))
     planned = plan_corpus(tmp_path / "c.yaml")
     assert planned.splits_table()["cells"].tolist() == list(SIZES.values())
-    corpus = build_corpus(tmp_path / "c.yaml", tmp_path / "c", shelf_size=17)
+    corpus = build_corpus(tmp_path / "c.yaml", tmp_path / "c", shard_size=17)
     assert corpus.verify() == []
     assert corpus.features.ids == IDS
     first = 0

@@ -137,7 +137,7 @@ class TestCorpora:
             "donor_key": "donor_id",
         }
         (tmp_path / "c.yaml").write_text(yaml.safe_dump(declared))
-        corpus = build_corpus(tmp_path / "c.yaml", tmp_path / "c", shelf_size=31)
+        corpus = build_corpus(tmp_path / "c.yaml", tmp_path / "c", shard_size=31)
         assert corpus.verify() == []
         assert corpus.n_obs == 180
         expected = [study.X[np.flatnonzero(study.obs["tissue"] == "lung")].toarray(), other.X.toarray()]
@@ -206,7 +206,7 @@ class TestCredentials:
         pytest.importorskip("annbatch")
         declared = CorpusConfig.of({"sources": [self.ADDRESS], "labels_key": "cell_type", "donor_key": "donor_id"})
         assert self.is_clean(str(plan_corpus(declared).sources_table().index[0]) + " example.org/atlas")
-        monkeypatch.setattr(_build, "_describe", lambda *_: 1 / 0)
+        monkeypatch.setattr(_build, "describe", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build_corpus(declared, tmp_path / "c")
         monkeypatch.undo()

@@ -22,17 +22,12 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab.io import integrity
-from sctab.io import written_beside
-from sctab.errors import DataFileError, InputValueError, KeyNotFoundError
-from sctab.io import RowReader, row_ranges
 from sctab.corpus._entry import SourceEntry
+from sctab.corpus.build._shards import SpillWriter, read_shard
 from sctab.corpus.sources._open import CellSource, open_source
-from sctab.corpus.build._pieces import Pieces, read_shelf
-from sctab.data import Source, choose_source, matrices
-from sctab.io import without_credentials
-from sctab.data import Content, MatrixContent
-from sctab.data import FeatureSpace
+from sctab.data import Content, FeatureSpace, MatrixContent, Source, choose_source, matrices
+from sctab.errors import DataFileError, InputValueError, KeyNotFoundError
+from sctab.io import RowReader, integrity, row_ranges, without_credentials, written_beside
 
 _DAMAGED = "The unfinished work on this corpus is damaged. Delete its directory, and build it anew."
 ATTEMPT = ".part"
@@ -41,8 +36,8 @@ _WRITING = threading.Lock()
 """anndata sets its settings and the filters of warnings for the process while it writes, so that one thread does at a time."""
 
 
-def look(entry: SourceEntry, kept: Path) -> tuple[str, MatrixContent] | DataFileError:
-    """Find out which matrix of a source is read, and what it holds; an error where it cannot be read.
+def inspect_source(entry: SourceEntry, kept: Path) -> tuple[str, MatrixContent] | DataFileError:
+    """Choose the matrix of a source that is read and decide its content; an error where it cannot be read.
 
     Parameters
     ----------
@@ -70,44 +65,46 @@ def look(entry: SourceEntry, kept: Path) -> tuple[str, MatrixContent] | DataFile
     return source.name, content
 
 
-def bring(entry: SourceEntry, directory: Path, name: str, content: MatrixContent, features: FeatureSpace, places: Path) -> None:
-    """Bring the cells of a source onto the shelves that they belong to.
+def scatter_source(
+    entry: SourceEntry, directory: Path, name: str, content: MatrixContent, features: FeatureSpace, places: Path
+) -> None:
+    """Scatter the cells of a source to spill files, sorted by shard.
 
     Parameters
     ----------
     entry
         The source.
     directory
-        Where its pieces belong.
+        Where its spill files belong.
     name, content
         Which of its matrices is read, and what that holds.
     features
         The genes of the corpus.
     places
-        File with the rows that are read, in order, and the shelf of each and its place there, `(3, n_obs)`.
+        File with the rows that are read, in order, and the shard of each and its place there, `(3, n_obs)`.
     """
     if directory.exists():
         return
-    rows, shelf, place = np.load(places, allow_pickle=False)
+    rows, shard, place = np.load(places, allow_pickle=False)
     with closing(open_source(entry)) as file, _moved_to(directory, directory.parent) as unfinished:
         source = _named(file, name, content)
         match = features.match(source.var, gene_id_key=entry.gene_id_key, gene_symbol_key=entry.gene_symbol_key)
         reader = RowReader(source.matrix, source.name)
-        pieces = Pieces(unfinished)
+        spills = SpillWriter(unfinished)
         for start, stop in row_ranges(source.matrix):
             first, last = np.searchsorted(rows, [start, stop])
             if first < last:
                 block = reader.read(start, stop)[rows[first:last] - start]
                 aligned = match.align(source.content.to_linear(block))
                 aligned.eliminate_zeros()
-                pieces.add(aligned, shelf[first:last], place[first:last], rows[first:last])
-        pieces.flush()
+                spills.add(aligned, shard[first:last], place[first:last], rows[first:last])
+        spills.flush()
 
 
-def put(
-    target: Path, folder: Path, shelf: int, directories: Sequence[tuple[int, Path]], names: Sequence[str], obs: pd.DataFrame
+def write_shard(
+    target: Path, folder: Path, shard: int, directories: Sequence[tuple[int, Path]], names: Sequence[str], obs: pd.DataFrame
 ) -> NDArray[np.uint64]:
-    """Put a shelf in order and write it as a part of the store; the hash of each cell's expression, `(n_obs,)`.
+    """Put a shard in order and write it as a part of the store; the hash of each cell's expression, `(n_obs,)`.
 
     Parameters
     ----------
@@ -115,10 +112,10 @@ def put(
         Where the part belongs.
     folder
         Where it is written until it is whole.
-    shelf
+    shard
         Which.
     directories
-        Number of each source, and where its pieces are.
+        Number of each source, and where its spill files are.
     names
         Names of the genes.
     obs
@@ -127,7 +124,7 @@ def put(
     if target.exists():
         return np.asarray(zarr.open_array(target / "obs" / "hash", mode="r")[:])
     try:
-        found = read_shelf(directories, shelf, len(names))
+        found = read_shard(directories, shard, len(names))
     except (OSError, ValueError, IndexError) as error:
         raise DataFileError(_DAMAGED) from error
     is_known = np.array_equal(found.source, obs["source"]) and np.array_equal(found.row, obs["row"])

@@ -1,7 +1,7 @@
 """An external shuffle: cells of many files on their way to random places in a store, with memory that does not grow with either.
 
-Every cell of a split has a random place, and places are cut into shelves of equal size. One source after another is read in order. Some of
-its cells at a time are sorted by shelf and appended to files of the source, with a note of how many are of which shelf. A shelf then fits
+Every cell of a split has a random place, and places are cut into shards of equal size. One source after another is read in order. Some of
+its cells at a time are sorted by shard and appended to files of the source, with a note of how many are of which shard. A shard then fits
 in memory, where its cells are put in order.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 _MOST_VALUES = 8_000_000
-"""Values of a source that are kept until they are sorted onto shelves: 64 MB."""
+"""Values of a source that are kept until they are sorted onto shards: 64 MB."""
 _HASHED_AT_A_TIME = 65_536
 """Values, so that what is computed on the way takes little memory."""
 _COLUMNS: dict[str, Any] = {
@@ -33,12 +33,12 @@ _COLUMNS: dict[str, Any] = {
 """What is kept of cells, and as what."""
 _OF_VALUES = ("values", "columns")
 _RUNS = "runs"
-"""File with a row for each run of cells of the same shelf: which shelf, how many cells, and how many values they have."""
+"""File with a row for each run of cells of the same shard: which shard, how many cells, and how many values they have."""
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """Cells of one shelf, in order."""
+class Shard:
+    """Cells of one shard, in order."""
 
     matrix: sparse.csr_matrix
     source: NDArray[np.int32]
@@ -49,65 +49,65 @@ class Shelf:
     """Hash of the expression of each cell, `(n_obs,)`."""
 
 
-class Pieces:
+class SpillWriter:
     """Appends cells of one source to its files."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._waiting: defaultdict[int, list[dict[str, NDArray[Any]]]] = defaultdict(list)
-        """For each shelf, what is kept of cells."""
+        """For each shard, what is kept of cells."""
         self._n_values = 0
 
-    def add(self, block: sparse.csr_matrix, shelf: NDArray[np.int64], place: NDArray[np.int64], row: NDArray[np.int64]) -> None:
+    def add(self, block: sparse.csr_matrix, shard: NDArray[np.int64], place: NDArray[np.int64], row: NDArray[np.int64]) -> None:
         """Append cells.
 
         Parameters
         ----------
         block
             Their expression, `(n_obs, n_vars)`.
-        shelf, place
-            Which shelf each belongs to, and where on it, `(n_obs,)`.
+        shard, place
+            Which shard each belongs to, and where on it, `(n_obs,)`.
         row
             Their rows in the source.
         """
-        order = np.argsort(shelf, kind="stable")
-        block, shelf = block[order], shelf[order]
+        order = np.argsort(shard, kind="stable")
+        block, shard = block[order], shard[order]
         of_cells = {"lengths": np.diff(block.indptr), "places": place[order], "rows": row[order], "hashes": hash_rows(block)}
-        starts = np.flatnonzero(np.diff(shelf, prepend=-1))
-        for start, stop in zip(starts, [*starts[1:], len(shelf)], strict=True):
+        starts = np.flatnonzero(np.diff(shard, prepend=-1))
+        for start, stop in zip(starts, [*starts[1:], len(shard)], strict=True):
             at = slice(block.indptr[start], block.indptr[stop])
             part = {"values": block.data[at], "columns": block.indices[at]}
             part |= {name: array[start:stop] for name, array in of_cells.items()}
-            self._waiting[int(shelf[start])].append(part)
+            self._waiting[int(shard[start])].append(part)
         self._n_values += block.nnz
         if self._n_values >= _MOST_VALUES:
             self.flush()
 
     def flush(self) -> None:
         """Write what is waiting."""
-        shelves = sorted(self._waiting)
+        shards = sorted(self._waiting)
         for name, dtype in _COLUMNS.items():
             with (self._directory / name).open("ab") as file:
-                for shelf in shelves:
-                    for part in self._waiting[shelf]:
+                for shard in shards:
+                    for part in self._waiting[shard]:
                         np.ascontiguousarray(part[name], dtype=dtype).tofile(file)
         with (self._directory / _RUNS).open("ab") as file:
-            for shelf in shelves:
-                n_cells, n_values = (sum(len(part[name]) for part in self._waiting[shelf]) for name in ("lengths", "values"))
-                np.array([shelf, n_cells, n_values], dtype=np.int64).tofile(file)
+            for shard in shards:
+                n_cells, n_values = (sum(len(part[name]) for part in self._waiting[shard]) for name in ("lengths", "values"))
+                np.array([shard, n_cells, n_values], dtype=np.int64).tofile(file)
         self._waiting.clear()
         self._n_values = 0
 
 
-class _Piece:
-    """What one source has of a shelf."""
+class _Spill:
+    """What one source has of a shard."""
 
-    def __init__(self, source: int, directory: Path, shelf: int) -> None:
+    def __init__(self, source: int, directory: Path, shard: int) -> None:
         self.source, self._directory = source, directory
         runs = np.fromfile(directory / _RUNS, dtype=np.int64).reshape(-1, 3)
-        is_of_shelf = runs[:, 0] == shelf
-        self._lengths = runs[is_of_shelf, 1:]
-        self._starts = (np.cumsum(runs[:, 1:], axis=0) - runs[:, 1:])[is_of_shelf]
+        is_of_shard = runs[:, 0] == shard
+        self._lengths = runs[is_of_shard, 1:]
+        self._starts = (np.cumsum(runs[:, 1:], axis=0) - runs[:, 1:])[is_of_shard]
         self.n_obs = int(self._lengths[:, 0].sum())
 
     def read(self, name: str) -> NDArray[Any]:
@@ -120,23 +120,23 @@ class _Piece:
         return np.concatenate(runs)
 
 
-def read_shelf(directories: Sequence[tuple[int, Path]], shelf: int, n_vars: int) -> Shelf:
-    """Put the pieces of one shelf together.
+def read_shard(directories: Sequence[tuple[int, Path]], shard: int, n_vars: int) -> Shard:
+    """Read one shard from the spill files of all sources.
 
     Parameters
     ----------
     directories
         Number and directory of each source.
-    shelf
+    shard
         Which.
     n_vars
         Number of genes.
     """
-    pieces = [_Piece(source, directory, shelf) for source, directory in directories]
-    pieces = [piece for piece in pieces if piece.n_obs]
+    spills = [_Spill(source, directory, shard) for source, directory in directories]
+    spills = [spill for spill in spills if spill.n_obs]
 
     def of_cells(name: str) -> NDArray[Any]:
-        return np.concatenate([piece.read(name) for piece in pieces])
+        return np.concatenate([spill.read(name) for spill in spills])
 
     lengths, order = of_cells("lengths"), np.argsort(of_cells("places"))
     indptr = np.concatenate([[0], np.cumsum(lengths[order], dtype=np.int64)])
@@ -144,19 +144,19 @@ def read_shelf(directories: Sequence[tuple[int, Path]], shelf: int, n_vars: int)
     starts[order] = indptr[:-1]
 
     def of_values(name: str) -> NDArray[Any]:
-        """Copy cell by cell, so that memory holds the shelf once, and what one source has of it."""
+        """Copy cell by cell, so that memory holds the shard once, and what one source has of it."""
         array = np.empty(indptr[-1], dtype=_COLUMNS[name])
         cells = zip(starts.tolist(), lengths.tolist(), strict=True)
-        for piece in pieces:
-            part, at = piece.read(name), 0
-            for start, length in islice(cells, piece.n_obs):
+        for spill in spills:
+            part, at = spill.read(name), 0
+            for start, length in islice(cells, spill.n_obs):
                 array[start : start + length] = part[at : at + length]
                 at += length
         return array
 
     matrix = sparse.csr_matrix((of_values("values"), of_values("columns"), indptr), shape=(len(order), n_vars))
-    sources = np.repeat(np.array([piece.source for piece in pieces], dtype=np.int32), [piece.n_obs for piece in pieces])
-    return Shelf(matrix, sources[order], of_cells("rows")[order], of_cells("hashes")[order])
+    sources = np.repeat(np.array([spill.source for spill in spills], dtype=np.int32), [spill.n_obs for spill in spills])
+    return Shard(matrix, sources[order], of_cells("rows")[order], of_cells("hashes")[order])
 
 
 def hash_rows(block: sparse.csr_matrix) -> NDArray[np.uint64]:

@@ -1,0 +1,305 @@
+"""Statistics of all rows of a matrix, from which its content follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab.data._content import LOG_BASES, MatrixContent, Statistics, decide_content
+from sctab.errors import InputValueError
+from sctab.io import RowReader, ahead, row_ranges
+
+_INTEGER_TOLERANCE = 1e-3
+_MOST_ZEROS = 100
+"""Stored zeros that follow each other before a part of the values may have been lost: those that a filter left are rarely so many."""
+_MULTIPLE_TOLERANCE = 0.02
+_ROWS_AT_A_TIME = 512
+_LARGEST_LOGARITHM = 50
+"""Beyond this nothing is a logarithm of counts, and the exponential overflows."""
+_LARGEST_VALUE = 1e30
+"""Sums and products of larger values may be too large for single precision."""
+
+
+def inspect_matrix(
+    matrix: Any,
+    *,
+    name: str = "X",
+    columns: NDArray[np.bool_] | None = None,
+    watch: Callable[[int], None] | None = None,
+) -> MatrixContent:
+    """Decide what a matrix holds, from all of its rows, or refuse it.
+
+    Hypotheses are tried in this order; the first that holds is taken.
+
+    1. Every value is an integer: counts; with a note where they can hardly be counts of molecules, since all are 0 or 1, or nearly every
+       cell has the same largest value (bins) or the values 1 to its number of genes (ranks).
+    2. Library sizes are equal: normalised counts.
+    3. Library sizes of :math:`b^x - 1` are equal for :math:`b` of e, 2 or 10: log1p of normalised counts.
+    4. A matrix cut to some genes after it was normalised has no equal sums. Within a cell, though, its values (or those of
+       :math:`e^x - 1`) are still whole multiples of the cell's smallest: normalised counts (or log1p of them).
+    5. What is left is taken as log1p where no value is larger than log1p of a million can be, else as fractional counts, with
+       a note that says so.
+
+    Parameters
+    ----------
+    matrix
+        Anything that :func:`sctab.io._rows.row_blocks` reads, `(n_obs, n_vars)`.
+    name
+        What to call it in messages, such as `X` or `layers['counts']`.
+    columns
+        Which columns are genes, `(n_vars,)`; `None` is all.
+    watch
+        Called with the number of rows after every block that was looked at.
+
+    Raises
+    ------
+    InputValueError
+        Without rows or columns; with NaN, infinite or far too large values; with negative values or unit variances (scaled); when cells
+        with integer counts stand beside cells with fractional library sizes.
+
+    Examples
+    --------
+    >>> inspect_matrix(np.array([[0, 3.0], [2.0, 5.0]])).content
+    <Content.COUNTS: 'counts'>
+    """
+    inspection = MatrixInspection(name, columns)
+    rows = RowReader(matrix, name)
+    for block in ahead(rows.read(*at) for at in row_ranges(matrix)):
+        inspection.add(block)
+        if watch is not None:
+            watch(block.shape[0])
+    inspection.add_storage(rows)
+    return inspection.decide(matrix.shape[1])
+
+
+class MatrixInspection:
+    """What is known of a matrix after some of its rows were looked at; :func:`inspect_matrix` looks at all of them.
+
+    Rows can be looked at in several places, in any order, and what was found is then merged.
+
+    Parameters
+    ----------
+    name, columns
+        As for :func:`inspect_matrix`.
+    """
+
+    def __init__(self, name: str = "X", columns: NDArray[np.bool_] | None = None) -> None:
+        self._name, self._columns = name, columns
+        self._n_obs = self._count_rows = self._fractional_rows = 0
+        self._largest = 0.0
+        self._sums: list[NDArray[np.float64]] = []
+        self._lengths: list[NDArray[np.integer]] = []
+        self._largest_of_cells: list[NDArray[np.float64]] = []
+        self._log_sums: dict[str, list[NDArray[np.float64]]] = {base: [] for base in LOG_BASES}
+        self._multiples, self._log_multiples = _Share(), _Share()
+        self._column_sums: Any = 0.0
+        self._column_squares: Any = 0.0
+        self._n_repeated = self._n_zeros = self._n_stored = self._longest_zeros = 0
+        self._storage = ""
+
+    def add(self, rows: sparse.csr_matrix) -> None:
+        """Look at more rows, `(n_obs, n_vars)`.
+
+        Raises
+        ------
+        InputValueError
+            With NaN, infinite, negative or far too large values.
+        """
+        for start in range(0, rows.shape[0], _ROWS_AT_A_TIME):  # what is found out on the way takes several times their memory
+            some = rows[start : start + _ROWS_AT_A_TIME]
+            self._add(sparse.csr_matrix(some if self._columns is None else some[:, self._columns], dtype=np.float64, copy=True))
+
+    def _add(self, block: sparse.csr_matrix) -> None:
+        _refuse_invalid(block.data, self._name)
+        n_stored = block.nnz
+        self._n_stored += n_stored
+        if np.count_nonzero(block.data) < n_stored:
+            self._longest_zeros = max(self._longest_zeros, _longest_zeros(block.data))
+            block.eliminate_zeros()
+            self._n_zeros += n_stored - block.nnz
+        self._n_obs += block.shape[0]
+        filled = np.diff(block.indptr) > 0
+        self._largest = max(self._largest, block.data.max(initial=0.0))
+        self._sums.append(_row_sums(block)[filled])
+        self._lengths.append(np.diff(block.indptr)[filled])
+        self._largest_of_cells.append(_largest(block))
+        is_fractional_value = _is_fractional(block.data)
+        is_fractional = _row_sums(_with_data(block, is_fractional_value))[filled] > 0
+        self._count_rows += int((~is_fractional & (_smallest(block) == 1) & (self._largest_of_cells[-1] > 1)).sum())
+        self._fractional_rows += int(is_fractional.sum())
+        self._column_sums = self._column_sums + np.asarray(block.sum(axis=0)).ravel()
+        self._column_squares = self._column_squares + np.asarray(block.multiply(block).sum(axis=0)).ravel()
+        if is_fractional.any() and self._largest <= _LARGEST_LOGARITHM:
+            for base, value in LOG_BASES.items():
+                linear = _with_data(block, np.expm1(block.data * np.log(value)))
+                self._log_sums[base].append(_row_sums(linear)[filled])
+                if base == "e":
+                    self._log_multiples.add(linear)
+        if is_fractional.any():
+            self._multiples.add(block)
+
+    def add_storage(self, rows: RowReader) -> None:
+        """Note what reading the rows has shown of how the matrix is stored."""
+        self._n_repeated += rows.n_repeated
+        self._storage = rows.remark
+
+    def merge(self, other: MatrixInspection) -> None:
+        """Add what was found in other rows of the same matrix."""
+        self._n_obs += other._n_obs
+        self._n_repeated += other._n_repeated
+        self._n_zeros += other._n_zeros
+        self._n_stored += other._n_stored
+        self._longest_zeros = max(self._longest_zeros, other._longest_zeros)
+        self._storage = other._storage or self._storage
+        self._count_rows += other._count_rows
+        self._fractional_rows += other._fractional_rows
+        self._largest = max(self._largest, other._largest)
+        self._sums += other._sums
+        self._lengths += other._lengths
+        self._largest_of_cells += other._largest_of_cells
+        for base, sums in other._log_sums.items():
+            self._log_sums[base] += sums
+        self._multiples.merge(other._multiples)
+        self._log_multiples.merge(other._log_multiples)
+        self._column_sums = self._column_sums + other._column_sums
+        self._column_squares = self._column_squares + other._column_squares
+
+    def decide(self, n_vars: int) -> MatrixContent:
+        """What a matrix of `n_vars` columns holds of which all rows were looked at, see :func:`inspect_matrix`.
+
+        Raises
+        ------
+        InputValueError
+            As there.
+        """
+        n_genes = n_vars if self._columns is None else int(self._columns.sum())
+        if self._n_obs == 0 or n_genes == 0:
+            raise InputValueError(
+                f"`{self._name}` has {self._n_obs} cells and {n_genes} genes: there is nothing to work on. "
+                "Check the filters that were applied before."
+            )
+        variances = (self._column_squares - self._column_sums**2 / self._n_obs) / max(self._n_obs - 1, 1)
+        may_be_logarithms = self._fractional_rows > 0 and self._largest <= _LARGEST_LOGARITHM
+        found = Statistics(
+            count_rows=self._count_rows,
+            fractional_rows=self._fractional_rows,
+            largest=self._largest,
+            sums=np.concatenate(self._sums),
+            lengths=np.concatenate(self._lengths),
+            largest_of_cells=np.concatenate(self._largest_of_cells),
+            log_sums={base: np.concatenate(parts) for base, parts in self._log_sums.items() if parts} if may_be_logarithms else {},
+            multiples=self._multiples.value,
+            log_multiples=self._log_multiples.value if may_be_logarithms else 0.0,
+            deviations=np.sqrt(np.maximum(variances, 0)),
+        )
+        return replace(decide_content(found, self._name), remark=self._remark(), is_empty=not found.sums.size)
+
+    def _remark(self) -> str:
+        remarks = [self._storage] if self._storage else []
+        if self._n_repeated:
+            remarks.append(
+                f"`{self._name}` has more than one value for some cells and genes ({self._n_repeated:,} too many); they were summed."
+            )
+        if self._longest_zeros >= _MOST_ZEROS and self._n_zeros < self._n_stored / 2:
+            remarks.append(
+                f"`{self._name}` stores {self._n_zeros:,} zeros among {self._n_stored:,} values, {self._longest_zeros:,} of them without a "
+                "break. A sparse matrix has no need of them, and an incomplete copy is read like this: compare it with the original."
+            )
+        return " ".join(remarks)
+
+
+def share_of_multiples(block: sparse.csr_matrix) -> float:
+    """Share of the stored values of rows that are a whole multiple of the smallest in their row, as counts and scaled counts are.
+
+    Parameters
+    ----------
+    block
+        Rows, `(n_obs, n_vars)`, without stored zeros.
+
+    Examples
+    --------
+    >>> share_of_multiples(sparse.csr_matrix([[0.1, 0.2, 0.7], [0, 2, 6]]))
+    1.0
+    """
+    share = _Share()
+    share.add(block)
+    return share.value
+
+
+class _Share:
+    """Running share of values that are a whole multiple of the smallest value in their cell."""
+
+    def __init__(self) -> None:
+        self._hits = self._total = 0
+
+    def merge(self, other: _Share) -> None:
+        self._hits += other._hits
+        self._total += other._total
+
+    def add(self, block: sparse.csr_matrix) -> None:
+        lengths = np.diff(block.indptr)
+        filled = lengths > 0
+        ratio = block.data / np.repeat(_smallest(block), lengths[filled])
+        ratio = ratio[(ratio > 1.5) & (ratio < 100)]  # near one all are multiples; far up rounding hides it
+        # The smallest value of a cell may stand for two counts, or three.
+        hits = [np.abs(ratio * k - np.rint(ratio * k)) < _MULTIPLE_TOLERANCE for k in (1, 2, 3)]
+        self._hits += int(np.logical_or.reduce(hits).sum())
+        self._total += ratio.size
+
+    @property
+    def value(self) -> float:
+        return self._hits / self._total if self._total else 0.0
+
+
+def _refuse_invalid(values: NDArray[np.float64], name: str) -> None:
+    if (n_invalid := int((~np.isfinite(values)).sum())) > 0:
+        raise InputValueError(
+            f"`{name}` holds NaN or infinite values ({n_invalid} of them). Find the step that made them, or give another matrix "
+            "with `layer=`."
+        )
+    if (n_negative := int((values < 0).sum())) > 0:
+        raise InputValueError(
+            f"`{name}` holds negative values ({n_negative} of them, down to {values.min():.4g}), so that it was scaled, centred or "
+            "corrected, and counts cannot be recovered from it. Give the matrix from before that step, for example as "
+            "`layer='counts'` or in `adata.raw`."
+        )
+
+    if (largest := values.max(initial=0.0)) > _LARGEST_VALUE:
+        raise InputValueError(
+            f"`{name}` holds values up to {largest:.4g}, which no count reaches and single precision cannot hold in sums. Find the step "
+            "that made them, or give another matrix with `layer=`."
+        )
+
+
+def _longest_zeros(values: NDArray[np.float64]) -> int:
+    """How many zeros follow each other at most."""
+    return int(np.diff(np.flatnonzero(values), prepend=-1, append=len(values)).max()) - 1
+
+
+def _is_fractional(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which values, none of them zero, are no integers up to rounding."""
+    nearest = np.rint(values)
+    return (np.abs(values - nearest) > _INTEGER_TOLERANCE) | (nearest == 0)
+
+
+def _smallest(block: sparse.csr_matrix) -> NDArray[np.float64]:
+    """Smallest stored value of every row that has one."""
+    return np.minimum.reduceat(block.data, block.indptr[:-1][np.diff(block.indptr) > 0])
+
+
+def _largest(block: sparse.csr_matrix) -> NDArray[np.float64]:
+    """Largest stored value of every row that has one."""
+    return np.maximum.reduceat(block.data, block.indptr[:-1][np.diff(block.indptr) > 0])
+
+
+def _row_sums(block: sparse.csr_matrix) -> NDArray[np.float64]:
+    return np.asarray(block.sum(axis=1)).ravel()
+
+
+def _with_data(block: sparse.csr_matrix, data: NDArray[Any]) -> sparse.csr_matrix:
+    return sparse.csr_matrix((data.astype(np.float64), block.indices, block.indptr), shape=block.shape)
