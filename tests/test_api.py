@@ -133,7 +133,6 @@ NAMES = {
         "evaluate_sparse",
         "from_published",
         "hierarchical_cross_entropy",
-        "normalise_counts",
         "sparse_mask",
         "sparse_network",
         "subtract_means",

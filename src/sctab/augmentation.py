@@ -16,8 +16,8 @@ from torch import Tensor, nn
 type Rows = sparse.csr_matrix | Callable[[NDArray[np.int64]], sparse.csr_matrix]
 """Normalised expression: all of it, `(n_obs, n_vars)`, or a function that gives the rows at some positions, as CSR, any number of them."""
 
-_LARGEST_EXPRESSION = 9.0
-"""Expression after augmentation is cut here: log1p of 10,000 counts per cell is 9.2."""
+LARGEST_EXPRESSION = 9.0
+"""Expression after augmentation is cut here by default: log1p of 10,000 counts per cell is 9.2."""
 _FEWEST_PER_CLUSTER = 40
 _LARGE = 2.0
 """A large cluster has so many times the vectors of an average one: in the paper 2,000 of 49,200 vectors in 50 clusters."""
@@ -186,8 +186,10 @@ class SparseRows(nn.Module):
         return values.flatten().index_add(0, target + self.indices[stored], added.to(values.dtype)).view(values.shape)
 
 
-def add_donor_differences(values: Tensor, differences: SparseRows, *, generator: torch.Generator | None = None) -> Tensor:
-    """Make each cell look as if it came from another donor: add or subtract a random difference vector, and cut to 0 to 9.
+def add_donor_differences(
+    values: Tensor, differences: SparseRows, *, largest: float = LARGEST_EXPRESSION, generator: torch.Generator | None = None
+) -> Tensor:
+    """Make each cell look as if it came from another donor: add or subtract a random difference vector, and cut to 0 to `largest`.
 
     Parameters
     ----------
@@ -195,6 +197,8 @@ def add_donor_differences(values: Tensor, differences: SparseRows, *, generator:
         Normalised expression, `(n_obs, n_vars)`.
     differences
         From :func:`donor_differences`, `(n_differences, n_vars)`.
+    largest
+        Largest expression of a cell; the default is that of the paper for log1p of 10,000 counts per cell.
     generator
         Source of randomness; by default that of torch.
 
@@ -204,7 +208,7 @@ def add_donor_differences(values: Tensor, differences: SparseRows, *, generator:
     """
     chosen = torch.randint(len(differences), (len(values),), device=values.device, generator=generator)
     signs = 2.0 * torch.randint(2, (len(values),), device=values.device, generator=generator) - 1
-    return differences.added_to(values, chosen=chosen, weights=signs).clamp(0.0, _LARGEST_EXPRESSION)
+    return differences.added_to(values, chosen=chosen, weights=signs).clamp(0.0, largest)
 
 
 def explained_variance(
@@ -213,9 +217,10 @@ def explained_variance(
     donors: NDArray[np.int64],
     differences: sparse.csr_matrix,
     *,
+    largest: float = LARGEST_EXPRESSION,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    r"""How much of the variance of expression types and donors explain, before and after :func:`add_donor_differences`.
+    r"""Share of the variance of expression that types and donors explain, before and after :func:`add_donor_differences`.
 
     Each gene is regressed on the type and the donor of the cells, one-hot and with an intercept (ordinary least squares), as in Fischer et
     al. (2023, :doi:`10.1101/2023.10.07.561331`, Methods), who report :math:`R^2` of 0.189 before and 0.164 after.
@@ -228,6 +233,8 @@ def explained_variance(
         Type and donor of each cell, `(n_obs,)`.
     differences
         From :func:`donor_differences`, `(n_differences, n_vars)`.
+    largest
+        As for :func:`add_donor_differences`.
     rng
         Source of randomness.
 
@@ -255,7 +262,7 @@ def explained_variance(
 
     def augmented(cells: NDArray[np.int64]) -> sparse.csr_matrix:
         moved = sparse.csr_matrix(read(cells) + sparse.diags(signs[cells]) @ differences[chosen[cells]])
-        np.clip(moved.data, 0, _LARGEST_EXPRESSION, out=moved.data)
+        np.clip(moved.data, 0, largest, out=moved.data)
         return moved
 
     scores = [_explained_variance((design[cells], take(cells)) for cells in positions) for take in (read, augmented)]

@@ -2,21 +2,10 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, strategies as st
-from scipy import sparse
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
-from sctab.data import Normalization, normalise
-from sctab.nn import cross_entropy, hierarchical_cross_entropy, normalise_counts
-
-
-def test_normalisation_on_the_device_is_that_of_the_matrix():
-    counts = np.random.default_rng(0).poisson(0.5, size=(20, 50)).astype(np.float32)
-    counts[3] = 0
-    on_device = normalise_counts(torch.from_numpy(counts), 1e4).numpy()
-    in_matrix = normalise(sparse.csr_matrix(counts), Normalization()).toarray()
-    np.testing.assert_allclose(on_device, in_matrix, rtol=1e-6)
-    assert not on_device[3].any()
+from sctab.nn import cross_entropy, hierarchical_cross_entropy
 
 
 def test_weighted_cross_entropy_is_that_of_scikit_learn():

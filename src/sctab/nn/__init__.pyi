@@ -3,7 +3,6 @@ from ._boosted_trees import EARLIER_TREES as EARLIER_TREES, BoostedTrees as Boos
 from ._losses import (
     cross_entropy as cross_entropy,
     hierarchical_cross_entropy as hierarchical_cross_entropy,
-    normalise_counts as normalise_counts,
 )
 from ._perceptron import (
     LinearNetwork as LinearNetwork,
@@ -19,11 +18,11 @@ from ._published import (
 )
 from ._tabnet import TabNet as TabNet, TabNetOutput as TabNetOutput
 from ._trees import ARRAYS as ARRAYS, Trees as Trees
+from .fast._attention import sparse_mask as sparse_mask
 from .fast._sparse import (
     Precision as Precision,
     SparseNetwork as SparseNetwork,
     evaluate_sparse as evaluate_sparse,
-    sparse_mask as sparse_mask,
     sparse_network as sparse_network,
 )
 
@@ -40,7 +39,6 @@ __all__ = [
     "evaluate_sparse",
     "from_published",
     "hierarchical_cross_entropy",
-    "normalise_counts",
     "sparse_mask",
     "sparse_network",
     "subtract_means",

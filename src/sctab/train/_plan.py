@@ -10,9 +10,9 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from sctab.augmentation import SparseRows, add_donor_differences, drop_genes
-from sctab.data import Normalization
+from sctab.data import Normalization, normalise_tensor
 from sctab.metrics import correct_codes, macro_f1_of_codes
-from sctab.nn import cross_entropy, hierarchical_cross_entropy, normalise_counts
+from sctab.nn import cross_entropy, hierarchical_cross_entropy
 from sctab.train._processes import n_processes, summed
 from sctab.train._settings import OWN_LABEL, TrainingSettings
 from sctab.train._state import EpochMeans
@@ -55,9 +55,9 @@ class TrainingPlan(LightningModule):
         """Loss of one batch of counts, `(n_obs, n_vars)`, covariates, `(n_obs, n_categories)`, and labels, `(n_obs,)`."""
         counts, covariates, labels = batch
         # Dropped before normalisation, as in a query that lacks the genes: what is left is scaled up.
-        values = normalise_counts(drop_genes(counts, self.settings.gene_dropout), self.normalization.target_sum)
+        values = normalise_tensor(drop_genes(counts, self.settings.gene_dropout), self.normalization)
         if self.differences is not None:
-            values = add_donor_differences(values, self.differences)
+            values = add_donor_differences(values, self.differences, largest=self.normalization.largest)
         known = covariates * (torch.rand_like(covariates) >= self.settings.covariate_dropout)  # one draw per cell and covariate
         output = self.network(torch.cat([values, known], dim=1))
         loss = self._loss(output.logits, labels, label_smoothing=self.settings.label_smoothing)
@@ -108,7 +108,7 @@ class TrainingPlan(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> None:
         """Gather predictions of one batch."""
         counts, covariates, labels = batch
-        values = normalise_counts(counts, self.normalization.target_sum)
+        values = normalise_tensor(counts, self.normalization)
         logits = self.network(torch.cat([values, covariates], dim=1)).logits
         weight = float(self._weight(labels))
         self._validation_loss += torch.tensor([float(self._loss(logits, labels)) * weight, weight], dtype=torch.float64)
