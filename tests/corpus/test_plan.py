@@ -376,7 +376,7 @@ class TestDeclaration:
         ("changes", "error", "message"),
         [
             ({"filters": ["min_mood"]}, SettingError, "there is no rule `min_mood`. There are: `primary_data`"),
-            ({"filters": [{"min_cells": "many"}]}, SettingError, "whole numbers from 0 were expected"),
+            ({"filters": [{"min_cells": "many"}]}, SettingError, "an integer of at least 0 was expected"),
             ({"filters": ["assays"]}, SettingError, "a list was expected"),
             ({"split": {"by": "mood"}}, SettingError, "`by: mood` is not known"),
             ({"split": {"sizes": [0.5, 0.5]}}, SettingError, "three shares were expected"),

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from sctab import DataFileError
-from sctab.io._declared import read_yaml
+from sctab.io.declared import read_yaml
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)

@@ -11,7 +11,7 @@ from typing import Any
 from sctab.benchmark._peers import PEERS
 from sctab.benchmark._scores import TYPE_GROUP
 from sctab.errors import SettingError, listing
-from sctab.io import as_path, build, check_keys, list_of, mapping, read_yaml, share, text, whole
+from sctab.io import as_path, declared
 from sctab.model import CellTypeClassifier, model_by_name
 from sctab.tuning import Settings
 
@@ -127,23 +127,29 @@ def read_config(path: str | os.PathLike[str], *, data: str | os.PathLike[str] | 
         When `pyyaml` is not installed.
     """
     path = as_path(path)
-    values = read_yaml(path)
+    values = declared.read_yaml(path)
     if not isinstance(values, dict):
         raise SettingError(f"`{path}` is no benchmark: it must be a mapping with `tasks` and `models`.")
     where = f"`{path.name}`"
     values = {"data": "."} | values
     readers: dict[str, Callable[[Any, str], Any]] = {
-        "data": lambda value, here: path.parent / as_path(text(value, here)),
-        "tasks": lambda value, here: tuple(_task(item, f"{here}, task {i}") for i, item in enumerate(list_of(value, here), 1)),
-        "models": lambda value, here: tuple(
-            _model(item, f"{here}, model {i}", path.parent) for i, item in enumerate(list_of(value, here), 1)
+        "data": lambda value, here: path.parent / as_path(declared.string(value, here)),
+        "tasks": lambda value, here: tuple(
+            _task(item, f"{here}, task {i}") for i, item in enumerate(declared.sequence(value, here), 1)
         ),
-        "peers": lambda value, here: tuple(_peer(item, f"{here}, peer {i}") for i, item in enumerate(list_of(value, here), 1)),
-        "seeds": lambda value, here: tuple(whole(item, here) for item in list_of(value, here)),
-        "accelerator": text,
-        "baseline": text,
+        "models": lambda value, here: tuple(
+            _model(item, f"{here}, model {i}", path.parent) for i, item in enumerate(declared.sequence(value, here), 1)
+        ),
+        "peers": lambda value, here: tuple(
+            _peer(item, f"{here}, peer {i}") for i, item in enumerate(declared.sequence(value, here), 1)
+        ),
+        "seeds": declared.each(declared.integer),
+        "accelerator": declared.string,
+        "baseline": declared.string,
     }
-    config: Config = build(Config, values | ({"data": str(as_path(data).absolute())} if data is not None else {}), where, readers)
+    config: Config = declared.instance_of(
+        Config, values | ({"data": str(as_path(data).absolute())} if data is not None else {}), where, readers
+    )
     _check_config(config, where)
     return config
 
@@ -167,17 +173,17 @@ def _check_config(config: Config, where: str) -> None:
 
 def _task(values: Any, where: str) -> Task:
     if isinstance(values, dict) and values.get("split") == "corpus":
-        check_keys(values, {"name", "reference", "split", "group_key", "subset"}, where)
+        declared.check_keys(values, {"name", "reference", "split", "group_key", "subset"}, where)
         values = {"labels_key": "label", "donor_key": "donor"} | values
-    task: Task = build(
+    task: Task = declared.instance_of(
         Task,
         values,
         where,
         {
             **dict.fromkeys(("reference", "query", "label_map"), _path),
-            "test_donors": lambda value, here: tuple(str(item) for item in list_of(value, here)),
-            "test_share": share,
-            "split_seed": whole,
+            "test_donors": lambda value, here: tuple(str(item) for item in declared.sequence(value, here)),
+            "test_share": declared.fraction,
+            "split_seed": declared.integer,
             "subset": _subset,
         },
     )
@@ -203,18 +209,18 @@ def _task(values: Any, where: str) -> Task:
 
 
 def _path(value: Any, where: str) -> str:
-    path = text(value, where)
+    path = declared.string(value, where)
     return str(as_path(path)) if path.startswith("~") else path
 
 
 def _subset(values: Any, where: str) -> Subset:
-    subset: Subset = build(
+    subset: Subset = declared.instance_of(
         Subset,
         values,
         where,
         {
-            "fractions": lambda value, here: tuple(sorted(share(item, here) for item in list_of(value, here))),
-            "models": lambda value, here: tuple(text(item, here) for item in list_of(value, here)),
+            "fractions": lambda value, here: tuple(sorted(declared.each(declared.fraction)(value, here))),
+            "models": declared.each(declared.string),
         },
     )
     if subset.by not in SUBSETS:
@@ -226,18 +232,18 @@ def _subset(values: Any, where: str) -> Subset:
 
 def _model(values: Any, where: str, folder: Path) -> ModelEntry:
     values = _named(values, where)
-    check_keys(values, {"name", "label", "settings", "model", "train"}, where)
-    name = text(values.get("name"), f"{where}, `name`")
+    declared.check_keys(values, {"name", "label", "settings", "model", "train"}, where)
+    name = declared.string(values.get("name"), f"{where}, `name`")
     try:
         base = _settings(name, values.get("settings"), where, folder)
         settings = Settings(
             name,
-            {**base.model_settings, **mapping(values.get("model", {}), f"{where}, `model`")},
-            {**base.train_settings, **mapping(values.get("train", {}), f"{where}, `train`")},
+            {**base.model_settings, **declared.mapping(values.get("model", {}), f"{where}, `model`")},
+            {**base.train_settings, **declared.mapping(values.get("train", {}), f"{where}, `train`")},
         )
     except SettingError as error:
         raise SettingError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
-    label = text(values.get("label", name), f"{where}, `label`")
+    label = declared.string(values.get("label", name), f"{where}, `label`")
     return ModelEntry(name, label, settings.model_settings, settings.train_settings)
 
 
@@ -251,7 +257,7 @@ def _settings(name: str, settings: Any, where: str, folder: Path) -> Settings:
             raise SettingError(f"{where}: `{name}` has no published settings.")
         published = cls.paper_settings()
         return Settings(name, published["model"], published["train"])
-    stored = Settings.read(folder / as_path(text(settings, f"{where}, `settings`")))
+    stored = Settings.read(folder / as_path(declared.string(settings, f"{where}, `settings`")))
     if stored.model != name:
         raise SettingError(f"{where}: `{settings}` holds settings of `{stored.model}`, not of `{name}`.")
     return stored
@@ -259,22 +265,22 @@ def _settings(name: str, settings: Any, where: str, folder: Path) -> Settings:
 
 def _peer(values: Any, where: str) -> PeerEntry:
     values = _named(values, where)
-    check_keys(values, {"name", "label", "settings", "requirements"}, where)
-    name = text(values.get("name"), f"{where}, `name`")
+    declared.check_keys(values, {"name", "label", "settings", "requirements"}, where)
+    name = declared.string(values.get("name"), f"{where}, `name`")
     if name not in PEERS:
         raise SettingError(f"{where}: there is no peer `{name}`. There are: {listing(PEERS)}.")
-    requirements = list_of(values.get("requirements", list(PEERS[name])), f"{where}, `requirements`")
+    requirements = declared.sequence(values.get("requirements", list(PEERS[name])), f"{where}, `requirements`")
     return PeerEntry(
         name=name,
-        label=text(values.get("label", name), f"{where}, `label`"),
-        settings=mapping(values.get("settings", {}), f"{where}, `settings`"),
-        requirements=tuple(text(item, f"{where}, `requirements`") for item in requirements),
+        label=declared.string(values.get("label", name), f"{where}, `label`"),
+        settings=declared.mapping(values.get("settings", {}), f"{where}, `settings`"),
+        requirements=tuple(declared.string(item, f"{where}, `requirements`") for item in requirements),
     )
 
 
 def _named(values: Any, where: str) -> dict[str, Any]:
     """`linear` is short for `{name: linear}`."""
-    return {"name": values} if isinstance(values, str) else mapping(values, where)
+    return {"name": values} if isinstance(values, str) else declared.mapping(values, where)
 
 
 def _check_names(names: Sequence[str], what: str, where: str) -> None:

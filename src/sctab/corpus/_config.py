@@ -13,7 +13,7 @@ from sctab.corpus._entry import SourceEntry
 from sctab.corpus.sources._open import find_sources
 from sctab.data import FeatureSpace
 from sctab.errors import SettingError, listing
-from sctab.io import as_path, build, check_keys, is_url, list_of, mapping, read_yaml, text, whole, without_credentials
+from sctab.io import as_path, declared, is_url, without_credentials
 
 UNION, INTERSECTION = "union", "intersection"
 SPLIT_NAMES = ("train", "validation", "test")
@@ -65,7 +65,7 @@ class CorpusConfig:
             When it says something that makes no sense. The message names the place.
         """
         path = as_path(path)
-        return cls.of(read_yaml(path), where=f"`{path.name}`", folder=path.parent)
+        return cls.of(declared.read_yaml(path), where=f"`{path.name}`", folder=path.parent)
 
     @classmethod
     def of(cls, values: Any, *, where: str = "the corpus", folder: Path | None = None) -> Self:
@@ -81,21 +81,21 @@ class CorpusConfig:
         folder
             What paths are relative to; by default where the process runs.
         """
-        values = mapping(values, where)
+        values = declared.mapping(values, where)
         common_names = {item.name for item in fields(SourceEntry)} - {"path"}
-        common = {name: text(value, f"{where}, `{name}`") for name, value in values.items() if name in common_names}
+        common = {name: declared.string(value, f"{where}, `{name}`") for name, value in values.items() if name in common_names}
         own = {name: value for name, value in values.items() if name not in common_names}
-        check_keys(own, {item.name for item in fields(cls)}, where)
+        declared.check_keys(own, {item.name for item in fields(cls)}, where)
         if "sources" not in own:
             raise SettingError(f"{where} has no `sources`. Give a list of files.")
         folder = as_path(folder or Path())
         sources: list[SourceEntry] = []
-        for i, item in enumerate(list_of(own["sources"], f"{where}, `sources`"), 1):
+        for i, item in enumerate(declared.sequence(own["sources"], f"{where}, `sources`"), 1):
             sources += _sources(item, f"{where}, source {i}", common, folder)
         twice = sorted({entry.path for entry in sources if [other.path for other in sources].count(entry.path) > 1})
         if twice:
             raise SettingError(f"{where}: {listing(map(without_credentials, twice))} is named twice. Name each source once.")
-        filters = list_of(own.get("filters", []), f"{where}, `filters`")
+        filters = declared.sequence(own.get("filters", []), f"{where}, `filters`")
         return cls(
             sources=tuple(sources),
             filters=tuple(_filter(item, f"{where}, filter {i}") for i, item in enumerate(filters, 1)),
@@ -104,19 +104,19 @@ class CorpusConfig:
             split=_split(own.get("split", {}), f"{where}, `split`"),
             label_map=None
             if "label_map" not in own
-            else os.fspath(folder / as_path(text(own["label_map"], f"{where}, `label_map`"))),
+            else os.fspath(folder / as_path(declared.string(own["label_map"], f"{where}, `label_map`"))),
         )
 
 
 def _sources(item: Any, where: str, common: Mapping[str, str], folder: Path) -> list[SourceEntry]:
-    values = {"path": item} if isinstance(item, str) else mapping(item, where)
-    entry: SourceEntry = build(SourceEntry, {**common, **values}, where)
+    values = {"path": item} if isinstance(item, str) else declared.mapping(item, where)
+    entry: SourceEntry = declared.instance_of(SourceEntry, {**common, **values}, where)
     given = entry.path if is_url(entry.path) else os.fspath(folder / as_path(entry.path))
     return [replace(entry, path=path) for path in find_sources(given)]
 
 
 def _filter(item: Any, where: str) -> Filter:
-    values = {item: None} if isinstance(item, str) else mapping(item, where)
+    values = {item: None} if isinstance(item, str) else declared.mapping(item, where)
     if len(values) != 1:
         raise SettingError(f"{where}: one rule was expected, found {listing(values)}. Give each an entry of its own.")
     ((name, given),) = values.items()
@@ -127,23 +127,25 @@ def _filter(item: Any, where: str) -> Filter:
     if given is None and known in ([], ["n"]):
         return rule()
     if known == ["n"]:
-        return rule(n=whole(given, f"{where}, `{name}`"))  # type: ignore[call-arg]
+        return rule(n=declared.integer(given, f"{where}, `{name}`"))  # type: ignore[call-arg]
     if known == ["term"]:
-        return rule(term=text(given, f"{where}, `{name}`"))  # type: ignore[call-arg]
+        return rule(term=declared.string(given, f"{where}, `{name}`"))  # type: ignore[call-arg]
     if known == ["assays"]:
-        return rule(assays=tuple(text(one, f"{where}, `{name}`") for one in list_of(given, f"{where}, `{name}`")))  # type: ignore[call-arg]
+        return rule(assays=declared.each(declared.string)(given, f"{where}, `{name}`"))  # type: ignore[call-arg]
     raise SettingError(f"{where}: `{name}` takes nothing, found `{given!r}`.")
 
 
 def _features(value: Any, where: str, folder: Path) -> str | tuple[str, ...]:
     if isinstance(value, list):
-        return tuple(text(name, where) for name in value)
-    name = text(value, where)
+        return tuple(declared.string(name, where) for name in value)
+    name = declared.string(value, where)
     return name if name in {UNION, INTERSECTION} else os.fspath(folder / as_path(name))
 
 
 def _split(values: Any, where: str) -> SplitEntry:
-    split: SplitEntry = build(SplitEntry, values, where, {"sizes": _sizes, "seed": whole, "validation": _names, "test": _names})
+    split: SplitEntry = declared.instance_of(
+        SplitEntry, values, where, {"sizes": _sizes, "seed": declared.integer, "validation": _names, "test": _names}
+    )
     if split.by not in SPLIT_BY:
         raise SettingError(f"{where}: `by: {split.by}` is not known. Take one of {listing(SPLIT_BY)}.")
     if split.by == DECLARED and (split.validation or split.test):
@@ -154,11 +156,11 @@ def _split(values: Any, where: str) -> SplitEntry:
 
 
 def _names(value: Any, where: str) -> tuple[str, ...]:
-    return tuple(text(name, where) for name in list_of(value, where))
+    return declared.each(declared.string)(value, where)
 
 
 def _sizes(value: Any, where: str) -> tuple[float, ...]:
-    sizes: Sequence[Any] = list_of(value, where)
+    sizes: Sequence[Any] = declared.sequence(value, where)
     if (
         len(sizes) != len(SPLIT_NAMES)
         or not all(isinstance(size, int | float) and size > 0 for size in sizes)

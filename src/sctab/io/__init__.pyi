@@ -1,4 +1,11 @@
-from . import _data_file as _data_file, _tasks as _tasks, _urls as _urls, integrity as integrity, strict_json as strict_json
+from . import (
+    _data_file as _data_file,
+    _tasks as _tasks,
+    _urls as _urls,
+    declared as declared,
+    integrity as integrity,
+    strict_json as strict_json,
+)
 from ._apart import check_apart as check_apart
 from ._atomic import written_beside as written_beside
 from ._checks import require_sound_cells as require_sound_cells, require_sound_view as require_sound_view
@@ -9,16 +16,6 @@ from ._data_file import (
     explains_damage as explains_damage,
     find_data_files as find_data_files,
     read_data_file as read_data_file,
-)
-from ._declared import (
-    build as build,
-    check_keys as check_keys,
-    list_of as list_of,
-    mapping as mapping,
-    read_yaml as read_yaml,
-    share as share,
-    text as text,
-    whole as whole,
 )
 from ._formats import SUFFIXES as SUFFIXES
 from ._label_tables import TABLE_SUFFIXES as TABLE_SUFFIXES, open_table as open_table

@@ -214,7 +214,7 @@ class NameLookup:
         """The current term in the place of an obsolete one; `None` where the ontology names none."""
         seen: set[str | None] = set()
         replaced: str | None = term
-        while replaced in self._obsolete and replaced not in seen:
+        while replaced is not None and replaced in self._obsolete and replaced not in seen:
             seen.add(replaced)
             replaced = self._obsolete[replaced].replaced_by
         return replaced if seen and replaced in self._names else None

@@ -17,7 +17,7 @@ _LARGEST, _MOST_VALUES = 2**24, 1_000_000
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds.
+    """Read a YAML file.
 
     Raises
     ------
@@ -67,8 +67,8 @@ def _require_bounded(value: Any, sizes: dict[int, int], above: tuple[int, ...]) 
     return sizes[id(value)]
 
 
-def build(cls: type, values: Any, where: str, readers: Mapping[str, Callable[[Any, str], Any]] | None = None) -> Any:
-    """A dataclass from a mapping with its fields; what has no reader is a text."""
+def instance_of(cls: type, values: Any, where: str, readers: Mapping[str, Callable[[Any, str], Any]] | None = None) -> Any:
+    """Instance of a dataclass from a mapping with its fields; fields without a reader are strings."""
     values = mapping(values, where)
     known: dict[str, Field[Any]] = {item.name: item for item in fields(cls)}
     check_keys(values, set(known), where)
@@ -77,7 +77,7 @@ def build(cls: type, values: Any, where: str, readers: Mapping[str, Callable[[An
     ]
     if missing:
         raise SettingError(f"{where} lacks {listing(missing)}.")
-    return cls(**{name: (readers or {}).get(name, text)(value, f"{where}, `{name}`") for name, value in values.items()})
+    return cls(**{name: (readers or {}).get(name, string)(value, f"{where}, `{name}`") for name, value in values.items()})
 
 
 def check_keys(values: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -94,29 +94,34 @@ def mapping(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
-def list_of(value: Any, where: str) -> list[Any]:
+def sequence(value: Any, where: str) -> list[Any]:
     """A list."""
     if not isinstance(value, list):
         raise SettingError(f"{where}: a list was expected, found `{value!r}`.")
     return value
 
 
-def text(value: Any, where: str) -> str:
-    """A text."""
+def each[T](reader: Callable[[Any, str], T]) -> Callable[[Any, str], tuple[T, ...]]:
+    """Reader of a list whose items another reader reads."""
+    return lambda value, where: tuple(reader(item, where) for item in sequence(value, where))
+
+
+def string(value: Any, where: str) -> str:
+    """A string."""
     if not isinstance(value, str):
-        raise SettingError(f"{where}: a text was expected, found `{value!r}`.")
+        raise SettingError(f"{where}: a string was expected, found `{value!r}`.")
     return value
 
 
-def whole(value: Any, where: str) -> int:
-    """A whole number from 0."""
+def integer(value: Any, where: str) -> int:
+    """An integer of at least 0."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise SettingError(f"{where}: whole numbers from 0 were expected, found `{value!r}`.")
+        raise SettingError(f"{where}: an integer of at least 0 was expected, found `{value!r}`.")
     return value
 
 
-def share(value: Any, where: str) -> float:
-    """A share above 0 and up to 1."""
+def fraction(value: Any, where: str) -> float:
+    """A fraction above 0 and up to 1."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
-        raise SettingError(f"{where}: a share above 0 and up to 1 was expected, found `{value!r}`.")
+        raise SettingError(f"{where}: a fraction above 0 and up to 1 was expected, found `{value!r}`.")
     return float(value)
