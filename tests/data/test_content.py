@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
 from sctab import InputValueError
-from sctab.data import Content, MatrixContent, Normalization, _content as counts_module, inspect_matrix, normalise
+from sctab.data import Content, MatrixContent, Normalization, _inspection as counts_module, inspect_matrix, normalise
 from sctab.io._rows import row_ranges
 
 BASES = {"e": np.e, "2": 2, "10": 10}

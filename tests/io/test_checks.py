@@ -19,8 +19,8 @@ import sctab
 from sctab import DataFileError, InputValueError, SctabWarning
 from sctab.cli._files import read_data
 from sctab.corpus import Corpus, CorpusConfig, build
-from sctab.corpus.build._shards import SpillWriter
-from sctab.corpus.build._stages import write_shard
+from sctab.corpus.building._shards import SpillWriter
+from sctab.corpus.building._stages import write_shard
 from sctab.data._source import choose_source
 from sctab.io import DataFile
 from sctab.io._checks import require_sound_cells, require_sound_view

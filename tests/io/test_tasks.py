@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from sctab.cli import app
 from sctab.corpus import Corpus, CorpusConfig, build as build_corpus, plan as plan_corpus
-from sctab.corpus.build._shards import read_shard
-from sctab.corpus.build._stages import _moved_to, inspect_source, scatter_source
+from sctab.corpus.building._shards import read_shard
+from sctab.corpus.building._stages import _moved_to, inspect_source, scatter_source
 from sctab.data import FeatureSpace
 from sctab.errors import DataFileError, InputValueError, SettingError
 from sctab.io import _tasks

@@ -127,12 +127,6 @@ def test_confusion():
     assert [text.get_text() for text in ax.get_xticklabels()] == ["B", "T", "other"]
 
 
-def test_labels_of_one_model_have_shades_of_its_colour(scores):
-    colours = pl._colours(scores)
-    assert len(set(colours.values())) == 3
-    assert sum(colours["wide"]) > sum(colours["mlp"])
-
-
 def test_a_label_has_one_colour_in_all_panels(scores, curves):
     def legends(figure):
         found = [zip(*ax.get_legend_handles_labels()[::-1], strict=True) for ax in figure.axes]

@@ -12,7 +12,7 @@ from ._entry import COLUMNS as COLUMNS, SourceEntry as SourceEntry
 from ._features import CorpusGenes as CorpusGenes, join_genes as join_genes
 from ._plan import CorpusPlan as CorpusPlan, plan as plan
 from ._store import Corpus as Corpus
-from .build._build import build as build
+from .building._build import build as build
 
 __all__ = [
     "Assays",

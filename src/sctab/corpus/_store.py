@@ -21,7 +21,7 @@ from scipy import sparse
 from sctab.corpus._config import SPLIT_NAMES
 from sctab.corpus._entry import COLUMNS
 from sctab.corpus._manifest import hash_codes, located_entry, read_manifest
-from sctab.corpus.build._shards import hash_rows
+from sctab.corpus.building._shards import hash_rows
 from sctab.corpus.sources._open import open_source
 from sctab.data import FeatureSpace
 from sctab.errors import DataFileError, KeyNotFoundError, SctabError, SettingError, listing, require

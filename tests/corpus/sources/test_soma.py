@@ -12,7 +12,7 @@ from scipy import sparse
 from tests.studies import IDS, make_study
 
 from sctab.corpus import CorpusConfig, SourceEntry, build as build_corpus, plan as plan_corpus
-from sctab.corpus.build import _build
+from sctab.corpus.building import _build
 from sctab.corpus.sources import _soma
 from sctab.corpus.sources._open import find_sources, open_source
 from sctab.corpus.sources._soma import SomaSource

@@ -17,7 +17,7 @@ from sctab.corpus._config import CorpusConfig
 from sctab.corpus._entry import SourceEntry
 from sctab.corpus._features import given_genes
 from sctab.corpus._manifest import FORMAT, VERSION
-from sctab.corpus.build._stages import ATTEMPT
+from sctab.corpus.building._stages import ATTEMPT
 from sctab.corpus.sources._open import open_source
 from sctab.data import FeatureSpace
 from sctab.errors import DataFileError, OutputExistsError, SettingError, listing, warn

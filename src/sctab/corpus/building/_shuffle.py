@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sctab.corpus._config import SPLIT_NAMES
 from sctab.corpus._entry import COLUMNS
 from sctab.corpus._plan import CorpusPlan
-from sctab.corpus.build._stages import scatter_source, write_shard
-from sctab.corpus.build._workplace import absolute, clear_attempts
+from sctab.corpus.building._stages import scatter_source, write_shard
+from sctab.corpus.building._workplace import absolute, clear_attempts
 from sctab.data import MatrixContent
 from sctab.io import Watch, run_tasks, written_beside
 

@@ -19,8 +19,8 @@ from sctab.corpus._entry import COLUMNS
 from sctab.corpus._manifest import FORMAT, MANIFEST, VERSION, hash_codes, source_values, write_manifest
 from sctab.corpus._plan import CorpusPlan
 from sctab.corpus._store import FEATURES, MEASURED
-from sctab.corpus.build._shuffle import Placement
-from sctab.corpus.build._workplace import fingerprint_of
+from sctab.corpus.building._shuffle import Placement
+from sctab.corpus.building._workplace import fingerprint_of
 from sctab.data import MatrixContent
 from sctab.io import written_beside
 from sctab.ontology import CellOntology

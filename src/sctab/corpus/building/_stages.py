@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.corpus._entry import SourceEntry
-from sctab.corpus.build._shards import SpillWriter, read_shard
+from sctab.corpus.building._shards import SpillWriter, read_shard
 from sctab.corpus.sources._open import CellSource, open_source
 from sctab.data import Content, FeatureSpace, MatrixContent, Source, choose_source, matrices
 from sctab.errors import DataFileError, InputValueError, KeyNotFoundError

@@ -11,10 +11,10 @@ from typing import Any
 from sctab.corpus._config import CorpusConfig
 from sctab.corpus._plan import Draft
 from sctab.corpus._store import Corpus
-from sctab.corpus.build._description import describe
-from sctab.corpus.build._shuffle import Placement, scatter_sources, write_shards
-from sctab.corpus.build._stages import inspect_source
-from sctab.corpus.build._workplace import (
+from sctab.corpus.building._description import describe
+from sctab.corpus.building._shuffle import Placement, scatter_sources, write_shards
+from sctab.corpus.building._stages import inspect_source
+from sctab.corpus.building._workplace import (
     absolute,
     forget_work_without,
     identity_of,

@@ -16,10 +16,10 @@ from filelock import FileLock
 from scipy import sparse
 from tests.studies import IDS, SYMBOLS, make_study
 
-import sctab.corpus.build._build
-import sctab.corpus.build._stages
+import sctab.corpus.building._build
+import sctab.corpus.building._stages
 from sctab.corpus import Corpus, CorpusConfig, SplitEntry, build as build_corpus, plan
-from sctab.corpus.build._shards import SpillWriter, hash_rows, read_shard
+from sctab.corpus.building._shards import SpillWriter, hash_rows, read_shard
 from sctab.data import FeatureSpace
 from sctab.errors import (
     DataFileError,
@@ -221,13 +221,13 @@ class TestVerification:
 
 def _build(declared, output, resume):
     """In a process of its own that will be killed; slow enough for that."""
-    original = sctab.corpus.build._stages._write_part
+    original = sctab.corpus.building._stages._write_part
 
     def slow(*arguments):
         time.sleep(0.05)
         original(*arguments)
 
-    sctab.corpus.build._stages._write_part = slow
+    sctab.corpus.building._stages._write_part = slow
     build_corpus(CorpusConfig.of(declared), output, resume=resume, shard_size=20, n_threads=1)
 
 
@@ -283,19 +283,19 @@ class TestInterruption:
             build_corpus(config, tmp_path / "one.h5ad/c")
 
     def test_a_source_that_changes_while_it_is_read(self, config, tmp_path, monkeypatch):
-        write_shards = sctab.corpus.build._build.write_shards
+        write_shards = sctab.corpus.building._build.write_shards
 
         def touched(*arguments, **options):
             (tmp_path / "one.h5ad").touch()
             return write_shards(*arguments, **options)
 
-        monkeypatch.setattr(sctab.corpus.build._build, "write_shards", touched)
+        monkeypatch.setattr(sctab.corpus.building._build, "write_shards", touched)
         with pytest.raises(DataFileError, match="one.h5ad` changed while the corpus was built"):
             build_corpus(config, tmp_path / "c")
         assert not (tmp_path / "c").exists()
 
     def test_a_source_that_changed_meanwhile(self, config, tmp_path, monkeypatch):
-        monkeypatch.setattr(sctab.corpus.build._build, "write_shards", _full_disk)
+        monkeypatch.setattr(sctab.corpus.building._build, "write_shards", _full_disk)
         with pytest.raises(OutputError, match="the disk is full"):
             build_corpus(config, tmp_path / "c")
         monkeypatch.undo()
@@ -304,7 +304,7 @@ class TestInterruption:
             build_corpus(config, tmp_path / "c", resume=True)
 
     def test_genes_that_changed_meanwhile(self, config, tmp_path, monkeypatch):
-        monkeypatch.setattr(sctab.corpus.build._build, "write_shards", _full_disk)
+        monkeypatch.setattr(sctab.corpus.building._build, "write_shards", _full_disk)
         config = replace(config, features=str(tmp_path / "genes.csv"))
         for genes, error in ((IDS[:4], OutputError), (IDS[:5], SettingError)):
             (tmp_path / "genes.csv").write_text("\n".join(["id,symbol", *(f"{gene},{SYMBOLS[IDS.index(gene)]}" for gene in genes)]))
@@ -312,14 +312,14 @@ class TestInterruption:
                 build_corpus(config, tmp_path / "c", resume=True)
 
     def test_another_declaration(self, config, declared, tmp_path, monkeypatch):
-        monkeypatch.setattr(sctab.corpus.build._build, "write_shards", _full_disk)
+        monkeypatch.setattr(sctab.corpus.building._build, "write_shards", _full_disk)
         with pytest.raises(OutputError):
             build_corpus(config, tmp_path / "c")
         with pytest.raises(SettingError, match="is of another corpus"):
             build_corpus(CorpusConfig.of(declared), tmp_path / "c", resume=True)
 
     def test_a_full_disk_loses_nothing(self, config, tmp_path, monkeypatch):
-        monkeypatch.setattr(sctab.corpus.build._build, "write_shards", _full_disk)
+        monkeypatch.setattr(sctab.corpus.building._build, "write_shards", _full_disk)
         with pytest.raises(OutputError, match="the disk is full"):
             build_corpus(config, tmp_path / "c")
         monkeypatch.undo()
@@ -346,7 +346,7 @@ class TestInterruption:
         path.write_bytes(whole[:3000])
         with pytest.raises(DataFileError, match=r"two.h5ad` is incomplete"):
             build_corpus(config, tmp_path / "c")
-        monkeypatch.setattr(sctab.corpus.build._build, "write_shards", _full_disk)
+        monkeypatch.setattr(sctab.corpus.building._build, "write_shards", _full_disk)
         with pytest.warns(SctabWarning, match=r"two.h5ad.*left out"), pytest.raises(OutputError):
             build_corpus(config, tmp_path / "c", skip_damaged=True)
         monkeypatch.undo()
