@@ -82,6 +82,7 @@ NAMES = {
         "guess_species",
         "inspect_matrix",
         "normalise",
+        "normalise_tensor",
     ],
     "sctab.get": ["augmentation", "evaluation", "explanation", "probabilities", "training"],
     "sctab.inference": ["Decision", "Evaluation", "ModelSpec", "Predictor", "decide", "load_predictor", "predict_cells"],

@@ -1,4 +1,3 @@
-from . import _content as _content
 from ._adata import require_anndata as require_anndata, require_writable as require_writable, target_of as target_of
 from ._components import PrincipalComponents as PrincipalComponents, principal_components as principal_components
 from ._content import Content as Content, MatrixContent as MatrixContent
@@ -51,4 +50,5 @@ __all__ = [
     "guess_species",
     "inspect_matrix",
     "normalise",
+    "normalise_tensor",
 ]
