@@ -26,6 +26,12 @@ def test_it_is_listed():
     assert listed.n_labels == 8
 
 
+def test_it_is_listed_as_it_is(pbmc):
+    (listed,) = list_models()
+    found = (listed.name, listed.description, listed.n_labels, listed.n_genes)
+    assert found == ("pbmc", pbmc.spec.description, len(pbmc.spec.labels), len(pbmc.spec.features))
+
+
 def test_the_directory_is_small_and_has_a_card():
     files = {path.name: path.stat().st_size for path in packaged_path("pbmc").iterdir()}
     assert set(files) == {"MODEL_CARD.md", "model.json", "model.safetensors"}

@@ -10,14 +10,12 @@ import typer
 from rich.table import Table
 
 import sctab
+import sctab.io
 from sctab.cli._cluster import connected
 from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Overwrite
 from sctab.cli._reporting import ends_when_told, err, out, reports_errors
 from sctab.errors import SettingError
-from sctab.io import BLOCK_SIZE, as_path, check_apart, give_back_large_arrays
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL
-from sctab.nn import Precision
-from sctab.tl import AnnotatedFiles, is_folder
 
 
 @reports_errors
@@ -38,7 +36,7 @@ def annotate(
     csv: Annotated[Path | None, typer.Option(help="Table of labels to write, one row per cell.")] = None,
     layer: LayerOption = None,
     batch_size: Annotated[int, typer.Option(help="Cells evaluated at a time.")] = 512,
-    block_size: Annotated[int, typer.Option(help="Cells read at a time, and kept when they are done.")] = BLOCK_SIZE,
+    block_size: Annotated[int, typer.Option(help="Cells read at a time, and kept when they are done.")] = sctab.io.BLOCK_SIZE,
     min_gene_coverage: Annotated[float, typer.Option(help="Share of what the model looks at that the data must have.")] = 0.1,
     precision: Annotated[
         str, typer.Option(help="Of the weights: `float32`, or `bfloat16`, which is faster and a little off.")
@@ -72,22 +70,22 @@ def annotate(
         )
     if csv is not None and csv.suffix != ".csv":
         raise SettingError(f"`--csv {csv}` does not end with `.csv`. Give another name, or `--output` for another kind of file.")
-    model = str(as_path(model))
+    model = str(sctab.io.as_path(model))
     if Path(model).is_dir():
-        folders = [place for place in outputs if is_folder(place)]
-        check_apart([place for place in outputs if place not in folders], [model], folders=folders)
-    give_back_large_arrays()
+        folders = [place for place in outputs if sctab.tl.is_folder(place)]
+        sctab.io.check_apart([place for place in outputs if place not in folders], [model], folders=folders)
+    sctab.io.give_back_large_arrays()
     with ExitStack() as stack:
         client = None if dask_scheduler is None else stack.enter_context(connected(dask_scheduler))
         done = sctab.tl.annotate_files(
             query,
-            sctab.zoo.load(model, accelerator=accelerator),
+            sctab.zoo.load_predictor(model, accelerator=accelerator),
             output=outputs,
             layer=layer,
             batch_size=batch_size,
             block_size=block_size,
             min_gene_coverage=min_gene_coverage,
-            precision=cast("Precision", precision),  # which is checked there
+            precision=cast("sctab.nn.Precision", precision),  # which is checked there
             key_added=key_added,
             client=client,
             resume=resume,
@@ -97,7 +95,7 @@ def annotate(
     _report(done)
 
 
-def _report(done: AnnotatedFiles) -> None:
+def _report(done: sctab.tl.AnnotatedFiles) -> None:
     for path, run in done.runs.items():
         genes = run["genes"]
         where = "" if len(done.runs) == 1 else f"`{path}`: "

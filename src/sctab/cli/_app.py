@@ -12,7 +12,6 @@ import sctab
 from sctab.cli._annotate import annotate
 from sctab.cli._benchmark import benchmark_app
 from sctab.cli._corpus import corpus_app
-from sctab.cli._demo import run_demo
 from sctab.cli._evaluate import evaluate
 from sctab.cli._import import import_checkpoint
 from sctab.cli._options import Debug, Overwrite
@@ -99,4 +98,6 @@ def demo(
 
     `sctab demo`
     """
+    from sctab.cli._demo import run_demo
+
     run_demo(output, overwrite=overwrite)

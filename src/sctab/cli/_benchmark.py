@@ -11,25 +11,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from sctab import pl
-from sctab.benchmark import (
-    FIGURES_FOLDER,
-    METRICS,
-    SCALING_METRICS,
-    SUBSETS,
-    Progress,
-    Results,
-    best_label,
-    comparison,
-    read_config,
-    read_results,
-    run_benchmark,
-    write_report,
-)
+import sctab
+import sctab.io
 from sctab.cli._options import Debug
 from sctab.cli._reporting import err, out, reports_errors, show_note
 from sctab.errors import SettingError
-from sctab.io import written_beside
 
 benchmark_app = typer.Typer(
     name="benchmark",
@@ -63,8 +49,8 @@ def run(
     `sctab benchmark run benchmarks/blood.yaml --output blood --scheduler tcp://127.0.0.1:8786`
     """
     directory = output if output is not None else Path(f"{config.stem}-benchmark")
-    run_benchmark(
-        read_config(config, data=data),
+    sctab.benchmark.run_benchmark(
+        sctab.benchmark.read_config(config, data=data),
         directory,
         jobs=jobs,
         scheduler=scheduler,
@@ -89,7 +75,7 @@ def report(
     _write_all(directory)
 
 
-def _show_progress(progress: Progress) -> None:
+def _show_progress(progress: sctab.benchmark.Progress) -> None:
     run = progress.run
     part = "" if run.fraction == 1 else f", {run.fraction:.0%} of the {run.describe()['subset']}"
     why = f": {progress.reason}" if progress.reason else ""
@@ -98,10 +84,10 @@ def _show_progress(progress: Progress) -> None:
 
 
 def _write_all(directory: Path) -> None:
-    results = read_results(directory)
-    path = write_report(results, directory, figures=_draw_figures(results, directory))
+    results = sctab.benchmark.read_results(directory)
+    path = sctab.benchmark.write_report(results, directory, figures=_draw_figures(results, directory))
     table = Table("model", "task", "macro F1", "± sd", "seeds", box=None)
-    for (model, task), row in comparison(results.scores).iterrows():
+    for (model, task), row in sctab.benchmark.comparison(results.scores).iterrows():
         table.add_row(model, task, f"{row['mean']:.3f}", "" if row.isna()["sd"] else f"{row['sd']:.3f}", str(int(row["seeds"])))
     out.print(table)
     for (state, reason), runs in results.unfinished.groupby(["state", "reason"], sort=False):
@@ -110,13 +96,13 @@ def _write_all(directory: Path) -> None:
     out.print(f"Wrote `{path}`.", soft_wrap=True)
 
 
-def _draw_figures(results: Results, directory: Path) -> dict[str, str]:
+def _draw_figures(results: sctab.benchmark.Results, directory: Path) -> dict[str, str]:
     """Draw what there is something to draw of; files by title, relative to the directory.
 
     Types and confusion are drawn for every model; those of the one that the others are compared with are for the report.
     """
     scores = results.scores
-    shown = results.baseline or best_label(scores)
+    shown = results.baseline or sctab.benchmark.best_label(scores)
     files = _draw(_figures(results), directory)
     for label in dict.fromkeys(scores.loc[scores["fraction"] == 1, "model"]):
         of_label = _draw(_figures_of(label, results), directory)
@@ -131,36 +117,36 @@ def _draw(figures: dict[str, tuple[str, Callable[[], Any]]], directory: Path) ->
             figure = draw()
         except SettingError:  # nothing to draw: no groups, no parts, no curves
             continue
-        files[title] = f"{FIGURES_FOLDER}/{name}.svg"
-        with written_beside(directory / files[title], overwrite=True) as path:
+        files[title] = f"{sctab.benchmark.FIGURES_FOLDER}/{name}.svg"
+        with sctab.io.written_beside(directory / files[title], overwrite=True) as path:
             figure.savefig(path)
     return files
 
 
-def _figures(results: Results) -> dict[str, tuple[str, Callable[[], Any]]]:
+def _figures(results: sctab.benchmark.Results) -> dict[str, tuple[str, Callable[[], Any]]]:
     """Titles and drawings by name of the file."""
     scores = results.scores
     scaling = {
         f"scaling_by_{by}_{metric}": (
-            f"Scaling by {by}: {METRICS[metric][0]}",
-            partial(pl.benchmark_scaling, scores, by=by, metric=metric),
+            f"Scaling by {by}: {sctab.benchmark.METRICS[metric][0]}",
+            partial(sctab.pl.benchmark_scaling, scores, by=by, metric=metric),
         )
-        for by in SUBSETS
-        for metric in SCALING_METRICS
+        for by in sctab.benchmark.SUBSETS
+        for metric in sctab.benchmark.SCALING_METRICS
     }
     return {
-        "models": ("Comparison of models", lambda: pl.benchmark_models(scores)),
-        "groups": ("Macro F1 by group, drawn", lambda: pl.benchmark_groups(scores)),
-        "curves": ("Training curves", lambda: pl.benchmark_curves(results.curves)),
+        "models": ("Comparison of models", lambda: sctab.pl.benchmark_models(scores)),
+        "groups": ("Macro F1 by group, drawn", lambda: sctab.pl.benchmark_groups(scores)),
+        "curves": ("Training curves", lambda: sctab.pl.benchmark_curves(results.curves)),
         **scaling,
-        "sizes": ("Scaling by model size", lambda: pl.benchmark_sizes(scores)),
+        "sizes": ("Scaling by model size", lambda: sctab.pl.benchmark_sizes(scores)),
     }
 
 
-def _figures_of(label: str, results: Results) -> dict[str, tuple[str, Callable[[], Any]]]:
+def _figures_of(label: str, results: sctab.benchmark.Results) -> dict[str, tuple[str, Callable[[], Any]]]:
     """The same of one model."""
     name = re.sub(r"\W+", "_", label)
     return {
-        f"types_{name}": (f"F1 by type: {label}", lambda: pl.benchmark_types(results.scores, model=label)),
-        f"confusion_{name}": (f"Confusion: {label}", lambda: pl.benchmark_confusion(results.confusion, model=label)),
+        f"types_{name}": (f"F1 by type: {label}", lambda: sctab.pl.benchmark_types(results.scores, model=label)),
+        f"confusion_{name}": (f"Confusion: {label}", lambda: sctab.pl.benchmark_confusion(results.confusion, model=label)),
     }

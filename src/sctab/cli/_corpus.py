@@ -6,19 +6,21 @@ from contextlib import nullcontext
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+import sctab
+import sctab.io
 from sctab.cli._cluster import connected
 from sctab.cli._options import DaskScheduler, Debug
 from sctab.cli._reporting import ends_when_told, err, out, reports_errors
-from sctab.corpus import Corpus, CorpusConfig, CorpusPlan, build as build_corpus, plan as plan_corpus
 from sctab.errors import DataFileError
-from sctab.io import as_path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 corpus_app = typer.Typer(
     name="corpus",
@@ -46,7 +48,7 @@ def plan(config: Declaration, features: Features = None, debug: Debug = False) -
 
     `sctab corpus plan blood.yaml`
     """
-    _show_plan(plan_corpus(_declared(config, features)))
+    _show_plan(sctab.corpus.plan(_declared(config, features)))
 
 
 @corpus_app.command()
@@ -79,7 +81,7 @@ def build(
         Progress(*columns, console=err, transient=True) as progress,
     ):
         tasks = {stage: progress.add_task(words, total=None, visible=False) for stage, words in _STAGES.items()}
-        corpus = build_corpus(
+        corpus = sctab.corpus.build(
             _declared(config, features),
             target,
             resume=resume,
@@ -99,7 +101,7 @@ def info(corpus: Store, debug: Debug = False) -> None:
 
     `sctab corpus info blood.corpus`
     """
-    _show_corpus(Corpus.open(corpus))
+    _show_corpus(sctab.corpus.Corpus.open(corpus))
 
 
 @corpus_app.command()
@@ -117,18 +119,18 @@ def verify(
 
     `sctab corpus verify blood.corpus`
     """
-    opened = Corpus.open(corpus)
+    opened = sctab.corpus.Corpus.open(corpus)
     if problems := opened.verify(sources=sources):
         raise DataFileError(f"`{corpus}` is damaged. {' '.join(problems)} Build it again.")
     out.print(f"{opened.n_obs:,} cells are as they were built.")
 
 
-def _declared(path: Path, features: str | None) -> CorpusConfig:
-    config = CorpusConfig.read(path)
-    return config if features is None else replace(config, features=str(as_path(features)))
+def _declared(path: Path, features: str | None) -> sctab.corpus.CorpusConfig:
+    config = sctab.corpus.CorpusConfig.read(path)
+    return config if features is None else replace(config, features=str(sctab.io.as_path(features)))
 
 
-def _show_plan(plan: CorpusPlan) -> None:
+def _show_plan(plan: sctab.corpus.CorpusPlan) -> None:
     _show(plan.sources_table(), "Sources")
     _show(plan.steps_table(), f"Rules: {plan.n_found:,} cells, {plan.n_found - plan.n_obs:,} removed")
     _show(plan.splits_table(), f"Splits by {plan.config.split.by}")
@@ -136,7 +138,9 @@ def _show_plan(plan: CorpusPlan) -> None:
     out.print(f"{plan.n_obs:,} cells × {plan.n_vars:,} genes. {_duplicates(plan.n_duplicated)}")
 
 
-def _show_corpus(corpus: Corpus) -> None:
+def _show_corpus(corpus: sctab.corpus.Corpus) -> None:
+    import pandas as pd
+
     manifest = corpus.manifest
     table = pd.DataFrame(manifest["sources"])
     table["content"] = table["content"].fillna("not read")  # where the rules have left no cell

@@ -12,12 +12,12 @@ from anndata import AnnData
 from rich.table import Table
 
 import sctab
+import sctab.io
+import sctab.metrics
+import sctab.ontology
 from sctab.cli._files import check_suffix, write_data
 from sctab.cli._reporting import out
-from sctab.io import written_beside
 from sctab.keys import DEFAULT_MODEL
-from sctab.metrics import scores_per_type
-from sctab.ontology import CellOntology, LabelSpace
 
 TERMS = {
     "CD14+ Monocyte": "CL:0001054",
@@ -38,7 +38,7 @@ def run_demo(output: Path | None, *, overwrite: bool) -> None:
     """Annotate, compare, print, write."""
     output = _free_name(Path("sctab-demo.h5ad")) if output is None else output
     check_suffix(output)
-    with written_beside(output, overwrite=overwrite) as path:
+    with sctab.io.written_beside(output, overwrite=overwrite) as path:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             adata = sc.datasets.pbmc68k_reduced()
@@ -46,9 +46,9 @@ def run_demo(output: Path | None, *, overwrite: bool) -> None:
         out.print(f"Annotating {adata.n_obs} blood cells × {adata.raw.n_vars} genes with the packaged model `{DEFAULT_MODEL}`.")
         sctab.tl.annotate(adata, model)
 
-        adata.obs["author_label"] = author_labels(adata, model.spec.labels, CellOntology.embedded())
+        adata.obs["author_label"] = author_labels(adata, model.spec.labels, sctab.ontology.CellOntology.embedded())
         write_data(adata, path, target=output)
-    scores = scores_per_type(adata.obs["author_label"], adata.obs["sctab_label"].astype(str))
+    scores = sctab.metrics.scores_per_type(adata.obs["author_label"], adata.obs["sctab_label"].astype(str))
     table = Table("type", "cells", "precision", "recall", "F1", box=None)
     for label, row in scores.iterrows():
         table.add_row(str(label), f"{row['cells']:.0f}", *(f"{row[column]:.2f}" for column in ("precision", "recall", "f1")))
@@ -58,7 +58,7 @@ def run_demo(output: Path | None, *, overwrite: bool) -> None:
     out.print(f"Wrote `{output}`: see `obs['sctab_label']`, `obs['sctab_confidence']` and `uns['sctab']`.", soft_wrap=True)
 
 
-def author_labels(adata: AnnData, labels: LabelSpace, ontology: CellOntology) -> pd.Series:
+def author_labels(adata: AnnData, labels: sctab.ontology.LabelSpace, ontology: sctab.ontology.CellOntology) -> pd.Series:
     """The authors' labels, which are finer than the model's: each is brought to the type of the model that it is a kind of."""
     types = {term: name for name, term in zip(labels.names, labels.ids, strict=True) if term}
     coarse = {label: types.get(ontology.coarsen(term, list(types)) or "") for label, term in TERMS.items()}

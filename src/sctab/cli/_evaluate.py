@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import pandas as pd
 import typer
-from anndata import AnnData
 
 import sctab
+import sctab.io
 from sctab.cli._files import check_suffix, read_data, write_data
 from sctab.cli._options import Debug, LabelMap, LabelsKey, Overwrite
 from sctab.cli._reporting import ends_when_told, out, reports_errors
-from sctab.io import check_apart, write_csv, written_beside
 from sctab.keys import DEFAULT_KEY_ADDED
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
 
 
 @reports_errors
@@ -52,11 +54,13 @@ def evaluate(
     """
     if output is not None:
         check_suffix(output)
-    check_apart([path for path in (output, csv) if path is not None], [path for path in (annotated, label_map) if path is not None])
+    sctab.io.check_apart(
+        [path for path in (output, csv) if path is not None], [path for path in (annotated, label_map) if path is not None]
+    )
     adata = read_data(annotated)
     with ExitStack() as outputs:
-        data_path = outputs.enter_context(written_beside(output, overwrite=overwrite)) if output else None
-        table_path = outputs.enter_context(written_beside(csv, overwrite=overwrite, kind="file")) if csv else None
+        data_path = outputs.enter_context(sctab.io.written_beside(output, overwrite=overwrite)) if output else None
+        table_path = outputs.enter_context(sctab.io.written_beside(csv, overwrite=overwrite, kind="file")) if csv else None
         sctab.tl.evaluate(
             adata,
             labels_key,
@@ -71,7 +75,7 @@ def evaluate(
         if data_path is not None and output is not None:
             write_data(adata, data_path, target=output)
         if table_path is not None:
-            write_csv(_all_scores(adata, key_added, group_key or []), table_path)
+            sctab.io.write_csv(_all_scores(adata, key_added, group_key or []), table_path)
     for path in (output, csv):
         if path is not None:
             out.print(f"Wrote `{path}`.", soft_wrap=True)
@@ -79,6 +83,8 @@ def evaluate(
 
 def _all_scores(adata: AnnData, key_added: str, group_keys: list[str]) -> pd.DataFrame:
     """One score per row: of all cells, of every type, and of every group."""
+    import pandas as pd
+
     about = ["key", "group", "type", "id", "cells", "level", "corrected"]
     tables = [sctab.get.evaluation(adata, key_added=key_added)]
     for name in ("types", "groups") if group_keys else ("types",):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from anndata import AnnData
-
+import sctab.io
 from sctab.errors import DataFileError, OutputError
-from sctab.io import read_data_file
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 _SUFFIXES = (".h5ad", ".zarr")
 
@@ -20,7 +22,7 @@ def read_data(path: Path) -> AnnData:
     DataFileError
         When it is missing, of another format, compressed with what is not installed, or damaged.
     """
-    return read_data_file(path)
+    return sctab.io.read_data_file(path)
 
 
 def write_data(adata: AnnData, path: Path, *, target: Path) -> None:

@@ -11,7 +11,6 @@ import typer
 import sctab
 from sctab.cli._options import Debug, Overwrite
 from sctab.cli._reporting import ends_when_told, out, reports_errors
-from sctab.model import DeepEnsemble
 
 
 @reports_errors
@@ -50,7 +49,7 @@ def import_checkpoint(
         overwrite=overwrite,
         description=description,
     )
-    members = model.members if isinstance(model, DeepEnsemble) else (model,)
+    members = model.members if isinstance(model, sctab.model.DeepEnsemble) else (model,)
     for member in members:
         out.print(f"Imported `{member.spec.training['source']}`.", soft_wrap=True)
     spec = model.spec

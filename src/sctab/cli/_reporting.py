@@ -18,8 +18,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+import sctab.io
 from sctab.errors import OutputError, SctabError, SctabWarning
-from sctab.io import as_path
 
 EXIT_REFUSED = 2
 _EXIT_SIGNAL = 128
@@ -149,8 +149,8 @@ def _raising(number: int) -> Iterator[None]:
 
 def _expanded(value: Any) -> Any:
     if isinstance(value, Path):
-        return as_path(value)
-    return [as_path(item) if isinstance(item, Path) else item for item in value] if isinstance(value, list) else value
+        return sctab.io.as_path(value)
+    return [sctab.io.as_path(item) if isinstance(item, Path) else item for item in value] if isinstance(value, list) else value
 
 
 def _printable(character: str) -> str:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 from rich.table import Table
 
+import sctab
+import sctab.inference
+import sctab.io
+import sctab.train
 from sctab.cli._files import read_data
 from sctab.cli._options import (
     Accelerator,
@@ -33,14 +36,11 @@ from sctab.cli._options import (
     check_source,
 )
 from sctab.cli._reporting import err, out, reports_errors
-from sctab.corpus import Corpus
 from sctab.errors import SettingError, listing
-from sctab.inference import require_replaceable
-from sctab.io import check_apart, written_beside
 from sctab.keys import SPEC_FILE
-from sctab.model import MODEL_NAMES, AutoClassifier, DeepEnsemble, model_by_name
-from sctab.train import is_first_process
-from sctab.tuning import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _DEFAULT_MODEL = "sctab"
 _TOLD_TO_END = 128 + signal.SIGTERM
@@ -57,8 +57,8 @@ def train(
     model: Annotated[
         str | None,
         typer.Option(
-            help=f"Model class: {', '.join(f'`{name}`' for name in MODEL_NAMES)}; `auto` tries the others on held-out cells and "
-            f"keeps the best. By default `{_DEFAULT_MODEL}`, or that of `--settings`."
+            help=f"Model class: {', '.join(f'`{name}`' for name in sctab.model.MODEL_NAMES)}; `auto` tries the others on held-out "
+            f"cells and keeps the best. By default `{_DEFAULT_MODEL}`, or that of `--settings`."
         ),
     ] = None,
     settings: Annotated[Path | None, typer.Option(help="Settings file, as `sctab tune` writes it.")] = None,
@@ -138,8 +138,8 @@ def train(
         "augment": augment,
         "seed": seed,
     }
-    cls = model_by_name(chosen.model)
-    if members is not None and cls is AutoClassifier:
+    cls = sctab.model.model_by_name(chosen.model)
+    if members is not None and cls is sctab.model.AutoClassifier:
         raise SettingError(
             "`--members` needs one model class. Let `auto` choose first, then train an ensemble of what it has kept."
         )
@@ -152,29 +152,33 @@ def train(
         "gene_symbol_key": gene_symbol_key,
     }
     check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"subset": subset != 1})
-    if resume and (not logs or cls is AutoClassifier):
+    if resume and (not logs or cls is sctab.model.AutoClassifier):
         raise SettingError(
             "`--resume` goes on from a run directory of one model class. Leave it out where there is none (`--no-logs`, `auto`)."
         )
-    require_replaceable(output, overwrite=overwrite)
+    sctab.inference.require_replaceable(output, overwrite=overwrite)
     directory = (run_dir or _run_directory(output, goes_on=members is not None or resume)) if logs else None
-    check_apart(
+    sctab.io.check_apart(
         [output] if directory is None else [output, directory],
         [path for path in (reference, corpus, settings, label_map) if path is not None],
     )
     if corpus is not None:
-        from_corpus: Any = cls.from_corpus if members is None else DeepEnsemble.from_corpus
+        from_corpus: Any = cls.from_corpus if members is None else sctab.model.DeepEnsemble.from_corpus
         part = {"subset": subset, "subset_by": subset_by, "categorical_covariate_keys": covariate_key or []}
-        opened = Corpus.open(corpus)
+        opened = sctab.corpus.Corpus.open(corpus)
         n_types, n_cells = len(opened.labels), opened.n_obs_of("train")
         classifier = from_corpus(opened, *([] if members is None else [cls, members]), **part, **chosen.model_settings)
     else:
         adata = read_data(reference)  # type: ignore[arg-type]
-        ensemble = None if members is None else DeepEnsemble(cls, members, **chosen.model_settings)
+        ensemble = None if members is None else sctab.model.DeepEnsemble(cls, members, **chosen.model_settings)
         (ensemble or cls).setup_anndata(adata, str(labels_key), categorical_covariate_keys=covariate_key, **of_reference)
         n_types, n_cells = adata.obs[labels_key].nunique(), adata.n_obs
         classifier = ensemble or cls(adata, **chosen.model_settings)
-    with written_beside(output, overwrite=overwrite, kind="model") if is_first_process() else nullcontext(output) as path:
+    with (
+        sctab.io.written_beside(output, overwrite=overwrite, kind="model")
+        if sctab.train.is_first_process()
+        else nullcontext(output) as path
+    ):
         what = f"`{chosen.model}`" if members is None else f"an ensemble of {members} `{chosen.model}` models"
         err.print(f"Learning {n_types} cell types from {n_cells} cells with {what}.")
         if members is not None and directory is not None:
@@ -198,9 +202,9 @@ def train(
                 err.print(f"Stopped. What was learned is in `{directory}`: the same command with `--resume` goes on.")
             raise
         classifier.save(path)
-    if not is_first_process():  # the others help, and the first one reports
+    if not sctab.train.is_first_process():  # the others help, and the first one reports
         return
-    if isinstance(classifier, AutoClassifier):
+    if isinstance(classifier, sctab.model.AutoClassifier):
         _report_candidates(classifier.table)
     _report_training([classifier.spec.training] if members is None else [member.spec.training for member in classifier.members])
     if directory is not None:
@@ -208,12 +212,12 @@ def train(
     out.print(f"Wrote `{output}`.", soft_wrap=True)
 
 
-def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> Settings:
+def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> sctab.tuning.Settings:
     """What to train, from the options that can say so; they must agree."""
     if path is not None:
         if paper_settings:
             raise SettingError("`--settings` and `--paper-settings` both say how to train. Give one of them.")
-        found = Settings.read(path)
+        found = sctab.tuning.Settings.read(path)
         if model not in (None, found.model):
             raise SettingError(
                 f"`{path}` has settings of `{found.model}`, not of `{model}`. Leave `--model` out, or give another file."
@@ -221,12 +225,14 @@ def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> 
         return found
     name = model or _DEFAULT_MODEL
     if not paper_settings:
-        return Settings(name)
-    cls = model_by_name(name)
-    if cls is AutoClassifier:
-        raise SettingError(f"`--paper-settings` needs one model class: {listing(name for name in MODEL_NAMES if name != 'auto')}.")
+        return sctab.tuning.Settings(name)
+    cls = sctab.model.model_by_name(name)
+    if cls is sctab.model.AutoClassifier:
+        raise SettingError(
+            f"`--paper-settings` needs one model class: {listing(name for name in sctab.model.MODEL_NAMES if name != 'auto')}."
+        )
     published = cls.paper_settings()
-    return Settings(name, published["model"], published["train"])
+    return sctab.tuning.Settings(name, published["model"], published["train"])
 
 
 def _run_directory(output: Path, *, goes_on: bool) -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 from rich.table import Table
 
 import sctab
+import sctab.io
 from sctab.cli._files import read_data
 from sctab.cli._options import (
     Accelerator,
@@ -32,9 +32,9 @@ from sctab.cli._options import (
     check_source,
 )
 from sctab.cli._reporting import err, out, reports_errors
-from sctab.io import check_apart, check_free, written_beside
-from sctab.pl import tuning_history, tuning_importance
-from sctab.tuning import TuningResult
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _N_SHOWN = 5
 """Trials beside that of the defaults: as many as a terminal of 80 columns has room for."""
@@ -97,13 +97,13 @@ def tune(
         **({} if train_size is None else {"train_size": train_size}),
     }
     check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"subset": subset != 1})
-    check_free(output, overwrite=overwrite, kind="file")
+    sctab.io.check_free(output, overwrite=overwrite, kind="file")
     storage = output.with_suffix(".study.db") if storage is None else storage
     pictures_of = [] if figures is None else [figures / name for name in _FIGURES]
-    check_apart([output, storage, *pictures_of], [path for path in (reference, corpus, label_map) if path is not None])
+    sctab.io.check_apart([output, storage, *pictures_of], [path for path in (reference, corpus, label_map) if path is not None])
     with ExitStack() as outputs:
-        settings_path = outputs.enter_context(written_beside(output, overwrite=overwrite, kind="file"))
-        pictures = {path.name: outputs.enter_context(written_beside(path, overwrite=overwrite)) for path in pictures_of}
+        settings_path = outputs.enter_context(sctab.io.written_beside(output, overwrite=overwrite, kind="file"))
+        pictures = {path.name: outputs.enter_context(sctab.io.written_beside(path, overwrite=overwrite)) for path in pictures_of}
         study: Any
         if corpus is not None:
             part: dict[str, Any] = {"subset": subset, "subset_by": subset_by}
@@ -111,7 +111,7 @@ def tune(
         else:
             study = partial(sctab.tuning.tune, read_data(reference), labels_key, **of_reference)  # type: ignore[arg-type]
         err.print(f"The study is in `{storage}`. When it is interrupted, the same command continues it.")
-        found: TuningResult = study(
+        found: sctab.tuning.TuningResult = study(
             model=model,
             train_settings={} if max_epochs is None else {"max_epochs": max_epochs},
             categorical_covariate_keys=covariate_key or [],
@@ -128,12 +128,12 @@ def tune(
     _report(found, output, figures)
 
 
-def _draw(found: TuningResult, name: str, path: Path) -> None:
-    ax = tuning_history(found.trials) if name == "history.png" else tuning_importance(found.importance)
+def _draw(found: sctab.tuning.TuningResult, name: str, path: Path) -> None:
+    ax = sctab.pl.tuning_history(found.trials) if name == "history.png" else sctab.pl.tuning_importance(found.importance)
     ax.figure.savefig(path, dpi=_DOTS_PER_INCH)  # type: ignore[union-attr]
 
 
-def _report(found: TuningResult, output: Path, figures: Path | None) -> None:
+def _report(found: sctab.tuning.TuningResult, output: Path, figures: Path | None) -> None:
     how = {
         "donor": "whole donors held out",
         "stratified": "a share of each type held out",
@@ -151,6 +151,8 @@ def _report(found: TuningResult, output: Path, figures: Path | None) -> None:
 
 def _table(trials: pd.DataFrame) -> Table:
     """The defaults and the best trials side by side, the best first."""
+    import pandas as pd
+
     complete = trials[trials["state"] == "complete"]
     default, others = complete[complete["is_default"]], complete[~complete["is_default"]]
     shown = pd.concat([default.head(1), others.sort_values("value", ascending=False, kind="stable").head(_N_SHOWN)])

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.preprocessing import normalize
 
 from sctab.data import Query
 from sctab.errors import SettingError
@@ -71,7 +70,7 @@ def explain_query(predictor: Predictor, query: Query, *, batch_size: int) -> Ite
         logits = np.stack([logits for _, logits in of_members], axis=1)
         yield ExplainedCells(
             values=block[:, :n_genes],
-            weights=sum(normalize(weights, norm="l1") for weights, _ in of_members) / len(networks),
+            weights=sum(_shares(weights) for weights, _ in of_members) / len(networks),
             decision=decide(Evaluation(logits, None, measured)),
         )
 
@@ -96,3 +95,11 @@ def explain_block(network: TabNet, block: sparse.csr_matrix, n_genes: int) -> tu
     weights, logits = network.explain(torch.from_numpy(block.toarray()).to(device))
     weights[torch.from_numpy(block[:, :n_genes].getnnz(axis=1) == 0)] = 0
     return sparse.csr_matrix(weights[:, :n_genes].cpu().numpy()), logits.cpu().numpy()
+
+
+def _shares(weights: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Weights divided by the sum of their row; rows without any stay empty."""
+    sums = np.asarray(weights.sum(axis=1, dtype=np.float64)).ravel()
+    shares = weights.copy()
+    shares.data /= np.repeat(sums, np.diff(weights.indptr))
+    return shares

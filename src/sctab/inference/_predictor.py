@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from sctab.data import CellData, Query, learned_matrix, open_query
 from sctab.errors import warn
+from sctab.inference._device import device_of
 from sctab.inference._ensemble_files import check_stored, hash_of_members, member_paths, read_hashes
 from sctab.inference._evaluator import Evaluator
 from sctab.inference._networks import EARLIER_WEIGHTS, build_network, network_with
@@ -56,6 +56,11 @@ class Predictor:
         self.name = name
         self.sha256 = sha256
 
+    @property
+    def predictor(self) -> Self:
+        """Itself: whatever has a predictor can be used in its place."""
+        return self
+
     def open_query(self, adata: CellData, *, layer: str | None = None, min_gene_coverage: float = 0.0, **kwargs: Any) -> Query:
         """Match any AnnData or file to the genes of the model.
 
@@ -95,8 +100,15 @@ class HasPredictor(Protocol):
         """The model as it is now, to predict with."""
 
 
-def load_predictor(path: str | PathLike[str]) -> Predictor:
-    """Read a model or an ensemble from its directory, without what training needs; on a GPU where there is one.
+def load_predictor(path: str | PathLike[str], *, accelerator: str = "auto") -> Predictor:
+    """Read a model or an ensemble from its directory, without what training needs.
+
+    Parameters
+    ----------
+    path
+        Its directory.
+    accelerator
+        Where to compute: `"auto"`, a GPU where there is one, `"cpu"`, `"gpu"` or `"mps"`.
 
     Parameters
     ----------
@@ -105,12 +117,14 @@ def load_predictor(path: str | PathLike[str]) -> Predictor:
 
     Raises
     ------
+    SettingError
+        When the accelerator is not known or not there.
     ModelNotFoundError
         When there is no such directory.
     ModelFormatError
         When it is damaged, of an unknown version or class, or when the members of an ensemble differ in more than their weights.
     """
-    path = as_path(path)
+    device, path = device_of(accelerator), as_path(path)
     hashes = read_hashes(path) if is_ensemble(path) else None
     directories = [path] if hashes is None else member_paths(path, len(hashes))
     stored = [read_model(directory, build_network, earlier=EARLIER_WEIGHTS) for directory in directories]
@@ -118,7 +132,6 @@ def load_predictor(path: str | PathLike[str]) -> Predictor:
         check_stored(path, [model.spec for model in stored], [model.sha256 for model in stored], hashes)
     for note in dict.fromkeys(model.note for model in stored if model.note):
         warn(note)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return Predictor(
         stored[0].spec,
         [

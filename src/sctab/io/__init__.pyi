@@ -25,7 +25,6 @@ from ._readable import require_readable as require_readable
 from ._readback import check_copy as check_copy, check_table as check_table
 from ._replaceable import as_path as as_path, check_free as check_free, entries_of as entries_of, explain as explain
 from ._rows import (
-    BLOCK_SIZE as BLOCK_SIZE,
     RowReader as RowReader,
     ahead as ahead,
     give_back_large_arrays as give_back_large_arrays,
@@ -35,6 +34,7 @@ from ._rows import (
     rows_of as rows_of,
     to_csr as to_csr,
 )
+from ._sizes import BLOCK_SIZE as BLOCK_SIZE
 from ._spreadsheets import n_marked as n_marked, write_csv as write_csv
 from ._stored import StoredRows as StoredRows, file_of as file_of
 from ._tasks import Watch as Watch, client_in_use as client_in_use, run_tasks as run_tasks

@@ -12,10 +12,9 @@ import numpy as np
 from scipy import sparse
 
 from sctab.io import integrity
+from sctab.io._sizes import BLOCK_SIZE
 from sctab.io._stored import StoredRows, TransposedRows, as_index, native_dtype
 
-BLOCK_SIZE = 1024
-"""Rows read at a time where nothing else decides: 2,000 stored values a row make about 16 MB."""
 _MOST_DENSE = 16_000_000
 """Numbers of a dense matrix read at a time, so that a block on its way to CSR takes 64 MB and not five times as much."""
 _MMAP_THRESHOLD = -3

@@ -1,14 +1,17 @@
-"""Model classes by their short names."""
+"""Model classes by their short names, which command lines show without loading the classes."""
 
 from __future__ import annotations
 
-from sctab.errors import SettingError, listing
-from sctab.model._auto import AutoClassifier
-from sctab.model._base import CellTypeClassifier
-from sctab.model._classes import CLASSES
+from typing import TYPE_CHECKING
 
-MODEL_NAMES = (*CLASSES, "auto")
-"""Short names of the model classes."""
+from sctab.errors import SettingError, listing
+
+if TYPE_CHECKING:
+    from sctab.model._auto import AutoClassifier
+    from sctab.model._base import CellTypeClassifier
+
+MODEL_NAMES = ("linear", "mlp", "xgboost", "sctab", "auto")
+"""Short names of the model classes, the simplest first."""
 
 
 def model_by_name(name: str) -> type[CellTypeClassifier] | type[AutoClassifier]:
@@ -29,8 +32,12 @@ def model_by_name(name: str) -> type[CellTypeClassifier] | type[AutoClassifier]:
     >>> model_by_name("linear").__name__
     'LinearClassifier'
     """
-    if name == "auto":
-        return AutoClassifier
-    if name not in CLASSES:
+    if name not in MODEL_NAMES:
         raise SettingError(f"`{name}` is not a model class. There are: {listing(MODEL_NAMES)}.")
+    if name == "auto":
+        from sctab.model._auto import AutoClassifier
+
+        return AutoClassifier
+    from sctab.model._classes import CLASSES
+
     return CLASSES[name]

@@ -7,9 +7,9 @@ from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 
+from sctab import inference
 from sctab.errors import ModelNotFoundError, listing
-from sctab.inference import HasPredictor, Predictor, load_predictor as read_predictor, read_spec
-from sctab.io import as_path
+from sctab.io import as_path, strict_json
 from sctab.keys import SPEC_FILE
 
 
@@ -69,7 +69,7 @@ def model_path(model: str | PathLike[str]) -> Path:
     return packaged_path(model) if isinstance(model, str) and not path.exists() else path
 
 
-def load_predictor(model: str | PathLike[str] | HasPredictor) -> Predictor:
+def load_predictor(model: str | PathLike[str] | inference.HasPredictor, *, accelerator: str = "auto") -> inference.Predictor:
     """A trained model to predict with, from whatever names it; what only training needs is not loaded.
 
     Parameters
@@ -77,6 +77,8 @@ def load_predictor(model: str | PathLike[str] | HasPredictor) -> Predictor:
     model
         A model or an ensemble, a directory of one, or the name of a packaged model. A directory goes before a packaged model of the same
         name.
+    accelerator
+        Where one that is loaded computes: `"auto"`, a GPU where there is one, `"cpu"`, `"gpu"` or `"mps"`.
 
     Raises
     ------
@@ -84,10 +86,16 @@ def load_predictor(model: str | PathLike[str] | HasPredictor) -> Predictor:
         When it is none of these.
     ModelFormatError
         When the directory cannot be read or trusted.
+    SettingError
+        When the accelerator is not known or not there.
     NotTrainedError
         When it is a model that is not trained.
     """
-    return read_predictor(model_path(model)) if isinstance(model, str | PathLike) else model.predictor
+    return (
+        inference.load_predictor(model_path(model), accelerator=accelerator)
+        if isinstance(model, str | PathLike)
+        else model.predictor
+    )
 
 
 def _root() -> Path:
@@ -95,11 +103,11 @@ def _root() -> Path:
 
 
 def _listing(directory: Path) -> ModelListing:
-    spec = read_spec(directory)
+    spec = strict_json.read(directory / SPEC_FILE)  # a `ModelSpec` would load pandas and SciPy
     return ModelListing(
         name=directory.name,
         path=directory,
-        description=spec.description,
-        n_labels=len(spec.labels),
-        n_genes=len(spec.features),
+        description=spec["description"],
+        n_labels=len(spec["labels"]["names"]),
+        n_genes=len(spec["features"]["ids"]),
     )
