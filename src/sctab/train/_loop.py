@@ -97,7 +97,9 @@ def fit_network(
     if has_validation:
         callbacks.append(best)
         if settings.early_stopping:
-            callbacks.append(EarlyStopping(monitor=MONITOR, mode="max", patience=settings.patience))
+            # A training that resumes after a validation does not validate again, and has no metric at the end of that epoch.
+            stopping = EarlyStopping(monitor=MONITOR, mode="max", patience=settings.patience, check_on_train_epoch_end=False)
+            callbacks.append(stopping)
     facts = {"model": spec.model_class} | dict(spec.architecture) | asdict(settings)
     history = None
     if run_dir is not None:

@@ -62,7 +62,7 @@ class KeepState(Callback):
         self.path = path
         self.identity = dict(identity)
         self._random: list[torch.Tensor] = []
-        self._is_over = False
+        self._is_over = self._stops = False
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Add what Lightning does not know of."""
@@ -77,11 +77,13 @@ class KeepState(Callback):
             "history": history,
             "of_epoch": {} if self._is_over else pl_module.of_epoch.sums,
             "random": [torch.get_rng_state(), *devices],
+            "stops": bool(trainer.should_stop),
         }
 
     def on_load_checkpoint(self, _trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Take it up."""
         self._random = checkpoint[_KEY]["random"]
+        self._stops = checkpoint[_KEY].get("stops", False)
         pl_module.of_epoch.sums = checkpoint[_KEY]["of_epoch"]
 
     def on_train_start(self, _trainer: Any, _pl_module: Any) -> None:
@@ -94,7 +96,8 @@ class KeepState(Callback):
         trainer.save_checkpoint(self.path)
 
     def on_train_epoch_end(self, trainer: Any, _pl_module: Any) -> None:
-        """Write an epoch of a training without validation, with what is about to be logged of it."""
+        """Write an epoch of a training without validation, with what is about to be logged of it; end where it was about to end."""
+        trainer.should_stop = trainer.should_stop or self._stops
         if trainer.limit_val_batches == 0:
             self._is_over = True
             trainer.save_checkpoint(self.path)
