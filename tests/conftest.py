@@ -1,4 +1,4 @@
-"""One thread per test process, a fixed Hypothesis profile, and data that several test files use."""
+"""One thread per test process, Hypothesis profiles (`HYPOTHESIS_PROFILE`), and data that several test files use."""
 
 import os
 
@@ -25,14 +25,10 @@ from tests.studies import make_study
 torch.set_num_threads(1)
 numba.config.reload_config()  # plugins of pytest load it before this file; the number of threads is fixed once they were launched
 
-settings.register_profile(
-    "sctab",
-    deadline=None,
-    derandomize=True,
-    max_examples=30,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-settings.load_profile("sctab")
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+settings.register_profile("sctab", derandomize=True, max_examples=30, **_COMMON)
+settings.register_profile("nightly", max_examples=300, print_blob=True, **_COMMON)  # other examples every night
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "sctab"))
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
