@@ -1,4 +1,4 @@
-"""What a benchmark compares: tasks, models, peers and seeds, read from a YAML file."""
+"""Declaration of a benchmark: tasks, models, peers and seeds, read from a YAML file."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ def _model(values: Any, where: str, folder: Path) -> ModelEntry:
 
 
 def _settings(name: str, settings: Any, where: str, folder: Path) -> Settings:
-    """What `settings:` stands for: nothing, the published ones, or a file."""
+    """Settings that `settings:` stands for: none, the published ones, or those of a file."""
     if settings is None:
         return Settings(name)
     if settings == "paper":

@@ -34,7 +34,7 @@ class PeerUnavailableError(SctabError, RuntimeError):
 
 @dataclass(frozen=True)
 class PeerResult:
-    """What a peer says of a query."""
+    """Predictions of a peer for a query."""
 
     predicted: pd.Series
     probabilities: pd.DataFrame

@@ -1,4 +1,4 @@
-"""What a benchmark has found, as Markdown."""
+"""Report of a benchmark, as Markdown."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def best_label(scores: pd.DataFrame, metric: str = "macro_f1") -> str | None:
 
 
 def paired_differences(scores: pd.DataFrame, baseline: str | None = None, *, metric: str = "macro_f1") -> pd.DataFrame:
-    """How much each model is above a baseline, on the same task with the same seed.
+    """Difference of each model from a baseline, on the same task with the same seed.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ _MEASURED = ("seconds", "peak_memory", "n_parameters", "n_reference", "n_donors"
 
 @dataclass(frozen=True)
 class Results:
-    """What a benchmark has found so far.
+    """Results of a benchmark so far.
 
     Attributes
     ----------

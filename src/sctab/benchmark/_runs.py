@@ -67,7 +67,7 @@ class Run:
         return (directory / RUNS_FOLDER / self.key / SUMMARY_FILE).is_file()
 
     def describe(self) -> dict[str, Any]:
-        """What the table of results says of it."""
+        """Columns of the table of results for this run."""
         return {
             "task": self.task.name,
             "model": self.entry.label,
@@ -80,7 +80,7 @@ class Run:
         }
 
     def request(self, config: Config, python: Path | None) -> dict[str, Any]:
-        """What the process of this run is told, as JSON has it."""
+        """Request to the process of this run, as JSON has it."""
         common = {"task": asdict(self.task), "data": str(config.data.absolute()), "fraction": self.fraction, "seed": self.seed}
         return common | _asked_of(self.entry, config) | ({} if python is None else {"python": str(python)})
 

@@ -33,12 +33,12 @@ class Cells:
 
     @property
     def reference(self) -> AnnData:
-        """What is learned from, in memory."""
+        """Cells to learn from, in memory."""
         return self.source if isinstance(self.source, AnnData) else self.source.corpus.to_anndata(LEARNED, self.source.cells)
 
     @property
     def learned(self) -> pd.DataFrame:
-        """What is known of the cells to learn from."""
+        """Table of the cells to learn from."""
         return self.source.obs if isinstance(self.source, AnnData) else self.source.corpus.obs(LEARNED).iloc[self.source.cells]
 
 

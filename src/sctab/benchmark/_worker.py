@@ -34,7 +34,7 @@ from sctab.ontology import read_label_map, tissues_of
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model or a peer says of a query, and what it took."""
+    """Predictions of a model or a peer for a query, and the time and memory that it took."""
 
     predicted: NDArray[np.object_]
     probabilities: pd.DataFrame

@@ -64,7 +64,7 @@ class Cells:
         )
 
     def compact(self) -> Self:
-        """The same cells, with the names that have cells and no others."""
+        """Copy with only the names that have cells."""
         codes, names = {}, {}
         for column, of_cells in self.codes.items():
             has_cells = self.per_name(column) > 0
@@ -73,7 +73,7 @@ class Cells:
         return replace(self, codes=codes, names=names)
 
     def per_name(self, column: str) -> NDArray[np.int64]:
-        """How many cells each name of a column has, `(n_names,)`."""
+        """Number of cells of each name of a column, `(n_names,)`."""
         codes = self.codes[column]
         return np.bincount(codes[codes >= 0], minlength=len(self.names[column]))
 
@@ -85,7 +85,7 @@ class Cells:
         return tissues_of(pd.DataFrame({"tissue": pd.Series(self.names["tissue"], dtype=object)}))
 
     def n_names(self, column: str) -> int:
-        """How many names of a column have cells."""
+        """Number of names of a column that have cells."""
         return int((self.per_name(column) > 0).sum())
 
     def donors_per_label(self) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""What a corpus is made of: sources, rules, genes and splits, read from a YAML file."""
+"""Declaration of a corpus: sources, rules, genes and splits, read from a YAML file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPLIT_BY = ("donor", "dataset", "tissue", DECLARED)
 
 @dataclass(frozen=True)
 class SplitEntry:
-    """How cells are shared out among training, validation and test."""
+    """Division of cells among training, validation and test."""
 
     by: str = "donor"
     """`"donor"`, `"dataset"` or `"tissue"`: what stays whole. `"declared"`: as each source says, see :attr:`SourceEntry.split_key`."""

@@ -1,4 +1,4 @@
-"""Which cells of a corpus are learned from: declared rules, each of which says what it removes.
+"""Curation of the cells of a corpus: declared rules, each of which reports what it removes.
 
 The rules and their numbers are those of Fischer et al. (2023, :doi:`10.1101/2023.10.07.561331`, Methods, "Dataset").
 """
@@ -27,11 +27,11 @@ class Filter(ABC):
 
     @abstractmethod
     def keeps(self, cells: Cells, ontology: CellOntology) -> NDArray[np.bool_]:
-        """Which cells stay, `(n_obs,)`."""
+        """Mask of the cells that stay, `(n_obs,)`."""
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What it was given."""
+        """Parameters of the rule."""
         return {item.name: getattr(self, item.name) for item in fields(self)}  # type: ignore[arg-type]
 
 
@@ -120,7 +120,7 @@ FILTERS: dict[str, type[Filter]] = {cls.name: cls for cls in (PrimaryData, Assay
 
 @dataclass(frozen=True)
 class Step:
-    """What a rule removed."""
+    """Cells that a rule removed."""
 
     filter: Filter
     n_cells: int

@@ -63,7 +63,7 @@ class SourceEntry:
 
 
 def source_names(entries: Sequence[SourceEntry]) -> list[str]:
-    """What sources are called: by the names of their files, and where several have the same, by those of directories too.
+    """Names of sources: those of their files, and where several have the same, those of directories too.
 
     Examples
     --------

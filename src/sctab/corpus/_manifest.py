@@ -1,4 +1,4 @@
-"""What `corpus.json` says of a corpus: written with a hash of itself, and checked field by field when it is read."""
+"""Manifest of a corpus, `corpus.json`: written with a hash of itself, and checked field by field when it is read."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def source_values(entry: SourceEntry, fingerprint: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """How a manifest names a source: by a path relative to the corpus, or a URL without what gives access to it."""
+    """Source in a manifest: a path relative to the corpus, or a URL without credentials."""
     path = relative_path(entry.path, folder)
     kept = {name: value for name, value in fingerprint.items() if name != "path"}
     return {"path": path, "entry": asdict(replace(entry, path=path)), "fingerprint": kept}

@@ -1,4 +1,4 @@
-"""What a corpus would be, before anything of it is written."""
+"""Plan of a corpus, before anything of it is written."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ class Draft:
 
     @property
     def layers(self) -> dict[str, str | None]:
-        """Which matrix of each source is declared."""
+        """Declared matrix of each source."""
         return {entry.path: entry.layer for entry in self.config.sources}
 
     @property

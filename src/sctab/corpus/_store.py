@@ -182,7 +182,7 @@ class Corpus:
             return found
 
     def obs(self, split: str) -> pd.DataFrame:
-        """What is known of the cells of a split, in their order: labels and so on as categories, source and row."""
+        """Table of the cells of a split, in their order: labels and so on as categories, source and row."""
         table = self.codes(split)
         for column in COLUMNS:
             table[column] = pd.Categorical.from_codes(
@@ -191,7 +191,7 @@ class Corpus:
         return table
 
     def codes(self, split: str, columns: Sequence[str] = (*COLUMNS, "source", "row")) -> pd.DataFrame:
-        """The same as codes: positions in `manifest["names"]`, -1 where nothing is known.
+        """Table of the cells of a split as codes: positions in `manifest["names"]`, -1 for unknown.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What is given as an AnnData: whether it is one, whether results can be written into it, and a copy of it."""
+"""Checks of an AnnData that a user gives, and the copy that results are written into."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def require_writable(adata: AnnData, *, copy: bool) -> None:
 
 
 def target_of(adata: AnnData, *, copy: bool) -> AnnData:
-    """Where results are written: the AnnData itself, or a copy, which is in memory if the AnnData is backed."""
+    """Target of results: the AnnData itself, or a copy, which is in memory if the AnnData is backed."""
     if not copy:
         return adata
     return adata.to_memory() if adata.isbacked else adata.copy()

@@ -19,7 +19,7 @@ _ROUNDING = float(np.finfo(np.float32).eps)
 
 
 class PrincipalComponents(NamedTuple):
-    """Where the cells lie and along what they differ most."""
+    """Mean of the cells and the directions along which they vary most."""
 
     mean: NDArray[np.float32]
     """`(n_vars,)`."""
@@ -29,7 +29,7 @@ class PrincipalComponents(NamedTuple):
     """Along each component, `(n_components,)`."""
 
     def project(self, block: sparse.csr_matrix) -> NDArray[np.float32]:
-        """Where some cells lie along the components, `(n_obs, n_components)`."""
+        """Coordinates of cells along the components, `(n_obs, n_components)`."""
         return np.asarray(block @ self.loadings.T - self.mean @ self.loadings.T, dtype=np.float32)
 
 

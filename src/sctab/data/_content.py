@@ -29,7 +29,7 @@ _LARGEST_LOG1P = np.log1p(1e6)
 
 
 class Content(StrEnum):
-    """What the values of a matrix are."""
+    """Kind of the values of a matrix."""
 
     COUNTS = "counts"
     """Raw counts: non-negative integers."""
@@ -41,7 +41,7 @@ class Content(StrEnum):
 
 @dataclass(frozen=True)
 class MatrixContent:
-    """What :func:`inspect_matrix` found."""
+    """Result of :func:`inspect_matrix`."""
 
     content: Content
     log_base: float | None = None
@@ -67,7 +67,7 @@ class MatrixContent:
         return sparse.csr_matrix((self.linear(block.data), block.indices.copy(), block.indptr.copy()), shape=block.shape)
 
     def linear(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The same for values alone, of any shape: themselves, or a new array in double precision."""
+        """Undo the logarithm of values of any shape: themselves where there is none, or a new array in double precision."""
         return values if self.log_base is None else np.expm1(values.astype(np.float64) * np.log(self.log_base))
 
 

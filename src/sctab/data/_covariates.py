@@ -1,4 +1,4 @@
-"""What a model knows of a cell besides its genes: columns of `obs`, as columns behind those of the genes."""
+"""Covariates of cells: columns of `obs`, as columns behind those of the genes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def with_covariates(values: sparse.csr_matrix, covariates: sparse.csr_matrix) ->
 
 
 def notes_on_covariates(obs: pd.DataFrame, covariates: Sequence[Covariate]) -> list[str]:
-    """What a user should know: covariates that are not there, and categories that the model does not know."""
+    """Notes on missing covariates and on categories that the model does not know."""
     notes = []
     for covariate in covariates:
         if covariate.key not in obs:

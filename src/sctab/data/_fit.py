@@ -1,4 +1,4 @@
-"""How well each matrix of a dataset fits: what some of its rows hold, whether matrices agree, and what their names say."""
+"""Fit of each matrix of a dataset: the content of some of its rows, its agreement with other matrices, and its name."""
 
 from __future__ import annotations
 
@@ -118,12 +118,12 @@ class Candidate:
 
     @property
     def is_filled(self) -> NDArray[np.bool_]:
-        """Which rows have a value, `(n_rows,)`."""
+        """Mask of the rows that have a value, `(n_rows,)`."""
         return np.diff(self.rows.indptr) > 0
 
     @cached_property
     def evidence(self) -> float:
-        """How sure it is that values are proportional to counts, between 0 and 1."""
+        """Evidence that values are proportional to counts, between 0 and 1."""
         if self.content.content is Content.COUNTS:
             if self.content.note:
                 return _IN_DOUBT if (self.rows.data % 1).any() else _UNLIKELY
@@ -139,14 +139,14 @@ class Candidate:
 
     @property
     def name_score(self) -> int:
-        """What the name says: 1 for counts, -1 for something else, 0 for neither."""
+        """Evidence of the name: 1 for counts, -1 for something else, 0 for neither."""
         if not self.name.startswith("layers["):
             return 0
         return name_score(self.name[len("layers['") : -len("']")])
 
 
 def name_score(layer: str) -> int:
-    """What the name of a layer says: 1 for counts, -1 for something else, 0 for neither.
+    """Evidence of the name of a layer: 1 for counts, -1 for something else, 0 for neither.
 
     Examples
     --------
@@ -221,7 +221,7 @@ def _worth(candidate: Candidate, worth: Coverage | None) -> NDArray[np.float64]:
 
 
 def _has_gene(candidate: Candidate, candidates: list[Candidate]) -> NDArray[np.bool_]:
-    """Which features a candidate has: all but those that it surely would show, were they not left out, `(n_vars,)`."""
+    """Features of a candidate, `(n_vars,)`: all but those that it surely would show, were they not left out."""
     seen = np.asarray(candidate.rows.getnnz(axis=0)) > 0
     if not seen.any():
         return seen
@@ -240,7 +240,7 @@ def _has_gene(candidate: Candidate, candidates: list[Candidate]) -> NDArray[np.b
 
 
 def _fits(candidates: list[Candidate], worth: Coverage | None) -> dict[Candidate, float]:
-    """How well each fits, between 0 and 1: what it covers, times how sure it is what it holds."""
+    """Fit of each candidate, between 0 and 1: its coverage times the evidence for its content."""
     face = next((candidate for candidate in candidates if candidate.name == "X"), None)
     if face is not None and (face.evidence < _IN_DOUBT or not face.rows.nnz):
         face = None

@@ -78,7 +78,7 @@ def inspect_matrix(
 
 
 class MatrixInspection:
-    """What is known of a matrix after some of its rows were looked at; :func:`inspect_matrix` looks at all of them.
+    """Running statistics of the rows of a matrix; :func:`inspect_matrix` adds all of them.
 
     Rows can be looked at in several places, in any order, and what was found is then merged.
 
@@ -170,7 +170,7 @@ class MatrixInspection:
         self._column_squares = self._column_squares + other._column_squares
 
     def decide(self, n_vars: int) -> MatrixContent:
-        """What a matrix of `n_vars` columns holds of which all rows were looked at, see :func:`inspect_matrix`.
+        """Decide the content of a matrix of `n_vars` columns of which all rows were added, see :func:`inspect_matrix`.
 
         Raises
         ------
@@ -277,12 +277,12 @@ def _refuse_invalid(values: NDArray[np.float64], name: str) -> None:
 
 
 def _longest_zeros(values: NDArray[np.float64]) -> int:
-    """How many zeros follow each other at most."""
+    """Length of the longest run of zeros."""
     return int(np.diff(np.flatnonzero(values), prepend=-1, append=len(values)).max()) - 1
 
 
 def _is_fractional(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which values, none of them zero, are no integers up to rounding."""
+    """Mask of the values, none of them zero, that are no integers up to rounding."""
     nearest = np.rint(values)
     return (np.abs(values - nearest) > _INTEGER_TOLERANCE) | (nearest == 0)
 

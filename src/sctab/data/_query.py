@@ -29,7 +29,7 @@ from sctab.io import BLOCK_SIZE, RowReader, row_blocks, row_ranges
 
 @dataclass(frozen=True)
 class InputRecipe:
-    """How rows of one matrix become the input of a model: all that is needed for it besides the rows."""
+    """Recipe that turns rows of one matrix into the input of a model."""
 
     content: MatrixContent
     positions: NDArray[np.int32] = field(repr=False)
@@ -104,11 +104,11 @@ class Query:
 
     @property
     def recipe(self) -> InputRecipe:
-        """How rows of the matrix become the model's input."""
+        """Recipe that turns rows of the matrix into the model's input."""
         return InputRecipe(self.source.content, self.match.positions, len(self.match.found), self.normalization)
 
     def ranges(self, size: int = BLOCK_SIZE) -> list[tuple[int, int]]:
-        """Where to cut the cells into blocks, see :func:`sctab.io._rows.row_ranges`."""
+        """Ranges of cells for reading, see :func:`sctab.io.row_ranges`."""
         return row_ranges(self.source.matrix, size)
 
     def read(self, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix]]:

@@ -1,4 +1,4 @@
-"""Which matrix of an AnnData, or of a file, is used, and what it holds."""
+"""Choice of the matrix of an AnnData, or of a file, that is used."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class LearnedMatrix:
 
     @classmethod
     def of(cls, source: Source) -> LearnedMatrix:
-        """What to remember of a matrix."""
+        """Record of the matrix of a source."""
         return cls(source.name, source.content.content, not source.content.note)
 
     @classmethod
@@ -171,7 +171,7 @@ def reference_source(adata: CellData, layer: str | None) -> tuple[Source, list[s
 
 
 def _alternative(adata: CellData, name: str) -> str:
-    """Which other matrix can be used, for an error message."""
+    """Another matrix that can be used, for an error message."""
     try:
         source, _ = choose_source(adata)
     except SctabError:
@@ -189,7 +189,7 @@ def _order(candidates: list[Candidate], worth: Coverage | None, learned: Learned
 
 
 def _candidates(adata: CellData, tables: Mapping[str, pd.DataFrame]) -> tuple[list[Candidate], dict[str, str]]:
-    """What some rows of every matrix show; and why some cannot be used."""
+    """Candidates among the matrices, from some of their rows; and the reasons why others cannot be used."""
     candidates: list[Candidate] = []
     refused: dict[str, str] = {}
     ranges = sampled_ranges(adata.n_obs)
@@ -269,7 +269,7 @@ def matrices(adata: CellData) -> Iterator[tuple[str, Any, pd.DataFrame]]:
 
 
 def resolve(adata: CellData, layer: str | None) -> str:
-    """Which matrix `layer` means: a layer of that name, else `"X"` or `"raw"`; `None` is `X`.
+    """Name of the matrix that `layer` means: a layer of that name, else `"X"` or `"raw"`; `None` is `X`.
 
     Raises
     ------

@@ -78,7 +78,7 @@ def _place(path: str | os.PathLike[str]) -> Path:
 
 
 def _keys(place: Path) -> list[Any]:
-    """What two names of one place have in common: the file itself where it is there, and a spelling of the path."""
+    """Keys that two names of one place share: the file itself where it exists, and a spelling of the path."""
     keys: list[Any] = [_spelled(place)]
     with suppress(OSError, ValueError):
         found = place.stat()

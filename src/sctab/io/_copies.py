@@ -264,7 +264,7 @@ class Results:
         self._arrays[name][start : start + len(values)] = values
 
     def add_run(self, name: str, values: Mapping[str, Any]) -> None:
-        """What is known of the run, in `uns`."""
+        """Write the record of the run into `uns`."""
         write_elem(self._slot("uns"), name, dict(values))
 
     def _slot(self, name: str) -> Any:

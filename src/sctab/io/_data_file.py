@@ -67,7 +67,7 @@ _ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")
 
 @dataclass(frozen=True)
 class RawData:
-    """What is in `raw` of a file."""
+    """The `raw` of a file."""
 
     X: Any
     var: pd.DataFrame
@@ -82,7 +82,7 @@ class _FileMatrix:
         self.is_dense = hasattr(matrix, "chunks")  # of HDF5 or Zarr
 
     def remark(self, name: str) -> str:
-        """What should be known of how it is stored."""
+        """Note on how the matrix is stored; empty where nothing needs saying."""
         return integrity.dense_remark(self._matrix, name) if self.is_dense else ""
 
     def __getitem__(self, rows: slice) -> Any:
@@ -171,7 +171,7 @@ class DataFile:
         return RawData(self._matrix("raw.X", matrix, var.n_rows), var.whole())
 
     def _read_uns(self) -> dict[str, Any]:
-        """What `uns` says of the species."""
+        """Species that `uns` states."""
         uns = self.group.get("uns", {})
         found = {key: uns[key] for key in SPECIES_KEYS if hasattr(uns, "keys") and key in uns and not hasattr(uns[key], "keys")}
         with quietly():
@@ -208,7 +208,7 @@ class DataFile:
             return self._table.names(start, stop)
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells this file from another one, or from what it was before, without reading it whole."""
+        """Values that differ between this file and another one, or an earlier state of it, without reading it whole."""
         names = hashlib.sha256("\n".join(map(str, self.var.index)).encode()).hexdigest()
         return {"path": self.path, "n_obs": self.n_obs, "genes": names, "layers": sorted(self.layers), **_state(self._address)}
 
@@ -296,7 +296,7 @@ def explains_damage(path: str, kind: str | None = None) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """Message of an error, in one line."""
     return without_credentials(str(error).splitlines()[0] if str(error).strip() else type(error).__name__).rstrip(".")
 
 

@@ -200,7 +200,7 @@ def require_filters(root: Any, path: str) -> None:
 
 
 def codec_problem(error: BaseException) -> str | None:
-    """What an error of Zarr says of a codec, as the end of a sentence; `None` where it is another one."""
+    """Codec that an error of Zarr is about, as the end of a sentence; `None` for other errors."""
     if type(error).__name__ == "UnknownCodecError":
         found = re.search(r"codec '([^']+)'|not available: '([^']+)'", str(error))
         name = (found[1] or found[2]) if found else "of an unknown name"
@@ -214,7 +214,7 @@ def codec_problem(error: BaseException) -> str | None:
 
 
 def truncation(error: BaseException) -> str | None:
-    """What an error of HDF5 says of a file that ends too early, as the end of a sentence; `None` where it is another one."""
+    """Truncation that an error of HDF5 is about, as the end of a sentence; `None` for other errors."""
     found = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", str(error))
     return f"is incomplete: it has {int(found[1]):,} of {int(found[2]):,} bytes. Copy it again" if found else None
 

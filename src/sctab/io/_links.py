@@ -163,7 +163,7 @@ def check_store(directory: str | os.PathLike[str], fix: str = "") -> dict[str, t
 
 
 def state_of(found: os.stat_result) -> tuple[int, ...]:
-    """What tells a file on this machine from what it was before, for :func:`is_same_state`."""
+    """State of a file on this machine, to compare with an earlier one by :func:`is_same_state`."""
     return (
         found.st_dev,
         found.st_ino,

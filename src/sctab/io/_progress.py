@@ -1,4 +1,4 @@
-"""How many cells are done, how fast it goes, and how long it will take."""
+"""Progress over cells: how many are done, the speed, and the time that is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was written, read back and compared with what was found, before it counts as written."""
+"""Check of written files: they are read back and compared before they count as written."""
 
 from __future__ import annotations
 

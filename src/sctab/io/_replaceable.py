@@ -136,7 +136,7 @@ def _foreign_in_store(directory: Path) -> Path | None:
 
 
 def entries_of(directory: Path) -> list[Path]:
-    """What is in a directory, in alphabetical order, without the files that an operating system leaves there."""
+    """Entries of a directory in alphabetical order, without the files that an operating system leaves there."""
     return sorted(Path(entry.path) for entry in _scan(directory))
 
 
@@ -171,7 +171,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def explain(error: OSError, target: Path) -> OutputError:
-    """What to tell a user of an error of the operating system."""
+    """Turn an error of the operating system into one with its cause and a fix."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             why = "the disk is full. Free some space or write elsewhere"

@@ -59,7 +59,7 @@ class RowReader:
 
     @property
     def remark(self) -> str:
-        """What should be known of the matrix, once all rows were read; empty where there is nothing."""
+        """Note on how the matrix is stored, once all rows were read; empty where nothing needs saying."""
         stored = getattr(self._rows, "remark", None)
         remarks = [stored(self._name) if stored is not None else ""]
         if stored is None and self._most is not None:
@@ -109,7 +109,7 @@ def give_back_large_arrays(above: int = 2**20) -> None:
 
 
 def row_ranges(matrix: Any, size: int = BLOCK_SIZE) -> list[tuple[int, int]]:
-    """Where to cut the rows of a matrix for reading: every `size` rows; of a Dask array only where its chunks end.
+    """Ranges of rows for reading a matrix: `size` rows each; for a Dask array they end where its chunks end.
 
     A part of a Dask chunk costs as much as the whole, so that small chunks are put together up to `size` and large ones stay whole.
 
@@ -164,7 +164,7 @@ def row_blocks(matrix: Any, size: int = BLOCK_SIZE, name: str = "X") -> Iterator
 
 
 def ahead[T](items: Iterable[T]) -> Iterator[T]:
-    """The same items, each of them made by another thread while the one before it is used.
+    """Prefetch items: another thread makes each one while the one before it is used.
 
     Examples
     --------

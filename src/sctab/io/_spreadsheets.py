@@ -37,7 +37,7 @@ def from_text(value: str) -> str:
 
 
 def n_marked(values: Iterable[str]) -> int:
-    """How many values :func:`as_text` changes."""
+    """Number of values that :func:`as_text` changes."""
     return sum(_FORMULA.match(value) is not None for value in values)
 
 

@@ -69,7 +69,7 @@ class StoredRows:
 
     @cached_property
     def indptr(self) -> NDArray[np.int64]:
-        """Where its rows begin, or its columns for a CSC matrix."""
+        """Start of each row, or of each column for a CSC matrix."""
         for (piece,) in integrity.missing_pieces(self._arrays["data"]):  # a sparse matrix has no piece of zeros to leave out
             self._require(_lost("data", piece))
         missing = [piece for (piece,) in integrity.missing_pieces(self._arrays["indptr"])]

@@ -141,7 +141,7 @@ def _strings_of(index: Any) -> Any:
 
 
 def _as_in_anndata(table: Any, *, is_obs: bool) -> pd.DataFrame:
-    """The same table as an AnnData has it: its index holds strings. One without a layout is a mapping."""
+    """Table with an index of strings, as AnnData has it. One without a layout is a mapping."""
     height = len(table if isinstance(table, pd.DataFrame) else next(iter(table.values()), ()))
     return ad.AnnData(obs=table, shape=(height, 0)).obs if is_obs else ad.AnnData(var=table, shape=(0, height)).var
 

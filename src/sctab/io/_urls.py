@@ -36,7 +36,7 @@ def is_pattern(name: str) -> bool:
 
 
 def without_credentials(text: str) -> str:
-    """The same text, with what gives access removed from every URL in it: user and password, and what follows `?` or `#`.
+    """Remove credentials from every URL in a string: user and password, and what follows `?` or `#`.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def suffix_of(path: str) -> str:
 
 
 def store_of(path: str, *, read_only: bool = True) -> StoreLike:
-    """What Zarr opens for a path or a URL."""
+    """Store that Zarr opens for a path or a URL."""
     if not is_url(path):
         return path
     with _knows_protocol(path):

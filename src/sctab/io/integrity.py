@@ -45,7 +45,7 @@ def refuse(name: str, problem: str, path: str | None = None) -> InputValueError 
 
 
 def indptr_problem(indptr: NDArray[Any], n_major: int, n_values: int, kind: str = "csr") -> str | None:
-    """What is wrong with where the rows of a CSR matrix, or the columns of a CSC matrix, begin; `None` where all is right.
+    """Problem with the starts of the rows of a CSR matrix, or of the columns of a CSC matrix; `None` where there is none.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ _MAJOR = {"csr": "row", "csc": "column", "bsr": "block row"}
 
 
 def indices_problem(indices: NDArray[Any], n_minor: int, kind: str = "csr", array: str = "indices") -> str | None:
-    """What is wrong with the columns of the values of a CSR matrix, or the rows of those of a CSC matrix; `None` where all is right.
+    """Problem with the columns of the values of a CSR matrix, or the rows of those of a CSC matrix; `None` where there is none.
 
     One pass over the values: as an unsigned integer, a negative one is larger than any index.
 
@@ -106,7 +106,7 @@ def indices_problem(indices: NDArray[Any], n_minor: int, kind: str = "csr", arra
 
 
 def values_problem(indices: Any, data: Any, kind: str = "csr") -> str | None:
-    """What is wrong with the arrays of indices and of values, from their shapes and types alone; they may be on disk."""
+    """Problem with the arrays of indices and of values, from their shapes and types alone; they may be on disk."""
     if type_problem := dtype_problem(data.dtype):
         return type_problem
     if len(indices.shape) != 1 or len(data.shape) != 1 or indices.shape != data.shape:
@@ -118,7 +118,7 @@ def values_problem(indices: Any, data: Any, kind: str = "csr") -> str | None:
 
 
 def dtype_problem(dtype: Any) -> str | None:
-    """What is wrong with the type of values; `None` for real numbers.
+    """Problem with the type of values; `None` for real numbers.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def dtype_problem(dtype: Any) -> str | None:
 
 
 def shape_problem(shape: Sequence[int], expected: tuple[int, int] | None = None) -> str | None:
-    """What is wrong with the shape of a matrix, by itself and, with `expected`, beside `obs` and `var`.
+    """Problem with the shape of a matrix, by itself and, with `expected`, beside `obs` and `var`.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def shape_problem(shape: Sequence[int], expected: tuple[int, int] | None = None)
 
 
 def sparse_problem(matrix: Any) -> str | None:
-    """What is wrong with a SciPy sparse matrix or array of any format; `None` where it can be computed with."""
+    """Problem with a SciPy sparse matrix or array of any format; `None` where it can be computed with."""
     if problem := shape_problem(matrix.shape) or (dtype_problem(matrix.dtype)):
         return problem
     n_obs, n_vars = matrix.shape
@@ -288,7 +288,7 @@ def require_stored(names: Any, what: str) -> None:
 
 
 def column_remark(column: Any, name: str) -> str:
-    """What should be known of a categorical column on disk of which pieces are not stored; empty for any other column.
+    """Note on a categorical column on disk that lacks stored chunks; empty for any other column.
 
     Raises
     ------
@@ -312,7 +312,7 @@ def column_remark(column: Any, name: str) -> str:
 
 
 def dense_remark(array: Any, name: str) -> str:
-    """What should be known of a dense matrix on disk of which pieces are not stored, since zeros are read there; empty where all are."""
+    """Note on a dense matrix on disk that lacks stored chunks, since zeros are read there; empty where it lacks none."""
     pieces = list(missing_pieces(array))
     if not pieces:
         return ""

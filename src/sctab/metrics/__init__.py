@@ -1,4 +1,4 @@
-"""How well labels agree, and how well probabilities tell how well."""
+"""Agreement of labels, and quality of probabilities."""
 
 from sctab import _lazy
 

@@ -1,4 +1,4 @@
-"""How far a score would be off in other donors."""
+"""Intervals of scores over donors."""
 
 from __future__ import annotations
 

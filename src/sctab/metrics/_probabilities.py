@@ -1,4 +1,4 @@
-"""How well probabilities tell how well labels agree."""
+"""Quality of probabilities: calibration, and detection of errors."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def confidence_bins(confidence: NDArray[np.floating], n_bins: int = 15) -> NDArr
 
 
 def auroc(is_wrong: ArrayLike, uncertainty: ArrayLike) -> float:
-    """How well uncertainty finds errors: the chance that a wrong label is less certain than a right one.
+    """Area under the ROC curve of uncertainty for errors: the chance that a wrong label is less certain than a right one.
 
     It is the area under the receiver operating characteristic, 0.5 where uncertainty says nothing and 1 where all wrong labels are less
     certain than all right ones. Equal uncertainties count half. It is `NaN` where all labels are right, or all wrong.
@@ -149,7 +149,7 @@ def ranks(uncertainty: ArrayLike) -> NDArray[np.int64]:
 
 
 def auroc_of_ranks(is_wrong: NDArray[np.bool_], ranks: NDArray[np.int64], times: NDArray[np.integer]) -> float:
-    """The same as :func:`auroc` where the cells are ranked and each counts so many times."""
+    """Compute :func:`auroc` of ranked cells, each of which counts so many times."""
     n_ranks = int(ranks.max()) + 1
     wrong = np.bincount(ranks, times * is_wrong, minlength=n_ranks)
     right = np.bincount(ranks, times * ~is_wrong, minlength=n_ranks)

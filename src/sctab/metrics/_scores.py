@@ -1,4 +1,4 @@
-"""How well labels agree."""
+"""Agreement of labels."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def macro_f1(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[str] | N
 def macro_f1_of_codes(
     truth: NDArray[np.integer], predicted: NDArray[np.integer], times: NDArray[np.integer] | None = None
 ) -> float:
-    """The same as :func:`macro_f1` for types that are numbered, many times faster.
+    """Compute :func:`macro_f1` for types that are numbered, many times faster.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
 
 
 def confusion(truth: ArrayLike, predicted: ArrayLike) -> pd.DataFrame:
-    """How many cells of each type are called what: a row per true type, a column per type, in alphabetical order.
+    """Number of cells for each true and predicted type: a row per true type, a column per type, in alphabetical order.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ def require_count(name: str, value: Any, least: int, most: int | None = None) ->
 
 
 class NetworkOutput(NamedTuple):
-    """What one evaluation of a network gives."""
+    """Output of a network."""
 
     logits: Tensor
     """Unnormalised log-probabilities, `(n_obs, n_classes)`."""

@@ -19,7 +19,7 @@ _PARTS_OF_A_HIDDEN_LAYER = 4
 
 
 class PublishedNetwork(NamedTuple):
-    """What the names and shapes of published weights tell of their network."""
+    """Architecture of a published network, from the names and shapes of its weights."""
 
     kind: Literal["tabnet", "linear", "mlp"]
     """:class:`~sctab.nn.TabNet`, :class:`~sctab.nn.LinearNetwork` or :class:`~sctab.nn.MultilayerPerceptron`."""

@@ -23,7 +23,7 @@ _LARGEST_LOGITS = 512
 
 
 class TabNetOutput(NamedTuple):
-    """What one evaluation of :class:`TabNet` gives."""
+    """Output of :class:`TabNet`."""
 
     logits: Tensor
     """Unnormalised log-probabilities, `(n_obs, n_classes)`."""
@@ -253,7 +253,7 @@ class TabNet(nn.Module):
         )
 
     def explain(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        r"""How much each gene carries of the decision on each cell, and the logits that this explains; in evaluation mode.
+        r"""Contribution of each gene to the decision on each cell, and the logits that it explains; in evaluation mode.
 
         With masks :math:`M_s` and decisions :math:`d_s`, gene :math:`g` of a cell has the weight
 

@@ -69,7 +69,7 @@ class LabelSpace:
         return {term: tuple(names) for term, names in by_id.items() if len(names) > 1}
 
     def child_matrix(self, ontology: CellOntology) -> NDArray[np.bool_]:
-        """Which label is which other one or a subtype of it, see :meth:`CellOntology.child_matrix`; labels that share an id are not."""
+        """Matrix of labels and their subtypes, see :meth:`CellOntology.child_matrix`; labels that share an id are not subtypes."""
         ids = np.array([term or "" for term in self.ids], dtype=object)
         are_twins = (ids[:, None] == ids[None, :]) & ~np.eye(len(ids), dtype=bool)
         return ontology.child_matrix(self.ids) & ~are_twins

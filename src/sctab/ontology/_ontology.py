@@ -214,7 +214,7 @@ class CellOntology:
         return self._above(self._term(term))
 
     def _above(self, term: str) -> frozenset[str]:
-        """The same of an id, without looking it up."""
+        """Ancestors of an id, without looking it up."""
         return self._ancestors.get(term, frozenset())
 
     def descendants(self, term: str) -> frozenset[str]:
@@ -292,7 +292,7 @@ class CellOntology:
         return max(above, key=lambda other: len(self.ancestors(other)), default=None)
 
     def child_matrix(self, labels: Sequence[str | None]) -> NDArray[np.bool_]:
-        """Which of some labels is which, or a kind of which.
+        """Matrix of labels and their subtypes.
 
         Parameters
         ----------

@@ -20,7 +20,7 @@ MAY_MEAN = "but may mean "
 
 
 class Resolution(NamedTuple):
-    """What an ontology makes of a name.
+    """Term that a name means, with a note.
 
     Attributes
     ----------

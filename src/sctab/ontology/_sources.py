@@ -1,4 +1,4 @@
-"""Where releases of the Cell Ontology come from: a package, a file, the OBO Foundry."""
+"""Sources of releases of the Cell Ontology: a package, a file, the OBO Foundry."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ObsoleteTerm:
 
 @dataclass(frozen=True)
 class Release:
-    """What one release says: all that :class:`~sctab.ontology.CellOntology` is made of."""
+    """Content of one release: all that :class:`~sctab.ontology.CellOntology` is made of."""
 
     version: str
     names: dict[str, str] = field(default_factory=dict)
@@ -82,7 +82,7 @@ def read_embedded(version: str) -> Release:
 
 
 def read_file(path: str | PathLike[str]) -> Release:
-    """What pronto reads from a file; terms other than `CL:` are left out."""
+    """Read a file with pronto; terms other than `CL:` are left out."""
     if not as_path(path).is_file():
         raise DataFileError(f"`{path}` is not there. Give the path of an `.obo`, `.owl` or `.json` file.")
     try:
@@ -152,7 +152,7 @@ def _follow_https(response: Any, *_: Any, **__: Any) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in one line. Errors of the network tell of pools and retries; what lies beneath them is the reason."""
+    """Cause of an error, in one line. Errors of the network tell of pools and retries; the cause lies beneath them."""
     cause: BaseException = error
     while isinstance(error, OSError) and (beneath := cause.__cause__ or cause.__context__):
         cause = beneath

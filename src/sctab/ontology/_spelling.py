@@ -1,4 +1,4 @@
-"""How people write the names of cell types: plurals, markers, Greek letters, abbreviations."""
+"""Spellings of the names of cell types: plurals, markers, Greek letters, abbreviations."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ CONTEXTS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
 
 
 def contexts_of(names: Sequence[str], tissues: Iterable[str] = ()) -> frozenset[str]:
-    """Where labels are from, as tissues or at least two of the labels themselves say; keys of :data:`CONTEXTS`.
+    """Contexts of labels, from tissues or at least two of the labels themselves; keys of :data:`CONTEXTS`.
 
     Examples
     --------

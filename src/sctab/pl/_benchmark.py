@@ -1,4 +1,4 @@
-"""What a benchmark has found."""
+"""Figures of a benchmark."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def benchmark_curves(curves: pd.DataFrame, *, shown: Sequence[str] = ("validatio
 
 
 def benchmark_scaling(scores: pd.DataFrame, *, by: str = "donors", metric: str = "macro_f1") -> Figure:
-    """How models gain from more donors or more cells: a panel per task with nested parts of its reference.
+    """Scores over nested subsets of the reference, by donors or by cells: a panel per task.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def benchmark_scaling(scores: pd.DataFrame, *, by: str = "donors", metric: str =
 
 
 def benchmark_sizes(scores: pd.DataFrame, *, metric: str = "macro_f1") -> Figure:
-    """How networks gain from more parameters: a panel per task, a colour per kind of model that was compared in several sizes.
+    """Scores over the number of parameters: a panel per task, a colour per kind of model that was compared in several sizes.
 
     Each label is a point: labels of the same size may differ in other settings.
 
@@ -236,7 +236,7 @@ def benchmark_sizes(scores: pd.DataFrame, *, metric: str = "macro_f1") -> Figure
 
 
 def benchmark_confusion(confusion: pd.DataFrame, *, model: str) -> Figure:
-    """What cells of each type were called, as shares of the type over all seeds: a panel per task.
+    """Confusion of types, as fractions of the cells of each type over all seeds: a panel per task.
 
     Parameters
     ----------

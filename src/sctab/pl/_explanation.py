@@ -1,4 +1,4 @@
-"""Which genes the types rest on."""
+"""Figures of the genes that types rest on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a training went."""
+"""Figures of a training."""
 
 from __future__ import annotations
 

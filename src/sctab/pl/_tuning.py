@@ -1,4 +1,4 @@
-"""How a tuning study went."""
+"""Figures of a tuning study."""
 
 from __future__ import annotations
 

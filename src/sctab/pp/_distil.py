@@ -188,7 +188,7 @@ def _train(
 
 
 def _latent(classifier: CellTypeClassifier, adata: AnnData, seed: int) -> NDArray[np.floating]:
-    """Where cells lie for a classifier, or where it has no latent space, their principal components."""
+    """Latent of cells in a classifier, or where it has none, their principal components."""
     predictor = classifier.predictor
     latent = predict_cells(predictor, adata, predictor.open_query(adata)).latent
     return components_of(choose_source(adata)[0], seed) if latent is None else latent

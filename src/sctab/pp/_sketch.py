@@ -133,7 +133,7 @@ def sketch(
 
 
 def _number(size: float, n_available: int) -> int:
-    """How many cells a number or a share is."""
+    """Number of cells that a number or a fraction asks for."""
     if isinstance(size, (int, np.integer)):
         return int(size)
     if not 0 < size <= 1:
@@ -142,7 +142,7 @@ def _number(size: float, n_available: int) -> int:
 
 
 def _embedding(adata: AnnData, use_rep: str | None, layer: str | None, seed: int) -> tuple[NDArray[np.floating], str]:
-    """Where cells lie, `(n_obs, n_components)`, and what space that is."""
+    """Coordinates of cells, `(n_obs, n_components)`, and the name of their space."""
     if use_rep is None:
         source = open_source(adata, layer)
         return components_of(source, seed), f"principal components of {source.name}"

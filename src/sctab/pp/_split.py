@@ -1,4 +1,4 @@
-"""Which cells to learn from and which to validate on."""
+"""Splits of cells into training and validation."""
 
 from __future__ import annotations
 

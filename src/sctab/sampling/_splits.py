@@ -1,4 +1,4 @@
-"""Which cells to learn from and which to validate on, and how much each class weighs."""
+"""Splits of cells into training and validation, and weights of classes."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def _checked_shares(sizes: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _shares_of_a_type(n_cells: int, shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """How many of a type's cells each split gets; which of two splits of the same size gets the odd cell is random."""
+    """Number of cells of a type for each split; which of two splits of the same size gets the odd cell is random."""
     order = rng.permutation(len(shares))
     counts = np.empty(len(shares), dtype=np.int64)
     counts[order] = apportion(n_cells * shares[order], least=(order == 0).astype(np.int64))

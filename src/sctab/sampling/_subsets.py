@@ -1,4 +1,4 @@
-"""Which cells to keep of many."""
+"""Subsets of cells."""
 
 from __future__ import annotations
 

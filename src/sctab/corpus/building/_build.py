@@ -142,7 +142,7 @@ def _without(config: CorpusConfig, paths: set[str]) -> CorpusConfig:
 def _contents(
     draft: Draft, config: CorpusConfig, work: Path, *, skip_damaged: bool, n_threads: int, watch: Watch
 ) -> tuple[dict[str, tuple[str, MatrixContent]], set[str]]:
-    """Which matrix is read of each source that has cells in the corpus, and what it holds; and sources that cannot be read."""
+    """Name and content of the matrix that is read of each source with cells in the corpus; and sources that cannot be read."""
     folder = work / "contents"
     folder.mkdir(exist_ok=True)
     entries = [entry for entry, n in zip(draft.config.sources, draft.n_kept_per_source, strict=True) if n]

@@ -100,7 +100,7 @@ class SpillWriter:
 
 
 class _Spill:
-    """What one source has of a shard."""
+    """Cells of a shard that are from one source."""
 
     def __init__(self, source: int, directory: Path, shard: int) -> None:
         self.source, self._directory = source, directory

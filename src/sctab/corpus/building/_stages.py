@@ -1,4 +1,4 @@
-"""What is done of one source, or one part of the store: in a thread, or by a worker of a cluster.
+"""Work on one source, or one part of the store: in a thread, or by a worker of a cluster.
 
 Each function can be done twice, also at the same time and after an interruption: it writes into a directory of its own, moves that into its
 place when it is whole, and keeps what is there already.

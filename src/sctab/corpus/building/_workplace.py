@@ -121,7 +121,7 @@ def forget_work_without(damaged: set[str], work: Path) -> None:
 
 
 def identity_of(config: CorpusConfig, shard_size: int, sources: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides the corpus: the declaration, and the state of the sources."""
+    """Values that decide the corpus: the declaration, and the state of the sources."""
     shown = tuple(replace(entry, path=without_credentials(entry.path)) for entry in map(absolute, config.sources))
     declared = asdict(replace(config, filters=(), features="", sources=shown))
     declared["filters"] = [{rule.name: rule.parameters} for rule in config.filters]
@@ -152,5 +152,5 @@ def clear_attempts(folder: Path) -> None:
 
 
 def absolute(entry: SourceEntry) -> SourceEntry:
-    """The same source for a worker that may run in another directory."""
+    """Source with an absolute path, for a worker that may run in another directory."""
     return entry if is_url(entry.path) else replace(entry, path=str(Path(entry.path).absolute()))

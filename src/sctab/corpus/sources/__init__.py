@@ -1,1 +1,1 @@
-"""Where the cells of a corpus come from."""
+"""Sources of the cells of a corpus."""

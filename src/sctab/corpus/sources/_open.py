@@ -17,11 +17,11 @@ from sctab.io import SUFFIXES, DataFile, find_data_files, is_pattern, is_url, su
 
 
 class CellSource(Protocol):
-    """What a source offers: of its cells what was asked for, and matrices whose rows are read when they are needed."""
+    """Cells of a source: the columns that were asked for, and matrices whose rows are read when they are needed."""
 
     @property
     def path(self) -> str:
-        """Where it is."""
+        """Path or URL of the source."""
 
     @property
     def n_obs(self) -> int:
@@ -59,7 +59,7 @@ class CellSource(Protocol):
         """Names of the cells from `start` to `stop`."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells it from another one, or from what it was before."""
+        """Values that differ between this source and another one, or an earlier state of it."""
 
     def close(self) -> None:
         """Let go of it."""
@@ -77,7 +77,7 @@ def find_sources(given: str) -> list[str]:
 
 
 def complete(entry: SourceEntry) -> SourceEntry:
-    """The same source, with what is known of its kind."""
+    """Source with the defaults of its kind."""
     return replace(entry, split_key=SPLIT) if entry.split_key is None and _is_parquet(entry.path) else entry
 
 

@@ -136,7 +136,7 @@ class ParquetStore:
         return [f"{names[split]}-{cell - self._starts[split]}" for cell, split in zip(range(start, stop), splits, strict=True)]
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells this store from another one, or from what it was before, without reading it whole."""
+        """Values that differ between this store and another one, or an earlier state of it, without reading it whole."""
         states = [file.stat() for files in self._files.values() for file in files]
         text = "\n".join([*self.var.index, *(f"{state.st_size} {state.st_mtime_ns}" for state in states)])
         return {"path": self.path, "n_obs": self.n_obs, "state": hashlib.sha256(text.encode()).hexdigest()}

@@ -127,7 +127,7 @@ class SomaSource:
         return table[key].to_numpy()[np.searchsorted(table[_JOIN_ID], cells)].tolist()
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells this experiment from another one, or from what it was before, without reading it whole."""
+        """Values that differ between this experiment and another one, or an earlier state of it, without reading it whole."""
         written = [] if "://" in self.path else sorted(str(file) for file in Path(self.path).rglob("__*/*") if file.is_file())
         text = "\n".join([*self.var.index, *written])  # names of what was written have the time and a number of their own
         state = hashlib.sha256(text.encode()).hexdigest()
@@ -163,7 +163,7 @@ class _Layer:
 
 
 def _range(ids: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """How SOMA takes sorted ids: as a range, last one included, where there is no gap."""
+    """Sorted ids as SOMA takes them: a range, last one included, where there is no gap."""
     first, last = int(ids[0]), int(ids[-1])
     return slice(first, last) if last - first == len(ids) - 1 else ids
 

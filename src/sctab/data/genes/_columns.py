@@ -1,4 +1,4 @@
-"""Where in `var` the names of genes are."""
+"""Columns of `var` that hold the names of genes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """How messages call it."""
+        """Name of the place in messages."""
         return "the index of `var`" if self.key is INDEX else f"`var[{self.key!r}]`"
 
     @property
@@ -159,7 +159,7 @@ def _symbol(name: str) -> str:
 
 
 def _likeness(source: Source) -> float:
-    """How much names look like symbols: the share that is written like one, less for names that repeat, more for a telling place."""
+    """Likeness of names to symbols: the fraction that is written like one, less for names that repeat, more for a telling place."""
     known = [name for name in source.names if name]
     if not known:
         return 0.0

@@ -1,4 +1,4 @@
-"""Which species a dataset is of, from all that speaks for and against that of a model, wherever it stands."""
+"""Evidence for and against the species of a model in the names of a dataset, wherever they stand."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class _Column:
         return cls([species_of(name) if name else None for name in source.names])
 
     def judge(self, model: Species, is_gene: NDArray[np.bool_]) -> tuple[NDArray[np.int8], Counter[str]]:
-        """What each feature is, and the names of other species."""
+        """Judge the place of each feature, and collect names of other species."""
         verdicts = {
             species: _OTHER if Species(species, is_certain=True).contradicts(model) else _OWN
             for species in set(self.species)

@@ -1,4 +1,4 @@
-"""Which features of a dataset are gene expression: by a column that says so, by their names, or by being there twice."""
+"""Features that are gene expression: by a column that says so, by their names, or by being there twice."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ _SURFACE = re.compile(r"CD\d", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Features:
-    """Which features are gene expression, and what should be known about that."""
+    """Features that are gene expression, with notes."""
 
     is_gene: NDArray[np.bool_] = field(repr=False)
     """`(n_vars,)`."""
@@ -101,7 +101,7 @@ class Features:
 
 
 def gene_expression(var: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which features are gene expression, `(n_vars,)`: all of them unless a column of types or their names say otherwise.
+    """Mask of features that are gene expression, `(n_vars,)`: all of them unless a column of types or their names say otherwise.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def gene_expression(var: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def find_features(var: pd.DataFrame) -> Features:
-    """Which features are gene expression, and notes on those for which that is not certain.
+    """Find the features that are gene expression, with notes on uncertain ones.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def _are_numbered(names: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def _by_columns(var: pd.DataFrame) -> tuple[NDArray[np.int8], list[str], list[str]]:
-    """What columns say of each feature, 1 a gene, -1 something else and 0 nothing; the columns; and notes."""
+    """Votes of columns on each feature, 1 for a gene, -1 for something else and 0 for neither; the columns; and notes."""
     said = np.zeros(len(var), dtype=np.int8)
     left_out = np.zeros(len(var), dtype=bool)
     columns: list[str] = []
@@ -225,7 +225,7 @@ def _words(value: str) -> str:
 
 
 def _kinds(values: Sequence[str]) -> dict[str, int]:
-    """What each value of a column says. Beside `ncRNA` or `pseudogene`, `protein` is a kind of gene and not what antibodies measure."""
+    """Votes of the values of a column. Beside `ncRNA` or `pseudogene`, `protein` is a kind of gene and not what antibodies measure."""
     kinds = {value: _kind(value) for value in values}
     words = [_words(value) for value in values]
     if any(map(_NON_CODING.search, words)):

@@ -66,13 +66,13 @@ class Lookup:
         return position
 
     def count(self, names: Sequence[str]) -> int:
-        """How many names are those of genes, in any case."""
+        """Number of names that are those of genes, in any case."""
         return sum(map(self._is_known, names))
 
     def _is_known(self, name: str) -> bool:
         return bool(name) and (self._exactly(name) >= 0 or canonical(name) in self._canonical)
 
     def count_paralogs(self, names: Sequence[str]) -> int:
-        """How many names are those of genes with an `a` or `b` behind, as fish have where other vertebrates have one gene."""
+        """Number of names that are those of genes with an `a` or `b` behind, as fish have where other vertebrates have one gene."""
         symbols = (canonical(name) for name in names if name[-1:] in {"a", "b", "A", "B"})
         return sum(symbol not in self._canonical and symbol[:-1] in self._canonical for symbol in symbols)

@@ -1,4 +1,4 @@
-"""How the features of one dataset map to the genes of a model."""
+"""Map from the features of one dataset to the genes of a model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TELLING = ("transcript ids", "protein ids", "probes", "positions", "numbers, su
 
 @dataclass(frozen=True)
 class GeneMatch:
-    """How the features of one dataset map to the genes of a model."""
+    """Map from the features of one dataset to the genes of a model."""
 
     selection: sparse.csr_matrix = field(repr=False)
     """`[i, j] = 1` where feature `i` of the dataset is gene `j` of the model, `(n_query_vars, n_vars)`."""
@@ -67,7 +67,7 @@ class GeneMatch:
 
     @cached_property
     def positions(self) -> NDArray[np.int32]:
-        """Which gene of the model each feature of the dataset is, -1 for none, `(n_query_vars,)`."""
+        """Gene of the model for each feature of the dataset, -1 for none, `(n_query_vars,)`."""
         positions = np.full(self.selection.shape[0], -1, dtype=np.int32)
         features, genes = self.selection.nonzero()
         positions[features] = genes
@@ -175,7 +175,7 @@ def _in_rows(cells: Sequence[str], features: Sequence[str]) -> GeneOverlapError:
 
 
 def examples_of(sources: Iterable[Source]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Where names are, and a few of each, the most useful first."""
+    """Places of names with a few examples each, the most useful first."""
     ranks = {"index": 0, "ids": 1, "symbols": 1, "other": 2, "orthologs": 2}
     best = sorted(sources, key=lambda source: ranks[source.role])[:_MOST_SEEN]
     return tuple((source.label, tuple(name[:_LONGEST] for name in source.examples)) for source in best)

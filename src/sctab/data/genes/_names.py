@@ -113,7 +113,7 @@ def genome_in(text: str) -> str | None:
 
 
 def common_case(names: Sequence[str]) -> Literal["upper", "title", "other"]:
-    """How symbols are written: as in human (`CD3D`), as in mouse and rat (`Cd3d`), or otherwise."""
+    """Case of most symbols: as in human (`CD3D`), as in mouse and rat (`Cd3d`), or other."""
     counts = Counter(map(case_of, names))
     n_symbols = counts["upper"] + counts["title"] + counts["other"]
     if counts["title"] > 0.5 * n_symbols:
@@ -123,7 +123,7 @@ def common_case(names: Sequence[str]) -> Literal["upper", "title", "other"]:
 
 @_remembered
 def case_of(name: str) -> Literal["upper", "title", "other"] | None:
-    """How a symbol is written, or `None` where the name is too short for one, begins with no letter, or is an Ensembl id."""
+    """Case of a symbol, or `None` where the name is too short for one, begins with no letter, or is an Ensembl id."""
     symbol = parts_of(name).symbol
     if len(symbol) <= 2 or not symbol[0].isalpha():
         return None
@@ -176,7 +176,7 @@ _SYMBOL = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[.\-_/@:][A-Za-z0-9]+)*|\d{1,3}[A-
 
 @_remembered
 def kind_of(name: str) -> str:
-    """What a name is: `symbols`, `Ensembl ids`, or what else stands in tables of genes.
+    """Kind of a name: `symbols`, `Ensembl ids`, or another kind of gene id.
 
     Examples
     --------
@@ -192,7 +192,7 @@ def kind_of(name: str) -> str:
 
 
 def common_kind(names: Sequence[str]) -> str | None:
-    """What more than half of the names are, looked up in at most a thousand of them; `None` where they are of many kinds."""
+    """Kind of more than half of the names, from at most a thousand of them; `None` where they are of many kinds."""
     known = [name for name in names if name]
     sample = known[:: max(1, len(known) // 1000)]
     if not sample:

@@ -125,7 +125,7 @@ class Species:
 
     @property
     def case(self) -> str:
-        """How its symbols are written: `upper`, `title` or `other`."""
+        """Case of its symbols: `upper`, `title` or `other`."""
         if self.name in _OTHER_CASE_SPECIES:
             return "other"
         return "title" if self.name in _TITLE_CASE_SPECIES else "upper"

@@ -31,7 +31,7 @@ class StatedSpecies:
 
     @classmethod
     def of(cls, obs: pd.DataFrame, uns: Mapping[str, Any], *, source: str = "") -> Self:
-        """What the tables of a dataset say.
+        """Read the species that the tables of a dataset state.
 
         Parameters
         ----------
@@ -57,7 +57,7 @@ class StatedSpecies:
 
     @classmethod
     def join(cls, parts: Iterable[StatedSpecies]) -> Self:
-        """What several datasets say together."""
+        """Join the statements of several datasets."""
         n_obs = 0
         found: dict[str, tuple[int, str]] = {}
         for part in parts:
@@ -68,7 +68,7 @@ class StatedSpecies:
         return cls(n_obs, found)
 
     def notes(self, genes: Species | None, *, owner: str, fix: str) -> list[str]:
-        """What should be known of cells of several species, or of another one than that of the genes.
+        """Notes on cells of several species, or of another one than that of the genes.
 
         Parameters
         ----------

@@ -238,7 +238,7 @@ def attend(
 
 @compiled
 def _lower_bound(values: NDArray[np.float32], is_entmax: bool) -> Any:  # noqa: FBT001
-    """Where the mask of `values` begins, less what rounded sums may go too far."""
+    """Lower bound of the threshold of the mask of `values`: less what rounded sums may go too far."""
     peak = values[0]
     for k in range(values.size):
         peak = max(peak, values[k])
@@ -248,7 +248,7 @@ def _lower_bound(values: NDArray[np.float32], is_entmax: bool) -> Any:  # noqa: 
 
 @compiled
 def _threshold(values: NDArray[np.floating], tau: Any, is_entmax: bool) -> Any:  # noqa: FBT001
-    """Where the mask of `values` begins, from a `tau` below that, in the precision of `values`."""
+    """Threshold of the mask of `values`, from a `tau` below it, in the precision of `values`."""
     zero, one = values.dtype.type(0), values.dtype.type(1)
     for _ in range(_MOST_STEPS):
         first, second, above = zero, zero, zero

@@ -51,7 +51,7 @@ class SparseNetwork(ABC):
 
 
 def evaluate_sparse(networks: Sequence[SparseNetwork], values: sparse.csr_matrix) -> list[NetworkOutput]:
-    """What each of several networks on one device gives for the same cells.
+    """Evaluate several networks on one device for the same cells.
 
     Parameters
     ----------
