@@ -160,7 +160,7 @@ NAMES = {
         "geometric_sketch",
         "herding",
         "k_centre",
-        "nested_share",
+        "nested_subset",
         "split_cells",
         "subsample",
     ],

@@ -19,7 +19,7 @@ from sctab.sampling import (
     geometric_sketch,
     herding,
     k_centre,
-    nested_share,
+    nested_subset,
     split_cells,
     subsample,
 )
@@ -387,7 +387,7 @@ class TestNestedShare:
         seed=st.integers(0, 100),
     )
     def test_smaller_shares_lie_in_larger_ones_and_units_stay_whole(self, units, fractions, seed):
-        chosen = [nested_share(units, fraction, rng=np.random.default_rng(seed)) for fraction in sorted(fractions)]
+        chosen = [nested_subset(units, fraction, rng=np.random.default_rng(seed)) for fraction in sorted(fractions)]
         for smaller, larger in itertools.pairwise(chosen):
             assert set(smaller.tolist()) <= set(larger.tolist())
         for cells in chosen:
@@ -395,18 +395,18 @@ class TestNestedShare:
 
     @given(n=st.integers(1, 200), percent=st.integers(1, 100))
     def test_it_is_the_next_whole_number_of_units(self, n, percent):
-        chosen = nested_share(np.arange(n), percent / 100, rng=np.random.default_rng(0))
+        chosen = nested_subset(np.arange(n), percent / 100, rng=np.random.default_rng(0))
         assert len(chosen) == -(-Fraction(percent, 100) * n // 1)
 
     def test_donors_are_as_many_as_published(self):
         """Fischer et al. (2023), Methods: 531, 1,061, 1,768, 2,476 and all of 3,536 donors."""
         fractions = (0.15, 0.3, 0.5, 0.7, 1.0)
-        shares = [nested_share(np.arange(3536), fraction, rng=np.random.default_rng(0)) for fraction in fractions]
+        shares = [nested_subset(np.arange(3536), fraction, rng=np.random.default_rng(0)) for fraction in fractions]
         assert [len(share) for share in shares] == [531, 1061, 1768, 2476, 3536]
 
     def test_each_unit_is_chosen_as_often(self):
         units = np.repeat(np.arange(10), np.arange(1, 11))
-        shares = [nested_share(units, 0.3, rng=np.random.default_rng(seed)) for seed in range(1000)]
+        shares = [nested_subset(units, 0.3, rng=np.random.default_rng(seed)) for seed in range(1000)]
         often = np.bincount(np.concatenate([np.unique(units[share]) for share in shares]), minlength=10)
         assert often.sum() == 3000
         assert abs(often - 300).max() < 60  # four standard deviations
@@ -414,7 +414,7 @@ class TestNestedShare:
     @pytest.mark.parametrize("fraction", [0, -0.1, 1.01, float("nan")])
     def test_fractions_that_make_no_sense(self, fraction):
         with pytest.raises(SettingError, match="must be above 0 and at most 1"):
-            nested_share(np.arange(5), fraction, rng=np.random.default_rng(0))
+            nested_subset(np.arange(5), fraction, rng=np.random.default_rng(0))
 
 
 class TestKCentre:

@@ -122,7 +122,7 @@ def read_config(path: str | os.PathLike[str], *, data: str | os.PathLike[str] | 
     DataFileError
         When the file is missing or is no YAML.
     SettingError
-        When it says something that makes no sense. The message names the place.
+        When a value is invalid. The message names its place.
     MissingDependencyError
         When `pyyaml` is not installed.
     """

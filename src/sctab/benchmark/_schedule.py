@@ -46,7 +46,7 @@ def run_benchmark(
 ) -> None:
     """Do the runs of a benchmark that are not done, and write down which there are.
 
-    Each run is a process of its own with one thread. What is finished is kept, so that a benchmark that was interrupted goes on where
+    Each run is a process of its own with one thread. What is finished is kept, so that a benchmark that was interrupted is resumed where
     it was, and a changed one does what has changed. A run that fails and a peer that cannot be installed are written down, with the
     reason, and tried again the next time.
 

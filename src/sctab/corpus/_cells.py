@@ -169,7 +169,7 @@ def _without_missing(values: pd.Categorical, file: CellSource, key: str) -> pd.C
 
 
 def _text(name: object) -> str:
-    """A name as text; of a whole number without `.0`, which numbers get where others of their column are missing."""
+    """A name as a string; of an integer without `.0`, which numbers get where others of their column are missing."""
     return str(int(name)) if isinstance(name, float) and name.is_integer() else str(name)
 
 

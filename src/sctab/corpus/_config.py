@@ -62,7 +62,7 @@ class CorpusConfig:
         DataFileError
             When the file is missing or no YAML, or when a source is missing.
         SettingError
-            When it says something that makes no sense. The message names the place.
+            When a value is invalid. The message names its place.
         """
         path = as_path(path)
         return cls.of(declared.read_yaml(path), where=f"`{path.name}`", folder=path.parent)
@@ -166,7 +166,7 @@ def _sizes(value: Any, where: str) -> tuple[float, ...]:
         or not all(isinstance(size, int | float) and size > 0 for size in sizes)
         or abs(sum(sizes) - 1) > 1e-6
     ):
-        raise SettingError(f"{where}: three shares were expected that are above 0 and sum to one, found `{value!r}`.")
+        raise SettingError(f"{where}: three fractions above 0 that sum to one were expected, found `{value!r}`.")
     return tuple(float(size) for size in sizes)
 
 

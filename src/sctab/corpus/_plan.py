@@ -126,7 +126,7 @@ def plan(config: str | os.PathLike[str] | CorpusConfig, *, ontology: CellOntolog
         When genes are in the rows of a source, or when sources are of different species, or have no gene in common. Sources of which no
         cell is left need not fit the others.
     SettingError
-        When the declaration makes no sense, when there are too few donors, datasets or tissues to split, or when a declared split is
+        When the declaration is invalid, when there are too few donors, datasets or tissues to split, or when a declared split is
         empty, of another name, or shares donors with another one.
     """
     if not isinstance(config, CorpusConfig):

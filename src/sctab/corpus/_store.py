@@ -38,12 +38,12 @@ from sctab.io import (
     written_beside,
 )
 from sctab.ontology import LabelSpace
-from sctab.sampling import nested_share
+from sctab.sampling import nested_subset
 
 FEATURES = "features.parquet"
 MEASURED = "measured.npy"
 SUBSETS = "subsets_by_{by}.npy"
-SHARES = (0.15, 0.3, 0.5, 0.7, 1.0)
+FRACTIONS = (0.15, 0.3, 0.5, 0.7, 1.0)
 """Shares of the training cells that Fischer et al. (2023, :doi:`10.1101/2023.10.07.561331`, Fig. 3) train on."""
 
 
@@ -227,7 +227,7 @@ class Corpus:
             raise ValueError(f"`{column}` of the cells in `{split}` is not what was written: its hash is another one")
 
     def subset(self, fraction: float, *, by: str = "donor", split: str = "train", seed: int = 0) -> NDArray[np.int64]:
-        """Positions of a share of the cells of a split; with the same seed, a smaller share lies in a larger one.
+        """Positions of a fraction of the cells of a split; with the same seed, a smaller subset lies in a larger one.
 
         Parameters
         ----------
@@ -240,17 +240,17 @@ class Corpus:
         """
         if by not in {"donor", "cell"}:
             raise SettingError(f"`by={by!r}` must be `'donor'` or `'cell'`.")
-        if seed == 0 and split == "train" and fraction in SHARES and (stored := self.path / SUBSETS.format(by=by)).exists():
+        if seed == 0 and split == "train" and fraction in FRACTIONS and (stored := self.path / SUBSETS.format(by=by)).exists():
             with _explains(self.path):
-                return np.flatnonzero(_stored_array(stored, (self.n_obs_of(split),), np.uint8) <= SHARES.index(fraction))
-        return nested_share(self._units(split, by), fraction, rng=np.random.default_rng(seed))
+                return np.flatnonzero(_stored_array(stored, (self.n_obs_of(split),), np.uint8) <= FRACTIONS.index(fraction))
+        return nested_subset(self._units(split, by), fraction, rng=np.random.default_rng(seed))
 
     def keep_subsets(self) -> None:
-        """Write down which training cells are in which of the shares :data:`SHARES` of donors and of cells, a byte for each."""
+        """Write down which training cells are in which of the fractions :data:`FRACTIONS` of donors and of cells, a byte for each."""
         for by in ("donor", "cell"):
-            first = np.full(self.n_obs_of("train"), len(SHARES), dtype=np.uint8)
-            for number, share in reversed(list(enumerate(SHARES))):
-                first[nested_share(self._units("train", by), share, rng=np.random.default_rng(0))] = number
+            first = np.full(self.n_obs_of("train"), len(FRACTIONS), dtype=np.uint8)
+            for number, fraction in reversed(list(enumerate(FRACTIONS))):
+                first[nested_subset(self._units("train", by), fraction, rng=np.random.default_rng(0))] = number
             with written_beside(self.path / SUBSETS.format(by=by), overwrite=True) as beside, beside.open("wb") as file:
                 np.save(file, first, allow_pickle=False)
 

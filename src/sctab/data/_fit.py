@@ -226,7 +226,7 @@ def _has_gene(candidate: Candidate, candidates: list[Candidate]) -> NDArray[np.b
     if not seen.any():
         return seen
     shares = [
-        np.asarray(_shares(other.linear).mean(axis=0)).ravel()
+        np.asarray(_divide_by_sums(other.linear).mean(axis=0)).ravel()
         for other in candidates
         if other.var is candidate.var and other.evidence >= _BY_SUMS and other.name_score >= 0 and other.rows.nnz
     ]
@@ -268,7 +268,7 @@ def are_same_counts(one: Candidate, other: Candidate) -> bool:
         if not len(names):
             return False
         first, second = (_columns_of(candidate, names) for candidate in (one, other))
-    first, second = _shares(first), _shares(second)
+    first, second = _divide_by_sums(first), _divide_by_sums(second)
     larger = first.maximum(second)
     if not larger.nnz:
         return False
@@ -282,7 +282,7 @@ def _columns_of(candidate: Candidate, names: pd.Index) -> sparse.csr_matrix:
     return sparse.csr_matrix(candidate.linear[:, positions])
 
 
-def _shares(rows: sparse.csr_matrix) -> sparse.csr_matrix:
+def _divide_by_sums(rows: sparse.csr_matrix) -> sparse.csr_matrix:
     """Each row divided by its sum."""
     sums = np.asarray(rows.sum(axis=1)).ravel()
     return sparse.csr_matrix(sparse.diags(np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0)) @ rows)

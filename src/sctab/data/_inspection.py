@@ -175,7 +175,7 @@ class MatrixInspection:
         Raises
         ------
         InputValueError
-            As there.
+            As for :func:`inspect_matrix`.
         """
         n_genes = n_vars if self._columns is None else int(self._columns.sum())
         if self._n_obs == 0 or n_genes == 0:

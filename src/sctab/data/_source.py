@@ -155,9 +155,9 @@ def reference_source(adata: CellData, layer: str | None) -> tuple[Source, list[s
     Raises
     ------
     KeyNotFoundError, DataFileError
-        As there.
+        As for :func:`choose_source`.
     InputValueError
-        As there; the message names a matrix that could be learned from instead.
+        As for :func:`choose_source`; the message names a matrix that could be learned from instead.
     """
     require_sound_view(adata)
     name = resolve(adata, layer)

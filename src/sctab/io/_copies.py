@@ -26,7 +26,7 @@ _NUMBERS_AT_A_TIME = 4_000_000
 """Numbers of an array that are copied at a time: 32 MB at most."""
 _ROWS_PER_CHUNK = 65_536
 """Rows in a chunk of a result in Zarr, where every chunk is a file."""
-_TEXTS_AT_A_TIME = 65_536
+_STRINGS_AT_A_TIME = 65_536
 
 
 def copy_data(file: DataFile, target: Path) -> None:
@@ -163,7 +163,7 @@ class _Conversion:
 
 def _copy_array(source: Any, target: Any, name: str, *, is_text: bool) -> None:
     copied = create_array(target, name, source.shape, str if is_text else source.dtype)
-    step = max(1, (_TEXTS_AT_A_TIME if is_text else _NUMBERS_AT_A_TIME) // max(1, int(np.prod(source.shape[1:]))))
+    step = max(1, (_STRINGS_AT_A_TIME if is_text else _NUMBERS_AT_A_TIME) // max(1, int(np.prod(source.shape[1:]))))
     for start in range(0, source.shape[0], step):
         values = (
             source.asstr()[start : start + step] if is_text and isinstance(source, h5py.Dataset) else source[start : start + step]
@@ -259,8 +259,8 @@ class Results:
         for column in columns:
             self._arrays[f"{name}/{column}"] = create_array(frame, column, (self._n_obs,), np.float32)
 
-    def put(self, name: str, start: int, values: NDArray[Any]) -> None:
-        """Fill in some rows of a column or a matrix, or of the column of a frame: `frame/column`."""
+    def write(self, name: str, start: int, values: NDArray[Any]) -> None:
+        """Write some rows of a column or a matrix, or of the column of a frame: `frame/column`."""
         self._arrays[name][start : start + len(values)] = values
 
     def add_run(self, name: str, values: Mapping[str, Any]) -> None:

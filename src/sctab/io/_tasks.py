@@ -104,7 +104,7 @@ def _on_cluster[T](client: Any, work: Callable[..., T], arguments: Arguments, n:
     except (distributed.KilledWorker, distributed.CancelledError) as error:
         raise ClusterError(
             "Workers of the Dask cluster are lost again and again, with what they work on. Look at their logs: most often they lack "
-            "memory. Give them more, or let fewer threads share it, and go on with `resume=True`."
+            "memory. Give them more, or let fewer threads share it, and resume with `resume=True`."
         ) from error
     finally:
         client.cancel(list(under_way))

@@ -159,14 +159,14 @@ class LabelSpace:
         notes = [note for note in self.notes if note.split("`")[1] in labels - without]
         several = [note for note in notes if MAY_MEAN in note]
         read = sorted((note for note in notes if note not in several), key=lambda note: note.endswith(_OBVIOUS))
-        told = (
+        notes_by_kind = (
             (several, "are names of one type in the Cell Ontology and of another elsewhere"),
             (read, "are other names than the Cell Ontology's own"),
         )
         return [
             f"{len(of_kind)} of {len(self)} {whose} {what}. Check how they were read, and set `label_ids` (`--label-map`) where that is "
             f"wrong: {'; '.join(_HOW.sub('', note).replace(' is read as ', ' as ', 1) for note in of_kind)}."
-            for of_kind, what in told
+            for of_kind, what in notes_by_kind
             if of_kind
         ]
 

@@ -128,18 +128,18 @@ def doubts(counts: Mapping[str, int], where: str, meant: Collection[str | None] 
     leave_out
         How cells are left out; by default as a reference in memory does it.
     """
-    told = []
+    notes = []
     if no_type := [label for label in counts if says_no_type(label) and label not in meant]:
         one = len(no_type) == 1
         label = f"pass `unlabeled_category={no_type[0]!r}`" if one else "give them one name and pass it as `unlabeled_category`,"
-        told.append(
+        notes.append(
             f"{counted(no_type, counts)} in {where} {'says' if one else 'say'} that there is no label or no type, and "
             f"{'is learned as a cell type' if one else 'are learned as cell types'}. "
             + (leave_out or f"Remove those cells, or {label} to learn from the others alone.")
         )
-    told += [
+    notes += [
         f"{counted(group, counts)} in {where} differ in case, blanks or underscores only, and are learned as different types. If they "
         "are one, write them in one way, such as with `.str.strip()`."
         for group in alike(counts)
     ]
-    return told
+    return notes

@@ -96,7 +96,7 @@ def distil(
     InputValueError
         When no matrix holds counts or what can be brought back to them.
     SettingError
-        When a setting makes no sense.
+        When a setting is invalid.
 
     Examples
     --------

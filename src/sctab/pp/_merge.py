@@ -47,7 +47,7 @@ def merge(
     Raises
     ------
     SettingError
-        When there is no dataset, or `features` makes no sense.
+        When there is no dataset, or `features` is invalid.
     GeneOverlapError
         When genes are in the rows of a dataset, or when datasets are of different species, or have no gene in common.
     InputValueError

@@ -49,7 +49,7 @@ def sketch(
     adata
         Cells to choose from, `(n_obs, n_vars)`.
     size
-        How many: a whole number of cells, or a share of them as a float up to 1.0.
+        Number of cells as an integer, or a fraction of them as a float up to 1.0.
     method
         `"geosketch"` takes cells evenly over the space that they fill, so that rare states are kept (extra `sketch`). `"stratified"`
         draws at random and keeps the proportions of types, `"balanced"` draws equally many of each type. `"k-centre"` takes cells
@@ -137,7 +137,7 @@ def _number(size: float, n_available: int) -> int:
     if isinstance(size, (int, np.integer)):
         return int(size)
     if not 0 < size <= 1:
-        raise SettingError(f"`size={size}` must be a share, above 0 and up to 1.0, or a whole number of cells.")
+        raise SettingError(f"`size={size}` must be a fraction above 0 and up to 1.0, or an integer number of cells.")
     return max(1, round(size * n_available))
 
 

@@ -11,7 +11,7 @@ from sctab.data import require_anndata
 from sctab.errors import LabelError, SettingError
 from sctab.model import own_copy
 from sctab.pp._cells import codes
-from sctab.sampling import nested_share
+from sctab.sampling import nested_subset
 
 
 def subsample(
@@ -22,7 +22,7 @@ def subsample(
     donor_key: str | None = None,
     seed: int = 0,
 ) -> AnnData:
-    """A random share of the cells or of the donors, such that smaller shares lie in larger ones.
+    """A random fraction of the cells or of the donors, such that smaller subsets lie in larger ones.
 
     For the same cells and seed, what is in the 15 % is also in the 30 %, and so on, so that how a model does with more data is not
     mixed up with which data it is.
@@ -32,7 +32,7 @@ def subsample(
     adata
         Cells to choose from, `(n_obs, n_vars)`; it is not changed.
     fraction
-        Share, above 0 and up to 1; of what is no whole number of cells or donors, the next is taken.
+        Fraction above 0 and up to 1; numbers of cells or donors are rounded up.
     by
         `"cell"` chooses among all cells, `"donor"` whole donors.
     donor_key
@@ -51,7 +51,7 @@ def subsample(
     LabelError
         When cells have no donor.
     SettingError
-        When the fraction makes no sense, or `by` and `donor_key` do not go together.
+        When the fraction is not above 0 and at most 1, or `by` and `donor_key` do not go together.
 
     Examples
     --------
@@ -71,4 +71,4 @@ def subsample(
         raise LabelError(
             f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {n_without} of {adata.n_obs} cells. Fill them in, or remove those cells."
         )
-    return own_copy(adata, nested_share(units, fraction, rng=np.random.default_rng(seed)))
+    return own_copy(adata, nested_subset(units, fraction, rng=np.random.default_rng(seed)))

@@ -11,7 +11,7 @@ from ._subsets import (
     geometric_sketch as geometric_sketch,
     herding as herding,
     k_centre as k_centre,
-    nested_share as nested_share,
+    nested_subset as nested_subset,
     subsample as subsample,
 )
 
@@ -22,7 +22,7 @@ __all__ = [
     "geometric_sketch",
     "herding",
     "k_centre",
-    "nested_share",
+    "nested_subset",
     "split_cells",
     "subsample",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sctab.errors import LabelError, SettingError
-from sctab.sampling._shares import ROUNDING, apportion
+from sctab.sampling._apportion import ROUNDING, apportion
 
 SplitBy = Literal["donor", "stratified"]
 SplitRule = Literal["type", "donor", "both"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sctab.errors import InputValueError, SettingError, require
-from sctab.sampling._shares import ROUNDING, apportion, level
+from sctab.sampling._apportion import ROUNDING, apportion, level
 
 Allocation = Literal["stratified", "balanced"]
 _HALVINGS = 60
@@ -54,8 +54,8 @@ def subsample(labels: NDArray[np.int64], n: int, *, how: Allocation = "stratifie
     return _choose(labels, n, how, lambda cells, n_of_type: rng.choice(cells, n_of_type, replace=False))
 
 
-def nested_share(units: NDArray[np.int64], fraction: float, *, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Choose the cells of a random share of units, such as donors; with the same randomness, a smaller share lies in a larger one.
+def nested_subset(units: NDArray[np.int64], fraction: float, *, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Choose the cells of a random fraction of units, such as donors; with the same randomness, a smaller subset lies in a larger one.
 
     The units are brought into a random order, of which the first are taken: the next whole number of them, as in the subsampled data of
     Fischer et al. (2023, :doi:`10.1101/2023.10.07.561331`, Methods), so that 15 % of 3,536 donors are 531.
@@ -67,7 +67,7 @@ def nested_share(units: NDArray[np.int64], fraction: float, *, rng: np.random.Ge
     fraction
         Share of the units, above 0 and up to 1.
     rng
-        Source of randomness, in the same state for shares that are to lie in each other.
+        Source of randomness, in the same state for subsets that are to lie in each other.
 
     Returns
     -------
@@ -76,12 +76,12 @@ def nested_share(units: NDArray[np.int64], fraction: float, *, rng: np.random.Ge
     Raises
     ------
     SettingError
-        When the fraction makes no sense.
+        When the fraction is not above 0 and at most 1.
 
     Examples
     --------
     >>> donors = np.repeat([0, 1, 2, 3], 2)
-    >>> [nested_share(donors, fraction, rng=np.random.default_rng(0)).tolist() for fraction in (0.25, 0.5)]
+    >>> [nested_subset(donors, fraction, rng=np.random.default_rng(0)).tolist() for fraction in (0.25, 0.5)]
     [[2, 3], [2, 3, 4, 5]]
     """
     if not 0 < fraction <= 1:

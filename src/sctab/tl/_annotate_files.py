@@ -365,15 +365,15 @@ def _write_copy(
                     results.add_frame(probabilities, labels)
             for name, values in columns.items():
                 if values is not None:
-                    results.put(name, start, values.codes if isinstance(values, pd.Categorical) else values)
+                    results.write(name, start, values.codes if isinstance(values, pd.Categorical) else values)
             if decision.latent is not None:
-                results.put(latent, start, decision.latent)
+                results.write(latent, start, decision.latent)
             if labels is None:
-                results.put(probabilities, start, decision.column(decision.probabilities))
+                results.write(probabilities, start, decision.column(decision.probabilities))
                 continue
-            results.put(f"{probabilities}/_index", start, np.array(file.names(start, stop), dtype=object))
+            results.write(f"{probabilities}/_index", start, np.array(file.names(start, stop), dtype=object))
             for column, values in zip(labels, decision.column(decision.probabilities).T, strict=True):
-                results.put(f"{probabilities}/{column}", start, values)
+                results.write(f"{probabilities}/{column}", start, values)
         results.add_run(key_added, run)
     check_copy(path, target, f"{key_added}_{OBS_LABEL}", _names(file), spec.labels.names, codes)
 

@@ -184,7 +184,7 @@ def _genome_column(var: pd.DataFrame) -> _Column:
     for position, column in enumerate(var.columns):
         values = var.iloc[:, position]
         if normalised(str(column)) in _GENOME_COLUMNS and is_text(values):
-            texts = strings(values)
-            known = {text: organism(text) for text in set(texts) if text}
-            species = [one or known.get(text) for one, text in zip(species, texts, strict=True)]
+            names = strings(values)
+            known = {name: organism(name) for name in set(names) if name}
+            species = [one or known.get(name) for one, name in zip(species, names, strict=True)]
     return _Column(species)

@@ -100,7 +100,7 @@ def _places(obs: pd.DataFrame, uns: Mapping[str, Any]) -> Iterator[tuple[str, di
             values = strings(pd.Series(counts.index.astype(object)))
             yield f"`obs[{key!r}]`", {value: int(n) for value, n in zip(values, counts, strict=True) if n}
     for key in SPECIES_KEYS:
-        yield f"`uns[{key!r}]`", dict.fromkeys(_texts(uns.get(key)), len(obs))
+        yield f"`uns[{key!r}]`", dict.fromkeys(_strings_of(uns.get(key)), len(obs))
 
 
 def _species_in(text: str) -> list[str]:
@@ -110,10 +110,10 @@ def _species_in(text: str) -> list[str]:
     return list(dict.fromkeys(name for name in named if name))
 
 
-def _texts(value: Any) -> list[str]:
+def _strings_of(value: Any) -> list[str]:
     if isinstance(value, str | bytes):
         value = [value]
     if not isinstance(value, list | tuple | np.ndarray) or np.size(value) > _MOST_VALUES:
         return []
-    texts = pd.Series(np.ravel(np.asarray(value, dtype=object)), dtype=object)
-    return strings(texts) if is_text(texts) else []
+    values = pd.Series(np.ravel(np.asarray(value, dtype=object)), dtype=object)
+    return strings(values) if is_text(values) else []

@@ -1,4 +1,4 @@
-"""Sharing out whole cells."""
+"""Numbers of cells that sum to a total, near given quotas or equal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ROUNDING = 1e-6
-"""Cells by which a product of shares may be off: a tenth of 100 cells is 10 of them."""
+"""Cells by which a product of fractions may be off: a tenth of 100 cells is 10 of them."""
 
 
 def apportion(quotas: NDArray[np.float64], least: ArrayLike) -> NDArray[np.int64]:
-    """Whole numbers near `quotas`, of the same sum, none below `least`: the method of the largest remainder.
+    """Integers near `quotas`, of the same sum, none below `least`: the method of the largest remainder.
 
     Examples
     --------
@@ -27,7 +27,7 @@ def apportion(quotas: NDArray[np.float64], least: ArrayLike) -> NDArray[np.int64
 
 
 def level(available: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """`n` shared out equally, none getting more than is available; what is over goes to those with most.
+    """`n` divided equally, none getting more than is available; what is over goes to those with most.
 
     Examples
     --------
