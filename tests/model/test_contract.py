@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 from anndata import read_h5ad
+from lightning.pytorch.callbacks import LambdaCallback
 from sklearn.metrics import f1_score
 from tests.reference import TYPES, make_reference
 
@@ -135,6 +136,19 @@ class TestTraining:
         model.train(**QUICK[cls], train_size=1.0)
         assert model.spec.training["validation"]["by"] == "none"
         assert model.spec.training["best_epoch"] is None
+
+    @pytest.mark.parametrize("network", [LinearClassifier, MLPClassifier, SCTAB])
+    def test_small_batches_are_computed_in_one_thread(self, network):
+        seen = []
+        watch = LambdaCallback(on_train_batch_start=lambda *_: seen.append(torch.get_num_threads()))
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(4)
+        try:
+            fresh_model(network).train(**QUIET | {"max_epochs": 1}, batch_size=16, callbacks=[watch])
+            assert torch.get_num_threads() == 4
+        finally:
+            torch.set_num_threads(n_threads)
+        assert set(seen) == {1}
 
     def test_training_again_goes_on(self, cls, query):
         model = fresh_model(cls)

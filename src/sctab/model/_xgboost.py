@@ -41,10 +41,13 @@ from sctab.train import (
     as_history,
     log_epoch,
     start_logging,
+    useful_threads,
 )
 
 _MOST_HISTOGRAMS = 64
 """Histograms of tree nodes that XGBoost keeps: deep trees would take a gigabyte of them, and save a fifth of the time."""
+_PRODUCTS_PER_SUM = 20
+"""Adding a value to the histogram of a node takes as long as so many products of a dense network."""
 _CELLS_PER_COMPONENT = 4
 """Fewer cells than this tell a component from noise badly."""
 
@@ -242,13 +245,18 @@ class XGBoostClassifier(CellTypeClassifier):
         weights = data.class_weights(split) if settings.class_weights else np.ones(data.n_classes, dtype=np.float32)
         sets: dict[str, Any] = {}
         rng = np.random.default_rng(settings.seed)
+        n_values = len(split.train) * (len(self.module.loadings) + data.covariates.shape[1])
+        n_sums = n_values * data.n_classes * self.spec.architecture["max_depth"]  # of a round
+        n_threads = useful_threads(_PRODUCTS_PER_SUM * n_sums, torch.get_num_threads())
         for name, cells, dropout in (("train", split.train, settings.covariate_dropout), ("validation", split.validation, 0.0)):
             if len(cells):
                 labels = data.labels[cells]
                 covariates = data.covariates[cells].toarray()
                 covariates *= rng.random(covariates.shape) >= dropout
                 inputs = np.hstack([self._components(data, cells), covariates])
-                sets[name] = xgboost.QuantileDMatrix(inputs, labels, weight=weights[labels], ref=sets.get("train"))
+                sets[name] = xgboost.QuantileDMatrix(
+                    inputs, labels, weight=weights[labels], ref=sets.get("train"), nthread=n_threads
+                )
         callbacks = [callback]
         if settings.early_stopping and "validation" in sets:
             stopping = xgboost.callback.EarlyStopping(rounds=settings.patience, metric_name="mlogloss", data_name="validation")
@@ -266,6 +274,7 @@ class XGBoostClassifier(CellTypeClassifier):
                 "max_cached_hist_node": _MOST_HISTOGRAMS,
                 "device": str(device) if device.type == "cuda" else "cpu",
                 "seed": settings.seed,
+                "nthread": n_threads,
                 "verbosity": 0,
             },
             sets["train"],

@@ -34,3 +34,4 @@ from ._settings import (
     network_training as network_training,
     stored_history as stored_history,
 )
+from ._threads import useful_threads as useful_threads

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sctab.data import Normalization, normalise, with_covariates
 from sctab.inference import DENSE_BATCH_SIZE
 from sctab.train._reference import TrainingData
+from sctab.train._threads import with_useful_threads
 
 _CELLS_FOR_IMPORTANCE = 2000
 Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
@@ -38,8 +39,9 @@ def measure_importance(
     for chosen in np.array_split(cells, -(-len(cells) // DENSE_BATCH_SIZE)):
         block = with_covariates(normalise(data.rows(chosen), normalization), data.covariates[chosen])
         values = torch.from_numpy(block.toarray()).to(device).requires_grad_()
-        logits, _ = forward(values)
-        (gradient,) = torch.autograd.grad(logits.max(dim=1).values.sum(), values)
+        with with_useful_threads(0):  # these are few cells
+            logits, _ = forward(values)
+            (gradient,) = torch.autograd.grad(logits.max(dim=1).values.sum(), values)
         total += (gradient * values).abs().sum(dim=0).detach().double().cpu()
     total = total[:n_genes]
     share = total / total.sum() if total.sum() > 0 else torch.full_like(total, 1 / n_genes)

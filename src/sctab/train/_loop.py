@@ -34,6 +34,7 @@ from sctab.train._processes import is_first_process
 from sctab.train._reference import TrainingData, content_hash
 from sctab.train._settings import TrainingResult, TrainingSettings
 from sctab.train._state import STATE_FILE, KeepState, StateIO, read_history
+from sctab.train._threads import with_useful_threads
 
 
 def fit_network(
@@ -135,7 +136,8 @@ def fit_network(
         how = (donor_differences.__kwdefaults__ or {}) | {"seed": settings.seed} | asdict(spec.normalization)
         write_augmentation(run_dir, differences, spec.features, how)
     _set_training_mode(network)
-    with _quiet_lightning(), _without_denormals():
+    n_products = settings.batch_size * sum(parameter.numel() for parameter in network.parameters())
+    with _quiet_lightning(), _without_denormals(), with_useful_threads(n_products):
         try:
             trainer = run(plan, batches, **options)
         except SIGTERMException as error:  # would end the process as if it were done
