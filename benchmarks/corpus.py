@@ -380,7 +380,7 @@ def streamed(folder: Path, n_cells: int) -> Iterator[int]:
     from sctab.model import LinearClassifier
 
     model = LinearClassifier.from_corpus(make_store(folder, n_cells), n_top_genes="all")
-    data, settings = model._data_and_defaults()
+    data, settings = model._reference.data(model.spec), model._default_training(model._reference.n_obs)
     batches = data.batches(data.split(settings), BATCH, 0).train_dataloader()
     return (len(labels) for _, _, labels in batches)
 

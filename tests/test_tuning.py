@@ -20,21 +20,15 @@ from sklearn.metrics import f1_score
 
 import sctab
 from sctab.model import Choice, LinearClassifier, Range, SearchSpace
+from sctab.train import MemoryReference
 from sctab.tuning import Settings, tune
-from sctab.tuning._cells import ReferenceCells
+from sctab.tuning._cells import hold_out
 from sctab.tuning._study import open_study, quiet
 from sctab.tuning._task import make_task
 from tests.reference import make_reference
 
 SPACE = SearchSpace(model={}, train={"learning_rate": Range(1e-5, 1e-1, log=True), "gene_dropout": Range(0.0, 0.9)})
 LIGHT = {"max_epochs": 2, "batch_size": 32}
-NO_KEYS = {
-    "layer": None,
-    "unlabeled_category": None,
-    "categorical_covariate_keys": [],
-    "gene_id_key": None,
-    "gene_symbol_key": None,
-}
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +57,8 @@ def task_of(reference, **changes):
 
 
 def cells_of(reference, **changes):
-    setup = {"labels_key": "cell_type", "donor_key": "donor_id", **NO_KEYS}
-    return ReferenceCells.of(reference, setup | changes, train_size=0.75, seed=0)
+    setup = {"labels_key": "cell_type", "donor_key": "donor_id"} | changes
+    return hold_out(MemoryReference.of(reference, **setup), train_size=0.75, seed=0)
 
 
 def with_donors(reference, donors_of_types):
@@ -178,8 +172,8 @@ class TestSettings:
 class TestJudging:
     def test_is_by_donors_that_training_does_not_see(self, reference):
         task = task_of(reference)
-        learned, judged = set(task.cells.reference.obs["donor_id"]), set(task.cells.held_out.obs["donor_id"])
-        assert task.cells.split == "donor"
+        learned, judged = set(task.cells.reference.obs["donor_id"]), set(task.cells.donors)
+        assert task.cells.by == "donor"
         assert judged
         assert not learned & judged
         assert learned | judged == set(reference.obs["donor_id"])
@@ -188,7 +182,7 @@ class TestJudging:
         task = task_of(reference)
         settings = task.settings({"learning_rate": 1e-4, "gene_dropout": 0.5})
         outcome = task.evaluate(settings)
-        held_out = reference.obs["donor_id"].isin(task.cells.held_out.obs["donor_id"]).to_numpy()
+        held_out = reference.obs["donor_id"].isin(task.cells.donors).to_numpy()
         training, query = reference[~held_out].copy(), reference[held_out].copy()
         LinearClassifier.setup_anndata(training, "cell_type", donor_key="donor_id")
         model = LinearClassifier(training)
@@ -201,7 +195,7 @@ class TestJudging:
 
     def test_leaves_out_cells_without_a_label(self, reference):
         cells = cells_of(reference, unlabeled_category="B cell")
-        assert set(cells.held_out.obs["cell_type"]) == set(cells.reference.obs["cell_type"]) == {"T cell", "monocyte"}
+        assert set(cells.truth) == set(cells.reference.obs["cell_type"]) == {"T cell", "monocyte"}
         task = make_task(cells, Settings("linear", train_settings=LIGHT), space=SPACE, seed=0, accelerator="cpu")
         assert 0 <= task.evaluate(task.fixed).score <= 1
 
@@ -212,7 +206,7 @@ class TestJudging:
             adata.obs["tissue"] = np.resize(tissues, adata.n_obs)
             with pytest.warns(sctab.SctabWarning, match="no `donor_key` was given"):
                 cells = cells_of(adata, donor_key=None, categorical_covariate_keys=["tissue"])
-            prints.append(cells.fingerprint)
+            prints.append(cells.identity["data"])
         assert prints[0] != prints[1]
 
     def test_without_donors_says_so(self, reference):

@@ -33,6 +33,9 @@ REGISTRY_X: Final = "X"
 REGISTRY_LABELS: Final = "labels"
 REGISTRY_DONOR: Final = "donor"
 
+SCVI_KEYS: Final = ("_scvi_uuid", "_scvi_manager_uuid")
+"""What scvi-tools knows an AnnData by, in `uns`; a copy that has it is taken for the same."""
+
 # Files of a model directory.
 WEIGHTS_FILE: Final = "model.safetensors"
 SPEC_FILE: Final = "model.json"

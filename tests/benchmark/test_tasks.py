@@ -12,6 +12,8 @@ from tests.reference import make_reference
 from sctab import DataFileError, GeneOverlapError, KeyNotFoundError, SettingError
 from sctab.benchmark import Subset, Task
 from sctab.benchmark._tasks import Cells, in_shared_genes, load_task
+from sctab.inference import NO_SETUP
+from sctab.train import MemoryReference
 
 TWO_FILES = Task("two", "cells.h5ad", "cell_type", "datasets", query="others.h5ad")
 BY_DONOR = Task("donors", "cells.h5ad", "cell_type", "donors", donor_key="donor_id", test_donors=("donor_3", "donor_1"))
@@ -91,7 +93,10 @@ def test_names_that_repeat_are_one_gene():
     def cells_of(names, values):
         return ad.AnnData(sparse.csr_matrix(np.array(values, dtype=np.float32)), var=pd.DataFrame(index=names))
 
-    cells = Cells(cells_of(["CD3D", "MS4A1", "CD3D"], [[1, 2, 4]]), cells_of(["MS4A1", "CD3D", "NKG7"], [[5, 6, 7]]), ())
+    reference = cells_of(["CD3D", "MS4A1", "CD3D"], [[1, 2, 4]])
+    reference.obs["label"] = "B cell"
+    source = MemoryReference(reference, NO_SETUP | {"labels_key": "label"})
+    cells = Cells(source, cells_of(["MS4A1", "CD3D", "NKG7"], [[5, 6, 7]]), ())
     reference, query = in_shared_genes(cells, TWO_FILES)
     assert list(reference.var_names) == ["CD3D", "MS4A1"]
     assert reference.X.toarray().tolist() == [[5, 2]]

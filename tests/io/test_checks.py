@@ -26,7 +26,7 @@ from sctab.io import DataFile
 from sctab.io._checks import require_sound_cells, require_sound_view
 from sctab.io._rows import RowReader, row_blocks
 from sctab.model import LinearClassifier
-from sctab.model._setup import own_copy
+from sctab.train import own_copy
 from sctab.train._streaming import RowLoader
 
 PLACES = {

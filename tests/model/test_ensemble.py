@@ -192,7 +192,7 @@ def test_a_reference_can_be_let_go_of():
     reference = weakref.ref(ensemble.adata)
     ensemble.deregister_manager(ensemble.adata)
     stores = MLPClassifier._per_instance_manager_store
-    assert not any(stores[member.id] for member in ensemble.members)
+    assert not any(stores.get(member.id) for member in ensemble.members)
     del ensemble
     gc.collect()
     assert reference() is None

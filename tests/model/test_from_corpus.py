@@ -25,11 +25,10 @@ from sctab.model import (
     MLPClassifier,
     SearchSpace,
     XGBoostClassifier,
+    new_model,
 )
-from sctab.train import _streaming
-from sctab.train._corpus import CorpusReference
+from sctab.train import CorpusReference, _streaming
 from sctab.tuning import Settings, tune_from_corpus
-from sctab.tuning._cells import CorpusCells
 from sctab.tuning._task import make_task
 
 QUICK = {"batch_size": 64, "accelerator": "cpu", "enable_progress_bar": False}
@@ -78,7 +77,7 @@ def small_windows(monkeypatch):
 
 def batches_of(corpus, *, batch_size=64, subset=1.0, seed=0, **kwargs):
     model = LinearClassifier.from_corpus(corpus, n_top_genes="all", subset=subset, **kwargs)
-    data = model._corpus.data(model.spec)
+    data = model._reference.data(model.spec)
     split = data.split(model._default_training(1000))
     return data, split, data.batches(split, batch_size, seed)
 
@@ -166,7 +165,7 @@ class TestBatches:
 
     def test_over_the_genes_of_the_model(self, corpus):
         model = LinearClassifier.from_corpus(corpus, n_top_genes=20)
-        data = model._corpus.data(model.spec)
+        data = model._reference.data(model.spec)
         cells = np.array([7, 3, 900])
         expected = corpus.to_anndata("train", np.sort(cells)).X.toarray()[[1, 0, 2]]
         positions = [corpus.features.names.index(name) for name in model.spec.features.names]
@@ -365,7 +364,7 @@ class TestTuning:
             corpus, model="linear", space=space, train_settings=settings, n_trials=3, subset=0.7, accelerator="cpu"
         )
         assert (found.split, found.n_held_out) == ("corpus", corpus.n_obs_of("validation"))
-        best = LinearClassifier._of(CorpusReference(corpus, 0.7, validates_apart=True), ())
+        best = new_model(CorpusReference(corpus, 0.7, validates_apart=True), LinearClassifier, {})
         best.train(**QUICK | settings | dict(found.best.train_settings))
         validation = corpus.to_anndata("validation")
         assert found.best_value == pytest.approx(macro_f1(validation.obs["label"].astype(str), best.predict(validation)))
@@ -379,11 +378,10 @@ class TestTuning:
 
     def test_searches_differences_between_donors_where_there_are_several(self, corpus, monkeypatch):
         settings = Settings("linear")
-        cells = CorpusCells(CorpusReference(corpus, validates_apart=True))
-        task = make_task(cells, settings, space=None, seed=0, accelerator="cpu")
+        task = make_task(CorpusReference(corpus).held_out(), settings, space=None, seed=0, accelerator="cpu")
         assert "augment" in task.dimensions
-        monkeypatch.setattr(CorpusReference, "cells", np.flatnonzero(corpus.codes("train", ["donor"])["donor"] == 0))
-        task = make_task(CorpusCells(CorpusReference(corpus)), settings, space=None, seed=0, accelerator="cpu")
+        monkeypatch.setattr(Corpus, "subset", lambda self, *_, **__: np.flatnonzero(self.codes("train", ["donor"])["donor"] == 0))
+        task = make_task(CorpusReference(corpus, 0.5).held_out(), settings, space=None, seed=0, accelerator="cpu")
         assert "augment" not in task.dimensions
 
 

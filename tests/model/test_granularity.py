@@ -9,7 +9,7 @@ from tests.reference import make_reference
 from sctab import SettingError
 from sctab.model import SCTAB, LinearClassifier, MLPClassifier, XGBoostClassifier
 from sctab.ontology import CellOntology
-from sctab.train._reference import ReferenceData
+from sctab.train._memory import MemoryData
 
 NAMES = {"B cell": "B cell", "T cell": "CD4-positive, alpha-beta T cell", "monocyte": "CD8-positive, alpha-beta T cell"}
 """The three types of :func:`make_reference` by other names, so that two of them are subtypes of a fourth."""
@@ -84,7 +84,7 @@ class TestWhoLookedCloser:
     CHILDREN = np.array([[1, 1, 1], [0, 1, 0], [0, 0, 1]], dtype=bool)
 
     def unlooked(self, labels, donors):
-        data = ReferenceData(
+        data = MemoryData(
             blocks=lambda _size: iter(()),
             labels=np.array(labels),
             donors=None if donors is None else np.array(donors),

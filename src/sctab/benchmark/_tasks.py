@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,18 +14,18 @@ from numpy.typing import NDArray
 
 from sctab.benchmark._config import Task
 from sctab.data import FeatureSpace, choose_source, gene_expression
-from sctab.errors import DataFileError, KeyNotFoundError, SettingError, listing
+from sctab.errors import DataFileError, KeyNotFoundError, SctabWarning, SettingError, listing
 from sctab.io import read_data_file, to_csr
 from sctab.ontology import is_missing
 from sctab.sampling import split_cells
-from sctab.train import LEARNED, CorpusReference
+from sctab.train import CorpusReference, MemoryReference, Reference
 
 
 @dataclass(frozen=True)
 class Cells:
     """The cells of a task."""
 
-    source: AnnData | CorpusReference
+    source: Reference
     """What is learned from."""
     query: AnnData
     """What is named."""
@@ -34,12 +35,12 @@ class Cells:
     @property
     def reference(self) -> AnnData:
         """Cells to learn from, in memory."""
-        return self.source if isinstance(self.source, AnnData) else self.source.corpus.to_anndata(LEARNED, self.source.cells)
+        return self.source.to_anndata()
 
     @property
     def learned(self) -> pd.DataFrame:
         """Table of the cells to learn from."""
-        return self.source.obs if isinstance(self.source, AnnData) else self.source.corpus.obs(LEARNED).iloc[self.source.cells]
+        return self.source.obs
 
 
 def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -> Cells:
@@ -90,7 +91,17 @@ def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -
     types = tuple(sorted(reference.obs[task.labels_key].astype(str).unique()))
     if fraction < 1:
         reference = reference[_part(task, reference.obs, fraction, np.random.default_rng(seed))].copy()
-    return Cells(reference, query, types)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SctabWarning)  # notes for users, such as a type with few cells
+        source = MemoryReference.of(
+            reference,
+            task.labels_key,
+            donor_key=task.donor_key,
+            label_ids=None if task.label_map is None else data / task.label_map,
+            gene_id_key=task.gene_id_key,
+            gene_symbol_key=task.gene_symbol_key,
+        )
+    return Cells(source, query, types)
 
 
 def in_shared_genes(cells: Cells, task: Task) -> tuple[AnnData, AnnData]:

@@ -28,7 +28,7 @@ from sctab.benchmark._scores import score
 from sctab.benchmark._tasks import Cells, in_shared_genes, load_task
 from sctab.benchmark.peers._program import peak_memory
 from sctab.inference import predict_cells
-from sctab.model import model_by_name
+from sctab.model import model_by_name, new_model
 from sctab.ontology import read_label_map, tissues_of
 
 
@@ -58,7 +58,7 @@ def main(folder: Path) -> None:
     n_learned = learned[task.labels_key].astype(str).value_counts()
     truth = cells.query.obs[task.labels_key].astype(object)
     groups = None if task.group_key is None else cells.query.obs[task.group_key].astype(str)
-    outcome = run_a_peer(request, task, cells, folder) if "peer" in request else run_a_model(request, task, cells)
+    outcome = run_a_peer(request, task, cells, folder) if "peer" in request else run_a_model(request, cells)
 
     label_ids = None if task.label_map is None else read_label_map(Path(request["data"]) / task.label_map)
     scores = score(
@@ -92,25 +92,12 @@ def task_from_request(values: dict[str, Any]) -> Task:
     return Task(**values, subset=None if subset is None else Subset(subset["by"], tuple(subset["fractions"])))
 
 
-def run_a_model(request: dict[str, Any], task: Task, cells: Cells) -> Outcome:
+def run_a_model(request: dict[str, Any], cells: Cells) -> Outcome:
     """Train a model of `sctab` on all genes of the reference, and let it name the query, whose genes it matches by name."""
-    cls = model_by_name(request["model"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # notes for users: few cells of a type, genes that are not there
         start = time.perf_counter()
-        if isinstance(cells.source, AnnData):
-            cls.setup_anndata(
-                cells.source,
-                task.labels_key,
-                donor_key=task.donor_key,
-                label_ids=None if task.label_map is None else Path(request["data"]) / task.label_map,
-                gene_id_key=task.gene_id_key,
-                gene_symbol_key=task.gene_symbol_key,
-            )
-            model = cls(cells.source, **request["model_settings"])
-        else:
-            part: Any = {"subset": cells.source.subset, "subset_by": cells.source.subset_by}
-            model = cls.from_corpus(cells.source.corpus, **part, **request["model_settings"])
+        model = new_model(cells.source, model_by_name(request["model"]), request["model_settings"])
         options = {"accelerator": request["accelerator"], "enable_progress_bar": False} | request["train_settings"]
         model.train(seed=request["seed"], **options)
         trained: Any = getattr(model, "best", model)  # `AutoClassifier` holds the classifier that it kept

@@ -1,5 +1,5 @@
 from ._auto import AutoClassifier as AutoClassifier
-from ._base import CellTypeClassifier as CellTypeClassifier
+from ._base import CellTypeClassifier as CellTypeClassifier, new_model as new_model
 from ._classes import model_classes as model_classes
 from ._ensemble import DeepEnsemble as DeepEnsemble
 from ._linear import LinearClassifier as LinearClassifier
@@ -8,7 +8,6 @@ from ._mlp import MLPClassifier as MLPClassifier
 from ._names import MODEL_NAMES as MODEL_NAMES, model_by_name as model_by_name
 from ._sctab import SCTAB as SCTAB
 from ._search import Choice as Choice, Range as Range, SearchSpace as SearchSpace
-from ._setup import check_reference as check_reference, own_copy as own_copy
 from ._xgboost import XGBoostClassifier as XGBoostClassifier
 
 __all__ = [

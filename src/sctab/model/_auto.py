@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from functools import partial
+from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
 from os import PathLike
 from typing import Any, Literal, Self, final
@@ -15,19 +14,29 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from sctab.corpus import Corpus
 from sctab.errors import NotTrainedError, SctabWarning, SettingError, listing, warn
 from sctab.inference import ModelSpec, Predictor
-from sctab.model._base import CellTypeClassifier
+from sctab.model._base import CellTypeClassifier, new_model
 from sctab.model._classes import CLASSES
 from sctab.model._comparison import compare
 from sctab.model._ensemble import DeepEnsemble
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
-from sctab.model._setup import own_copy
-from sctab.train import REFIT_BELOW, CorpusReference, LoggerChoice, TrainingSettings, check_logging, label_ids_in
+from sctab.train import CorpusReference, LoggerChoice, MemoryReference, Reference, TrainingSettings, check_logging
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trial:
+    """What candidates make of the cells that were held out."""
+
+    by: str
+    n_folds: int
+    truth: NDArray[np.object_]
+    donors: NDArray[np.object_] | None
+    predicted: Mapping[str, NDArray[np.object_]]
+    seconds: Mapping[str, float]
 
 
 @final
@@ -91,12 +100,28 @@ class AutoClassifier:
         manager = LinearClassifier._get_most_recent_anndata_manager(adata)
         if manager is None:
             raise SettingError("The reference was not set up. Call `AutoClassifier.setup_anndata(adata, labels_key=…)` first.")
-        self._choose(candidates, settings)
-        self._setup = dict(manager.registry["setup_args"])
-        self.adata: Any = adata  # `None` with a corpus
+        self._begin(MemoryReference(adata, dict(manager.registry["setup_args"])), candidates, settings)
 
-    def _choose(self, candidates: Sequence[str] | None, settings: Mapping[str, Mapping[str, Mapping[str, Any]]] | None) -> None:
-        self._corpus: CorpusReference | None = None
+    @classmethod
+    def _of(
+        cls,
+        reference: Reference,
+        *,
+        candidates: Sequence[str] | None = None,
+        settings: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+    ) -> Self:
+        """See :func:`new_model`."""
+        auto = cls.__new__(cls)
+        auto._begin(reference, candidates, settings)
+        return auto
+
+    def _begin(
+        self,
+        reference: Reference,
+        candidates: Sequence[str] | None,
+        settings: Mapping[str, Mapping[str, Mapping[str, Any]]] | None,
+    ) -> None:
+        self._reference = reference
         self._best: CellTypeClassifier | None = None
         self._names = _available() if candidates is None else list(candidates)
         self._settings = dict(settings or {})
@@ -139,12 +164,8 @@ class AutoClassifier:
         DataFileError, SettingError
             As there, and as in the constructor.
         """
-        auto = cls.__new__(cls)
-        auto._choose(candidates, settings)
-        auto._corpus = CorpusReference.of(corpus, subset, subset_by)
-        auto._setup = {"categorical_covariate_keys": list(categorical_covariate_keys)}
-        auto.adata = None
-        return auto
+        reference = CorpusReference.of(corpus, subset, subset_by, categorical_covariate_keys)
+        return cls._of(reference, candidates=candidates, settings=settings)
 
     @classmethod
     def setup_anndata(cls, adata: AnnData, labels_key: str, **kwargs: Any) -> None:
@@ -200,27 +221,14 @@ class AutoClassifier:
         }
         self._check_settings(train_settings)
         check_logging(run_dir, logger)
-        if self._corpus is not None:
-            if n_folds is not None:
-                raise SettingError(
-                    f"`n_folds={n_folds}` cannot be set with a corpus, whose validation cells are held out. Leave it out."
-                )
-            held_out_by, n_parts = "corpus", 1
-            truth, predicted, seconds = self._try_on(self._corpus, options)
-            donors = self._corpus.held_out_donors
-        else:
-            labels, folds, held_out_by = self._cut(n_folds, train_settings.get("validation_split", "donor"), seed)
-            n_parts = len(folds)
-            truth, predicted, seconds = self._try(labels, folds, options)
-            donor_key, cells = self._setup["donor_key"], np.concatenate(folds)
-            donors = self.adata.obs[donor_key].astype(str).to_numpy()[cells] if held_out_by == "donor" else None
-        self.table = compare(truth, predicted, np.random.default_rng(seed), self._label_ids, donors).assign(
-            seconds=pd.Series(seconds)
-        )
+        trial = self._try(n_folds, options)
+        self.table = compare(
+            trial.truth, trial.predicted, np.random.default_rng(seed), self._reference.label_ids, trial.donors
+        ).assign(seconds=pd.Series(trial.seconds))
         kept = str(self.table.index[self.table["kept"]][0])
-        last = options | {"run_dir": run_dir, "logger": logger}
-        best = self._trained(kept, self.adata, last) if self._corpus is None else self._trained_on(self._corpus, kept, last)
-        selection = {"held_out_by": held_out_by, "n_folds": n_parts, "n_held_out": len(truth), "kept": kept}
+        best = CLASSES[kept]._of(self._reference, register=True, **self._model_settings(kept))
+        best.train(**self._train_settings(kept) | options | {"run_dir": run_dir, "logger": logger})
+        selection = {"held_out_by": trial.by, "n_folds": trial.n_folds, "n_held_out": len(trial.truth), "kept": kept}
         candidates = {name: {"macro_f1": row["macro_f1"], "seconds": row["seconds"]} for name, row in self.table.iterrows()}
         best.spec = replace(best.spec, training=dict(best.spec.training) | {"selection": selection | {"candidates": candidates}})
         self._best = best
@@ -230,7 +238,7 @@ class AutoClassifier:
         if train_settings.get("resume"):
             raise SettingError("`resume=True` cannot be set for `AutoClassifier`, which trains several models. Leave it out.")
         for name in self._names:
-            defaults = CLASSES[name]._default_training(self.adata.n_obs if self._corpus is None else len(self._corpus.cells))
+            defaults = CLASSES[name]._default_training(self._reference.n_obs)
             given = {*train_settings, *self._settings.get(name, {}).get("train", {})}
             unknown = sorted(given - {field.name for field in fields(defaults)})
             if unknown and not isinstance(defaults, TrainingSettings):  # what trains by gradient passes the others on to Lightning
@@ -239,76 +247,44 @@ class AutoClassifier:
                     "name other `candidates`."
                 )
 
-    @property
-    def _label_ids(self) -> Mapping[str, str | None]:
-        """Ids of labels that were confirmed."""
-        return label_ids_in(self._setup if self._corpus is None else self._corpus.corpus.manifest)
+    def _model_settings(self, name: str) -> dict[str, Any]:
+        return dict(self._settings.get(name, {}).get("model", {}))
 
-    def _cut(self, n_folds: int | None, by: str, seed: int) -> tuple[NDArray[np.object_], list[NDArray[np.int64]], str]:
-        """Label of every cell, `None` without one; the cells that are held out in each fold; and whether they are whole donors."""
-        labels = self.adata.obs[self._setup["labels_key"]].astype(str).to_numpy(dtype=object)
-        labels[labels == self._setup["unlabeled_category"]] = None
-        cells = np.flatnonzero(labels != None)  # noqa: E711 - element by element
-        n_parts = n_folds or (3 if len(cells) < REFIT_BELOW else 5)
-        donor_key = self._setup["donor_key"]
-        donors = None if donor_key is None or by != "donor" else self.adata.obs[donor_key].astype(str).to_numpy()[cells]
-        by_donor = donors is not None and len(np.unique(donors)) >= n_parts
-        splitter = (StratifiedGroupKFold if by_donor else StratifiedKFold)(n_parts, shuffle=True, random_state=seed)
-        if not by_donor and pd.Series(labels[cells]).value_counts().max() < n_parts:
-            raise SettingError(f"No type has {n_parts} cells, one for each part. Name one model class instead of `auto`.")
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="The least populated class", category=UserWarning
-            )  # it is in few of the parts
-            parts = [cells[held_out] for _, held_out in splitter.split(cells, labels[cells].astype(str), donors)]
-        return labels, parts if n_folds or n_parts == 3 else parts[:1], "donor" if by_donor else "stratified"
+    def _train_settings(self, name: str) -> dict[str, Any]:
+        return dict(self._settings.get(name, {}).get("train", {}))
 
-    def _try(
-        self, labels: NDArray[np.object_], folds: Sequence[NDArray[np.int64]], options: Mapping[str, Any]
-    ) -> tuple[NDArray[np.object_], dict[str, NDArray[np.object_]], dict[str, float]]:
-        """True labels of the held-out cells, labels from each candidate, and seconds of training."""
+    def _try(self, n_folds: int | None, options: Mapping[str, Any]) -> _Trial:
+        """Train each candidate on parts of the reference, and let it name the others."""
+        ways: list[str] = []
+        truth: list[NDArray[np.object_]] = []
+        donors: list[NDArray[np.object_]] = []
         predicted: dict[str, list[NDArray[np.object_]]] = {name: [] for name in self._names}
         seconds = dict.fromkeys(self._names, 0.0)
-        for held_out in folds:
-            known = own_copy(self.adata, np.setdiff1d(np.arange(self.adata.n_obs), held_out))
-            rest = own_copy(self.adata, held_out)
+        for fold in self._reference.folds(n_folds, by=options.get("validation_split", "donor"), seed=options["seed"]):
+            ways.append(fold.by)
+            truth.append(fold.truth)
+            donors += [] if fold.donors is None else [fold.donors]
             for name in self._names:
                 start = time.perf_counter()
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", SctabWarning)  # the model that is kept says it once
-                    model = self._trained(name, known, {"refit": False} | dict(options))
+                    model = new_model(fold.reference, CLASSES[name], self._model_settings(name))
+                    model.train(**self._train_settings(name) | {"refit": False} | dict(options))
                     seconds[name] += time.perf_counter() - start
-                    predicted[name].append(model.predict(rest, layer=self._setup["layer"] or "X").astype(str))
-                model.deregister_manager(known)
-        return labels[np.concatenate(folds)], {name: np.concatenate(parts) for name, parts in predicted.items()}, seconds
+                    predicted[name].append(fold.judge(model.predictor).astype(str))
+        return _Trial(
+            by=ways[0],
+            n_folds=len(ways),
+            truth=np.concatenate(truth),
+            donors=np.concatenate(donors) if donors else None,
+            predicted={name: np.concatenate(parts) for name, parts in predicted.items()},
+            seconds=seconds,
+        )
 
-    def _try_on(
-        self, reference: CorpusReference, options: Mapping[str, Any]
-    ) -> tuple[NDArray[np.object_], dict[str, NDArray[np.object_]], dict[str, float]]:
-        """As :meth:`_try`, for the validation cells of a corpus."""
-        seconds: dict[str, float] = {}
-        predicted: dict[str, NDArray[np.object_]] = {}
-        for name in self._names:
-            start = time.perf_counter()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SctabWarning)
-                model = self._trained_on(replace(reference, validates_apart=True), name, options)
-                seconds[name] = time.perf_counter() - start
-                truth, predicted[name] = reference.judge(partial(model.predict, layer="X"))
-        return truth, predicted, seconds
-
-    def _trained_on(self, reference: CorpusReference, name: str, options: Mapping[str, Any]) -> CellTypeClassifier:
-        settings = self._settings.get(name, {})
-        model = CLASSES[name]._of(reference, **self._setup, **settings.get("model", {}))
-        model.train(**dict(settings.get("train", {})) | dict(options))
-        return model
-
-    def _trained(self, name: str, adata: AnnData, options: Mapping[str, Any]) -> CellTypeClassifier:
-        settings = self._settings.get(name, {})
-        CLASSES[name].setup_anndata(adata, **self._setup)
-        model = CLASSES[name](adata, **settings.get("model", {}))  # type: ignore[call-arg]
-        model.train(**dict(settings.get("train", {})) | dict(options))
-        return model
+    @property
+    def adata(self) -> AnnData | None:
+        """The reference, where it is in an AnnData."""
+        return self._reference.adata
 
     @property
     def predictor(self) -> Predictor:

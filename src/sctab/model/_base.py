@@ -12,7 +12,6 @@ from anndata import AnnData
 from torch import nn
 
 from sctab.corpus import Corpus
-from sctab.data import LearnedMatrix
 from sctab.errors import (
     ModelFormatError,
     SettingError,
@@ -31,12 +30,11 @@ from sctab.inference import (
 from sctab.io import as_path
 from sctab.model._setup import single_device
 from sctab.model._training import TrainableModel
-from sctab.model._transfer import copy_weights, in_model_genes, setup_for_query
+from sctab.model._transfer import copy_weights, in_model_genes, query_reference, reference_of
 from sctab.train import (
     CorpusReference,
+    Reference,
     is_first_process,
-    require_known_labels,
-    spec_for_query,
     stored_history,
 )
 
@@ -103,24 +101,25 @@ class CellTypeClassifier(TrainableModel):
         >>> model.train(run_dir="blood.run")  # doctest: +SKIP
         """
         require("annbatch", extra="corpus")
-        return cls._of(CorpusReference.of(corpus, subset, subset_by), categorical_covariate_keys, **model_settings)
+        return cls._of(CorpusReference.of(corpus, subset, subset_by, categorical_covariate_keys), **model_settings)
 
     @classmethod
-    def _of(cls, reference: CorpusReference, categorical_covariate_keys: Sequence[str], **model_settings: Any) -> Self:
-        """See :meth:`from_corpus`."""
+    def _of(cls, reference: Reference, *, register: bool = False, **model_settings: Any) -> Self:
+        """See :func:`new_model`; `register` tells scvi-tools of an AnnData, as `setup_anndata` does."""
         known = set(signature(cls).parameters) - {"adata", "spec"}
         if unknown := sorted(set(model_settings) - known):
             raise SettingError(f"`{cls.__name__}` has no {listing(unknown)}. It has: {listing(sorted(known), most=20)}.")
-        n_obs, n_top_genes = len(reference.cells), model_settings.pop("n_top_genes", None)
-        spec = reference.describe(
-            cls.__name__,
-            categorical_covariate_keys,
-            n_top_genes=cls._default_n_genes(n_obs) if n_top_genes is None else n_top_genes,
-            architecture=cls._default_architecture(n_obs)
-            | {key: value for key, value in model_settings.items() if value is not None},
-        )
-        model = cls(spec=spec)  # type: ignore[call-arg]
-        model._corpus = reference
+        n_top_genes = model_settings.pop("n_top_genes", None)
+        return cls._with(reference, cls._describe(reference, n_top_genes, model_settings), register=register)
+
+    @classmethod
+    def _with(cls, reference: Reference, spec: ModelSpec, *, register: bool) -> Self:
+        """An untrained model with a description and a reference."""
+        adata = reference.adata if register else None
+        if adata is not None:
+            cls._register(adata, reference.setup)
+        model = cls(adata, spec=spec)  # type: ignore[call-arg]
+        model._reference = reference
         return model
 
     def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False, description: str | None = None) -> None:
@@ -199,14 +198,11 @@ class CellTypeClassifier(TrainableModel):
             return build_network(spec)
 
         stored = read_model(dir_path, network_of, earlier=EARLIER_WEIGHTS)
-        corpus = adata if isinstance(adata, Corpus) else None
-        if isinstance(adata, AnnData):
-            cls.setup_anndata(adata, **stored.spec.setup)
-            require_known_labels(adata.obs[stored.spec.setup["labels_key"]].astype(str), stored.spec)
-        model = cls(None if corpus is not None else adata, spec=stored.spec)  # type: ignore[call-arg]
-        if corpus is not None:
-            model._corpus = CorpusReference(corpus)
-            model._corpus.continue_from(stored.spec, new_labels=False)
+        reference = None if adata is None else reference_of(adata, stored.spec.setup)
+        if reference is None:
+            model = cls(spec=stored.spec)  # type: ignore[call-arg]
+        else:
+            model = cls._with(reference, reference.continue_from(stored.spec, new_labels=False), register=True)
         take_weights(model.module, stored.weights, where=dir_path)
         model.gene_importance = stored.importance
         model.name = as_path(dir_path).resolve().name
@@ -285,22 +281,33 @@ class CellTypeClassifier(TrainableModel):
         if type(reference) is not cls:
             raise ModelFormatError(f"The reference is a {type(reference).__name__}, not a {cls.__name__}.")
         reference._require_trained()
-        if isinstance(adata, Corpus):
-            part = CorpusReference(adata)
-            model = cls(spec=part.continue_from(reference.spec, new_labels=True))  # type: ignore[call-arg]
-            model._corpus = part
-        else:
-            setup = setup_for_query(reference.spec, adata, labels_key, label_ids)
-            opened = reference.predictor.open_query(adata)
-            query = in_model_genes(adata, opened, reference.spec.features)
-            cls.setup_anndata(query, **setup)
-            setup = cls._get_most_recent_anndata_manager(query, required=True).registry["setup_args"]
-            names = query.obs[setup["labels_key"]].astype(str)
-            model = cls(query, spec=spec_for_query(reference.spec, names, setup))  # type: ignore[call-arg]
-            model._query_matrix = LearnedMatrix.of(opened.source)
+        query = query_reference(adata, reference.predictor, labels_key, label_ids)
+        model = cls._with(query, query.continue_from(reference.spec, new_labels=True), register=True)
         copy_weights(reference.module, model.module)
         model.gene_importance = reference.gene_importance
         model._has_pretrained_weights = True
         if not unfrozen:
             model._freeze_for_query()
         return model
+
+
+def new_model[M](reference: Reference, model_class: type[M], model_settings: Mapping[str, Any]) -> M:
+    """An untrained model of a reference, wherever that is; nothing is written into an AnnData.
+
+    Parameters
+    ----------
+    reference
+        What it is to learn.
+    model_class
+        A classifier, or `AutoClassifier`.
+    model_settings
+        Settings of the constructor.
+
+    Raises
+    ------
+    SettingError
+        When the class does not have a setting.
+    LabelError, KeyNotFoundError
+        When the reference cannot be learned from.
+    """
+    return model_class._of(reference, **model_settings)  # type: ignore[attr-defined]

@@ -18,7 +18,6 @@ from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
 from torch import nn
 
-from sctab.data import LearnedMatrix
 from sctab.errors import (
     NotTrainedError,
     SettingError,
@@ -31,11 +30,11 @@ from sctab.inference import (
 )
 from sctab.model._prediction import latent_of, predict
 from sctab.model._search import SearchSpace
-from sctab.model._setup import check_reference, describe_reference, reference_fields
-from sctab.ontology import CellOntology, label_ids_from
+from sctab.model._setup import reference_fields
 from sctab.train import (
     CommonSettings,
-    CorpusReference,
+    MemoryReference,
+    Reference,
     TrainingData,
     TrainingResult,
     seeded,
@@ -146,32 +145,26 @@ class DescribedModel(BaseModelClass):
         InputValueError
             When there are no cells, or when the matrix holds no counts nor anything that can be brought back to counts.
         """
-        confirmed = {} if label_ids is None else label_ids_from(label_ids, CellOntology.embedded())
-        unlabeled_category = check_reference(
+        reference = MemoryReference.of(
             adata,
             labels_key,
             layer=layer,
             donor_key=donor_key,
             unlabeled_category=unlabeled_category,
-            categorical_covariate_keys=() if categorical_covariate_keys is None else categorical_covariate_keys,
-            var_keys=[key for key in (gene_id_key, gene_symbol_key) if key is not None],
-            label_ids=confirmed,
-        )
-        setup_method_args = cls._get_setup_method_args(
-            cls=cls,
-            adata=adata,
-            labels_key=labels_key,
-            layer=layer,
-            donor_key=donor_key,
-            unlabeled_category=unlabeled_category,
-            label_ids=confirmed,
-            categorical_covariate_keys=[] if categorical_covariate_keys is None else list(categorical_covariate_keys),
+            label_ids=label_ids,
+            categorical_covariate_keys=categorical_covariate_keys,
             gene_id_key=gene_id_key,
             gene_symbol_key=gene_symbol_key,
         )
+        cls._register(adata, reference.setup, **kwargs)
+
+    @classmethod
+    def _register(cls, adata: AnnData, setup: Mapping[str, Any], **kwargs: Any) -> None:
+        """Write into the registry of scvi-tools, for its users, what can be learned from; nothing else reads it."""
+        keys = {name: setup[name] for name in ("layer", "donor_key", "unlabeled_category")}
         manager = AnnDataManager(
-            fields=reference_fields(adata, labels_key, layer=layer, donor_key=donor_key, unlabeled_category=unlabeled_category),
-            setup_method_args=setup_method_args,
+            fields=reference_fields(adata, setup["labels_key"], **keys),
+            setup_method_args=cls._get_setup_method_args(cls=cls, adata=adata, **setup),
         )
         with warnings.catch_warnings():  # a type with few cells is named by its name when the model is made
             warnings.filterwarnings("ignore", message=r"Category \d+ in adata.obs.* has fewer than 3 cells")
@@ -196,17 +189,11 @@ class DescribedModel(BaseModelClass):
 
     def _initialise(self, spec: ModelSpec | None, n_top_genes: int | str | None, requested: Mapping[str, Any]) -> None:
         """Genes, labels and an untrained network: from the reference, or from a `spec` that was stored."""
+        self._reference: Reference | None = None
+        if self.adata is not None:
+            self._reference = MemoryReference(self.adata, dict(self.registry["setup_args"]))
         if spec is None:
-            setup = dict(self.registry["setup_args"])
-            n_obs = int((self.adata.obs[setup["labels_key"]].astype(str) != setup["unlabeled_category"]).sum())
-            spec = describe_reference(
-                self.adata,
-                setup,
-                type(self).__name__,
-                n_top_genes=self._default_n_genes(n_obs) if n_top_genes is None else n_top_genes,
-                architecture=self._default_architecture(n_obs)
-                | {key: value for key, value in requested.items() if value is not None},
-            )
+            spec = self._describe(self._reference, n_top_genes, requested)
         self.spec = spec
         with seeded(0):
             self.module = self._new_network()
@@ -215,9 +202,17 @@ class DescribedModel(BaseModelClass):
         self.name = ""
         self.sha256: str | None = None
         self._has_pretrained_weights = False
-        self._corpus: CorpusReference | None = None
-        self._query_matrix: LearnedMatrix | None = None
         self._model_summary_string = spec.summary
+
+    @classmethod
+    def _describe(cls, reference: Any, n_top_genes: int | str | None, requested: Mapping[str, Any]) -> ModelSpec:
+        """An untrained model of a reference; what is not requested follows from its size."""
+        n_obs = reference.n_obs
+        return reference.describe(
+            cls.__name__,
+            n_top_genes=cls._default_n_genes(n_obs) if n_top_genes is None else n_top_genes,
+            architecture=cls._default_architecture(n_obs) | {key: value for key, value in requested.items() if value is not None},
+        )
 
     def _new_network(self) -> nn.Module:
         try:

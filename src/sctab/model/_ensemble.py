@@ -37,7 +37,7 @@ from sctab.model._classes import class_of
 from sctab.model._members import MemberTraining
 from sctab.model._prediction import latent_of, predict
 from sctab.model._sctab import SCTAB
-from sctab.train import CorpusReference
+from sctab.train import CorpusReference, MemoryReference, Reference
 
 
 @final
@@ -90,11 +90,9 @@ class DeepEnsemble:
             raise SettingError(f"`n_members={n_members}` must be at least 2. For one model, use `{model_class.__name__}` itself.")
         self.model_class = model_class
         self.n_members = n_members
-        self.adata: AnnData | None = None
-        self._corpus: CorpusReference | None = None
+        self._reference: Reference | None = None
         self.name = ""
         self._model_settings = model_settings
-        self._setup: dict[str, Any] = {}
         self._members: tuple[CellTypeClassifier, ...] = ()
 
     @classmethod
@@ -121,7 +119,6 @@ class DeepEnsemble:
         architecture = {name: value for name, value in first.architecture.items() if name in known}
         ensemble = cls(type(members[0]), len(members), n_top_genes=len(first.features), **architecture)
         ensemble._members = tuple(members)
-        ensemble._setup = dict(first.setup)
         return ensemble
 
     @classmethod
@@ -146,8 +143,7 @@ class DeepEnsemble:
             As in the constructor; errors are those of both.
         """
         ensemble = cls(model_class, n_members, **model_settings)
-        ensemble._corpus = CorpusReference.of(corpus, subset, subset_by)
-        ensemble._setup = {"categorical_covariate_keys": list(categorical_covariate_keys)}
+        ensemble._reference = CorpusReference.of(corpus, subset, subset_by, categorical_covariate_keys)
         return ensemble
 
     def setup_anndata(self, adata: AnnData, labels_key: str, **kwargs: Any) -> None:
@@ -158,10 +154,12 @@ class DeepEnsemble:
         adata, labels_key, **kwargs
             As there.
         """
-        self.model_class.setup_anndata(adata, labels_key, **kwargs)
-        manager = self.model_class._get_most_recent_anndata_manager(adata)
-        self._setup = dict(manager.registry["setup_args"])
-        self.adata, self._corpus = adata, None
+        self._reference = MemoryReference.of(adata, labels_key, **kwargs)
+
+    @property
+    def adata(self) -> AnnData | None:
+        """The reference, where it is in an AnnData."""
+        return None if self._reference is None else self._reference.adata
 
     # --------------------------------------------------------------------------------------------------- training
 
@@ -203,8 +201,7 @@ class DeepEnsemble:
         OutputExistsError
             When there is something else in `run_dir`.
         """
-        reference = self.adata if self._corpus is None else self._corpus
-        if reference is None:
+        if self._reference is None:
             raise SettingError("There is no reference. Call `ensemble.setup_anndata(adata, labels_key=…)` first.")
         if n_jobs < 1:
             raise SettingError(f"`n_jobs={n_jobs}` must be at least 1.")
@@ -214,7 +211,7 @@ class DeepEnsemble:
             )
         settings = {"max_epochs": max_epochs, "split_seed": seed if split_seed is None else split_seed, **train_settings}
         jobs = [{"seed": int(state), **settings} for state in np.random.SeedSequence(seed).generate_state(self.n_members)]
-        training = MemberTraining(self.model_class, reference, self._setup, self._model_settings)
+        training = MemberTraining(self.model_class, self._reference, self._model_settings)
         if run_dir is not None:
             training.begin_or_go_on(as_path(run_dir), jobs)
             jobs = [job | {"run_dir": free_path(as_path(run_dir) / f"curves_{i}")} for i, job in enumerate(jobs)]
@@ -396,6 +393,6 @@ class DeepEnsemble:
         ensemble = cls.from_members(members)
         for note in dict.fromkeys(note for _, note in loaded if note):
             warn(note)
-        ensemble.adata = adata
+        ensemble._reference = members[0]._reference
         ensemble.name = path.resolve().name
         return ensemble

@@ -38,14 +38,14 @@ def latent_of(model: Any, adata: AnnData | None, layer: str | None, *, batch_siz
 
 def open_own_or(model: Any, predictor: Predictor, adata: AnnData | None, layer: str | None) -> tuple[AnnData, Query]:
     """A dataset, by default the reference of the model, and the query that it gives; warns of what should be known about it."""
-    chosen = None
+    chosen, reference = None, model._reference
     if adata is None:
-        adata = model.adata
+        adata = None if reference is None else reference.adata
         if adata is None:
-            why = "was loaded without its reference" if model._corpus is None else "learned from a corpus, which is not in memory"
+            why = "was loaded without its reference" if reference is None else "learned from a corpus, which is not in memory"
             raise SettingError(f"The model {why}. Pass the data as `adata`.")
         if layer is None:
-            chosen = reference_source(adata, predictor.spec.setup["layer"])
+            chosen = reference_source(adata, reference.setup["layer"])
     query = predictor.open_query(adata, layer=layer, chosen=chosen)
     for note in query.notes:
         warn(note)

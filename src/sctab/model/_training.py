@@ -21,7 +21,6 @@ from sctab.inference import (
     write_model,
 )
 from sctab.model._described import DescribedModel
-from sctab.model._setup import training_data
 from sctab.train import (
     CommonSettings,
     LoggerChoice,
@@ -147,19 +146,15 @@ class TrainableModel(DescribedModel):
             raise SettingError(
                 "`resume=True` needs the `run_dir` of the training that is to go on. Give it, or leave `resume` out."
             )
-        data, defaults = self._data_and_defaults()
+        if (reference := self._reference) is None:
+            raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
+        defaults = self._default_training(reference.n_obs)
         given = {field.name: arguments[field.name] for field in fields(TrainingSettings) if arguments[field.name] is not None}
         known = [field.name for field in fields(defaults)]
         if unknown := sorted(set(given) - set(known)):
             raise SettingError(f"{listing(unknown)} cannot be set for `{type(self).__name__}`. It has: {listing(known, most=20)}.")
-        if self._corpus is not None and "validation_split" in given:
-            raise SettingError("`validation_split` cannot be set with a corpus, which has its own splits. Leave it out.")
-        if self._corpus is not None and given.get("train_size", 1) != 1:
-            raise SettingError(
-                f"`train_size={train_size}` cannot be set with a corpus, which has its own splits. Leave it out, or take 1 to learn from "
-                "the validation cells too."
-            )
-        settings = replace(defaults, **given)
+        settings = reference.settings(defaults, given)
+        data = reference.data(self.spec)
 
         with seeded(seed):
             is_new = not self.is_trained and not self._has_pretrained_weights
@@ -205,15 +200,6 @@ class TrainableModel(DescribedModel):
                 f"The training diverged in epoch {int(is_finite.argmin())}: its loss is not a finite number. The weights of an earlier "
                 "epoch were kept. Train again with a lower `learning_rate`."
             )
-
-    def _data_and_defaults(self) -> tuple[TrainingData, CommonSettings]:
-        if self._corpus is not None:
-            # Validation cells are learned too only where that is asked for: a corpus says what they are for.
-            return self._corpus.data(self.spec), replace(self._default_training(len(self._corpus.cells)), refit=False)
-        if self.adata is None:
-            raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
-        data = training_data(self.adata, self.spec, self._query_matrix)
-        return data, self._default_training(int((data.labels >= 0).sum()))
 
     def _fit_all(
         self,

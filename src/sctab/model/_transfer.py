@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -12,12 +13,13 @@ from anndata import AnnData
 from scipy import sparse
 from torch import nn
 
-from sctab.data import FeatureSpace, Query
-from sctab.inference import ModelSpec
+from sctab.corpus import Corpus
+from sctab.data import FeatureSpace, LearnedMatrix, Query
+from sctab.inference import ModelSpec, Predictor
 from sctab.io import BLOCK_SIZE
-from sctab.model._setup import SCVI_KEYS
+from sctab.keys import SCVI_KEYS
 from sctab.ontology import CellOntology, label_ids_from
-from sctab.train import alike_in, ids_of
+from sctab.train import CorpusReference, MemoryReference, Reference, alike_in, ids_of
 
 
 def in_model_genes(adata: AnnData, query: Query, features: FeatureSpace) -> AnnData:
@@ -57,6 +59,26 @@ def setup_for_query(
         key for key in setup["categorical_covariate_keys"] if key in adata.obs and adata.obs[key].notna().any()
     ]
     return setup
+
+
+def reference_of(data: AnnData | Corpus, setup: Mapping[str, Any]) -> Reference:
+    """What is learned from, as it was given; errors as in `setup_anndata`."""
+    return CorpusReference(data) if isinstance(data, Corpus) else MemoryReference.of(data, **setup)
+
+
+def query_reference(
+    data: AnnData | Corpus,
+    predictor: Predictor,
+    labels_key: str | None,
+    label_ids: Mapping[str, str | None] | str | PathLike[str] | None,
+) -> Reference:
+    """What a reference model is trained on with: a corpus, or an AnnData over the genes of the model; see `load_query_data`."""
+    if isinstance(data, Corpus):
+        return CorpusReference(data)
+    setup = setup_for_query(predictor.spec, data, labels_key, label_ids)
+    opened = predictor.open_query(data)
+    reference = MemoryReference.of(in_model_genes(data, opened, predictor.spec.features), **setup)
+    return replace(reference, matrix=LearnedMatrix.of(opened.source))
 
 
 def copy_weights(source: nn.Module, target: nn.Module) -> None:

@@ -14,14 +14,14 @@ from scipy import sparse
 
 from sctab.data import Source, choose_source, require_anndata, require_writable, target_of
 from sctab.errors import LabelError, SctabWarning, SettingError, listing
-from sctab.inference import predict_cells
+from sctab.inference import Predictor, predict_cells
 from sctab.io import row_blocks
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_DISTILLED, check_key_added
-from sctab.model import AutoClassifier, CellTypeClassifier, model_by_name
+from sctab.model import model_by_name, new_model
 from sctab.pp._cells import CORESETS, labels_and_donors, mask, open_source
 from sctab.pp._sketch import components_of
 from sctab.sampling import Split, split_cells
-from sctab.train import corrected_macro_f1
+from sctab.train import MemoryReference, corrected_macro_f1
 
 _TRAIN_SIZE = 0.8
 """Share of the cells that :func:`distil` learns from and chooses from; the others tell how much is lost."""
@@ -118,27 +118,30 @@ def distil(
     labels, donors = labels_and_donors(adata, labels_key, donor_key)
     held_out = _hold_out(labels, donors, labels_key, seed)
     source = open_source(adata, layer)
-    reference = AnnData(X=_linear_values(source), obs=adata.obs, var=source.var)
-    query = reference[held_out.validation].copy()
-
-    def learn(cells: NDArray[np.int64]) -> tuple[CellTypeClassifier, float]:
-        settings = {"seed": seed, "enable_progress_bar": False} | dict(train_settings or {})
-        classifier = _train(model_class, reference[cells].copy(), labels_key, donor_key, model_settings or {}, settings)
-        return classifier, corrected_macro_f1(query.obs[labels_key], classifier.predict(query), classifier.spec.labels)
-
     everything = held_out.train
-    classifier, best = learn(everything)
-    latent = _latent(classifier, reference[everything], seed)
+    linear = AnnData(X=_linear_values(source), obs=adata.obs, var=source.var)
+    reference = MemoryReference.of(linear[everything].copy(), labels_key, donor_key=donor_key)
+    query = linear[held_out.validation].copy()
+
+    def learn(part: MemoryReference) -> tuple[Predictor, float]:
+        classifier = new_model(part, model_class, model_settings or {})
+        classifier.train(**{"seed": seed, "enable_progress_bar": False} | dict(train_settings or {}))
+        predictor = classifier.predictor
+        predicted = predict_cells(predictor, query, predictor.open_query(query)).labels(list(predictor.spec.labels.names))
+        return predictor, corrected_macro_f1(query.obs[labels_key], predicted, predictor.spec.labels)
+
+    predictor, best = learn(reference)
+    latent = _latent(predictor, reference.adata, seed)
     kept, measured = everything, []
     for fraction in fractions:
         n = max(round(fraction * len(everything)), len(np.unique(labels[everything])))
-        chosen = everything[CORESETS[method](latent, labels[everything], n)]
+        chosen = CORESETS[method](latent, labels[everything], n)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SctabWarning)  # what there is to say of the labels was said when all cells were learned
-            _, score = learn(chosen)
+            _, score = learn(reference.part(chosen))
         measured.append((fraction, n, score))
         if score >= best - tolerance:
-            kept = chosen
+            kept = everything[chosen]
             break
     measured.append((1.0, len(everything), best))
 
@@ -172,23 +175,7 @@ def _linear_values(source: Source) -> sparse.csr_matrix:
     return sparse.vstack([source.content.to_linear(block) for block in row_blocks(source.matrix, name=source.name)], format="csr")
 
 
-def _train(
-    model_class: type[CellTypeClassifier] | type[AutoClassifier],
-    reference: AnnData,
-    labels_key: str,
-    donor_key: str | None,
-    model_settings: Mapping[str, Any],
-    train_settings: Mapping[str, Any],
-) -> CellTypeClassifier:
-    model_class.setup_anndata(reference, labels_key, donor_key=donor_key)
-    classifier = model_class(reference, **model_settings)
-    classifier.train(**train_settings)
-    classifier.deregister_manager(reference)
-    return classifier.best if isinstance(classifier, AutoClassifier) else classifier
-
-
-def _latent(classifier: CellTypeClassifier, adata: AnnData, seed: int) -> NDArray[np.floating]:
+def _latent(predictor: Predictor, adata: AnnData, seed: int) -> NDArray[np.floating]:
     """Latent of cells in a classifier, or where it has none, their principal components."""
-    predictor = classifier.predictor
     latent = predict_cells(predictor, adata, predictor.open_query(adata)).latent
     return components_of(choose_source(adata)[0], seed) if latent is None else latent

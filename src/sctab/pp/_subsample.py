@@ -9,9 +9,9 @@ from anndata import AnnData
 
 from sctab.data import require_anndata
 from sctab.errors import LabelError, SettingError
-from sctab.model import own_copy
 from sctab.pp._cells import codes
 from sctab.sampling import nested_subset
+from sctab.train import own_copy
 
 
 def subsample(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -31,8 +31,8 @@ from sctab.sampling import Split, split_cells
 from sctab.train._batches import CountsDataModule
 from sctab.train._continuation import spec_for_query
 from sctab.train._genes import most_variable_genes
-from sctab.train._labels import check_label_names, require_known_labels, subtypes, warn_about_ids
-from sctab.train._reference import TrainingData
+from sctab.train._labels import check_label_names, label_ids_in, require_known_labels, subtypes, warn_about_ids
+from sctab.train._reference import HeldOut, TrainingData
 from sctab.train._settings import CommonSettings
 from sctab.train._streaming import RowLoader, StreamedBatches
 
@@ -63,13 +63,59 @@ class CorpusReference:
     """Share of the training donors or cells."""
     subset_by: str = "donor"
     """`"donor"` or `"cell"`."""
+    covariate_keys: Sequence[str] = ()
+    """What a model may look at besides the genes."""
     validates_apart: bool = False
     """Validate on some of the training donors, so that no decision in training looks at the validation cells."""
 
     @classmethod
-    def of(cls, corpus: Corpus | str | PathLike[str], subset: float, subset_by: str, *, validates_apart: bool = False) -> Self:
+    def of(
+        cls, corpus: Corpus | str | PathLike[str], subset: float = 1.0, subset_by: str = "donor", covariate_keys: Sequence[str] = ()
+    ) -> Self:
         """A part of a corpus, or of what is in its directory."""
-        return cls(corpus if isinstance(corpus, Corpus) else Corpus.open(corpus), subset, subset_by, validates_apart)
+        return cls(corpus if isinstance(corpus, Corpus) else Corpus.open(corpus), subset, subset_by, covariate_keys)
+
+    @property
+    def adata(self) -> None:
+        """A corpus is not in memory."""
+
+    @property
+    def setup(self) -> dict[str, Any]:
+        """The columns of every corpus, and the covariates."""
+        return SETUP | {"categorical_covariate_keys": list(self.covariate_keys)}
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Which part of which corpus."""
+        return {
+            "subset": str(self.subset),
+            "subset_by": self.subset_by,
+            "categorical_covariate_keys": str(list(self.covariate_keys)),
+            "data": self.corpus.sha256,
+        }
+
+    @property
+    def n_obs(self) -> int:
+        """Training cells to learn from."""
+        return len(self.cells)
+
+    @property
+    def obs(self) -> pd.DataFrame:
+        """`obs` of these cells."""
+        return self.corpus.obs(LEARNED).iloc[self.cells]
+
+    @property
+    def label_ids(self) -> Mapping[str, str | None]:
+        """Those that the corpus was built with."""
+        return label_ids_in(self.corpus.manifest)
+
+    def to_anndata(self) -> AnnData:
+        """The training cells to learn from, read from the store."""
+        return self.corpus.to_anndata(LEARNED, self.cells)
+
+    def to_send(self) -> Self:
+        """The corpus, which each process opens by itself."""
+        return self
 
     @cached_property
     def cells(self) -> NDArray[np.int64]:
@@ -95,10 +141,8 @@ class CorpusReference:
     def _names_of(self, codes: NDArray[np.int32]) -> list[str]:
         return [self.corpus.manifest["names"]["label"][code] for code in np.unique(codes)]
 
-    def describe(
-        self, model_class: str, keys: Sequence[str], *, n_top_genes: int | str | None, architecture: Mapping[str, Any]
-    ) -> ModelSpec:
-        """A model of this part, untrained; it warns of types that it cannot learn.
+    def describe(self, model_class: str, *, n_top_genes: int | str | None, architecture: Mapping[str, Any]) -> ModelSpec:
+        """An untrained model; it warns of types that it cannot learn.
 
         Raises
         ------
@@ -108,10 +152,11 @@ class CorpusReference:
             When there are not two types to learn.
         """
         corpus, names = self.corpus, self.corpus.manifest["names"]
-        codes = corpus.codes(LEARNED, self._known(keys))
+        keys = self._known(self.covariate_keys)
+        codes = corpus.codes(LEARNED, keys)
         learned = self.learned_names
         check_label_names(self.label_names, f"`{corpus.path}`")
-        labels = LabelSpace.from_names(self.label_names, CellOntology.embedded(), label_ids=corpus.manifest.get("label_ids"))
+        labels = LabelSpace.from_names(self.label_names, CellOntology.embedded(), label_ids=self.label_ids)
         if len(learned) < 2:
             raise LabelError("At least two cell types with training cells are needed to tell them apart. Take a larger `subset`.")
         if missing := [name for name in labels.names if name not in learned]:
@@ -126,7 +171,7 @@ class CorpusReference:
             features=corpus.features,
             labels=labels,
             normalization=Normalization(),
-            setup=SETUP | {"categorical_covariate_keys": list(keys)},
+            setup=self.setup,
         )
         if not isinstance(n_top_genes, int) or n_top_genes >= len(spec.features):
             return spec
@@ -136,22 +181,7 @@ class CorpusReference:
         return replace(spec, features=most_variable_genes(counts, spec, n_top_genes))
 
     def continue_from(self, spec: ModelSpec, *, new_labels: bool) -> ModelSpec:
-        """A trained model that goes on with this part, over its own genes; what its covariates are does not change.
-
-        Parameters
-        ----------
-        spec
-            The model.
-        new_labels
-            Add types that it does not know behind its own; otherwise they are refused.
-
-        Raises
-        ------
-        LabelError
-            When there are such types and they are not wanted.
-        GeneOverlapError
-            When no gene of the model is in the corpus, or when that is of another species.
-        """
+        """A trained model that is trained on with this part; what its covariates are does not change."""
         spec.features.match(self.corpus.var).require(0)
         if not new_labels:
             require_known_labels(self.label_names, spec)
@@ -159,27 +189,48 @@ class CorpusReference:
         keys = [covariate.key for covariate in spec.covariates if covariate.key in _COVARIATES]
         return spec_for_query(spec, self.label_names, SETUP | {"categorical_covariate_keys": keys})
 
-    def judge(self, predict: Callable[[AnnData], Any]) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-        """True labels of the validation cells, and those that `predict` gives, `(n_obs,)` each; a part at a time is in memory."""
+    def settings[S: CommonSettings](self, defaults: S, given: Mapping[str, Any]) -> S:
+        """The split is that of the corpus, and validation cells are learned only where that is asked for."""
+        if "validation_split" in given:
+            raise SettingError("`validation_split` cannot be set with a corpus, which has its own splits. Leave it out.")
+        if given.get("train_size", 1) != 1:
+            raise SettingError(
+                f"`train_size={given['train_size']}` cannot be set with a corpus, which has its own splits. Leave it out, or take 1 to "
+                "learn from the validation cells too."
+            )
+        return replace(defaults, **{"refit": False, **given})
+
+    def held_out(self) -> HeldOut:
+        """Learn the training cells, some of whose donors validate them, and judge by the validation cells."""
+        obs = self.corpus.obs(VALIDATED)
+        donors = None if "donor" not in obs or obs["donor"].isna().any() else obs["donor"].astype(str).to_numpy(dtype=object)
+        return HeldOut(
+            reference=replace(self, validates_apart=True),
+            by="corpus",
+            truth=obs["label"].astype(str).to_numpy(dtype=object),
+            donors=donors,
+            parts=self._validation_cells,
+            layer="X",
+            identity=self.identity,
+        )
+
+    def folds(self, n_folds: int | None, *, by: str, seed: int) -> Iterator[HeldOut]:  # noqa: ARG002 - a corpus has its own split
+        """Hold the validation cells out, once."""
+        if n_folds is not None:
+            raise SettingError(
+                f"`n_folds={n_folds}` cannot be set with a corpus, whose validation cells are held out. Leave it out."
+            )
+        yield self.held_out()
+
+    def _validation_cells(self) -> Iterator[AnnData]:
         obs, var = self.corpus.obs(VALIDATED), self.corpus.var
         obs.index = obs.index.astype(str)
-        predicted: list[NDArray[np.object_]] = []
         first = 0
         for matrix in self.corpus.matrices(VALIDATED):
             reader = RowReader(matrix)
             for start, stop in row_ranges(matrix):
-                cells = AnnData(reader.read(start, stop), obs=obs.iloc[first + start : first + stop], var=var)
-                predicted.append(np.asarray(predict(cells), dtype=object))
+                yield AnnData(reader.read(start, stop), obs=obs.iloc[first + start : first + stop], var=var)
             first += matrix.shape[0]
-        return obs["label"].astype(str).to_numpy(dtype=object), np.concatenate(predicted)
-
-    @property
-    def held_out_donors(self) -> NDArray[np.object_] | None:
-        """Donors of the cells that :meth:`judge` gives, `(n_obs,)`; `None` where one is not known."""
-        obs = self.corpus.obs(VALIDATED)
-        if "donor" not in obs or obs["donor"].isna().any():
-            return None
-        return obs["donor"].astype(str).to_numpy(dtype=object)
 
     def _known(self, keys: Sequence[str]) -> Sequence[str]:
         if isinstance(keys, str):

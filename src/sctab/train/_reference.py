@@ -1,26 +1,154 @@
-"""What a model learns from, wherever it lies."""
+"""What a model learns from, in memory or in a corpus."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.augmentation import donor_differences
 from sctab.data import LearnedMatrix, Normalization, normalise
 from sctab.errors import SettingError
-from sctab.io import BLOCK_SIZE
-from sctab.sampling import Split, balanced_class_weights, split_cells
-from sctab.train._batches import CountsDataModule, MemoryBatches
+from sctab.inference import ModelSpec, Predictor, predict_cells
+from sctab.sampling import Split, balanced_class_weights
+from sctab.train._batches import CountsDataModule
 from sctab.train._settings import CommonSettings, TrainingResult
+
+
+class Reference(Protocol):
+    """Labelled cells that a model learns from. What trains, tunes or compares does not know whether they are in memory or in a corpus."""
+
+    @property
+    def setup(self) -> Mapping[str, Any]:
+        """Arguments of `setup_anndata`: where labels, donors, counts and covariates are."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells this reference from others, in words that a message can show; `data` is a hash of its content."""
+
+    @property
+    def n_obs(self) -> int:
+        """Labelled cells to learn from."""
+
+    @property
+    def obs(self) -> pd.DataFrame:
+        """What is known of the cells to learn from, `(n_obs, n_columns)`."""
+
+    @property
+    def label_names(self) -> list[str]:
+        """Types, in order."""
+
+    @property
+    def label_ids(self) -> Mapping[str, str | None]:
+        """Cell Ontology ids of labels that were confirmed."""
+
+    @property
+    def adata(self) -> AnnData | None:
+        """The AnnData that it is, where it is one."""
+
+    def to_anndata(self) -> AnnData:
+        """The cells to learn from, in memory."""
+
+    def to_send(self) -> Self:
+        """The same, for another process."""
+
+    def describe(self, model_class: str, *, n_top_genes: int | str | None, architecture: Mapping[str, Any]) -> ModelSpec:
+        """An untrained model; it warns of labels that will be hard to learn or to use.
+
+        Parameters
+        ----------
+        model_class
+            Name of its class.
+        n_top_genes
+            How many of the genes to take, those that vary most; all of them where it is no number.
+        architecture
+            Keyword arguments of its network.
+        """
+
+    def continue_from(self, spec: ModelSpec, *, new_labels: bool) -> ModelSpec:
+        """A trained model that is trained on with this reference, over its own genes.
+
+        Parameters
+        ----------
+        spec
+            The model.
+        new_labels
+            Add types that it does not know behind its own; otherwise they are refused.
+
+        Raises
+        ------
+        LabelError
+            When there are such types and they are not wanted.
+        GeneOverlapError
+            When no gene of the model is in a corpus, or when that is of another species.
+        """
+
+    def settings[S: CommonSettings](self, defaults: S, given: Mapping[str, Any]) -> S:
+        """How to train on it: the defaults of a model class, but for what is given.
+
+        Raises
+        ------
+        SettingError
+            When a setting is invalid, or when the reference does not leave it open.
+        """
+
+    def data(self, spec: ModelSpec) -> TrainingData:
+        """What a model learns, over its genes and with its labels; cells of other labels are left out."""
+
+    def folds(self, n_folds: int | None, *, by: str, seed: int) -> Iterator[HeldOut]:
+        """Parts to compare model classes on.
+
+        Parameters
+        ----------
+        n_folds
+            How many; `None` leaves it to the reference.
+        by
+            `"donor"` holds out whole donors where there are enough.
+        seed
+            Decides which cells are in which part.
+
+        Raises
+        ------
+        SettingError
+            When `n_folds` cannot be set, or when no cell can be held out.
+        """
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HeldOut:
+    """Cells to learn from, and cells to judge by, which training does not see, not even to choose its best epoch."""
+
+    reference: Reference
+    """Cells to learn from."""
+    by: str
+    """How the others were held out: `"donor"`, `"stratified"`, or `"corpus"`, whose validation cells they are."""
+    truth: NDArray[np.object_] = field(repr=False)
+    """Labels of the cells to judge by, `(n_held_out,)`."""
+    donors: NDArray[np.object_] | None = field(repr=False)
+    """Their donors, `(n_held_out,)`; `None` where donors are not known, or not held out whole."""
+    parts: Callable[[], Iterable[AnnData]] = field(repr=False)
+    """The cells to judge by, in order, a part at a time."""
+    layer: str
+    """Where these have their counts."""
+    identity: Mapping[str, str]
+    """What tells both from other cells, see :attr:`Reference.identity`."""
+
+    def judge(self, predictor: Predictor) -> NDArray[np.object_]:
+        """Labels that a trained model gives the cells to judge by, `(n_held_out,)`; NaN for cells without a count in its genes."""
+        names = list(predictor.spec.labels.names)
+        predicted = [
+            predict_cells(predictor, cells, predictor.open_query(cells, layer=self.layer)).labels(names) for cells in self.parts()
+        ]
+        return np.concatenate(predicted)
 
 
 @dataclass(frozen=True)
@@ -52,6 +180,14 @@ class TrainingData(ABC):
     @abstractmethod
     def batches(self, split: Split, batch_size: int, seed: int) -> CountsDataModule:
         """Batches for training and for validation."""
+
+    def has_donor_differences(self, settings: CommonSettings) -> bool:
+        """Whether :meth:`donor_differences` would find any, with the split of these settings."""
+        if self.donors is None:
+            return False
+        train = self.split(settings).train
+        donors_per_label = pd.Series(self.donors[train]).groupby(self.labels[train]).nunique()
+        return bool((donors_per_label > 1).any())
 
     def donor_differences(self, split: Split, normalization: Normalization, seed: int) -> sparse.csr_matrix:
         """Vectors of :func:`sctab.augmentation.donor_differences` from the training cells.
@@ -115,57 +251,6 @@ class TrainingData(ABC):
     def class_weights(self, split: Split) -> NDArray[np.float32]:
         """Weight of each class by how many training cells it has, `(n_classes,)`."""
         return balanced_class_weights(self.labels[split.train], self.n_classes)
-
-
-@dataclass(frozen=True)
-class ReferenceData(TrainingData):
-    """An AnnData, in memory or backed."""
-
-    blocks: Callable[[int], Iterator[sparse.csr_matrix]] = field(repr=False)
-    """What :meth:`read` gives."""
-    learned: LearnedMatrix | None = None
-    """What :attr:`matrix` gives."""
-
-    @property
-    def matrix(self) -> LearnedMatrix | None:
-        """The matrix of the AnnData."""
-        return self.learned
-
-    def read(self, size: int) -> Iterator[sparse.csr_matrix]:
-        """The counts of all cells, from where they are."""
-        return self.blocks(size)
-
-    @cached_property
-    def counts(self) -> sparse.csr_matrix:
-        """All counts in memory, `(n_obs, n_vars)`; what learns block by block leaves them where they are."""
-        return sparse.vstack(list(self.read(BLOCK_SIZE)), format="csr").astype(np.float32, copy=False)
-
-    def rows(self, cells: NDArray[np.int64]) -> sparse.csr_matrix:
-        """Counts of some cells, from memory."""
-        return self.counts[cells]
-
-    @property
-    def _identity_of_counts(self) -> dict[str, Any]:
-        counts = self.counts
-        if not counts.has_canonical_format or (counts.data == 0).any():
-            counts = counts.copy()
-            counts.sum_duplicates()
-            counts.eliminate_zeros()
-        return {"counts": content_hash(counts.indptr, counts.indices, counts.data)}
-
-    def split(self, settings: CommonSettings) -> Split:
-        """Split the cells as :func:`sctab.sampling.split_cells` does."""
-        return split_cells(
-            self.labels, self.donors, train_size=settings.train_size, by=settings.validation_split, rng=settings.split_rng
-        )
-
-    def batches(self, split: Split, batch_size: int, seed: int) -> CountsDataModule:
-        """Batches from memory."""
-
-        def of(cells: NDArray[np.int64], shuffle: int | None) -> MemoryBatches:
-            return MemoryBatches(self.counts, self.covariates, self.labels, cells, batch_size, seed=shuffle)
-
-        return CountsDataModule(split, of(split.train, seed), of(split.validation, None))
 
 
 def content_hash(*arrays: NDArray[Any]) -> str:

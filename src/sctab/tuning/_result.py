@@ -87,8 +87,8 @@ def summarise(study: Study, task: TuningTask) -> TuningResult:
         best=task.settings(values),
         trials=trials,
         importance=_importance(study, task),
-        split=task.cells.split,
-        n_held_out=task.cells.n_held_out,
+        split=task.cells.by,
+        n_held_out=len(task.cells.truth),
     )
 
 

@@ -10,9 +10,8 @@ from importlib.metadata import version
 from typing import Any
 
 from sctab.errors import SctabWarning, SettingError, listing
-from sctab.model import CellTypeClassifier, Choice, Range, SearchSpace, model_by_name
-from sctab.train import CommonSettings, TrainingSettings, corrected_macro_f1, stop_unless
-from sctab.tuning._cells import StudyCells
+from sctab.model import CellTypeClassifier, Choice, Range, SearchSpace, model_by_name, new_model
+from sctab.train import CommonSettings, HeldOut, Reference, TrainingSettings, corrected_macro_f1, stop_unless
 from sctab.tuning._settings import Settings
 
 AfterEpoch = Callable[[int, float], bool]
@@ -37,7 +36,7 @@ class TuningTask:
     """The model class, and settings that all trials share."""
     space: SearchSpace
     """Settings to vary; none of them is fixed."""
-    cells: StudyCells
+    cells: HeldOut
     seed: int
     accelerator: str
 
@@ -80,13 +79,12 @@ class TuningTask:
     @property
     def default_training(self) -> CommonSettings:
         """How the reference is trained on where nothing but the fixed settings is given."""
-        return _default_training(self.fixed, self.cells.n_obs)
+        return _default_training(self.fixed, self.cells.reference.n_obs)
 
     def defaults(self) -> dict[str, Any]:
         """The default of each setting that varies and has one."""
-        model = self.cells.new_model(self.model_class, self.fixed.model_settings)
+        model = new_model(self.cells.reference, self.model_class, self.fixed.model_settings)
         defaults = asdict(self.default_training) | dict(model.spec.architecture)
-        self.cells.release(model)
         return {name: defaults[name] for name in self.dimensions if name in defaults}
 
     def inside(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,21 +112,20 @@ class TuningTask:
             options["callbacks"] = [stop_unless(after_epoch)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SctabWarning)  # what there is to know of the reference was said once
-            model = self.cells.new_model(self.model_class, settings.model_settings)
-            try:
-                model.train(**settings.train_settings, **options)
-                truth, predicted = self.cells.judge(model)
-            finally:
-                self.cells.release(model)
-        return Outcome(corrected_macro_f1(truth, predicted, model.spec.labels), model.spec.training["validation"]["macro_f1"])
+            model = new_model(self.cells.reference, self.model_class, settings.model_settings)
+            model.train(**settings.train_settings, **options)
+            predicted = self.cells.judge(model.predictor)
+        return Outcome(
+            corrected_macro_f1(self.cells.truth, predicted, model.spec.labels), model.spec.training["validation"]["macro_f1"]
+        )
 
 
-def make_task(cells: StudyCells, fixed: Settings, *, space: SearchSpace | None, seed: int, accelerator: str) -> TuningTask:
+def make_task(cells: HeldOut, fixed: Settings, *, space: SearchSpace | None, seed: int, accelerator: str) -> TuningTask:
     """What to tune on these cells; parameters and errors as in `tune`."""
     if space is None:
         space = _tunable_class(fixed.model).search_space()
-        training = replace(_default_training(fixed, cells.n_obs), seed=seed)
-        space = space if cells.can_augment(training) else _without_augment(space)
+        training = replace(_default_training(fixed, cells.reference.n_obs), seed=seed)
+        space = space if _has_donor_differences(cells.reference, training) else _without_augment(space)
     return TuningTask(fixed=fixed, space=_without_fixed(space, fixed), cells=cells, seed=seed, accelerator=accelerator)
 
 
@@ -143,6 +140,14 @@ def _default_training(fixed: Settings, n_obs: int) -> CommonSettings:
     """How so many cells are trained on where nothing but the fixed settings is given."""
     given = {name: value for name, value in fixed.train_settings.items() if value is not None}  # `None` is the default
     return replace(_tunable_class(fixed.model)._default_training(n_obs), **given)
+
+
+def _has_donor_differences(reference: Reference, training: CommonSettings) -> bool:
+    """Whether some type has two donors among those of the cells that a trial learns from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SctabWarning)  # the first trial says it
+        spec = reference.describe("", n_top_genes="all", architecture={})
+    return reference.data(spec).has_donor_differences(training)
 
 
 def _without_augment(space: SearchSpace) -> SearchSpace:

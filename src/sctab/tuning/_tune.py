@@ -16,9 +16,8 @@ from sctab.corpus import Corpus
 from sctab.errors import SettingError, require
 from sctab.io import as_path
 from sctab.model import Choice, Range, SearchSpace
-from sctab.ontology import CellOntology, label_ids_from
-from sctab.train import CorpusReference
-from sctab.tuning._cells import CorpusCells, ReferenceCells
+from sctab.train import CorpusReference, MemoryReference
+from sctab.tuning._cells import hold_out
 from sctab.tuning._result import DEFAULTS, IS_DEFAULT, VALIDATION, TuningResult, finished, summarise
 from sctab.tuning._settings import Settings
 from sctab.tuning._study import open_study, quiet
@@ -120,17 +119,18 @@ def tune(
     >>> found.best.write("settings.json")  # doctest: +SKIP
     """
     settings = _checked(model, model_settings, train_settings, n_trials)
-    setup = {
-        "labels_key": labels_key,
-        "donor_key": donor_key,
-        "layer": layer,
-        "unlabeled_category": unlabeled_category,
-        "label_ids": {} if label_ids is None else dict(sorted(label_ids_from(label_ids, CellOntology.embedded()).items())),
-        "categorical_covariate_keys": list(categorical_covariate_keys or ()),
-        "gene_id_key": gene_id_key,
-        "gene_symbol_key": gene_symbol_key,
-    }
-    cells = ReferenceCells.of(adata, setup, train_size=train_size, seed=seed)
+    reference = MemoryReference.of(
+        adata,
+        labels_key,
+        donor_key=donor_key,
+        layer=layer,
+        unlabeled_category=unlabeled_category,
+        label_ids=label_ids,
+        categorical_covariate_keys=categorical_covariate_keys,
+        gene_id_key=gene_id_key,
+        gene_symbol_key=gene_symbol_key,
+    )
+    cells = hold_out(reference, train_size=train_size, seed=seed)
     task = make_task(cells, settings, space=space, seed=seed, accelerator=accelerator)
     return _study(task, n_trials=n_trials, timeout=timeout, storage=storage, show_progress=show_progress)
 
@@ -179,7 +179,7 @@ def tune_from_corpus(
     """
     settings = _checked(model, model_settings, train_settings, n_trials)
     require("annbatch", extra="corpus")
-    cells = CorpusCells(CorpusReference.of(corpus, subset, subset_by, validates_apart=True), categorical_covariate_keys)
+    cells = CorpusReference.of(corpus, subset, subset_by, categorical_covariate_keys).held_out()
     task = make_task(cells, settings, space=space, seed=seed, accelerator=accelerator)
     return _study(task, n_trials=n_trials, timeout=timeout, storage=storage, show_progress=show_progress)
 
