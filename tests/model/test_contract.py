@@ -1,6 +1,7 @@
 """What every model class has in common, as a user meets it: set up, train, predict, save, load, go on from a reference."""
 
 import copy
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,9 @@ from sctab.model import (
     load_model,
     model_by_name,
     model_classes,
+    new_model,
 )
+from sctab.train import MemoryReference
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 20, "refit": False}
 GRADIENT = QUIET | {"batch_size": 16, "gene_dropout": 0.3}
@@ -296,6 +299,27 @@ class TestSetup:
         assert "cell_type" in capsys.readouterr().out
 
 
+class TestNewModel:
+    def test_writes_nothing_into_the_reference(self, cls):
+        adata = make_reference()
+        before = adata.copy()
+        model = new_model(MemoryReference.of(adata, "cell_type", donor_key="donor_id"), cls, {})
+        model.train(**QUICK[cls] | {"max_epochs": 1})
+        pd.testing.assert_frame_equal(adata.obs, before.obs)
+        assert dict(adata.uns) == {}
+        assert len(model.predict()) == adata.n_obs
+
+    def test_is_the_model_that_is_set_up_by_hand(self, cls):
+        adata = make_reference()
+        model = new_model(MemoryReference.of(adata, "cell_type", donor_key="donor_id"), cls, {"n_top_genes": 20})
+        expected = fresh_model(cls, adata, donor_key="donor_id", n_top_genes=20)
+        assert model.spec == expected.spec
+
+    def test_refuses_settings_that_the_class_does_not_have(self, cls):
+        with pytest.raises(SettingError, match=f"`{cls.__name__}` has no `n_trees`. It has: .*`n_top_genes`"):
+            new_model(MemoryReference.of(make_reference(), "cell_type"), cls, {"n_trees": 8})
+
+
 class TestPrediction:
     def test_soft_prediction_is_a_frame_of_probabilities(self, trained, query):
         soft = trained.predict(query, soft=True)
@@ -415,6 +439,25 @@ class TestSettings:
         name, value = next(iter(setting.items()))
         with pytest.raises(SettingError, match=f"`{name}={value!r}` must be"):
             fresh_model(cls).train(**setting)
+
+    def test_one_that_is_misspelt_is_refused(self, cls):
+        with pytest.raises(
+            SettingError, match=f"`lerning_rate` cannot be set for `{cls.__name__}`. It has: `max_epochs`, `learning_rate`"
+        ):
+            fresh_model(cls).train(lerning_rate=0.1)
+
+    def test_all_at_once_go_behind_single_ones(self, cls):
+        options = {name: QUIET[name] for name in ("accelerator", "enable_progress_bar")}
+        settings = replace(cls._default_training(240), max_epochs=5, learning_rate=0.0123, refit=False, seed=7)
+        model = fresh_model(cls)
+        model.train(2, settings=settings, **options, patience=3, seed=None)
+        assert model.spec.training["settings"] == asdict(replace(settings, max_epochs=2, patience=3))
+
+    def test_of_another_class_are_refused(self, cls):
+        other = LinearClassifier if cls is XGBoostClassifier else XGBoostClassifier
+        own, given = (type(each._default_training(240)).__name__ for each in (cls, other))
+        with pytest.raises(SettingError, match=f"`settings` must be `{own}` for `{cls.__name__}`, and is `{given}`"):
+            fresh_model(cls).train(settings=other._default_training(240))
 
     def test_class_weights_bring_rare_types_forward(self, cls, query):
         """Of a type with few cells more are found when classes weigh the same."""

@@ -8,7 +8,7 @@ from ._mlp import MLPClassifier as MLPClassifier
 from ._names import MODEL_NAMES as MODEL_NAMES, model_by_name as model_by_name
 from ._sctab import SCTAB as SCTAB
 from ._search import Choice as Choice, Range as Range, SearchSpace as SearchSpace
-from ._xgboost import XGBoostClassifier as XGBoostClassifier
+from ._xgboost import BoostingSettings as BoostingSettings, XGBoostClassifier as XGBoostClassifier
 
 __all__ = [
     "AutoClassifier",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from os import PathLike
 from typing import Any, Literal, Self, final
@@ -24,7 +24,7 @@ from sctab.model._comparison import compare
 from sctab.model._ensemble import DeepEnsemble
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
-from sctab.train import CorpusReference, LoggerChoice, MemoryReference, Reference, TrainingSettings, check_logging
+from sctab.train import CorpusReference, LoggerChoice, MemoryReference, Reference, check_logging
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,10 +238,8 @@ class AutoClassifier:
         if train_settings.get("resume"):
             raise SettingError("`resume=True` cannot be set for `AutoClassifier`, which trains several models. Leave it out.")
         for name in self._names:
-            defaults = CLASSES[name]._default_training(self._reference.n_obs)
-            given = {*train_settings, *self._settings.get(name, {}).get("train", {})}
-            unknown = sorted(given - {field.name for field in fields(defaults)})
-            if unknown and not isinstance(defaults, TrainingSettings):  # what trains by gradient passes the others on to Lightning
+            cls, given = CLASSES[name], {*train_settings, *self._train_settings(name)}
+            if unknown := sorted(given - {*cls._setting_names(), *cls._option_names()}):
                 raise SettingError(
                     f"{listing(unknown)} cannot be set for `{name}`. Leave it out, give it in `settings` to those that have it, or "
                     "name other `candidates`."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from inspect import signature
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,16 @@ from sctab.inference import (
 )
 from sctab.model._described import DescribedModel
 from sctab.train import (
+    LARGE_REFERENCE,
     CommonSettings,
     LoggerChoice,
+    Reference,
     TrainingData,
     TrainingResult,
-    TrainingSettings,
     measure_importance,
     seeded,
     summarise,
+    trainer_options,
 )
 
 
@@ -40,83 +43,27 @@ class TrainableModel(DescribedModel):
         self,
         max_epochs: int | None = None,
         *,
-        batch_size: int | None = None,
-        train_size: float | None = None,
-        validation_split: str | None = None,
-        refit: bool | None = None,
-        early_stopping: bool | None = None,
-        patience: int | None = None,
-        learning_rate: float | None = None,
-        weight_decay: float | None = None,
-        schedule: str | None = None,
-        lr_decay: float | None = None,
-        gradient_clip: float | None = None,
-        loss: str | None = None,
-        label_smoothing: float | None = None,
-        class_weights: bool | None = None,
-        covariate_dropout: float | None = None,
-        gene_dropout: float | None = None,
-        augment: bool | None = None,
-        l1: float | None = None,
-        l2: float | None = None,
+        settings: CommonSettings | None = None,
         accelerator: str = "auto",
         devices: Any = "auto",
-        seed: int = 0,
-        split_seed: int | None = None,
         run_dir: str | PathLike[str] | None = None,
         logger: LoggerChoice = None,
         resume: bool = False,
-        **trainer_kwargs: Any,
+        **overrides: Any,
     ) -> None:
-        """Learn the reference. What is `None` follows from its size, see :ref:`defaults`.
+        """Learn the reference. What is not given follows from its size, see :ref:`defaults`.
 
-        Calling it again goes on from the weights that are there.
+        Calling it again continues from the weights that are there.
 
         Parameters
         ----------
         max_epochs
-            Passes over the reference.
-        batch_size
-            Cells per step of the optimiser.
-        train_size
-            Share of the cells to learn from; the others validate. With 1 there is no validation, and the last weights are kept.
-        validation_split
-            `"donor"` holds out whole donors where `donor_key` was given and there are enough; `"stratified"` a share of each type.
-        refit
-            When validation has told how well the model does and how long to train, train it again on all cells, for as long. What is
-            reported is the validation before; the model that is kept has learned from the validation cells too.
-        early_stopping, patience
-            Stop when the validation macro F1 has not improved for `patience` epochs. The best epoch's weights are kept in any case; with
-            a one-cycle schedule that runs to its end, the best of its last fifth, where weights have settled.
-        learning_rate, weight_decay
-            Of AdamW; with a one-cycle schedule the former is its peak.
-        schedule, lr_decay
-            `"one-cycle"`, or `"step"`: the learning rate is multiplied by `lr_decay` after every epoch.
-        gradient_clip
-            Largest Euclidean norm of the gradient.
-        loss
-            What to make of labels of mixed granularity, see :ref:`mixed-granularity`. `"cross-entropy"`: all labels exclude each other, as
-            published. `"hierarchical"`: a label is right in all of its subtypes. `"auto"`: in those that the donors with this label do not
-            have. Where no label is a subtype of another, all three are the same.
-        label_smoothing
-            Share of each cell's label that is spread evenly over all types.
-        class_weights
-            Weigh classes by :math:`n / (K n_k)`, so that rare types count as much as frequent ones.
-        covariate_dropout
-            How often a training cell is shown without a covariate, see `categorical_covariate_keys` of :meth:`setup_anndata`.
-        gene_dropout
-            Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`.
-        augment
-            Add differences between donors to training cells, see :func:`sctab.augmentation.donor_differences`.
-        l1, l2
-            Penalties on the weights of all linear maps, added to the loss: `l1` times the sum of their absolute values and half `l2`
-            times the sum of their squares.
+            Passes over the reference; for trees, boosting rounds.
+        settings
+            All settings at once: :class:`~sctab.train.TrainingSettings` for a network, :class:`~sctab.model.BoostingSettings` for trees.
+            By default those of the model class for a reference of this size.
         accelerator, devices
             As in Lightning: `"cpu"`, `"gpu"`, `"auto"`, …
-        seed
-            Decides initial weights, split, order of the cells and dropout. The global random state is left as it was.
-        split_seed
-            Decides the split by itself, so that models with several seeds are validated on the same cells.
         run_dir
             New directory that shows the training while it runs: `metrics.csv`, `tensorboard/`, and a model after every validation in
             `checkpoints/`, see :doc:`/logging`. By default, no file is written.
@@ -126,14 +73,18 @@ class TrainableModel(DescribedModel):
             Go on with the training that `run_dir` is of, from the last epoch that it finished, or from where it was told to end
             (SIGTERM); where there is none, one begins. Settings, cells, labels, donors and covariates must be the same; they are known
             by a hash of their content. It needs `run_dir`.
-        **trainer_kwargs
-            Passed to :class:`scvi.train.Trainer`: `callbacks`, `enable_progress_bar`, `precision="bf16-mixed"`, …
+        **overrides
+            Single settings by name, which go before `settings`. Every class has `learning_rate`, `class_weights`, `train_size`,
+            `validation_split`, `refit`, `early_stopping`, `patience`, `seed` and `split_seed`, see :class:`~sctab.train.CommonSettings`.
+            Networks also have, for example, `batch_size`, `weight_decay`, `gene_dropout`, `augment` and `loss`, and pass what
+            :class:`lightning.pytorch.Trainer` takes on to it: `callbacks`, `precision="bf16-mixed"`, … All have
+            `enable_progress_bar`. `None` is the default.
 
         Raises
         ------
         SettingError
-            When a setting makes no sense, when the training diverged, so that weights are NaN, or when `run_dir` is of another training
-            than the one that is to go on: of other settings, or of another reference, by its content.
+            When a setting is invalid or not one of the class; when the training diverged, so that weights are NaN; or when `run_dir` is
+            of another training than the one to resume: of other settings, or of another reference, by its content.
         OutputExistsError
             When `run_dir` is not empty.
         OutputError
@@ -141,45 +92,73 @@ class TrainableModel(DescribedModel):
         MissingDependencyError
             When Neptune is asked for and not installed.
         """
-        arguments = locals()
         if resume and run_dir is None:
             raise SettingError(
                 "`resume=True` needs the `run_dir` of the training that is to go on. Give it, or leave `resume` out."
             )
         if (reference := self._reference) is None:
             raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
-        defaults = self._default_training(reference.n_obs)
-        given = {field.name: arguments[field.name] for field in fields(TrainingSettings) if arguments[field.name] is not None}
-        known = [field.name for field in fields(defaults)]
-        if unknown := sorted(set(given) - set(known)):
-            raise SettingError(f"{listing(unknown)} cannot be set for `{type(self).__name__}`. It has: {listing(known, most=20)}.")
-        settings = reference.settings(defaults, given)
+        chosen, trainer_options = self._settings(reference, {"max_epochs": max_epochs, **overrides}, settings)
         data = reference.data(self.spec)
 
-        with seeded(seed):
+        with seeded(chosen.seed):
             is_new = not self.is_trained and not self._has_pretrained_weights
             start = None if is_new else {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
             if is_new:
                 self.module = self._new_network()
-            options = {"accelerator": accelerator, "devices": devices} | trainer_kwargs
+            options = {"accelerator": accelerator, "devices": devices} | trainer_options
             try:
-                result = self._fit(data, settings, run_dir=run_dir, logger=logger, resume=resume, **options)
+                result = self._fit(data, chosen, run_dir=run_dir, logger=logger, resume=resume, **options)
             except RuntimeError:  # entmax fails on NaN
                 self._require_finite(None if is_new else start)
                 raise
-        if settings.refit and result.best_epoch is not None:
-            result = self._fit_all(data, settings, result, start, options)
+        if chosen.refit and result.best_epoch is not None:
+            result = self._fit_all(data, chosen, result, start, options)
         self._require_finite(None if is_new else start)
         self._warn_of_divergence()
         self.module.eval()
-        self.spec = self.spec.with_training(summarise(settings, data, result, self.history_))
+        self.spec = self.spec.with_training(summarise(chosen, data, result, self.history_))
         self.gene_importance = (
-            measure_importance(self._forward, data, self.spec.normalization, device=self.device, rng=np.random.default_rng(seed))
+            measure_importance(
+                self._forward, data, self.spec.normalization, device=self.device, rng=np.random.default_rng(chosen.seed)
+            )
             if result.importance is None
             else result.importance
         )
         self.sha256 = None
         self.is_trained_ = True
+
+    @classmethod
+    def _setting_names(cls) -> list[str]:
+        """Settings that the class has."""
+        return [field.name for field in fields(cls._default_training(LARGE_REFERENCE))]
+
+    @classmethod
+    def _option_names(cls) -> set[str]:
+        """What :meth:`train` passes on as it is: what :meth:`_fit` takes, and where that takes anything, what Lightning does."""
+        parameters = signature(cls._fit).parameters.values()
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY} | (
+            trainer_options() if takes_any else set()
+        )
+
+    @classmethod
+    def _settings(
+        cls, reference: Reference, given: Mapping[str, Any], settings: CommonSettings | None
+    ) -> tuple[CommonSettings, dict[str, Any]]:
+        """How to train on a reference, and what is passed on; `None` among what is given is left open."""
+        known, options = cls._setting_names(), cls._option_names()
+        if unknown := sorted({name for name, value in given.items() if value is not None} - {*known, *options}):
+            raise SettingError(f"{listing(unknown)} cannot be set for `{cls.__name__}`. It has: {listing(known, most=30)}.")
+        defaults = reference.training_defaults(cls._default_training(reference.n_obs))
+        if settings is not None and type(settings) is not type(defaults):
+            raise SettingError(
+                f"`settings` must be `{type(defaults).__name__}` for `{cls.__name__}`, and is `{type(settings).__name__}`."
+            )
+        overrides = {name: value for name, value in given.items() if name in known and value is not None}
+        reference.check_settings(overrides)
+        passed_on = {name: value for name, value in given.items() if name in options and name not in known}
+        return replace(defaults if settings is None else settings, **overrides), passed_on
 
     def _require_finite(self, start: Mapping[str, torch.Tensor] | None) -> None:
         """Refuse weights of a training that diverged and go back to those before, `None` being a new network."""

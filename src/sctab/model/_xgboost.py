@@ -22,7 +22,7 @@ from scipy import sparse
 from torch import Tensor
 
 from sctab.data import Normalization, normalise, principal_components
-from sctab.errors import SettingError, listing, require
+from sctab.errors import SettingError, require
 from sctab.inference import ModelSpec
 from sctab.io import BLOCK_SIZE
 from sctab.metrics import correct_codes, macro_f1_of_codes
@@ -78,11 +78,8 @@ class XGBoostClassifier(CellTypeClassifier):
     The matrix is read block by block and never made dense, so that a backed reference of any size can be learned from. What is `None`
     follows from the size of the reference, see :ref:`defaults`; :meth:`paper_settings` gives the published settings.
 
-    Of the settings of :meth:`train` it has those that make sense for trees: `max_epochs` (boosting rounds, each with one tree per type),
-    `learning_rate`, `l1`, `l2`, `early_stopping`, `patience`, `class_weights`, `covariate_dropout`, `train_size`, `validation_split`,
-    `seed` and `split_seed`. `patience`
-    counts rounds without a lower validation loss, and the trees up to the round with the lowest are kept. With `accelerator="cuda"` trees
-    grow on a GPU.
+    :meth:`train` takes :class:`BoostingSettings`: an epoch is a boosting round, with one tree per type. `patience` counts rounds without a
+    lower validation loss, and the trees up to the round with the lowest are kept. With `accelerator="cuda"` trees grow on a GPU.
 
     Parameters
     ----------
@@ -188,7 +185,7 @@ class XGBoostClassifier(CellTypeClassifier):
             },
         )
 
-    def _fit(
+    def _fit(  # type: ignore[override]  # Lightning does not train trees: they have no other options
         self,
         data: TrainingData,
         settings: BoostingSettings,
@@ -199,14 +196,11 @@ class XGBoostClassifier(CellTypeClassifier):
         run_dir: str | PathLike[str] | None = None,
         logger: LoggerChoice = None,
         resume: bool = False,
-        **others: Any,
     ) -> TrainingResult:
         if resume:
             raise SettingError(
                 "`resume=True` cannot be set for `XGBoostClassifier`, whose trees grow from the start. Leave it out."
             )
-        if others:
-            raise SettingError(f"{listing(others)} cannot be set for `XGBoostClassifier`, which Lightning does not train.")
         split = data.split(settings)
         device = single_device(accelerator, devices)
         loggers = start_logging(run_dir, logger, {"model": type(self).__name__} | dict(self.spec.architecture) | asdict(settings))

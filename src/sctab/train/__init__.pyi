@@ -34,5 +34,6 @@ from ._settings import (
     as_history as as_history,
     network_training as network_training,
     stored_history as stored_history,
+    trainer_options as trainer_options,
 )
 from ._threads import useful_threads as useful_threads

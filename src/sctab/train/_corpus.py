@@ -189,8 +189,12 @@ class CorpusReference:
         keys = [covariate.key for covariate in spec.covariates if covariate.key in _COVARIATES]
         return spec_for_query(spec, self.label_names, SETUP | {"categorical_covariate_keys": keys})
 
-    def settings[S: CommonSettings](self, defaults: S, given: Mapping[str, Any]) -> S:
-        """The split is that of the corpus, and validation cells are learned only where that is asked for."""
+    def training_defaults[S: CommonSettings](self, settings: S) -> S:
+        """Those of the class, but validation cells are learned only where that is asked for."""
+        return replace(settings, refit=False)
+
+    def check_settings(self, given: Mapping[str, Any]) -> None:
+        """The split is that of the corpus."""
         if "validation_split" in given:
             raise SettingError("`validation_split` cannot be set with a corpus, which has its own splits. Leave it out.")
         if given.get("train_size", 1) != 1:
@@ -198,7 +202,6 @@ class CorpusReference:
                 f"`train_size={given['train_size']}` cannot be set with a corpus, which has its own splits. Leave it out, or take 1 to "
                 "learn from the validation cells too."
             )
-        return replace(defaults, **{"refit": False, **given})
 
     def held_out(self) -> HeldOut:
         """Learn the training cells, some of whose donors validate them, and judge by the validation cells."""

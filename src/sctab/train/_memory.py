@@ -176,9 +176,12 @@ class MemoryReference:
         require_known_labels(self.label_names, spec)
         return spec
 
-    def settings[S: CommonSettings](self, defaults: S, given: Mapping[str, Any]) -> S:
-        """Nothing is decided by the reference."""
-        return replace(defaults, **given)
+    def training_defaults[S: CommonSettings](self, settings: S) -> S:
+        """Those of the class."""
+        return settings
+
+    def check_settings(self, given: Mapping[str, Any]) -> None:
+        """All settings are open."""
 
     def data(self, spec: ModelSpec) -> MemoryData:
         """What a model learns."""

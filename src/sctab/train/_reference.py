@@ -92,13 +92,16 @@ class Reference(Protocol):
             When no gene of the model is in a corpus, or when that is of another species.
         """
 
-    def settings[S: CommonSettings](self, defaults: S, given: Mapping[str, Any]) -> S:
-        """How to train on it: the defaults of a model class, but for what is given.
+    def training_defaults[S: CommonSettings](self, settings: S) -> S:
+        """The defaults of a model class, as they are on this reference."""
+
+    def check_settings(self, given: Mapping[str, Any]) -> None:
+        """Refuse settings that the reference does not leave open.
 
         Raises
         ------
         SettingError
-            When a setting is invalid, or when the reference does not leave it open.
+            When there are such settings.
         """
 
     def data(self, spec: ModelSpec) -> TrainingData:

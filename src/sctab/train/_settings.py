@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from inspect import signature
 from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any, Literal, Self, get_args, get_type_hints
@@ -46,18 +47,26 @@ class CommonSettings:
     """What the training of every model class has: how long, how validated, and from which seed."""
 
     max_epochs: int
+    """Passes over the reference, or boosting rounds."""
     learning_rate: float
+    """Of AdamW, with a one-cycle schedule its peak; of trees XGBoost's `eta`."""
     early_stopping: bool
+    """Stop when validation has not improved for `patience` epochs. The best epoch's weights are kept in any case; with a one-cycle schedule
+    that runs to its end, the best of its last fifth, where weights have settled."""
     patience: int
     """Epochs without a better validation after which training stops."""
     class_weights: bool = True
+    """Weigh classes by :math:`n / (K n_k)`, so that rare types count as much as frequent ones."""
     train_size: float = 0.9
+    """Share of the cells to learn from; the others validate. With 1 there is no validation, and the last weights are kept."""
     validation_split: SplitBy = "donor"
+    """`"donor"` holds out whole donors where they are known and there are enough; `"stratified"` a share of each type."""
     refit: bool = False
-    """Train once more after validation, on all cells, as long as was best."""
+    """Train once more after validation, on all cells, as long as was best. What is reported is the validation before."""
     seed: int = 0
+    """Decides initial weights, split, order of the cells and dropout. The global random state is left as it was."""
     split_seed: int | None = None
-    """Decides which cells validate; `None` is `seed`."""
+    """Decides the split by itself, so that models with several seeds are validated on the same cells; `None` is `seed`."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, before any work is done."""
@@ -103,13 +112,16 @@ class TrainingSettings(CommonSettings):
     """How a network is trained by gradient. The defaults of a model class are a rule over the size of the reference."""
 
     batch_size: int
+    """Cells per step of the optimiser."""
     weight_decay: float
+    """Of AdamW."""
     schedule: Schedule
     """`"one-cycle"`: up to `learning_rate` and down to almost nothing, batch by batch. `"step"`: times `lr_decay` after every epoch."""
     gene_dropout: float
     """Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`."""
     loss: Loss = "auto"
-    """`"hierarchical"`: a label is right in all of its subtypes; `"auto"`: in those that donors with this label do not have."""
+    """What to make of labels of mixed granularity, see :ref:`mixed-granularity`. `"cross-entropy"`: all labels exclude each other, as
+    published. `"hierarchical"`: a label is right in all of its subtypes. `"auto"`: in those that donors with this label do not have."""
     label_smoothing: float = 0.0
     """Share of each cell's label that is spread evenly over all classes."""
     covariate_dropout: float = 0.5
@@ -121,6 +133,7 @@ class TrainingSettings(CommonSettings):
     l2: float = 0.0
     """Weight of half the sum of their squares."""
     lr_decay: float = 0.9
+    """What the learning rate is multiplied by after every epoch, with the schedule `"step"`."""
     gradient_clip: float = 1.0
     """Largest Euclidean norm of the gradient."""
 
@@ -148,6 +161,13 @@ def _mend(value: Any, kind: type) -> str:
             if kind(number) == number:  # with a point and without an exponent, which every format reads as a number
                 return f": write `{int(number) if kind is int else np.format_float_positional(number, trim='0')}`"
     return ""
+
+
+def trainer_options() -> set[str]:
+    """Names of what Lightning's trainer takes."""
+    from lightning.pytorch import Trainer  # settings are read where nothing is trained
+
+    return set(signature(Trainer).parameters)
 
 
 def network_training(n_obs: int, published: Mapping[str, Any], **small: Any) -> TrainingSettings:

@@ -12,8 +12,7 @@ from typing import Any, Self
 
 from sctab.errors import DataFileError, SettingError, listing
 from sctab.io import as_path, strict_json, written_beside
-from sctab.model import MODEL_NAMES, AutoClassifier, CellTypeClassifier, model_by_name
-from sctab.train import TrainingSettings
+from sctab.model import MODEL_NAMES, AutoClassifier, CellTypeClassifier, model_by_name, model_classes
 
 _FORMAT = "sctab-settings"
 _FORMAT_VERSION = 1
@@ -123,9 +122,9 @@ def _of_constructor(cls: type[CellTypeClassifier] | type[AutoClassifier]) -> lis
 
 def _of_training(cls: type[CellTypeClassifier] | type[AutoClassifier]) -> list[str]:
     """What says how a class learns. `AutoClassifier` passes on what any of its candidates may have."""
-    if issubclass(cls, CellTypeClassifier):
-        return [each.name for each in fields(cls._default_training(1000)) if each.name != "seed"]
-    return ["n_folds", *(each.name for each in fields(TrainingSettings) if each.name != "seed")]
+    classes = [cls] if issubclass(cls, CellTypeClassifier) else model_classes().values()
+    names = dict.fromkeys(each.name for each_class in classes for each in fields(each_class._default_training(1000)))
+    return [*([] if cls in classes else ["n_folds"]), *(name for name in names if name != "seed")]
 
 
 def _require_known(name: str, settings: Mapping[str, Any], known: Collection[str]) -> None:
