@@ -60,8 +60,8 @@ class TrainableModel(DescribedModel):
         max_epochs
             Passes over the reference; for trees, boosting rounds.
         settings
-            All settings at once: :class:`~sctab.train.TrainingSettings` for a network, :class:`~sctab.model.BoostingSettings` for trees.
-            By default those of the model class for a reference of this size.
+            All settings at once, of the kind that the model class has, see :class:`~sctab.train.CommonSettings`; by default those that it
+            has for a reference of this size.
         accelerator, devices
             As in Lightning: `"cpu"`, `"gpu"`, `"auto"`, …
         run_dir
@@ -76,9 +76,8 @@ class TrainableModel(DescribedModel):
         **overrides
             Single settings by name, which go before `settings`. Every class has `learning_rate`, `class_weights`, `train_size`,
             `validation_split`, `refit`, `early_stopping`, `patience`, `seed` and `split_seed`, see :class:`~sctab.train.CommonSettings`.
-            Networks also have, for example, `batch_size`, `weight_decay`, `gene_dropout`, `augment` and `loss`, and pass what
-            :class:`lightning.pytorch.Trainer` takes on to it: `callbacks`, `precision="bf16-mixed"`, … All have
-            `enable_progress_bar`. `None` is the default.
+            The classes that derive from it have more, and what Lightning trains takes the arguments of
+            :class:`lightning.pytorch.Trainer`: `callbacks`, `enable_progress_bar`, `precision="bf16-mixed"`, … `None` is the default.
 
         Raises
         ------
@@ -98,7 +97,7 @@ class TrainableModel(DescribedModel):
             )
         if (reference := self._reference) is None:
             raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
-        chosen, trainer_options = self._settings(reference, {"max_epochs": max_epochs, **overrides}, settings)
+        chosen, passed_on = self._settings(reference, {"max_epochs": max_epochs, **overrides}, settings)
         data = reference.data(self.spec)
 
         with seeded(chosen.seed):
@@ -106,7 +105,7 @@ class TrainableModel(DescribedModel):
             start = None if is_new else {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
             if is_new:
                 self.module = self._new_network()
-            options = {"accelerator": accelerator, "devices": devices} | trainer_options
+            options = {"accelerator": accelerator, "devices": devices} | passed_on
             try:
                 result = self._fit(data, chosen, run_dir=run_dir, logger=logger, resume=resume, **options)
             except RuntimeError:  # entmax fails on NaN
