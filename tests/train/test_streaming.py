@@ -48,6 +48,13 @@ def test_order_follows_from_seed_and_epoch():
     assert max(batch) - min(batch) > 20
 
 
+def test_what_is_read_together_and_the_order_in_it_are_other_ones_in_every_epoch(monkeypatch):
+    first = [set(planned(np.arange(300), 40, 0, epoch)[0]) for epoch in (0, 1)]
+    assert len(first[0] & first[1]) < 30
+    monkeypatch.setattr(_streaming, "CHUNK_SIZE", 300)  # one chunk, whose place among others tells nothing
+    assert planned(np.arange(300), 40, 0, 0) != planned(np.arange(300), 40, 0, 1)
+
+
 @pytest.mark.parametrize("n_processes", [2, 4])
 def test_processes_share_every_batch_out(monkeypatch, n_processes):
     cells = np.arange(5, 305)
