@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 COPIED = ("src", "tests", "pyproject.toml", "README.md")
 PLAN, LOOP, STATE, BATCHES = (f"tests/train/test_{name}.py" for name in ("plan", "loop", "state", "batches"))
 STREAMING, IMPORTANCE = "tests/train/test_streaming.py", "tests/train/test_importance.py"
-DECIDE, CONTENT, COVARIATES = "tests/inference/test_decide.py", "tests/data/test_content.py", "tests/data/test_covariates.py"
+DECIDE = "tests/inference/test_decide.py"
+SCTAB = "tests/model/test_sctab.py::TestTraining::test_masks_pay_for_looking_at_many_genes"
+NORMALISE, COVARIATES = "tests/data/test_normalise.py", "tests/data/test_covariates.py"
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ MUTANTS = [
     Mutant(
         "gene dropout after normalising",
         "train/_plan.py",
-        "normalise_counts(drop_genes(counts, self.settings.gene_dropout), self.normalization.target_sum)",
-        "drop_genes(normalise_counts(counts, self.normalization.target_sum), self.settings.gene_dropout)",
+        "normalise_tensor(drop_genes(counts, self.settings.gene_dropout), self.normalization)",
+        "drop_genes(normalise_tensor(counts, self.normalization), self.settings.gene_dropout)",
         PLAN,
     ),
     Mutant("gene dropout never", "train/_plan.py", "drop_genes(counts, self.settings.gene_dropout)", "counts", PLAN),
@@ -85,6 +88,7 @@ MUTANTS = [
     Mutant("l1 ignored", "train/_plan.py", "self.settings.l1 * module", "0 * module", PLAN),
     Mutant("l2 without its half", "train/_plan.py", "self.settings.l2 / 2", "self.settings.l2", PLAN),
     Mutant("penalty subtracted", "train/_plan.py", "loss + self.penalty(output)", "loss - self.penalty(output)", PLAN),
+    Mutant("diffuse masks rewarded", "model/_sctab.py", "output: -lambda_sparse", "output: lambda_sparse", SCTAB),
     Mutant("label smoothing ignored", "train/_plan.py", "label_smoothing=self.settings.label_smoothing", "label_smoothing=0", PLAN),
     Mutant("share of the own label ignored", "train/_plan.py", "own_label = OWN_LABEL if", "own_label = 0.0 if", PLAN),
     Mutant("gradient never clipped", "train/_loop.py", "settings.gradient_clip,", "None,", PLAN),
@@ -167,7 +171,8 @@ MUTANTS = [
         DECIDE,
     ),
     Mutant("mutual information of the sum", "inference/_decide.py", "sum(axis=1) - expected", "sum(axis=1)", DECIDE),
-    Mutant("normalised without logarithm", "data/_normalise.py", "if normalization.log1p:", "if not normalization.log1p:", CONTENT),
+    Mutant("tensors without logarithm", "data/_normalise.py", "scaled.log1p() if", "scaled if", NORMALISE),
+    Mutant("cells without counts are measured", "data/_normalise.py", "shape), totals > 0", "shape), totals >= 0", COVARIATES),
     Mutant(
         "covariates before the genes",
         "data/_covariates.py",
@@ -175,7 +180,6 @@ MUTANTS = [
         "sparse.hstack([covariates, values]",
         IMPORTANCE,
     ),
-    Mutant("cells without counts are measured", "data/_query.py", "totals > 0", "totals >= 0", COVARIATES),
 ]
 
 
@@ -222,6 +226,7 @@ def main() -> int:
     import scanpy  # noqa: F401
     import scvi.model  # noqa: F401
 
+    warnings.filterwarnings("ignore", message=".*use of fork")  # no thread of the libraries holds a lock here
     sys.dont_write_bytecode = True  # an edit within the same second would not be seen
     words = sys.argv[1:]
     chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)]

@@ -71,6 +71,15 @@ class TestTraining:
         assert min(*model.train_indices, *model.validation_indices) >= 30
         assert set(model.predict(adata)) <= set(TYPES)
 
+    def test_masks_pay_for_looking_at_many_genes(self):
+        """The loss of the first step grows by `lambda_sparse` times the entropy of the masks, which is not negative."""
+        losses = []
+        for lambda_sparse in (0.0, 10.0):
+            model = fresh_model(lambda_sparse=lambda_sparse)
+            model.train(**QUICK | {"max_epochs": 1, "batch_size": 300})
+            losses.append(float(model.history["train_loss"].iloc[0, 0]))
+        assert 0 < losses[1] - losses[0] < 10 * np.log(60)
+
     def test_early_stopping_stops(self):
         model = fresh_model()
         model.train(**QUICK | {"max_epochs": 60}, early_stopping=True, patience=2)
