@@ -44,3 +44,11 @@ def make_study(seed, *, n_obs=120, n_donors=4, genes=range(10), names="both", ty
         index=[f"{seed}-{i}" for i in range(n_obs)],
     )
     return ad.AnnData(sparse.csr_matrix(counts), obs=obs, var=var)
+
+
+def cells_of(corpus):
+    """For each split: codes and expression of its cells, through `annbatch`."""
+    for split in ("train", "validation", "test"):
+        groups = list(corpus.collection(split))
+        X = sparse.vstack([ad.io.read_elem(group["X"]) for group in groups], format="csr")
+        yield split, corpus.obs(split), X

@@ -55,6 +55,63 @@ HOMES = {
 }
 """Rooms that may import a library."""
 LONGEST_MODULE = 400
+UNTESTED = {
+    "sctab.benchmark._files": "names only",
+    "sctab.cli._annotate": "`cli/test_app.py` runs the command",
+    "sctab.cli._cluster": "`io/test_tasks.py` runs commands on a cluster",
+    "sctab.cli._demo": "`cli/test_app.py` runs the command",
+    "sctab.cli._files": "`cli/test_app.py` gives commands files",
+    "sctab.cli._options": "names only",
+    "sctab.cli._train": "`cli/test_app.py` runs the command",
+    "sctab.data._kernels": "`data/test_normalise.py` compares its one loop",
+    "sctab.get._annotation": "`tl/test_annotate.py` reads what was written",
+    "sctab.inference._engine": "a protocol",
+    "sctab.inference._ensemble_files": "`model/test_ensemble.py` stores ensembles",
+    "sctab.inference._files": "`inference/test_storage.py` reads its names",
+    "sctab.inference._local": "`inference/test_evaluator.py` runs it",
+    "sctab.inference._networks": "`inference/test_storage.py` builds them",
+    "sctab.inference._predictor": "`inference/test_evaluator.py` and `tl/test_annotate.py` use it",
+    "sctab.inference._spec": "`inference/test_storage.py` reads and refuses specs",
+    "sctab.io._compiled": "a decorator; every test of a kernel runs it",
+    "sctab.io._sizes": "one number",
+    "sctab.io._zarr": "a setting of Zarr, which every reading test runs with",
+    "sctab.model._base": "`model/test_contract.py` holds every class to it",
+    "sctab.model._classes": "`model/test_contract.py` holds every class to it",
+    "sctab.model._comparison": "`model/test_contract.py` holds every class to it",
+    "sctab.model._described": "`model/test_contract.py` holds every class to it",
+    "sctab.model._loading": "`model/test_contract.py` holds every class to it",
+    "sctab.model._members": "`model/test_contract.py` holds every class to it",
+    "sctab.model._mlp": "`model/test_contract.py` holds every class to it",
+    "sctab.model._names": "`model/test_contract.py` holds every class to it",
+    "sctab.model._prediction": "`model/test_contract.py` holds every class to it",
+    "sctab.model._running": "`model/test_contract.py` holds every class to it",
+    "sctab.model._search": "`model/test_contract.py` holds every class to it",
+    "sctab.model._setup": "`model/test_contract.py` holds every class to it",
+    "sctab.model._storage": "`model/test_contract.py` holds every class to it",
+    "sctab.model._training": "`model/test_contract.py` holds every class to it",
+    "sctab.model._transfer": "`model/test_contract.py` holds every class to it",
+    "sctab.nn._boosted_trees": "`model/test_xgboost.py` trains and stores one",
+    "sctab.nn.fast._kernels": "`nn/fast/test_attention.py` and `test_sparse.py` compare every loop",
+    "sctab.tl._comparison": "`tl/test_evaluate.py` and `test_annotate.py` read its results",
+    "sctab.tl._result": "`tl/test_evaluate.py` and `test_annotate.py` read its results",
+    "sctab.train._continuation": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
+    "sctab.train._corpus": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
+    "sctab.train._genes": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
+    "sctab.train._neptune": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
+    "sctab.train._processes": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
+    "sctab.train._reference": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
+    "sctab.tuning._cells": "`test_tuning.py` runs studies",
+    "sctab.tuning._result": "`test_tuning.py` runs studies",
+    "sctab.tuning._settings": "`test_tuning.py` runs studies",
+    "sctab.tuning._study": "`test_tuning.py` runs studies",
+    "sctab.tuning._task": "`test_tuning.py` runs studies",
+    "sctab.tuning._tune": "`test_tuning.py` runs studies",
+    "sctab.zoo._load": "`zoo/test_published.py` and `test_packaged.py` load models",
+    "sctab.zoo._published_files": "`zoo/test_published.py` and `test_packaged.py` load models",
+    "sctab.zoo._published_importance": "`zoo/test_published.py` and `test_packaged.py` load models",
+    "sctab.zoo._published_model": "`zoo/test_published.py` and `test_packaged.py` load models",
+}
+"""Modules without a test file of their own, and why."""
 OPENINGS = {
     "__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)",
     "__version__ = version('sctab')",
@@ -70,9 +127,10 @@ SCRIPTS = "peers"
 class Tree:
     """The modules below a directory, as the package `sctab`."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        paths = (path for path in sorted(root.rglob("*.py")) if path.parent.name != SCRIPTS)
+    def __init__(self, root: Path, tests: Path | None = None) -> None:
+        self.root, self.tests = root, tests or root / "tests"
+        modules = (path for path in sorted(root.rglob("*.py")) if not path.is_relative_to(self.tests))
+        paths = (path for path in modules if path.parent.name != SCRIPTS)
         self.modules = {self._name(path): path for path in paths}
         self.trees = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in self.modules.items()}
         self.offered = {name: self._stub(path) for name, path in self.modules.items() if path.name == "__init__.py"}
@@ -240,6 +298,20 @@ def long_modules(tree: Tree) -> list[str]:
     return [f"{name} has {n} lines" for name, n in lengths.items() if n > LONGEST_MODULE]
 
 
+def modules_without_tests(tree: Tree) -> list[str]:
+    """Modules of rooms that have no test file of their own name in the folder of the room: `io/test_rows.py` for `io/_rows.py`."""
+
+    def test_file(path: Path) -> Path:
+        relative = path.relative_to(tree.root)
+        return tree.tests / relative.with_name(f"test_{path.stem.removeprefix('_')}.py")
+
+    return [
+        name
+        for name, path in tree.modules.items()
+        if path.parent != tree.root and path.name != "__init__.py" and name not in UNTESTED and not test_file(path).exists()
+    ]
+
+
 RULES = [
     without_layer,
     upward_imports,
@@ -250,12 +322,19 @@ RULES = [
     pickles,
     libraries_away_from_home,
     long_modules,
+    modules_without_tests,
 ]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_source(rule, source_root):
-    assert rule(Tree(source_root)) == []
+    assert rule(Tree(source_root, tests=Path(__file__).parent)) == []
+
+
+def test_exemptions_are_needed(source_root, monkeypatch):
+    exempted = set(UNTESTED)
+    monkeypatch.setitem(globals(), "UNTESTED", {})
+    assert set(modules_without_tests(Tree(source_root, tests=Path(__file__).parent))) == exempted
 
 
 @pytest.mark.parametrize(
@@ -323,12 +402,15 @@ def test_source(rule, source_root):
         (libraries_away_from_home, {"tl.py": "import matplotlib.pyplot as plt"}, ["sctab.tl imports matplotlib.pyplot"]),
         (long_modules, {"metrics.py": "x = 1\n" * 401}, ["sctab.metrics has 401 lines"]),
         (long_modules, {"metrics.py": "x = 1\n" * 400}, []),
+        (modules_without_tests, {"io/_a.py": "", "tests/io/test_b.py": ""}, ["sctab.io._a"]),
+        (modules_without_tests, {"io/deep/_a.py": "", "tests/io/test_a.py": ""}, ["sctab.io.deep._a"]),
+        (modules_without_tests, {"io/_a.py": "", "io/b.py": "", "tests/io/test_a.py": "", "tests/io/test_b.py": ""}, []),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
 def test_rules_find_what_they_are_for(rule, files, found, tmp_path):
     for name, content in ({"__init__.py": ""} | files).items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(content, encoding="utf-8")
     assert rule(Tree(tmp_path)) == found
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from sctab import DataFileError, SettingError
-from sctab.benchmark import Results, comparison, paired_differences, read_results, write_report
+from sctab import SettingError
+from sctab.benchmark import Results, comparison, paired_differences, write_report
 from sctab.benchmark._report import best_label
 from sctab.benchmark._results import _OF_RUN
 
@@ -126,8 +126,3 @@ def test_report(results, tmp_path):
     assert "## Macro F1 by group: one" in text
     assert "![Comparison](figures/models.svg)" in text
     assert "| c | failed | 2 | two | x \\| y |" in text
-
-
-def test_there_must_be_a_benchmark(tmp_path):
-    with pytest.raises(DataFileError, match="holds no benchmark"):
-        read_results(tmp_path)

@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import scanpy as sc
 from anndata import AnnData
-from hypothesis import assume, given, strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
+from tests.scanpy_values import BASES, logarithmised, normalised
 
 from sctab import InputValueError
-from sctab.data import Content, MatrixContent, Normalization, _inspection as counts_module, inspect_matrix, normalise
+from sctab.data import Content, MatrixContent, _inspection as counts_module, inspect_matrix
 from sctab.io._rows import row_ranges
-
-BASES = {"e": np.e, "2": 2, "10": 10}
 
 count_matrices = hnp.arrays(
     np.int64, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=st.integers(0, 5000)
@@ -22,103 +21,9 @@ count_matrices = hnp.arrays(
 """Counts of any shape, empty cells among them."""
 
 
-def normalised(counts, target_sum=1e4, **settings):
-    """What `scanpy.pp.normalize_total` makes of counts."""
-    adata = AnnData(np.array(counts, dtype=np.float32))
-    sc.pp.normalize_total(adata, target_sum=target_sum, **settings)
-    return adata.X
-
-
-def logarithmised(counts, target_sum=1e4, *, base="e"):
-    """What `scanpy.pp.log1p` makes of that."""
-    adata = AnnData(normalised(counts, target_sum))
-    sc.pp.log1p(adata, base=None if base == "e" else BASES[base])
-    return adata.X
-
-
-def scaled(values, **settings):
-    """What `scanpy.pp.scale` makes of it."""
-    adata = AnnData(np.array(values))
-    sc.pp.scale(adata, **settings)
-    return adata.X
-
-
 def most_variable(values, n_genes):
     """The columns of largest variance, in their order."""
     return values[:, np.sort(np.argsort(values.var(axis=0))[-n_genes:])]
-
-
-KINDS = {
-    "counts": (lambda counts: counts, Content.COUNTS, None),
-    "CP10K": (normalised, Content.NORMALISED, None),
-    "CP10K of some genes": (lambda counts: normalised(counts)[:, ::3], Content.NORMALISED, None),
-    "log1p": (logarithmised, Content.LOG1P, np.e),
-    "log1p, base 2": (partial(logarithmised, base="2"), Content.LOG1P, 2),
-    "log1p, base 10": (partial(logarithmised, base="10"), Content.LOG1P, 10),
-    "log1p of every third gene": (lambda counts: logarithmised(counts)[:, ::3], Content.LOG1P, np.e),
-}
-
-
-@pytest.fixture(params=KINDS)
-def kind(request, counts):
-    """A matrix, what it holds, and the base of its logarithm."""
-    make, content, base = KINDS[request.param]
-    return make(counts), content, base
-
-
-class TestEveryKind:
-    def test_is_recognised_without_doubt(self, kind):
-        matrix, content, base = kind
-        assert inspect_matrix(matrix) == MatrixContent(content, log_base=base)
-
-    def test_in_every_storage(self, kind, stored):
-        matrix, content, base = kind
-        assert inspect_matrix(stored(matrix)) == MatrixContent(content, log_base=base)
-
-    @pytest.mark.parametrize("size", [1, 7, 299])
-    def test_with_every_block_size(self, kind, size, monkeypatch):
-        matrix, content, base = kind
-        monkeypatch.setattr(counts_module, "row_ranges", partial(row_ranges, size=size))
-        assert inspect_matrix(matrix) == MatrixContent(content, log_base=base)
-
-    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-    def test_in_both_precisions(self, kind, dtype):
-        matrix, content, base = kind
-        assert inspect_matrix(matrix.astype(dtype)) == MatrixContent(content, log_base=base)
-
-    def test_order_of_cells_and_genes_does_not_matter(self, kind, rng):
-        matrix, content, base = kind
-        shuffled = matrix[rng.permutation(matrix.shape[0])][:, rng.permutation(matrix.shape[1])]
-        assert inspect_matrix(shuffled) == MatrixContent(content, log_base=base)
-
-    def test_with_empty_cells_first(self, kind):
-        matrix, content, base = kind
-        empty = np.zeros((5000, matrix.shape[1]), dtype=matrix.dtype)
-        padded = sparse.vstack([sparse.csr_matrix(empty), sparse.csr_matrix(matrix)], format="csr")
-        assert inspect_matrix(padded) == MatrixContent(content, log_base=base)
-
-    def test_stored_zeros_are_zeros(self, kind):
-        matrix, content, base = kind
-        with_zeros = sparse.csr_matrix(np.ones_like(matrix))
-        with_zeros.data[:] = matrix.ravel()
-        assert inspect_matrix(with_zeros) == MatrixContent(content, log_base=base)
-
-    def test_matrix_is_left_alone(self, kind):
-        matrix = sparse.csr_matrix(kind[0], dtype=np.float64)
-        matrix.data[::50] = 0
-        before = matrix.copy()
-        inspect_matrix(matrix)
-        np.testing.assert_array_equal(matrix.data, before.data)
-        np.testing.assert_array_equal(matrix.indices, before.indices)
-        np.testing.assert_array_equal(matrix.indptr, before.indptr)
-
-    def test_comes_back_to_the_scale_of_counts(self, kind, counts):
-        matrix = kind[0]
-        genes = slice(None, None, 3) if matrix.shape != counts.shape else slice(None)
-        linear = inspect_matrix(matrix).to_linear(sparse.csr_matrix(matrix))
-        expected = sparse.csr_matrix(counts[:, genes])
-        ours, theirs = normalise(linear, Normalization()), normalise(expected, Normalization())
-        np.testing.assert_allclose(ours.toarray(), theirs.toarray(), rtol=2e-5, atol=1e-6)
 
 
 class TestCounts:
@@ -338,114 +243,6 @@ def real_logs(shared_data):
     return logs
 
 
-class TestRefusals:
-    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-    def test_values_that_are_no_numbers(self, stored, counts, value):
-        matrix = counts.copy()
-        matrix[250, 3] = value
-        with pytest.raises(InputValueError, match=r"`layers\['x'\]` holds NaN or infinite values \(1 of them\).*`layer=`"):
-            inspect_matrix(stored(matrix), name="layers['x']")
-
-    @pytest.mark.parametrize("factor", [1e30, 1e36, 1e300])
-    def test_values_beyond_single_precision(self, counts, factor):
-        with pytest.raises(InputValueError, match=r"`X` holds values up to .*e\+\d+, which no count reaches.*`layer=`"):
-            inspect_matrix(counts.astype(np.float64) * factor)
-
-    def test_negative_values(self, stored, counts):
-        matrix = counts.copy()
-        matrix[299, :2] = -2.5
-        with pytest.raises(InputValueError, match=r"`X` holds negative values \(2 of them, down to -2\.5\).*`layer='counts'`"):
-            inspect_matrix(stored(matrix))
-
-    def test_negative_integers(self):
-        with pytest.raises(InputValueError, match="holds negative values"):
-            inspect_matrix(np.array([[1, 2], [3, -1]], dtype=np.int8))
-
-    @pytest.mark.parametrize("max_value", [None, 10])
-    def test_scaled_and_centred(self, counts, max_value):
-        with pytest.raises(InputValueError, match="holds negative values .* counts cannot be recovered"):
-            inspect_matrix(scaled(logarithmised(counts), max_value=max_value))
-
-    @pytest.mark.parametrize("max_value", [None, 10, 4])
-    @pytest.mark.parametrize("n_obs", [8, 30, 300])
-    def test_scaled_and_not_centred(self, counts, max_value, n_obs):
-        matrix = scaled(logarithmised(counts[:n_obs]), zero_center=False, max_value=max_value)
-        with pytest.raises(InputValueError, match=r"`X` is scaled: its genes have unit variance.*`scanpy\.pp\.scale`"):
-            inspect_matrix(matrix)
-
-    @pytest.mark.parametrize("genes", [slice(None), slice(None, 40)])
-    def test_scaled_counts_that_were_not_centred(self, counts, genes):
-        with pytest.raises(InputValueError, match="is scaled"):
-            inspect_matrix(scaled(normalised(counts), zero_center=False)[:, genes])
-
-    @pytest.mark.parametrize("cells", [[0], [299], [5, 120, 211], range(100)])
-    def test_counts_with_cells_of_fractional_size(self, stored, counts, cells):
-        matrix = counts.copy()
-        matrix[list(cells)] *= 0.37
-        with pytest.raises(
-            InputValueError, match=f"mixes two kinds of cells: {300 - len(cells)} hold integer counts and {len(cells)} "
-        ):
-            inspect_matrix(stored(matrix))
-
-    @pytest.mark.parametrize("size", [1, 100])
-    def test_counts_and_others_in_different_blocks(self, counts, size, monkeypatch):
-        matrix = np.vstack([counts[:150], normalised(counts[150:])])
-        monkeypatch.setattr(counts_module, "row_ranges", partial(row_ranges, size=size))
-        with pytest.raises(InputValueError, match="mixes two kinds of cells: 150 hold integer counts and 150 have fractional"):
-            inspect_matrix(matrix)
-
-    @pytest.mark.parametrize("n_cells", [1, 2, 10, 100])
-    def test_logarithms_with_cells_of_counts(self, counts, n_cells):
-        """Taken as counts, the logarithms of all other cells would be wrong."""
-        matrix = logarithmised(counts)
-        matrix[:n_cells] = counts[:n_cells]
-        with pytest.raises(InputValueError, match="mixes two kinds of cells"):
-            inspect_matrix(matrix)
-
-    @pytest.mark.parametrize(("shape", "found"), [((0, 5), "0 cells and 5 genes"), ((5, 0), "5 cells and 0 genes")])
-    def test_nothing_to_work_on(self, shape, found):
-        with pytest.raises(InputValueError, match=f"`X` has {found}: there is nothing to work on"):
-            inspect_matrix(np.zeros(shape))
-
-    def test_no_column_is_a_gene(self, counts):
-        with pytest.raises(InputValueError, match="`X` has 300 cells and 0 genes"):
-            inspect_matrix(counts, columns=np.zeros(400, dtype=bool))
-
-
-class TestColumns:
-    @pytest.mark.parametrize("antibodies", [-1.3, 0.5, np.nan, 1e9 + 0.5])
-    def test_those_of_antibodies_do_not_count(self, stored, counts, antibodies):
-        matrix = np.hstack([np.full((300, 10), antibodies, dtype=np.float32), counts])
-        columns = np.arange(410) >= 10
-        assert inspect_matrix(stored(matrix), columns=columns) == MatrixContent(Content.COUNTS)
-
-    def test_sums_are_over_genes_only(self, counts, rng):
-        matrix = np.hstack([logarithmised(counts), rng.normal(size=(300, 10))])
-        assert inspect_matrix(matrix, columns=np.arange(410) < 400) == MatrixContent(Content.LOG1P, log_base=np.e)
-
-
-class TestTinyMatrices:
-    def test_one_cell(self, counts):
-        assert inspect_matrix(counts[:1]) == MatrixContent(Content.COUNTS)
-        assert inspect_matrix(normalised(counts)[:1]) == MatrixContent(Content.NORMALISED)
-        assert inspect_matrix(logarithmised(counts)[:1]) == MatrixContent(Content.LOG1P, log_base=np.e)
-
-    def test_one_gene(self, counts):
-        assert inspect_matrix(counts[:, :1]) == MatrixContent(Content.COUNTS)
-        assert inspect_matrix(logarithmised(counts)[:, :1]).content is Content.LOG1P
-
-    @pytest.mark.parametrize("n_genes", [2, 3, 4, 5])
-    @pytest.mark.parametrize("first", [0, 50, 100, 150, 200, 250, 300, 350])
-    def test_a_few_genes_of_a_logarithm_are_not_called_scaled(self, counts, first, n_genes):
-        assert inspect_matrix(logarithmised(counts)[:, first : first + n_genes]).content is Content.LOG1P
-
-    def test_one_value(self):
-        assert inspect_matrix(np.array([[3.0]])) == MatrixContent(Content.COUNTS)
-        found = inspect_matrix(np.array([[2.7]]))
-        assert found.content is Content.LOG1P
-        assert "it holds no value above 2.7" in found.note
-
-
 class TestToLinear:
     @given(
         values=hnp.arrays(np.float64, (4, 6), elements=st.floats(0, 1e6, allow_subnormal=False)),
@@ -475,59 +272,3 @@ class TestToLinear:
         linear.data[:] = 0
         linear.eliminate_zeros()
         np.testing.assert_array_equal(block.toarray(), before)
-
-
-class TestNormalise:
-    @pytest.mark.parametrize("target_sum", [1, 1e4, 1e6])
-    def test_is_that_of_scanpy(self, counts, target_sum):
-        block = sparse.csr_matrix(counts)
-        linear = normalise(block, Normalization(target_sum=target_sum, log1p=False))
-        np.testing.assert_allclose(linear.toarray(), normalised(counts, target_sum), rtol=1e-6)
-        logs = normalise(block, Normalization(target_sum=target_sum))
-        np.testing.assert_allclose(logs.toarray(), logarithmised(counts, target_sum), rtol=1e-6)
-
-    def test_by_hand(self):
-        block = sparse.csr_matrix([[1, 3], [0, 0], [0, 5]])
-        assert normalise(block, Normalization(target_sum=8, log1p=False)).toarray().tolist() == [[2, 6], [0, 0], [0, 8]]
-
-    @given(matrix=count_matrices)
-    def test_cells_sum_to_the_target_or_stay_empty(self, matrix):
-        linear = normalise(sparse.csr_matrix(matrix), Normalization(log1p=False))
-        expected = np.where(matrix.sum(axis=1) > 0, 1e4, 0)
-        np.testing.assert_allclose(np.asarray(linear.sum(axis=1, dtype=np.float64)).ravel(), expected, rtol=1e-6)
-
-    @given(matrix=count_matrices, factor=st.integers(2, 50))
-    def test_depth_does_not_matter(self, matrix, factor):
-        once, deeper = (normalise(sparse.csr_matrix(m), Normalization()).toarray() for m in (matrix, matrix * factor))
-        np.testing.assert_allclose(once, deeper, rtol=1e-6)
-
-    @given(data=st.data(), matrix=count_matrices)
-    def test_order_of_genes_does_not_matter(self, data, matrix):
-        order = data.draw(st.permutations(range(matrix.shape[1])))
-        shuffled = normalise(sparse.csr_matrix(matrix[:, order]), Normalization()).toarray()
-        np.testing.assert_array_equal(shuffled, normalise(sparse.csr_matrix(matrix), Normalization()).toarray()[:, order])
-
-    @given(matrix=count_matrices, n_first=st.integers(1, 11))
-    def test_cells_do_not_see_each_other(self, matrix, n_first):
-        assume(n_first < len(matrix))
-        whole = normalise(sparse.csr_matrix(matrix), Normalization()).toarray()
-        parts = [normalise(sparse.csr_matrix(part), Normalization()).toarray() for part in (matrix[:n_first], matrix[n_first:])]
-        np.testing.assert_array_equal(np.vstack(parts), whole)
-
-    @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "uint64", "float32", "float64"])
-    def test_of_every_type(self, counts, dtype):
-        """Sums of small integers are far beyond what their own type can hold."""
-        capped = np.minimum(counts, 100)
-        assert capped.sum(axis=1).max() > 255
-        result = normalise(sparse.csr_matrix(capped.astype(dtype)), Normalization())
-        assert result.dtype == np.float32
-        np.testing.assert_allclose(result.toarray(), logarithmised(capped), rtol=1e-6)
-
-    @pytest.mark.parametrize("change", ["data", "structure"])
-    def test_the_result_is_a_matrix_of_its_own(self, counts, change):
-        block = sparse.csr_matrix(counts)
-        result = normalise(block, Normalization())
-        result.data[:] = 0
-        if change == "structure":
-            result.eliminate_zeros()
-        np.testing.assert_array_equal(block.toarray(), counts)

@@ -19,8 +19,6 @@ import sctab
 from sctab import DataFileError, InputValueError, SctabWarning
 from sctab.cli._files import read_data
 from sctab.corpus import Corpus, CorpusConfig, build
-from sctab.corpus.building._shards import SpillWriter
-from sctab.corpus.building._stages import write_shard
 from sctab.data._source import choose_source
 from sctab.io import DataFile
 from sctab.io._checks import require_sound_cells, require_sound_view
@@ -37,7 +35,7 @@ PLACES = {
 
 
 def damaged(matrix, value=10**6, at=50):
-    """The same matrix with an index that points outside of it, as SciPy does not inspect_source at it."""
+    """The same matrix with an index that points outside of it, as SciPy does not look at it."""
     matrix = matrix.copy()
     matrix.indices[at] = value
     return matrix
@@ -342,22 +340,3 @@ class TestCorpora:
         os.mkfifo(chunk)
         with pytest.raises(DataFileError, match="is a pipe"):
             Corpus.open(path)
-
-    def test_damaged_work(self, tmp_path):
-        spills = SpillWriter(tmp_path)
-        rows = make_reference(20).X
-        spills.add(rows, np.zeros(20, dtype=np.int64), np.arange(20), np.arange(20))
-        spills.flush()
-        obs = ad.AnnData(rows).obs.assign(source=np.zeros(20, dtype=np.int32), row=np.arange(20))
-        names = [f"g{i}" for i in range(60)]
-        for name, dtype, value in (("columns", np.int32, 10**6), ("lengths", np.int32, -5), ("values", np.float32, None)):
-            kept = (tmp_path / name).read_bytes()
-            found = np.frombuffer(kept, dtype=dtype).copy()
-            if value is None:
-                found = found[:-3]
-            else:
-                found[3] = value
-            (tmp_path / name).write_bytes(found.tobytes())
-            with pytest.raises(DataFileError, match="The unfinished work on this corpus is damaged"):
-                write_shard(tmp_path / "part", tmp_path, 0, [(0, tmp_path)], names, obs)
-            (tmp_path / name).write_bytes(kept)

@@ -10,15 +10,11 @@ import yaml
 from anndata.io import read_elem
 from distributed import Client, LocalCluster
 from scipy import sparse
-from tests.studies import make_study
 from typer.testing import CliRunner
 
 from sctab.cli import app
-from sctab.corpus import Corpus, CorpusConfig, build as build_corpus, plan as plan_corpus
-from sctab.corpus.building._shards import read_shard
-from sctab.corpus.building._stages import _moved_to, inspect_source, scatter_source
-from sctab.data import FeatureSpace
-from sctab.errors import DataFileError, InputValueError, SettingError
+from sctab.corpus import Corpus, CorpusConfig, build as build_corpus
+from sctab.errors import InputValueError, SettingError
 from sctab.io import _tasks
 from sctab.io._tasks import client_in_use, run_tasks
 
@@ -133,49 +129,3 @@ def test_in_threads_the_first_error_ends_it(tmp_path):
     with pytest.raises(FileExistsError):
         run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 5000, n_threads=1, stage="s", watch=lambda *_: None)
     assert len(list(tmp_path.iterdir())) < 5000
-
-
-class TestTwice:
-    @pytest.fixture
-    def task(self, config, tmp_path):
-        """What `scatter_source` is given for the first source."""
-        planned = plan_corpus(config)
-        entry = config.sources[0]
-        rows = np.arange(120)
-        np.save(tmp_path / "places.npy", np.stack([rows, rows % 3, rows // 3]))
-        (tmp_path / "spills").mkdir()
-        name, content = inspect_source(entry, tmp_path / "0.json")
-        return entry, tmp_path / "spills" / "0", name, content, planned.genes.features, tmp_path / "places.npy"
-
-    def test_what_is_there_is_kept(self, task):
-        scatter_source(*task)
-        before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in task[1].iterdir()}
-        scatter_source(*task)
-        assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in task[1].iterdir()} == before
-        assert [path.name for path in task[1].parent.iterdir()] == ["0"]
-
-    def test_two_at_the_same_time(self, task, monkeypatch):
-        match = FeatureSpace.match
-
-        def second(space, *args, **kwargs):
-            monkeypatch.undo()
-            scatter_source(*task)  # another worker is faster
-            return match(space, *args, **kwargs)
-
-        monkeypatch.setattr(FeatureSpace, "match", second)
-        scatter_source(*task)
-        assert [path.name for path in task[1].parent.iterdir()] == ["0"]
-        found = read_shard([(0, task[1])], 0, 10).matrix
-        expected = make_study(1).X[::3]
-        assert found.nnz == expected.nnz
-        assert found.sum() == expected.sum()
-
-    def test_an_attempt_that_fails_leaves_nothing(self, tmp_path):
-        def attempt():
-            with _moved_to(tmp_path / "c", tmp_path) as fresh:
-                (fresh / "half").write_text("half")
-                raise DataFileError("damaged")
-
-        with pytest.raises(DataFileError):
-            attempt()
-        assert list(tmp_path.iterdir()) == []

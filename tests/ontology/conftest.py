@@ -1,4 +1,5 @@
 import pytest
+from cellxgene_ontology_guide.ontology_parser import OntologyParser
 
 from sctab.ontology import CellOntology
 
@@ -108,3 +109,8 @@ def small(tmp_path):
 def ontology():
     """The newest release that is embedded."""
     return CellOntology.embedded()
+
+
+@pytest.fixture(scope="module")
+def parser():
+    return OntologyParser()

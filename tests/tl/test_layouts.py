@@ -4,19 +4,14 @@ import shutil
 from pathlib import Path
 
 import anndata as ad
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from tests.anndata_files import FILES, RELEASES, read, unpack
+from tests.anndata_files import COPIED, RELEASES, read, same_values, unpack
 
 import sctab
-from sctab.cli._files import read_data
-from sctab.io._copies import Results, copy_data, open_copy
-from sctab.io._data_file import DataFile
 
-COPIED = [(release, name, Path(name).suffix) for release, name in FILES if (release, name) != ("0.6.22", "csr.h5ad")]
 COPIED += [("0.6.22", "csc.h5ad", ".zarr"), ("0.7.8", "csc.h5ad", ".zarr")]
 COPIED += [
     (release, name, suffix) for release in ("0.10.9", "0.13.4") for name, suffix in (("csr.h5ad", ".zarr"), ("csr.zarr", ".h5ad"))
@@ -31,87 +26,6 @@ def folder(tmp_path_factory):
     for release in RELEASES:
         unpack(release, folder / release)
     return folder
-
-
-def same_values(one, other):
-    """Equal values, missing ones too; an HDF5 file and a Zarr store give strings of different types."""
-    known = one.notna().to_numpy()
-    np.testing.assert_array_equal(known, other.notna().to_numpy())
-    assert list(one.index) == list(other.index)
-    assert list(one[known].astype(object)) == list(other[known].astype(object))
-
-
-def dense(matrix):
-    return matrix.toarray() if sparse.issparse(matrix) else np.asarray(matrix)
-
-
-def check_copy(path, target):
-    """A copy with results is what anndata reads of the file, and the results."""
-    before, file = read(path), DataFile(path)
-    copy_data(file, target)
-    with open_copy(target) as root:
-        results = Results(root, file.n_obs)
-        results.add_column("label", categories=["a", "b"])
-        results.write("label", 0, np.arange(file.n_obs) % 2)
-        results.add_column("cell_type", categories=["other"])
-        results.write("cell_type", 0, np.zeros(file.n_obs, dtype=np.int8))
-        results.add_column("confidence")
-        results.write("confidence", 0, np.ones(file.n_obs, dtype=np.float32))
-        results.add_matrix("X_latent", 2)
-        results.add_run("run", {"model": "m"})
-        results.remove("obs", "donor_id")
-    after = read(target)
-    assert after.uns["run"]["model"] == "m"
-    assert set(before.uns) < set(after.uns)
-    assert set(before.obsm) < set(after.obsm)
-    assert list(after.obs["label"]) == ["a", "b"] * (file.n_obs // 2)
-    assert list(after.obs["cell_type"]) == ["other"] * file.n_obs
-    kept = [column for column in before.obs if column not in {"cell_type", "donor_id"}]
-    assert [column for column in after.obs if column not in {"cell_type", "label", "confidence"}] == kept
-    for column in kept:
-        same_values(before.obs[column], after.obs[column])
-    for column in before.var:
-        same_values(before.var[column], after.var[column])
-    assert list(after.var_names) == list(before.var_names)
-    np.testing.assert_array_equal(dense(after.X), dense(before.X))
-    np.testing.assert_array_equal(dense(after.raw.X), dense(before.raw.X))
-    file.close()
-
-
-class TestCopies:
-    @pytest.mark.parametrize(("release", "name", "suffix"), COPIED)
-    def test_of_each_release(self, folder, tmp_path, release, name, suffix):
-        check_copy(folder / release / name, tmp_path / f"copy{suffix}")
-
-    def test_what_anndata_does_not_write_any_more(self, folder, tmp_path):
-        with pytest.raises(sctab.DataFileError, match=r"cannot be written as .zarr.*Write a copy in the format of the input"):
-            copy_data(DataFile(folder / "0.7.8" / "csr.h5ad"), tmp_path / "copy.zarr")
-        with pytest.raises(sctab.DataFileError, match=r"cannot be written as anndata does now.*Write a table"):
-            copy_data(DataFile(folder / "0.6.22" / "csr.h5ad"), tmp_path / "copy.h5ad")
-
-    @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
-    def test_of_strings_of_fixed_length(self, folder, tmp_path, suffix):
-        path = tmp_path / "fixed.h5ad"
-        shutil.copy(folder / "0.10.9" / "csc.h5ad", path)
-        with h5py.File(path, "r+") as file:
-
-            def fix(_, elem):
-                for key, value in list(elem.attrs.items()):
-                    if isinstance(value, str):
-                        elem.attrs[key] = np.bytes_(value)
-                    elif isinstance(value, np.ndarray) and value.dtype == object:
-                        elem.attrs[key] = np.array([item.encode() for item in value], dtype="S40")
-
-            fix("", file)
-            file.visititems(fix)
-        check_copy(path, tmp_path / f"copy{suffix}")
-
-
-class TestWhole:
-    @pytest.mark.parametrize(("release", "name"), FILES)
-    def test_as_training_reads_it(self, folder, release, name):
-        expected = read(folder / release / name)
-        pd.testing.assert_frame_equal(read_data(folder / release / name).obs, expected.obs)
 
 
 @pytest.fixture(scope="module")

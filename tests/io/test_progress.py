@@ -1,0 +1,32 @@
+"""Progress over cells, in lines where there is no terminal."""
+
+import pytest
+
+from sctab.io import CellProgress, _progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    times = iter(range(0, 1000, 60))
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: float(next(times)))
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_line_says_how_many_how_fast_and_how_long(capsys):
+    with CellProgress(4000, done=1000) as progress:
+        progress.advance(1500)
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first == "Annotating: 2,500 of 4,000 cells, 12 cells/s, 2.0 min left"
+
+
+def test_what_is_quick_says_nothing(capsys):
+    with CellProgress(10) as progress:
+        progress.advance(10)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("clock")
+def test_it_can_be_silenced(capsys):
+    with CellProgress(10, shown=False) as progress:
+        progress.advance(10)
+    assert capsys.readouterr().err == ""
