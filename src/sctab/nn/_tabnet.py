@@ -7,19 +7,20 @@ Notation follows Arik and Pfister (2021, :doi:`10.1609/aaai.v35i8.16826`); the s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
-from entmax import entmax15, sparsemax
+from entmax import sparsemax
 from torch import Tensor, nn
 
+from sctab.nn._entmax import LARGEST_LOGITS, entmax15
 from sctab.nn._norm import BatchNorm
 from sctab.nn._perceptron import MOST_LAYERS, require_count
 
 MaskType = Literal["entmax", "sparsemax"]
-_MASKS = {"entmax": entmax15, "sparsemax": sparsemax}
-_LARGEST_LOGITS = 512
-"""Mask logits that are sorted at first; only where all of them turn out to be in the support are more sorted, so that the mask is exact."""
+_MASKS: dict[MaskType, Callable[[Tensor], Tensor]] = {"entmax": entmax15, "sparsemax": partial(sparsemax, dim=-1, k=LARGEST_LOGITS)}
 
 
 class TabNetOutput(NamedTuple):
@@ -114,7 +115,7 @@ class AttentiveTransformer(nn.Module):
     def forward(self, attention: Tensor, prior: Tensor | None) -> Tensor:
         """Mask `(n_obs, n_features)` from `attention`, `(n_obs, n_a)`, and the `prior` scale (`None` is all ones)."""
         logits = self.norm(self.linear(attention))
-        return _MASKS[self.mask_type](logits if prior is None else logits * prior, dim=-1, k=_LARGEST_LOGITS)
+        return _MASKS[self.mask_type](logits if prior is None else logits * prior)
 
 
 class TabNet(nn.Module):

@@ -129,7 +129,12 @@ class TrainingPlan(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW with the schedule of the settings."""
         settings = self.settings
-        optimizer = torch.optim.AdamW(self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True if self.device.type == "cpu" else None,  # one pass over the weights instead of ten
+        )
         if settings.schedule == "step":
             schedule: Any = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=settings.lr_decay)
             return [optimizer], [{"scheduler": schedule, "interval": "epoch"}]

@@ -272,3 +272,43 @@ def _threshold(values: NDArray[np.floating], tau: Any, is_entmax: bool) -> Any: 
         if step < 1e-7:  # the next one would be of the order of its square
             break
     return tau
+
+
+@compiled
+def entmax15_rows(logits: NDArray[np.float32], mask: NDArray[np.float32]) -> None:
+    """Write the 1.5-entmax of each row of finite `logits`, `(n_obs, n_inputs)`, into `mask`."""
+    n_obs, n_inputs = logits.shape
+    distances = np.empty(n_inputs, dtype=np.float64)
+    for i in range(n_obs):
+        row = logits[i]
+        peak = row[0]
+        for g in range(n_inputs):
+            peak = max(peak, row[g])
+        count = 0
+        for g in range(n_inputs):
+            distance = 0.5 * (np.float64(row[g]) - np.float64(peak))
+            if distance > -1.0:  # the others are out whatever the rest is
+                distances[count] = distance
+                count += 1
+        tau = _threshold(distances[:count], -1.0, True)  # noqa: FBT003
+        for g in range(n_inputs):
+            distance = max(0.5 * (np.float64(row[g]) - np.float64(peak)) - tau, 0.0)
+            mask[i, g] = distance * distance
+
+
+@compiled
+def entmax15_gradient(mask: NDArray[np.float32], gradient: NDArray[np.float32], of_logits: NDArray[np.float32]) -> None:
+    r"""Write the gradient by the logits of 1.5-entmax into `of_logits`, from its result and the gradient by that.
+
+    With :math:`s = \sqrt{p}` it is :math:`s \odot (d - \langle s, d \rangle / \sum_g s_g)`.
+    """
+    n_obs, n_inputs = mask.shape
+    for i in range(n_obs):
+        total, product = 0.0, 0.0
+        for g in range(n_inputs):
+            root = np.sqrt(mask[i, g])
+            total += root
+            product += root * gradient[i, g]
+        shared = np.float32(product / total)
+        for g in range(n_inputs):
+            of_logits[i, g] = np.sqrt(mask[i, g]) * (gradient[i, g] - shared)
