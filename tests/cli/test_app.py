@@ -13,7 +13,7 @@ from tests.reference import LABEL_MAPS, TYPES, make_reference, with_labels_of_au
 from typer.testing import CliRunner
 
 import sctab
-from sctab.cli import app
+from sctab.cli import _app, app
 from sctab.model import DeepEnsemble, load_model
 
 
@@ -334,3 +334,14 @@ def test_the_command_is_installed(tmp_path):
     assert result.returncode == 2
     assert result.stderr.strip() == "Error: `nothing.h5ad` is not there. Check the path."
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "passive"), ("active", "active")])
+def test_threads_wait_without_taking_a_core_unless_told_otherwise(before, after, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that it is put back
+    monkeypatch.setattr(_app, "app", lambda: None)
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    if before is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", before)
+    _app.main()
+    assert os.environ["OMP_WAIT_POLICY"] == after

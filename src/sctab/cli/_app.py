@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before PyTorch reads it: threads that spin keep cores from others
     prepare_streams()
     try:
         app()
