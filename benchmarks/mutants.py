@@ -103,7 +103,7 @@ MUTANTS = [
     ),
     Mutant(
         "validation cells in training batches",
-        "train/_reference.py",
+        "train/_memory.py",
         "of(split.train, seed)",
         "of(np.concatenate([split.train, split.validation]), seed)",
         PLAN,
@@ -117,7 +117,7 @@ MUTANTS = [
         "self.of_epoch(self._epoch, 0)",
         BATCHES,
     ),
-    Mutant("validation in random order", "train/_reference.py", "of(split.validation, None)", "of(split.validation, seed)", PLAN),
+    Mutant("validation in random order", "train/_memory.py", "of(split.validation, None)", "of(split.validation, seed)", PLAN),
     Mutant(
         "validation loss with smoothing",
         "train/_plan.py",

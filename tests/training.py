@@ -14,7 +14,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from sctab.data import Covariate, FeatureSpace, Normalization
 from sctab.inference import ModelSpec
 from sctab.ontology import LabelSpace
-from sctab.train import ReferenceData, TrainingSettings, fit_network
+from sctab.train import TrainingSettings, fit_network
+from sctab.train._memory import MemoryData
 
 N_CLASSES = 3
 N_GENES = 12
@@ -44,7 +45,7 @@ def make_data(n_obs=80, *, n_genes=N_GENES, child_matrix=None, n_categories=4, n
     counts *= rng.integers(1, 4, size=(n_obs, 1))
     labels[:n_unlabeled] = -1
     stored = sparse.csr_matrix(counts.astype(np.float32))
-    return ReferenceData(
+    return MemoryData(
         labels=labels,
         donors=np.arange(n_obs) % 4,
         n_classes=N_CLASSES,

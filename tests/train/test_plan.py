@@ -8,14 +8,15 @@ from tests.training import N_GENES, SETTINGS, Recorder, make_data, normalised, t
 from torch.nn.utils import clip_grad_norm_
 
 from sctab.data import Normalization
-from sctab.train import ReferenceData, TrainingSettings
+from sctab.train import TrainingSettings
+from sctab.train._memory import MemoryData
 
 SUBTYPES = [[True, True, False], [False, True, False], [False, False, True]]
 """Type 1 is a subtype of type 0."""
 NORMALIZATION = Normalization(target_sum=100.0)
 
 
-class OneDifference(ReferenceData):
+class OneDifference(MemoryData):
     """Cells whose donors differ in one gene, in one direction."""
 
     def donor_differences(self, *_):
