@@ -40,6 +40,18 @@ def test_it_keeps_the_better_one_though_the_other_is_simpler(trained):
     assert trained.table.loc["mlp", "behind"] > trained.table.loc["mlp", "standard_error"]
 
 
+def test_candidates_in_processes_of_their_own_give_the_same(trained):
+    model = fresh_model(candidates=("mlp", "linear"))
+    model.train(**QUIET, n_jobs=2)
+    pd.testing.assert_frame_equal(model.table.drop(columns="seconds"), trained.table.drop(columns="seconds"))
+    assert (model.table["seconds"] > 0).all()
+
+
+def test_no_jobs():
+    with pytest.raises(SettingError, match="`n_jobs=0` must be at least 1"):
+        fresh_model().train(**QUIET, n_jobs=0)
+
+
 def test_every_cell_is_named_by_a_model_that_has_not_seen_its_donor():
     """The same by hand: with as many parts as donors, each part is a donor."""
     adata = make_reference()

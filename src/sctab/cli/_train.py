@@ -90,7 +90,12 @@ def train(
         int | None,
         typer.Option(help="Train so many models and use them as one, a deep ensemble: an interrupted run is continued."),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Members to train at a time.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Members, or candidates of `auto`, to train at a time; by default one member, and a useful number of candidates."
+        ),
+    ] = None,
     run_dir: Annotated[
         Path | None,
         typer.Option(help="Directory for the curves and for a model after every epoch; by default the output's name with `.run`."),
@@ -127,8 +132,10 @@ def train(
     """
     if run_dir is not None and not logs:
         raise SettingError("`--run-dir` says where logs go and `--no-logs` that there are none. Give one of them.")
-    if jobs != 1 and members is None:
-        raise SettingError("`--jobs` says how many members of an ensemble to train at a time. Give `--members` too.")
+    if jobs is not None and members is None and model != "auto":
+        raise SettingError(
+            "`--jobs` says how many members or candidates to train at a time. Give `--members` too, or `--model auto`."
+        )
     chosen = _settings(model, settings, paper_settings=paper_settings)
     given = {
         "max_epochs": max_epochs,
@@ -194,7 +201,8 @@ def train(
                 enable_progress_bar=err.is_terminal,
                 run_dir=directory,
                 logger=logger,
-                **({"n_jobs": jobs} if members is not None else {"resume": True} if resume else {}),
+                **({} if jobs is None else {"n_jobs": jobs}),
+                **({"resume": True} if resume and members is None else {}),
                 **({} if precision is None else {"precision": precision}),
             )
         except SystemExit as ended:

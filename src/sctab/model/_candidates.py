@@ -1,0 +1,59 @@
+"""Judging candidates by cells that they have not seen, one after another or side by side."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
+from numpy.typing import NDArray
+
+from sctab.errors import SctabWarning
+from sctab.model._base import new_model
+from sctab.model._classes import CLASSES
+from sctab.model._setup import single_device
+from sctab.train import REFIT_BELOW, HeldOut
+
+_FEWEST_CELLS = 1500
+"""Cells from which processes save more than their start takes, some ten seconds each."""
+
+
+def judge(
+    fold: HeldOut, name: str, model_settings: Mapping[str, Any], train_settings: Mapping[str, Any]
+) -> tuple[NDArray[np.str_], float]:
+    """Labels of the cells that were held out, by a model of the others, and seconds of its training."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SctabWarning)  # the model that is kept says it once
+        start = time.perf_counter()
+        model = new_model(fold.reference, CLASSES[name], model_settings)
+        model.train(**train_settings)
+        seconds = time.perf_counter() - start
+        return fold.judge(model.predictor).astype(str), seconds
+
+
+def judge_all(tasks: Iterable[tuple[Any, ...]], n_jobs: int) -> list[tuple[NDArray[np.str_], float]]:
+    """Results of :func:`judge` for many arguments, in order, so many at a time, each in a process of its own."""
+    results = Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs")(delayed(judge)(*task) for task in tasks)
+    if n_jobs > 1:
+        get_reusable_executor().shutdown(wait=True)  # they would stay for minutes
+    return results
+
+
+def useful_jobs(n_obs: int, accelerator: str, devices: Any) -> int:
+    """Trainings at a time: as many as PyTorch uses threads, which small batches do not need; one where that cannot help.
+
+    Parameters
+    ----------
+    n_obs
+        Cells in memory. Below 1,500, processes take longer to start than they save; many cells would be copied many times.
+    accelerator, devices
+        As in Lightning.
+    """
+    if not _FEWEST_CELLS <= n_obs < REFIT_BELOW or devices not in ("auto", 1):
+        return 1
+    return torch.get_num_threads() if single_device(accelerator, devices).type == "cpu" else 1
