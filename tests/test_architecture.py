@@ -54,6 +54,11 @@ HOMES = {
     "rich": {"io", "cli", "model", "tuning", "tl"},
 }
 """Rooms that may import a library."""
+OPTIONAL = {
+    *("aiohttp", "annbatch", "cellxgene_census", "dask", "distributed", "geosketch", "mudata", "neptune", "optuna", "s3fs"),
+    *("tiledbsoma", "uv", "xgboost", "zarrs"),
+}
+"""Libraries that extras install, which `require` imports."""
 LONGEST_MODULE = 400
 UNTESTED = {
     "sctab.benchmark._files": "names only",
@@ -86,7 +91,6 @@ UNTESTED = {
     "sctab.model._prediction": "`model/test_contract.py` holds every class to it",
     "sctab.model._running": "`model/test_contract.py` holds every class to it",
     "sctab.model._search": "`model/test_contract.py` holds every class to it",
-    "sctab.model._setup": "`model/test_contract.py` holds every class to it",
     "sctab.model._storage": "`model/test_contract.py` holds every class to it",
     "sctab.model._training": "`model/test_contract.py` holds every class to it",
     "sctab.model._transfer": "`model/test_contract.py` holds every class to it",
@@ -293,6 +297,21 @@ def libraries_away_from_home(tree: Tree) -> list[str]:
     ]
 
 
+def optional_imports(tree: Tree) -> list[str]:
+    """Imports of what may be missing, besides those for annotations: `require` says which extra installs it."""
+
+    def imported(node: ast.AST) -> Iterator[tuple[str, int]]:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+        yield from ((library, node.lineno) for name in names if (library := name.split(".")[0]) in OPTIONAL)
+        for child in ast.iter_child_nodes(node):
+            yield from imported(child)
+
+    return [f"{name}, line {line}, imports {library}" for name in tree.modules for library, line in imported(tree.trees[name])]
+
+
 def long_modules(tree: Tree) -> list[str]:
     lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in tree.modules.items()}
     return [f"{name} has {n} lines" for name, n in lengths.items() if n > LONGEST_MODULE]
@@ -321,6 +340,7 @@ RULES = [
     asserts,
     pickles,
     libraries_away_from_home,
+    optional_imports,
     long_modules,
     modules_without_tests,
 ]
@@ -400,6 +420,9 @@ def test_exemptions_are_needed(source_root, monkeypatch):
         (pickles, {"metrics.py": "np.load('x', allow_pickle=False)"}, []),
         (libraries_away_from_home, {"metrics.py": "from anndata import AnnData"}, ["sctab.metrics imports anndata.AnnData"]),
         (libraries_away_from_home, {"tl.py": "import matplotlib.pyplot as plt"}, ["sctab.tl imports matplotlib.pyplot"]),
+        (optional_imports, {"tl.py": "def f():\n    import dask.array"}, ["sctab.tl, line 2, imports dask"]),
+        (optional_imports, {"tl.py": "from optuna import Study"}, ["sctab.tl, line 1, imports optuna"]),
+        (optional_imports, {"tl.py": "if TYPE_CHECKING:\n    from optuna import Study"}, []),
         (long_modules, {"metrics.py": "x = 1\n" * 401}, ["sctab.metrics has 401 lines"]),
         (long_modules, {"metrics.py": "x = 1\n" * 400}, []),
         (modules_without_tests, {"io/_a.py": "", "tests/io/test_b.py": ""}, ["sctab.io._a"]),

@@ -153,7 +153,7 @@ def _scheduled(
     """Runs with their outcomes, in the order in which they end."""
     if not requests:
         return
-    import distributed
+    distributed = require("distributed", extra="benchmark")
 
     with _client(jobs, scheduler) as client:
         futures = {client.submit(execute, request, run.key, str(directory), pure=False): run for run, request in requests}
@@ -166,7 +166,7 @@ def _scheduled(
 @contextmanager
 def _client(jobs: int | None, scheduler: str | None) -> Iterator[Any]:
     """A client of a Dask cluster: of one that is there, or of one of our own whose worker has a thread per run."""
-    import distributed
+    distributed = require("distributed", extra="benchmark")
 
     if scheduler is not None:
         with distributed.Client(scheduler) as client:

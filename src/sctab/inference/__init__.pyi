@@ -1,5 +1,6 @@
 from . import _dask as _dask
 from ._decide import Decision as Decision, decide as decide
+from ._device import device_of as device_of
 from ._engine import Engine as Engine
 from ._ensemble_files import (
     begin_or_go_on as begin_or_go_on,

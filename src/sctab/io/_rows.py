@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 from scipy import sparse
 
+from sctab.errors import require
 from sctab.io import integrity
 from sctab.io._sizes import BLOCK_SIZE
 from sctab.io._stored import StoredRows, TransposedRows, as_index, native_dtype
@@ -190,9 +191,7 @@ def rows_of(matrix: Any, ranges: Sequence[tuple[int, int]], name: str = "X") -> 
     """
     reader = RowReader(matrix, name)
     if hasattr(matrix, "dask"):
-        from dask.base import compute
-
-        computed = compute(*(reader._rows[start:stop] for start, stop in ranges))
+        computed = require("dask.base", extra="dask").compute(*(reader._rows[start:stop] for start, stop in ranges))
         parts = [RowReader(part, name).read(0, part.shape[0]) for part in computed]
     else:
         parts = [reader.read(start, stop) for start, stop in ranges]

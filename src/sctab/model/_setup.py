@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from anndata import AnnData
 from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
-from scvi.model._utils import parse_device_args
 
 from sctab.data import (
     resolve,
 )
+from sctab.inference import device_of
 from sctab.keys import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
 
 
@@ -33,6 +33,10 @@ def reference_fields(
 
 
 def single_device(accelerator: str, device: int | str) -> torch.device:
-    """The device that scvi-tools chooses for these."""
+    """The device that scvi-tools chooses for these; where it does not tell, the first of the accelerator."""
+    try:
+        from scvi.model._utils import parse_device_args
+    except ImportError:  # it is private
+        return device_of(accelerator)
     _, _, chosen = parse_device_args(accelerator=accelerator, devices=device, return_device="torch", validate_single_device=True)
     return chosen

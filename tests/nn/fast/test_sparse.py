@@ -231,3 +231,14 @@ def test_bfloat16_is_near_and_is_not_the_same(cells, build):
 def test_unknown_precision_is_refused():
     with pytest.raises(ValueError, match=r"`precision='float8'` is unknown. Choose one of: float32, bfloat16"):
         sparse_network(LinearNetwork(5, 2), precision="float8")
+
+
+@pytest.mark.parametrize(("owner", "name"), [(torch, "_int_mm"), (torch.cpu, "_is_vnni_supported")], ids=["product", "processor"])
+def test_private_functions_of_pytorch_can_be_missing(owner, name, cells, monkeypatch):
+    network = as_trained(TabNet(N_FEATURES, N_CLASSES), cells)
+    (before,) = evaluate_sparse([sparse_network(network)], cells)
+    monkeypatch.delattr(owner, name)
+    assert not _attention.multiplies_bytes()
+    (after,) = evaluate_sparse([sparse_network(network)], cells)
+    assert_same(after, before)
+    assert_same(after, dense_output(network, cells))

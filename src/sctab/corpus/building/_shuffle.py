@@ -19,6 +19,7 @@ from sctab.corpus._plan import CorpusPlan
 from sctab.corpus.building._stages import scatter_source, write_shard
 from sctab.corpus.building._workplace import absolute, clear_attempts
 from sctab.data import MatrixContent
+from sctab.errors import require
 from sctab.io import Watch, run_tasks, written_beside
 
 
@@ -117,6 +118,5 @@ def write_shards(
 
 
 def _make_collection(path: Path) -> None:
-    from annbatch.io import V1_ENCODING
-
-    zarr.open_group(path, mode="a", zarr_format=3).update_attributes(V1_ENCODING)
+    encoding = require("annbatch.io", extra="corpus").V1_ENCODING
+    zarr.open_group(path, mode="a", zarr_format=3).update_attributes(encoding)

@@ -26,7 +26,7 @@ from sctab.corpus._entry import SourceEntry
 from sctab.corpus.building._shards import SpillWriter, read_shard
 from sctab.corpus.sources._open import CellSource, open_source
 from sctab.data import Content, FeatureSpace, MatrixContent, Source, choose_source, matrices
-from sctab.errors import DataFileError, InputValueError, KeyNotFoundError
+from sctab.errors import DataFileError, InputValueError, KeyNotFoundError, require
 from sctab.io import RowReader, integrity, row_ranges, without_credentials, written_beside
 
 _DAMAGED = "The unfinished work on this corpus is damaged. Delete its directory, and build it anew."
@@ -143,11 +143,9 @@ def _named(file: CellSource, name: str, content: MatrixContent) -> Source:
 
 
 def _write_part(target: Path, matrix: sparse.csr_matrix, obs: pd.DataFrame, names: Sequence[str]) -> None:
-    from annbatch import write_sharded
-
     part = AnnData(matrix, obs=obs.set_index(obs.index.astype(str)), var=pd.DataFrame(index=pd.Index(names)))
     with _WRITING:
-        write_sharded(zarr.open_group(target, mode="w", zarr_format=3), part)
+        require("annbatch", extra="corpus").write_sharded(zarr.open_group(target, mode="w", zarr_format=3), part)
 
 
 @contextmanager
