@@ -301,7 +301,7 @@ class TestOutputs:
         assert (tmp_path / "raw/query.h5ad").read_bytes() == before
 
     def test_what_is_wrong_is_not_moved_into_place(self, model, path, tmp_path, monkeypatch):
-        monkeypatch.setattr(Results, "put", lambda *_: None)
+        monkeypatch.setattr(Results, "write", lambda *_: None)
         (tmp_path / "out.h5ad").write_text("old")
         with pytest.raises(OutputError, match=r"out.h5ad` was written and does not read back: `obs\['sctab_label'\]` differs"):
             sctab.tl.annotate_files(path, model, output=[tmp_path / "out.csv", tmp_path / "out.h5ad"], overwrite=True)
