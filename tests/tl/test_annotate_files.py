@@ -529,9 +529,9 @@ def test_interrupted(model_path, tmp_path, number, message):
     for _ in range(3):  # Python loses an interrupt that comes while it finalises an object
         process.send_signal(number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=20)
+            process.wait(timeout=60)
             break
-    _, shown = process.communicate(timeout=60)
+    _, shown = process.communicate(timeout=120)
     assert process.returncode == 128 + number
     assert f"{message}. No output was written. Finished blocks are kept in" in shown
     assert "Go on with `--resume`" in shown
