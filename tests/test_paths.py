@@ -30,6 +30,7 @@ ELSEWHERE = {
     "DeepEnsemble.from_corpus(corpus)": "Corpus.open",
     "evaluate(label_ids)": "read_label_map",
     "explain(model)": "sctab.zoo.load",
+    "load_predictor(path)": "as_path",
     "run_benchmark(environments)": "as_path",
     "tune(label_ids)": "CellTypeClassifier.setup_anndata",
     "tune_from_corpus(corpus)": "Corpus.open",
@@ -175,15 +176,17 @@ WRITES = {
 
 
 def paths_of_public_functions():
-    """`function(parameter)` for each parameter that may be a path; methods under the class that defines them."""
+    """`function(parameter)` for each parameter that may be a path; methods under the most basic public class that has them."""
     functions = {}
+    classes = [value for value in PUBLIC.values() if inspect.isclass(value)]
     for value in PUBLIC.values():
         if inspect.isfunction(value):
             functions[value.__qualname__] = value
         elif inspect.isclass(value):
             for name, member in inspect.getmembers(value, lambda member: inspect.isfunction(member) or inspect.ismethod(member)):
                 if not name.startswith("_") and member.__module__.startswith("sctab"):
-                    functions[member.__qualname__] = member
+                    owner = next(cls for cls in reversed(value.__mro__) if cls in classes and hasattr(cls, name))
+                    functions[f"{owner.__name__}.{name}"] = member
     return {
         f"{name}({parameter.name})"
         for name, function in functions.items()
