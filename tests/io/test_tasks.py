@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -88,13 +89,14 @@ class TestClusters:
 
         assert_same(in_threads, build_corpus(config, tmp_path / "c", shard_size=40, watch=watch))
 
-    @pytest.mark.usefixtures("client")
-    def test_errors_are_the_same(self, config, studies, tmp_path):
+    def test_errors_are_the_same(self, client, config, studies, tmp_path):
         adata = studies["two"].copy()
         adata.X = sparse.csr_matrix(-adata.X.toarray())
         adata.write_h5ad(tmp_path / "two.h5ad")
         with pytest.raises(InputValueError, match=r"two.h5ad`: .*negative"):
             build_corpus(config, tmp_path / "c")
+        while any(client.run(lambda dask_worker: len(dask_worker.state.executing)).values()):
+            time.sleep(0.05)  # a task that was running when the first one failed would write to its directory again
         studies["two"].write_h5ad(tmp_path / "two.h5ad")
         (tmp_path / "c.unfinished").rename(tmp_path / "gone")
         assert build_corpus(config, tmp_path / "c").n_obs == 360
