@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors, save as dump_tensors
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from sctab.errors import ModelFormatError, ModelNotFoundError, SctabError, listing
 from sctab.inference._spec import ModelSpec
 from sctab.io import as_path, check_free, strict_json, written_beside
 from sctab.keys import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FIRST_FORMAT_VERSION, SPEC_FILE, WEIGHTS_FILE
+from sctab.nn import WithoutInitialisation
 
 _IMPORTANCE = "gene_importance"
 _NETWORK = "network."
@@ -216,26 +216,13 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
 def _weights_of(network_of: Callable[[ModelSpec], nn.Module], spec: ModelSpec) -> dict[str, tuple[str, list[int]]]:
     """Type and shape of every weight of the network of a description, for which no memory is taken."""
     try:
-        with torch.device("meta"), _WithoutInitialisation():
+        with torch.device("meta"), WithoutInitialisation():
             weights = network_of(spec).state_dict()
     except SctabError:
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"no network can have the architecture of the description ({error})") from error
     return {name: (_TYPES.get(tensor.dtype, str(tensor.dtype)), list(tensor.shape)) for name, tensor in weights.items()}
-
-
-class _WithoutInitialisation(TorchFunctionMode):
-    """Leave weights as they are: random numbers on the device `meta` would load PyTorch's compiler, which takes seconds."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Call what is no initialisation."""
-        given = dict(kwargs or {})
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return given["tensor"] if "tensor" in given else args[0]
-        return func(*args, **given)
 
 
 def _check_header(

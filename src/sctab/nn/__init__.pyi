@@ -1,5 +1,6 @@
 from . import _tabnet as _tabnet
 from ._boosted_trees import EARLIER_TREES as EARLIER_TREES, BoostedTrees as BoostedTrees
+from ._initialisation import WithoutInitialisation as WithoutInitialisation
 from ._losses import (
     cross_entropy as cross_entropy,
     hierarchical_cross_entropy as hierarchical_cross_entropy,

@@ -133,7 +133,8 @@ class TrainingPlan(LightningModule):
             self.network.parameters(),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
-            fused=True if self.device.type == "cpu" else None,  # one pass over the weights instead of ten
+            # One pass over the weights instead of ten; gradients of mixed precision are clipped before, which it does not allow.
+            fused=True if self.device.type == "cpu" and self.trainer.precision == "32-true" else None,
         )
         if settings.schedule == "step":
             schedule: Any = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=settings.lr_decay)
