@@ -21,7 +21,7 @@ def test_nothing_is_drawn():
     with WithoutInitialisation():
         weight = torch.nn.init.normal_(torch.full((3,), 7.0))
         assert weight.tolist() == [7, 7, 7]
-        assert torch.nn.init.zeros_(tensor=weight).tolist() == [7, 7, 7]
+        assert torch.nn.init.uniform_(tensor=weight).tolist() == [7, 7, 7]
         assert (weight + 1).tolist() == [8, 8, 8]
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.nn.init.zeros_(weight).tolist() == [0, 0, 0]
