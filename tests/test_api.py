@@ -3,11 +3,14 @@
 import importlib
 import inspect
 import json
+import pkgutil
 import re
 import subprocess
 import sys
 
 import pytest
+
+import sctab
 
 NAMES = {
     "sctab": [
@@ -229,9 +232,26 @@ def test_exported_names_are_each_there_once(module):
 def test_the_package_has_the_version_that_is_installed():
     import importlib.metadata
 
-    import sctab
-
     assert sctab.__version__ == importlib.metadata.version("sctab")
+
+
+MODULES = [
+    found.name
+    for found in pkgutil.walk_packages(sctab.__path__, "sctab.")
+    if not any(part.startswith("_") for part in found.name.split(".")) and ".peers." not in found.name  # which run elsewhere
+]
+
+
+@pytest.mark.parametrize("name", ["sctab", *MODULES])
+def test_modules_show_what_is_theirs(name):
+    module = importlib.import_module(name)
+    shown = {each for each in dir(module) if not each.startswith("_")}
+    if hasattr(module, "__all__"):
+        assert shown == {each for each in module.__all__ if not each.startswith("_")}
+        return
+    owners = {each: getattr(getattr(module, each), "__module__", None) or "sctab" for each in shown}
+    assert not {each for each, owner in owners.items() if not owner.startswith("sctab") or inspect.ismodule(getattr(module, each))}
+    assert set(defined(name)) <= shown
 
 
 class TestDocstrings:

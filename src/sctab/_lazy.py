@@ -1,4 +1,4 @@
-"""Rooms that load what they offer when it is asked for."""
+"""What modules show: rooms load what they offer when it is asked for, other modules list what they define."""
 
 import ast
 from collections.abc import Callable
@@ -24,3 +24,27 @@ def attach_stub(package: str, file: str) -> tuple[Callable[[str], Any], Callable
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             public = ast.literal_eval(node.value)
     return load, lambda: list(public), public
+
+
+def defined_in(file: str) -> Callable[[], list[str]]:
+    """`__dir__` of a module without a stub: the names that it defines, not those that it imports.
+
+    Parameters
+    ----------
+    file
+        `__file__` of the module.
+    """
+
+    def names() -> list[str]:
+        bound: set[str] = set()
+        for node in ast.parse(Path(file).read_bytes()).body:
+            match node:
+                case ast.FunctionDef() | ast.ClassDef():
+                    bound.add(node.name)
+                case ast.Assign():
+                    bound.update(target.id for target in node.targets if isinstance(target, ast.Name))
+                case ast.AnnAssign(target=ast.Name() as target) | ast.TypeAlias(name=target):
+                    bound.add(target.id)
+        return sorted(name for name in bound if not name.startswith("_"))
+
+    return names

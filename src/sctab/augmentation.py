@@ -13,6 +13,10 @@ from scipy import sparse
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 
+from sctab import _lazy
+
+__dir__ = _lazy.defined_in(__file__)
+
 type Rows = sparse.csr_matrix | Callable[[NDArray[np.int64]], sparse.csr_matrix]
 """Normalised expression: all of it, `(n_obs, n_vars)`, or a function that gives the rows at some positions, as CSR, any number of them."""
 

@@ -29,6 +29,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
+__all__ = [
+    "ClusterError",
+    "DataFileError",
+    "GeneOverlapError",
+    "InputTypeError",
+    "InputValueError",
+    "KeyNotFoundError",
+    "LabelError",
+    "MissingDependencyError",
+    "ModelFormatError",
+    "ModelNotFoundError",
+    "NotTrainedError",
+    "OutputError",
+    "OutputExistsError",
+    "SctabError",
+    "SctabWarning",
+    "SettingError",
+]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
 _OUR_FILES = str(Path(__file__).parent)
 
 

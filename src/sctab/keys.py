@@ -2,7 +2,10 @@
 
 from typing import Final
 
+from sctab import _lazy
 from sctab.errors import SettingError
+
+__dir__ = _lazy.defined_in(__file__)
 
 LONGEST_NAME = 200
 """Bytes of the name of an array, which is that of a directory in Zarr."""

@@ -10,7 +10,10 @@ from typing import Any
 
 import yaml
 
+from sctab import _lazy
 from sctab.errors import DataFileError, SettingError, listing
+
+__dir__ = _lazy.defined_in(__file__)
 
 _LARGEST, _MOST_VALUES = 2**24, 1_000_000
 """Bytes and values of a declaration."""

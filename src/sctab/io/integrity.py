@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sctab import _lazy
 from sctab.errors import DataFileError, InputValueError
+
+__dir__ = _lazy.defined_in(__file__)
 
 _NUMBERS = "biuf"
 """Kinds of NumPy types that are read as numbers."""

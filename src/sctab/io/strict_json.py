@@ -10,6 +10,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sctab import _lazy
+
+__dir__ = _lazy.defined_in(__file__)
+
 MOST_BYTES = 2**26
 """Largest JSON file that is read. A model of 60,000 genes takes 4 MB."""
 

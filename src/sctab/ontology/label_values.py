@@ -6,8 +6,11 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from sctab import _lazy
 from sctab.errors import listing
 from sctab.ontology import _spelling
+
+__dir__ = _lazy.defined_in(__file__)
 
 _MISSING = frozenset(
     {"nan", "na", "n/a", "n.a.", "n.a", "n.d.", "n.d", "n/d", "<na>", "#n/a", "#na", "nat", "nil", "none", "null", "nul"}
