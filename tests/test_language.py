@@ -1,0 +1,172 @@
+"""The language of docstrings, messages, comments and documentation: one word per thing, and sentences as the field writes them.
+
+To ban a phrase, add a `Rule`: a regular expression, what to write instead, and how many hits are still left (none, as a rule; a number
+may only fall). `python tests/test_language.py` prints every hit.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = sorted((ROOT / "src").rglob("*.py")) + sorted((ROOT / "benchmarks").glob("*.py"))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A phrase that is not written, and what to write instead."""
+
+    pattern: str
+    instead: str
+    remaining: int = 0
+    """Hits that are left to be rewritten."""
+
+
+OPENINGS = [
+    Rule(r"What", "a verb or a noun phrase: `Return …`, `Result of …`", 135),
+    Rule(r"How", "a verb or a noun phrase: `Compute …`, `Number of …`", 51),
+    Rule(r"Which", "a noun phrase: `Mask of …`, `Positions of …`", 18),
+    Rule(r"Whether", "`Return whether …`, or `True if …` for a field", 67),
+    Rule(r"Where", "a noun phrase: `Directory of …`, `Source of …`", 22),
+    Rule(r"When", "a noun phrase or a condition: `Time of …`"),
+    Rule(r"Why", "a noun phrase: `Reason …`", 2),
+]
+"""First words of docstrings."""
+
+PHRASES = [
+    Rule(r"\bmend(s|ed|ing)?\b", "fix", 1),
+    Rule(r"\b(say|says) how sure\b", "with per-cell confidence", 8),
+    Rule(r"\bhow sure\b", "confidence", 12),
+    Rule(r"\bnam(e|es|ing) (the )?(cells?|cell types?)\b(?!`)", "annotate, predict", 15),
+    Rule(r"\bcells? (is|are|were|was|to be) named\b", "annotated, predicted", 8),
+    Rule(r"\b(go|goes|going|went|gone) on\b", "resume, continue", 51),
+    Rule(r"\b(bring|brings|brought) .{0,60}?\binto the genes\b", "map onto the genes of the model", 3),
+    Rule(r"\b(is|are|was|were) brought (back )?(in)?to\b", "converted to, mapped to, rescaled to", 12),
+    Rule(r"\bcan be brought\b", "convertible to", 12),
+    Rule(r"\bwhat (the model|it|a model|annotation) looks? at\b", "importance; model genes; inputs", 13),
+    Rule(r"\ba little off\b", "slightly less accurate", 2),
+    Rule(r"\b(is|are) not there\b", "not found, does not exist", 59),
+    Rule(r"\b(is|are) already there\b|\bis there already\b", "already exists", 15),
+    Rule(r"\bto be had\b", "available"),
+    Rule(r"(^|[#.] )Beyond\b", "the name of the thing", 2),
+    Rule(r"\bstands? for\b", "means, represents", 42),
+    Rule(r"\bmakes? no sense\b", "is invalid", 16),
+    Rule(r"\b(is|are) no (?!longer\b|more\b|less\b|need\b|doubt\b|limit\b)[a-z`*]", "is not a", 129),
+    Rule(r"\bis of (another|the same|no|an unknown|an earlier)\b", "belongs to, has", 19),
+    Rule(r"\bwhole numbers?\b", "integer", 3),
+    Rule(r"\btexts\b", "strings", 6),
+    Rule(r"\bin (their|its) letters\b", "spelling", 2),
+    Rule(r"\bon people\b|\bof people\b|\bother people\b", "donors", 7),
+    Rule(r"\bAs there\b|\bas there\.$", "name the function", 12),
+    Rule(r"\bwhat (came|comes|has come) of\b", "result of", 2),
+    Rule(r"\bwhoever\b", "the annotator, the caller", 8),
+    Rule(r"\b(let|lets|letting) go of\b", "release", 5),
+    Rule(r"\bgiv(e|es|en|ing) back\b|\bgave back\b", "return", 9),
+    Rule(r"\banew\b", "again, from scratch", 24),
+    Rule(r"\bis told\b|\bwas told\b|\bare told\b|\bbe told\b", "is instructed, is distinguished", 23),
+    Rule(r"\bmeans? nothing\b", "is undefined, is not meaningful", 5),
+    Rule(r"\bof use\b|\bof no use\b", "useful, ignored", 4),
+    Rule(r"\b(found|finds?|finding) out\b", "determine, detect", 12),
+    Rule(r"\bby (itself|themselves)\b", "automatically, alone", 21),
+    Rule(r"\bso many\b", "the number", 34),
+    Rule(r"\bhardly\b", "unlikely to", 14),
+    Rule(r"\bone by one\b", "separately", 5),
+    Rule(r"\bin the words of\b|\bin words that\b", "named as in, as text", 6),
+    Rule(r"\bhow well (they|it|a model|the model|other donors)\b", "performance, accuracy", 15),
+    Rule(r"\bTake one of\b|\bTake (a|another|some|`)", "choose, use", 13),
+    Rule(r"\bThere (is|are:) (\{|`)", "Choose from …; Available: …", 16),
+    Rule(r"\bbehind (it|them|those|the genes|the former)\b", "after, appended to", 18),
+    Rule(r"\b(is|are) known of\b", "annotation, metadata", 15),
+    Rule(r"\bits ending\b|\bwith the ending\b|\bthese endings\b|\bthe ending\b", "extension", 11),
+    Rule(r"\bis wished\b|\bif wished\b", "requested, optional", 2),
+    Rule(r"\bhave of a\b|\bhas of a\b|\bin the manner of\b", "like", 3),
+    Rule(r"\bshel(f|ves)\b", "shard"),
+    Rule(r"\bput aside\b|\bput together\b|\bput back\b", "store, concatenate, restore", 7),
+]
+"""Phrases in docstrings, messages, comments and pages."""
+
+
+def prose_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Strings and comments of a module with their lines; strings that are joined by the parser are joined here."""
+    source = path.read_text(encoding="utf-8")
+    inside = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            inside |= {id(value) for value in ast.walk(node)} - {id(node)}
+            if id(node) not in inside:
+                yield node.lineno, "".join(str(v.value) if isinstance(v, ast.Constant) else "{}" for v in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield node.lineno, node.value
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def docstrings_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Docstrings of modules, classes and functions, and strings below fields, with their lines."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for statement in getattr(node, "body", None) or [] if not isinstance(node, ast.Lambda | ast.IfExp) else []:
+            if (
+                isinstance(statement, ast.Expr)
+                and isinstance(statement.value, ast.Constant)
+                and isinstance(statement.value.value, str)
+            ):
+                yield statement.lineno, statement.value.value.strip()
+
+
+def paragraphs_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Paragraphs of a page with the line that each begins at."""
+    line = 1
+    for paragraph in re.split(r"\n{2,}", path.read_text(encoding="utf-8")):
+        yield line, paragraph
+        line += paragraph.count("\n") + 2
+
+
+def hits_of(rule: Rule) -> list[str]:
+    """Places where a rule is broken: file, line and words."""
+    found = []
+    opening = rule in OPENINGS
+    for path in MODULES if opening else [*MODULES, *PAGES]:
+        blocks = docstrings_of(path) if opening else prose_of(path) if path.suffix == ".py" else paragraphs_of(path)
+        for line, text in blocks:
+            joined = " ".join(text.split())
+            pattern = rf"{rule.pattern}\b" if opening else rule.pattern
+            for match in [re.match(pattern, joined)] if opening else re.finditer(pattern, joined):
+                if match:
+                    around = joined[max(match.start() - 40, 0) : match.end() + 40]
+                    found.append(f"{path.relative_to(ROOT)}, line {line}: …{around}…")
+    return found
+
+
+@pytest.mark.parametrize("rule", [*OPENINGS, *PHRASES], ids=lambda rule: rule.pattern)
+def test_phrases(rule):
+    found = hits_of(rule)
+    assert len(found) <= rule.remaining, f"Write {rule.instead}:\n" + "\n".join(found)
+
+
+def test_every_kind_of_text_is_read(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text(
+        '"""Which one."""\nx = f"is {x} " "a mend"  # told\n\n\nclass A:\n    y: int\n    """Why."""\n', encoding="utf-8"
+    )
+    assert [text for _, text in docstrings_of(path)] == ["Which one.", "Why."]
+    assert {text for _, text in prose_of(path)} == {"Which one.", "is {} a mend", "Why.", "# told"}
+    path.write_text("# One\n\nTwo\nlines\n\nThree\n", encoding="utf-8")
+    assert list(paragraphs_of(path)) == [(1, "# One"), (3, "Two\nlines"), (6, "Three\n")]
+
+
+if __name__ == "__main__":
+    for each in [*OPENINGS, *PHRASES]:
+        places = hits_of(each)
+        print(f"{len(places):4d}  {each.pattern}  →  {each.instead}")  # noqa: T201
+        for place in places:
+            print(f"        {place}")  # noqa: T201
