@@ -15,6 +15,7 @@ from sctab.model import CellTypeClassifier
 LAYERS = {
     "errors": 0,
     "_caches": 0,
+    "_deprecation": 0,
     "_lazy": 0,
     "keys": 1,
     "io": 2,
@@ -38,9 +39,10 @@ LAYERS = {
     "report": 16,
     "__init__": 17,  # the package itself offers what is below, and only the command line imports it
     "cli": 18,
+    "__main__": 19,
 }
 """Rooms from the ground up: a module imports what is below its own room, or in it. Rooms of one level do not know each other."""
-STRANGERS = ("errors", "_caches", "_lazy")
+STRANGERS = ("errors", "_caches", "_deprecation", "_lazy")
 """Modules that import nothing of the package."""
 _SERVICES = {"data", "io", "inference", "train", "corpus", "model", "zoo", "tuning", "benchmark", "get", "pp", "tl"}
 HOMES = {
