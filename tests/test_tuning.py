@@ -11,8 +11,10 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from optuna.pruners import NopPruner
@@ -23,6 +25,7 @@ from sctab.model import Choice, LinearClassifier, Range, SearchSpace
 from sctab.train import MemoryReference
 from sctab.tuning import Settings, tune
 from sctab.tuning._cells import hold_out
+from sctab.tuning._result import _importance
 from sctab.tuning._study import open_study, quiet
 from sctab.tuning._task import make_task
 from tests.reference import make_reference
@@ -293,9 +296,22 @@ class TestStudy:
         assert list(found.importance["setting"]) == ["learning_rate", "l1"]
         assert found.importance["importance"].sum() == pytest.approx(1)
         assert found.importance.loc[0, "importance"] > 0.8
+        assert found.importance_note == ""
+
+    def test_knows_nothing_of_importance_from_trials_that_are_equally_good(self):
+        study = optuna.create_study(direction="maximize")
+        dimensions = {"l1": optuna.distributions.FloatDistribution(0, 1)}
+        for l1 in (0.1, 0.5, 0.9):
+            study.add_trial(optuna.trial.create_trial(params={"l1": l1}, distributions=dimensions, value=0.5))
+        importance, note = _importance(study, SimpleNamespace(dimensions=dimensions, seed=0))
+        assert importance.empty
+        assert note == "The importance of settings needs trials that differ, and all 3 complete trials are equally good."
 
     def test_knows_nothing_of_importance_from_one_trial(self, reference):
-        assert search(reference, n_trials=1).importance.empty
+        found = search(reference, n_trials=1)
+        assert found.importance.empty
+        n_settings = len(found.trials.columns) - list(found.trials.columns).index("seconds") - 1
+        assert f"needs at least {n_settings + 1} complete trials, and there is 1. " in found.importance_note
 
     def test_takes_models_without_epochs(self, reference):
         pytest.importorskip("xgboost")

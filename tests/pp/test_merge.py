@@ -1,5 +1,6 @@
 """Merging in memory against a corpus that was built from the same studies."""
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,3 +74,80 @@ def test_refusals(studies):
     )
     with pytest.raises(InputValueError, match=r"Some datasets hold counts and others, `two`, do not"):
         sctab.pp.merge(studies | {"two": logarithms})
+
+
+class TestTypesOfColumns:
+    """Against anndata, which reads what was written, and against the values of each dataset."""
+
+    @pytest.fixture
+    def merge(self, studies):
+        def merge(*columns):
+            datasets = {}
+            for (name, study), values in zip(studies.items(), columns, strict=False):
+                datasets[name] = AnnData(study.X[:2], obs=pd.DataFrame({"x": values}, index=["a", "b"]), var=study.var)
+                if values is None:
+                    del datasets[name].obs["x"]
+            return sctab.pp.merge(datasets).obs["x"]
+
+        return merge
+
+    def test_categories_are_those_of_all(self, merge):
+        merged = merge(pd.Categorical(["t", "b"], ["t", "b", "unused"]), pd.Categorical(["nk", "b"], ["nk", "b"]))
+        assert list(merged.cat.categories) == ["nk", "t", "b", "unused"]
+        assert list(merged) == ["t", "b", "nk", "b"]
+        assert not merged.cat.ordered
+
+    def test_they_are_missing_where_a_dataset_has_no_such_column(self, merge):
+        merged = merge(pd.Categorical(["t", None]), None)
+        assert list(merged.cat.categories) == ["t"]
+        assert merged.isna().tolist() == [False, True, True, True]
+
+    @pytest.mark.parametrize(
+        ("orders", "expected"),
+        [
+            ((["low", "high"], ["low", "high"]), ["low", "high"]),
+            ((["low", "middle"], ["middle", "high"]), ["low", "middle", "high"]),
+            ((["low", "high"], ["low", "middle", "high"]), ["low", "middle", "high"]),
+        ],
+    )
+    def test_an_order_is_kept(self, merge, orders, expected):
+        merged = merge(*(pd.Categorical([order[0], order[-1]], order, ordered=True) for order in orders))
+        assert merged.cat.ordered
+        assert list(merged.cat.categories) == expected
+
+    @pytest.mark.parametrize(
+        "orders",
+        [(["low", "high"], ["high", "low"]), (["low", "high"], ["low", "middle"])],
+        ids=["contradict", "do not compare"],
+    )
+    def test_an_order_is_not_made_up(self, merge, orders):
+        with pytest.warns(SctabWarning, match=r"categories of `obs\['x'\]` are ordered differently"):
+            merged = merge(*(pd.Categorical(order, order, ordered=True) for order in orders))
+        assert not merged.cat.ordered
+        assert list(merged) == [*orders[0], *orders[1]]
+
+    @pytest.mark.parametrize(
+        ("columns", "dtype", "values"),
+        [
+            (([True, False], [False, False]), "bool", [True, False, False, False]),
+            (([True, False], None), "boolean", [True, False, None, None]),
+            (([1, 2], None), "Int64", [1, 2, None, None]),
+            ((pd.array([True, None], dtype="boolean"), [True, False]), "boolean", [True, None, True, False]),
+            ((pd.array([1, None], dtype="Int32"), None), "Int32", [1, None, None, None]),
+            ((pd.array(["u", None], dtype="string"), None), "string", ["u", None, None, None]),
+            (([0.5, 1.0], None), "float64", [0.5, 1.0, None, None]),
+        ],
+    )
+    def test_of_other_types(self, merge, columns, dtype, values):
+        merged = merge(*columns)
+        assert merged.dtype == dtype
+        assert [None if pd.isna(value) else value for value in merged] == values
+
+    def test_they_are_written_and_read(self, studies, tmp_path):
+        studies["one"].obs["is_control"] = True
+        studies["one"].obs["stage"] = pd.Categorical(["early"] * 120, ["early", "late"], ordered=True)
+        merged = sctab.pp.merge(studies)
+        merged.write_h5ad(tmp_path / "a.h5ad")
+        pd.testing.assert_frame_equal(
+            anndata.read_h5ad(tmp_path / "a.h5ad").obs[["is_control", "stage"]], merged.obs[["is_control", "stage"]]
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,7 +30,7 @@ from sctab.cli._options import (
     UnlabeledCategory,
     check_source,
 )
-from sctab.cli._reporting import err, out, reports_errors
+from sctab.cli._reporting import err, out, reports_errors, show_note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,11 +98,11 @@ def tune(
     check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"subset": subset != 1})
     sctab.io.check_free(output, overwrite=overwrite, kind="file")
     storage = output.with_suffix(".study.db") if storage is None else storage
-    pictures_of = [] if figures is None else [figures / name for name in _FIGURES]
-    sctab.io.check_apart([output, storage, *pictures_of], [path for path in (reference, corpus, label_map) if path is not None])
-    with ExitStack() as outputs:
-        settings_path = outputs.enter_context(sctab.io.written_beside(output, overwrite=overwrite, kind="file"))
-        pictures = {path.name: outputs.enter_context(sctab.io.written_beside(path, overwrite=overwrite)) for path in pictures_of}
+    pictures = [] if figures is None else [figures / name for name in _FIGURES]
+    sctab.io.check_apart([output, storage, *pictures], [path for path in (reference, corpus, label_map) if path is not None])
+    for path in pictures:
+        sctab.io.check_free(path, overwrite=overwrite)
+    with sctab.io.written_beside(output, overwrite=overwrite, kind="file") as settings_path:
         study: Any
         if corpus is not None:
             part: dict[str, Any] = {"subset": subset, "subset_by": subset_by}
@@ -123,17 +122,23 @@ def tune(
             show_progress=err.is_terminal,
         )
         found.best.write(settings_path)
-        for name, path in pictures.items():
-            _draw(found, name, path)
-    _report(found, output, figures)
+    _report(found)
+    out.print(f"Wrote `{output}`.", soft_wrap=True)
+    for path in pictures:
+        if path.name == "importance.png" and found.importance_note:
+            show_note(f"`{path}` was not drawn. {found.importance_note}")
+            continue
+        with sctab.io.written_beside(path, overwrite=overwrite) as picture:
+            _draw(found, picture)
+        out.print(f"Wrote `{path}`.", soft_wrap=True)
 
 
-def _draw(found: sctab.tuning.TuningResult, name: str, path: Path) -> None:
-    ax = sctab.pl.tuning_history(found.trials) if name == "history.png" else sctab.pl.tuning_importance(found.importance)
+def _draw(found: sctab.tuning.TuningResult, path: Path) -> None:
+    ax = sctab.pl.tuning_history(found.trials) if path.name == "history.png" else sctab.pl.tuning_importance(found.importance)
     ax.figure.savefig(path, dpi=_DOTS_PER_INCH)  # type: ignore[union-attr]
 
 
-def _report(found: sctab.tuning.TuningResult, output: Path, figures: Path | None) -> None:
+def _report(found: sctab.tuning.TuningResult) -> None:
     how = {
         "donor": "whole donors held out",
         "stratified": "a share of each type held out",
@@ -146,7 +151,6 @@ def _report(found: sctab.tuning.TuningResult, output: Path, figures: Path | None
         f"{len(trials)} trials, {n_pruned} of them ended early. Macro F1 on {found.n_held_out} cells ({how[found.split]}): "
         f"best {found.best_value:.3f}, default {found.default_value:.3f}."
     )
-    out.print(f"Wrote `{output}`." if figures is None else f"Wrote `{output}` and pictures in `{figures}`.", soft_wrap=True)
 
 
 def _table(trials: pd.DataFrame) -> Table:

@@ -9,6 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from sctab.errors import SettingError
+
 # Okabe and Ito's colours, which differ for colour-blind readers too.
 _TRIAL, _DEFAULT, _BEST, _PRUNED = "#56B4E9", "#D55E00", "#0072B2", "#8C8C8C"
 _HISTORY_SIZE = (6.0, 3.6)
@@ -73,6 +75,11 @@ def tuning_importance(importance: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     -------
     The axes.
 
+    Raises
+    ------
+    SettingError
+        When the table has no rows, because complete trials are too few or all equally good.
+
     Examples
     --------
     >>> import matplotlib, pandas as pd
@@ -81,6 +88,11 @@ def tuning_importance(importance: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     >>> [label.get_text() for label in ax.get_yticklabels()]
     ['dropout', 'n_hidden']
     """
+    if importance.empty:
+        raise SettingError(
+            "`importance` has no rows: complete trials are too few or all equally good. `importance_note` of the result says how many "
+            "are needed."
+        )
     if ax is None:
         _, ax = plt.subplots(figsize=(5.0, 1.0 + _BAR_HEIGHT * max(len(importance), 2)), layout="constrained")
     ordered = importance.sort_values("importance")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +43,9 @@ def merge(
 
     Returns
     -------
-    A new AnnData. `obs` has all columns of all datasets and `{key_added}_source`, the dataset of each cell.
+    A new AnnData. `obs` has all columns of all datasets and `{key_added}_source`, the dataset of each cell. Columns keep their types:
+    categories are those of all datasets, in order, and ordered where all datasets have the same order; where a dataset lacks a column of
+    booleans or integers, it becomes nullable.
     `varm["{key_added}_measured"]` says which dataset measured which gene.
 
     Raises
@@ -88,7 +92,7 @@ def merge(
     for source in sources.values():
         match = genes.features.match(source.var)
         blocks += [match.align(source.content.to_linear(block)) for block in row_blocks(source.matrix, name=source.name)]
-    obs = pd.concat([adata.obs for adata in named.values()])
+    obs = _concatenated([adata.obs for adata in named.values()])
     source_of_cell = np.repeat(list(named), [adata.n_obs for adata in named.values()])
     if not obs.index.is_unique:
         obs.index = pd.Index([f"{cell}-{name}" for cell, name in zip(obs.index, source_of_cell, strict=True)])
@@ -99,3 +103,50 @@ def merge(
     merged = AnnData(sparse.csr_matrix(sparse.vstack(blocks, format="csr"), dtype=np.float32), obs=obs, var=var)
     merged.varm[f"{key_added}_{VARM_MEASURED}"] = pd.DataFrame(genes.is_measured.T, index=var.index, columns=list(named))
     return merged
+
+
+def _concatenated(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Concatenate annotations of cells, and keep the types of their columns, where pandas makes objects of many."""
+    index = pd.concat([table[[]] for table in tables]).index
+    columns = dict.fromkeys(column for table in tables for column in table.columns)
+    return pd.DataFrame({column: _column(column, tables).array for column in columns}, index=index)
+
+
+def _column(column: str, tables: Sequence[pd.DataFrame]) -> pd.Series:
+    """One column of all datasets; missing where a dataset does not have it."""
+    dtypes = [table[column].dtype for table in tables if column in table]
+    is_everywhere = len(dtypes) == len(tables)
+    dtype: Any = None
+    if all(isinstance(each, pd.CategoricalDtype) for each in dtypes):
+        dtype = _joint_categories(column, dtypes)
+    elif len(set(dtypes)) == 1:
+        can_be_missing = is_everywhere or dtypes[0].kind not in "biu"
+        dtype = dtypes[0] if can_be_missing else pd.Series([], dtype=dtypes[0]).convert_dtypes().dtype
+    parts = [table[column] if column in table else pd.Series(np.nan, index=table.index, dtype=dtype or object) for table in tables]
+    return pd.concat([part if dtype is None else part.astype(dtype) for part in parts])
+
+
+def _joint_categories(column: str, dtypes: Sequence[pd.CategoricalDtype]) -> pd.CategoricalDtype:
+    """The categories of all datasets, each in the order of its dataset as far as they agree.
+
+    They are ordered where all are and no order is made up: each category and the next one stand in some dataset together.
+    """
+    orders = [list(dtype.categories) for dtype in dtypes]
+    joint: list[Any] = []
+    for order in orders:
+        position = 0
+        for category in order:
+            if category in joint:
+                position = joint.index(category) + 1
+            else:
+                joint.insert(position, category)
+                position += 1
+    ordered = [dtype.ordered for dtype in dtypes]
+    is_kept = all(sorted(order, key=joint.index) == order for order in orders) and all(
+        any({*pair} <= {*order} for order in orders) for pair in itertools.pairwise(joint)
+    )
+    if any(ordered) and not (all(ordered) and is_kept):
+        warn(
+            f"The categories of `obs[{column!r}]` are ordered differently in the datasets. They are not ordered in the merged data."
+        )
+    return pd.CategoricalDtype(joint, ordered=all(ordered) and is_kept)

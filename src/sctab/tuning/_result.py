@@ -46,11 +46,13 @@ class TuningResult:
     """
     importance: pd.DataFrame = field(repr=False)
     """How much of the variance of the value each setting explains (Hutter et al. 2014), with columns `setting` and `importance`, which
-    sums to one. It has no rows where complete trials are too few or all equally good."""
+    sums to one. It has no rows where complete trials are too few or all equally good; `importance_note` then says so."""
     split: str
     """How cells were held out: `"donor"`; `"stratified"` where there are no donors; or `"corpus"`, whose validation cells they are."""
     n_held_out: int
     """How many cells were held out."""
+    importance_note: str = ""
+    """Why `importance` has no rows, and what it needs; empty where it has some."""
 
     @property
     def best_value(self) -> float:
@@ -83,12 +85,14 @@ def summarise(study: Study, task: TuningTask) -> TuningResult:
         raise SettingError("No trial is complete yet, so that there is nothing to choose from. Give more `timeout` or `n_trials`.")
     best = complete.sort_values(["value", "is_default"], ascending=False, kind="stable").index[0]
     values = {} if complete.loc[best, "is_default"] else next(trial.params for trial in finished(study) if trial.number == best)
+    importance, note = _importance(study, task)
     return TuningResult(
         best=task.settings(values),
         trials=trials,
-        importance=_importance(study, task),
+        importance=importance,
         split=task.cells.by,
         n_held_out=len(task.cells.truth),
+        importance_note=note,
     )
 
 
@@ -114,12 +118,25 @@ def _row(trial: FrozenTrial, names: list[str]) -> dict[str, Any]:
     } | {name: tried.get(name) for name in names}
 
 
-def _importance(study: Study, task: TuningTask) -> pd.DataFrame:
+def _importance(study: Study, task: TuningTask) -> tuple[pd.DataFrame, str]:
+    """The table, and why it has no rows.
+
+    A regression on every setting has no variance left to share out unless there are more trials than settings. Optuna itself asks for
+    two trials only, and gives each setting the same share where all values are equal.
+    """
     optuna = require("optuna", extra="tune")
     names = list(task.dimensions)
     values = [trial.value for trial in finished(study) if trial.state.name == "COMPLETE" and set(names) <= set(trial.params)]
     shares: dict[str, float] = {}
-    if len(values) > len(names) and len(set(values)) > 1:
+    note = ""
+    if len(values) <= len(names):
+        note = (
+            f"The importance of {len(names)} settings needs at least {len(names) + 1} complete trials, and there "
+            f"{'is 1' if len(values) == 1 else f'are {len(values)}'}. Give more `n_trials`."
+        )
+    elif len(set(values)) == 1:
+        note = f"The importance of settings needs trials that differ, and all {len(values)} complete trials are equally good."
+    else:
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=task.seed)
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator, params=names)
-    return pd.DataFrame({"setting": list(shares), "importance": list(shares.values())})
+    return pd.DataFrame({"setting": list(shares), "importance": list(shares.values())}), note

@@ -133,8 +133,28 @@ class TestNoGenes:
     def test_names_that_are_no_genes(self, human, names):
         match = human.match(frame(names))
         assert (match.n_matched, match.coverage, match.sources) == (0, 0, ())
-        with pytest.raises(GeneOverlapError, match="^None of the model's 24 genes is in the data.*Put gene symbols or Ensembl ids"):
+        with pytest.raises(GeneOverlapError, match="^None of the model's 24 genes is in the data.*ut symbols or Ensembl ids"):
             match.require(0.0)
+
+    def test_what_names_are_does_not_contradict_what_they_should_be(self):
+        """Each kind is named either as that of the data, which no gene has, or as what the model has and the data lacks."""
+        both, symbols, ids = (
+            FeatureSpace(ids=tuple(IDS if has_ids else [""] * N_GENES), symbols=tuple(SYMBOLS if has_symbols else [""] * N_GENES))
+            for has_ids, has_symbols in ((True, True), (False, True), (True, False))
+        )
+        of_symbols, of_ids = frame([f"XYZQ{i}" for i in range(20)]), frame([f"ENSG{i:011d}" for i in range(900, 920)])
+
+        def said(space, var):
+            with pytest.raises(GeneOverlapError) as error:
+                space.match(var).require(0)
+            return str(error.value)
+
+        for space, var in ((both, of_symbols), (symbols, of_symbols), (both, of_ids), (ids, of_ids)):
+            assert re.search(r"look like (symbols|Ensembl ids), and no gene of the model, .*, has one of them\.", said(space, var))
+        assert f"look like symbols, and the model knows genes by Ensembl ids (`{IDS[0]}`, …). Names: " in said(ids, of_symbols)
+        assert said(ids, of_symbols).endswith("Put Ensembl ids into a column of `var`.")
+        assert f"look like Ensembl ids, and the model knows genes by symbols (`{SYMBOLS[0]}`, …). Names: " in said(symbols, of_ids)
+        assert said(symbols, of_ids).endswith("Put symbols into a column of `var`.")
 
     def test_nothing_is_aligned_to_zeros(self, human):
         aligned = human.match(frame(["a", "b"])).align(sparse.csr_matrix(np.ones((3, 2), dtype=np.float32)))

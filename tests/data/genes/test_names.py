@@ -80,7 +80,7 @@ def test_genes_named_by_quotes_are_one_gene_with_those_without():
     ],
 )
 def test_what_other_names_look_like_is_said(names, kind):
-    with pytest.raises(GeneOverlapError, match=rf"^None of the model's 4 genes .* They look like {kind}\. Names: .*`{names[0]}`"):
+    with pytest.raises(GeneOverlapError, match=rf"^None of the model's 4 genes .* Its names look like {kind}, and .*`{names[0]}`"):
         MODEL.match(pd.DataFrame(index=names)).require(0)
 
 

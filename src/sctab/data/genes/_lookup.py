@@ -65,6 +65,11 @@ class Lookup:
                 position = self._symbols.get(base, -1)
         return position
 
+    def examples(self) -> dict[str, str]:
+        """What kinds of names the genes have, `symbols` and `Ensembl ids`, with an example of each."""
+        first = {"symbols": next(iter(self._symbols), None), "Ensembl ids": next(iter(self._ids), None)}
+        return {kind: name for kind, name in first.items() if name is not None}
+
     def count(self, names: Sequence[str]) -> int:
         """Number of names that are those of genes, in any case."""
         return sum(map(self._is_known, names))

@@ -113,14 +113,10 @@ class GeneMatch:
                 "`adata.var = pd.DataFrame(index=orthologs)`."
             )
         if self.n_matched == 0:
-            raise GeneOverlapError(
-                f"None of the model's {n_model} genes is in the data: its names are not gene symbols or Ensembl ids of the "
-                f"model, neither in the index of `var` nor in its columns of strings. {self._look(query)} Names: {seen}. "
-                "Put gene symbols or Ensembl ids into a column of `var`."
-            )
+            raise GeneOverlapError(f"None of the model's {n_model} genes is in the data. {self._compare_names(seen)}")
         raise GeneOverlapError(
             f"{found}{where}; at least {minimum:.0%} is needed. Names: {seen}. Was the data cut to a few genes? Annotate it before "
-            "that, or check that the names are gene symbols or Ensembl ids of the right species."
+            f"that, or check that they are genes of {model.name if model is not None else 'the right species'}."
         )
 
     def require_columns(self, cells: Sequence[str]) -> None:
@@ -138,11 +134,21 @@ class GeneMatch:
         if (n_genes >= FEW and is_more) or common_kind(cells) == "Ensembl ids":
             raise _in_rows(cells, self.seen[0][1] if self.seen else ())
 
-    def _look(self, species: Species | None) -> str:
+    def _compare_names(self, seen: str) -> str:
+        """Say what the names of the data are, how the model names its genes, and what to do where these do not meet."""
         kinds = dict.fromkeys(kind for _, names in self.seen if (kind := common_kind(names)) is not None)
         likely = next((kind for kind in (*_TELLING, *kinds) if kind in kinds), self.id_type)
-        of_species = f" of {species.name}" if species is not None and likely in {"symbols", "Ensembl ids"} else ""
-        return f"They look like {likely}{of_species}."
+        known = {} if self.lookup is None else self.lookup.examples()
+        wanted = " or ".join(known) or "gene symbols or Ensembl ids"
+        of_model = " and ".join(f"{kind} (`{example}`, …)" for kind, example in known.items())
+        if likely not in known:
+            why = f"Its names look like {likely}" + (f", and the model knows genes by {of_model}" if known else "")
+            return f"{why}. Names: {seen}. Put {wanted} into a column of `var`."
+        species = "the model's species" if self.model_species is None else self.model_species.name
+        return (
+            f"Its names look like {likely}, and no gene of the model, which knows genes by {of_model}, has one of them. Names: {seen}. "
+            f"Check that they are names of genes of {species}, or put {wanted} of the model's genes into a column of `var`."
+        )
 
 
 def require_genes_in_columns(var: pd.DataFrame, cells: Callable[[], Sequence[str]]) -> None:
