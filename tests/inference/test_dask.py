@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import sctab
 from sctab import ClusterError, DataFileError, InputValueError, SettingError
 from sctab.cli import app
-from sctab.inference import Evaluation, _dask as on_dask, decide, engine_for, load_predictor
+from sctab.inference import Evaluation, Evaluator, _dask as on_dask, decide, engine_for, load_predictor
 from sctab.io import client_in_use
 
 pytestmark = [
@@ -115,16 +115,20 @@ def test_an_adata_on_dask_without_a_client(model_path, query, annotated):
     assert_same_labels(lazy, annotated)
 
 
-def test_weights_are_sent_once(client, model_path, query):
-    """As one object that every worker has, and not with each block."""
+def test_weights_are_sent_once(client, model_path, query, monkeypatch):
+    """As one object for all workers, and not with each block."""
     model = load_predictor(model_path)
     opened = model.open_query(query)
     engine = engine_for(model, client=client)
-    done = engine.evaluate(query, opened, opened.ranges(10), batch_size=512)
-    next(done)
-    kept = client.who_has()
-    assert any(len(workers) == 2 for workers in kept.values())
-    assert sum(stop - start for (start, stop), _ in done) == 290
+    sent = []
+
+    def count(self, protocol):
+        sent.append(self)
+        return object.__reduce_ex__(self, protocol)
+
+    monkeypatch.setattr(Evaluator, "__reduce_ex__", count, raising=False)
+    assert sum(stop - start for (start, stop), _ in engine.evaluate(query, opened, opened.ranges(10), batch_size=512)) == 300
+    assert len(sent) == 1
 
 
 @pytest.fixture
