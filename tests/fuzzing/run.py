@@ -37,6 +37,7 @@ WRONG = ("wrong", "traceback", "signal", "hang", "memory", "changed", "leftover"
 """An answer that is not what the file says; an error of no documented class; a crash; no end; more memory than a small file can need; an
 input that is not what it was; something left behind."""
 TIMEOUT = 25.0
+"""Seconds of processors that a case may take. It may wait twelve times as long: on a busy machine what is alive is slow."""
 MEMORY = 2_000
 """Megabytes above what the process has at its start."""
 
@@ -206,7 +207,7 @@ def _made(root: Path, *, few: bool) -> list[Subject]:
         described.write_bytes(pickle.dumps(_subjects(root, few=few)))
         say("answer", "made")
 
-    child = _Child(0, None, work, timeout=300, memory=10_000)
+    child = _Child(0, None, work, timeout=600, memory=10_000)
     while (case := child.look()) is None:
         time.sleep(0.05)
     if case.verdict != "answer":
@@ -257,9 +258,10 @@ class _Child:
         if size - self.base > self.memory:
             self.kill()
             return self._case(self._stopped("memory", f"{size - self.base} MB more than at the start"))
-        if time.monotonic() - self.started > self.timeout:
+        waited = time.monotonic() - self.started
+        if waited > self.timeout and (_processor_seconds(self.pid) > self.timeout or waited > 12 * self.timeout):
             self.kill()
-            return self._case(self._stopped("hang", f"more than {self.timeout:.0f} s"))
+            return self._case(self._stopped("hang", f"more than {self.timeout:.0f} s of processors, or {waited:.0f} s"))
         return None
 
     def kill(self) -> None:
@@ -349,6 +351,14 @@ def _resident(pid) -> int:
     with contextlib.suppress(OSError, IndexError, ValueError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() >> 20
     return 0
+
+
+def _processor_seconds(pid) -> float:
+    """Of a process and its children that have ended."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def _virtual() -> int:

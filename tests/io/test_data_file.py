@@ -1,13 +1,7 @@
 """Files against the AnnData that was written to them."""
 
 import pickle
-import re
-import threading
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import anndata as ad
 import fsspec
@@ -16,6 +10,7 @@ import numpy as np
 import pytest
 import zarr
 from scipy import sparse
+from tests.served import GivesParts, Quiet, served
 
 from sctab import DataFileError
 from sctab.io import DataFile, _urls, find_data_files
@@ -139,64 +134,22 @@ class TestUrls:
     def test_over_http(self, query, tmp_path, suffix, monkeypatch):
         monkeypatch.setattr(_urls, "_BLOCK", 2**16)
         path = write(query, tmp_path / f"a{suffix}")
-        with served(tmp_path, _GivesParts) as address:
+        with served(tmp_path, GivesParts) as address:
             data = DataFile(f"{address}/a{suffix}")
             assert_same(data, query)
             data.close()
         if suffix == ".h5ad":
-            assert len(_GivesParts.ranges) > 1
-            assert max(stop - start for start, stop in _GivesParts.ranges) < Path(path).stat().st_size / 2
+            assert len(GivesParts.ranges) > 1
+            assert max(stop - start for start, stop in GivesParts.ranges) < Path(path).stat().st_size / 2
 
     def test_a_server_that_gives_whole_files_only(self, query, tmp_path, monkeypatch):
         monkeypatch.setattr(_urls, "_BLOCK", 2**16)
         write(query, tmp_path / "a.h5ad")
         with (
-            served(tmp_path, _Quiet) as address,
+            served(tmp_path, Quiet) as address,
             pytest.raises(DataFileError, match=r"gives whole files only.*Copy it here, or give a `.zarr`"),
         ):
             DataFile(f"{address}/a.h5ad")
-
-
-@contextmanager
-def served(directory, handler):
-    """Serve a directory and give its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(directory)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-class _GivesParts(_Quiet):
-    """What servers of data do, and that of the standard library does not: it gives a range of the bytes of a file."""
-
-    ranges: ClassVar[list[tuple[int, int]]] = []
-
-    def end_headers(self):
-        self.send_header("Accept-Ranges", "bytes")
-        super().end_headers()
-
-    def do_GET(self):
-        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        path = Path(self.translate_path(self.path))
-        if asked is None or not path.is_file():
-            super().do_GET()
-            return
-        content = path.read_bytes()
-        start, stop = int(asked[1]), min(int(asked[2]) + 1, len(content))
-        self.ranges.append((start, stop))
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
-        self.send_header("Content-Length", str(stop - start))
-        self.end_headers()
-        self.wfile.write(content[start:stop])
 
 
 class TestFinding:

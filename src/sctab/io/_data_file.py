@@ -31,6 +31,7 @@ from sctab.io._formats import (
     require_known_name,
     truncation,
 )
+from sctab.io._heaps import SoundHeaps, require_sound_heaps
 from sctab.io._links import check_hdf5, check_store, is_same_state, require_plain, state_of
 from sctab.io._replaceable import as_path
 from sctab.io._tables import Table, encoding, quietly
@@ -200,7 +201,7 @@ class DataFile:
         with explains_damage(self.path), quietly():
             if suffix_of(self._address) == ".zarr":
                 return read_zarr(store_of(self._address))
-            return read_h5ad(remote_file(self._address) if is_url(self._address) else self._address)
+            return read_h5ad(SoundHeaps(remote_file(self._address)) if is_url(self._address) else self._address)
 
     def names(self, start: int, stop: int) -> list[str]:
         """Names of the cells from `start` to `stop`."""
@@ -318,7 +319,9 @@ def _open_group(path: str, read: Sequence[str] | None = None) -> Any:
         if Path(path).is_dir():
             check_store(path)
     if is_hdf5:
-        root = h5py.File(remote_file(path) if is_url(path) else path, mode="r")
+        if not is_url(path):
+            require_sound_heaps(path, read=read and (*read, "uns"))
+        root = h5py.File(SoundHeaps(remote_file(path)) if is_url(path) else path, mode="r")
         check_hdf5(root, without_credentials(path), read=read)
         require_filters(root, path)
     else:
