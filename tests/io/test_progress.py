@@ -2,7 +2,7 @@
 
 import pytest
 
-from sctab.io import CellProgress, _progress
+from sctab.io import CellProgress, _progress, progress_title, progress_titled
 
 
 @pytest.fixture
@@ -30,3 +30,10 @@ def test_it_can_be_silenced(capsys):
     with CellProgress(10, shown=False) as progress:
         progress.advance(10)
     assert capsys.readouterr().err == ""
+
+
+def test_titles_stand_behind_those_around_them():
+    assert progress_title("training") == "Training"
+    with progress_titled("member 1 of 2"), progress_titled("fit"):
+        assert progress_title("training") == "Member 1 of 2, fit"
+    assert progress_title("training") == "Training"

@@ -93,6 +93,17 @@ def test_killed(tmp_path, uninterrupted):
     assert_same(uninterrupted["validated"], train(tmp_path / "run", {}, resume=True))
 
 
+def test_the_same_checkpoints_are_kept(tmp_path):
+    """Also where the best epoch was before the interruption, and another number of them is asked for afterwards."""
+    whole = train(tmp_path / "whole", {})
+    with pytest.raises(RuntimeError, match="broken off"):
+        train(tmp_path / "run", {"keep_checkpoints": "all"}, callbacks=[At(3 * N_BATCHES + 2, break_off)])
+    assert len(list((tmp_path / "run/checkpoints").iterdir())) == 3
+    train(tmp_path / "run", {}, resume=True)
+    kept = [sorted(path.name for path in (tmp_path / run / "checkpoints").iterdir()) for run in ("whole", "run")]
+    assert kept[0] == kept[1] == sorted({f"epoch_{epoch:03d}" for epoch in (whole.spec.training["best_epoch"], 3)})
+
+
 def test_other_settings_are_refused_by_name(tmp_path, uninterrupted):
     train(tmp_path / "run", {"max_epochs": 1})
     with pytest.raises(SettingError, match=r"other `batch_size`, `max_epochs`"):

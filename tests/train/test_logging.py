@@ -5,6 +5,7 @@ import csv
 import json
 import logging
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,15 @@ from sctab import DataFileError, OutputError, OutputExistsError, SettingError
 from sctab.augmentation import donor_differences
 from sctab.data import FeatureSpace, Normalization, normalise
 from sctab.model import SCTAB, LinearClassifier, load_model
-from sctab.train._logging import forget, log_epoch, read_augmentation, read_metrics, start_logging, write_augmentation
+from sctab.train._logging import (
+    SaveCheckpoints,
+    forget,
+    log_epoch,
+    read_augmentation,
+    read_metrics,
+    start_logging,
+    write_augmentation,
+)
 
 EPOCHS = 3
 SETTINGS = {"learning_rate": 0.01}
@@ -78,7 +87,7 @@ def run(tmp_path_factory):
     model, reference = new_model()
     watch = Watch(place / "run")
     with contextlib.chdir(place):
-        train(model, run_dir=place / "run", callbacks=[watch])
+        train(model, run_dir=place / "run", keep_checkpoints="all", callbacks=[watch])
     return model, reference, place / "run", watch
 
 
@@ -228,6 +237,39 @@ class TestCheckpoints:
         same = [all(torch.equal(found[name], value) for name, value in model.module.state_dict().items()) for found in weights]
         assert [epoch for epoch in range(EPOCHS) if same[epoch]] == [model.spec.training["best_epoch"]]
 
+    def test_those_of_the_best_and_the_last_epoch_are_kept_by_default(self, run, tmp_path):
+        whole, _, run_dir, _ = run
+        model, _ = new_model()
+        train(model, run_dir=tmp_path / "run")
+        kept = sorted(path.name for path in (tmp_path / "run/checkpoints").iterdir())
+        assert kept == sorted({f"epoch_{epoch:03d}" for epoch in (whole.spec.training["best_epoch"], EPOCHS - 1)})
+        for name in kept:
+            first, second = (folder / "checkpoints" / name / "model.safetensors" for folder in (run_dir, tmp_path / "run"))
+            assert first.read_bytes() == second.read_bytes()
+
+    @pytest.mark.parametrize(
+        ("best", "diverges_at", "kept"),
+        [
+            ([None, None, 2, 2, 2], None, [2, 4]),  # none counts before the last fifth
+            ([0, 1, 2, 3, 4], None, [4]),
+            ([0, 0, 0, 0, 0], None, [0, 4]),
+            ([0, 1, 1, 1, 1], 3, [1, 2]),  # nothing is written then
+        ],
+    )
+    def test_which_are_kept(self, tmp_path, best, diverges_at, kept):
+        epoch = 0
+        callback = SaveCheckpoints(
+            tmp_path, lambda path: path.mkdir() if diverges_at is None or epoch < diverges_at else None, lambda: best[epoch], "best"
+        )
+        for epoch in range(5):
+            callback.on_validation_end(SimpleNamespace(is_global_zero=True, current_epoch=epoch), None)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [f"epoch_{number:03d}" for number in kept]
+
+    def test_another_choice_is_refused_before_anything_is_written(self, tmp_path):
+        with pytest.raises(SettingError, match="`keep_checkpoints='some'` must be `best` or `all`"):
+            train(new_model()[0], run_dir=tmp_path / "run", keep_checkpoints="some")
+        assert not (tmp_path / "run").exists()
+
 
 class TestLoggers:
     def test_lightning_loggers_get_the_same_as_the_directory(self, tmp_path):
@@ -369,7 +411,7 @@ class TestAugmentation:
     def test_are_no_part_of_any_model(self, augmented):
         model, _, place = augmented
         directories = [place / "model", *(place / "run" / "checkpoints").iterdir()]
-        assert len(directories) == 1 + EPOCHS
+        assert len(directories) > 1
         for directory in directories:
             assert {path.name for path in directory.iterdir()} == {"model.json", "model.safetensors"}
             with safe_open(directory / "model.safetensors", framework="numpy") as file:

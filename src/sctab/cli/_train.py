@@ -98,8 +98,11 @@ def train(
     ] = None,
     run_dir: Annotated[
         Path | None,
-        typer.Option(help="Directory for the curves and for a model after every epoch; by default the output's name with `.run`."),
+        typer.Option(help="Directory for the curves and for models of epochs; by default the output's name with `.run`."),
     ] = None,
+    keep_checkpoints: Annotated[
+        str, typer.Option(help="Models of epochs to keep there: `best`, the best and the last one, or `all`.")
+    ] = "best",
     logs: Annotated[bool, typer.Option("--logs/--no-logs", help="Whether to write a run directory.")] = True,
     logger: Annotated[str | None, typer.Option(help="Where else to send the curves: `neptune`.")] = None,
     resume: Annotated[
@@ -201,6 +204,7 @@ def train(
                 enable_progress_bar=err.is_terminal,
                 run_dir=directory,
                 logger=logger,
+                keep_checkpoints=keep_checkpoints,
                 **({} if jobs is None else {"n_jobs": jobs}),
                 **({"resume": True} if resume and members is None else {}),
                 **({} if precision is None else {"precision": precision}),

@@ -1,10 +1,12 @@
-"""Progress over cells: how many are done, the speed, and the time that is left."""
+"""Progress: what is done, how many cells of it, the speed, and the time that is left."""
 
 from __future__ import annotations
 
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +15,29 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 _SECONDS_BETWEEN_LINES = 30
+_TITLES: ContextVar[tuple[str, ...]] = ContextVar("titles", default=())
+
+
+@contextmanager
+def progress_titled(title: str) -> Iterator[None]:
+    """Give the bars that are drawn in a block a title, behind those of the blocks around it.
+
+    Parameters
+    ----------
+    title
+        What is done: `fit`, `candidate mlp`.
+    """
+    token = _TITLES.set((*_TITLES.get(), title))
+    try:
+        yield
+    finally:
+        _TITLES.reset(token)
+
+
+def progress_title(default: str) -> str:
+    """Return the title of a bar that is drawn here, `default` outside of :func:`progress_titled`."""
+    titles = ", ".join(_TITLES.get()) or default
+    return titles[:1].upper() + titles[1:]
 
 
 class CellProgress:

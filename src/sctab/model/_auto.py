@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sctab.corpus import Corpus
 from sctab.errors import NotTrainedError, SettingError, listing, warn
 from sctab.inference import ModelSpec, Predictor
+from sctab.io import progress_titled
 from sctab.model._base import CellTypeClassifier
 from sctab.model._candidates import judge_all, useful_jobs
 from sctab.model._classes import CLASSES
@@ -23,7 +24,7 @@ from sctab.model._comparison import compare
 from sctab.model._ensemble import DeepEnsemble
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
-from sctab.train import CorpusReference, LoggerChoice, MemoryReference, Reference, check_logging
+from sctab.train import Checkpoints, CorpusReference, LoggerChoice, MemoryReference, Reference, check_checkpoints, check_logging
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +189,7 @@ class AutoClassifier:
         enable_progress_bar: bool = True,
         run_dir: str | PathLike[str] | None = None,
         logger: LoggerChoice = None,
+        keep_checkpoints: Checkpoints = "best",
         **train_settings: Any,
     ) -> None:
         """Try the candidates, keep one, and train it on all cells.
@@ -204,7 +206,7 @@ class AutoClassifier:
             Of everything that is random.
         accelerator, devices, enable_progress_bar
             As in :meth:`CellTypeClassifier.train`.
-        run_dir, logger
+        run_dir, logger, keep_checkpoints
             As there, for the training of the model that is kept.
         **train_settings
             Settings for all candidates, for example `validation_split`.
@@ -226,6 +228,7 @@ class AutoClassifier:
         }
         self._check_settings(train_settings)
         check_logging(run_dir, logger)
+        check_checkpoints(keep_checkpoints)
         if n_jobs is None:
             is_alone = self.adata is None or train_settings.get("callbacks")  # a callback of the user stays in this process
             n_jobs = 1 if is_alone else useful_jobs(self._reference.n_obs, accelerator, devices)
@@ -236,7 +239,9 @@ class AutoClassifier:
         ).assign(seconds=pd.Series(trial.seconds))
         kept = str(self.table.index[self.table["kept"]][0])
         best = CLASSES[kept]._of(self._reference, register=True, **self._model_settings(kept))
-        best.train(**self._train_settings(kept) | options | {"run_dir": run_dir, "logger": logger})
+        with progress_titled(kept):
+            leaves = {"run_dir": run_dir, "logger": logger, "keep_checkpoints": keep_checkpoints}
+            best.train(**self._train_settings(kept) | options | leaves)
         selection = {"held_out_by": trial.by, "n_folds": trial.n_folds, "n_held_out": len(trial.truth), "kept": kept}
         candidates = {name: {"macro_f1": row["macro_f1"], "seconds": row["seconds"]} for name, row in self.table.iterrows()}
         best.spec = replace(best.spec, training=dict(best.spec.training) | {"selection": selection | {"candidates": candidates}})
@@ -272,7 +277,8 @@ class AutoClassifier:
                 truth.append(fold.truth)
                 donors.extend([] if fold.donors is None else [fold.donors])
                 for name in reversed(self._names):  # what takes longest begins first
-                    yield fold, name, self._model_settings(name), self._train_settings(name) | {"refit": False} | dict(options)
+                    settings = self._train_settings(name) | {"refit": False} | dict(options)
+                    yield fold, name, self._model_settings(name), settings, f"candidate {name}, part {len(ways)}"
 
         results = judge_all(tasks(), n_jobs)
         of = {name: results[i :: len(self._names)] for i, name in enumerate(reversed(self._names))}

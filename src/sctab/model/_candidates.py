@@ -14,6 +14,7 @@ from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
 from sctab.errors import SctabWarning
+from sctab.io import progress_titled
 from sctab.model._base import new_model
 from sctab.model._classes import CLASSES
 from sctab.model._setup import single_device
@@ -24,10 +25,10 @@ _FEWEST_CELLS = 1500
 
 
 def judge(
-    fold: HeldOut, name: str, model_settings: Mapping[str, Any], train_settings: Mapping[str, Any]
+    fold: HeldOut, name: str, model_settings: Mapping[str, Any], train_settings: Mapping[str, Any], title: str
 ) -> tuple[NDArray[np.str_], float]:
-    """Labels of the cells that were held out, by a model of the others, and seconds of its training."""
-    with warnings.catch_warnings():
+    """Labels of the cells that were held out, by a model of the others, and seconds of its training; its bar has a title."""
+    with warnings.catch_warnings(), progress_titled(title):
         warnings.simplefilter("ignore", SctabWarning)  # the model that is kept says it once
         start = time.perf_counter()
         model = new_model(fold.reference, CLASSES[name], model_settings)

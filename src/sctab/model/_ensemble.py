@@ -220,7 +220,7 @@ class DeepEnsemble:
             with tempfile.TemporaryDirectory(prefix="sctab-") as directory:
                 members = training.run_in(Path(directory), jobs, n_jobs)
         else:
-            members = [training.run(job) for job in jobs]
+            members = training.run_all(jobs)
         self._members = tuple(members)
 
     # ------------------------------------------------------------------------------------------------- prediction

@@ -12,12 +12,13 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
 from sctab.inference import begin_or_go_on, member_path
+from sctab.io import progress_titled
 from sctab.keys import FORMAT_VERSION, SPEC_FILE
 from sctab.model._base import CellTypeClassifier, new_model
 from sctab.train import Reference
 
 _RUN_FORMAT = "sctab-ensemble-training"
-_HOW_IT_RUNS = {"accelerator", "devices", "enable_progress_bar", "logger", "callbacks"}
+_HOW_IT_RUNS = {"accelerator", "devices", "enable_progress_bar", "logger", "callbacks", "keep_checkpoints"}
 """Settings of a training that may be others when it goes on: where it runs, and who watches it."""
 
 
@@ -35,11 +36,21 @@ class MemberTraining:
         model.train(**train_settings)
         return model
 
+    def run_all(self, jobs: Sequence[Mapping[str, Any]]) -> list[CellTypeClassifier]:
+        """Train the members one after another, and keep them in memory."""
+        members = []
+        for i, job in enumerate(jobs):
+            with progress_titled(title_of_member(i, len(jobs))):
+                members.append(self.run(job))
+        return members
+
     def run_in(self, directory: Path, jobs: Sequence[Mapping[str, Any]], n_jobs: int) -> list[CellTypeClassifier]:
         """Train the members that are not yet in a directory, and read all of them from there."""
         todo = [i for i in range(len(jobs)) if not (member_path(directory, i) / SPEC_FILE).is_file()]
         sent = self if n_jobs == 1 else replace(self, reference=self.reference.to_send())
-        Parallel(n_jobs=n_jobs)(delayed(_train_and_save)(member_path(directory, i), sent, jobs[i]) for i in todo)
+        Parallel(n_jobs=n_jobs)(
+            delayed(_train_and_save)(member_path(directory, i), sent, jobs[i], title_of_member(i, len(jobs))) for i in todo
+        )
         if n_jobs > 1:
             get_reusable_executor().shutdown(wait=True)  # they would stay for minutes
         accelerator = jobs[0].get("accelerator", "auto")
@@ -61,8 +72,14 @@ class MemberTraining:
         begin_or_go_on(directory, json.loads(json.dumps(identity, default=str)))
 
 
-def _train_and_save(path: Path, training: MemberTraining, train_settings: Mapping[str, Any]) -> None:
+def title_of_member(number: int, n_members: int) -> str:
+    """Return the title of the bar of a member, counted from 0."""
+    return f"member {number + 1} of {n_members}"
+
+
+def _train_and_save(path: Path, training: MemberTraining, train_settings: Mapping[str, Any], title: str) -> None:
     """Train a member and leave nothing but its directory."""
-    model = training.run(train_settings)
+    with progress_titled(title):
+        model = training.run(train_settings)
     if not (path / SPEC_FILE).is_file():  # a process that outlived an interrupted run may have been first, with the same member
         model.save(path)

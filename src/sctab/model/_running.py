@@ -23,7 +23,7 @@ def fit(
     """Train the network of a model by gradient, see :func:`sctab.train.fit_network`."""
 
     def run(plan: Any, batches: Any, **trainer_kwargs: Any) -> Any:
-        runner = _Runner(model, plan, batches, **trainer_kwargs)
+        runner = _Runner(model, plan, batches, simple_progress_bar=False, **trainer_kwargs)
         runner()
         return runner.trainer
 

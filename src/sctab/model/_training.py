@@ -21,14 +21,17 @@ from sctab.inference import (
     problem_of_weights,
     write_model,
 )
+from sctab.io import progress_titled
 from sctab.model._described import DescribedModel
 from sctab.train import (
     LARGE_REFERENCE,
+    Checkpoints,
     CommonSettings,
     LoggerChoice,
     Reference,
     TrainingData,
     TrainingResult,
+    check_checkpoints,
     measure_importance,
     seeded,
     summarise,
@@ -49,6 +52,7 @@ class TrainableModel(DescribedModel):
         run_dir: str | PathLike[str] | None = None,
         logger: LoggerChoice = None,
         resume: bool = False,
+        keep_checkpoints: Checkpoints = "best",
         **overrides: Any,
     ) -> None:
         """Learn the reference. What is not given follows from its size, see :ref:`defaults`.
@@ -65,14 +69,17 @@ class TrainableModel(DescribedModel):
         accelerator, devices
             As in Lightning: `"cpu"`, `"gpu"`, `"auto"`, …
         run_dir
-            New directory that shows the training while it runs: `metrics.csv`, `tensorboard/`, and a model after every validation in
-            `checkpoints/`, see :doc:`/logging`. By default, no file is written.
+            New directory that shows the training while it runs: `metrics.csv`, `tensorboard/`, and models of epochs in `checkpoints/`,
+            see :doc:`/logging`. By default, no file is written.
         logger
             A Lightning logger, `"neptune"`, or a list of these, besides those of `run_dir`.
         resume
             Go on with the training that `run_dir` is of, from the last epoch that it finished, or from where it was told to end
             (SIGTERM); where there is none, one begins. Settings, cells, labels, donors and covariates must be the same; they are known
             by a hash of their content. It needs `run_dir`.
+        keep_checkpoints
+            Which models of epochs stay in `run_dir`: `"best"`, that of the best and that of the last epoch; or `"all"`. Each is as large
+            as the model. A training is resumed from a file of its own.
         **overrides
             Single settings by name, which go before `settings`. Every class has `learning_rate`, `class_weights`, `train_size`,
             `validation_split`, `refit`, `early_stopping`, `patience`, `seed` and `split_seed`, see :class:`~sctab.train.CommonSettings`.
@@ -95,6 +102,7 @@ class TrainableModel(DescribedModel):
             raise SettingError(
                 "`resume=True` needs the `run_dir` of the training that is to go on. Give it, or leave `resume` out."
             )
+        check_checkpoints(keep_checkpoints)
         if (reference := self._reference) is None:
             raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
         chosen, passed_on = self._settings(reference, {"max_epochs": max_epochs, **overrides}, settings)
@@ -106,8 +114,10 @@ class TrainableModel(DescribedModel):
             if is_new:
                 self.module = self._new_network()
             options = {"accelerator": accelerator, "devices": devices} | passed_on
+            leaves: dict[str, Any] = {"run_dir": run_dir, "logger": logger, "keep_checkpoints": keep_checkpoints}
             try:
-                result = self._fit(data, chosen, run_dir=run_dir, logger=logger, resume=resume, **options)
+                with progress_titled("fit" if chosen.refit else "training"):
+                    result = self._fit(data, chosen, resume=resume, **leaves, **options)
             except RuntimeError:  # entmax fails on NaN
                 self._require_finite(None if is_new else start)
                 raise
@@ -190,7 +200,7 @@ class TrainableModel(DescribedModel):
         """Train from the same start, `None` being a new network, on all cells; history and split stay those that were validated."""
         kept = {name: getattr(self, name) for name in ("history_", "train_indices", "validation_indices")}
         self.history_, self.is_trained_ = None, False  # otherwise scvi-tools goes on with the history
-        with seeded(settings.seed):
+        with seeded(settings.seed), progress_titled("refit on all cells"):
             if start is None:
                 self.module = self._new_network()
             else:

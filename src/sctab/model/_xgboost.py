@@ -24,7 +24,7 @@ from torch import Tensor
 from sctab.data import Normalization, normalise, principal_components
 from sctab.errors import SettingError, require
 from sctab.inference import ModelSpec
-from sctab.io import BLOCK_SIZE
+from sctab.io import BLOCK_SIZE, progress_title
 from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._search import Range, SearchSpace
@@ -34,6 +34,7 @@ from sctab.sampling import Split
 from sctab.train import (
     LARGE_REFERENCE,
     REFIT_BELOW,
+    Checkpoints,
     CommonSettings,
     LoggerChoice,
     TrainingData,
@@ -196,7 +197,9 @@ class XGBoostClassifier(CellTypeClassifier):
         run_dir: str | PathLike[str] | None = None,
         logger: LoggerChoice = None,
         resume: bool = False,
+        keep_checkpoints: Checkpoints = "best",
     ) -> TrainingResult:
+        del keep_checkpoints  # it has none: its first trees are those of any earlier round
         if resume:
             raise SettingError(
                 "`resume=True` cannot be set for `XGBoostClassifier`, whose trees grow from the start. Leave it out."
@@ -339,7 +342,7 @@ def _watch(log: Callable[[int, Mapping[str, float]], None], settings: BoostingSe
     """A callback for XGBoost that logs every round, keeps the history, and moves a progress bar on stderr."""
     callback: Any = require("xgboost", extra="xgboost").callback.TrainingCallback
     with Progress(console=Console(stderr=True), disable=not enabled) as bar:
-        task = bar.add_task("Boosting", total=settings.max_epochs)
+        task = bar.add_task(progress_title("Boosting"), total=settings.max_epochs)
 
         class Watch(callback):
             def __init__(self) -> None:

@@ -13,7 +13,9 @@ from ._labels import (
     warn_about_types as warn_about_types,
 )
 from ._logging import (
+    Checkpoints as Checkpoints,
     LoggerChoice as LoggerChoice,
+    check_checkpoints as check_checkpoints,
     check_logging as check_logging,
     log_epoch as log_epoch,
     read_augmentation as read_augmentation,

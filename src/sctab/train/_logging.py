@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 from lightning.pytorch.callbacks import Callback
@@ -25,6 +25,8 @@ from sctab.io import as_path, entries_of, written_beside
 from sctab.train._neptune import NeptuneLogger
 from sctab.train._processes import is_first_process
 
+Checkpoints = Literal["best", "all"]
+"""Which models of epochs a training leaves behind: the best one and the last one, or those of all epochs."""
 type LoggerChoice = Logger | Literal["neptune"] | Sequence[Logger | Literal["neptune"]] | None
 """What `logger` of a training may be."""
 
@@ -120,6 +122,18 @@ def forget(run_dir: str | PathLike[str]) -> None:
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def check_checkpoints(keep: str) -> None:
+    """Refuse a value of `keep_checkpoints` that there is none of.
+
+    Raises
+    ------
+    SettingError
+        When it is neither `"best"` nor `"all"`.
+    """
+    if keep not in get_args(Checkpoints):
+        raise SettingError(f"`keep_checkpoints={keep!r}` must be `best` or `all`.")
+
+
 def check_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice) -> None:
     """Refuse what :func:`start_logging` would refuse, before any work is done; nothing is made.
 
@@ -205,24 +219,37 @@ def read_augmentation(run_dir: str | PathLike[str]) -> tuple[sparse.csr_matrix, 
 
 
 class SaveCheckpoints(Callback):
-    """Write the model after every validation, as `epoch_000`, `epoch_001`, ….
+    """Write the model after every validation, as `epoch_000`, `epoch_001`, …, and remove those that are not kept.
 
     Parameters
     ----------
     directory
         Where they go.
     write
-        Writes the model as it is to a path.
+        Writes the model as it is to a path; nothing where it diverges.
+    best_epoch
+        Gives the best epoch so far, the one that was just validated included; `None` where there is none yet.
+    keep
+        `"best"`: the best and the last one. `"all"`: every one.
     """
 
-    def __init__(self, directory: Path, write: Callable[[Path], object]) -> None:
+    def __init__(
+        self, directory: Path, write: Callable[[Path], object], best_epoch: Callable[[], int | None], keep: Checkpoints
+    ) -> None:
         self.directory = directory
         self.write = write
+        self.best_epoch = best_epoch
+        self.keep = keep
 
     def on_validation_end(self, trainer: Any, _pl_module: Any) -> None:
         """Write the epoch that was just validated."""
-        if trainer.is_global_zero:
-            self.write(self.directory / f"epoch_{trainer.current_epoch:03d}")
+        if not trainer.is_global_zero:
+            return
+        self.write(self.directory / f"epoch_{trainer.current_epoch:03d}")
+        if self.keep == "best":
+            written = {int(path.name.removeprefix("epoch_")): path for path in self.directory.glob("epoch_*")}
+            for epoch in written.keys() - {self.best_epoch(), max(written, default=None)}:
+                shutil.rmtree(written[epoch])
 
 
 class _History(Logger):

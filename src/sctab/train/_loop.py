@@ -23,6 +23,7 @@ from sctab.inference import ModelSpec
 from sctab.io import as_path
 from sctab.train._logging import (
     CHECKPOINTS_DIRECTORY,
+    Checkpoints,
     LoggerChoice,
     SaveCheckpoints,
     forget,
@@ -31,6 +32,7 @@ from sctab.train._logging import (
 )
 from sctab.train._plan import MONITOR, TrainingPlan
 from sctab.train._processes import is_first_process
+from sctab.train._progress import EpochBar
 from sctab.train._reference import TrainingData, content_hash
 from sctab.train._settings import TrainingResult, TrainingSettings
 from sctab.train._state import STATE_FILE, KeepState, StateIO, read_history
@@ -50,6 +52,7 @@ def fit_network(
     run_dir: str | PathLike[str] | None = None,
     logger: LoggerChoice = None,
     resume: bool = False,
+    keep_checkpoints: Checkpoints = "best",
     **trainer_kwargs: Any,
 ) -> TrainingResult:
     """Train a network and leave the weights of its best epoch in it.
@@ -71,8 +74,9 @@ def fit_network(
         Whether the initial weights follow from the seed.
     penalty
         Added to the loss; computed from the output of the network.
-    run_dir, logger, resume
-        Where to write the training, and whether to resume the one that is there, see :meth:`CellTypeClassifier.train`.
+    run_dir, logger, resume, keep_checkpoints
+        Where to write the training, whether to resume the one that is there, and which models of epochs stay, see
+        :meth:`CellTypeClassifier.train`.
     **trainer_kwargs
         Passed to `run`.
     """
@@ -93,14 +97,17 @@ def fit_network(
     best = KeepBestWeights(first_epoch=_first_settled_epoch(settings))
     has_validation = len(split.validation) > 0
     callbacks: list[Callback] = list(trainer_kwargs.pop("callbacks", None) or [])
-    if run_dir is not None:
-        callbacks.append(SaveCheckpoints(as_path(run_dir) / CHECKPOINTS_DIRECTORY, write_checkpoint))
     if has_validation:
         callbacks.append(best)
+        if run_dir is not None:
+            directory = as_path(run_dir) / CHECKPOINTS_DIRECTORY
+            callbacks.append(SaveCheckpoints(directory, write_checkpoint, lambda: best.epoch, keep_checkpoints))
         if settings.early_stopping:
             # A training that resumes after a validation does not validate again, and has no metric at the end of that epoch.
             stopping = EarlyStopping(monitor=MONITOR, mode="max", patience=settings.patience, check_on_train_epoch_end=False)
             callbacks.append(stopping)
+    if trainer_kwargs.get("enable_progress_bar", True):
+        callbacks.append(EpochBar())
     facts = {"model": spec.model_class} | dict(spec.architecture) | asdict(settings)
     history = None
     if run_dir is not None:
