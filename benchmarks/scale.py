@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # the environment of CellTypist has neither
     import torch
 
     from sctab.data._query import InputRecipe
-    from sctab.inference._evaluator import Evaluator
+    from sctab.inference._block_predictor import BlockPredictor
     from sctab.model import SCTAB, DeepEnsemble
     from sctab.nn import TabNet
     from sctab.nn.fast._sparse import Precision
@@ -303,9 +303,9 @@ def evaluator(folder: Path, n_cells: int, n_runs: int) -> None:
             for size in (BATCH, BATCH // 2, FEW)
         },
         f"dense network, {FEW} cells at a time": partial(time_dense, single.module, recipe, FEW),
-        "evaluator, float32": partial(time_evaluator, single.predictor.evaluator(precision="float32"), recipe),
-        "evaluator, bfloat16": partial(time_evaluator, single.predictor.evaluator(precision="bfloat16"), recipe),
-        "evaluator of five, float32": partial(time_evaluator, ensemble.predictor.evaluator(precision="float32"), recipe),
+        "evaluator, float32": partial(time_evaluator, single.predictor.block_predictor(precision="float32"), recipe),
+        "evaluator, bfloat16": partial(time_evaluator, single.predictor.block_predictor(precision="bfloat16"), recipe),
+        "evaluator of five, float32": partial(time_evaluator, ensemble.predictor.block_predictor(precision="float32"), recipe),
     }
     for time_it in ways.values():  # compiles, and makes buffers
         time_it([(counts[:BATCH], known[:BATCH]) for counts, known in blocks[:1]])
@@ -318,7 +318,7 @@ def evaluator(folder: Path, n_cells: int, n_runs: int) -> None:
 
     letters = dict(zip(ways, "ABCDEFG", strict=True))
     head(
-        f"### Evaluator\n\n{n_cells} cells in memory, {n_runs} runs, {torch.get_num_threads()} threads. All of them go from counts to "
+        f"### BlockPredictor\n\n{n_cells} cells in memory, {n_runs} runs, {torch.get_num_threads()} threads. All of them go from counts to "
         f"probabilities, the evaluator {BATCH} cells at a time. The columns on the right are how many times as fast it is, in the same "
         "run: median, and range.",
         *("", "", "cells/s, median", "smallest", "largest"),
@@ -383,12 +383,12 @@ def time_with_full_sort(network: TabNet, recipe: InputRecipe, size: int, blocks:
         return time_dense(network, recipe, size, blocks)
 
 
-def time_evaluator(of_model: Evaluator, recipe: InputRecipe, blocks: Sequence[Block]) -> Timed:
+def time_evaluator(of_model: BlockPredictor, recipe: InputRecipe, blocks: Sequence[Block]) -> Timed:
     """The evaluator on blocks of counts."""
     from sctab.inference import decide
 
     start = time.perf_counter()
-    parts = [decide(part).probabilities for part in of_model.evaluate_blocks(recipe, blocks)]
+    parts = [decide(part).probabilities for part in of_model.predict_blocks(recipe, blocks)]
     return time.perf_counter() - start, np.concatenate(parts)
 
 
@@ -404,7 +404,7 @@ def stages(folder: Path, n_cells: int, n_runs: int, precision: Precision) -> Non
 
     torch.set_num_threads(1)
     model, _ = load(folder)
-    whole = model.predictor.evaluator(precision=precision)
+    whole = model.predictor.block_predictor(precision=precision)
     recipe, blocks = open_cells(model, make_cells(folder, n_cells))
     network: Any = sparse_network(model.module, precision=precision)
     first, attend, second = network.splitter, network.attention[0], network.transformers[0]

@@ -134,7 +134,7 @@ NAMES = {
         "TabNetOutput",
         "cross_entropy",
         "describe_published",
-        "evaluate_sparse",
+        "predict_sparse",
         "from_published",
         "hierarchical_cross_entropy",
         "sparse_mask",

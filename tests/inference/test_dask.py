@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import sctab
 from sctab import ClusterError, DataFileError, InputValueError, SettingError
 from sctab.cli import app
-from sctab.inference import Evaluation, Evaluator, _dask as on_dask, decide, engine_for, load_predictor
+from sctab.inference import Evaluation, BlockPredictor, _dask as on_dask, decide, engine_for, load_predictor
 from sctab.io import client_in_use
 
 pytestmark = [
@@ -105,7 +105,7 @@ def test_an_adata_on_dask(client, model_path, query, annotated, rows):
     sctab.tl.annotate(lazy, model_path)
     assert_same_labels(lazy, annotated)
     names = client.run_on_scheduler(lambda dask_scheduler: {str(entry[0]) for entry in dask_scheduler.transition_log})
-    assert any("_evaluate" in name for name in names)  # it was the workers that named the cells
+    assert any("_predict" in name for name in names)  # it was the workers that named the cells
 
 
 def test_an_adata_on_dask_without_a_client(model_path, query, annotated):
@@ -126,21 +126,21 @@ def test_weights_are_sent_once(client, model_path, query, monkeypatch):
         sent.append(self)
         return object.__reduce_ex__(self, protocol)
 
-    monkeypatch.setattr(Evaluator, "__reduce_ex__", count, raising=False)
-    assert sum(stop - start for (start, stop), _ in engine.evaluate(query, opened, opened.ranges(10), batch_size=512)) == 300
+    monkeypatch.setattr(BlockPredictor, "__reduce_ex__", count, raising=False)
+    assert sum(stop - start for (start, stop), _ in engine.predict(query, opened, opened.ranges(10), batch_size=512)) == 300
     assert len(sent) == 1
 
 
 @pytest.fixture
 def slow(monkeypatch):
     """Blocks that take long enough for a worker to be killed in the middle."""
-    evaluate = on_dask._evaluate
+    evaluate = on_dask._predict
 
     def takes_time(*arguments):
         time.sleep(0.1)
         return evaluate(*arguments)
 
-    monkeypatch.setattr(on_dask, "_evaluate", takes_time)
+    monkeypatch.setattr(on_dask, "_predict", takes_time)
 
 
 @pytest.mark.usefixtures("slow")
@@ -148,7 +148,7 @@ def test_blocks_of_a_worker_that_is_lost_are_named_by_another_one(client, model_
     model = load_predictor(model_path)
     opened = model.open_query(query)
     parts, n_seen = {}, 0
-    for at, evaluation in engine_for(model, client=client).evaluate(query, opened, opened.ranges(10), batch_size=512):
+    for at, evaluation in engine_for(model, client=client).predict(query, opened, opened.ranges(10), batch_size=512):
         parts[at] = evaluation
         n_seen += 1
         if n_seen == 5:
@@ -170,7 +170,7 @@ def test_weights_are_sent_again_when_the_last_worker_that_had_them_is_lost(model
         model = load_predictor(model_path)
         opened = model.open_query(query)
         parts = {}
-        for at, evaluation in engine_for(model, client=client).evaluate(query, opened, opened.ranges(10), batch_size=512):
+        for at, evaluation in engine_for(model, client=client).predict(query, opened, opened.ranges(10), batch_size=512):
             parts[at] = evaluation
             if len(parts) == 5:
                 os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
@@ -180,12 +180,12 @@ def test_weights_are_sent_again_when_the_last_worker_that_had_them_is_lost(model
 
 
 def test_blocks_that_kill_every_worker_are_given_up(client, model_path, query, monkeypatch):
-    monkeypatch.setattr(on_dask, "_evaluate", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(on_dask, "_predict", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))  # instead of three
     model = load_predictor(model_path)
     opened = model.open_query(query)
     with pytest.raises(ClusterError, match="lost again and again"):
-        list(engine_for(model, client=client).evaluate(query, opened, opened.ranges(100), batch_size=512))
+        list(engine_for(model, client=client).predict(query, opened, opened.ranges(100), batch_size=512))
     client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 3))
 
 
@@ -194,7 +194,7 @@ def test_no_workers(model_path, query):
         model = load_predictor(model_path)
         opened = model.open_query(query)
         with pytest.raises(SettingError, match="has no workers. Start some"):
-            list(engine_for(model, client=client).evaluate(query, opened, opened.ranges(), batch_size=512))
+            list(engine_for(model, client=client).predict(query, opened, opened.ranges(), batch_size=512))
 
 
 def test_refusals_come_from_workers_as_they_are(client, model_path, query, tmp_path):

@@ -1,4 +1,11 @@
 from . import _dask as _dask
+from ._block_predictor import (
+    BATCH_SIZE as BATCH_SIZE,
+    DENSE_BATCH_SIZE as DENSE_BATCH_SIZE,
+    BlockPredictor as BlockPredictor,
+    Evaluation as Evaluation,
+    require_batch_size as require_batch_size,
+)
 from ._decide import Decision as Decision, decide as decide
 from ._device import device_of as device_of
 from ._engine import Engine as Engine
@@ -12,13 +19,6 @@ from ._ensemble_files import (
     member_paths as member_paths,
     read_hashes as read_hashes,
     write_hashes as write_hashes,
-)
-from ._evaluator import (
-    BATCH_SIZE as BATCH_SIZE,
-    DENSE_BATCH_SIZE as DENSE_BATCH_SIZE,
-    Evaluation as Evaluation,
-    Evaluator as Evaluator,
-    require_batch_size as require_batch_size,
 )
 from ._explain import (
     ExplainedCells as ExplainedCells,

@@ -17,8 +17,8 @@ from scipy import sparse
 
 from sctab.data import CellData, InputRecipe, MatrixContent, MatrixInspection, Query, matrices
 from sctab.errors import ClusterError, DataFileError, SettingError, require
+from sctab.inference._block_predictor import BlockPredictor, Evaluation
 from sctab.inference._engine import Engine, Ranges, Watch
-from sctab.inference._evaluator import Evaluation, Evaluator
 from sctab.io import DataFile, RowReader, row_ranges, row_sliceable
 
 _TASKS_PER_THREAD = 3
@@ -35,16 +35,16 @@ class DaskEngine(Engine):
 
     Parameters
     ----------
-    evaluator
+    block_predictor
         The networks, on the CPU.
     client
         The `distributed.Client`.
     """
 
-    def __init__(self, evaluator: Evaluator, client: Any) -> None:
+    def __init__(self, block_predictor: BlockPredictor, client: Any) -> None:
         self._distributed = require("distributed", extra="dask")
         self._client = client
-        self._evaluator = evaluator
+        self._block_predictor = block_predictor
 
     def inspect(self, cells: CellData, matrix: Any, *, name: str, columns: NDArray[np.bool_] | None, watch: Watch) -> MatrixContent:
         """See :meth:`Engine.inspect`."""
@@ -56,18 +56,18 @@ class DaskEngine(Engine):
                 watch(stop - start)
         return whole.decide(matrix.shape[1])
 
-    def evaluate(
+    def predict(
         self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int
     ) -> Iterator[tuple[tuple[int, int], Evaluation]]:
-        """See :meth:`Engine.evaluate`."""
+        """See :meth:`Engine.predict`."""
         rows_of = self._rows_of(cells, query.source.matrix, query.source.name)
         sent: list[Any] = []
 
         def send() -> None:
-            sent[:] = self._client.scatter([self._evaluator, query.recipe], broadcast=True, hash=False)
+            sent[:] = self._client.scatter([self._block_predictor, query.recipe], broadcast=True, hash=False)
 
         def task(at: tuple[int, int]) -> tuple[Any, ...]:
-            return _evaluate, *sent, rows_of(at), query.covariates[slice(*at)], batch_size
+            return _predict, *sent, rows_of(at), query.covariates[slice(*at)], batch_size
 
         self._n_threads()
         send()
@@ -162,5 +162,7 @@ def _inspect(rows: Any, name: str, columns: NDArray[np.bool_] | None) -> MatrixI
     return inspection
 
 
-def _evaluate(evaluator: Evaluator, recipe: InputRecipe, rows: Any, known: sparse.csr_matrix, batch_size: int) -> Evaluation:
-    return evaluator.evaluate_block(recipe, (_read(rows)[1], known), batch_size=batch_size)
+def _predict(
+    block_predictor: BlockPredictor, recipe: InputRecipe, rows: Any, known: sparse.csr_matrix, batch_size: int
+) -> Evaluation:
+    return block_predictor.predict_block(recipe, (_read(rows)[1], known), batch_size=batch_size)

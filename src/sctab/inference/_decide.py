@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import entr, softmax
 
 from sctab.errors import ModelFormatError
-from sctab.inference._evaluator import Evaluation
+from sctab.inference._block_predictor import Evaluation
 
 
 @dataclass(frozen=True)

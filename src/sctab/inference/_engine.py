@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sctab.data import CellData, MatrixContent, Query
-from sctab.inference._evaluator import Evaluation
+from sctab.inference._block_predictor import Evaluation
 
 Ranges = Sequence[tuple[int, int]]
 Watch = Callable[[int], None] | None
@@ -24,7 +24,7 @@ class Engine(ABC):
         """See :func:`sctab.data.inspect_matrix`; `matrix` is the one of `cells` that is called `name`."""
 
     @abstractmethod
-    def evaluate(
+    def predict(
         self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int
     ) -> Iterator[tuple[tuple[int, int], Evaluation]]:
         """Name the cells of some ranges; these come as they are done."""

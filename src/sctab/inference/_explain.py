@@ -13,8 +13,8 @@ from scipy import sparse
 
 from sctab.data import Query
 from sctab.errors import SettingError
+from sctab.inference._block_predictor import Evaluation, require_batch_size
 from sctab.inference._decide import Decision, decide
-from sctab.inference._evaluator import Evaluation, require_batch_size
 from sctab.inference._predictor import Predictor
 from sctab.nn import LinearNetwork, TabNet
 

@@ -85,7 +85,7 @@ def annotate_cells(
         for annotation in annotations:
             number, query = annotation.number, annotation.query
             todo = [at for at in query.ranges(block_size) if not journal.is_finished(number, *at)]
-            for (start, stop), evaluation in engine.evaluate(annotation.file, query, todo, batch_size=batch_size):
+            for (start, stop), evaluation in engine.predict(annotation.file, query, todo, batch_size=batch_size):
                 journal.write(number, start, stop, decide(evaluation).to_arrays(brief=not with_all))
                 progress.advance(stop - start)
     return annotations

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sctab.data import CellData, MatrixContent, Query, inspect_matrix
+from sctab.inference._block_predictor import BATCH_SIZE, BlockPredictor, Evaluation, require_batch_size
 from sctab.inference._dask import DaskEngine
 from sctab.inference._decide import Decision, decide
 from sctab.inference._engine import Engine, Ranges, Watch
-from sctab.inference._evaluator import BATCH_SIZE, Evaluation, Evaluator, require_batch_size
 from sctab.inference._predictor import Predictor
 from sctab.io import CellProgress, client_in_use
 from sctab.nn import Precision
@@ -23,24 +23,24 @@ class LocalEngine(Engine):
 
     Parameters
     ----------
-    evaluator
+    block_predictor
         The networks.
     """
 
-    def __init__(self, evaluator: Evaluator) -> None:
-        self._evaluator = evaluator
+    def __init__(self, block_predictor: BlockPredictor) -> None:
+        self._block_predictor = block_predictor
 
     def inspect(self, cells: CellData, matrix: Any, *, name: str, columns: NDArray[np.bool_] | None, watch: Watch) -> MatrixContent:
         """See :meth:`Engine.inspect`."""
         del cells
         return inspect_matrix(matrix, name=name, columns=columns, watch=watch)
 
-    def evaluate(
+    def predict(
         self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int
     ) -> Iterator[tuple[tuple[int, int], Evaluation]]:
-        """See :meth:`Engine.evaluate`; ranges come in order."""
+        """See :meth:`Engine.predict`; ranges come in order."""
         del cells
-        parts = self._evaluator.evaluate_blocks(query.recipe, query.read(ranges), batch_size=batch_size)
+        parts = self._block_predictor.predict_blocks(query.recipe, query.read(ranges), batch_size=batch_size)
         return zip(ranges, parts, strict=True)
 
 
@@ -74,7 +74,7 @@ def predict_cells(
     engine = engine_for(predictor, precision=precision, client=client)
     parts = {}
     with CellProgress(query.n_obs, shown=show_progress) as progress:
-        for (start, stop), evaluation in engine.evaluate(cells, query, query.ranges(), batch_size=batch_size):
+        for (start, stop), evaluation in engine.predict(cells, query, query.ranges(), batch_size=batch_size):
             parts[start] = decide(evaluation)
             progress.advance(stop - start)
     return Decision.join([parts[start] for start in sorted(parts)])
@@ -91,5 +91,5 @@ def engine_for(predictor: Predictor, *, precision: Precision = "float32", client
         `None`, or a client.
     """
     if client is None:
-        return LocalEngine(predictor.evaluator(precision=precision))
-    return DaskEngine(predictor.evaluator(precision=precision, device="cpu"), client)
+        return LocalEngine(predictor.block_predictor(precision=precision))
+    return DaskEngine(predictor.block_predictor(precision=precision, device="cpu"), client)

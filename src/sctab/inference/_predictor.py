@@ -12,9 +12,9 @@ from torch import nn
 
 from sctab.data import CellData, Query, learned_matrix, open_query
 from sctab.errors import warn
+from sctab.inference._block_predictor import BlockPredictor
 from sctab.inference._device import device_of
 from sctab.inference._ensemble_files import check_stored, hash_of_members, member_paths, read_hashes
-from sctab.inference._evaluator import Evaluator
 from sctab.inference._networks import EARLIER_WEIGHTS, build_network, network_with
 from sctab.inference._spec import ModelSpec
 from sctab.inference._storage import is_ensemble, read_model
@@ -81,15 +81,15 @@ class Predictor:
             **kwargs,
         )
 
-    def evaluator(self, *, precision: Precision = "float32", device: str | None = None) -> Evaluator:
+    def block_predictor(self, *, precision: Precision = "float32", device: str | None = None) -> BlockPredictor:
         """The networks as they are now, in their fast form.
 
         Parameters
         ----------
         precision, device
-            As in :class:`~sctab.inference.Evaluator`; errors are those of it.
+            As in :class:`~sctab.inference.BlockPredictor`; errors are those of it.
         """
-        return Evaluator(self.networks, precision=precision, device=device)
+        return BlockPredictor(self.networks, precision=precision, device=device)
 
 
 class HasPredictor(Protocol):

@@ -23,7 +23,7 @@ from .fast._attention import sparse_mask as sparse_mask
 from .fast._sparse import (
     Precision as Precision,
     SparseNetwork as SparseNetwork,
-    evaluate_sparse as evaluate_sparse,
+    predict_sparse as predict_sparse,
     sparse_network as sparse_network,
 )
 
@@ -37,7 +37,7 @@ __all__ = [
     "TabNetOutput",
     "cross_entropy",
     "describe_published",
-    "evaluate_sparse",
+    "predict_sparse",
     "from_published",
     "hierarchical_cross_entropy",
     "sparse_mask",

@@ -109,7 +109,7 @@ def precision_notes(predictor: Predictor, query: Query, precision: Precision) ->
     n_obs = min(query.n_obs, _CELLS_TO_COMPARE)
     (block,) = query.read([(0, n_obs)])
     rough, exact = (
-        decide(predictor.evaluator(precision=choice).evaluate(query.recipe, block, slice(0, n_obs)))
+        decide(predictor.block_predictor(precision=choice).predict_rows(query.recipe, block, slice(0, n_obs)))
         for choice in (precision, "float32")
     )
     n_different = int((rough.codes != exact.codes).sum())

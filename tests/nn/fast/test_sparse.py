@@ -15,8 +15,8 @@ from sctab.nn import (
     MultilayerPerceptron,
     NetworkOutput,
     TabNet,
-    evaluate_sparse,
     from_published,
+    predict_sparse,
     sparse_network,
 )
 from sctab.nn.fast import _attention, _parts
@@ -209,7 +209,7 @@ class TestInput:
 
     def test_several_networks_at_once(self, cells):
         networks = [as_trained(TabNet(N_FEATURES, N_CLASSES, n_d=8, n_a=4), cells, seed=seed) for seed in range(3)]
-        outputs = evaluate_sparse([sparse_network(network) for network in networks], cells)
+        outputs = predict_sparse([sparse_network(network) for network in networks], cells)
         for network, output in zip(networks, outputs, strict=True):
             assert_same(output, dense_output(network, cells))
 
@@ -236,9 +236,9 @@ def test_unknown_precision_is_refused():
 @pytest.mark.parametrize(("owner", "name"), [(torch, "_int_mm"), (torch.cpu, "_is_vnni_supported")], ids=["product", "processor"])
 def test_private_functions_of_pytorch_can_be_missing(owner, name, cells, monkeypatch):
     network = as_trained(TabNet(N_FEATURES, N_CLASSES), cells)
-    (before,) = evaluate_sparse([sparse_network(network)], cells)
+    (before,) = predict_sparse([sparse_network(network)], cells)
     monkeypatch.delattr(owner, name)
     assert not _attention.multiplies_bytes()
-    (after,) = evaluate_sparse([sparse_network(network)], cells)
+    (after,) = predict_sparse([sparse_network(network)], cells)
     assert_same(after, before)
     assert_same(after, dense_output(network, cells))

@@ -36,7 +36,7 @@ class SparseNetwork(ABC):
     """Where it computes."""
 
     @abstractmethod
-    def _evaluate(self, rows: SparseRows) -> NetworkOutput:
+    def _forward(self, rows: SparseRows) -> NetworkOutput:
         """Logits and embedding of some cells."""
 
     def __call__(self, values: sparse.csr_matrix) -> NetworkOutput:
@@ -47,10 +47,10 @@ class SparseNetwork(ABC):
         values
             `(n_obs, n_features)`, float32; the columns of a row may be in any order and stand once each.
         """
-        return evaluate_sparse([self], values)[0]
+        return predict_sparse([self], values)[0]
 
 
-def evaluate_sparse(networks: Sequence[SparseNetwork], values: sparse.csr_matrix) -> list[NetworkOutput]:
+def predict_sparse(networks: Sequence[SparseNetwork], values: sparse.csr_matrix) -> list[NetworkOutput]:
     """Evaluate several networks on one device for the same cells.
 
     Parameters
@@ -62,7 +62,7 @@ def evaluate_sparse(networks: Sequence[SparseNetwork], values: sparse.csr_matrix
     """
     with torch.inference_mode():
         rows = SparseRows.of(values, networks[0].device)
-        return [network._evaluate(rows) for network in networks]
+        return [network._forward(rows) for network in networks]
 
 
 @singledispatch
@@ -130,7 +130,7 @@ class _Dense(SparseNetwork):
         self.device = next(chain(network.parameters(), network.buffers())).device
         self.network = network
 
-    def _evaluate(self, rows: SparseRows) -> NetworkOutput:
+    def _forward(self, rows: SparseRows) -> NetworkOutput:
         return self.network(rows.to_dense())
 
 
@@ -142,7 +142,7 @@ class _SparseLinear(SparseNetwork):
         self.bias = network.classifier.bias.detach().clone()
         self.ones = torch.ones(weight.shape[1], device=self.device)
 
-    def _evaluate(self, rows: SparseRows) -> NetworkOutput:
+    def _forward(self, rows: SparseRows) -> NetworkOutput:
         return NetworkOutput(self.table(rows, self.ones) + self.bias, None)
 
 
@@ -157,7 +157,7 @@ class _SparsePerceptron(SparseNetwork):
         self.layers = [DenseLinear(weight, bias, dtype) for weight, bias in hidden]
         self.classifier = DenseLinear(network.classifier.weight, network.classifier.bias, dtype)
 
-    def _evaluate(self, rows: SparseRows) -> NetworkOutput:
+    def _forward(self, rows: SparseRows) -> NetworkOutput:
         hidden = nn.functional.silu(self.table(rows, self.ones) + self.bias)
         for layer in self.layers:
             hidden = nn.functional.silu(layer(hidden))
@@ -185,7 +185,7 @@ class _SparseTabNet(SparseNetwork):
         self.attention = [SparseAttention(transformer, dtype) for transformer in attention]
         self.classifier = DenseLinear(network.classifier.weight, None, dtype)
 
-    def _evaluate(self, rows: SparseRows) -> NetworkOutput:
+    def _forward(self, rows: SparseRows) -> NetworkOutput:
         out = self.splitter(rows, self.input.scale)
         embedding = torch.relu(out[:, : self.n_d]) if self.dense_decision else torch.zeros(rows.n_obs, self.n_d, device=self.device)
         prior: Tensor | None = None

@@ -21,7 +21,7 @@ from sctab.data import InputRecipe
 from sctab.errors import SettingError
 from sctab.inference._storage import require_sound
 from sctab.io import ahead
-from sctab.nn import Precision, SparseNetwork, evaluate_sparse, sparse_network
+from sctab.nn import Precision, SparseNetwork, predict_sparse, sparse_network
 
 BATCH_SIZE = 1024
 """Cells evaluated at a time: on other devices than the CPU their mask logits over 20,000 genes take 80 MB."""
@@ -54,7 +54,7 @@ class Evaluation:
         )
 
 
-class Evaluator:
+class BlockPredictor:
     """The network of a model, or those of the members of an ensemble, in their fast form. It can be sent to other processes.
 
     Parameters
@@ -84,10 +84,10 @@ class Evaluator:
         except ValueError as error:
             raise SettingError(str(error)) from error
 
-    def evaluate(self, recipe: InputRecipe, block: Block, rows: slice) -> Evaluation:
+    def predict_rows(self, recipe: InputRecipe, block: Block, rows: slice) -> Evaluation:
         """Evaluate some rows of a block, all at once and in this thread."""
         values, measured = recipe.apply(*block, rows)
-        outputs = evaluate_sparse(self._networks, values)
+        outputs = predict_sparse(self._networks, values)
         latents = [output.embedding.cpu().numpy() for output in outputs if output.embedding is not None]
         return Evaluation(
             np.stack([output.logits.cpu().numpy() for output in outputs], axis=1),
@@ -95,24 +95,22 @@ class Evaluator:
             measured,
         )
 
-    def evaluate_block(self, recipe: InputRecipe, block: Block, *, batch_size: int = BATCH_SIZE) -> Evaluation:
+    def predict_block(self, recipe: InputRecipe, block: Block, *, batch_size: int = BATCH_SIZE) -> Evaluation:
         """Evaluate the rows of a block, `batch_size` of them at a time, in this thread alone."""
         with _one_thread():
-            return Evaluation.join([self.evaluate(recipe, block, rows) for rows in _batches(block, batch_size)])
+            return Evaluation.join([self.predict_rows(recipe, block, rows) for rows in _batches(block, batch_size)])
 
-    def evaluate_blocks(
-        self, recipe: InputRecipe, blocks: Iterable[Block], *, batch_size: int = BATCH_SIZE
-    ) -> Iterator[Evaluation]:
+    def predict_blocks(self, recipe: InputRecipe, blocks: Iterable[Block], *, batch_size: int = BATCH_SIZE) -> Iterator[Evaluation]:
         """Evaluate the rows of blocks, in order, in as many threads as PyTorch uses here.
 
         While a block is evaluated, the next one is read. What a block gives does not depend on the number of threads.
         """
         waiting: deque[list[Future[Evaluation]]] = deque()
         n_threads = torch.get_num_threads()
-        with _evaluation_threads() as pool:
+        with _prediction_threads() as pool:
             try:
                 for block in ahead(blocks):
-                    waiting.append([pool.submit(self.evaluate, recipe, block, rows) for rows in _batches(block, batch_size)])
+                    waiting.append([pool.submit(self.predict_rows, recipe, block, rows) for rows in _batches(block, batch_size)])
                     if sum(map(len, waiting)) - len(waiting[0]) >= n_threads:  # so that no thread is idle at the end of a block
                         yield Evaluation.join([future.result() for future in waiting.popleft()])
                 while waiting:
@@ -128,7 +126,7 @@ def _batches(block: Block, batch_size: int) -> list[slice]:
 
 
 @contextmanager
-def _evaluation_threads() -> Iterator[ThreadPoolExecutor]:
+def _prediction_threads() -> Iterator[ThreadPoolExecutor]:
     """As many threads as PyTorch uses here; in each of them PyTorch uses that one only, and here what it used before."""
     n_threads = torch.get_num_threads()
     everyone = threading.Barrier(n_threads)
@@ -138,7 +136,7 @@ def _evaluation_threads() -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(1)  # of this thread, and of those that come later
         everyone.wait()
 
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="sctab-evaluate", initializer=begin) as pool:
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="sctab-predict", initializer=begin) as pool:
         list(pool.map(lambda _: None, range(n_threads)))
         torch.set_num_threads(n_threads)
         yield pool

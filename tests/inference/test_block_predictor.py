@@ -34,7 +34,7 @@ def query(model):
 
 
 def whole_evaluation(model, query):
-    return Evaluation.join(list(model.predictor.evaluator().evaluate_blocks(query.recipe, query.read(query.ranges()))))
+    return Evaluation.join(list(model.predictor.block_predictor().predict_blocks(query.recipe, query.read(query.ranges()))))
 
 
 matrices = st.builds(
@@ -86,13 +86,13 @@ class TestInputRecipe:
 
 class TestThreads:
     def test_their_number_changes_nothing(self, model, query):
-        evaluator = model.predictor.evaluator()
+        block_predictor = model.predictor.block_predictor()
         before = torch.get_num_threads()
         outcomes = []
         try:
             for n_threads in (1, 2, 5):
                 torch.set_num_threads(n_threads)
-                parts = list(evaluator.evaluate_blocks(query.recipe, query.read(query.ranges(70)), batch_size=16))
+                parts = list(block_predictor.predict_blocks(query.recipe, query.read(query.ranges(70)), batch_size=16))
                 assert torch.get_num_threads() == n_threads
                 outcomes.append(np.concatenate([part.logits for part in parts]))
         finally:
@@ -110,7 +110,7 @@ class TestThreads:
 
     def test_none_is_left_when_it_is_broken_off(self, model, query):
         before = threading.active_count()
-        blocks = model.predictor.evaluator().evaluate_blocks(query.recipe, query.read(query.ranges(20)))
+        blocks = model.predictor.block_predictor().predict_blocks(query.recipe, query.read(query.ranges(20)))
         next(blocks)
         blocks.close()
         assert threading.active_count() == before
@@ -130,7 +130,7 @@ class TestThreads:
 def test_blocks_and_batches_change_nothing(model, query, block_size, batch_size):
     whole = whole_evaluation(model, query)
     parts = list(
-        model.predictor.evaluator().evaluate_blocks(query.recipe, query.read(query.ranges(block_size)), batch_size=batch_size)
+        model.predictor.block_predictor().predict_blocks(query.recipe, query.read(query.ranges(block_size)), batch_size=batch_size)
     )
     np.testing.assert_allclose(np.concatenate([part.logits for part in parts]), whole.logits, rtol=0, atol=1e-4)
 
@@ -144,11 +144,11 @@ def test_members_of_an_ensemble_stand_side_by_side(model, query):
 
 
 def test_an_evaluator_can_be_sent_and_put_elsewhere(model, query):
-    evaluator = pickle.loads(pickle.dumps(model.predictor.evaluator(device="cpu")))
+    block_predictor = pickle.loads(pickle.dumps(model.predictor.block_predictor(device="cpu")))
     (block,) = query.read([(0, 100)])
-    got = evaluator.evaluate_block(query.recipe, block, batch_size=30)
+    got = block_predictor.predict_block(query.recipe, block, batch_size=30)
     np.testing.assert_allclose(got.logits, whole_evaluation(model, query).logits[:100], rtol=0, atol=1e-4)
-    assert len(pickle.dumps(evaluator)) < 4 * sum(tensor.nbytes for tensor in model.module.state_dict().values())
+    assert len(pickle.dumps(block_predictor)) < 4 * sum(tensor.nbytes for tensor in model.module.state_dict().values())
 
 
 def test_a_class_without_a_sparse_form_has_no_other_precision():
@@ -157,7 +157,7 @@ def test_a_class_without_a_sparse_form_has_no_other_precision():
     trees = XGBoostClassifier(reference)
     trees.train(max_epochs=3, accelerator="cpu", enable_progress_bar=False)
     with pytest.raises(SettingError, match="cannot be evaluated with `precision='bfloat16'`, only with `'float32'`"):
-        trees.predictor.evaluator(precision="bfloat16")
+        trees.predictor.block_predictor(precision="bfloat16")
 
 
 def test_a_linear_model_has_no_latent():
