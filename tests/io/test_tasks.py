@@ -67,7 +67,7 @@ class TestClusters:
         seen = []
         monkeypatch.chdir(tmp_path)  # the workers are elsewhere
         config = replace(config, sources=tuple(replace(entry, path=os.path.relpath(entry.path)) for entry in config.sources))
-        corpus = build_corpus(config, "cluster.corpus", shard_size=40, watch=lambda *at: seen.append(at))
+        corpus = build_corpus(config, "cluster.corpus", shard_size=40, on_progress=lambda *at: seen.append(at))
         assert_same(in_threads, corpus)
         assert [at for at in seen if at[0] == "read"] == [("read", 1, 3), ("read", 2, 3), ("read", 3, 3)]
 
@@ -87,7 +87,7 @@ class TestClusters:
             if stage == "inspect" and workers:
                 os.kill(workers.pop(), signal.SIGKILL)
 
-        assert_same(in_threads, build_corpus(config, tmp_path / "c", shard_size=40, watch=watch))
+        assert_same(in_threads, build_corpus(config, tmp_path / "c", shard_size=40, on_progress=watch))
 
     def test_errors_are_the_same(self, client, config, studies, tmp_path):
         adata = studies["two"].copy()
@@ -105,7 +105,7 @@ class TestClusters:
     def test_the_first_error_ends_it(self, tmp_path):
         (tmp_path / "0").mkdir()
         with pytest.raises(FileExistsError):
-            run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 500, n_threads=1, stage="s", watch=lambda *_: None)
+            run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 500, n_threads=1, stage="s", on_progress=lambda *_: None)
         assert len(list(tmp_path.iterdir())) < 100
 
     @pytest.mark.usefixtures("client")
@@ -114,7 +114,7 @@ class TestClusters:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 500, n_threads=1, stage="s", watch=watch)
+            run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 500, n_threads=1, stage="s", on_progress=watch)
         assert len(list(tmp_path.iterdir())) < 100
 
     def test_no_workers(self):
@@ -123,11 +123,11 @@ class TestClusters:
             Client(cluster),
             pytest.raises(SettingError, match="The Dask cluster has no workers"),
         ):
-            run_tasks(abs, lambda number: (number,), 3, n_threads=1, stage="s", watch=lambda *_: None)
+            run_tasks(abs, lambda number: (number,), 3, n_threads=1, stage="s", on_progress=lambda *_: None)
 
 
 def test_in_threads_the_first_error_ends_it(tmp_path):
     (tmp_path / "0").mkdir()
     with pytest.raises(FileExistsError):
-        run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 5000, n_threads=1, stage="s", watch=lambda *_: None)
+        run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 5000, n_threads=1, stage="s", on_progress=lambda *_: None)
     assert len(list(tmp_path.iterdir())) < 5000

@@ -164,11 +164,11 @@ def batches(adata: AnnData, donor_key: str | None, part: str) -> NDArray[np.obje
 def end_with_the_parent() -> None:
     """End this process and those that it started when the one that started it is gone, which closes our standard input."""
 
-    def watch() -> None:
+    def wait_for_parent() -> None:
         os.read(0, 1)  # blocks until the other end is closed
         os.killpg(0, signal.SIGKILL)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=wait_for_parent, daemon=True).start()
 
 
 if __name__ == "__main__":

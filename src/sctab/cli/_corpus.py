@@ -87,7 +87,7 @@ def build(
             resume=resume,
             skip_damaged=skip_damaged,
             n_threads=jobs,
-            watch=lambda stage, done, total: progress.update(tasks[stage], completed=done, total=total, visible=True),
+            on_progress=lambda stage, done, total: progress.update(tasks[stage], completed=done, total=total, visible=True),
         )
     _show_corpus(corpus)
 

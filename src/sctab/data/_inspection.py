@@ -30,7 +30,7 @@ def inspect_matrix(
     *,
     name: str = "X",
     columns: NDArray[np.bool_] | None = None,
-    watch: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> MatrixContent:
     """Decide what a matrix holds, from all of its rows, or refuse it.
 
@@ -53,7 +53,7 @@ def inspect_matrix(
         What to call it in messages, such as `X` or `layers['counts']`.
     columns
         Which columns are genes, `(n_vars,)`; `None` is all.
-    watch
+    on_progress
         Called with the number of rows after every block that was looked at.
 
     Raises
@@ -71,8 +71,8 @@ def inspect_matrix(
     rows = RowReader(matrix, name)
     for block in ahead(rows.read(*at) for at in row_ranges(matrix)):
         inspection.add(block)
-        if watch is not None:
-            watch(block.shape[0])
+        if on_progress is not None:
+            on_progress(block.shape[0])
     inspection.add_storage(rows)
     return inspection.decide(matrix.shape[1])
 

@@ -18,7 +18,7 @@ from scipy import sparse
 from sctab.data import CellData, InputRecipe, MatrixContent, MatrixInspection, Query, matrices
 from sctab.errors import ClusterError, DataFileError, SettingError, require
 from sctab.inference._block_predictor import BlockPredictor, Evaluation
-from sctab.inference._engine import Engine, Ranges, Watch
+from sctab.inference._engine import Engine, OnProgress, Ranges
 from sctab.io import DataFile, RowReader, row_ranges, row_sliceable
 
 _TASKS_PER_THREAD = 3
@@ -46,14 +46,16 @@ class DaskEngine(Engine):
         self._client = client
         self._block_predictor = block_predictor
 
-    def inspect(self, cells: CellData, matrix: Any, *, name: str, columns: NDArray[np.bool_] | None, watch: Watch) -> MatrixContent:
+    def inspect(
+        self, cells: CellData, matrix: Any, *, name: str, columns: NDArray[np.bool_] | None, on_progress: OnProgress
+    ) -> MatrixContent:
         """See :meth:`Engine.inspect`."""
         whole = MatrixInspection(name, columns)
         rows_of = self._rows_of(cells, matrix, name)
         for (start, stop), part in self._map(lambda at: (_inspect, rows_of(at), name, columns), row_ranges(matrix)):
             whole.merge(part)
-            if watch is not None:
-                watch(stop - start)
+            if on_progress is not None:
+                on_progress(stop - start)
         return whole.decide(matrix.shape[1])
 
     def predict(

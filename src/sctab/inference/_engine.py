@@ -13,14 +13,16 @@ from sctab.data import CellData, MatrixContent, Query
 from sctab.inference._block_predictor import Evaluation
 
 Ranges = Sequence[tuple[int, int]]
-Watch = Callable[[int], None] | None
+OnProgress = Callable[[int], None] | None
 
 
 class Engine(ABC):
     """What looks at matrices and names cells; what is found does not depend on which one it is."""
 
     @abstractmethod
-    def inspect(self, cells: CellData, matrix: Any, *, name: str, columns: NDArray[np.bool_] | None, watch: Watch) -> MatrixContent:
+    def inspect(
+        self, cells: CellData, matrix: Any, *, name: str, columns: NDArray[np.bool_] | None, on_progress: OnProgress
+    ) -> MatrixContent:
         """See :func:`sctab.data.inspect_matrix`; `matrix` is the one of `cells` that is called `name`."""
 
     @abstractmethod

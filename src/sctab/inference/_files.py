@@ -103,12 +103,12 @@ def _open(
         return opened(chosen=(Source(name, matrix, var, content), known["notes"]))
     seen = 0
 
-    def watch(n_obs: int) -> None:
+    def on_progress(n_obs: int) -> None:
         nonlocal seen
         progress.advance(min(n_obs, file.n_obs - seen))  # of more than one matrix, only the first counts
         seen = min(seen + n_obs, file.n_obs)
 
-    query: Query = opened(layer=layer, inspect=partial(engine.inspect, file, watch=watch))
+    query: Query = opened(layer=layer, inspect=partial(engine.inspect, file, on_progress=on_progress))
     progress.advance(file.n_obs - seen)
     journal.remember(number, {"matrix": query.source.name, "notes": list(query.source_notes), **asdict(query.source.content)})
     return query

@@ -12,7 +12,7 @@ from sctab.data import CellData, MatrixContent, Query, inspect_matrix
 from sctab.inference._block_predictor import BATCH_SIZE, BlockPredictor, Evaluation, require_batch_size
 from sctab.inference._dask import DaskEngine
 from sctab.inference._decide import Decision, decide
-from sctab.inference._engine import Engine, Ranges, Watch
+from sctab.inference._engine import Engine, OnProgress, Ranges
 from sctab.inference._predictor import Predictor
 from sctab.io import CellProgress, client_in_use
 from sctab.nn import Precision
@@ -30,10 +30,12 @@ class LocalEngine(Engine):
     def __init__(self, block_predictor: BlockPredictor) -> None:
         self._block_predictor = block_predictor
 
-    def inspect(self, cells: CellData, matrix: Any, *, name: str, columns: NDArray[np.bool_] | None, watch: Watch) -> MatrixContent:
+    def inspect(
+        self, cells: CellData, matrix: Any, *, name: str, columns: NDArray[np.bool_] | None, on_progress: OnProgress
+    ) -> MatrixContent:
         """See :meth:`Engine.inspect`."""
         del cells
-        return inspect_matrix(matrix, name=name, columns=columns, watch=watch)
+        return inspect_matrix(matrix, name=name, columns=columns, on_progress=on_progress)
 
     def predict(
         self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int

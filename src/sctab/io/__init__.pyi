@@ -37,7 +37,7 @@ from ._rows import (
 from ._sizes import BLOCK_SIZE as BLOCK_SIZE
 from ._spreadsheets import n_marked as n_marked, write_csv as write_csv
 from ._stored import StoredRows as StoredRows, file_of as file_of
-from ._tasks import Watch as Watch, client_in_use as client_in_use, run_tasks as run_tasks
+from ._tasks import OnProgress as OnProgress, client_in_use as client_in_use, run_tasks as run_tasks
 from ._urls import (
     base_name as base_name,
     is_pattern as is_pattern,

@@ -17,7 +17,7 @@ from sctab.errors import ClusterError, SettingError
 _TASKS_PER_THREAD = 2
 """So many tasks for each thread of a cluster are under way at a time: enough that none waits."""
 Arguments = Callable[[int], tuple[Any, ...]]
-Watch = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 
 
 def client_in_use() -> Any:
@@ -29,7 +29,9 @@ def client_in_use() -> Any:
         return None
 
 
-def run_tasks[T](work: Callable[..., T], arguments: Arguments, n: int, *, n_threads: int, stage: str, watch: Watch) -> list[T]:
+def run_tasks[T](
+    work: Callable[..., T], arguments: Arguments, n: int, *, n_threads: int, stage: str, on_progress: OnProgress
+) -> list[T]:
     """Results of `work(*arguments(0))` to `work(*arguments(n - 1))`.
 
     The first error ends it, and so does an interrupt: what has not begun never does. In threads what has begun is finished first; workers
@@ -45,8 +47,8 @@ def run_tasks[T](work: Callable[..., T], arguments: Arguments, n: int, *, n_thre
         Number of tasks.
     n_threads
         Threads, where there is no cluster.
-    stage, watch
-        `watch` is called with `stage`, how many are done, and how many there are.
+    stage, on_progress
+        `on_progress` is called with `stage`, how many are done, and how many there are.
 
     Raises
     ------
@@ -57,18 +59,20 @@ def run_tasks[T](work: Callable[..., T], arguments: Arguments, n: int, *, n_thre
     """
     client = client_in_use()
     if client is None:
-        return _in_threads(work, arguments, n, max(1, n_threads), stage, watch)
-    return _on_cluster(client, work, arguments, n, stage, watch)
+        return _in_threads(work, arguments, n, max(1, n_threads), stage, on_progress)
+    return _on_cluster(client, work, arguments, n, stage, on_progress)
 
 
-def _in_threads[T](work: Callable[..., T], arguments: Arguments, n: int, n_threads: int, stage: str, watch: Watch) -> list[T]:
+def _in_threads[T](
+    work: Callable[..., T], arguments: Arguments, n: int, n_threads: int, stage: str, on_progress: OnProgress
+) -> list[T]:
     results: list[T] = []
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sctab-corpus") as pool:
         futures = [pool.submit(lambda number: work(*arguments(number)), number) for number in range(n)]
         try:
             for done, future in enumerate(futures, 1):
                 results.append(future.result())
-                watch(stage, done, n)
+                on_progress(stage, done, n)
         except BaseException:
             for future in futures:
                 future.cancel()
@@ -76,7 +80,9 @@ def _in_threads[T](work: Callable[..., T], arguments: Arguments, n: int, n_threa
     return results
 
 
-def _on_cluster[T](client: Any, work: Callable[..., T], arguments: Arguments, n: int, stage: str, watch: Watch) -> list[T]:
+def _on_cluster[T](
+    client: Any, work: Callable[..., T], arguments: Arguments, n: int, stage: str, on_progress: OnProgress
+) -> list[T]:
     distributed = sys.modules["distributed"]
     n_threads = sum(client.nthreads().values())
     if n_threads == 0:
@@ -99,7 +105,7 @@ def _on_cluster[T](client: Any, work: Callable[..., T], arguments: Arguments, n:
         for future in finished:
             results[under_way[future]] = future.result()
             del under_way[future]
-            watch(stage, len(results), n)
+            on_progress(stage, len(results), n)
             submit()
     except (distributed.KilledWorker, distributed.CancelledError) as error:
         raise ClusterError(

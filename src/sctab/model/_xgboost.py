@@ -210,7 +210,7 @@ class XGBoostClassifier(CellTypeClassifier):
         try:
             if not self.module.loadings.any():
                 self._find_components(data, split, settings.seed)
-            with _watch(partial(log_epoch, loggers), settings, enabled=enable_progress_bar) as callback:
+            with _progress_callback(partial(log_epoch, loggers), settings, enabled=enable_progress_bar) as callback:
                 booster, history = self._boost(data, split, settings, device=device, callback=callback)
         finally:
             for each in loggers:
@@ -338,13 +338,15 @@ def _corrected_macro_f1(child_matrix: NDArray[np.bool_]) -> Callable[[NDArray[np
 
 
 @contextmanager
-def _watch(log: Callable[[int, Mapping[str, float]], None], settings: BoostingSettings, *, enabled: bool) -> Iterator[Any]:
+def _progress_callback(
+    log: Callable[[int, Mapping[str, float]], None], settings: BoostingSettings, *, enabled: bool
+) -> Iterator[Any]:
     """A callback for XGBoost that logs every round, keeps the history, and moves a progress bar on stderr."""
     callback: Any = require("xgboost", extra="xgboost").callback.TrainingCallback
     with Progress(console=Console(stderr=True), disable=not enabled) as bar:
         task = bar.add_task(progress_title("Boosting"), total=settings.max_epochs)
 
-        class Watch(callback):
+        class ProgressCallback(callback):
             def __init__(self) -> None:
                 self.history: dict[str, list[float]] = {}
 
@@ -359,4 +361,4 @@ def _watch(log: Callable[[int, Mapping[str, float]], None], settings: BoostingSe
                 bar.advance(task)
                 return False
 
-        yield Watch()
+        yield ProgressCallback()

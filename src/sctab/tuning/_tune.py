@@ -248,9 +248,9 @@ def _objective(task: TuningTask) -> Callable[[Trial], float]:
         is_default = trial.user_attrs.get(IS_DEFAULT, False)
         names = task.inside(trial.user_attrs[DEFAULTS]) if is_default else task.dimensions
         drawn = {name: _suggest(trial, name, task.dimensions[name]) for name in names}
-        watch = _EpochWatch(trial, may_prune=not is_default)
-        outcome = task.evaluate(task.settings({} if is_default else drawn), watch)
-        if watch.is_pruned:
+        callback = _EpochCallback(trial, may_prune=not is_default)
+        outcome = task.evaluate(task.settings({} if is_default else drawn), callback)
+        if callback.is_pruned:
             raise optuna.TrialPruned
         trial.set_user_attr(VALIDATION, outcome.validation)
         return outcome.score
@@ -266,7 +266,7 @@ def _suggest(trial: Trial, name: str, dimension: Range | Choice) -> Any:
     return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
 
 
-class _EpochWatch:
+class _EpochCallback:
     """Tells Optuna of every epoch, and says to stop when it would prune the trial."""
 
     def __init__(self, trial: Trial, *, may_prune: bool) -> None:

@@ -27,7 +27,7 @@ from sctab.corpus.building._workplace import (
 from sctab.data import Content, MatrixContent
 from sctab.errors import DataFileError, InputValueError, OutputExistsError, SettingError, listing, require, warn
 from sctab.io import (
-    Watch,
+    OnProgress,
     as_path,
     check_apart,
     check_free,
@@ -50,7 +50,7 @@ def build(
     shard_size: int = SHARD_SIZE,
     n_threads: int = 2,
     ontology: CellOntology | None = None,
-    watch: Watch | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Corpus:
     """Build a corpus from many files.
 
@@ -73,7 +73,7 @@ def build(
         Sources, and then parts, that are worked on at a time, where there is no cluster.
     ontology
         Of cell types; by default the latest release that is embedded.
-    watch
+    on_progress
         Called with a stage, how much of it is done, and how much there is.
 
     Returns
@@ -103,7 +103,7 @@ def build(
         raise SettingError(f"`shard_size={shard_size}` must be at least 1.")
     config = config if isinstance(config, CorpusConfig) else CorpusConfig.read(config)
     ontology = CellOntology.embedded() if ontology is None else ontology
-    watch = watch or (lambda *_: None)
+    on_progress = on_progress or (lambda *_: None)
     output = as_path(output)
     if os.path.lexists(output):
         raise OutputExistsError(f"`{output}` is already there. Choose another name, or delete it: a corpus is never overwritten.")
@@ -112,15 +112,17 @@ def build(
     states, damaged = states_of(config, skip_damaged=skip_damaged)
     with workplace(output, identity_of(config, shard_size, states), resume=resume) as work:
         draft = Draft.of(_without(config, damaged), ontology)
-        contents, further = _contents(draft, config, work, skip_damaged=skip_damaged, n_threads=n_threads, watch=watch)
+        contents, further = _contents(draft, config, work, skip_damaged=skip_damaged, n_threads=n_threads, on_progress=on_progress)
         if further:
             draft = Draft.of(_without(config, damaged | further), ontology)
         forget_work_without(damaged | further, work)
         plan = draft.over_genes({path: name for path, (name, _) in contents.items()})
         placement = Placement.of(plan, shard_size)
-        directories = scatter_sources(plan, _numbers(config), contents, placement, work, n_threads=n_threads, watch=watch)
+        directories = scatter_sources(
+            plan, _numbers(config), contents, placement, work, n_threads=n_threads, on_progress=on_progress
+        )
         store = work / "store"
-        hashes = write_shards(plan, placement, directories, work, store, n_threads=n_threads, watch=watch)
+        hashes = write_shards(plan, placement, directories, work, store, n_threads=n_threads, on_progress=on_progress)
         describe(plan, contents, placement, hashes, store, output, ontology)
         Corpus.open(store).keep_subsets()
         require_same_sources(states, config)
@@ -140,7 +142,7 @@ def _without(config: CorpusConfig, paths: set[str]) -> CorpusConfig:
 
 
 def _contents(
-    draft: Draft, config: CorpusConfig, work: Path, *, skip_damaged: bool, n_threads: int, watch: Watch
+    draft: Draft, config: CorpusConfig, work: Path, *, skip_damaged: bool, n_threads: int, on_progress: OnProgress
 ) -> tuple[dict[str, tuple[str, MatrixContent]], set[str]]:
     """Name and content of the matrix that is read of each source with cells in the corpus; and sources that cannot be read."""
     folder = work / "contents"
@@ -151,7 +153,7 @@ def _contents(
     def arguments(number: int) -> tuple[Any, ...]:
         return absolute(entries[number]), folder / f"{numbers[entries[number].path]}.json"
 
-    results = run_tasks(inspect_source, arguments, len(entries), n_threads=n_threads, stage="inspect", watch=watch)
+    results = run_tasks(inspect_source, arguments, len(entries), n_threads=n_threads, stage="inspect", on_progress=on_progress)
     found = dict(zip((entry.path for entry in entries), results, strict=True))
     errors = {path: result for path, result in found.items() if isinstance(result, DataFileError)}
     if errors and not skip_damaged:

@@ -20,7 +20,7 @@ from sctab.corpus.building._stages import scatter_source, write_shard
 from sctab.corpus.building._workplace import absolute, clear_attempts
 from sctab.data import MatrixContent
 from sctab.errors import require
-from sctab.io import Watch, run_tasks, written_beside
+from sctab.io import OnProgress, run_tasks, written_beside
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def scatter_sources(
     work: Path,
     *,
     n_threads: int,
-    watch: Watch,
+    on_progress: OnProgress,
 ) -> list[tuple[int, Path]]:
     """Scatter the cells of every source to spill files by shard; the number of each source in the plan, and the directory of its files."""
     folder, places = work / "spills", work / "places"
@@ -77,7 +77,7 @@ def scatter_sources(
         name, content = contents[entry.path]
         return absolute(entry), directory, name, content, plan.genes.features, place
 
-    run_tasks(scatter_source, arguments, len(sources), n_threads=n_threads, stage="read", watch=watch)
+    run_tasks(scatter_source, arguments, len(sources), n_threads=n_threads, stage="read", on_progress=on_progress)
     return list(directories.items())
 
 
@@ -89,7 +89,7 @@ def write_shards(
     store: Path,
     *,
     n_threads: int,
-    watch: Watch,
+    on_progress: OnProgress,
 ) -> NDArray[np.uint64]:
     """Put every shard in order and write it; the hash of each cell's expression, `(n_obs,)`."""
     for split in SPLIT_NAMES:
@@ -110,7 +110,12 @@ def write_shards(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")  # annbatch writes it
         parts = run_tasks(
-            write_shard, arguments, len(placement.split_of_shard), n_threads=min(n_threads, 2), stage="write", watch=watch
+            write_shard,
+            arguments,
+            len(placement.split_of_shard),
+            n_threads=min(n_threads, 2),
+            stage="write",
+            on_progress=on_progress,
         )
     hashes = np.empty(plan.n_obs, dtype=np.uint64)
     hashes[order] = np.concatenate(parts)
