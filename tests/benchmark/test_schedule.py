@@ -15,7 +15,7 @@ from sctab import OutputError, OutputExistsError
 from sctab.benchmark import read_config, read_results, run_benchmark, write_report
 
 BROKEN = {"name": "celltypist", "label": "broken", "requirements": ["no-such-package==0"]}
-RUN = "import sys; from sctab.benchmark import *; run_benchmark(read_config(sys.argv[1]), sys.argv[2], jobs=1)"
+RUN = "import sys; from sctab.benchmark import *; run_benchmark(read_config(sys.argv[1]), sys.argv[2], n_jobs=1)"
 
 
 def watched():
@@ -41,7 +41,7 @@ def test_what_cannot_be_done_is_reported_and_the_rest_is_done_once(write_config,
         unfinished = read_results(directory).unfinished  # what has failed is in the report while others still run
         said.extend([progress.reason] * (progress.reason in set(unfinished["reason"])))
 
-    run_benchmark(config, directory, jobs=2, environments=tmp_path / "environments", on_progress=watch)
+    run_benchmark(config, directory, n_jobs=2, environments=tmp_path / "environments", on_progress=watch)
     assert sorted(seen) == [("broken", "unavailable"), ("failing", "failed"), ("logistic_regression", "done")]
 
     results = read_results(directory)
@@ -83,7 +83,7 @@ def test_goes_on_after_it_was_killed_on_a_cluster_that_is_there(write_config, tm
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://", host="127.0.0.1", dashboard_address="127.0.0.1:0"
     ) as cluster:
-        run_benchmark(read_config(path), directory, scheduler=cluster.scheduler_address, on_progress=watch)
+        run_benchmark(read_config(path), directory, dask_scheduler=cluster.scheduler_address, on_progress=watch)
     assert [state for _, state in seen] == ["done", "done"]
     after = finished(directory)
     assert len(after) == 2

@@ -183,7 +183,7 @@ def judge_training(query: str, folder: Path, answer: Any, _: Any) -> str:
 
 def corpus_of_file(query: str, folder: Path) -> Any:
     (folder / "blood.yaml").write_text(yaml.safe_dump({"sources": [query], "labels_key": "cell_type", "donor_key": "donor_id"}))
-    corpus = sctab.corpus.build(folder / "blood.yaml", folder / "blood.corpus", shard_size=20, n_threads=1)
+    corpus = sctab.corpus.build(folder / "blood.yaml", folder / "blood.corpus", shard_size=20, n_jobs=1)
     if problems := corpus.verify():
         raise AssertionError(f"a corpus that was just built is damaged: {problems}")
     return content_of_corpus(corpus)

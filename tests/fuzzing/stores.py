@@ -115,7 +115,7 @@ def store_subjects(root: Path) -> list[Subject]:
     (root / "blood.yaml").write_text(
         yaml.safe_dump({"sources": ["source.h5ad"], "labels_key": "cell_type", "donor_key": "donor_id"})
     )
-    sctab.corpus.build(root / "blood.yaml", files / "blood.corpus", shard_size=20, n_threads=1)
+    sctab.corpus.build(root / "blood.yaml", files / "blood.corpus", shard_size=20, n_jobs=1)
     for name, read, judge, weight in (
         ("corpus verify", verify_corpus, judge_changed, 20),
         ("corpus info, read", read_corpus, judge_unverified, 10),

@@ -105,7 +105,7 @@ class TestClusters:
     def test_the_first_error_ends_it(self, tmp_path):
         (tmp_path / "0").mkdir()
         with pytest.raises(FileExistsError):
-            run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 500, n_threads=1, stage="s", on_progress=lambda *_: None)
+            run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 500, n_jobs=1, stage="s", on_progress=lambda *_: None)
         assert len(list(tmp_path.iterdir())) < 100
 
     @pytest.mark.usefixtures("client")
@@ -114,7 +114,7 @@ class TestClusters:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 500, n_threads=1, stage="s", on_progress=watch)
+            run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 500, n_jobs=1, stage="s", on_progress=watch)
         assert len(list(tmp_path.iterdir())) < 100
 
     def test_no_workers(self):
@@ -123,11 +123,11 @@ class TestClusters:
             Client(cluster),
             pytest.raises(SettingError, match="The Dask cluster has no workers"),
         ):
-            run_tasks(abs, lambda number: (number,), 3, n_threads=1, stage="s", on_progress=lambda *_: None)
+            run_tasks(abs, lambda number: (number,), 3, n_jobs=1, stage="s", on_progress=lambda *_: None)
 
 
 def test_in_threads_the_first_error_ends_it(tmp_path):
     (tmp_path / "0").mkdir()
     with pytest.raises(FileExistsError):
-        run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 5000, n_threads=1, stage="s", on_progress=lambda *_: None)
+        run_tasks(os.mkdir, lambda number: (tmp_path / str(number),), 5000, n_jobs=1, stage="s", on_progress=lambda *_: None)
     assert len(list(tmp_path.iterdir())) < 5000

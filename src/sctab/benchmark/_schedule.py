@@ -39,8 +39,8 @@ def run_benchmark(
     config: Config,
     directory: str | os.PathLike[str],
     *,
-    jobs: int | None = None,
-    scheduler: str | None = None,
+    n_jobs: int | None = None,
+    dask_scheduler: str | None = None,
     environments: str | os.PathLike[str] | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> None:
@@ -56,9 +56,9 @@ def run_benchmark(
         What to compare.
     directory
         Where results are kept.
-    jobs
+    n_jobs
         Runs at a time; by default as many as there are processors.
-    scheduler
+    dask_scheduler
         Address of a Dask scheduler to use instead of a cluster of our own. Its workers must see the same files.
     environments
         Folder of the environments of peers; by default in the user's cache.
@@ -101,7 +101,7 @@ def run_benchmark(
                 ended(run)
             else:
                 requests.append((run, run.request(config, python)))
-        for run, outcome in _scheduled(requests, directory.absolute(), jobs, scheduler):
+        for run, outcome in _scheduled(requests, directory.absolute(), n_jobs, dask_scheduler):
             states[run.key] = outcome
             ended(run)
         _write_manifest(directory, config, runs, states)
@@ -148,14 +148,14 @@ def _environments(waiting: Sequence[Run], folder: Path) -> dict[str, Path | Peer
 
 
 def _scheduled(
-    requests: Sequence[tuple[Run, dict[str, Any]]], directory: Path, jobs: int | None, scheduler: str | None
+    requests: Sequence[tuple[Run, dict[str, Any]]], directory: Path, n_jobs: int | None, dask_scheduler: str | None
 ) -> Iterator[tuple[Run, dict[str, str]]]:
     """Runs with their outcomes, in the order in which they end."""
     if not requests:
         return
     distributed = require("distributed", extra="benchmark")
 
-    with _client(jobs, scheduler) as client:
+    with _client(n_jobs, dask_scheduler) as client:
         futures = {client.submit(execute, request, run.key, str(directory), pure=False): run for run, request in requests}
         for future in distributed.as_completed(list(futures)):
             error = future.exception()
@@ -164,18 +164,18 @@ def _scheduled(
 
 
 @contextmanager
-def _client(jobs: int | None, scheduler: str | None) -> Iterator[Any]:
+def _client(n_jobs: int | None, dask_scheduler: str | None) -> Iterator[Any]:
     """A client of a Dask cluster: of one that is there, or of one of our own whose worker has a thread per run."""
     distributed = require("distributed", extra="benchmark")
 
-    if scheduler is not None:
-        with distributed.Client(scheduler) as client:
+    if dask_scheduler is not None:
+        with distributed.Client(dask_scheduler) as client:
             yield client
         return
     with (
         distributed.LocalCluster(
             n_workers=1,
-            threads_per_worker=jobs or os.cpu_count() or 1,
+            threads_per_worker=n_jobs or os.cpu_count() or 1,
             processes=False,  # each run is a process that we start, so that its memory can be told from that of others
             memory_limit=0,
             dashboard_address="127.0.0.1:0",  # any port that is free

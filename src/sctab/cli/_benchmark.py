@@ -34,7 +34,7 @@ def run(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the data files; by default what the file says.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time; by default one per processor.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to use.")] = None,
+    dask_scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to use.")] = None,
     environments: Annotated[Path | None, typer.Option(help="Folder for the environments of other programs.")] = None,
     debug: Debug = False,
 ) -> None:
@@ -46,14 +46,14 @@ def run(
 
     `sctab benchmark run benchmarks/blood.yaml --output blood`
 
-    `sctab benchmark run benchmarks/blood.yaml --output blood --scheduler tcp://127.0.0.1:8786`
+    `sctab benchmark run benchmarks/blood.yaml --output blood --dask-scheduler tcp://127.0.0.1:8786`
     """
     directory = output if output is not None else Path(f"{config.stem}-benchmark")
     sctab.benchmark.run_benchmark(
         sctab.benchmark.read_config(config, data=data),
         directory,
-        jobs=jobs,
-        scheduler=scheduler,
+        n_jobs=jobs,
+        dask_scheduler=dask_scheduler,
         environments=environments,
         on_progress=_show_progress,
     )

@@ -86,7 +86,7 @@ def build(
             target,
             resume=resume,
             skip_damaged=skip_damaged,
-            n_threads=jobs,
+            n_jobs=jobs,
             on_progress=lambda stage, done, total: progress.update(tasks[stage], completed=done, total=total, visible=True),
         )
     _show_corpus(corpus)

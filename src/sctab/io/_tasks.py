@@ -30,7 +30,7 @@ def client_in_use() -> Any:
 
 
 def run_tasks[T](
-    work: Callable[..., T], arguments: Arguments, n: int, *, n_threads: int, stage: str, on_progress: OnProgress
+    work: Callable[..., T], arguments: Arguments, n: int, *, n_jobs: int, stage: str, on_progress: OnProgress
 ) -> list[T]:
     """Results of `work(*arguments(0))` to `work(*arguments(n - 1))`.
 
@@ -45,7 +45,7 @@ def run_tasks[T](
         From the number of a task to its arguments; called when the task is about to begin.
     n
         Number of tasks.
-    n_threads
+    n_jobs
         Threads, where there is no cluster.
     stage, on_progress
         `on_progress` is called with `stage`, how many are done, and how many there are.
@@ -59,15 +59,15 @@ def run_tasks[T](
     """
     client = client_in_use()
     if client is None:
-        return _in_threads(work, arguments, n, max(1, n_threads), stage, on_progress)
+        return _in_threads(work, arguments, n, max(1, n_jobs), stage, on_progress)
     return _on_cluster(client, work, arguments, n, stage, on_progress)
 
 
 def _in_threads[T](
-    work: Callable[..., T], arguments: Arguments, n: int, n_threads: int, stage: str, on_progress: OnProgress
+    work: Callable[..., T], arguments: Arguments, n: int, n_jobs: int, stage: str, on_progress: OnProgress
 ) -> list[T]:
     results: list[T] = []
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="sctab-corpus") as pool:
+    with ThreadPoolExecutor(n_jobs, thread_name_prefix="sctab-corpus") as pool:
         futures = [pool.submit(lambda number: work(*arguments(number)), number) for number in range(n)]
         try:
             for done, future in enumerate(futures, 1):

@@ -58,7 +58,7 @@ class TestContent:
             CorpusConfig.of({"sources": paths, "labels_key": "cell_type", "donor_key": "donor_id", "features": "union"}),
             tmp_path / "other.corpus",
             shard_size=37,
-            n_threads=1,
+            n_jobs=1,
         )
         for (_, obs, X), (_, other_obs, other_X) in zip(cells_of(corpus), cells_of(other), strict=True):
             order, other_order = (np.lexsort((table["row"], table["source"])) for table in (obs, other_obs))

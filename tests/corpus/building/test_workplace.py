@@ -34,7 +34,7 @@ def _build(declared, output, resume):
         original(*arguments)
 
     sctab.corpus.building._stages._write_part = slow
-    build_corpus(CorpusConfig.of(declared), output, resume=resume, shard_size=20, n_threads=1)
+    build_corpus(CorpusConfig.of(declared), output, resume=resume, shard_size=20, n_jobs=1)
 
 
 class TestInterruption:

@@ -48,7 +48,7 @@ def build(
     resume: bool = False,
     skip_damaged: bool = False,
     shard_size: int = SHARD_SIZE,
-    n_threads: int = 2,
+    n_jobs: int = 2,
     ontology: CellOntology | None = None,
     on_progress: OnProgress | None = None,
 ) -> Corpus:
@@ -69,7 +69,7 @@ def build(
         Leave out sources that cannot be read, with a warning, instead of stopping.
     shard_size
         Cells that are shuffled in memory and written as one part of the store.
-    n_threads
+    n_jobs
         Sources, and then parts, that are worked on at a time, where there is no cluster.
     ontology
         Of cell types; by default the latest release that is embedded.
@@ -112,17 +112,15 @@ def build(
     states, damaged = states_of(config, skip_damaged=skip_damaged)
     with workplace(output, identity_of(config, shard_size, states), resume=resume) as work:
         draft = Draft.of(_without(config, damaged), ontology)
-        contents, further = _contents(draft, config, work, skip_damaged=skip_damaged, n_threads=n_threads, on_progress=on_progress)
+        contents, further = _contents(draft, config, work, skip_damaged=skip_damaged, n_jobs=n_jobs, on_progress=on_progress)
         if further:
             draft = Draft.of(_without(config, damaged | further), ontology)
         forget_work_without(damaged | further, work)
         plan = draft.over_genes({path: name for path, (name, _) in contents.items()})
         placement = Placement.of(plan, shard_size)
-        directories = scatter_sources(
-            plan, _numbers(config), contents, placement, work, n_threads=n_threads, on_progress=on_progress
-        )
+        directories = scatter_sources(plan, _numbers(config), contents, placement, work, n_jobs=n_jobs, on_progress=on_progress)
         store = work / "store"
-        hashes = write_shards(plan, placement, directories, work, store, n_threads=n_threads, on_progress=on_progress)
+        hashes = write_shards(plan, placement, directories, work, store, n_jobs=n_jobs, on_progress=on_progress)
         describe(plan, contents, placement, hashes, store, output, ontology)
         Corpus.open(store).keep_subsets()
         require_same_sources(states, config)
@@ -142,7 +140,7 @@ def _without(config: CorpusConfig, paths: set[str]) -> CorpusConfig:
 
 
 def _contents(
-    draft: Draft, config: CorpusConfig, work: Path, *, skip_damaged: bool, n_threads: int, on_progress: OnProgress
+    draft: Draft, config: CorpusConfig, work: Path, *, skip_damaged: bool, n_jobs: int, on_progress: OnProgress
 ) -> tuple[dict[str, tuple[str, MatrixContent]], set[str]]:
     """Name and content of the matrix that is read of each source with cells in the corpus; and sources that cannot be read."""
     folder = work / "contents"
@@ -153,7 +151,7 @@ def _contents(
     def arguments(number: int) -> tuple[Any, ...]:
         return absolute(entries[number]), folder / f"{numbers[entries[number].path]}.json"
 
-    results = run_tasks(inspect_source, arguments, len(entries), n_threads=n_threads, stage="inspect", on_progress=on_progress)
+    results = run_tasks(inspect_source, arguments, len(entries), n_jobs=n_jobs, stage="inspect", on_progress=on_progress)
     found = dict(zip((entry.path for entry in entries), results, strict=True))
     errors = {path: result for path, result in found.items() if isinstance(result, DataFileError)}
     if errors and not skip_damaged:

@@ -57,7 +57,7 @@ def scatter_sources(
     placement: Placement,
     work: Path,
     *,
-    n_threads: int,
+    n_jobs: int,
     on_progress: OnProgress,
 ) -> list[tuple[int, Path]]:
     """Scatter the cells of every source to spill files by shard; the number of each source in the plan, and the directory of its files."""
@@ -77,7 +77,7 @@ def scatter_sources(
         name, content = contents[entry.path]
         return absolute(entry), directory, name, content, plan.genes.features, place
 
-    run_tasks(scatter_source, arguments, len(sources), n_threads=n_threads, stage="read", on_progress=on_progress)
+    run_tasks(scatter_source, arguments, len(sources), n_jobs=n_jobs, stage="read", on_progress=on_progress)
     return list(directories.items())
 
 
@@ -88,7 +88,7 @@ def write_shards(
     work: Path,
     store: Path,
     *,
-    n_threads: int,
+    n_jobs: int,
     on_progress: OnProgress,
 ) -> NDArray[np.uint64]:
     """Put every shard in order and write it; the hash of each cell's expression, `(n_obs,)`."""
@@ -113,7 +113,7 @@ def write_shards(
             write_shard,
             arguments,
             len(placement.split_of_shard),
-            n_threads=min(n_threads, 2),
+            n_jobs=min(n_jobs, 2),
             stage="write",
             on_progress=on_progress,
         )
