@@ -85,23 +85,23 @@ def test_a_model_is_trained_from_it(config, tmp_path):
         ]
         return runner.invoke(app, [str(word) for word in words], terminal_width=200)
 
-    trained = train("--max-epochs", 2, "--subset", 0.5, "--precision", "bf16-mixed")
+    trained = train("--max-epochs", 2, "--fraction", 0.5, "--precision", "bf16-mixed")
     assert trained.exit_code == 0, trained.output
     assert "cells (those of the corpus)" in " ".join(trained.stdout.split())
     assert (tmp_path / "model.run" / "state.safetensors").exists()
-    again = train("--max-epochs", 2, "--subset", 0.5, "--precision", "bf16-mixed", "--resume", "--overwrite")
+    again = train("--max-epochs", 2, "--fraction", 0.5, "--precision", "bf16-mixed", "--resume", "--overwrite")
     assert again.exit_code == 0, again.output
     assert "Trained for 2 epochs" in again.stdout
     for options, message in (
         (["--labels-key", "cell_type", "--overwrite"], "`--labels-key` cannot be given with a corpus"),
         (["--model", "auto", "--resume", "--overwrite"], "`--resume` goes on from a run directory of one model class"),
-        (["--subset", "0.3", "--max-epochs", "2", "--resume", "--overwrite"], "is of a training with other `reference`"),
+        (["--fraction", "0.3", "--max-epochs", "2", "--resume", "--overwrite"], "is of a training with other `reference`"),
     ):
         refused = train(*options)
         assert refused.exit_code == 2, refused.output
         assert message in " ".join(refused.stderr.split())
     settings = tmp_path / "settings.json"
-    tune = ["tune", "--corpus", tmp_path / "c", "--subset", 0.7, "--model", "linear", "--max-epochs", 1, "--n-trials", 1]
+    tune = ["tune", "--corpus", tmp_path / "c", "--fraction", 0.7, "--model", "linear", "--max-epochs", 1, "--n-trials", 1]
     tuned = runner.invoke(app, [str(word) for word in (*tune, "--output", settings)], terminal_width=200)
     assert tuned.exit_code == 0, tuned.output
     assert "(the validation cells of the corpus)" in " ".join(tuned.stdout.split())
@@ -110,8 +110,8 @@ def test_a_model_is_trained_from_it(config, tmp_path):
     assert "`--train-size` cannot be given with a corpus" in both.stderr
     neither = runner.invoke(app, ["train", "--output", str(tmp_path / "other")], terminal_width=200)
     assert "Give a reference, or a corpus with `--corpus`" in neither.stderr
-    subset = runner.invoke(app, ["train", "r.h5ad", "--labels-key", "x", "--subset", "0.5", "--output", str(tmp_path / "other")])
-    assert "`--subset` cannot be given with a reference" in " ".join(subset.stderr.split())
+    refused = runner.invoke(app, ["train", "r.h5ad", "--labels-key", "x", "--fraction", "0.5", "--output", str(tmp_path / "other")])
+    assert "`--fraction` cannot be given with a reference" in " ".join(refused.stderr.split())
 
 
 def test_told_to_end_it_says_how_to_go_on(config, tmp_path):

@@ -75,8 +75,8 @@ def small_windows(monkeypatch):
     monkeypatch.setattr(_streaming, "WINDOW_SIZE", 256)
 
 
-def batches_of(corpus, *, batch_size=64, subset=1.0, seed=0, **kwargs):
-    model = LinearClassifier.from_corpus(corpus, n_top_genes="all", subset=subset, **kwargs)
+def batches_of(corpus, *, batch_size=64, fraction=1.0, seed=0, **kwargs):
+    model = LinearClassifier.from_corpus(corpus, n_top_genes="all", fraction=fraction, **kwargs)
     data = model._reference.data(model.spec)
     split = data.split(model._default_training(1000))
     return data, split, data.batches(split, batch_size, seed)
@@ -156,7 +156,7 @@ class TestBatches:
     @pytest.mark.parametrize("by", ["donor", "cell"])
     def test_of_a_subset_only(self, corpus, by):
         reference = CorpusReference(corpus, 0.3, by)
-        _, split, module = batches_of(corpus, subset=0.3, subset_by=by)
+        _, split, module = batches_of(corpus, fraction=0.3, fraction_by=by)
         found = np.vstack([counts.to_dense().numpy() for counts, _, _ in module.train_dataloader()])
         np.testing.assert_array_equal(split.train, reference.cells)
         np.testing.assert_array_equal(
@@ -194,7 +194,7 @@ def test_every_class_learns_it(corpus, tmp_path, model_class, settings):
     training = model.spec.training
     assert training["validation"]["by"] == "corpus"
     assert training["validation"]["n_train"] == corpus.n_obs_of("train")
-    assert training["corpus"] == {"sha256": corpus.sha256, "subset": 1.0, "subset_by": "donor"}
+    assert training["corpus"] == {"sha256": corpus.sha256, "fraction": 1.0, "fraction_by": "donor"}
     model.save(tmp_path / "model")
     loaded = model_class.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict(test), model.predict(test))
@@ -252,7 +252,7 @@ def test_augmentation_is_computed_once_and_kept(corpus, tmp_path):
 
 class TestSubsets:
     def test_models_of_all_shares_have_the_same_labels(self, corpus):
-        shares = [LinearClassifier.from_corpus(corpus, subset=subset, n_top_genes="all") for subset in (0.15, 1.0)]
+        shares = [LinearClassifier.from_corpus(corpus, fraction=fraction, n_top_genes="all") for fraction in (0.15, 1.0)]
         assert shares[0].spec.labels == shares[1].spec.labels
 
     def test_shares_lie_in_each_other(self, corpus):
@@ -295,13 +295,13 @@ class TestRefusals:
 
     def test_a_subset_of_one_type(self, corpus, monkeypatch):
         monkeypatch.setattr(Corpus, "subset", lambda self, *_, **__: np.flatnonzero(self.codes("train", ["label"])["label"] == 0))
-        with pytest.raises(LabelError, match="Take a larger `subset`"):
-            LinearClassifier.from_corpus(corpus, subset=0.1)
+        with pytest.raises(LabelError, match="Take a larger `fraction`"):
+            LinearClassifier.from_corpus(corpus, fraction=0.1)
 
     def test_types_that_a_subset_lacks_are_named(self, corpus, monkeypatch):
         monkeypatch.setattr(Corpus, "subset", lambda self, *_, **__: np.flatnonzero(self.codes("train", ["label"])["label"] > 0))
         with pytest.warns(SctabWarning, match="1 of 3 types have no cell in this subset and cannot be learned: `B cell`"):
-            LinearClassifier.from_corpus(corpus, subset=0.1)
+            LinearClassifier.from_corpus(corpus, fraction=0.1)
 
 
 @pytest.mark.parametrize("name", ["linear", "sctab"])
@@ -325,12 +325,12 @@ def test_two_processes_have_the_loss_curve_of_one(corpus, tmp_path, name):
 
 class TestSeveralModels:
     def test_an_ensemble(self, corpus, tmp_path):
-        ensemble = DeepEnsemble.from_corpus(corpus, LinearClassifier, 2, subset=0.7)
+        ensemble = DeepEnsemble.from_corpus(corpus, LinearClassifier, 2, fraction=0.7)
         ensemble.train(max_epochs=8, batch_size=64, accelerator="cpu", enable_progress_bar=False, run_dir=tmp_path / "run")
         test = corpus.to_anndata("test")
         assert macro_f1(test.obs["label"].astype(str), ensemble.predict(test)) > 0.85
-        assert [member.spec.training["corpus"]["subset"] for member in ensemble.members] == [0.7, 0.7]
-        again = DeepEnsemble.from_corpus(corpus, LinearClassifier, 2, subset=0.3)
+        assert [member.spec.training["corpus"]["fraction"] for member in ensemble.members] == [0.7, 0.7]
+        again = DeepEnsemble.from_corpus(corpus, LinearClassifier, 2, fraction=0.3)
         with pytest.raises(SettingError, match="`data` differs"):
             again.train(max_epochs=8, batch_size=64, accelerator="cpu", enable_progress_bar=False, run_dir=tmp_path / "run")
 
@@ -361,7 +361,7 @@ class TestTuning:
         space = SearchSpace(model={}, train={"learning_rate": Choice((1e-6, 1e-2))})
         settings = {"max_epochs": 4, "batch_size": 64}
         found = tune_from_corpus(
-            corpus, model="linear", space=space, train_settings=settings, n_trials=3, subset=0.7, accelerator="cpu"
+            corpus, model="linear", space=space, train_settings=settings, n_trials=3, fraction=0.7, accelerator="cpu"
         )
         assert (found.split, found.n_held_out) == ("corpus", corpus.n_obs_of("validation"))
         best = new_model(CorpusReference(corpus, 0.7, validates_apart=True), LinearClassifier, {})
@@ -373,8 +373,8 @@ class TestTuning:
         pytest.importorskip("optuna")
         quick = {"model": "linear", "train_settings": {"max_epochs": 1}, "n_trials": 1, "storage": tmp_path / "study.db"}
         tune_from_corpus(corpus, **quick)
-        with pytest.raises(SettingError, match=r"other `subset` \(`subset` was 1.0 and is 0.5\)"):
-            tune_from_corpus(corpus, **quick, subset=0.5)
+        with pytest.raises(SettingError, match=r"other `fraction` \(`fraction` was 1.0 and is 0.5\)"):
+            tune_from_corpus(corpus, **quick, fraction=0.5)
 
     def test_searches_differences_between_donors_where_there_are_several(self, corpus, monkeypatch):
         settings = Settings("linear")

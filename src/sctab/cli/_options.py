@@ -40,8 +40,8 @@ DaskScheduler = Annotated[
 OptionalCorpus = Annotated[
     Path | None, typer.Option("--corpus", help="Learn from a corpus, as `sctab corpus build` makes it, instead of a reference.")
 ]
-Subset = Annotated[float, typer.Option(help="Share of the training data of the corpus to learn from.")]
-SubsetBy = Annotated[str, typer.Option(help="What that is a share of: `donor` or `cell`.")]
+Fraction = Annotated[float, typer.Option(help="Share of the training data of the corpus to learn from.")]
+FractionBy = Annotated[str, typer.Option(help="What that is a share of: `donor` or `cell`.")]
 
 
 def check_source(

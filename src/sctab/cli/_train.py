@@ -23,6 +23,8 @@ from sctab.cli._options import (
     CovariateKeys,
     Debug,
     DonorKey,
+    Fraction,
+    FractionBy,
     GeneIdKey,
     GeneSymbolKey,
     LabelMap,
@@ -30,8 +32,6 @@ from sctab.cli._options import (
     OptionalLabelsKey,
     OptionalReference,
     Overwrite,
-    Subset,
-    SubsetBy,
     UnlabeledCategory,
     check_source,
 )
@@ -52,8 +52,8 @@ def train(
     reference: OptionalReference = None,
     labels_key: OptionalLabelsKey = None,
     corpus: OptionalCorpus = None,
-    subset: Subset = 1.0,
-    subset_by: SubsetBy = "donor",
+    fraction: Fraction = 1.0,
+    fraction_by: FractionBy = "donor",
     model: Annotated[
         str | None,
         typer.Option(
@@ -161,7 +161,7 @@ def train(
         "gene_id_key": gene_id_key,
         "gene_symbol_key": gene_symbol_key,
     }
-    check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"subset": subset != 1})
+    check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"fraction": fraction != 1})
     if resume and (not logs or cls is sctab.model.AutoClassifier):
         raise SettingError(
             "`--resume` goes on from a run directory of one model class. Leave it out where there is none (`--no-logs`, `auto`)."
@@ -174,7 +174,7 @@ def train(
     )
     if corpus is not None:
         from_corpus: Any = cls.from_corpus if members is None else sctab.model.DeepEnsemble.from_corpus
-        part = {"subset": subset, "subset_by": subset_by, "categorical_covariate_keys": covariate_key or []}
+        part = {"fraction": fraction, "fraction_by": fraction_by, "categorical_covariate_keys": covariate_key or []}
         opened = sctab.corpus.Corpus.open(corpus)
         n_types, n_cells = len(opened.labels), opened.n_obs_of("train")
         classifier = from_corpus(opened, *([] if members is None else [cls, members]), **part, **chosen.model_settings)

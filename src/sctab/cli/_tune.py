@@ -18,6 +18,8 @@ from sctab.cli._options import (
     CovariateKeys,
     Debug,
     DonorKey,
+    Fraction,
+    FractionBy,
     GeneIdKey,
     GeneSymbolKey,
     LabelMap,
@@ -25,8 +27,6 @@ from sctab.cli._options import (
     OptionalLabelsKey,
     OptionalReference,
     Overwrite,
-    Subset,
-    SubsetBy,
     UnlabeledCategory,
     check_source,
 )
@@ -47,8 +47,8 @@ def tune(
     reference: OptionalReference = None,
     labels_key: OptionalLabelsKey = None,
     corpus: OptionalCorpus = None,
-    subset: Subset = 1.0,
-    subset_by: SubsetBy = "donor",
+    fraction: Fraction = 1.0,
+    fraction_by: FractionBy = "donor",
     model: Annotated[str, typer.Option(help="Model class to tune: `linear`, `mlp`, `xgboost` or `sctab`.")] = "mlp",
     donor_key: DonorKey = None,
     layer: CountsLayer = None,
@@ -84,7 +84,7 @@ def tune(
 
     `sctab train reference.h5ad --labels-key cell_type --settings settings.json --output my-model`
 
-    `sctab tune --corpus blood.corpus --subset 0.15 --model mlp --output settings.json`
+    `sctab tune --corpus blood.corpus --fraction 0.15 --model mlp --output settings.json`
     """
     of_reference = {
         "donor_key": donor_key,
@@ -95,7 +95,7 @@ def tune(
         "gene_symbol_key": gene_symbol_key,
         **({} if train_size is None else {"train_size": train_size}),
     }
-    check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"subset": subset != 1})
+    check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"fraction": fraction != 1})
     sctab.io.check_free(output, overwrite=overwrite, kind="file")
     storage = output.with_suffix(".study.db") if storage is None else storage
     pictures = [] if figures is None else [figures / name for name in _FIGURES]
@@ -105,7 +105,7 @@ def tune(
     with sctab.io.written_beside(output, overwrite=overwrite, kind="file") as settings_path:
         study: Any
         if corpus is not None:
-            part: dict[str, Any] = {"subset": subset, "subset_by": subset_by}
+            part: dict[str, Any] = {"fraction": fraction, "fraction_by": fraction_by}
             study = partial(sctab.tuning.tune_from_corpus, corpus, **part)
         else:
             study = partial(sctab.tuning.tune, read_data(reference), labels_key, **of_reference)  # type: ignore[arg-type]

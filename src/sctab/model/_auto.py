@@ -142,8 +142,8 @@ class AutoClassifier:
         cls,
         corpus: Corpus | str | PathLike[str],
         *,
-        subset: float = 1.0,
-        subset_by: Literal["donor", "cell"] = "donor",
+        fraction: float = 1.0,
+        fraction_by: Literal["donor", "cell"] = "donor",
         categorical_covariate_keys: Sequence[str] = (),
         candidates: Sequence[str] | None = None,
         settings: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
@@ -154,7 +154,7 @@ class AutoClassifier:
 
         Parameters
         ----------
-        corpus, subset, subset_by, categorical_covariate_keys
+        corpus, fraction, fraction_by, categorical_covariate_keys
             As there.
         candidates, settings
             As in the constructor.
@@ -164,7 +164,7 @@ class AutoClassifier:
         DataFileError, SettingError
             As there, and as in the constructor.
         """
-        reference = CorpusReference.of(corpus, subset, subset_by, categorical_covariate_keys)
+        reference = CorpusReference.of(corpus, fraction, fraction_by, categorical_covariate_keys)
         return cls._of(reference, candidates=candidates, settings=settings)
 
     @classmethod

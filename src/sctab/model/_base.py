@@ -64,8 +64,8 @@ class CellTypeClassifier(TrainableModel):
         cls,
         corpus: Corpus | str | PathLike[str],
         *,
-        subset: float = 1.0,
-        subset_by: Literal["donor", "cell"] = "donor",
+        fraction: float = 1.0,
+        fraction_by: Literal["donor", "cell"] = "donor",
         categorical_covariate_keys: Sequence[str] = (),
         **model_settings: Any,
     ) -> Self:
@@ -77,9 +77,9 @@ class CellTypeClassifier(TrainableModel):
         ----------
         corpus
             A corpus, or its directory.
-        subset
+        fraction
             Share of the training data to learn from; a smaller share lies in a larger one.
-        subset_by
+        fraction_by
             What is counted: `"donor"` takes all cells of a share of the donors, `"cell"` a share of the cells.
         categorical_covariate_keys
             What the model may look at besides the genes: `"tissue"`, `"assay"` or `"dataset"`; see :meth:`setup_anndata`.
@@ -101,7 +101,7 @@ class CellTypeClassifier(TrainableModel):
         >>> model.train(run_dir="blood.run")  # doctest: +SKIP
         """
         require("annbatch", extra="corpus")
-        return cls._of(CorpusReference.of(corpus, subset, subset_by, categorical_covariate_keys), **model_settings)
+        return cls._of(CorpusReference.of(corpus, fraction, fraction_by, categorical_covariate_keys), **model_settings)
 
     @classmethod
     def _of(cls, reference: Reference, *, register: bool = False, **model_settings: Any) -> Self:

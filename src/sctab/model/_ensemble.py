@@ -128,8 +128,8 @@ class DeepEnsemble:
         model_class: type[CellTypeClassifier] = SCTAB,
         n_members: int = 5,
         *,
-        subset: float = 1.0,
-        subset_by: Literal["donor", "cell"] = "donor",
+        fraction: float = 1.0,
+        fraction_by: Literal["donor", "cell"] = "donor",
         categorical_covariate_keys: Sequence[str] = (),
         **model_settings: Any,
     ) -> Self:
@@ -137,13 +137,13 @@ class DeepEnsemble:
 
         Parameters
         ----------
-        corpus, subset, subset_by, categorical_covariate_keys
+        corpus, fraction, fraction_by, categorical_covariate_keys
             As there.
         model_class, n_members, **model_settings
             As in the constructor; errors are those of both.
         """
         ensemble = cls(model_class, n_members, **model_settings)
-        ensemble._reference = CorpusReference.of(corpus, subset, subset_by, categorical_covariate_keys)
+        ensemble._reference = CorpusReference.of(corpus, fraction, fraction_by, categorical_covariate_keys)
         return ensemble
 
     def setup_anndata(self, adata: AnnData, labels_key: str, **kwargs: Any) -> None:

@@ -59,9 +59,9 @@ class CorpusReference:
     """The part of a corpus that a model learns from: all or some of its training cells; its validation cells validate."""
 
     corpus: Corpus
-    subset: float = 1.0
+    fraction: float = 1.0
     """Share of the training donors or cells."""
-    subset_by: str = "donor"
+    fraction_by: str = "donor"
     """`"donor"` or `"cell"`."""
     covariate_keys: Sequence[str] = ()
     """What a model may look at besides the genes."""
@@ -70,10 +70,14 @@ class CorpusReference:
 
     @classmethod
     def of(
-        cls, corpus: Corpus | str | PathLike[str], subset: float = 1.0, subset_by: str = "donor", covariate_keys: Sequence[str] = ()
+        cls,
+        corpus: Corpus | str | PathLike[str],
+        fraction: float = 1.0,
+        fraction_by: str = "donor",
+        covariate_keys: Sequence[str] = (),
     ) -> Self:
         """A part of a corpus, or of what is in its directory."""
-        return cls(corpus if isinstance(corpus, Corpus) else Corpus.open(corpus), subset, subset_by, covariate_keys)
+        return cls(corpus if isinstance(corpus, Corpus) else Corpus.open(corpus), fraction, fraction_by, covariate_keys)
 
     @property
     def adata(self) -> None:
@@ -88,8 +92,8 @@ class CorpusReference:
     def identity(self) -> dict[str, str]:
         """Which part of which corpus."""
         return {
-            "subset": str(self.subset),
-            "subset_by": self.subset_by,
+            "fraction": str(self.fraction),
+            "fraction_by": self.fraction_by,
             "categorical_covariate_keys": str(list(self.covariate_keys)),
             "data": self.corpus.sha256,
         }
@@ -120,9 +124,9 @@ class CorpusReference:
     @cached_property
     def cells(self) -> NDArray[np.int64]:
         """Positions of the training cells to learn from, in order."""
-        if self.subset == 1:
+        if self.fraction == 1:
             return np.arange(self.corpus.n_obs_of(LEARNED))
-        return self.corpus.subset(self.subset, by=self.subset_by)
+        return self.corpus.subset(self.fraction, by=self.fraction_by)
 
     @cached_property
     def label_names(self) -> list[str]:
@@ -158,7 +162,7 @@ class CorpusReference:
         check_label_names(self.label_names, f"`{corpus.path}`")
         labels = LabelSpace.from_names(self.label_names, CellOntology.embedded(), label_ids=self.label_ids)
         if len(learned) < 2:
-            raise LabelError("At least two cell types with training cells are needed to tell them apart. Take a larger `subset`.")
+            raise LabelError("At least two cell types with training cells are needed to tell them apart. Take a larger `fraction`.")
         if missing := [name for name in labels.names if name not in learned]:
             warn(f"{len(missing)} of {len(labels)} types have no cell in this subset and cannot be learned: {listing(missing)}.")
         warn_about_ids(labels)
@@ -255,7 +259,7 @@ class CorpusReference:
         n_learned = corpus.n_obs_of(LEARNED)
         of_model = np.append(pd.Index(spec.labels.names).get_indexer(pd.Index(names["label"])), -1)  # -1 for no label
         labels = of_model[codes["label"].to_numpy()].astype(np.int64)
-        if self.subset < 1:
+        if self.fraction < 1:
             left_out = np.ones(n_learned, dtype=bool)
             left_out[self.cells] = False
             labels[:n_learned][left_out] = -1
@@ -287,7 +291,7 @@ class CorpusData(TrainingData):
     def origin(self) -> dict[str, Any]:
         """Which part of which corpus it is."""
         part = self.reference
-        return {"corpus": {"sha256": part.corpus.sha256, "subset": part.subset, "subset_by": part.subset_by}}
+        return {"corpus": {"sha256": part.corpus.sha256, "fraction": part.fraction, "fraction_by": part.fraction_by}}
 
     @property
     def _identity_of_counts(self) -> dict[str, Any]:

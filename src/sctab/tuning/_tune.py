@@ -138,8 +138,8 @@ def tune(
 def tune_from_corpus(
     corpus: Corpus | str | PathLike[str],
     *,
-    subset: float = 1.0,
-    subset_by: Literal["donor", "cell"] = "donor",
+    fraction: float = 1.0,
+    fraction_by: Literal["donor", "cell"] = "donor",
     categorical_covariate_keys: Sequence[str] = (),
     model: str = "mlp",
     space: SearchSpace | None = None,
@@ -159,8 +159,8 @@ def tune_from_corpus(
 
     Parameters
     ----------
-    corpus, subset, subset_by, categorical_covariate_keys
-        As in :meth:`sctab.model.CellTypeClassifier.from_corpus`. A small `subset` makes a long study short; what it finds need not be
+    corpus, fraction, fraction_by, categorical_covariate_keys
+        As in :meth:`sctab.model.CellTypeClassifier.from_corpus`. A small `fraction` makes a long study short; what it finds need not be
         best for all cells.
     model, space, model_settings, train_settings, n_trials, timeout, storage, seed, accelerator, show_progress
         As in :func:`tune`.
@@ -175,11 +175,11 @@ def tune_from_corpus(
     Examples
     --------
     >>> import sctab.tuning
-    >>> found = sctab.tuning.tune_from_corpus("blood.corpus", subset=0.15, storage="mlp.db")  # doctest: +SKIP
+    >>> found = sctab.tuning.tune_from_corpus("blood.corpus", fraction=0.15, storage="mlp.db")  # doctest: +SKIP
     """
     settings = _checked(model, model_settings, train_settings, n_trials)
     require("annbatch", extra="corpus")
-    cells = CorpusReference.of(corpus, subset, subset_by, categorical_covariate_keys).held_out()
+    cells = CorpusReference.of(corpus, fraction, fraction_by, categorical_covariate_keys).held_out()
     task = make_task(cells, settings, space=space, seed=seed, accelerator=accelerator)
     return _study(task, n_trials=n_trials, timeout=timeout, storage=storage, show_progress=show_progress)
 
