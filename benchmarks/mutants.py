@@ -55,7 +55,7 @@ MUTANTS = [
         PLAN,
     ),
     Mutant("gene dropout never", "train/_plan.py", "drop_genes(counts, self.settings.gene_dropout)", "counts", PLAN),
-    Mutant("gene dropout of half the share", "augmentation.py", "* largest_share\n", "* largest_share / 2\n", PLAN),
+    Mutant("gene dropout of half the share", "augmentation.py", "* max_fraction\n", "* max_fraction / 2\n", PLAN),
     Mutant("weight decay always 0", "train/_plan.py", "weight_decay=settings.weight_decay", "weight_decay=0.0", PLAN),
     Mutant(
         "covariate dropout never",

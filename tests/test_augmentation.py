@@ -28,12 +28,12 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("largest_share", [0.1, 0.5, 1.0])
-def test_share_of_a_cell_is_uniform(largest_share):
+@pytest.mark.parametrize("max_fraction", [0.1, 0.5, 1.0])
+def test_share_of_a_cell_is_uniform(max_fraction):
     """With 5,000 genes the share that is lost is the share that was drawn, to within a percent."""
-    kept = drop_genes(torch.ones(1000, 5000), largest_share, generator=generator())
+    kept = drop_genes(torch.ones(1000, 5000), max_fraction, generator=generator())
     lost = 1 - kept.mean(dim=1).double().numpy()
-    assert stats.kstest(lost, stats.uniform(0, largest_share).cdf).pvalue > 0.01
+    assert stats.kstest(lost, stats.uniform(0, max_fraction).cdf).pvalue > 0.01
 
 
 def test_each_gene_is_lost_as_often():

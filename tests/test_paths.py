@@ -59,7 +59,7 @@ def prepared(tmp_path_factory):
     (home / "corpus.yaml").write_text(
         yaml.safe_dump({"sources": ["~/cells.h5ad"], "labels_key": "cell_type", "donor_key": "donor_id", "label_map": "~/map.tsv"})
     )
-    task = {"name": "a", "reference": "~/cells.h5ad", "labels_key": "cell_type", "split": "random", "test_share": 0.2}
+    task = {"name": "a", "reference": "~/cells.h5ad", "labels_key": "cell_type", "split": "random", "test_fraction": 0.2}
     values = {"tasks": [task], "models": [{"name": "linear", "settings": "~/settings.json"}], "seeds": [0]}
     (home / "benchmark.yaml").write_text(yaml.safe_dump(values))
     (home / "small.obo").write_text("format-version: 1.2\n\n[Term]\nid: CL:0000000\nname: cell\n")

@@ -30,17 +30,17 @@ _SMALLEST_VARIANCE = 1e-9
 """What is less than this share of a sum of squares is rounding."""
 
 
-def drop_genes(values: Tensor, largest_share: float, *, generator: torch.Generator | None = None) -> Tensor:
+def drop_genes(values: Tensor, max_fraction: float, *, generator: torch.Generator | None = None) -> Tensor:
     r"""Set a random share of the genes to zero, cell by cell.
 
-    Each cell draws a share :math:`s \sim U(0, \text{largest\_share})`, then loses each gene with probability :math:`s`, as if the
+    Each cell draws a share :math:`s \sim U(0, \text{max\_fraction})`, then loses each gene with probability :math:`s`, as if the
     gene had not been measured. A classifier that has seen this does not lean on few genes.
 
     Parameters
     ----------
     values
         Expression, `(n_obs, n_vars)`.
-    largest_share
+    max_fraction
         Between 0 (nothing happens) and 1.
     generator
         Source of randomness; by default that of torch.
@@ -49,9 +49,9 @@ def drop_genes(values: Tensor, largest_share: float, *, generator: torch.Generat
     -------
     A new tensor of the same shape.
     """
-    if largest_share == 0:
+    if max_fraction == 0:
         return values
-    shares = torch.rand(len(values), 1, device=values.device, generator=generator) * largest_share
+    shares = torch.rand(len(values), 1, device=values.device, generator=generator) * max_fraction
     kept = torch.rand(values.shape, device=values.device, generator=generator) >= shares
     return values * kept
 

@@ -119,7 +119,7 @@ def test_named_donors(folder):
 
 @pytest.mark.parametrize("split", ["donors", "random"])
 def test_a_share(folder, split):
-    task = Task("share", "cells.h5ad", "cell_type", split, donor_key="donor_id", test_share=0.25)
+    task = Task("share", "cells.h5ad", "cell_type", split, donor_key="donor_id", test_fraction=0.25)
     cells, again, other = (load_task(replace(task, split_seed=seed), folder) for seed in (0, 0, 1))
     assert cells.query.n_obs == 60
     assert not set(cells.query.obs_names) & set(cells.reference.obs_names)
@@ -148,7 +148,7 @@ def test_types_are_those_of_the_whole_reference(folder, tmp_path):
     adata = ad.read_h5ad(folder / "cells.h5ad")
     adata.obs["cell_type"] = np.where(np.arange(240) == 0, "rare", adata.obs["cell_type"].astype(str))
     adata.write_h5ad(tmp_path / "cells.h5ad")
-    task = Task("rare", "cells.h5ad", "cell_type", "random", test_share=0.5, subset=Subset("cells", (0.1,)))
+    task = Task("rare", "cells.h5ad", "cell_type", "random", test_fraction=0.5, subset=Subset("cells", (0.1,)))
     assert "rare" in load_task(task, tmp_path, fraction=0.1, seed=1).types
 
 
@@ -165,7 +165,7 @@ def test_types_are_those_of_the_whole_reference(folder, tmp_path):
             SettingError,
             r"puts 240 of 240 cells into the query",
         ),
-        (replace(BY_DONOR, test_donors=(), test_share=0.25, donor_key="cell_type"), SettingError, r"cannot be split by donor"),
+        (replace(BY_DONOR, test_donors=(), test_fraction=0.25, donor_key="cell_type"), SettingError, r"cannot be split by donor"),
     ],
 )
 def test_refusals(folder, task, error, message):

@@ -19,7 +19,7 @@ OFFLINE = {"name": "logistic_regression", "label": "regression, balanced", "requ
 def config(tmp_path):
     """A benchmark with one run, and a peer that cannot be installed."""
     make_reference().write_h5ad(tmp_path / "cells.h5ad")
-    task = {"name": "halves", "reference": "cells.h5ad", "labels_key": "cell_type", "split": "random", "test_share": 0.5}
+    task = {"name": "halves", "reference": "cells.h5ad", "labels_key": "cell_type", "split": "random", "test_fraction": 0.5}
     task["subset"] = {"by": "cells", "fractions": [0.5], "models": [OFFLINE["label"]]}
     broken = {"name": "celltypist", "label": "broken", "requirements": ["no-such-package==0"]}
     path = tmp_path / "small.yaml"

@@ -27,7 +27,7 @@ class TestDeclaration:
             ({"filters": [{"min_cells": "many"}]}, SettingError, "an integer of at least 0 was expected"),
             ({"filters": ["assays"]}, SettingError, "a list was expected"),
             ({"split": {"by": "mood"}}, SettingError, "`by: mood` is not known"),
-            ({"split": {"sizes": [0.5, 0.5]}}, SettingError, "three fractions above 0 that sum to one"),
+            ({"split": {"fractions": [0.5, 0.5]}}, SettingError, "three fractions above 0 that sum to one"),
             ({"sources": ["missing.h5ad"]}, DataFileError, "`missing.h5ad` is not there"),
             ({"features": "genes.parquet"}, DataFileError, "`genes.parquet` is not there"),
             ({"mood": 1}, SettingError, "`mood` is not known"),

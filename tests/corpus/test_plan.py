@@ -114,7 +114,7 @@ class TestSplits:
         assert (planned.types_table()[["train", "validation", "test"]] > 0).all(axis=None)
 
     def test_studies_can_be_held_out(self, declared):
-        planned = plan(declared, split={"by": "dataset", "sizes": [0.4, 0.3, 0.3]})
+        planned = plan(declared, split={"by": "dataset", "fractions": [0.4, 0.3, 0.3]})
         assert planned.splits_table()["datasets"].tolist() == [1, 1, 1]
 
     def test_the_seed_decides(self, declared):

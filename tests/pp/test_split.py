@@ -37,7 +37,7 @@ class TestSplit:
         assert table.sum().to_dict() == {"train": 6, "validation": 1, "test": 1}
 
     def test_names_and_shares_are_those_given(self, reference):
-        result = pp.split(reference, "cell_type", sizes={"learn": 0.5, "look": 0.5}, key_added="mine", copy=True)
+        result = pp.split(reference, "cell_type", fractions={"learn": 0.5, "look": 0.5}, key_added="mine", copy=True)
         assert result.obs["mine_split"].value_counts().to_dict() == {"learn": 120, "look": 120}
         assert "mine_split" not in reference.obs
 
@@ -65,5 +65,5 @@ class TestSplit:
 
     def test_a_refusal_writes_nothing(self, reference):
         with pytest.raises(SettingError, match="sum to one"):
-            pp.split(reference, "cell_type", sizes={"train": 0.5, "test": 0.4})
+            pp.split(reference, "cell_type", fractions={"train": 0.5, "test": 0.4})
         assert "sctab_split" not in reference.obs

@@ -169,28 +169,28 @@ class TestClassWeights:
         assert balanced_class_weights(np.array([-1, -1]), 3).tolist() == [0, 0, 0]
 
 
-SIZES = (0.7, 0.15, 0.15)
+FRACTIONS = (0.7, 0.15, 0.15)
 
 
-def assign(labels, donors=None, *, sizes=SIZES, by="type", seed=0):
+def assign(labels, donors=None, *, fractions=FRACTIONS, by="type", seed=0):
     return assign_splits(
-        np.asarray(labels), None if donors is None else np.asarray(donors), sizes=sizes, by=by, rng=np.random.default_rng(seed)
+        np.asarray(labels), None if donors is None else np.asarray(donors), fractions=fractions, by=by, rng=np.random.default_rng(seed)
     )
 
 
-def distance_from_sizes(splits, labels, sizes=SIZES):
+def distance_from_fractions(splits, labels, fractions=FRACTIONS):
     """Sum over splits and types of the squared difference between the share that a split has of a type and its size."""
-    held = np.array([[np.mean(splits[labels == label] == split) for label in np.unique(labels)] for split in range(len(sizes))])
-    return ((held - np.asarray(sizes)[:, None]) ** 2).sum()
+    held = np.array([[np.mean(splits[labels == label] == split) for label in np.unique(labels)] for split in range(len(fractions))])
+    return ((held - np.asarray(fractions)[:, None]) ** 2).sum()
 
 
 class TestAssignedByType:
     @given(labels=labels_of_cells, seed=st.integers(0, 9), first=st.floats(0.3, 0.8))
     def test_each_split_gets_its_share_of_every_type(self, labels, seed, first):
         labels = np.tile(labels, 3)
-        sizes = (first, (1 - first) / 2, (1 - first) / 2)
+        fractions = (first, (1 - first) / 2, (1 - first) / 2)
         try:
-            splits = assign(labels, sizes=sizes, seed=seed)
+            splits = assign(labels, fractions=fractions, seed=seed)
         except LabelError:
             assert (labels >= 0).sum() < 30
             return
@@ -198,11 +198,11 @@ class TestAssignedByType:
         for label in np.unique(labels[labels >= 0]):
             found = np.bincount(splits[labels == label], minlength=3)
             assert found[0] >= 1
-            np.testing.assert_array_less(np.abs(found - found.sum() * np.array(sizes)), 1 + 1e-6)
+            np.testing.assert_array_less(np.abs(found - found.sum() * np.array(fractions)), 1 + 1e-6)
 
     def test_shares_as_in_scikit_learn(self):
         labels = np.repeat([0, 1, 2], [100, 40, 20])
-        splits = assign(labels, sizes=(0.75, 0.25))
+        splits = assign(labels, fractions=(0.75, 0.25))
         _, expected = train_test_split(labels, test_size=0.25, stratify=labels, random_state=0)
         np.testing.assert_array_equal(np.bincount(labels[splits == 1]), np.bincount(expected))
 
@@ -239,34 +239,34 @@ class TestAssignedByDonor:
         assert all(len(found) == 1 for found in of_donor)
         n_donors = np.bincount(np.concatenate(of_donor), minlength=3)
         assert (n_donors >= 1).all()
-        if len(of_donor) >= 7:  # fewer cannot be near the sizes when each split must have one
-            np.testing.assert_array_less(np.abs(n_donors - len(of_donor) * np.array(SIZES)), 1 + 1e-6)
+        if len(of_donor) >= 7:  # fewer cannot be near the fractions when each split must have one
+            np.testing.assert_array_less(np.abs(n_donors - len(of_donor) * np.array(FRACTIONS)), 1 + 1e-6)
         np.testing.assert_array_equal(splits, assign(labels, donors, by=by, seed=seed))
 
     @given(cells=cells_of_donors(), seed=st.integers(0, 9))
     def test_by_both_is_at_least_as_near_to_the_sizes(self, cells, seed):
         labels, donors = cells
         random, even = (assign(labels, donors, by=by, seed=seed) for by in ("donor", "both"))
-        assert distance_from_sizes(even, labels) <= distance_from_sizes(random, labels) + 1e-9
+        assert distance_from_fractions(even, labels) <= distance_from_fractions(random, labels) + 1e-9
 
     @given(cells=cells_of_donors(), seed=st.integers(0, 9))
     def test_by_both_no_exchange_of_two_donors_is_nearer(self, cells, seed):
         labels, donors = cells
         splits = assign(labels, donors, by="both", seed=seed)
-        reached = distance_from_sizes(splits, labels)
+        reached = distance_from_fractions(splits, labels)
         for one, other in itertools.combinations(np.unique(donors), 2):
             exchanged = splits.copy()
             exchanged[donors == one] = splits[donors == other][0]
             exchanged[donors == other] = splits[donors == one][0]
-            assert distance_from_sizes(exchanged, labels) >= reached - 1e-9
+            assert distance_from_fractions(exchanged, labels) >= reached - 1e-9
 
     def test_by_both_finds_the_even_split(self):
         """Of two kinds of donors with opposite types there must be one in each half of each kind."""
         labels = np.tile(np.repeat([0, 1, 1, 0], [9, 1, 9, 1]), 2)
         donors = np.repeat(np.arange(4), 10)
         for seed in range(10):
-            splits = assign(labels, donors, sizes=(0.5, 0.5), by="both", seed=seed)
-            assert distance_from_sizes(splits, labels, (0.5, 0.5)) == pytest.approx(0)
+            splits = assign(labels, donors, fractions=(0.5, 0.5), by="both", seed=seed)
+            assert distance_from_fractions(splits, labels, (0.5, 0.5)) == pytest.approx(0)
 
     def test_by_both_the_first_split_has_every_type(self):
         donors = np.repeat(np.arange(12), 10)
@@ -302,10 +302,10 @@ class TestAssignedByDonor:
             assign([0, 1], donors, by="types")
 
 
-@pytest.mark.parametrize("sizes", [(1.0,), (0.5, 0.4), (1.2, -0.2), (1.0, 0.0)])
-def test_sizes_that_make_no_sense(sizes):
+@pytest.mark.parametrize("fractions", [(1.0,), (0.5, 0.4), (1.2, -0.2), (1.0, 0.0)])
+def test_invalid_fractions(fractions):
     with pytest.raises(SettingError, match="positive, and sum to one"):
-        assign([0, 1] * 10, sizes=sizes)
+        assign([0, 1] * 10, fractions=fractions)
 
 
 def draw(labels, n, how="stratified", seed=0):

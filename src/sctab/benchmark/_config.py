@@ -56,7 +56,7 @@ class Task:
     gene_symbol_key: str | None = None
     """Column of `var` of the reference with gene symbols; by default it is found."""
     test_donors: tuple[str, ...] = ()
-    test_share: float | None = None
+    test_fraction: float | None = None
     """Share of the cells that is kept for the query, as whole donors or at random."""
     split_seed: int = 0
     subset: Subset | None = None
@@ -182,7 +182,7 @@ def _task(values: Any, where: str) -> Task:
         {
             **dict.fromkeys(("reference", "query", "label_map"), _path),
             "test_donors": lambda value, here: tuple(str(item) for item in declared.sequence(value, here)),
-            "test_share": declared.fraction,
+            "test_fraction": declared.fraction,
             "split_seed": declared.integer,
             "subset": _subset,
         },
@@ -191,12 +191,12 @@ def _task(values: Any, where: str) -> Task:
         raise SettingError(f"{where}: `split: {task.split}` is not known. Take one of {listing(SPLITS)}.")
     if (task.query is None) == (task.split == "datasets"):
         raise SettingError(f"{where}: `query` belongs to `split: datasets` and to no other; here `split` is `{task.split}`.")
-    if task.split == "datasets" and (task.test_donors or task.test_share is not None):
-        raise SettingError(f"{where}: `test_donors` and `test_share` cut one file in two; with `split: datasets` there are two.")
-    if task.split == "random" and (task.test_donors or task.test_share is None):
-        raise SettingError(f"{where}: `split: random` needs `test_share`, for example `test_share: 0.2`, and no `test_donors`.")
-    if task.split == "donors" and bool(task.test_donors) == (task.test_share is not None):
-        raise SettingError(f"{where}: `split: donors` needs either `test_donors` or `test_share`.")
+    if task.split == "datasets" and (task.test_donors or task.test_fraction is not None):
+        raise SettingError(f"{where}: `test_donors` and `test_fraction` cut one file in two; with `split: datasets` there are two.")
+    if task.split == "random" and (task.test_donors or task.test_fraction is None):
+        raise SettingError(f"{where}: `split: random` needs `test_fraction`, for example `test_fraction: 0.2`, and no `test_donors`.")
+    if task.split == "donors" and bool(task.test_donors) == (task.test_fraction is not None):
+        raise SettingError(f"{where}: `split: donors` needs either `test_donors` or `test_fraction`.")
     if task.group_key == TYPE_GROUP:
         raise SettingError(
             f"{where}: `group_key: {TYPE_GROUP}` would be mistaken for scores of cell types, which are called `{TYPE_GROUP}=…`. "

@@ -163,7 +163,7 @@ def _test_cells(task: Task, obs: pd.DataFrame) -> NDArray[np.bool_]:
     split = split_cells(
         pd.factorize(obs[task.labels_key])[0].astype(np.int64),
         None if donors is None else pd.factorize(donors)[0].astype(np.int64),
-        train_size=1 - (task.test_share or 0.0),
+        train_size=1 - (task.test_fraction or 0.0),
         by="donor" if task.split == "donors" else "stratified",
         rng=np.random.default_rng(task.split_seed),
     )

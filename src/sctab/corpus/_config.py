@@ -27,7 +27,7 @@ class SplitEntry:
 
     by: str = "donor"
     """`"donor"`, `"dataset"` or `"tissue"`: what stays whole. `"declared"`: as each source says, see :attr:`SourceEntry.split_key`."""
-    sizes: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
     """Shares of training, validation and test, in units of `by`; of no use where splits are declared."""
     validation: tuple[str, ...] = ()
     """Donors (`dataset/donor`), datasets or tissues that are validated on; by default some are drawn."""
@@ -144,7 +144,7 @@ def _features(value: Any, where: str, folder: Path) -> str | tuple[str, ...]:
 
 def _split(values: Any, where: str) -> SplitEntry:
     split: SplitEntry = declared.instance_of(
-        SplitEntry, values, where, {"sizes": _sizes, "seed": declared.integer, "validation": _names, "test": _names}
+        SplitEntry, values, where, {"fractions": _fractions, "seed": declared.integer, "validation": _names, "test": _names}
     )
     if split.by not in SPLIT_BY:
         raise SettingError(f"{where}: `by: {split.by}` is not known. Take one of {listing(SPLIT_BY)}.")
@@ -159,15 +159,15 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
     return declared.each(declared.string)(value, where)
 
 
-def _sizes(value: Any, where: str) -> tuple[float, ...]:
-    sizes: Sequence[Any] = declared.sequence(value, where)
+def _fractions(value: Any, where: str) -> tuple[float, ...]:
+    fractions: Sequence[Any] = declared.sequence(value, where)
     if (
-        len(sizes) != len(SPLIT_NAMES)
-        or not all(isinstance(size, int | float) and size > 0 for size in sizes)
-        or abs(sum(sizes) - 1) > 1e-6
+        len(fractions) != len(SPLIT_NAMES)
+        or not all(isinstance(each, int | float) and each > 0 for each in fractions)
+        or abs(sum(fractions) - 1) > 1e-6
     ):
         raise SettingError(f"{where}: three fractions above 0 that sum to one were expected, found `{value!r}`.")
-    return tuple(float(size) for size in sizes)
+    return tuple(float(each) for each in fractions)
 
 
 def _flag(value: Any, where: str) -> bool:

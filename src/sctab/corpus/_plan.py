@@ -292,10 +292,10 @@ def _split(cells: Cells, config: CorpusConfig) -> NDArray[np.int8]:
     if (n_units := len(np.unique(units[rest]))) < len(open_names):
         raise SettingError(f"Splitting by {by} needs at least {len(open_names)}; there are {n_units}. Split by something else.")
     codes = [SPLIT_NAMES.index(name) for name in open_names]
-    sizes = np.array([config.split.sizes[code] for code in codes])
+    fractions = np.array([config.split.fractions[code] for code in codes])
     rng = np.random.default_rng(config.split.seed)
     labels = cells.codes["label"].astype(np.int64)
-    shared_out = assign_splits(labels[rest], units[rest], sizes=tuple(sizes / sizes.sum()), by="donor", rng=rng)
+    shared_out = assign_splits(labels[rest], units[rest], fractions=tuple(fractions / fractions.sum()), by="donor", rng=rng)
     split[rest] = np.array(codes)[shared_out]
     return split
 

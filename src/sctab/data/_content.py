@@ -15,7 +15,7 @@ from sctab.errors import InputValueError
 LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
 _SUM_TOLERANCE = 1e-2
 """Relative spread of library sizes under which they count as equal: normalised sums differ by rounding and by filtered genes."""
-_MULTIPLE_SHARE = 0.9
+_MULTIPLE_FRACTION = 0.9
 _CHANCE_SHARE = 0.2
 """Share of normalised cells that may hold integers by chance: those whose library size is the target sum, or divides it."""
 _SCALED_SHARE = 0.25
@@ -106,9 +106,9 @@ def decide_content(found: Statistics, name: str) -> MatrixContent:
     for base, log_sums in found.log_sums.items():
         if _are_equal(log_sums) and found.count_rows == 0:
             return MatrixContent(Content.LOG1P, log_base=LOG_BASES[base])
-    if found.multiples > max(_MULTIPLE_SHARE, found.log_multiples) and found.count_rows <= _CHANCE_SHARE * found.sums.size:
+    if found.multiples > max(_MULTIPLE_FRACTION, found.log_multiples) and found.count_rows <= _CHANCE_SHARE * found.sums.size:
         return MatrixContent(Content.NORMALISED)
-    if found.log_multiples > _MULTIPLE_SHARE and found.count_rows == 0:
+    if found.log_multiples > _MULTIPLE_FRACTION and found.count_rows == 0:
         return MatrixContent(Content.LOG1P, log_base=np.e)
     varying = found.deviations[found.deviations > 0]
     if varying.size > 1 and np.mean(np.abs(varying - 1) < 0.05) > _SCALED_SHARE:

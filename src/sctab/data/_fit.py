@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.data._content import Content, MatrixContent
-from sctab.data._inspection import MatrixInspection, share_of_multiples
+from sctab.data._inspection import MatrixInspection, fraction_of_multiples
 from sctab.data._normalise import Normalization, normalise
 
 Coverage = Callable[[pd.DataFrame], NDArray[np.float64]]
@@ -43,7 +43,7 @@ _RELATED, _RELATED_BY_NAME = 0.8, 0.3
 """Correlation with `X`, in the middle cell, below which a layer is not its expression; lower where its name says that it holds counts."""
 _SURELY_SEEN = 10
 """A gene of which so many counts are expected among the rows and none is there was left out of a matrix."""
-_MULTIPLE_SHARE = 0.9
+_MULTIPLE_FRACTION = 0.9
 
 
 def sampled_ranges(n_obs: int) -> list[tuple[int, int]]:
@@ -130,7 +130,7 @@ class Candidate:
             return _ROUNDED if self.are_rounded else _EXACT
         if self.content.note:
             return _IN_DOUBT
-        return _EXACT if share_of_multiples(self.linear) > _MULTIPLE_SHARE else _BY_SUMS
+        return _EXACT if fraction_of_multiples(self.linear) > _MULTIPLE_FRACTION else _BY_SUMS
 
     @cached_property
     def are_rounded(self) -> bool:

@@ -96,7 +96,7 @@ class MatrixInspection:
         self._lengths: list[NDArray[np.integer]] = []
         self._largest_of_cells: list[NDArray[np.float64]] = []
         self._log_sums: dict[str, list[NDArray[np.float64]]] = {base: [] for base in LOG_BASES}
-        self._multiples, self._log_multiples = _Share(), _Share()
+        self._multiples, self._log_multiples = _Fraction(), _Fraction()
         self._column_sums: Any = 0.0
         self._column_squares: Any = 0.0
         self._n_repeated = self._n_zeros = self._n_stored = self._longest_zeros = 0
@@ -213,7 +213,7 @@ class MatrixInspection:
         return " ".join(remarks)
 
 
-def share_of_multiples(block: sparse.csr_matrix) -> float:
+def fraction_of_multiples(block: sparse.csr_matrix) -> float:
     """Share of the stored values of rows that are a whole multiple of the smallest in their row, as counts and scaled counts are.
 
     Parameters
@@ -223,21 +223,21 @@ def share_of_multiples(block: sparse.csr_matrix) -> float:
 
     Examples
     --------
-    >>> share_of_multiples(sparse.csr_matrix([[0.1, 0.2, 0.7], [0, 2, 6]]))
+    >>> fraction_of_multiples(sparse.csr_matrix([[0.1, 0.2, 0.7], [0, 2, 6]]))
     1.0
     """
-    share = _Share()
-    share.add(block)
-    return share.value
+    fraction = _Fraction()
+    fraction.add(block)
+    return fraction.value
 
 
-class _Share:
+class _Fraction:
     """Running share of values that are a whole multiple of the smallest value in their cell."""
 
     def __init__(self) -> None:
         self._hits = self._total = 0
 
-    def merge(self, other: _Share) -> None:
+    def merge(self, other: _Fraction) -> None:
         self._hits += other._hits
         self._total += other._total
 

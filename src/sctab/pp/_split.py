@@ -14,7 +14,7 @@ from sctab.keys import DEFAULT_KEY_ADDED, OBS_SPLIT, check_key_added
 from sctab.pp._cells import labels_and_donors
 from sctab.sampling import SplitRule, assign_splits
 
-_SIZES = MappingProxyType({"train": 0.7, "validation": 0.15, "test": 0.15})
+_FRACTIONS = MappingProxyType({"train": 0.7, "validation": 0.15, "test": 0.15})
 
 
 def split(
@@ -22,7 +22,7 @@ def split(
     labels_key: str,
     *,
     donor_key: str | None = None,
-    sizes: Mapping[str, float] = _SIZES,
+    fractions: Mapping[str, float] = _FRACTIONS,
     by: SplitRule | None = None,
     key_added: str = DEFAULT_KEY_ADDED,
     seed: int = 0,
@@ -38,8 +38,8 @@ def split(
         Column of `adata.obs` with cell types. Cells without one (NaN) are in no split.
     donor_key
         Column of `adata.obs` with donors, or with anything else whose cells must stay together.
-    sizes
-        Name and share of each split; shares sum to one. The first is the one to learn from: it gets cells of every type, unless
+    fractions
+        Name and fraction of each split; they sum to one. The first is the one to learn from: it gets cells of every type, unless
         split by donor.
     by
         `"type"` gives each split its share of the cells of every type; `"donor"` its share of the donors, whole and at random; `"both"`
@@ -66,7 +66,7 @@ def split(
     LabelError
         When cells with a label have no donor, or when types have too few cells or donors for these splits.
     SettingError
-        When the sizes make no sense, when there are fewer donors than splits, or when there is no `donor_key` to split by.
+        When the fractions are invalid, when there are fewer donors than splits, or when there is no `donor_key` to split by.
 
     Examples
     --------
@@ -83,10 +83,10 @@ def split(
     splits = assign_splits(
         labels,
         donors,
-        sizes=list(sizes.values()),
+        fractions=list(fractions.values()),
         by=by or ("type" if donor_key is None else "both"),
         rng=np.random.default_rng(seed),
     )
     target = target_of(adata, copy=copy)
-    target.obs[f"{key_added}_{OBS_SPLIT}"] = pd.Categorical.from_codes(splits, categories=list(sizes))
+    target.obs[f"{key_added}_{OBS_SPLIT}"] = pd.Categorical.from_codes(splits, categories=list(fractions))
     return target if copy else None

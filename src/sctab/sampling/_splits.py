@@ -85,7 +85,7 @@ def split_cells(
     return Split(train=np.setdiff1d(labeled, chosen), validation=chosen, by="stratified")
 
 
-def _donors_to_hold_out(labels: NDArray[np.int64], donors: NDArray[np.int64], share: float, rng: np.random.Generator) -> list[int]:
+def _donors_to_hold_out(labels: NDArray[np.int64], donors: NDArray[np.int64], fraction: float, rng: np.random.Generator) -> list[int]:
     every_donor, of_donor = np.unique(donors, return_inverse=True)
     if len(every_donor) < _FEWEST_DONORS:
         return []
@@ -97,12 +97,12 @@ def _donors_to_hold_out(labels: NDArray[np.int64], donors: NDArray[np.int64], sh
     n_held_out = 0
     for position in rng.permutation(len(every_donor)):
         n_cells = int(cells[position].sum())
-        too_many = n_held_out + n_cells > max(2 * share, 0.34) * len(labels)
+        too_many = n_held_out + n_cells > max(2 * fraction, 0.34) * len(labels)
         if too_many or not (left > cells[position]).all():
             continue
         held_out.append(int(every_donor[position]))
         left, n_held_out = left - cells[position], n_held_out + n_cells
-        if n_held_out >= share * len(labels) - ROUNDING:
+        if n_held_out >= fraction * len(labels) - ROUNDING:
             break
     return held_out
 
@@ -117,7 +117,7 @@ def assign_splits(
     labels: NDArray[np.int64],
     donors: NDArray[np.int64] | None = None,
     *,
-    sizes: Sequence[float],
+    fractions: Sequence[float],
     by: SplitRule = "type",
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
@@ -138,7 +138,7 @@ def assign_splits(
         Type of each cell, `(n_obs,)`; negative where there is none.
     donors
         Donor of each cell, `(n_obs,)`; `"donor"` and `"both"` need it.
-    sizes
+    fractions
         Share of each split; they sum to one. The first split is the one to learn from.
     by
         What is kept together and what is shared out evenly.
@@ -147,90 +147,90 @@ def assign_splits(
 
     Returns
     -------
-    Position in `sizes` of each cell's split, `(n_obs,)`; -1 for cells without a label.
+    Position in `fractions` of each cell's split, `(n_obs,)`; -1 for cells without a label.
 
     Raises
     ------
     SettingError
-        When `by` or the sizes make no sense, or when there are fewer donors than splits.
+        When `by` or the fractions are invalid, or when there are fewer donors than splits.
     LabelError
         When the types have so few cells that a split gets none, or are in so few donors that the first split cannot have them all.
 
     Examples
     --------
     >>> labels = np.repeat([0, 1], [10, 20])
-    >>> splits = assign_splits(labels, sizes=(0.8, 0.2), rng=np.random.default_rng(0))
+    >>> splits = assign_splits(labels, fractions=(0.8, 0.2), rng=np.random.default_rng(0))
     >>> [np.bincount(labels[splits == split]).tolist() for split in (0, 1)]
     [[8, 16], [2, 4]]
     """
     if by not in ("type", "donor", "both"):
         raise SettingError(f"`by={by!r}` must be `'type'`, `'donor'` or `'both'`.")
-    shares = _checked_shares(sizes)
+    checked = _checked_fractions(fractions)
     labeled = labels >= 0
     splits = np.full(len(labels), -1, dtype=np.int64)
     if by == "type":
         for cells in _shuffled_types(labels, rng):
-            splits[cells] = np.repeat(np.arange(len(shares)), _shares_of_a_type(len(cells), shares, rng))
+            splits[cells] = np.repeat(np.arange(len(checked)), _cells_per_split(len(cells), checked, rng))
     elif donors is None:
         raise SettingError(f"`by={by!r}` needs to know the donor of each cell. Give donors, or split `by='type'`.")
     else:
-        splits[labeled] = _split_donors(labels[labeled], donors[labeled], shares, by, rng)
-    if not np.isin(np.arange(len(shares)), splits).all():
+        splits[labeled] = _split_donors(labels[labeled], donors[labeled], checked, by, rng)
+    if not np.isin(np.arange(len(checked)), splits).all():
         raise LabelError(
-            f"There are {int(labeled.sum())} labelled cells of {len(np.unique(labels[labeled]))} types, too few for {len(shares)} splits "
-            "of these sizes: one of them would be empty. Make fewer or more even splits."
+            f"There are {int(labeled.sum())} labelled cells of {len(np.unique(labels[labeled]))} types, too few for {len(checked)} splits "
+            "of these fractions: one of them would be empty. Make fewer or more even splits."
         )
     return splits
 
 
-def _checked_shares(sizes: Sequence[float]) -> NDArray[np.float64]:
-    shares = np.asarray(sizes, dtype=np.float64)
-    if len(shares) < 2 or (shares <= 0).any() or abs(shares.sum() - 1) > ROUNDING:
+def _checked_fractions(fractions: Sequence[float]) -> NDArray[np.float64]:
+    checked = np.asarray(fractions, dtype=np.float64)
+    if len(checked) < 2 or (checked <= 0).any() or abs(checked.sum() - 1) > ROUNDING:
         raise SettingError(
-            f"The sizes of splits, {[float(share) for share in shares]}, must be two or more, positive, and sum to one."
+            f"The fractions of splits, {[float(fraction) for fraction in checked]}, must be two or more, positive, and sum to one."
         )
-    return shares
+    return checked
 
 
-def _shares_of_a_type(n_cells: int, shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _cells_per_split(n_cells: int, fractions: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Number of cells of a type for each split; which of two splits of the same size gets the odd cell is random."""
-    order = rng.permutation(len(shares))
-    counts = np.empty(len(shares), dtype=np.int64)
-    counts[order] = apportion(n_cells * shares[order], least=(order == 0).astype(np.int64))
+    order = rng.permutation(len(fractions))
+    counts = np.empty(len(fractions), dtype=np.int64)
+    counts[order] = apportion(n_cells * fractions[order], least=(order == 0).astype(np.int64))
     return counts
 
 
 def _split_donors(
     labels: NDArray[np.int64],
     donors: NDArray[np.int64],
-    shares: NDArray[np.float64],
+    fractions: NDArray[np.float64],
     by: Literal["donor", "both"],
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
     every_donor, donor_of_cell = np.unique(donors, return_inverse=True)
-    if len(every_donor) < len(shares):
+    if len(every_donor) < len(fractions):
         raise SettingError(
-            f"{len(shares)} splits need at least {len(shares)} donors; there are {len(every_donor)}. Make fewer splits, or split "
+            f"{len(fractions)} splits need at least {len(fractions)} donors; there are {len(every_donor)}. Make fewer splits, or split "
             "`by='type'`."
         )
-    split_of_donor = rng.permutation(np.repeat(np.arange(len(shares)), apportion(len(every_donor) * shares, least=1)))
+    split_of_donor = rng.permutation(np.repeat(np.arange(len(fractions)), apportion(len(every_donor) * fractions, least=1)))
     if by == "both":
         every_type, type_of_cell = np.unique(labels, return_inverse=True)
         cells = np.zeros((len(every_donor), len(every_type)), dtype=np.int64)
         np.add.at(cells, (donor_of_cell, type_of_cell), 1)
-        split_of_donor = _exchange_donors(split_of_donor, cells, shares, rng)
+        split_of_donor = _exchange_donors(split_of_donor, cells, fractions, rng)
     return split_of_donor[donor_of_cell]
 
 
 def _exchange_donors(
-    split_of_donor: NDArray[np.int64], cells: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator
+    split_of_donor: NDArray[np.int64], cells: NDArray[np.int64], fractions: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Let donors of different splits change places while that evens out the types; `cells` is `(n_donors, n_types)`."""
     split_of_donor = split_of_donor.copy()
-    held = np.stack([cells[split_of_donor == split].sum(axis=0) for split in range(len(shares))])
+    held = np.stack([cells[split_of_donor == split].sum(axis=0) for split in range(len(fractions))])
 
     def cost(held: NDArray[np.int64]) -> tuple[int, float]:
-        return int((held[0] == 0).sum()), float(((held / cells.sum(axis=0) - shares[:, None]) ** 2).sum())
+        return int((held[0] == 0).sum()), float(((held / cells.sum(axis=0) - fractions[:, None]) ** 2).sum())
 
     lowest = cost(held)
     n_tries = min(_MOST_EXCHANGES, _EXCHANGES_PER_PAIR * len(cells) ** 2 // 2)
