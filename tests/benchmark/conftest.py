@@ -9,7 +9,7 @@ TASK = {
     "reference": "cells.h5ad",
     "labels_key": "cell_type",
     "donor_key": "donor_id",
-    "split": "donors",
+    "split": "donor",
     "test_donors": ["donor_3"],
 }
 

@@ -16,7 +16,7 @@ def test_everything_that_can_be_said(write_config, folder):
                 "reference": "cells.h5ad",
                 "labels_key": "cell_type",
                 "donor_key": "donor_id",
-                "split": "donors",
+                "split": "donor",
                 "test_fraction": 0.25,
                 "split_seed": 3,
                 "group_key": "donor_id",
@@ -24,9 +24,9 @@ def test_everything_that_can_be_said(write_config, folder):
                 "unlabeled_category": "unknown",
                 "gene_id_key": "ensembl_id",
                 "gene_symbol_key": "symbol",
-                "subset": {"by": "donors", "fractions": [1.0, 0.5], "models": ["small"]},
+                "subset": {"by": "donor", "fractions": [1.0, 0.5], "models": ["small"]},
             },
-            {"name": "b", "reference": "cells.h5ad", "query": "others.h5ad", "labels_key": "cell_type", "split": "datasets"},
+            {"name": "b", "reference": "cells.h5ad", "query": "others.h5ad", "labels_key": "cell_type", "split": "dataset"},
         ],
         models=["linear", {"name": "mlp", "label": "small", "model": {"n_layers": 1}, "train": {"max_epochs": 2}}],
         peers=["celltypist", {"name": "scanvi", "requirements": ["scvi-tools==1.3"], "settings": {"max_epochs": 5}}],
@@ -41,7 +41,7 @@ def test_everything_that_can_be_said(write_config, folder):
             "a",
             "cells.h5ad",
             "cell_type",
-            "donors",
+            "donor",
             donor_key="donor_id",
             group_key="donor_id",
             layer="counts",
@@ -50,9 +50,9 @@ def test_everything_that_can_be_said(write_config, folder):
             gene_symbol_key="symbol",
             test_fraction=0.25,
             split_seed=3,
-            subset=Subset("donors", (0.5, 1.0), ("small",)),
+            subset=Subset("donor", (0.5, 1.0), ("small",)),
         ),
-        Task("b", "cells.h5ad", "cell_type", "datasets", query="others.h5ad"),
+        Task("b", "cells.h5ad", "cell_type", "dataset", query="others.h5ad"),
     )
     assert config.models == (ModelEntry("linear", "linear"), ModelEntry("mlp", "small", {"n_layers": 1}, {"max_epochs": 2}))
     assert config.peers == (
@@ -113,18 +113,18 @@ def test_refusals(write_config, values, message):
     ("change", "message"),
     [
         ({"labels_key": None}, r"task 1, `labels_key`: a string was expected, found `None`"),
-        ({"split": "time"}, r"task 1: `split: time` is not known. Take one of `datasets`, `donors`, `random`"),
+        ({"split": "time"}, r"task 1: `split: time` is not known. Take one of `dataset`, `donor`, `random`"),
         ({"group_key": "type"}, r"task 1: `group_key: type` would be mistaken for scores of cell types"),
-        ({"query": "others.h5ad"}, r"`query` belongs to `split: datasets`"),
-        ({"split": "datasets"}, r"`query` belongs to `split: datasets`"),
-        ({"split": "datasets", "query": "others.h5ad"}, r"cut one file in two"),
+        ({"query": "others.h5ad"}, r"`query` belongs to `split: dataset`"),
+        ({"split": "dataset"}, r"`query` belongs to `split: dataset`"),
+        ({"split": "dataset", "query": "others.h5ad"}, r"cut one file in two"),
         ({"test_fraction": 0.2}, r"needs either `test_donors` or `test_fraction`"),
         ({"split": "random"}, r"`split: random` needs `test_fraction`"),
         ({"test_donors": [], "test_fraction": 1.5}, r"a fraction above 0 and up to 1 was expected, found `1.5`"),
-        ({"subset": {"by": "genes", "fractions": [0.5]}}, r"`by: genes` is not known. Take one of `donors`, `cells`"),
-        ({"subset": {"by": "cells", "fractions": []}}, r"`fractions` is empty"),
-        ({"subset": {"by": "cells", "fractions": [0.5], "models": ["mlp"]}}, r"names `mlp`, which is not compared"),
-        ({"subset": {"by": "cells"}}, r"task 1, `subset` lacks `fractions`"),
+        ({"subset": {"by": "genes", "fractions": [0.5]}}, r"`by: genes` is not known. Take one of `donor`, `cell`"),
+        ({"subset": {"by": "cell", "fractions": []}}, r"`fractions` is empty"),
+        ({"subset": {"by": "cell", "fractions": [0.5], "models": ["mlp"]}}, r"names `mlp`, which is not compared"),
+        ({"subset": {"by": "cell"}}, r"task 1, `subset` lacks `fractions`"),
     ],
 )
 def test_refusals_of_tasks(write_config, task, change, message):
@@ -164,5 +164,5 @@ class TestShipped:
         assert {label for label, (_, train) in settings.items() if train.get("augment")} == {"scTab", "MLP"}
         assert {task.subset.models for task in config.tasks if task.subset is not None} == {("linear", "scTab, not augmented")}
         subsets = {task.subset.by: task.subset.fractions for task in config.tasks if task.subset is not None}
-        assert subsets == {"donors": (0.15, 0.3, 0.5, 0.7, 1.0), "cells": (0.15, 0.3, 0.5, 0.7, 1.0)}
+        assert subsets == {"donor": (0.15, 0.3, 0.5, 0.7, 1.0), "cell": (0.15, 0.3, 0.5, 0.7, 1.0)}
         assert sum(model.name == "sctab" for model in config.models) >= 3

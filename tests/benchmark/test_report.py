@@ -37,7 +37,7 @@ def rows(model, task, seed, value, **more):
 @pytest.fixture
 def scores():
     whole = [rows(model, task, seed, value) for (model, task), values in VALUES.items() for seed, value in enumerate(values)]
-    part = rows("a", "one", 0, 0.1, subset="donors", fraction=0.5)
+    part = rows("a", "one", 0, 0.1, subset="donor", fraction=0.5)
     group = rows("a", "one", 0, 0.25, group="donor=x")
     return pd.DataFrame([*whole, part, group])
 
@@ -92,18 +92,18 @@ def test_a_baseline_without_a_result_is_said(scores, results, tmp_path):
 def test_only_parts_have_a_result(scores, results, tmp_path):
     parts = scores[scores["fraction"] < 1]
     text = write_report(replace(results, scores=parts), tmp_path).read_text(encoding="utf-8")
-    assert "## Macro F1 by share of the donors: one\n\n| model | 50% |" in text
+    assert "## Macro F1 by fraction of the donors: one\n\n| model | 50% |" in text
     assert "## Paired differences" not in text
 
 
 def test_scaling_shows_cross_entropy_too(results, tmp_path):
     more = [
-        rows(model, "one", 0, value, subset="donors", fraction=fraction, metric="cross_entropy")
+        rows(model, "one", 0, value, subset="donor", fraction=fraction, metric="cross_entropy")
         for model, fraction, value in [("a", 1.0, 0.3), ("a", 0.5, 0.6), ("b", 0.5, 0.5)]
     ]
     scores = pd.concat([results.scores, pd.DataFrame(more)])
     text = write_report(replace(results, scores=scores), tmp_path).read_text(encoding="utf-8")
-    assert "## Cross-entropy by share of the donors: one\n\n| model | 50% | 100% |" in text
+    assert "## Cross-entropy by fraction of the donors: one\n\n| model | 50% | 100% |" in text
     assert "| a | 0.600 | **0.300** |" in text
     assert "| b | **0.500** |  |" in text
 

@@ -16,7 +16,7 @@ def keys(path, **options):
 
 
 def test_every_model_on_every_task_with_every_seed(write_config, task):
-    other = {"name": "two", "reference": "cells.h5ad", "query": "others.h5ad", "labels_key": "cell_type", "split": "datasets"}
+    other = {"name": "two", "reference": "cells.h5ad", "query": "others.h5ad", "labels_key": "cell_type", "split": "dataset"}
     runs = plan(read_config(write_config(tasks=[task, other], models=["linear", "mlp"], seeds=[3, 4])))
     described = [(run.task.name, run.entry.label, run.seed) for run in runs]
     assert described == [(t, m, s) for t in ("donors", "two") for m in ("linear", "mlp", "logistic_regression") for s in (3, 4)]
@@ -24,7 +24,7 @@ def test_every_model_on_every_task_with_every_seed(write_config, task):
 
 
 def test_parts_are_learned_by_those_that_are_named(write_config, task):
-    subset = {"by": "cells", "fractions": [0.5], "models": ["linear"]}
+    subset = {"by": "cell", "fractions": [0.5], "models": ["linear"]}
     runs = plan(read_config(write_config(tasks=[task | {"subset": subset}], models=["linear", "mlp"])))
     assert [(run.fraction, run.entry.label) for run in runs] == [
         (1, "linear"),
@@ -38,7 +38,7 @@ def test_parts_are_learned_by_those_that_are_named(write_config, task):
 def test_names_do_not_matter(write_config, task, folder, tmp_path):
     first = keys(write_config("a.yaml"))
     assert keys(write_config("b.yaml", tasks=[task | {"name": "x"}], peers=[OFFLINE | {"label": "y"}])) == first
-    assert keys(write_config("c.yaml", tasks=[task | {"subset": {"by": "cells", "fractions": [1.0]}}])) == first
+    assert keys(write_config("c.yaml", tasks=[task | {"subset": {"by": "cell", "fractions": [1.0]}}])) == first
     (tmp_path / "copy").mkdir()
     shutil.copy(folder / "cells.h5ad", tmp_path / "copy" / "renamed.h5ad")
     renamed = write_config("d.yaml", data=str(tmp_path / "copy"), tasks=[task | {"reference": "renamed.h5ad"}])

@@ -15,8 +15,8 @@ from sctab.benchmark._tasks import Cells, in_shared_genes, load_task
 from sctab.inference import NO_SETUP
 from sctab.train import MemoryReference
 
-TWO_FILES = Task("two", "cells.h5ad", "cell_type", "datasets", query="others.h5ad")
-BY_DONOR = Task("donors", "cells.h5ad", "cell_type", "donors", donor_key="donor_id", test_donors=("donor_3", "donor_1"))
+TWO_FILES = Task("two", "cells.h5ad", "cell_type", "dataset", query="others.h5ad")
+BY_DONOR = Task("donors", "cells.h5ad", "cell_type", "donor", donor_key="donor_id", test_donors=("donor_3", "donor_1"))
 
 
 def test_two_files(folder):
@@ -117,7 +117,7 @@ def test_named_donors(folder):
     assert cells.reference.n_obs + cells.query.n_obs == 240
 
 
-@pytest.mark.parametrize("split", ["donors", "random"])
+@pytest.mark.parametrize("split", ["donor", "random"])
 def test_a_share(folder, split):
     task = Task("share", "cells.h5ad", "cell_type", split, donor_key="donor_id", test_fraction=0.25)
     cells, again, other = (load_task(replace(task, split_seed=seed), folder) for seed in (0, 0, 1))
@@ -126,19 +126,19 @@ def test_a_share(folder, split):
     assert list(cells.query.obs_names) == list(again.query.obs_names) != list(other.query.obs_names)
     assert cells.query.obs["cell_type"].value_counts().tolist() == [20, 20, 20]
     by_donor = set(cells.query.obs["donor_id"]).isdisjoint(cells.reference.obs["donor_id"])
-    assert by_donor == (split == "donors")
+    assert by_donor == (split == "donor")
 
 
-@pytest.mark.parametrize("by", ["donors", "cells"])
+@pytest.mark.parametrize("by", ["donor", "cell"])
 def test_parts_are_nested(folder, by):
     task = Task(
-        "two", "cells.h5ad", "cell_type", "datasets", query="others.h5ad", donor_key="donor_id", subset=Subset(by, (0.2, 0.5))
+        "two", "cells.h5ad", "cell_type", "dataset", query="others.h5ad", donor_key="donor_id", subset=Subset(by, (0.2, 0.5))
     )
     parts = [load_task(task, folder, fraction=fraction, seed=7).reference for fraction in (0.2, 0.5, 1)]
     names = [set(part.obs_names) for part in parts]
     assert names[0] < names[1] < names[2]
-    assert [len(cells) for cells in names] == ([60, 120, 240] if by == "donors" else [48, 120, 240])
-    if by == "donors":
+    assert [len(cells) for cells in names] == ([60, 120, 240] if by == "donor" else [48, 120, 240])
+    if by == "donor":
         assert [part.obs["donor_id"].nunique() for part in parts] == [1, 2, 4]
     other = load_task(task, folder, fraction=0.5, seed=8).reference
     assert set(other.obs_names) != names[1]
@@ -148,7 +148,7 @@ def test_types_are_those_of_the_whole_reference(folder, tmp_path):
     adata = ad.read_h5ad(folder / "cells.h5ad")
     adata.obs["cell_type"] = np.where(np.arange(240) == 0, "rare", adata.obs["cell_type"].astype(str))
     adata.write_h5ad(tmp_path / "cells.h5ad")
-    task = Task("rare", "cells.h5ad", "cell_type", "random", test_fraction=0.5, subset=Subset("cells", (0.1,)))
+    task = Task("rare", "cells.h5ad", "cell_type", "random", test_fraction=0.5, subset=Subset("cell", (0.1,)))
     assert "rare" in load_task(task, tmp_path, fraction=0.1, seed=1).types
 
 

@@ -86,7 +86,7 @@ def test_auto_says_which_it_kept_and_has_no_size(do):
 
 def test_types_that_the_reference_lacks_are_not_scored_and_peers_get_shared_genes(do, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))  # what is exchanged lies in the folder of the run
-    task = {"name": "two", "reference": "cells.h5ad", "query": "others.h5ad", "labels_key": "cell_type", "split": "datasets"}
+    task = {"name": "two", "reference": "cells.h5ad", "query": "others.h5ad", "labels_key": "cell_type", "split": "dataset"}
     scores, summary, run = do(OFFLINE, **task)
     assert scores["n_cells", ""] == 40
     assert not [path for path in run.iterdir() if path.is_dir()]
@@ -114,7 +114,7 @@ def test_a_label_map_decides_what_is_corrected(do, task, tmp_path, form):
 
 
 def test_a_part_of_the_donors(do, task):
-    scores, summary, _ = do(OFFLINE, **task, subset={"by": "donors", "fractions": [0.3]})
+    scores, summary, _ = do(OFFLINE, **task, subset={"by": "donor", "fractions": [0.3]})
     assert summary["n_donors"] == 1
     assert summary["n_reference"] == 60
     assert scores["n_cells", ""] == 60
@@ -138,7 +138,7 @@ class TestCorpora:
         return {"name": "corpus", "reference": str(corpus.path), "split": "corpus", "group_key": "dataset"}
 
     def test_models_learn_training_cells_and_name_test_cells(self, do, corpus, task):
-        subset = {"by": "donors", "fractions": [0.5]}
+        subset = {"by": "donor", "fractions": [0.5]}
         scores, summary, run = do({"name": "linear", "train": {"max_epochs": 4}}, kind="models", **task, subset=subset)
         assert summary["n_reference"] == len(corpus.subset(0.5)) < corpus.n_obs_of("train")
         assert summary["n_donors"] == corpus.obs("train").iloc[corpus.subset(0.5)]["donor"].nunique()

@@ -20,7 +20,7 @@ def config(tmp_path):
     """A benchmark with one run, and a peer that cannot be installed."""
     make_reference().write_h5ad(tmp_path / "cells.h5ad")
     task = {"name": "halves", "reference": "cells.h5ad", "labels_key": "cell_type", "split": "random", "test_fraction": 0.5}
-    task["subset"] = {"by": "cells", "fractions": [0.5], "models": [OFFLINE["label"]]}
+    task["subset"] = {"by": "cell", "fractions": [0.5], "models": [OFFLINE["label"]]}
     broken = {"name": "celltypist", "label": "broken", "requirements": ["no-such-package==0"]}
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump({"tasks": [task], "peers": [OFFLINE, broken], "seeds": [0]}), encoding="utf-8")
@@ -43,7 +43,7 @@ def test_run_and_report(config, tmp_path, monkeypatch):
     report = (directory / "report.md").read_text(encoding="utf-8")
     assert "| regression, balanced | **" in report
     figures = sorted(path.name for path in (directory / "figures").iterdir())
-    scaling = ["scaling_by_cells_cross_entropy.svg", "scaling_by_cells_macro_f1.svg"]
+    scaling = ["scaling_by_cell_cross_entropy.svg", "scaling_by_cell_macro_f1.svg"]
     assert figures == ["confusion_regression_balanced.svg", "models.svg", *scaling, "types_regression_balanced.svg"]
     assert all(f"](figures/{name})" in report for name in figures)
     assert set(pd.read_parquet(directory / "results.parquet")["metric"]) >= {

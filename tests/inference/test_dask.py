@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import sctab
 from sctab import ClusterError, DataFileError, InputValueError, SettingError
 from sctab.cli import app
-from sctab.inference import Evaluation, BlockPredictor, _dask as on_dask, decide, engine_for, load_predictor
+from sctab.inference import BlockPredictor, Evaluation, _dask as on_dask, decide, engine_for, load_predictor
 from sctab.io import client_in_use
 
 pytestmark = [

@@ -24,7 +24,7 @@ def row(task, model, seed, metric, value, **more):
         "family": MODELS[model],
         "kind": "model",
         "seed": seed,
-        "subset": "donors",
+        "subset": "donor",
         "fraction": 1.0,
     }
     measured = {"n_parameters": sizes[model], "n_reference": 500.0, "n_donors": 10.0}
@@ -99,7 +99,7 @@ def test_curves(curves):
     assert line.get_ydata().tolist() == [0.5, 1.5, 2.5]
 
 
-@pytest.mark.parametrize(("by", "sizes"), [("donors", [5, 10]), ("cells", [250, 500])])
+@pytest.mark.parametrize(("by", "sizes"), [("donor", [5, 10]), ("cell", [250, 500])])
 def test_scaling(scores, by, sizes):
     figure = pl.benchmark_scaling(scores.assign(subset=by), by=by)
     line = figure.axes[0].lines[0]
@@ -157,7 +157,7 @@ def test_a_label_has_one_colour_in_all_panels(scores, curves):
         lambda scores: pl.benchmark_models(scores[scores["fraction"] < 1]),
         lambda scores: pl.benchmark_groups(scores[scores["group"] == ""]),
         lambda scores: pl.benchmark_types(scores, model="forest"),
-        lambda scores: pl.benchmark_scaling(scores, by="cells"),
+        lambda scores: pl.benchmark_scaling(scores, by="cell"),
         lambda scores: pl.benchmark_sizes(scores[scores["model"] != "wide"]),
         lambda scores: pl.benchmark_curves(scores.assign(curve="train_loss")),
         lambda scores: pl.benchmark_confusion(scores, model="forest"),

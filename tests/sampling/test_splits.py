@@ -174,7 +174,11 @@ FRACTIONS = (0.7, 0.15, 0.15)
 
 def assign(labels, donors=None, *, fractions=FRACTIONS, by="type", seed=0):
     return assign_splits(
-        np.asarray(labels), None if donors is None else np.asarray(donors), fractions=fractions, by=by, rng=np.random.default_rng(seed)
+        np.asarray(labels),
+        None if donors is None else np.asarray(donors),
+        fractions=fractions,
+        by=by,
+        rng=np.random.default_rng(seed),
     )
 
 

@@ -15,8 +15,8 @@ from sctab.io import as_path, declared
 from sctab.model import CellTypeClassifier, model_by_name
 from sctab.tuning import Settings
 
-SPLITS = ("datasets", "donors", "random", "corpus")
-SUBSETS = ("donors", "cells")
+SPLITS = ("dataset", "donor", "random", "corpus")
+SUBSETS = ("donor", "cell")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Subset:
     """Parts of the reference to learn from, each within the next larger one."""
 
     by: str
-    """`"donors"` or `"cells"`: what is left out."""
+    """`"donor"` or `"cell"`: unit that is left out."""
     fractions: tuple[float, ...]
     models: tuple[str, ...] = ()
     """Labels of those that learn parts; by default all."""
@@ -39,7 +39,7 @@ class Task:
     """Data file or corpus, relative to the folder of the data."""
     labels_key: str
     split: str
-    """`"datasets"`: the query is a file of its own. `"donors"`, `"random"`: it is cut out of `reference`. `"corpus"`: `reference` is a
+    """`"dataset"`: the query is a file of its own. `"donor"`, `"random"`: it is cut out of `reference`. `"corpus"`: `reference` is a
     corpus, and the query is its test cells."""
     query: str | None = None
     donor_key: str | None = None
@@ -189,20 +189,22 @@ def _task(values: Any, where: str) -> Task:
     )
     if task.split not in SPLITS:
         raise SettingError(f"{where}: `split: {task.split}` is not known. Take one of {listing(SPLITS)}.")
-    if (task.query is None) == (task.split == "datasets"):
-        raise SettingError(f"{where}: `query` belongs to `split: datasets` and to no other; here `split` is `{task.split}`.")
-    if task.split == "datasets" and (task.test_donors or task.test_fraction is not None):
-        raise SettingError(f"{where}: `test_donors` and `test_fraction` cut one file in two; with `split: datasets` there are two.")
+    if (task.query is None) == (task.split == "dataset"):
+        raise SettingError(f"{where}: `query` belongs to `split: dataset` and to no other; here `split` is `{task.split}`.")
+    if task.split == "dataset" and (task.test_donors or task.test_fraction is not None):
+        raise SettingError(f"{where}: `test_donors` and `test_fraction` cut one file in two; with `split: dataset` there are two.")
     if task.split == "random" and (task.test_donors or task.test_fraction is None):
-        raise SettingError(f"{where}: `split: random` needs `test_fraction`, for example `test_fraction: 0.2`, and no `test_donors`.")
-    if task.split == "donors" and bool(task.test_donors) == (task.test_fraction is not None):
-        raise SettingError(f"{where}: `split: donors` needs either `test_donors` or `test_fraction`.")
+        raise SettingError(
+            f"{where}: `split: random` needs `test_fraction`, for example `test_fraction: 0.2`, and no `test_donors`."
+        )
+    if task.split == "donor" and bool(task.test_donors) == (task.test_fraction is not None):
+        raise SettingError(f"{where}: `split: donor` needs either `test_donors` or `test_fraction`.")
     if task.group_key == TYPE_GROUP:
         raise SettingError(
             f"{where}: `group_key: {TYPE_GROUP}` would be mistaken for scores of cell types, which are called `{TYPE_GROUP}=…`. "
             "Give the column another name."
         )
-    needs_donors = task.split == "donors" or (task.subset is not None and task.subset.by == "donors")
+    needs_donors = task.split == "donor" or (task.subset is not None and task.subset.by == "donor")
     if needs_donors and task.donor_key is None:
         raise SettingError(f"{where}: donors are asked for, so that `donor_key` is needed: the column of `obs` with donors.")
     return task

@@ -226,7 +226,7 @@ def _scaling(scores: pd.DataFrame) -> list[str]:
         title, more_is_better = METRICS[metric]
         rows = rows.sort_values("fraction", kind="stable").assign(part=lambda frame: frame["fraction"].map("{:.0%}".format))
         table = rows.groupby(["model", "part"], sort=False)["value"].agg(mean="mean", sd="std")
-        parts += [f"## {title} by share of the {by}: {task}", _markdown(_shown(table, "part", more_is_better=more_is_better))]
+        parts += [f"## {title} by fraction of the {by}s: {task}", _markdown(_shown(table, "part", more_is_better=more_is_better))]
     return parts
 
 

@@ -72,7 +72,7 @@ def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -
         When the split leaves no cell on one side.
     """
     if task.split == "corpus":
-        by = "cell" if task.subset is not None and task.subset.by == "cells" else "donor"
+        by = "cell" if task.subset is not None and task.subset.by == "cell" else "donor"
         part = CorpusReference.of(data / task.reference, fraction, by)
         query = part.corpus.to_anndata("test")
         _require_columns(query, task.reference, [task.group_key])
@@ -164,10 +164,10 @@ def _test_cells(task: Task, obs: pd.DataFrame) -> NDArray[np.bool_]:
         pd.factorize(obs[task.labels_key])[0].astype(np.int64),
         None if donors is None else pd.factorize(donors)[0].astype(np.int64),
         train_size=1 - (task.test_fraction or 0.0),
-        by="donor" if task.split == "donors" else "stratified",
+        by="donor" if task.split == "donor" else "stratified",
         rng=np.random.default_rng(task.split_seed),
     )
-    if task.split == "donors" and split.by != "donor":
+    if task.split == "donor" and split.by != "donor":
         raise SettingError(
             f"`{task.name}` cannot be split by donor: that takes three donors, and each type in those that are left."
         )
@@ -178,7 +178,7 @@ def _test_cells(task: Task, obs: pd.DataFrame) -> NDArray[np.bool_]:
 
 def _part(task: Task, obs: pd.DataFrame, fraction: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """The first cells or donors of a random order, as many as the fraction says, so that parts are nested."""
-    if task.subset is not None and task.subset.by == "donors":
+    if task.subset is not None and task.subset.by == "donor":
         donors = obs[task.donor_key].astype(str)
         chosen = rng.permutation(sorted(donors.unique()))
         return donors.isin(chosen[: math.ceil(fraction * len(chosen))]).to_numpy()

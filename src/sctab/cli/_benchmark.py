@@ -77,7 +77,7 @@ def report(
 
 def _show_progress(progress: sctab.benchmark.Progress) -> None:
     run = progress.run
-    part = "" if run.fraction == 1 else f", {run.fraction:.0%} of the {run.describe()['subset']}"
+    part = "" if run.fraction == 1 else f", {run.fraction:.0%} of the {run.describe()['subset']}s"
     why = f": {progress.reason}" if progress.reason else ""
     text = f"{progress.n_ended}/{progress.n_runs} {run.task.name}{part}, {run.entry.label}, seed {run.seed}: {progress.state}{why}"
     err.print(text, soft_wrap=True)

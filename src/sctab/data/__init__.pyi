@@ -9,8 +9,8 @@ from ._covariates import (
 )
 from ._inspection import (
     MatrixInspection as MatrixInspection,
-    inspect_matrix as inspect_matrix,
     fraction_of_multiples as fraction_of_multiples,
+    inspect_matrix as inspect_matrix,
 )
 from ._kernels import TILE_BITS as TILE_BITS
 from ._normalise import Normalization as Normalization, normalise as normalise, normalise_tensor as normalise_tensor

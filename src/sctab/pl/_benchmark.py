@@ -167,7 +167,7 @@ def benchmark_curves(curves: pd.DataFrame, *, shown: Sequence[str] = ("validatio
     return add_legend(draw_panels(table, ["curve", "task"], draw, n_columns=table["task"].nunique()))
 
 
-def benchmark_scaling(scores: pd.DataFrame, *, by: str = "donors", metric: str = "macro_f1") -> Figure:
+def benchmark_scaling(scores: pd.DataFrame, *, by: str = "donor", metric: str = "macro_f1") -> Figure:
     """Scores over nested subsets of the reference, by donors or by cells: a panel per task.
 
     Parameters
@@ -175,7 +175,7 @@ def benchmark_scaling(scores: pd.DataFrame, *, by: str = "donors", metric: str =
     scores
         Table of scores, `sctab.benchmark.read_results(directory).scores`.
     by
-        `"donors"` or `"cells"`: what the parts were made of, and the axis below.
+        `"donor"` or `"cell"`: unit of the parts, and the horizontal axis.
     metric
         Which metric, of all cells.
 
@@ -189,12 +189,12 @@ def benchmark_scaling(scores: pd.DataFrame, *, by: str = "donors", metric: str =
     colours = assign_colours(scores)
 
     def draw(ax: Axes, rows: pd.DataFrame) -> None:
-        size = "n_donors" if by == "donors" else "n_reference"
+        size = "n_donors" if by == "donor" else "n_reference"
         for model, of_model in rows.groupby("model", sort=False):
             parts = of_model.groupby("fraction").agg(size=(size, "mean"), mean=("value", "mean"), sd=("value", "std"))
             draw_points(ax, parts["size"], parts, colours[str(model)], str(model), linestyle="-")
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        ax.set_xlabel("Donors" if by == "donors" else "Cells in the reference")
+        ax.set_xlabel("Donors" if by == "donor" else "Cells in the reference")
         ax.set_ylabel(_TITLES.get(metric, metric))
 
     return add_legend(draw_panels(table, "task", draw))

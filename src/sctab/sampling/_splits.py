@@ -85,7 +85,9 @@ def split_cells(
     return Split(train=np.setdiff1d(labeled, chosen), validation=chosen, by="stratified")
 
 
-def _donors_to_hold_out(labels: NDArray[np.int64], donors: NDArray[np.int64], fraction: float, rng: np.random.Generator) -> list[int]:
+def _donors_to_hold_out(
+    labels: NDArray[np.int64], donors: NDArray[np.int64], fraction: float, rng: np.random.Generator
+) -> list[int]:
     every_donor, of_donor = np.unique(donors, return_inverse=True)
     if len(every_donor) < _FEWEST_DONORS:
         return []
