@@ -33,13 +33,13 @@ class Rule:
 
 
 OPENINGS = [
-    Rule(r"What", "a verb or a noun phrase: `Return …`, `Result of …`", 136),
+    Rule(r"What", "a verb or a noun phrase: `Return …`, `Result of …`", 137),
     Rule(r"How", "a verb or a noun phrase: `Compute …`, `Number of …`", 51),
     Rule(r"Which", "a noun phrase: `Mask of …`, `Positions of …`", 18),
-    Rule(r"Whether", "`Return whether …`, or `True if …` for a field", 67),
+    Rule(r"Whether", "`Return whether …`, or `True if …` for a field", 69),
     Rule(r"Where", "a noun phrase: `Directory of …`, `Source of …`", 22),
     Rule(r"When", "a noun phrase or a condition: `Time of …`"),
-    Rule(r"Why", "a noun phrase: `Reason …`", 2),
+    Rule(r"Why", "a noun phrase: `Reason …`", 3),
 ]
 """First words of docstrings."""
 
@@ -60,9 +60,9 @@ PHRASES = [
     Rule(r"\bto be had\b", "available"),
     Rule(r"(^|[#.] )Beyond\b", "the name of the thing", 2),
     Rule(r"\bstands? for\b", "means, represents", 42),
-    Rule(r"\bmakes? no sense\b", "is invalid", 16),
+    Rule(r"\bmakes? no sense\b", "is invalid", 14),
     Rule(r"\b(is|are) no (?!longer\b|more\b|less\b|need\b|doubt\b|limit\b)[a-z`*]", "is not a", 129),
-    Rule(r"\bis of (another|the same|no|an unknown|an earlier)\b", "belongs to, has", 19),
+    Rule(r"\bis of (another|the same|no|an unknown|an earlier)\b", "belongs to, has", 18),
     Rule(r"\bwhole numbers?\b", "integer", 3),
     Rule(r"\btexts\b", "strings", 6),
     Rule(r"\bin (their|its) letters\b", "spelling", 2),
@@ -75,7 +75,7 @@ PHRASES = [
     Rule(r"\banew\b", "again, from scratch", 24),
     Rule(r"\bis told\b|\bwas told\b|\bare told\b|\bbe told\b", "is instructed, is distinguished", 23),
     Rule(r"\bmeans? nothing\b", "is undefined, is not meaningful", 5),
-    Rule(r"\bof use\b|\bof no use\b", "useful, ignored", 4),
+    Rule(r"\bof use\b|\bof no use\b", "useful, ignored", 3),
     Rule(r"\b(found|finds?|finding) out\b", "determine, detect", 12),
     Rule(r"\bby (itself|themselves)\b", "automatically, alone", 21),
     Rule(r"\bso many\b", "the number", 34),

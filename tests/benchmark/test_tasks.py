@@ -11,7 +11,7 @@ from tests.reference import make_reference
 
 from sctab import DataFileError, GeneOverlapError, KeyNotFoundError, SettingError
 from sctab.benchmark import Subset, Task
-from sctab.benchmark._tasks import Cells, in_shared_genes, load_task
+from sctab.benchmark._tasks import Cells, load_task, over_shared_genes
 from sctab.inference import NO_SETUP
 from sctab.train import MemoryReference
 
@@ -23,7 +23,7 @@ def test_two_files(folder):
     cells = load_task(TWO_FILES, folder)
     assert (cells.reference.n_obs, cells.query.n_obs) == (240, 60)
     assert cells.types == ("B cell", "T cell", "monocyte")
-    reference, query = in_shared_genes(cells, TWO_FILES)
+    reference, query = over_shared_genes(cells, TWO_FILES)
     assert list(reference.var_names) == list(query.var_names) == list(cells.query.var_names)
     np.testing.assert_array_equal(reference.X.toarray(), cells.reference.X.toarray()[:, 5:])
     np.testing.assert_array_equal(query.X.toarray(), cells.query.X.toarray())
@@ -83,7 +83,7 @@ def test_symbols_are_matched_to_ids(stored):
     expected = query[:, ::-1].X.toarray()
     query.var = pd.DataFrame(index=[f"{name}.3" for name in query.var["ensembl_id"]])
     cells = stored(make_reference(), query)
-    reference, query = in_shared_genes(cells, TWO_FILES)
+    reference, query = over_shared_genes(cells, TWO_FILES)
     assert list(reference.var_names) == list(query.var_names) == list(cells.reference.var_names)
     np.testing.assert_array_equal(query.X.toarray(), expected)
 
@@ -97,7 +97,7 @@ def test_names_that_repeat_are_one_gene():
     reference.obs["label"] = "B cell"
     source = MemoryReference(reference, NO_SETUP | {"labels_key": "label"})
     cells = Cells(source, cells_of(["MS4A1", "CD3D", "NKG7"], [[5, 6, 7]]), ())
-    reference, query = in_shared_genes(cells, TWO_FILES)
+    reference, query = over_shared_genes(cells, TWO_FILES)
     assert list(reference.var_names) == ["CD3D", "MS4A1"]
     assert reference.X.toarray().tolist() == [[5, 2]]
     assert query.X.toarray().tolist() == [[6, 5]]
@@ -107,7 +107,7 @@ def test_there_must_be_shared_genes(stored):
     query = make_reference(n_obs=60, seed=1)
     query.var = pd.DataFrame(index=[f"other{i}" for i in range(60)])
     with pytest.raises(GeneOverlapError, match="None of the model's 60 genes is in the data"):
-        in_shared_genes(stored(make_reference(), query), TWO_FILES)
+        over_shared_genes(stored(make_reference(), query), TWO_FILES)
 
 
 def test_named_donors(folder):

@@ -14,7 +14,7 @@ import typer
 
 from sctab import DataFileError, OutputError
 from sctab.cli import _reporting
-from sctab.cli._reporting import Stopped, _Console, ends_when_told, err, out, prepare_streams, reports_errors
+from sctab.cli._reporting import Stopped, _Console, ends_on_signals, err, out, prepare_streams, reports_errors
 from sctab.errors import SctabWarning
 
 ODD = "[red]x[/red] [/x] :smile: r[1].h5ad α\x1b[2J"
@@ -141,7 +141,7 @@ class TestCommands:
         steps = []
 
         @reports_errors
-        @ends_when_told
+        @ends_on_signals
         def command():
             try:
                 os.kill(os.getpid(), number)
@@ -162,7 +162,7 @@ class TestCommands:
     def test_a_signal_that_is_ignored_stays_ignored(self):
         """As `nohup` asks for."""
 
-        @ends_when_told
+        @ends_on_signals
         def command():
             os.kill(os.getpid(), signal.SIGHUP)
 

@@ -73,9 +73,9 @@ def test_coverage_is_of_genes_and_cells(counts):
 
 
 def test_coverage_weighs_features(counts):
-    worth = {id(VAR): np.arange(400) < 4, id(few := VAR.iloc[:3]): np.ones(3)}
+    feature_weights = {id(VAR): np.arange(400) < 4, id(few := VAR.iloc[:3]): np.ones(3)}
     found = coverages(
-        [candidate(counts), narrow := candidate(counts[:, :3], "raw.X", few)], lambda var: worth[id(var)].astype(float)
+        [candidate(counts), narrow := candidate(counts[:, :3], "raw.X", few)], lambda var: feature_weights[id(var)].astype(float)
     )
     assert found[narrow] == pytest.approx(0.75, abs=0.02)
 

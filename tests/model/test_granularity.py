@@ -92,7 +92,7 @@ class TestWhoLookedCloser:
             covariates=sparse.csr_matrix((len(labels), 0)),
             child_matrix=self.CHILDREN,
         )
-        return data.unlooked_subtypes.astype(int).tolist()
+        return data.unresolved_subtypes.astype(int).tolist()
 
     def test_a_donor_with_both_told_them_apart(self):
         # donor 0 has the label and subtype 1, donor 1 has subtype 2 alone

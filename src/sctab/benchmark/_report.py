@@ -146,15 +146,15 @@ def _whole(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
 def _shown(table: pd.DataFrame, column: str, *, more_is_better: bool) -> pd.DataFrame:
     """Models as rows and, for example, tasks as columns, `mean ± sd` in the cells."""
     best = table["mean"].groupby(column).transform("max" if more_is_better else "min")
-    texts = _mean_and_spread(table["mean"], table["sd"])
-    texts = texts.where(table["mean"].round(3) != best.round(3), "**" + texts + "**")
+    cells = _mean_and_spread(table["mean"], table["sd"])
+    cells = cells.where(table["mean"].round(3) != best.round(3), "**" + cells + "**")
     order = table.index.get_level_values(column).unique()
-    return _wide(texts, column).reindex(columns=order)
+    return _wide(cells, column).reindex(columns=order)
 
 
-def _wide(texts: pd.Series, column: str = "task") -> pd.DataFrame:
+def _wide(cells: pd.Series, column: str = "task") -> pd.DataFrame:
     """Models as rows and tasks as columns, both in the order in which they come."""
-    return texts.unstack(column, sort=False).fillna("")  # noqa: PD010 - `pivot_table` would sort
+    return cells.unstack(column, sort=False).fillna("")  # noqa: PD010 - `pivot_table` would sort
 
 
 def _mean_and_spread(mean: pd.Series, sd: pd.Series, *, signed: bool = False) -> pd.Series:
@@ -172,13 +172,13 @@ def _differences(results: Results) -> list[str]:
     table = paired_differences(results.scores, results.baseline)
     if table.empty:
         return []
-    texts = _wide(_mean_and_spread(table["mean"], table["sd"], signed=True))
-    tasks = [task for task in texts.columns if task]
-    texts = texts[[*tasks, ""]].rename(columns={"": "all tasks"})
-    texts["pairs"] = table["pairs"].xs("", level="task").reindex(texts.index).astype(str)
+    cells = _wide(_mean_and_spread(table["mean"], table["sd"], signed=True))
+    tasks = [task for task in cells.columns if task]
+    cells = cells[[*tasks, ""]].rename(columns={"": "all tasks"})
+    cells["pairs"] = table["pairs"].xs("", level="task").reindex(cells.index).astype(str)
     baseline = table["baseline"].iloc[0]
     note = f"Macro F1 minus that of `{baseline}` on the same task with the same seed: mean ± standard deviation of the pairs."
-    return ["## Paired differences", note, _markdown(texts)]
+    return ["## Paired differences", note, _markdown(cells)]
 
 
 def _kept(scores: pd.DataFrame) -> list[str]:
@@ -186,10 +186,10 @@ def _kept(scores: pd.DataFrame) -> list[str]:
     runs = whole[whole["kept"] != ""]
     if runs.empty:
         return []
-    texts = runs.groupby(["model", "task"], sort=False)["kept"].agg(
+    cells = runs.groupby(["model", "task"], sort=False)["kept"].agg(
         lambda names: ", ".join(f"{name} {times}×" for name, times in names.value_counts().items())
     )
-    return ["## Models that were kept", "Of the classes that it tries, and in how many runs.", _markdown(_wide(texts))]
+    return ["## Models that were kept", "Of the classes that it tries, and in how many runs.", _markdown(_wide(cells))]
 
 
 def _costs(scores: pd.DataFrame) -> list[str]:

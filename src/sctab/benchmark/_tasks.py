@@ -104,7 +104,7 @@ def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -
     return Cells(source, query, types)
 
 
-def in_shared_genes(cells: Cells, task: Task) -> tuple[AnnData, AnnData]:
+def over_shared_genes(cells: Cells, task: Task) -> tuple[AnnData, AnnData]:
     """Reference and query over the genes that both have, in the order of the reference.
 
     Genes are matched by the index of `var`. Where names repeat there, or where it holds symbols on one side and ids on the other, they

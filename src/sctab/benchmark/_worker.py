@@ -25,7 +25,7 @@ from sctab.benchmark._config import Subset, Task
 from sctab.benchmark._files import HISTORY_FILE, PREDICTIONS_FILE, REQUEST_FILE, SCORES_FILE, SUMMARY_FILE
 from sctab.benchmark._peers import run_peer
 from sctab.benchmark._scores import score
-from sctab.benchmark._tasks import Cells, in_shared_genes, load_task
+from sctab.benchmark._tasks import Cells, load_task, over_shared_genes
 from sctab.benchmark.peers._program import peak_memory
 from sctab.inference import predict_cells
 from sctab.model import model_by_name, new_model
@@ -137,7 +137,7 @@ def tidy_history(history: dict[str, pd.DataFrame] | None) -> pd.DataFrame | None
 
 def run_a_peer(request: dict[str, Any], task: Task, cells: Cells, folder: Path) -> Outcome:
     """Give a peer the shared genes, and its process the measurement."""
-    reference, query = in_shared_genes(cells, task)
+    reference, query = over_shared_genes(cells, task)
     for part, adata in (("reference", reference), ("query", query)):
         adata.obs = pd.DataFrame({"batch": batches(adata, task.donor_key, part)}, index=adata.obs_names.astype(str))
     reference.obs["label"] = cells.learned[task.labels_key].astype(str).to_numpy()
@@ -161,7 +161,7 @@ def batches(adata: AnnData, donor_key: str | None, part: str) -> NDArray[np.obje
     return np.full(adata.n_obs, part, dtype=object)
 
 
-def end_with_the_parent() -> None:
+def end_with_parent() -> None:
     """End this process and those that it started when the one that started it is gone, which closes our standard input."""
 
     def wait_for_parent() -> None:
@@ -172,7 +172,7 @@ def end_with_the_parent() -> None:
 
 
 if __name__ == "__main__":
-    end_with_the_parent()
+    end_with_parent()
     try:
         main(Path(sys.argv[1]))
     except subprocess.CalledProcessError as error:  # of a peer, which has said why: this process ends as it did

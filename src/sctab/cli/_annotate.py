@@ -13,13 +13,13 @@ import sctab
 import sctab.io
 from sctab.cli._cluster import connected
 from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Overwrite
-from sctab.cli._reporting import ends_when_told, err, out, reports_errors
+from sctab.cli._reporting import ends_on_signals, err, out, reports_errors
 from sctab.errors import SettingError
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 
 
 @reports_errors
-@ends_when_told
+@ends_on_signals
 def annotate(
     query: Annotated[
         list[str],
@@ -74,7 +74,7 @@ def annotate(
     if Path(model).is_dir():
         folders = [place for place in outputs if sctab.tl.is_folder(place)]
         sctab.io.check_apart([place for place in outputs if place not in folders], [model], folders=folders)
-    sctab.io.give_back_large_arrays()
+    sctab.io.release_large_arrays()
     with ExitStack() as stack:
         client = None if dask_scheduler is None else stack.enter_context(connected(dask_scheduler))
         done = sctab.tl.annotate_files(

@@ -16,7 +16,7 @@ from sctab.cli._corpus import corpus_app
 from sctab.cli._evaluate import evaluate
 from sctab.cli._import import import_checkpoint
 from sctab.cli._options import Debug, Overwrite
-from sctab.cli._reporting import EXIT_REFUSED, ends_when_told, err, out, prepare_streams, reports_errors
+from sctab.cli._reporting import EXIT_REFUSED, ends_on_signals, err, out, prepare_streams, reports_errors
 from sctab.cli._train import train
 from sctab.cli._tune import tune
 
@@ -84,7 +84,7 @@ def models(debug: Debug = False) -> None:
 
 @app.command()
 @reports_errors
-@ends_when_told
+@ends_on_signals
 def demo(
     output: Annotated[
         Path | None, typer.Option(help="Annotated data to write; by default `sctab-demo.h5ad`, numbered if that is there.")

@@ -16,7 +16,7 @@ import sctab
 import sctab.io
 from sctab.cli._cluster import connected
 from sctab.cli._options import DaskScheduler, Debug
-from sctab.cli._reporting import ends_when_told, err, out, reports_errors
+from sctab.cli._reporting import ends_on_signals, err, out, reports_errors
 from sctab.errors import DataFileError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def plan(config: Declaration, features: Features = None, debug: Debug = False) -
 
 @corpus_app.command()
 @reports_errors
-@ends_when_told
+@ends_on_signals
 def build(
     config: Declaration,
     output: Annotated[

@@ -12,7 +12,7 @@ import sctab
 import sctab.io
 from sctab.cli._files import check_suffix, read_data, write_data
 from sctab.cli._options import Debug, LabelMap, LabelsKey, Overwrite
-from sctab.cli._reporting import ends_when_told, out, reports_errors
+from sctab.cli._reporting import ends_on_signals, out, reports_errors
 from sctab.keys import DEFAULT_KEY_ADDED
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @reports_errors
-@ends_when_told
+@ends_on_signals
 def evaluate(
     annotated: Annotated[Path, typer.Argument(help="Cells that `sctab annotate` has annotated, `.h5ad` or `.zarr`.")],
     labels_key: LabelsKey,

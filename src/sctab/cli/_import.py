@@ -10,11 +10,11 @@ import typer
 
 import sctab
 from sctab.cli._options import Debug, Overwrite
-from sctab.cli._reporting import ends_when_told, out, reports_errors
+from sctab.cli._reporting import ends_on_signals, out, reports_errors
 
 
 @reports_errors
-@ends_when_told
+@ends_on_signals
 def import_checkpoint(
     checkpoint: Annotated[Path, typer.Argument(help="A `.ckpt`, the folder of a run, or a tar archive of runs.")],
     genes: Annotated[Path, typer.Option(help="Genes in the order of the model: `var.parquet`.")],

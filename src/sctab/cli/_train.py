@@ -167,7 +167,7 @@ def train(
             "`--resume` goes on from a run directory of one model class. Leave it out where there is none (`--no-logs`, `auto`)."
         )
     sctab.inference.require_replaceable(output, overwrite=overwrite)
-    directory = (run_dir or _run_directory(output, goes_on=members is not None or resume)) if logs else None
+    directory = (run_dir or _run_directory(output, resumes=members is not None or resume)) if logs else None
     sctab.io.check_apart(
         [output] if directory is None else [output, directory],
         [path for path in (reference, corpus, settings, label_map) if path is not None],
@@ -247,10 +247,10 @@ def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> 
     return sctab.tuning.Settings(name, published["model"], published["train"])
 
 
-def _run_directory(output: Path, *, goes_on: bool) -> Path:
+def _run_directory(output: Path, *, resumes: bool) -> Path:
     """A directory beside the output: that of a run that goes on, or one that is not there yet."""
     path = output.with_name(f"{output.name}.run")
-    if goes_on or not path.exists():
+    if resumes or not path.exists():
         return path
     return next(name for i in count(1) if not (name := path.with_name(f"{path.name}-{i}")).exists())
 

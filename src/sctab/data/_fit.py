@@ -174,17 +174,17 @@ def have_equal_sums(rows: sparse.csr_matrix) -> bool:
     return bool(np.mean(np.abs(sums - np.median(sums)) <= 0.01 * np.median(sums)) > 0.99)
 
 
-def ranked(candidates: list[Candidate], worth: Coverage | None = None) -> list[Candidate]:
+def ranked(candidates: list[Candidate], feature_weights: Coverage | None = None) -> list[Candidate]:
     """Candidates by how well they fit, best first; neither their order nor where they are kept matters.
 
     Parameters
     ----------
     candidates
         All matrices that may be used.
-    worth
+    feature_weights
         What each feature is worth; by default each gene the same.
     """
-    fits = _fits(candidates, worth)
+    fits = _fits(candidates, feature_weights)
 
     def key(candidate: Candidate) -> tuple[Any, ...]:
         place = {"X": 0, "raw.X": 1}.get(candidate.name, 2)
@@ -204,20 +204,20 @@ def ranked(candidates: list[Candidate], worth: Coverage | None = None) -> list[C
     return [*counts, *(candidate for candidate in order if candidate not in counts)]
 
 
-def coverages(candidates: list[Candidate], worth: Coverage | None = None) -> dict[Candidate, float]:
+def coverages(candidates: list[Candidate], feature_weights: Coverage | None = None) -> dict[Candidate, float]:
     """Share of what the best candidate has of the cells and of what is looked at, by candidate, between 0 and 1."""
-    worths = {id(candidate.var): _worth(candidate, worth) for candidate in candidates}
+    weights = {id(candidate.var): _feature_weights(candidate, feature_weights) for candidate in candidates}
     found = {
-        candidate: float(worths[id(candidate.var)][_has_gene(candidate, candidates)].sum()) * float(candidate.is_filled.mean())
+        candidate: float(weights[id(candidate.var)][_has_gene(candidate, candidates)].sum()) * float(candidate.is_filled.mean())
         for candidate in candidates
     }
     most = max(found.values(), default=0.0)
     return {candidate: value / most if most > 0 else float(candidate.rows.nnz > 0) for candidate, value in found.items()}
 
 
-def _worth(candidate: Candidate, worth: Coverage | None) -> NDArray[np.float64]:
+def _feature_weights(candidate: Candidate, feature_weights: Coverage | None) -> NDArray[np.float64]:
     is_gene = np.ones(len(candidate.var)) if candidate.columns is None else candidate.columns.astype(np.float64)
-    return is_gene if worth is None else worth(candidate.var)
+    return is_gene if feature_weights is None else feature_weights(candidate.var)
 
 
 def _has_gene(candidate: Candidate, candidates: list[Candidate]) -> NDArray[np.bool_]:
@@ -239,13 +239,13 @@ def _has_gene(candidate: Candidate, candidates: list[Candidate]) -> NDArray[np.b
     return seen | (np.max(shares, axis=0) * depth < _SURELY_SEEN)
 
 
-def _fits(candidates: list[Candidate], worth: Coverage | None) -> dict[Candidate, float]:
+def _fits(candidates: list[Candidate], feature_weights: Coverage | None) -> dict[Candidate, float]:
     """Fit of each candidate, between 0 and 1: its coverage times the evidence for its content."""
     face = next((candidate for candidate in candidates if candidate.name == "X"), None)
     if face is not None and (face.evidence < _IN_DOUBT or not face.rows.nnz):
         face = None
     found = {}
-    for candidate, coverage in coverages(candidates, worth).items():
+    for candidate, coverage in coverages(candidates, feature_weights).items():
         found[candidate] = coverage * candidate.evidence
         if candidate.name_score < 0 or (face is not None and _is_other_thing(candidate, face)):
             found[candidate] *= _OTHER_THING

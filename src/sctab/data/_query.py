@@ -179,14 +179,16 @@ def open_query(
         matches.append((var, features.match(var, importance=importance)))
         return matches[-1][1]
 
-    def worth(var: pd.DataFrame) -> NDArray[np.float64]:
+    def feature_weights(var: pd.DataFrame) -> NDArray[np.float64]:
         positions = match_of(var).positions
         weights = np.full(len(features), 1 / len(features)) if importance is None else importance
         shared = np.bincount(positions[positions >= 0], minlength=len(features))[positions]  # by features of the same gene
         return np.where(positions >= 0, weights[positions] / np.maximum(shared, 1), 0.0)
 
     try:
-        source, notes = chosen or choose_source(adata, layer=layer, inspect=inspect, worth=worth, learned=learned)
+        source, notes = chosen or choose_source(
+            adata, layer=layer, inspect=inspect, feature_weights=feature_weights, learned=learned
+        )
     except InputValueError:
         if adata.n_obs and adata.n_vars:  # the values of a transposed matrix are often refused before its names are looked at
             match_of(adata.var).require_columns(some_cells(adata))

@@ -85,7 +85,7 @@ def choose_source(
     *,
     layer: str | None = None,
     inspect: Inspect = inspect_matrix,
-    worth: Coverage | None = None,
+    feature_weights: Coverage | None = None,
     learned: LearnedMatrix | None = None,
 ) -> tuple[Source, list[str]]:
     """The matrix to use, and notes on the choice.
@@ -104,7 +104,7 @@ def choose_source(
         See above.
     inspect
         What finds out what a matrix holds, in the way of :func:`sctab.data.inspect_matrix`.
-    worth
+    feature_weights
         How much each feature of a `var` is worth, `(n_vars,)`; by default each gene the same.
     learned
         The matrix that a model learned from. One of the same name that holds the same is used, where it has about as much of what the
@@ -131,7 +131,7 @@ def choose_source(
         source = _inspected(adata, names[0], tables[names[0]], inspect)
         return source, _remarks(source.content)
     candidates, refused = _candidates(adata, tables)
-    order = _order(candidates, worth, learned)
+    order = _order(candidates, feature_weights, learned)
     while order:
         best = order[0]
         try:
@@ -143,9 +143,9 @@ def choose_source(
             candidates.remove(best)
         else:
             if source.content == best.content or best.is_inspected:
-                return source, _notes(source, best, candidates, refused, worth, learned)
+                return source, _notes(source, best, candidates, refused, feature_weights, learned)
             best.learn(source.content)  # all of its rows show something else than those that were looked at
-        order = _order(candidates, worth, learned)
+        order = _order(candidates, feature_weights, learned)
     raise InputValueError(" ".join(refused.values()) if refused else "The data has neither `X` nor `raw` nor layers.")
 
 
@@ -180,10 +180,10 @@ def _alternative(adata: CellData, name: str) -> str:
     return "" if source.name == name else f" `{source.name}` holds {source.content.content}: it is used with `layer={key!r}`."
 
 
-def _order(candidates: list[Candidate], worth: Coverage | None, learned: LearnedMatrix | None) -> list[Candidate]:
-    order = ranked(candidates, worth)
+def _order(candidates: list[Candidate], feature_weights: Coverage | None, learned: LearnedMatrix | None) -> list[Candidate]:
+    order = ranked(candidates, feature_weights)
     if learned is not None:
-        share = coverages(candidates, worth)
+        share = coverages(candidates, feature_weights)
         order.sort(key=lambda candidate: not (learned.is_like(candidate) and share[candidate] >= _COMPARABLE))
     return order
 
@@ -217,7 +217,7 @@ def _notes(
     best: Candidate,
     candidates: list[Candidate],
     refused: Mapping[str, str],
-    worth: Coverage | None,
+    feature_weights: Coverage | None,
     learned: LearnedMatrix | None,
 ) -> list[str]:
     notes = _remarks(source.content)
@@ -234,7 +234,7 @@ def _notes(
                 f"{'hold' if len(differing) > 1 else 'holds'} other counts than those that it was made of. Give `layer=` to choose."
             )
         return notes
-    share = coverages(candidates, worth)
+    share = coverages(candidates, feature_weights)
     others = []
     for name in ("X", _RAW):
         if name in refused:

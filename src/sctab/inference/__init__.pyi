@@ -10,7 +10,7 @@ from ._decide import Decision as Decision, decide as decide
 from ._device import device_of as device_of
 from ._engine import Engine as Engine
 from ._ensemble_files import (
-    begin_or_go_on as begin_or_go_on,
+    begin_or_resume as begin_or_resume,
     check_alike as check_alike,
     check_stored as check_stored,
     free_path as free_path,

@@ -120,7 +120,7 @@ def free_path(path: Path) -> Path:
     return path if not path.exists() else next(name for i in count(2) if not (name := Path(f"{path}-{i}")).exists())
 
 
-def begin_or_go_on(directory: Path, identity: Mapping[str, Any]) -> None:
+def begin_or_resume(directory: Path, identity: Mapping[str, Any]) -> None:
     """Write what is trained to a directory, or make sure that it is what is trained there.
 
     Raises

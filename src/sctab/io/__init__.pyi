@@ -27,7 +27,7 @@ from ._replaceable import as_path as as_path, check_free as check_free, entries_
 from ._rows import (
     RowReader as RowReader,
     ahead as ahead,
-    give_back_large_arrays as give_back_large_arrays,
+    release_large_arrays as release_large_arrays,
     row_blocks as row_blocks,
     row_ranges as row_ranges,
     row_sliceable as row_sliceable,

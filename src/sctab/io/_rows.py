@@ -93,7 +93,7 @@ class RowReader:
         return block
 
 
-def give_back_large_arrays(above: int = 2**20) -> None:
+def release_large_arrays(above: int = 2**20) -> None:
     """Have the memory of large arrays given back to the system when they go, from now on, where the C library is that of Linux.
 
     It would raise that limit by itself, up to 32 MB, whenever a large array goes (see `mallopt(3)`), and keep the memory of smaller ones in

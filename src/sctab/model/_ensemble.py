@@ -213,7 +213,7 @@ class DeepEnsemble:
         jobs = [{"seed": int(state), **settings} for state in np.random.SeedSequence(seed).generate_state(self.n_members)]
         training = MemberTraining(self.model_class, self._reference, self._model_settings)
         if run_dir is not None:
-            training.begin_or_go_on(as_path(run_dir), jobs)
+            training.begin_or_resume(as_path(run_dir), jobs)
             jobs = [job | {"run_dir": free_path(as_path(run_dir) / f"curves_{i}")} for i, job in enumerate(jobs)]
             members = training.run_in(as_path(run_dir), jobs, n_jobs)
         elif n_jobs > 1:

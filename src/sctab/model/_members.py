@@ -11,7 +11,7 @@ from typing import Any
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
-from sctab.inference import begin_or_go_on, member_path
+from sctab.inference import begin_or_resume, member_path
 from sctab.io import progress_titled
 from sctab.keys import FORMAT_VERSION, SPEC_FILE
 from sctab.model._base import CellTypeClassifier, new_model
@@ -59,7 +59,7 @@ class MemberTraining:
             member._reference = self.reference
         return members
 
-    def begin_or_go_on(self, directory: Path, jobs: Sequence[Mapping[str, Any]]) -> None:
+    def begin_or_resume(self, directory: Path, jobs: Sequence[Mapping[str, Any]]) -> None:
         """Write down in the directory what is trained, or make sure that it is the same."""
         identity = {
             "format": _RUN_FORMAT,
@@ -69,7 +69,7 @@ class MemberTraining:
             "train_settings": [{name: value for name, value in job.items() if name not in _HOW_IT_RUNS} for job in jobs],
             "data": self.reference.identity,
         }
-        begin_or_go_on(directory, json.loads(json.dumps(identity, default=str)))
+        begin_or_resume(directory, json.loads(json.dumps(identity, default=str)))
 
 
 def title_of_member(number: int, n_members: int) -> str:

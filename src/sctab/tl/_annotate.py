@@ -127,8 +127,8 @@ def annotate(
 
     target = target_of(adata, copy=copy)
     for name, values in obs_columns(predictor.spec, decision, key_added).items():
-        _put(target, target.obs, name, values, key_added)
-    _put(target, target.obsm, latent_key(key_added), decision.latent, key_added)
+        _write_result(target, target.obs, name, values, key_added)
+    _write_result(target, target.obsm, latent_key(key_added), decision.latent, key_added)
     columns, probabilities = probability_columns(predictor.spec), decision.column(decision.probabilities)
     target.obsm[probabilities_key(key_added)] = (
         probabilities if columns is None else pd.DataFrame(probabilities, index=adata.obs_names, columns=columns)
@@ -139,7 +139,7 @@ def annotate(
     return target if copy else None
 
 
-def _put(target: AnnData, slot: Any, name: str, values: Any, key_added: str) -> None:
+def _write_result(target: AnnData, slot: Any, name: str, values: Any, key_added: str) -> None:
     """Write a result, or take away the one that another model left under the same key."""
     if values is not None:
         slot[name] = values

@@ -295,14 +295,14 @@ def _note_on_subtypes(
     if not never:
         return ""
 
-    def told(code: int) -> str:
+    def described(code: int) -> str:
         called = pd.Series(predicted[known == code]).value_counts()
         names = [f"`{comparison.names[other]}` ({n})" if other >= 0 else f"nothing ({n})" for other, n in called.items()]
         return f"`{comparison.names[code]}`, whose {cells[code]} cells are called {_first(names, most=3)}"
 
     return (
         f"{len(never)} known type{'s were' if len(never) > 1 else ' was'} never predicted, and the corrected scores count subtypes as "
-        f"right: {_first([told(code) for code in never], most=5, separator='; ')}."
+        f"right: {_first([described(code) for code in never], most=5, separator='; ')}."
     )
 
 

@@ -90,7 +90,7 @@ def fit_network(
         penalty,
         class_weights=torch.from_numpy(data.class_weights(split)) if settings.class_weights else None,
         child_matrix=torch.from_numpy(data.child_matrix),
-        unlooked_subtypes=torch.from_numpy(data.unlooked_subtypes),
+        unresolved_subtypes=torch.from_numpy(data.unresolved_subtypes),
         differences=None if differences is None else SparseRows(differences),
         n_batches=batches.n_batches,
     )
@@ -152,11 +152,11 @@ def fit_network(
     return TrainingResult(split, trainer.current_epoch, best.epoch, best.value)
 
 
-def stop_unless(goes_on: Callable[[int, float], bool]) -> Callback:
-    """A callback that ends a training when `goes_on` is false of an epoch, counted from 0, and its validation macro F1."""
+def stop_unless(should_continue: Callable[[int, float], bool]) -> Callback:
+    """A callback that ends a training when `should_continue` is false of an epoch, counted from 0, and its validation macro F1."""
 
     def ask(trainer: Trainer, _plan: Any) -> None:
-        if not goes_on(trainer.current_epoch, float(trainer.callback_metrics[MONITOR])):
+        if not should_continue(trainer.current_epoch, float(trainer.callback_metrics[MONITOR])):
             trainer.should_stop = True
 
     return LambdaCallback(on_validation_end=ask)

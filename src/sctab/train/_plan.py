@@ -32,7 +32,7 @@ class TrainingPlan(LightningModule):
         *,
         class_weights: Tensor | None,
         child_matrix: Tensor,
-        unlooked_subtypes: Tensor,
+        unresolved_subtypes: Tensor,
         differences: SparseRows | None,
         n_batches: int,
     ) -> None:
@@ -45,7 +45,7 @@ class TrainingPlan(LightningModule):
         self.differences = differences
         self.register_buffer("class_weights", class_weights)
         self.register_buffer("child_matrix", child_matrix)
-        self.register_buffer("of_loss", unlooked_subtypes if settings.loss == "auto" else child_matrix)
+        self.register_buffer("of_loss", unresolved_subtypes if settings.loss == "auto" else child_matrix)
         self.is_plain = settings.loss == "cross-entropy" or int(self.of_loss.sum()) == len(child_matrix)  # no subtypes
         self.of_epoch = EpochMeans()
         self._confusion = torch.zeros_like(child_matrix, dtype=torch.int64)

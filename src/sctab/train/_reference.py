@@ -236,7 +236,7 @@ class TrainingData(ABC):
         return None
 
     @cached_property
-    def unlooked_subtypes(self) -> NDArray[np.bool_]:
+    def unresolved_subtypes(self) -> NDArray[np.bool_]:
         """:attr:`child_matrix` without the subtypes that were told apart: most cells of the label are of donors who have them too.
 
         Who called some cells of a donor "monocyte" and others "non-classical monocyte" did not mean the latter by the former. Without

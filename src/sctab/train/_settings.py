@@ -83,7 +83,7 @@ class CommonSettings:
         """Refuse a value of another type, and have a number of NumPy as one of Python, which JSON knows."""
         value, (accepted, rule) = getattr(self, name), _KINDS[kind]
         if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):
-            raise SettingError(f"`{name}={value!r}` must be {rule}{_mend(value, kind)}.")
+            raise SettingError(f"`{name}={value!r}` must be {rule}{_fix(value, kind)}.")
         if isinstance(value, np.generic):
             object.__setattr__(self, name, value.item())
 
@@ -153,7 +153,7 @@ class TrainingSettings(CommonSettings):
         }
 
 
-def _mend(value: Any, kind: type) -> str:
+def _fix(value: Any, kind: type) -> str:
     """What to write instead of a text, or of a number with a point, that stands for the right number."""
     if isinstance(value, str | float) and kind is not bool:
         with suppress(ValueError, OverflowError):  # no number, or infinite

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.errors import require
-from sctab.io import explains_damage, fast_reading, file_of, give_back_large_arrays, integrity
+from sctab.io import explains_damage, fast_reading, file_of, integrity, release_large_arrays
 from sctab.train._batches import Batch, Batches, as_batch
 from sctab.train._processes import n_processes, own_number
 
@@ -48,7 +48,7 @@ class RowLoader:
 
     def __init__(self, matrices: Sequence[Any]) -> None:
         annbatch = require("annbatch", extra="corpus")
-        give_back_large_arrays(_LARGE)
+        release_large_arrays(_LARGE)
         self._matrices = list(matrices)
         self._path = os.path.commonpath([file_of(matrix.group) for matrix in self._matrices])
         self._schedule = _schedule_class()()

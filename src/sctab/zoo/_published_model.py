@@ -110,12 +110,12 @@ def _network(checkpoint: Checkpoint, name: str) -> tuple[PublishedNetwork, dict[
 def _merge(of_checkpoint: Mapping[str, Any], of_file: Mapping[str, Any], network: PublishedNetwork, name: str) -> dict[str, Any]:
     """All hyperparameters, where those of the checkpoint, those of the file and the shapes of the weights say the same."""
     kind = _KINDS[network.kind]
-    told = {kind.sizes[key]: value for key, value in network.settings.items()}
-    told |= {"gene_dim": network.n_features, "type_dim": network.n_classes}
-    for key in (*told, *kind.others):
+    known = {kind.sizes[key]: value for key, value in network.settings.items()}
+    known |= {"gene_dim": network.n_features, "type_dim": network.n_classes}
+    for key in (*known, *kind.others):
         said = {
             place: values[key]
-            for place, values in {"its weights": told, "its own hyperparameters": of_checkpoint, "`hparams.yaml`": of_file}.items()
+            for place, values in {"its weights": known, "its own hyperparameters": of_checkpoint, "`hparams.yaml`": of_file}.items()
             if key in values
         }
         if any(value != other for value, other in pairwise(said.values())):

@@ -31,7 +31,7 @@ from sctab.io import (
     as_path,
     check_apart,
     check_free,
-    give_back_large_arrays,
+    release_large_arrays,
     run_tasks,
     without_credentials,
 )
@@ -98,7 +98,7 @@ def build(
         When `annbatch`, or what a source needs, is not installed.
     """
     require("annbatch", extra="corpus")
-    give_back_large_arrays()
+    release_large_arrays()
     if shard_size < 1:
         raise SettingError(f"`shard_size={shard_size}` must be at least 1.")
     config = config if isinstance(config, CorpusConfig) else CorpusConfig.read(config)
