@@ -22,18 +22,9 @@ from ._results import Results as Results, read_results as read_results
 from ._schedule import Progress as Progress, run_benchmark as run_benchmark
 
 __all__ = [
-    "Config",
-    "ModelEntry",
-    "PeerEntry",
-    "PeerUnavailableError",
-    "Progress",
-    "Results",
-    "Subset",
-    "Task",
     "comparison",
     "paired_differences",
     "read_config",
     "read_results",
     "run_benchmark",
-    "write_report",
 ]

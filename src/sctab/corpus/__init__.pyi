@@ -15,20 +15,10 @@ from ._store import Corpus as Corpus
 from .building._build import build as build
 
 __all__ = [
-    "Assays",
     "Corpus",
     "CorpusConfig",
-    "CorpusGenes",
-    "CorpusPlan",
-    "Filter",
-    "MinAncestors",
-    "MinCells",
-    "MinDonors",
-    "PrimaryData",
     "SourceEntry",
     "SplitEntry",
-    "SubtypeOf",
     "build",
-    "join_genes",
     "plan",
 ]

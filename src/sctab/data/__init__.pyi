@@ -39,16 +39,4 @@ from .genes._space import FeatureSpace as FeatureSpace
 from .genes._species import Species as Species, guess_species as guess_species
 from .genes._stated import CORRECT as CORRECT, StatedSpecies as StatedSpecies
 
-__all__ = [
-    "Content",
-    "FeatureSpace",
-    "GeneMatch",
-    "MatrixContent",
-    "Normalization",
-    "Species",
-    "gene_expression",
-    "guess_species",
-    "inspect_matrix",
-    "normalise",
-    "normalise_tensor",
-]
+__all__ = ["FeatureSpace", "Normalization", "inspect_matrix", "normalise"]

@@ -42,4 +42,4 @@ from ._storage import (
     write_model as write_model,
 )
 
-__all__ = ["Decision", "Evaluation", "ModelSpec", "Predictor", "decide", "load_predictor", "predict_cells"]
+__all__ = ["ModelSpec", "Predictor", "decide", "load_predictor"]

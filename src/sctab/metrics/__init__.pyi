@@ -22,20 +22,15 @@ from ._scores import (
 )
 
 __all__ = [
-    "SharedLevel",
     "accuracy",
     "auroc",
     "bootstrap_interval",
     "brier_score",
     "calibration_error",
     "confusion",
-    "correct_codes",
     "correct_predictions",
-    "correct_probabilities",
     "cross_entropy",
     "macro_f1",
-    "macro_f1_of_codes",
-    "overall_scores",
     "scores_per_group",
     "scores_per_type",
     "weighted_f1",

@@ -48,7 +48,7 @@ def overall_scores(
 ) -> pd.DataFrame:
     """Every score of an annotation, as it is and corrected along the ontology, with 95 % intervals, and at a level that both sides share.
 
-    The corrected scores are those of :func:`correct_codes` and :func:`correct_probabilities`: a subtype of the truth counts as the truth.
+    The corrected scores follow :func:`correct_predictions`: a subtype of the truth counts as the truth.
 
     Parameters
     ----------

@@ -17,12 +17,10 @@ __all__ = [
     "DeepEnsemble",
     "LinearClassifier",
     "MLPClassifier",
-    "MODEL_NAMES",
     "Range",
     "SCTAB",
     "SearchSpace",
     "XGBoostClassifier",
     "load_model",
     "model_by_name",
-    "model_classes",
 ]

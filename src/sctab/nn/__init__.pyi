@@ -27,20 +27,4 @@ from .fast._sparse import (
     sparse_network as sparse_network,
 )
 
-__all__ = [
-    "LinearNetwork",
-    "MultilayerPerceptron",
-    "NetworkOutput",
-    "PublishedNetwork",
-    "SparseNetwork",
-    "TabNet",
-    "TabNetOutput",
-    "cross_entropy",
-    "describe_published",
-    "predict_sparse",
-    "from_published",
-    "hierarchical_cross_entropy",
-    "sparse_mask",
-    "sparse_network",
-    "subtract_means",
-]
+__all__ = ["LinearNetwork", "MultilayerPerceptron", "TabNet", "hierarchical_cross_entropy"]

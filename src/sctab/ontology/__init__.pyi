@@ -6,4 +6,4 @@ from ._resolution import Resolution as Resolution
 from ._sources import ObsoleteTerm as ObsoleteTerm
 from .label_values import counted as counted, doubts as doubts, is_missing as is_missing, why_unwritable as why_unwritable
 
-__all__ = ["CellOntology", "LabelSpace", "ObsoleteTerm", "Resolution", "read_label_map"]
+__all__ = ["CellOntology", "read_label_map"]

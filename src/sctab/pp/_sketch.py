@@ -51,11 +51,10 @@ def sketch(
     size
         Number of cells as an integer, or a fraction of them as a float up to 1.0.
     method
-        `"geosketch"` takes cells evenly over the space that they fill, so that rare states are kept (extra `sketch`). `"stratified"`
-        draws at random and keeps the proportions of types, `"balanced"` draws equally many of each type. `"k-centre"` takes cells
-        such that none is far from one that was taken, `"herding"` such that means stay, both with equally many of each type where
-        there is a `labels_key`. The functions are :func:`~sctab.sampling.geometric_sketch`, :func:`~sctab.sampling.subsample`,
-        :func:`~sctab.sampling.k_centre` and :func:`~sctab.sampling.herding`.
+        `"geosketch"` samples evenly across the occupied space, which keeps rare states (extra `sketch`). `"stratified"` samples at random
+        and keeps the proportions of types, `"balanced"` samples equally many cells per type. `"k-centre"` minimises the distance of every
+        cell to its nearest chosen cell, `"herding"` preserves the means; both choose equally many cells per type if `labels_key` is given.
+        See :func:`~sctab.sampling.geometric_sketch`, :func:`~sctab.sampling.k_centre` and :func:`~sctab.sampling.herding`.
     labels_key
         Column of `adata.obs` with cell types, which all but geosketch look at. Cells without one (NaN) are not chosen.
     use_rep

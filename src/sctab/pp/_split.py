@@ -42,9 +42,9 @@ def split(
         Name and fraction of each split; they sum to one. The first is the one to learn from: it gets cells of every type, unless
         split by donor.
     by
-        `"type"` gives each split its share of the cells of every type; `"donor"` its share of the donors, whole and at random; `"both"`
-        whole donors such that each split has about its share of every type, see :func:`sctab.sampling.assign_splits`. By default
-        both where there is a `donor_key`, else by type. Only whole donors tell how well a model does on people that it has not seen.
+        `"type"` splits the cells of every type in these proportions; `"donor"` assigns whole donors at random; `"both"` assigns whole
+        donors so that the types are balanced across splits. By default `"both"` with a `donor_key`, else `"type"`. Only a split by whole
+        donors measures performance on new donors.
     key_added
         Prefix of what is written.
     seed

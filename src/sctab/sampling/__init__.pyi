@@ -15,14 +15,4 @@ from ._subsets import (
     subsample as subsample,
 )
 
-__all__ = [
-    "Split",
-    "assign_splits",
-    "balanced_class_weights",
-    "geometric_sketch",
-    "herding",
-    "k_centre",
-    "nested_subset",
-    "split_cells",
-    "subsample",
-]
+__all__ = ["geometric_sketch", "herding", "k_centre"]

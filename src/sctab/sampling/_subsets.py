@@ -108,7 +108,7 @@ def k_centre(
     n
         How many cells to choose.
     how
-        How many of each type, see :func:`subsample`.
+        `"balanced"` chooses equally many cells of each type, as far as it has them; `"stratified"` keeps the proportions of the types.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def k_centre(
     Raises
     ------
     SettingError
-        As in :func:`subsample`.
+        If `n` exceeds the number of labelled cells, or is less than the number of types.
     InputValueError
         When the embedding holds NaN or infinite values.
 
@@ -153,7 +153,7 @@ def herding(
     n
         How many cells to choose.
     how
-        How many of each type, see :func:`subsample`.
+        `"balanced"` chooses equally many cells of each type, as far as it has them; `"stratified"` keeps the proportions of the types.
 
     Returns
     -------
@@ -162,7 +162,7 @@ def herding(
     Raises
     ------
     SettingError
-        As in :func:`subsample`.
+        If `n` exceeds the number of labelled cells, or is less than the number of types.
     InputValueError
         When the embedding holds NaN or infinite values.
 

@@ -6,4 +6,10 @@ from ._explain import explain as explain
 from ._targets import is_folder as is_folder
 from ._variance import explained_variance as explained_variance
 
-__all__ = ["AnnotatedFiles", "annotate", "annotate_files", "evaluate", "explain", "explained_variance"]
+__all__ = [
+    "annotate",
+    "annotate_files",
+    "evaluate",
+    "explain",
+    "explained_variance",
+]

@@ -276,7 +276,7 @@ class MemoryData(TrainingData):
         return {"counts": content_hash(counts.indptr, counts.indices, counts.data)}
 
     def split(self, settings: CommonSettings) -> Split:
-        """Split the cells as :func:`sctab.sampling.split_cells` does."""
+        """Split the labelled cells by donor or stratified by type."""
         return split_cells(
             self.labels, self.donors, train_size=settings.train_size, by=settings.validation_split, rng=settings.split_rng
         )

@@ -8,4 +8,4 @@ from ._packaged import (
 )
 from ._published import import_checkpoint as import_checkpoint
 
-__all__ = ["ModelListing", "import_checkpoint", "list_models", "load", "packaged_path"]
+__all__ = ["import_checkpoint", "list_models", "load", "packaged_path"]

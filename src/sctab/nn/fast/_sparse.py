@@ -58,7 +58,7 @@ def predict_sparse(networks: Sequence[SparseNetwork], values: sparse.csr_matrix)
     networks
         The networks.
     values
-        As for one of them, see :class:`SparseNetwork`.
+        Normalised expression, `(n_obs, n_features)`, float32.
     """
     with torch.inference_mode():
         rows = SparseRows.of(values, networks[0].device)
