@@ -125,7 +125,7 @@ def test_a_backed_anndata_is_annotated_in_memory_and_its_file_left_alone(backed,
 def test_a_view_of_a_backed_anndata_is_refused_before_the_work(verb, backed, model):
     call = {
         "annotate": lambda **given: sctab.tl.annotate(backed[:20], "no such model" if not given else model, **given),
-        "split": lambda **given: sctab.pp.split(backed[:20], "cell_type", sizes={"a": 0.5, "b": 0.5}, **given),
+        "split": lambda **given: sctab.pp.split(backed[:20], "cell_type", fractions={"a": 0.5, "b": 0.5}, **given),
         "sketch": lambda **given: sctab.pp.sketch(backed[:20], 5, method="stratified", labels_key="cell_type", **given),
     }[verb]
     with pytest.raises(InputValueError, match=r"view of a backed AnnData.*`adata\.to_memory\(\)`, or pass `copy=True`"):

@@ -63,7 +63,7 @@ def corpus(tmp_path_factory):
         "donor_key": "donor_id",
         "tissue_key": "tissue",
         "features": "union",
-        "split": {"sizes": [0.6, 0.2, 0.2]},
+        "split": {"fractions": [0.6, 0.2, 0.2]},
     }
     return build(CorpusConfig.of(declared), folder / "store", shard_size=300)
 
