@@ -1,4 +1,4 @@
-"""Whether explanations name the genes that a model rests on: what is lost when the top genes of a type are set to zero.
+"""Deletion test of explanations: accuracy lost when the top genes of a type are set to zero.
 
     uv run python benchmarks/deletion.py --data FOLDER [--seeds 3] [--draws 3] [--output FILE.csv]
 

@@ -53,7 +53,7 @@ def _is_writable(at_home: str, packages: tuple[str, ...]) -> bool:
 
 
 def _can_write_into(path: Path) -> bool:
-    """Whether files can be made in a directory, or the directory itself."""
+    """Return whether files can be made in a directory, or the directory itself."""
     try:
         there = path.expanduser()
     except RuntimeError:  # there is no home

@@ -56,7 +56,7 @@ def renamed_argument[**P, R](old: str, new: str, *, since: str, removed_in: str)
     Raises
     ------
     TypeError
-        When the decorated function is called with both names.
+        If the decorated function is called with both names.
 
     Examples
     --------

@@ -142,7 +142,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     Raises
     ------
     MissingDependencyError
-        When it is not installed.
+        If it is not installed.
     """
     try:
         return importlib.import_module(module)

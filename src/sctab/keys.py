@@ -71,7 +71,7 @@ def check_key_added(key_added: str) -> None:
     Raises
     ------
     SettingError
-        When it is no string, is empty, `.` or `..`, is too long, or has a `/` or a control character in it.
+        If it is no string, is empty, `.` or `..`, is too long, or has a `/` or a control character in it.
     """
     if not isinstance(key_added, str) or not key_added.strip() or key_added in {".", ".."} or not _is_name(key_added):
         raise SettingError(
@@ -81,7 +81,7 @@ def check_key_added(key_added: str) -> None:
 
 
 def is_encodable(text: str) -> bool:
-    """Whether a string is Unicode: what came from undecodable bytes is not."""
+    """Return whether a string is Unicode: what came from undecodable bytes is not."""
     try:
         text.encode()
     except UnicodeEncodeError:

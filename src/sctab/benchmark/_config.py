@@ -120,11 +120,11 @@ def read_config(path: str | os.PathLike[str], *, data: str | os.PathLike[str] | 
     Raises
     ------
     DataFileError
-        When the file is missing or is no YAML.
+        If the file is missing or is no YAML.
     SettingError
-        When a value is invalid. The message names its place.
+        If a value is invalid. The message names its place.
     MissingDependencyError
-        When `pyyaml` is not installed.
+        If `pyyaml` is not installed.
     """
     path = as_path(path)
     values = declared.read_yaml(path)

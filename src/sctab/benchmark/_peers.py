@@ -60,7 +60,7 @@ def make_environment(requirements: Sequence[str], folder: Path) -> Path:
     Raises
     ------
     PeerUnavailableError
-        When there is no uv, or when something cannot be installed.
+        If there is no uv, or if something cannot be installed.
     """
     if not requirements:
         return Path(sys.executable)

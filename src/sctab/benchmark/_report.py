@@ -82,7 +82,7 @@ def paired_differences(scores: pd.DataFrame, baseline: str | None = None, *, met
     Raises
     ------
     SettingError
-        When `baseline` has no result.
+        If `baseline` has no result.
     """
     table = _whole(scores, metric).pivot_table(index=["task", "seed"], columns="model", values="value", sort=False)
     if baseline is None and (baseline := best_label(scores, metric)) is None:

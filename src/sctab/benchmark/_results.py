@@ -66,7 +66,7 @@ def read_results(directory: str | os.PathLike[str]) -> Results:
     Raises
     ------
     DataFileError
-        When there is no benchmark.
+        If there is no benchmark.
     """
     directory = as_path(directory)
     manifest = _read_manifest(directory)

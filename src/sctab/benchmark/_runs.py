@@ -63,7 +63,7 @@ class Run:
     """Hash of all that decides the result."""
 
     def is_done(self, directory: Path) -> bool:
-        """Whether its results are in the directory of a benchmark."""
+        """Return whether its results are in the directory of a benchmark."""
         return (directory / RUNS_FOLDER / self.key / SUMMARY_FILE).is_file()
 
     def describe(self) -> dict[str, Any]:
@@ -91,9 +91,9 @@ def plan(config: Config) -> list[Run]:
     Raises
     ------
     DataFileError
-        When a file of a task is not there, a directory is no corpus, or a label map has no labels.
+        If a file of a task is not there, a directory is no corpus, or a label map has no labels.
     LabelError
-        When a label map has ids that are not in the Cell Ontology.
+        If a label map has ids that are not in the Cell Ontology.
     """
     runs = []
     file_hash = cache(_file_hash)

@@ -68,11 +68,11 @@ def run_benchmark(
     Raises
     ------
     DataFileError
-        When a file of a task is not there.
+        If a file of a task is not there.
     OutputError
-        When another benchmark runs in `directory`, or when it cannot be written.
+        If another benchmark runs in `directory`, or if it cannot be written.
     MissingDependencyError
-        When `distributed` is not installed.
+        If `distributed` is not installed.
     """
     require("distributed", extra="benchmark")
     directory = as_path(directory)

@@ -63,13 +63,13 @@ def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -
     Raises
     ------
     DataFileError
-        When a file cannot be read.
+        If a file cannot be read.
     KeyNotFoundError
-        When a column or layer is not there.
+        If a column or layer is not there.
     InputValueError
-        When no matrix of a file can be brought to the scale of counts.
+        If no matrix of a file can be brought to the scale of counts.
     SettingError
-        When the split leaves no cell on one side.
+        If the split leaves no cell on one side.
     """
     if task.split == "corpus":
         by = "cell" if task.subset is not None and task.subset.by == "cell" else "donor"
@@ -113,7 +113,7 @@ def over_shared_genes(cells: Cells, task: Task) -> tuple[AnnData, AnnData]:
     Raises
     ------
     GeneOverlapError
-        When they have no gene in common.
+        If they have no gene in common.
     """
     reference, query = cells.reference, cells.query
     id_key, symbol_key = task.gene_id_key, task.gene_symbol_key

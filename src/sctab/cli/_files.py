@@ -20,7 +20,7 @@ def read_data(path: Path) -> AnnData:
     Raises
     ------
     DataFileError
-        When it is missing, of another format, compressed with what is not installed, or damaged.
+        If it is missing, of another format, compressed with what is not installed, or damaged.
     """
     return sctab.io.read_data_file(path)
 
@@ -31,7 +31,7 @@ def write_data(adata: AnnData, path: Path, *, target: Path) -> None:
     Raises
     ------
     OutputError
-        When it cannot be written.
+        If it cannot be written.
     """
     try:
         if target.suffix.lower() == ".h5ad":
@@ -50,7 +50,7 @@ def check_suffix(path: Path) -> None:
     Raises
     ------
     DataFileError
-        When it is another type.
+        If it is another type.
     """
     if path.suffix.lower() not in _SUFFIXES:
         raise DataFileError(f"`{path}` is neither `.h5ad` nor `.zarr`. Give one of these.")

@@ -109,9 +109,9 @@ class Cells:
         Raises
         ------
         KeyNotFoundError
-            When a source lacks a column that it is said to have.
+            If a source lacks a column that it is said to have.
         LabelError
-            When a source has no column of labels.
+            If a source has no column of labels.
         """
         parts: list[dict[str, pd.Categorical]] = []
         primary, barcodes, n_obs = [], [], []

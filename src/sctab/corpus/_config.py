@@ -60,9 +60,9 @@ class CorpusConfig:
         Raises
         ------
         DataFileError
-            When the file is missing or no YAML, or when a source is missing.
+            If the file is missing or no YAML, or if a source is missing.
         SettingError
-            When a value is invalid. The message names its place.
+            If a value is invalid. The message names its place.
         """
         path = as_path(path)
         return cls.of(declared.read_yaml(path), where=f"`{path.name}`", folder=path.parent)

@@ -46,7 +46,7 @@ def join_genes(spaces: Sequence[FeatureSpace], features: str | FeatureSpace, *, 
     Raises
     ------
     GeneOverlapError
-        When sources, or the genes that are given, are of different species, or when sources have no gene in common: nothing connects the
+        If sources, or the genes that are given, are of different species, or if sources have no gene in common: nothing connects the
         names of their genes.
 
     Examples
@@ -88,7 +88,7 @@ def given_genes(features: str | tuple[str, ...] | FeatureSpace) -> str | Feature
     Raises
     ------
     DataFileError
-        When it is a path, and no genes can be read from it.
+        If it is a path, and no genes can be read from it.
     """
     if isinstance(features, FeatureSpace):
         return features
@@ -103,7 +103,7 @@ def read_genes(path: str | Path) -> FeatureSpace:
     Raises
     ------
     DataFileError
-        When it cannot be read or holds no genes.
+        If it cannot be read or holds no genes.
     """
     path = as_path(path)
     if not path.exists():

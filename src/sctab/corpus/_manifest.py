@@ -40,7 +40,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises
     ------
     DataFileError
-        When there is none, or it is of another version, or damaged.
+        If there is none, or it is of another version, or damaged.
     """
     path = folder / MANIFEST
     if not path.exists():

@@ -117,16 +117,16 @@ def plan(config: str | os.PathLike[str] | CorpusConfig, *, ontology: CellOntolog
     Raises
     ------
     DataFileError
-        When a source is missing or damaged. The message names it.
+        If a source is missing or damaged. The message names it.
     KeyNotFoundError
-        When a source lacks a column that it is said to have.
+        If a source lacks a column that it is said to have.
     LabelError
-        When no cell is left, or only one type.
+        If no cell is left, or only one type.
     GeneOverlapError
-        When genes are in the rows of a source, or when sources are of different species, or have no gene in common. Sources of which no
+        If genes are in the rows of a source, or if sources are of different species, or have no gene in common. Sources of which no
         cell is left need not fit the others.
     SettingError
-        When the declaration is invalid, when there are too few donors, datasets or tissues to split, or when a declared split is
+        If the declaration is invalid, if there are too few donors, datasets or tissues to split, or if a declared split is
         empty, of another name, or shares donors with another one.
     """
     if not isinstance(config, CorpusConfig):

@@ -91,7 +91,7 @@ class Corpus:
         Raises
         ------
         DataFileError
-            When there is none, or it is of another version, or damaged.
+            If there is none, or it is of another version, or damaged.
         """
         path = as_path(path)
         manifest = read_manifest(path)
@@ -120,9 +120,9 @@ class Corpus:
         Raises
         ------
         KeyNotFoundError
-            When there is no such split.
+            If there is no such split.
         MissingDependencyError
-            When `annbatch` is not installed.
+            If `annbatch` is not installed.
         """
         self._require_split(split)
         annbatch = require("annbatch", extra="corpus")
@@ -169,7 +169,7 @@ class Corpus:
         Raises
         ------
         DataFileError
-            When rows of one cannot be found: a part of the corpus is missing or damaged.
+            If rows of one cannot be found: a part of the corpus is missing or damaged.
         """
         self._require_split(split)
         with _explains(self.path):

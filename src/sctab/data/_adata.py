@@ -25,7 +25,7 @@ def require_anndata(adata: object, *, files: str = "") -> None:
     Raises
     ------
     InputTypeError
-        When it is something else.
+        If it is something else.
     """
     if not isinstance(adata, AnnData):
         raise InputTypeError(_explain(adata, files))
@@ -37,7 +37,7 @@ def require_cell_data(cells: object) -> None:
     Raises
     ------
     InputTypeError
-        When it is something else.
+        If it is something else.
     """
     if isinstance(cells, AnnData):
         return
@@ -51,7 +51,7 @@ def require_writable(adata: AnnData, *, copy: bool) -> None:
     Raises
     ------
     InputValueError
-        When it is one, and results are to be written into it.
+        If it is one, and results are to be written into it.
     """
     if adata.isbacked and adata.is_view and not copy:
         raise InputValueError(

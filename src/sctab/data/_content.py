@@ -51,7 +51,7 @@ class MatrixContent:
     remark: str = field(default="", compare=False)
     """What the user should know about the matrix besides: signs that a part of it was lost; empty when there are none."""
     is_empty: bool = field(default=False, compare=False)
-    """Whether all of its values are zero."""
+    """True if all of its values are zero."""
 
     def to_linear(self, block: sparse.csr_matrix) -> sparse.csr_matrix:
         """Undo the logarithm of a block, if there is one; a cell's values are then proportional to its counts.
@@ -158,7 +158,7 @@ def _unlike_counts(found: Statistics) -> str:
 
 
 def _are_equal(sums: NDArray[np.float64]) -> bool:
-    """Whether nearly all library sizes are the same, up to rounding."""
+    """Return whether nearly all library sizes are the same, up to rounding."""
     if sums.size < 2:
         return False
     middle = np.median(sums)

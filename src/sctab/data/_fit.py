@@ -78,7 +78,7 @@ class Candidate:
     Raises
     ------
     InputValueError
-        When these rows hold what cannot be used, see :func:`sctab.data.inspect_matrix`.
+        If these rows hold what cannot be used, see :func:`sctab.data.inspect_matrix`.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Candidate:
     rows: sparse.csr_matrix = field(repr=False)
     content: MatrixContent = field(init=False)
     is_inspected: bool = False
-    """Whether `content` is known from all rows."""
+    """True if `content` is known from all rows."""
 
     def __post_init__(self) -> None:
         inspection = MatrixInspection(self.name, self.columns)
@@ -107,7 +107,7 @@ class Candidate:
 
     @property
     def is_counts(self) -> bool:
-        """Whether it holds counts beyond doubt."""
+        """Return whether it holds counts beyond doubt."""
         return self.content.content is Content.COUNTS and not self.content.note
 
     def learn(self, content: MatrixContent) -> None:
@@ -134,7 +134,7 @@ class Candidate:
 
     @cached_property
     def are_rounded(self) -> bool:
-        """Whether it holds integers that were rounded after they were normalised, or counts that were brought to the same depth."""
+        """Return whether it holds integers that were rounded after they were normalised, or counts that were brought to the same depth."""
         return self.is_counts and have_equal_sums(self.rows)
 
     @property
@@ -160,7 +160,7 @@ def name_score(layer: str) -> int:
 
 
 def have_equal_sums(rows: sparse.csr_matrix) -> bool:
-    """Whether the sums of many rows are the same, as those of normalised values are that were rounded to integers.
+    """Return whether the sums of many rows are the same, as those of normalised values are that were rounded to integers.
 
     Examples
     --------
@@ -253,14 +253,14 @@ def _fits(candidates: list[Candidate], feature_weights: Coverage | None) -> dict
 
 
 def _is_other_thing(candidate: Candidate, face: Candidate) -> bool:
-    """Whether a layer is not the expression that `X` shows, as smoothed or shuffled values are not."""
+    """Return whether a layer is not the expression that `X` shows, as smoothed or shuffled values are not."""
     if candidate is face or candidate.var is not face.var or not candidate.rows.nnz:
         return False
     return _correlation(candidate.linear, face.linear) < (_RELATED_BY_NAME if candidate.name_score > 0 else _RELATED)
 
 
 def are_same_counts(one: Candidate, other: Candidate) -> bool:
-    """Whether two matrices come from the same counts: over the genes of both, the values of a cell are proportional."""
+    """Return whether two matrices come from the same counts: over the genes of both, the values of a cell are proportional."""
     if one.var is other.var:
         first, second = one.linear, other.linear
     else:

@@ -51,7 +51,7 @@ class LearnedMatrix:
     content: Content | None = None
     """What it held; `None` where that was not kept."""
     is_sure: bool = True
-    """Whether that was beyond doubt."""
+    """True if that was beyond doubt."""
 
     @classmethod
     def of(cls, source: Source) -> LearnedMatrix:
@@ -71,7 +71,7 @@ class LearnedMatrix:
         return {"name": self.name, "content": None if self.content is None else str(self.content), "is_sure": self.is_sure}
 
     def is_like(self, candidate: Candidate) -> bool:
-        """Whether a matrix has its name and holds the same."""
+        """Return whether a matrix has its name and holds the same."""
         return (
             candidate.name == self.name
             and self.content in {None, candidate.content.content}
@@ -113,13 +113,13 @@ def choose_source(
     Raises
     ------
     KeyNotFoundError
-        When there is no such layer.
+        If there is no such layer.
     InputTypeError
-        When it is something else than an AnnData.
+        If it is something else than an AnnData.
     InputValueError
-        When there are no cells or no genes, or when no matrix can be used; the message says what each holds.
+        If there are no cells or no genes, or if no matrix can be used; the message says what each holds.
     DataFileError
-        When a file is damaged.
+        If a file is damaged.
     """
     require_cell_data(adata)
     if adata.n_obs == 0 or adata.n_vars == 0:
@@ -274,7 +274,7 @@ def resolve(adata: CellData, layer: str | None) -> str:
     Raises
     ------
     KeyNotFoundError
-        When there is none.
+        If there is none.
     """
     names = _vars(adata)
     key = f"layers[{layer!r}]"
@@ -305,7 +305,7 @@ def require_cells_in_rows(adata: CellData) -> None:
     Raises
     ------
     GeneOverlapError
-        When they are.
+        If they are.
     """
     require_genes_in_columns(adata.var, lambda: some_cells(adata))
 

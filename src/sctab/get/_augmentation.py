@@ -27,7 +27,7 @@ def augmentation(run_dir: str | PathLike[str]) -> AnnData:
     Raises
     ------
     DataFileError
-        When there are none in the directory, or when they cannot be read.
+        If there are none in the directory, or if they cannot be read.
 
     Examples
     --------

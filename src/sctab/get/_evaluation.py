@@ -58,9 +58,9 @@ def evaluation(
     Raises
     ------
     SettingError
-        When there is no such table.
+        If there is no such table.
     KeyNotFoundError
-        When there is no evaluation under this prefix, or none by groups.
+        If there is no evaluation under this prefix, or none by groups.
 
     Examples
     --------

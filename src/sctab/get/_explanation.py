@@ -42,7 +42,7 @@ def explanation(adata: AnnData, *, key_added: str = DEFAULT_KEY_ADDED) -> pd.Dat
     Raises
     ------
     KeyNotFoundError
-        When there is no explanation under this prefix.
+        If there is no explanation under this prefix.
 
     Examples
     --------

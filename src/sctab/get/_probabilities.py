@@ -44,9 +44,9 @@ def probabilities(
     Raises
     ------
     KeyNotFoundError
-        When the cells are not annotated, or when their probabilities were left out.
+        If the cells are not annotated, or if their probabilities were left out.
     LabelError
-        When a type is neither a label of the model nor known to the ontology.
+        If a type is neither a label of the model nor known to the ontology.
 
     Examples
     --------

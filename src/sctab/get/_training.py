@@ -40,11 +40,11 @@ def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
     Raises
     ------
     SettingError
-        When it is an ensemble, which has several.
+        If it is an ensemble, which has several.
     NotTrainedError
-        When the model has not been trained, or when it does not say how.
+        If the model has not been trained, or if it does not say how.
     DataFileError, ModelFormatError
-        When there is no model and no training in the directory, or when it cannot be read.
+        If there is no model and no training in the directory, or if it cannot be read.
 
     Examples
     --------

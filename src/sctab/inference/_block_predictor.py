@@ -69,9 +69,9 @@ class BlockPredictor:
     Raises
     ------
     SettingError
-        When the networks do not have that precision.
+        If the networks do not have that precision.
     ModelFormatError
-        When their weights are NaN or infinite, as after a training that diverged.
+        If their weights are NaN or infinite, as after a training that diverged.
     """
 
     def __init__(self, modules: Sequence[nn.Module], *, precision: Precision = "float32", device: str | None = None) -> None:

@@ -75,7 +75,7 @@ def decide(evaluation: Evaluation) -> Decision:
     Raises
     ------
     ModelFormatError
-        When a logit of a measured cell is NaN: the training diverged, or the model was damaged.
+        If a logit of a measured cell is NaN: the training diverged, or the model was damaged.
     """
     measured = evaluation.measured
     of_members = softmax(evaluation.logits, axis=2)

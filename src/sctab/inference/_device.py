@@ -20,7 +20,7 @@ def device_of(accelerator: str) -> torch.device:
     Raises
     ------
     SettingError
-        When it is none of these, or not in this machine.
+        If it is none of these, or not in this machine.
     """
     if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")

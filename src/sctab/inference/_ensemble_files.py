@@ -70,7 +70,7 @@ def member_paths(path: Path, n_members: int) -> list[Path]:
     Raises
     ------
     ModelFormatError
-        When one of them is missing.
+        If one of them is missing.
     """
     members = [member_path(path, i) for i in range(n_members)]
     if missing := [member for member in members if not member.is_dir()]:
@@ -86,7 +86,7 @@ def check_alike(specs: Sequence[ModelSpec]) -> None:
     Raises
     ------
     SettingError
-        When they differ in their class, genes, labels, scale or covariates.
+        If they differ in their class, genes, labels, scale or covariates.
     """
     first = specs[0]
     for position, spec in enumerate(specs[1:], start=1):
@@ -103,7 +103,7 @@ def check_stored(path: Path, specs: Sequence[ModelSpec], found: Sequence[str | N
     Raises
     ------
     ModelFormatError
-        When a hash differs, or when :func:`check_alike` refuses them.
+        If a hash differs, or if :func:`check_alike` refuses them.
     """
     if changed := [i for i, (now, before) in enumerate(zip(found, expected, strict=True)) if now != before]:
         raise ModelFormatError(
@@ -126,9 +126,9 @@ def begin_or_resume(directory: Path, identity: Mapping[str, Any]) -> None:
     Raises
     ------
     SettingError
-        When something else is trained there, or when the file that says so is damaged.
+        If something else is trained there, or if the file that says so is damaged.
     OutputExistsError
-        When there is something else in the directory.
+        If there is something else in the directory.
     """
     path = directory / ENSEMBLE_FILE
     if path.is_file():

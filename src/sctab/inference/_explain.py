@@ -38,7 +38,7 @@ def require_explainable(predictor: Predictor) -> tuple[TabNet, ...]:
     Raises
     ------
     SettingError
-        When there is no attention that could explain a decision.
+        If there is no attention that could explain a decision.
     """
     networks = tuple(network for network in predictor.networks if isinstance(network, TabNet))
     if len(networks) == len(predictor.networks):
@@ -60,7 +60,7 @@ def explain_query(predictor: Predictor, query: Query, *, batch_size: int) -> Ite
     Raises
     ------
     SettingError
-        When `batch_size` is less than one, or when the model cannot be explained.
+        If `batch_size` is less than one, or if the model cannot be explained.
     """
     require_batch_size(batch_size)
     networks, n_genes = require_explainable(predictor), len(predictor.spec.features)

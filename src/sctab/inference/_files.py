@@ -62,11 +62,11 @@ def annotate_cells(
     Raises
     ------
     InputValueError, KeyNotFoundError, GeneOverlapError
-        When a file cannot be annotated; the message names it.
+        If a file cannot be annotated; the message names it.
     DataFileError
-        When a file cannot be read.
+        If a file cannot be read.
     OutputError
-        When the journal cannot be written.
+        If the journal cannot be written.
     """
     n_obs = sum(file.n_obs for file in files)
     annotations = []

@@ -60,16 +60,16 @@ class Journal:
     Raises
     ------
     OutputExistsError
-        When something is there and neither `resume` nor `restart` says what to do with it; when it is open elsewhere; when it is
+        If something is there and neither `resume` nor `restart` says what to do with it; if it is open elsewhere; if it is
         something else.
     SettingError
-        When it is of another run.
+        If it is of another run.
     OutputError
-        When it cannot be written.
+        If it cannot be written.
     """
 
     has_all: bool
-    """Whether blocks have probabilities and latents, also where only labels are wanted."""
+    """True if blocks have probabilities and latents, also where only labels are wanted."""
 
     def __init__(
         self, directory: Path, identity: Mapping[str, Any], *, resume: bool, restart: bool, others: Iterable[Path] = ()
@@ -152,7 +152,7 @@ class Journal:
             )
 
     def is_finished(self, number: int, start: int, stop: int) -> bool:
-        """Whether these cells of file `number` are done."""
+        """Return whether these cells of file `number` are done."""
         return (start, stop) in self._finished.get(number, {})
 
     def n_finished(self) -> int:
@@ -165,7 +165,7 @@ class Journal:
         Raises
         ------
         OutputError
-            When it cannot be written, for example on a full disk.
+            If it cannot be written, for example on a full disk.
         """
         path = self.directory / f"part-{number:06d}-{start:012d}-{stop:012d}.npz"
         with written_beside(path, overwrite=True) as beside:
@@ -178,7 +178,7 @@ class Journal:
         Raises
         ------
         OutputError
-            When a block is missing or damaged.
+            If a block is missing or damaged.
         """
         waiting: list[Part] = []
         first = 0
@@ -242,7 +242,7 @@ def _read_part(path: Path, n_obs: int) -> dict[str, NDArray[Any]]:
     Raises
     ------
     OSError, ValueError
-        When they are not what was written.
+        If they are not what was written.
     """
     content = io.BytesIO(strict_json.read_bytes(path, most=_MOST_BYTES))
     try:

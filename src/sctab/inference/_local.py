@@ -69,7 +69,7 @@ def predict_cells(
     Raises
     ------
     SettingError
-        When `batch_size` is less than one, or when the model has no such precision.
+        If `batch_size` is less than one, or if the model has no such precision.
     """
     require_batch_size(batch_size)
     client = client_in_use() if hasattr(query.source.matrix, "dask") else None

@@ -56,9 +56,9 @@ def build_network(spec: ModelSpec) -> nn.Module:
     Raises
     ------
     ModelFormatError
-        When the class of the model is unknown.
+        If the class of the model is unknown.
     TypeError, ValueError
-        When no network has the architecture of the model.
+        If no network has the architecture of the model.
     """
     if spec.model_class not in _NETWORKS:
         raise ModelFormatError(
@@ -74,7 +74,7 @@ def network_with(weights: Mapping[str, torch.Tensor], spec: ModelSpec, *, where:
     Raises
     ------
     ModelFormatError
-        When the weights do not fit the architecture.
+        If the weights do not fit the architecture.
     """
     with torch.random.fork_rng(devices=[]):
         network = build_network(spec)
@@ -88,7 +88,7 @@ def take_weights(network: nn.Module, weights: Mapping[str, torch.Tensor], *, whe
     Raises
     ------
     ModelFormatError
-        When they do not fit its architecture.
+        If they do not fit its architecture.
     """
     try:
         network.load_state_dict(dict(weights))

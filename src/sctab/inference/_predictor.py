@@ -118,11 +118,11 @@ def load_predictor(path: str | PathLike[str], *, accelerator: str = "auto") -> P
     Raises
     ------
     SettingError
-        When the accelerator is not known or not there.
+        If the accelerator is not known or not there.
     ModelNotFoundError
-        When there is no such directory.
+        If there is no such directory.
     ModelFormatError
-        When it is damaged, of an unknown version or class, or when the members of an ensemble differ in more than their weights.
+        If it is damaged, of an unknown version or class, or if the members of an ensemble differ in more than their weights.
     """
     device, path = device_of(accelerator), as_path(path)
     hashes = read_hashes(path) if is_ensemble(path) else None

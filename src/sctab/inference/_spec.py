@@ -132,7 +132,7 @@ class ModelSpec:
         Raises
         ------
         ModelFormatError
-            When the format is another one or a newer one, or when something is missing or of the wrong type.
+            If the format is another one or a newer one, or if something is missing or of the wrong type.
         """
         if not isinstance(values, Mapping) or values.get("format") != FORMAT_NAME:
             raise ModelFormatError(f"`model.json` does not describe an sctab model: its `format` is not `{FORMAT_NAME}`.")

@@ -67,9 +67,9 @@ def write_model(
     Raises
     ------
     OutputExistsError
-        When something is there and `overwrite` is false, or when it is not a model directory.
+        If something is there and `overwrite` is false, or if it is not a model directory.
     OutputError
-        When it cannot be written.
+        If it cannot be written.
     """
     require_replaceable(path, overwrite=overwrite)
     require_sound(weights, importance)
@@ -100,7 +100,7 @@ def require_sound(weights: Mapping[str, torch.Tensor], importance: NDArray[np.fl
     Raises
     ------
     ModelFormatError
-        When a number is NaN or infinite, or when a variance or the importance of a gene is negative.
+        If a number is NaN or infinite, or if a variance or the importance of a gene is negative.
     """
     if problem := problem_of_weights(weights, importance):
         raise ModelFormatError(f"{problem}: the training diverged, or the model was damaged. Train or copy it again.")
@@ -124,13 +124,13 @@ def require_replaceable(path: str | PathLike[str], *, overwrite: bool) -> None:
     Raises
     ------
     OutputExistsError
-        When it must not be replaced.
+        If it must not be replaced.
     """
     check_free(as_path(path), overwrite=overwrite, kind="model")
 
 
 def is_ensemble(path: str | PathLike[str]) -> bool:
-    """Whether a directory holds a finished ensemble."""
+    """Return whether a directory holds a finished ensemble."""
     try:
         return bool(strict_json.read(as_path(path) / ENSEMBLE_FILE)["format"] == ENSEMBLE_FORMAT)
     except (OSError, ValueError, LookupError, TypeError):
@@ -160,9 +160,9 @@ def read_model(
     Raises
     ------
     ModelNotFoundError
-        When there is no directory.
+        If there is no directory.
     ModelFormatError
-        When a file is missing, truncated or changed, or when the format is unknown.
+        If a file is missing, truncated or changed, or if the format is unknown.
     """
     path = as_path(path)
     spec, expected, of_spec = _read_spec(path)

@@ -37,7 +37,7 @@ def check_apart(
     Raises
     ------
     OutputError
-        When an output is, contains, or lies in an input or another output, or when a folder is or lies in an input.
+        If an output is, contains, or lies in an input or another output, or if a folder is or lies in an input.
     """
     keys_of = lru_cache(maxsize=None)(_keys)
     read: dict[Any, str] = {}

@@ -44,9 +44,9 @@ def written_beside(target: str | os.PathLike[str], *, overwrite: bool = False, k
     Raises
     ------
     OutputExistsError
-        When `target` is there and `overwrite` is false, or when it must not be replaced.
+        If `target` is there and `overwrite` is false, or if it must not be replaced.
     OutputError
-        When it cannot be written, for example without permission or on a full disk.
+        If it cannot be written, for example without permission or on a full disk.
     """
     target = as_path(target)
     kind = kind or kind_of(target)

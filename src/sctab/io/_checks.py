@@ -29,7 +29,7 @@ def require_sound_cells(adata: AnnData, path: str | None = None) -> None:
     Raises
     ------
     InputValueError
-        When indices of a matrix in memory point outside of it.
+        If indices of a matrix in memory point outside of it.
     DataFileError
         The same of a backed matrix, or with `path`.
     """
@@ -65,7 +65,7 @@ def stored_rows(elem: Any, name: str, path: str) -> StoredRows | TransposedRows:
     Raises
     ------
     DataFileError
-        When its arrays do not belong together.
+        If its arrays do not belong together.
     """
     dataset = sparse_dataset(elem)
     return (StoredRows if dataset.format == "csr" else TransposedRows)(dataset, name, path)
@@ -77,7 +77,7 @@ def require_whole(root: Any, path: str) -> None:
     Raises
     ------
     DataFileError
-        When it is missing, or the matrix is not valid.
+        If it is missing, or the matrix is not valid.
     """
     for name, elem in _stored_matrices(root):
         if not hasattr(elem, "keys"):

@@ -35,7 +35,7 @@ def copy_data(file: DataFile, target: Path) -> None:
     Raises
     ------
     DataFileError
-        When something in the file cannot be written in the other format.
+        If something in the file cannot be written in the other format.
     """
     has_links = require_whole_links(file)
     if file.is_of_records:
@@ -66,7 +66,7 @@ def require_whole_links(file: DataFile) -> bool:
     Raises
     ------
     DataFileError
-        When there is such a link, also in a part that annotation does not read.
+        If there is such a link, also in a part that annotation does not read.
     """
     return isinstance(file.group, h5py.File) and check_hdf5(file.group, file.path)
 
@@ -172,7 +172,7 @@ def _copy_array(source: Any, target: Any, name: str, *, is_text: bool) -> None:
 
 
 def _is_text(array: Any) -> bool | None:
-    """Whether an array holds texts; `None` where it holds neither texts nor numbers."""
+    """Return whether an array holds texts; `None` where it holds neither texts nor numbers."""
     if isinstance(array, h5py.Dataset) and h5py.check_string_dtype(array.dtype) is not None:
         return True
     if array.dtype.kind in "biufc":

@@ -108,7 +108,7 @@ class DataFile:
     Raises
     ------
     DataFileError
-        When it is missing, of another format, compressed with what is not installed, or damaged; when its data is in other files; or
+        If it is missing, of another format, compressed with what is not installed, or damaged; if its data is in other files; or
         behind a URL whose server does not answer or gives no parts of files.
     """
 
@@ -149,7 +149,7 @@ class DataFile:
         Raises
         ------
         DataFileError
-            When it was replaced, written to, or removed.
+            If it was replaced, written to, or removed.
         """
         try:
             is_same = _is_same(self._stamp, _stamp(self._address))
@@ -193,7 +193,7 @@ class DataFile:
 
     @property
     def is_of_records(self) -> bool:
-        """Whether anndata 0.6 or older wrote it, with tables as arrays of records."""
+        """Return whether anndata 0.6 or older wrote it, with tables as arrays of records."""
         return not hasattr(self.group["obs"], "keys")
 
     def to_anndata(self) -> AnnData:
@@ -225,7 +225,7 @@ def find_data_files(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
     Raises
     ------
     DataFileError
-        When there is nothing where an input points to, or something else.
+        If there is nothing where an input points to, or something else.
     """
     found: list[str] = []
     for given in inputs:
@@ -256,7 +256,7 @@ def read_data_file(path: str | os.PathLike[str]) -> AnnData:
     Raises
     ------
     DataFileError
-        When it is missing, of another format, compressed with what is not installed, or damaged.
+        If it is missing, of another format, compressed with what is not installed, or damaged.
     """
     name = os.fspath(path)
     with explains_damage(name):

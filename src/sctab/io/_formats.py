@@ -82,7 +82,7 @@ def require_known_name(path: str) -> None:
     Raises
     ------
     DataFileError
-        When it ends in neither `.h5ad` nor `.zarr`.
+        If it ends in neither `.h5ad` nor `.zarr`.
     """
     if suffix_of(path) in SUFFIXES:
         return
@@ -102,7 +102,7 @@ def require_known_content(path: str) -> None:
     Raises
     ------
     DataFileError
-        When it is another format, empty, or of the other kind.
+        If it is another format, empty, or of the other kind.
     """
     place, suffix = Path(path), suffix_of(path)
     if place.is_dir():
@@ -146,7 +146,7 @@ def require_anndata(root: Any, path: str) -> None:
     Raises
     ------
     DataFileError
-        When it is another format.
+        If it is another format.
     """
     names = set(root)
     called = f"`{without_credentials(path)}`"
@@ -184,7 +184,7 @@ def require_filters(root: Any, path: str) -> None:
     Raises
     ------
     DataFileError
-        When a filter is missing. The message names it, and what to install.
+        If a filter is missing. The message names it, and what to install.
     """
     parts = [root] if not is_url(path) else [root[name] for name in ("X", "obs") if name in root]
     missing = {code: name for part in parts for code, name in _missing_filters(part)}

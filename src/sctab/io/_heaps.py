@@ -34,7 +34,7 @@ class SoundHeaps:
         self.width = 8
         """Bytes of a size, as the file's superblock says."""
         self.has_endless = False
-        """Whether a heap without end was met."""
+        """Return whether a heap without end was met."""
 
     def readinto(self, buffer: Any) -> int:
         """Fill a buffer from the current position, and return how many bytes were read."""
@@ -63,7 +63,7 @@ class SoundHeaps:
 
 
 def is_endless(heap: bytes, width: int = 8) -> bool:
-    """Whether HDF5 would step through a heap forever: an object takes no space, or so much that its end is before its start.
+    """Return whether HDF5 would step through a heap forever: an object takes no space, or so much that its end is before its start.
 
     A heap is a header and objects, each with an index and a size (HDF5 File Format Specification, III.E).
 
@@ -99,7 +99,7 @@ def require_sound_heaps(path: str | os.PathLike[str], *, read: Collection[str] |
     Raises
     ------
     DataFileError
-        When a heap never ends.
+        If a heap never ends.
     """
     with open(path, "rb", buffering=0) as raw:  # noqa: PTH123 (unbuffered)
         heaps = SoundHeaps(raw)

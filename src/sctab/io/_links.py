@@ -26,7 +26,7 @@ def require_plain(path: Path) -> None:
     Raises
     ------
     DataFileError
-        When it is there and is neither a file nor a directory.
+        If it is there and is neither a file nor a directory.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise DataFileError(f"`{path}` is a pipe, a socket or a device. Give a file.")
@@ -51,7 +51,7 @@ def check_hdf5(file: h5py.File, path: str, *, read: Collection[str] | None = Non
     Raises
     ------
     DataFileError
-        When there is a link to another file, an array in other files (external storage or a virtual dataset), a soft link that leads to
+        If there is a link to another file, an array in other files (external storage or a virtual dataset), a soft link that leads to
         nothing, a group that contains itself, or a slot for results that is another group too.
     """
     return _Links(file, path, read).check()
@@ -139,7 +139,7 @@ def check_store(directory: str | os.PathLike[str], fix: str = "") -> dict[str, t
     Raises
     ------
     DataFileError
-        When something in it is a symbolic link, or neither a file nor a directory.
+        If something in it is a symbolic link, or neither a file nor a directory.
     """
     states: dict[str, tuple[int, ...]] = {}
     waiting = [os.fspath(directory)]
@@ -178,7 +178,7 @@ def state_of(found: os.stat_result) -> tuple[int, ...]:
 
 
 def is_same_state(before: tuple[int, ...], now: tuple[int, ...]) -> bool:
-    """Whether a file has the content that it had.
+    """Return whether a file has the content that it had.
 
     The time of its last change of any kind tells also where somebody has put back the time of the last write. It changes as well where
     permissions or the number of names do, which is no matter.

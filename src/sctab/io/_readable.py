@@ -1,4 +1,4 @@
-"""Whether anndata can read everything in a data file, found out in memory that does not grow with its matrices."""
+"""True if anndata can read everything in a data file, found out in memory that does not grow with its matrices."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def require_readable(path: Path, name: str) -> None:
     Raises
     ------
     DataFileError
-        When a part is damaged, of an unknown encoding, or does not fit the others.
+        If a part is damaged, of an unknown encoding, or does not fit the others.
     """
     check = _Check(name)
     try:

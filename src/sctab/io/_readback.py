@@ -38,7 +38,7 @@ def check_table(
     Raises
     ------
     OutputError
-        When a cell is missing, in another place, or has another label.
+        If a cell is missing, in another place, or has another label.
     """
     wanted = ((name, label or "") for names, labels in expected for name, label in zip(names, labels, strict=True))
     read = _rows_of_csv if path.suffix == ".csv" else _rows_of_parquet

@@ -48,10 +48,10 @@ def check_free(target: Path, *, overwrite: bool, kind: Kind | None = None) -> No
     Raises
     ------
     OutputExistsError
-        When `target` is there and `overwrite` is false, or when it is not what `sctab` writes there: it is a link, a pipe or a device; a
+        If `target` is there and `overwrite` is false, or if it is not what `sctab` writes there: it is a link, a pipe or a device; a
         directory where a file belongs, or the other way round; a directory with something else in it.
     OutputError
-        When there can be no such name, or when it is none: `.`, `..` or `/`.
+        If there can be no such name, or if it is none: `.`, `..` or `/`.
     """
     if target.name in ("", ".."):
         raise OutputError(f"`{target}` is not the name of an output. Choose one, such as `{target / 'new'}`.")
@@ -152,7 +152,7 @@ def _scan(directory: Path) -> list[os.DirEntry[str]]:
 
 
 def _is(path: Path, test: Any) -> bool:
-    """Whether a path itself is of a type, not what it points to."""
+    """Return whether a path itself is of a type, not what it points to."""
     return bool(test(path.lstat().st_mode))
 
 

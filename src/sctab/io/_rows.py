@@ -37,7 +37,7 @@ class RowReader:
     Raises
     ------
     InputValueError
-        When the matrix is not one of real numbers, or its indices point outside of it; also when rows are read.
+        If the matrix is not one of real numbers, or its indices point outside of it; also when rows are read.
     DataFileError
         The same of a matrix in a file.
 

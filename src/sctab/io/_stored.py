@@ -37,7 +37,7 @@ class StoredRows:
     Raises
     ------
     DataFileError
-        When its arrays do not belong together; later, when rows are read, when indices point outside of it.
+        If its arrays do not belong together; later, if rows are read, if indices point outside of it.
     """
 
     is_dense = False

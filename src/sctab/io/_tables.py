@@ -104,7 +104,7 @@ def attribute(elem: Any, name: str, default: Any = None) -> Any:
     Raises
     ------
     KeyError
-        When there is none, and no default.
+        If there is none, and no default.
     """
     value = elem.attrs[name] if default is None else elem.attrs.get(name, default)
     if isinstance(value, np.ndarray) and value.dtype.kind in "SO":
@@ -119,7 +119,7 @@ def attribute_list(elem: Any, name: str) -> list[str]:
 
 
 def is_compound(elem: Any) -> bool:
-    """Whether it is a table of anndata 0.6 or older: an array of records."""
+    """Return whether it is a table of anndata 0.6 or older: an array of records."""
     return not hasattr(elem, "keys")
 
 

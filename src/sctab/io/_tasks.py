@@ -53,9 +53,9 @@ def run_tasks[T](
     Raises
     ------
     ClusterError
-        When workers are lost again and again over a task.
+        If workers are lost again and again over a task.
     SettingError
-        When the cluster has no workers.
+        If the cluster has no workers.
     """
     client = client_in_use()
     if client is None:

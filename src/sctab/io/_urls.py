@@ -25,12 +25,12 @@ _QUERY = re.compile(r"[?#].*")
 
 
 def is_url(name: str) -> bool:
-    """Whether it is a URL and no local path."""
+    """Return whether it is a URL and no local path."""
     return "://" in name
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a path or URL stands for all files that match it; in one of HTTP, a `?` begins a query, such as a signature."""
+    """Return whether a path or URL stands for all files that match it; in one of HTTP, a `?` begins a query, such as a signature."""
     is_http = name.rsplit("::", 1)[-1].startswith(("http://", "https://"))
     return any(character in (without_credentials(name) if is_http else name) for character in "*?[")
 
@@ -70,7 +70,7 @@ def remote_file(path: str) -> Any:
     Raises
     ------
     DataFileError
-        When the server gives whole files only.
+        If the server gives whole files only.
     """
     system, name = filesystem(path)
     file = system.open(name, mode="rb", block_size=_BLOCK, cache_type="blockcache", cache_options={"maxblocks": _MOST_BLOCKS})

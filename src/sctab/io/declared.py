@@ -25,7 +25,7 @@ def read_yaml(path: Path) -> Any:
     Raises
     ------
     DataFileError
-        When it is missing or no YAML.
+        If it is missing or no YAML.
     """
     try:
         if path.exists() and not path.is_file():

@@ -211,14 +211,14 @@ def require_sound(matrix: Any, name: str) -> None:
     Raises
     ------
     InputValueError
-        When indices point outside of the matrix, or its arrays do not belong together.
+        If indices point outside of the matrix, or its arrays do not belong together.
     """
     if sparse.issparse(matrix) and (problem := sparse_problem(matrix)):
         raise refuse(name, problem)
 
 
 def lost_piece_problem(indptr: NDArray[Any], indices: NDArray[Any], n_minor: int, kind: str = "csr") -> str | None:
-    """Whether repeated indices show that a piece of `indices` was lost, and is read as zeros: many name the first column, few another one.
+    """Describe repeated indices that reveal a lost piece of `indices`, read as zeros; `None` if there are none.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def lost_piece_problem(indptr: NDArray[Any], indices: NDArray[Any], n_minor: int
 
 
 def _repeats_first(indptr: NDArray[Any], indices: NDArray[Any]) -> bool:
-    """Whether the first column may be named more often than there are rows that are not empty, as far as neighbours tell."""
+    """Return whether the first column may be named more often than there are rows that are not empty, as far as neighbours tell."""
     both = (indices[1:] == 0) & (indices[:-1] == 0)
     return int(np.count_nonzero(both)) > _FEWEST_REPEATED and len(indptr) > 1
 
@@ -280,7 +280,7 @@ def require_stored(names: Any, what: str) -> None:
     Raises
     ------
     ValueError
-        When there is such a piece.
+        If there is such a piece.
     """
     if hasattr(names, "keys"):  # strings of which some may be missing; codes of categories may all be zero
         if "values" not in names:
@@ -296,7 +296,7 @@ def column_remark(column: Any, name: str) -> str:
     Raises
     ------
     ValueError
-        When a piece of its categories is missing.
+        If a piece of its categories is missing.
     """
     if not hasattr(column, "keys") or "codes" not in column or "categories" not in column:
         return ""

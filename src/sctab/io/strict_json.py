@@ -24,7 +24,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     Raises
     ------
     OSError
-        When it cannot be opened, or is not a regular file.
+        If it cannot be opened, or is not a regular file.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     file = os.fdopen(os.open(path, flags), "rb")
@@ -40,7 +40,7 @@ def read_bytes(path: str | os.PathLike[str], *, most: int = MOST_BYTES) -> bytes
     Raises
     ------
     OSError
-        When it cannot be read, is not a regular file, or is larger.
+        If it cannot be read, is not a regular file, or is larger.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -57,7 +57,7 @@ def parse(content: bytes) -> Any:
     Raises
     ------
     ValueError
-        When it is not JSON in UTF-8, or is nested too deeply.
+        If it is not JSON in UTF-8, or is nested too deeply.
     """
     try:
         return json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
@@ -76,9 +76,9 @@ def canonical(values: Any) -> bytes:
     Raises
     ------
     ValueError
-        When a number is NaN or infinite, when a string is not Unicode, or when the values are nested too deeply.
+        If a number is NaN or infinite, if a string is not Unicode, or if the values are nested too deeply.
     TypeError
-        When JSON has no such value.
+        If JSON has no such value.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def without_digest(values: Any) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        When it is not an object, or when its content is not what was hashed.
+        If it is not an object, or if its content is not what was hashed.
     """
     if not isinstance(values, dict):
         raise ValueError("it does not hold an object")

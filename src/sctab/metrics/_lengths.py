@@ -1,4 +1,4 @@
-"""Whether arrays are about the same cells."""
+"""True if arrays are about the same cells."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class AutoClassifier:
     Raises
     ------
     SettingError
-        When a candidate is not a model class, or when there are none.
+        If a candidate is not a model class, or if there are none.
 
     References
     ----------
@@ -214,7 +214,7 @@ class AutoClassifier:
         Raises
         ------
         SettingError
-            When a setting makes no sense, or when no cell can be held out.
+            If a setting makes no sense, or if no cell can be held out.
         """
         if n_folds is not None and n_folds < 2:
             raise SettingError(f"`n_folds={n_folds}` must be at least 2.")

@@ -89,11 +89,11 @@ class CellTypeClassifier(TrainableModel):
         Raises
         ------
         DataFileError
-            When there is no corpus, or when it is damaged.
+            If there is no corpus, or if it is damaged.
         KeyNotFoundError, LabelError, SettingError
-            When it cannot be learned from in this way.
+            If it cannot be learned from in this way.
         MissingDependencyError
-            When `annbatch` is not installed.
+            If `annbatch` is not installed.
 
         Examples
         --------
@@ -137,9 +137,9 @@ class CellTypeClassifier(TrainableModel):
         Raises
         ------
         NotTrainedError
-            When the model is not trained.
+            If the model is not trained.
         OutputExistsError, OutputError
-            When something is there already, or when it cannot be written.
+            If something is there already, or if it cannot be written.
         """
         self._require_trained()
         if not is_first_process():  # the others have the same
@@ -171,13 +171,13 @@ class CellTypeClassifier(TrainableModel):
         Raises
         ------
         ModelNotFoundError
-            When there is no such directory.
+            If there is no such directory.
         ModelFormatError
-            When it is damaged, of an unknown version, or of another class.
+            If it is damaged, of an unknown version, or of another class.
         LabelError
-            When `adata` has labels that the model does not know.
+            If `adata` has labels that the model does not know.
         GeneOverlapError
-            When a corpus has no gene of the model, or is of another species.
+            If a corpus has no gene of the model, or is of another species.
         """
         model, note = cls._load(dir_path, adata, accelerator=accelerator, device=device)
         if note:
@@ -239,7 +239,7 @@ class CellTypeClassifier(TrainableModel):
         Raises
         ------
         GeneOverlapError
-            When no gene of the model is in the query.
+            If no gene of the model is in the query.
         """
         model = reference_model if isinstance(reference_model, CellTypeClassifier) else cls.load(reference_model)
         return in_model_genes(adata, model.predictor.open_query(adata, layer=layer), model.spec.features)
@@ -275,7 +275,7 @@ class CellTypeClassifier(TrainableModel):
         Raises
         ------
         KeyNotFoundError, LabelError, InputValueError, GeneOverlapError
-            When the query cannot be learned from.
+            If the query cannot be learned from.
         """
         reference = reference_model if isinstance(reference_model, CellTypeClassifier) else cls.load(reference_model)
         if type(reference) is not cls:
@@ -306,8 +306,8 @@ def new_model[M](reference: Reference, model_class: type[M], model_settings: Map
     Raises
     ------
     SettingError
-        When the class does not have a setting.
+        If the class does not have a setting.
     LabelError, KeyNotFoundError
-        When the reference cannot be learned from.
+        If the reference cannot be learned from.
     """
     return model_class._of(reference, **model_settings)  # type: ignore[attr-defined]

@@ -134,16 +134,16 @@ class DescribedModel(BaseModelClass):
         Raises
         ------
         InputTypeError
-            When `adata` is something else than an AnnData.
+            If `adata` is something else than an AnnData.
         KeyNotFoundError
-            When a column or layer is not there.
+            If a column or layer is not there.
         LabelError
-            When labels or donors are missing (NaN, or strings such as `nan`); when there are not two types; when results could not be
-            stored under the labels, such as `A/B` beside `A|B`; or when `unlabeled_category` is a label in another spelling.
+            If labels or donors are missing (NaN, or strings such as `nan`); if there are not two types; if results could not be
+            stored under the labels, such as `A/B` beside `A|B`; or if `unlabeled_category` is a label in another spelling.
         GeneOverlapError
-            When the genes are in the rows.
+            If the genes are in the rows.
         InputValueError
-            When there are no cells, or when the matrix holds no counts nor anything that can be brought back to counts.
+            If there are no cells, or if the matrix holds no counts nor anything that can be brought back to counts.
         """
         reference = MemoryReference.of(
             adata,
@@ -229,7 +229,7 @@ class DescribedModel(BaseModelClass):
         Raises
         ------
         NotTrainedError
-            When the model is not trained.
+            If the model is not trained.
         """
         self._require_trained()
         return Predictor(self.spec, [self.module], self.gene_importance, name=self.name, sha256=self.sha256)
@@ -260,9 +260,9 @@ class DescribedModel(BaseModelClass):
         Raises
         ------
         NotTrainedError
-            When the model is not trained.
+            If the model is not trained.
         InputValueError, KeyNotFoundError, GeneOverlapError
-            When the data cannot be annotated.
+            If the data cannot be annotated.
         """
         return predict(self, adata, layer, soft=soft, batch_size=batch_size)
 
@@ -274,7 +274,7 @@ class DescribedModel(BaseModelClass):
         Raises
         ------
         SettingError
-            When the model reads labels from the expression itself and has no latent space.
+            If the model reads labels from the expression itself and has no latent space.
         """
         return latent_of(self, adata, layer, batch_size=batch_size)
 

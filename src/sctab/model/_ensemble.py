@@ -65,7 +65,7 @@ class DeepEnsemble:
     Raises
     ------
     SettingError
-        When it is not a model class, or when there are fewer than two members.
+        If it is not a model class, or if there are fewer than two members.
 
     References
     ----------
@@ -107,7 +107,7 @@ class DeepEnsemble:
         Raises
         ------
         SettingError
-            When there are fewer than two of them, or when they do not go together.
+            If there are fewer than two of them, or if they do not go together.
         """
         if len(members) < 2:
             raise SettingError(f"An ensemble has at least 2 members, and {len(members)} was given.")
@@ -197,9 +197,9 @@ class DeepEnsemble:
         Raises
         ------
         SettingError
-            When there is no reference, when a setting makes no sense, or when `run_dir` is of another training.
+            If there is no reference, if a setting makes no sense, or if `run_dir` is of another training.
         OutputExistsError
-            When there is something else in `run_dir`.
+            If there is something else in `run_dir`.
         """
         if self._reference is None:
             raise SettingError("There is no reference. Call `ensemble.setup_anndata(adata, labels_key=…)` first.")
@@ -240,7 +240,7 @@ class DeepEnsemble:
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is something to predict with."""
+        """Return whether there is something to predict with."""
         return bool(self._members)
 
     @property
@@ -307,7 +307,7 @@ class DeepEnsemble:
         Raises
         ------
         SettingError
-            When the members read labels from the expression itself and have no latent space.
+            If the members read labels from the expression itself and have no latent space.
         """
         return latent_of(self, adata, layer, batch_size=batch_size)
 
@@ -346,9 +346,9 @@ class DeepEnsemble:
         Raises
         ------
         NotTrainedError
-            When the ensemble is not trained.
+            If the ensemble is not trained.
         OutputExistsError, OutputError
-            When something is there already, or when it cannot be written.
+            If something is there already, or if it cannot be written.
         """
         members = self.members
         require_replaceable(dir_path, overwrite=overwrite)
@@ -379,9 +379,9 @@ class DeepEnsemble:
         Raises
         ------
         ModelNotFoundError
-            When there is no such directory.
+            If there is no such directory.
         ModelFormatError
-            When it is damaged, of an unknown version, or holds one model.
+            If it is damaged, of an unknown version, or holds one model.
         """
         path = as_path(dir_path)
         hashes = read_hashes(path)

@@ -127,7 +127,7 @@ class LinearClassifier(CellTypeClassifier):
         Raises
         ------
         NotTrainedError
-            When the model is not trained.
+            If the model is not trained.
         """
         self._require_trained()
         return pd.DataFrame(

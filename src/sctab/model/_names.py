@@ -25,7 +25,7 @@ def model_by_name(name: str) -> type[CellTypeClassifier] | type[AutoClassifier]:
     Raises
     ------
     SettingError
-        When there is no such model class.
+        If there is no such model class.
 
     Examples
     --------

@@ -261,7 +261,7 @@ class SCTAB(CellTypeClassifier):
         NotTrainedError, InputValueError, KeyNotFoundError, GeneOverlapError
             As in :meth:`predict`.
         SettingError
-            When `batch_size` is less than one.
+            If `batch_size` is less than one.
         """
         require_batch_size(batch_size)
         _, query = open_own_or(self, self.predictor, adata, layer)

@@ -89,14 +89,14 @@ class TrainableModel(DescribedModel):
         Raises
         ------
         SettingError
-            When a setting is invalid or not one of the class; when the training diverged, so that weights are NaN; or when `run_dir` is
+            If a setting is invalid or not one of the class; if the training diverged, so that weights are NaN; or if `run_dir` is
             of another training than the one to resume: of other settings, or of another reference, by its content.
         OutputExistsError
-            When `run_dir` is not empty.
+            If `run_dir` is not empty.
         OutputError
-            When `run_dir` or a checkpoint cannot be written.
+            If `run_dir` or a checkpoint cannot be written.
         MissingDependencyError
-            When Neptune is asked for and not installed.
+            If Neptune is asked for and not installed.
         """
         if resume and run_dir is None:
             raise SettingError(

@@ -62,7 +62,7 @@ class BoostedTrees(nn.Module):
 
     @property
     def has_trees(self) -> bool:
-        """Whether trees have grown."""
+        """Return whether trees have grown."""
         return self.get_buffer(f"{_PREFIX}sizes").numel() > 0
 
     @property
@@ -72,7 +72,7 @@ class BoostedTrees(nn.Module):
         Raises
         ------
         ModelFormatError
-            When the stored arrays are not trees.
+            If the stored arrays are not trees.
         """
         if self._booster is None:
             xgboost = require("xgboost", extra="xgboost")

@@ -42,7 +42,7 @@ def describe_published(state_dict: Mapping[str, Tensor]) -> PublishedNetwork:
     Raises
     ------
     KeyError
-        When a weight that tells it is missing.
+        If a weight that tells it is missing.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def from_published(state_dict: Mapping[str, Tensor], *, n_shared: int = 0) -> di
     Raises
     ------
     KeyError
-        When a name under `classifier.` is none of a published network.
+        If a name under `classifier.` is none of a published network.
     """
     renamed = {}
     for name, tensor in state_dict.items():

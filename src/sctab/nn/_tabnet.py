@@ -160,7 +160,7 @@ class TabNet(nn.Module):
     Raises
     ------
     ValueError
-        When a width or a number of layers or steps is out of bounds, when there is no layer, or when `mask_type` is unknown.
+        If a width or a number of layers or steps is out of bounds, if there is no layer, or if `mask_type` is unknown.
 
     Examples
     --------

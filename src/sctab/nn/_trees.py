@@ -42,7 +42,7 @@ class Trees:
     threshold: NDArray[np.float32]
     """Values below it go left; of a leaf its value."""
     default_left: NDArray[np.uint8]
-    """Whether a missing value goes left."""
+    """True if a missing value goes left."""
     gain: NDArray[np.float32]
     hessian: NDArray[np.float32]
     weight: NDArray[np.float32]
@@ -57,7 +57,7 @@ class Trees:
         Raises
         ------
         ValueError
-            When they are damaged.
+            If they are damaged.
         """
         sizes, n_nodes = self.sizes.astype(np.int64), len(self.left)
         if not len(sizes) or len(sizes) % n_classes or sizes.min() < 1 or sizes.sum() != n_nodes:
@@ -93,7 +93,7 @@ class Trees:
         Raises
         ------
         ValueError
-            When it is not a model of trees, one per round and class, or is damaged.
+            If it is not a model of trees, one per round and class, or is damaged.
         """
         try:
             return cls._from_model(_Reader(content).value())

@@ -26,11 +26,11 @@ class CommonName(NamedTuple):
 
     @property
     def is_own_name(self) -> bool:
-        """Whether it is the term's own name, which authors give to another type as well."""
+        """Return whether it is the term's own name, which authors give to another type as well."""
         return self.name == self.term_name
 
     def holds(self, contexts: Collection[str]) -> bool:
-        """Whether the name means the term where labels are from, see :func:`sctab.ontology._spelling.contexts_of`."""
+        """Return whether the name means the term where labels are from, see :func:`sctab.ontology._spelling.contexts_of`."""
         return (not self.where or self.where in contexts) and self.not_where not in contexts
 
 

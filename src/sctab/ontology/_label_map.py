@@ -58,9 +58,9 @@ def read_label_map(path: str | PathLike[str], ontology: CellOntology | None = No
     Raises
     ------
     DataFileError
-        When the file cannot be read or has no columns of labels and ids.
+        If the file cannot be read or has no columns of labels and ids.
     LabelError
-        When a label has two ids, or an id is not in the ontology.
+        If a label has two ids, or an id is not in the ontology.
 
     Examples
     --------

@@ -100,7 +100,7 @@ class LabelSpace:
         Raises
         ------
         LabelError
-            When a confirmed id is not in the ontology.
+            If a confirmed id is not in the ontology.
 
         Examples
         --------
@@ -177,7 +177,7 @@ def confirmed_ids(label_ids: Mapping[str, str | None], ontology: CellOntology) -
     Raises
     ------
     LabelError
-        When an id is not in the ontology, or obsolete without a replacement.
+        If an id is not in the ontology, or obsolete without a replacement.
     """
     current: dict[str, str | None] = {}
     unknown = []

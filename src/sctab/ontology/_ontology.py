@@ -70,7 +70,7 @@ class CellOntology:
         Raises
         ------
         SettingError
-            When that release is not embedded.
+            If that release is not embedded.
         """
         return _embedded(version or cls.embedded_versions()[-1])
 
@@ -91,7 +91,7 @@ class CellOntology:
         Raises
         ------
         DataFileError
-            When the file is not there, is no ontology, or has no term of the Cell Ontology.
+            If the file is not there, is no ontology, or has no term of the Cell Ontology.
         """
         return cls._of(read_file(path))
 
@@ -125,11 +125,11 @@ class CellOntology:
         Raises
         ------
         SettingError
-            When the name is none, or the address is not of https.
+            If the name is none, or the address is not of https.
         DataFileError
-            When it has to be downloaded and cannot be, when it is no ontology, or when its hash is another one.
+            If it has to be downloaded and cannot be, if it is no ontology, or if its hash is another one.
         OutputError
-            When it cannot be written to the cache.
+            If it cannot be written to the cache.
         """
         return cls._of(read_obo_foundry(name, cache_dir=cache_dir, refresh=refresh, address=address, sha256=sha256))
 
@@ -276,7 +276,7 @@ class CellOntology:
         return common.difference(*map(self._above, common))
 
     def is_kind_of(self, term: str, other: str) -> bool:
-        """Whether `term` is `other` or one of its subtypes."""
+        """Return whether `term` is `other` or one of its subtypes."""
         lower, upper = self._term(term), self._term(other)
         return lower == upper or upper in self._above(lower)
 

@@ -38,23 +38,23 @@ def key(name: str) -> str:
 
 
 def is_code(name: str) -> bool:
-    """Whether a name is a number, or letters and a number, such as those of clusters: `7`, `c12`, `T1`, `cluster 3`."""
+    """Return whether a name is a number, or letters and a number, such as those of clusters: `7`, `c12`, `T1`, `cluster 3`."""
     return _CODE.fullmatch(key(name)) is not None
 
 
 def is_mixture(name: str) -> bool:
-    """Whether a name joins several types, such as `B/plasma` and `T & NK`; markers before a type are no types."""
+    """Return whether a name joins several types, such as `B/plasma` and `T & NK`; markers before a type are no types."""
     parts = re.split(r"[/|&;]|\b(?:and|or)\b|\s\+\s", name.lower())
     return sum(re.fullmatch(rf"\W*({_MARKER}\W*)*", part) is None for part in parts) > 1
 
 
 def is_real_word(word: str) -> bool:
-    """Whether a word, in the letters of its author, is no abbreviation, code or Greek letter."""
+    """Return whether a word, in the letters of its author, is no abbreviation, code or Greek letter."""
     return re.fullmatch(r"[A-Z][a-z]{2,}|[a-z]{3,}", word) is not None and word.lower() not in _GREEK_WORDS | _GENERIC
 
 
 def leaves_out_species(synonym: str, name: str) -> bool:
-    """Whether a name ends with a species, such as `(Primate)` and `(Mmus)`, and its synonym says none."""
+    """Return whether a name ends with a species, such as `(Primate)` and `(Mmus)`, and its synonym says none."""
     return re.search(r"\((?!sensu)[A-Z][^()]*\)$", name) is not None and "(" not in synonym
 
 
@@ -131,7 +131,7 @@ def completed(words: Words) -> Iterable[Words]:
 
 
 def _says_enough(words: Words) -> bool:
-    """Whether words tell a type without "cell": `Mast` does, `B`, `G` and `alpha` do not."""
+    """Return whether words tell a type without "cell": `Mast` does, `B`, `G` and `alpha` do not."""
     known = _GREEK_WORDS | _GENERIC
     return any(re.fullmatch(r"[a-z]{4,}|cd\d+\w*(:\w+)?", word) and word not in known for word in words)
 

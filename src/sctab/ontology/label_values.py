@@ -37,7 +37,7 @@ _LONGEST = 200
 
 
 def is_missing(label: str) -> bool:
-    """Whether a label cannot be meant as a cell type: no letter or digit, or a word that programs write for a missing value.
+    """Return whether a label cannot be meant as a cell type: no letter or digit, or a word that programs write for a missing value.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def is_missing(label: str) -> bool:
 
 
 def says_no_type(label: str) -> bool:
-    """Whether a label says that no type is known, or that a droplet is no cell; an author may mean it as a type.
+    """Return whether a label says that no type is known, or that a droplet is no cell; an author may mean it as a type.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def alike(labels: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def are_codes(labels: Sequence[str]) -> bool:
-    """Whether all labels are numbers, or a word and a number: clusters rather than types."""
+    """Return whether all labels are numbers, or a word and a number: clusters rather than types."""
     return bool(labels) and all(re.fullmatch(r"[-+]?\d+(\.\d+)?", label.strip()) or _is_numbered(label) for label in labels)
 
 

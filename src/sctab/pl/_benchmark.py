@@ -51,7 +51,7 @@ def benchmark_models(scores: pd.DataFrame, *, metric: str = "macro_f1") -> Figur
     Raises
     ------
     SettingError
-        When there is nothing to draw.
+        If there is nothing to draw.
     """
     table = _of_all_cells(scores, metric)
     table = _some(table[table["fraction"] == 1], f"`{metric}` of a whole reference")
@@ -79,7 +79,7 @@ def benchmark_groups(scores: pd.DataFrame, *, metric: str = "macro_f1") -> Figur
     Raises
     ------
     SettingError
-        When no task has groups.
+        If no task has groups.
     """
     is_group = (scores["group"] != "") & ~scores["group"].str.startswith(TYPE_PREFIX)
     table = _some(scores[is_group & (scores["metric"] == metric) & (scores["fraction"] == 1)], f"`{metric}` by group")
@@ -114,7 +114,7 @@ def benchmark_types(scores: pd.DataFrame, *, model: str) -> Figure:
     Raises
     ------
     SettingError
-        When there is no such model.
+        If there is no such model.
     """
     of_types = scores[(scores["model"] == model) & (scores["fraction"] == 1) & scores["group"].str.startswith(TYPE_PREFIX)]
     table = _some(of_types, f"scores by type of `{model}`")
@@ -146,7 +146,7 @@ def benchmark_curves(curves: pd.DataFrame, *, shown: Sequence[str] = ("validatio
     Raises
     ------
     SettingError
-        When there is none of them.
+        If there is none of them.
     """
     table = curves[(curves["fraction"] == 1) & curves["curve"].isin(shown)]
     table = _some(table, f"curve {listing(shown)}").sort_values(
@@ -182,7 +182,7 @@ def benchmark_scaling(scores: pd.DataFrame, *, by: str = "donor", metric: str = 
     Raises
     ------
     SettingError
-        When no task has such parts.
+        If no task has such parts.
     """
     table = _of_all_cells(scores, metric)
     table = _some(table[table["subset"] == by], f"parts of a reference by {by}")
@@ -215,7 +215,7 @@ def benchmark_sizes(scores: pd.DataFrame, *, metric: str = "macro_f1") -> Figure
     Raises
     ------
     SettingError
-        When no kind of model was compared in several sizes.
+        If no kind of model was compared in several sizes.
     """
     table = _of_all_cells(scores, metric)
     table = table[(table["fraction"] == 1) & table["n_parameters"].notna()]
@@ -248,7 +248,7 @@ def benchmark_confusion(confusion: pd.DataFrame, *, model: str) -> Figure:
     Raises
     ------
     SettingError
-        When there is no such model.
+        If there is no such model.
     """
     table = _some(confusion[(confusion["model"] == model) & (confusion["fraction"] == 1)], f"confusion of `{model}`")
     n_types = table.groupby("task")["truth"].nunique().max()

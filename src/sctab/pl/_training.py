@@ -43,9 +43,9 @@ def training(
     NotTrainedError, DataFileError, ModelFormatError
         As in :func:`sctab.get.training`.
     KeyNotFoundError
-        When a metric was not logged.
+        If a metric was not logged.
     SettingError
-        When `axes` are not as many as there are panels.
+        If `axes` are not as many as there are panels.
 
     Examples
     --------

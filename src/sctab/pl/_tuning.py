@@ -78,7 +78,7 @@ def tuning_importance(importance: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     Raises
     ------
     SettingError
-        When the table has no rows, because complete trials are too few or all equally good.
+        If the table has no rows, because complete trials are too few or all equally good.
 
     Examples
     --------

@@ -90,13 +90,13 @@ def distil(
     Raises
     ------
     KeyNotFoundError
-        When a column or layer is not there.
+        If a column or layer is not there.
     LabelError
-        When cells with a label have no donor, when there are not two types, or when there are too few cells to hold some out.
+        If cells with a label have no donor, if there are not two types, or if there are too few cells to hold some out.
     InputValueError
-        When no matrix holds counts or what can be brought back to them.
+        If no matrix holds counts or what can be brought back to them.
     SettingError
-        When a setting is invalid.
+        If a setting is invalid.
 
     Examples
     --------

@@ -51,13 +51,13 @@ def merge(
     Raises
     ------
     SettingError
-        When there is no dataset, or `features` is invalid.
+        If there is no dataset, or `features` is invalid.
     GeneOverlapError
-        When genes are in the rows of a dataset, or when datasets are of different species, or have no gene in common.
+        If genes are in the rows of a dataset, or if datasets are of different species, or have no gene in common.
     InputValueError
-        When some hold counts and others do not, or one holds neither counts nor what can be brought back to their scale.
+        If some hold counts and others do not, or one holds neither counts nor what can be brought back to their scale.
     KeyNotFoundError
-        When one has no such layer.
+        If one has no such layer.
 
     Examples
     --------

@@ -81,13 +81,13 @@ def sketch(
     Raises
     ------
     KeyNotFoundError
-        When a column, a layer or a key of `obsm` is not there.
+        If a column, a layer or a key of `obsm` is not there.
     SettingError
-        When the method is unknown, when it needs labels and has none, or when there are fewer cells than are asked for.
+        If the method is unknown, if it needs labels and has none, or if there are fewer cells than are asked for.
     InputValueError
-        When components are needed and no matrix holds counts or what can be brought back to them.
+        If components are needed and no matrix holds counts or what can be brought back to them.
     MissingDependencyError
-        When geosketch is not installed.
+        If geosketch is not installed.
 
     Examples
     --------

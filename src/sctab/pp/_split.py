@@ -62,11 +62,11 @@ def split(
     Raises
     ------
     KeyNotFoundError
-        When a column is not there.
+        If a column is not there.
     LabelError
-        When cells with a label have no donor, or when types have too few cells or donors for these splits.
+        If cells with a label have no donor, or if types have too few cells or donors for these splits.
     SettingError
-        When the fractions are invalid, when there are fewer donors than splits, or when there is no `donor_key` to split by.
+        If the fractions are invalid, if there are fewer donors than splits, or if there is no `donor_key` to split by.
 
     Examples
     --------

@@ -47,11 +47,11 @@ def subsample(
     Raises
     ------
     KeyNotFoundError
-        When the column is not there.
+        If the column is not there.
     LabelError
-        When cells have no donor.
+        If cells have no donor.
     SettingError
-        When the fraction is not above 0 and at most 1, or `by` and `donor_key` do not go together.
+        If the fraction is not above 0 and at most 1, or `by` and `donor_key` do not go together.
 
     Examples
     --------

@@ -154,9 +154,9 @@ def assign_splits(
     Raises
     ------
     SettingError
-        When `by` or the fractions are invalid, or when there are fewer donors than splits.
+        If `by` or the fractions are invalid, or if there are fewer donors than splits.
     LabelError
-        When the types have so few cells that a split gets none, or are in so few donors that the first split cannot have them all.
+        If the types have so few cells that a split gets none, or are in so few donors that the first split cannot have them all.
 
     Examples
     --------

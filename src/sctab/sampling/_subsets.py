@@ -40,7 +40,7 @@ def subsample(labels: NDArray[np.int64], n: int, *, how: Allocation = "stratifie
     Raises
     ------
     SettingError
-        When `n` is larger than the number of labelled cells, or smaller than the number of types.
+        If `n` is larger than the number of labelled cells, or smaller than the number of types.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def nested_subset(units: NDArray[np.int64], fraction: float, *, rng: np.random.G
     Raises
     ------
     SettingError
-        When the fraction is not above 0 and at most 1.
+        If the fraction is not above 0 and at most 1.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def k_centre(
     SettingError
         If `n` exceeds the number of labelled cells, or is less than the number of types.
     InputValueError
-        When the embedding holds NaN or infinite values.
+        If the embedding holds NaN or infinite values.
 
     References
     ----------
@@ -164,7 +164,7 @@ def herding(
     SettingError
         If `n` exceeds the number of labelled cells, or is less than the number of types.
     InputValueError
-        When the embedding holds NaN or infinite values.
+        If the embedding holds NaN or infinite values.
 
     References
     ----------
@@ -201,11 +201,11 @@ def geometric_sketch(embedding: NDArray[np.floating], n: int, *, rng: np.random.
     Raises
     ------
     SettingError
-        When `n` is not between one and the number of cells.
+        If `n` is not between one and the number of cells.
     InputValueError
-        When the embedding holds NaN or infinite values.
+        If the embedding holds NaN or infinite values.
     MissingDependencyError
-        When geosketch is not installed.
+        If geosketch is not installed.
 
     References
     ----------

@@ -94,18 +94,18 @@ def annotate(
     Raises
     ------
     ModelNotFoundError, ModelFormatError
-        When the model is not there or cannot be trusted.
+        If the model is not there or cannot be trusted.
     InputTypeError
-        When `adata` is something else than an AnnData; the message says what to pass.
+        If `adata` is something else than an AnnData; the message says what to pass.
     KeyNotFoundError
-        When there is no such layer.
+        If there is no such layer.
     InputValueError
-        When no matrix holds counts or what can be brought back to them; when `adata` is a view of a backed AnnData, to which nothing can
+        If no matrix holds counts or what can be brought back to them; if `adata` is a view of a backed AnnData, to which nothing can
         be written.
     GeneOverlapError
-        When the data is of another species or has too few of the genes.
+        If the data is of another species or has too few of the genes.
     SettingError, LabelError
-        When `key_added` or a label cannot be written to a file.
+        If `key_added` or a label cannot be written to a file.
 
     Examples
     --------

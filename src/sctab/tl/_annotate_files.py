@@ -144,17 +144,17 @@ def annotate_files(
     Raises
     ------
     ModelNotFoundError, ModelFormatError
-        When the model is not there or cannot be trusted.
+        If the model is not there or cannot be trusted.
     DataFileError
-        When an input is not there, of another type, or damaged.
+        If an input is not there, of another type, or damaged.
     KeyNotFoundError, InputValueError, GeneOverlapError
-        When an input cannot be annotated, as in :func:`annotate`. All inputs are looked at before the first cell is named.
+        If an input cannot be annotated, as in :func:`annotate`. All inputs are looked at before the first cell is named.
     SettingError
-        When a setting makes no sense, or when `resume` finds blocks of another run.
+        If a setting makes no sense, or if `resume` finds blocks of another run.
     OutputExistsError, OutputError
-        When something is there already, or when it cannot be written. Finished blocks are kept.
+        If something is there already, or if it cannot be written. Finished blocks are kept.
     ClusterError
-        When workers are lost again and again.
+        If workers are lost again and again.
 
     Examples
     --------

@@ -49,12 +49,12 @@ class Comparison:
 
     @property
     def is_known(self) -> NDArray[np.bool_]:
-        """Whether a type or one of its subtypes is a label of the model, `(n_types,)`."""
+        """Return whether a type or one of its subtypes is a label of the model, `(n_types,)`."""
         return self.child_matrix[:, self.columns].any(axis=1)
 
     @property
     def is_finer(self) -> NDArray[np.bool_]:
-        """Whether a type is a subtype of a label of the model, `(n_types,)`."""
+        """Return whether a type is a subtype of a label of the model, `(n_types,)`."""
         return self.child_matrix[self.columns].any(axis=0) & ~self.is_known
 
     def shared_level(self, cells: NDArray[np.bool_]) -> SharedLevel:

@@ -98,10 +98,10 @@ def evaluate(
     Raises
     ------
     KeyNotFoundError
-        When a column is not there, or when the cells are not annotated.
+        If a column is not there, or if the cells are not annotated.
     LabelError
-        When no cell is left to score, when no known label is a label of the model or known to the ontology, so that no cell could be
-        right, or when a cell has no donor.
+        If no cell is left to score, if no known label is a label of the model or known to the ontology, so that no cell could be
+        right, or if a cell has no donor.
 
     References
     ----------

@@ -79,15 +79,15 @@ def explain(
     Raises
     ------
     ModelNotFoundError, ModelFormatError
-        When the model is not there or cannot be trusted.
+        If the model is not there or cannot be trusted.
     KeyNotFoundError
-        When there is no such layer or column.
+        If there is no such layer or column.
     SettingError
-        When the model is not an `SCTAB`, or when `n_top` or `batch_size` is less than one.
+        If the model is not an `SCTAB`, or if `n_top` or `batch_size` is less than one.
     InputValueError
-        When no matrix holds counts or what can be brought back to them.
+        If no matrix holds counts or what can be brought back to them.
     GeneOverlapError
-        When the data is of another species or has too few of the genes.
+        If the data is of another species or has too few of the genes.
 
     Examples
     --------

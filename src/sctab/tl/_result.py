@@ -86,7 +86,7 @@ def check_labels(spec: ModelSpec) -> None:
     Raises
     ------
     LabelError
-        When a label has a null byte or half a character in it.
+        If a label has a null byte or half a character in it.
     """
     if wrong := [name for name in spec.labels.names if "\0" in name or not is_encodable(name)]:
         raise LabelError(

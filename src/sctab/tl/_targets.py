@@ -42,11 +42,11 @@ def check_targets(
     Raises
     ------
     SettingError
-        When nothing would be written.
+        If nothing would be written.
     OutputError
-        When an output is of no known kind, is or touches an input or another output, or when inputs do not fit to it.
+        If an output is of no known kind, is or touches an input or another output, or if inputs do not fit to it.
     OutputExistsError
-        When something is there that must not be replaced.
+        If something is there that must not be replaced.
     """
     if not outputs:
         raise SettingError("Nothing would be written. Give an `output`, such as `labels.parquet`.")
@@ -63,7 +63,7 @@ def check_targets(
 
 
 def is_folder(output: str | os.PathLike[str]) -> bool:
-    """Whether an output is a directory to put copies into, and not a file or a `.zarr` itself."""
+    """Return whether an output is a directory to put copies into, and not a file or a `.zarr` itself."""
     return Path(output).suffix not in (*TABLE_SUFFIXES, *COPY_SUFFIXES)
 
 

@@ -42,11 +42,11 @@ def explained_variance(adata: AnnData, labels_key: str, donor_key: str, *, layer
     Raises
     ------
     KeyNotFoundError
-        When a column or layer is not there.
+        If a column or layer is not there.
     LabelError
-        When no type has cells of two donors.
+        If no type has cells of two donors.
     InputValueError
-        When no matrix holds counts or what can be brought back to them.
+        If no matrix holds counts or what can be brought back to them.
 
     Examples
     --------

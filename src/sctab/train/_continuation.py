@@ -28,5 +28,5 @@ def ids_of(labels: LabelSpace, ontology: CellOntology) -> dict[str, str | None]:
 
 
 def alike_in(label: str | None, labels: Iterable[str]) -> bool:
-    """Whether a label is among others, in this spelling or another one."""
+    """Return whether a label is among others, in this spelling or another one."""
     return (label is not None and any(label in group for group in values.alike([*labels, label]))) or label in set(labels)

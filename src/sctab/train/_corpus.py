@@ -151,9 +151,9 @@ class CorpusReference:
         Raises
         ------
         KeyNotFoundError
-            When a covariate is not among what a corpus knows.
+            If a covariate is not among what a corpus knows.
         LabelError
-            When there are not two types to learn.
+            If there are not two types to learn.
         """
         corpus, names = self.corpus, self.corpus.manifest["names"]
         keys = self._known(self.covariate_keys)

@@ -30,7 +30,7 @@ def most_variable_genes(counts: sparse.csr_matrix, spec: ModelSpec, n_top_genes:
     Raises
     ------
     SettingError
-        When `n_top_genes` is less than one.
+        If `n_top_genes` is less than one.
     """
     if n_top_genes < 1:
         raise SettingError(f"`n_top_genes={n_top_genes}` must be at least 1, or `'all'`.")

@@ -42,8 +42,8 @@ def check_labels(
     Raises
     ------
     LabelError
-        When labels are missing, as NaN or as strings that cannot be cell types; when `unlabeled_category` is a label in another spelling;
-        when results under the labels could not be stored; or when there are fewer than two types, or hardly two cells of any.
+        If labels are missing, as NaN or as strings that cannot be cell types; if `unlabeled_category` is a label in another spelling;
+        when results under the labels could not be stored; or if there are fewer than two types, or hardly two cells of any.
     """
     where, confirmed = f"`adata.obs[{key!r}]`", label_ids or {}
     if any(isinstance(value, bytes) for value in labels.dropna().unique()):

@@ -65,13 +65,13 @@ def start_logging(
     Raises
     ------
     SettingError
-        When `logger` is something else, or when Neptune has not been told where to send the run.
+        If `logger` is something else, or if Neptune has not been told where to send the run.
     MissingDependencyError
-        When Neptune is not installed.
+        If Neptune is not installed.
     OutputExistsError
-        When something is in the directory already.
+        If something is in the directory already.
     OutputError
-        When the directory cannot be made.
+        If the directory cannot be made.
     """
     directory = None if run_dir is None else as_path(run_dir)
     chosen = [_logger(choice, directory) for choice in _several(logger)]
@@ -128,7 +128,7 @@ def check_checkpoints(keep: str) -> None:
     Raises
     ------
     SettingError
-        When it is neither `"best"` nor `"all"`.
+        If it is neither `"best"` nor `"all"`.
     """
     if keep not in get_args(Checkpoints):
         raise SettingError(f"`keep_checkpoints={keep!r}` must be `best` or `all`.")
@@ -161,7 +161,7 @@ def read_metrics(run_dir: str | PathLike[str]) -> dict[str, pd.DataFrame]:
     Raises
     ------
     DataFileError
-        When there is no `metrics.csv` or when it cannot be read.
+        If there is no `metrics.csv` or if it cannot be read.
     """
     path = as_path(run_dir) / METRICS_FILE
     try:
@@ -185,7 +185,7 @@ def write_augmentation(
     Raises
     ------
     OutputError
-        When they cannot be written.
+        If they cannot be written.
     """
     arrays = {"indptr": differences.indptr, "indices": differences.indices, "data": differences.data}
     facts = {"gene_ids": genes.ids, "gene_symbols": genes.symbols, "settings": dict(settings)}
@@ -199,7 +199,7 @@ def read_augmentation(run_dir: str | PathLike[str]) -> tuple[sparse.csr_matrix, 
     Raises
     ------
     DataFileError
-        When there are none, or when they cannot be read.
+        If there are none, or if they cannot be read.
     """
     path = as_path(run_dir) / AUGMENTATION_FILE
     try:

@@ -30,9 +30,9 @@ class NeptuneLogger(Logger):
     Raises
     ------
     MissingDependencyError
-        When `neptune` is not installed.
+        If `neptune` is not installed.
     SettingError
-        When the environment names neither an account and a project nor a mode that needs none.
+        If the environment names neither an account and a project nor a mode that needs none.
     """
 
     def __init__(self, data_directory: Path | None = None) -> None:

@@ -18,7 +18,7 @@ def own_number() -> int:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that writes files; known before the processes have found each other."""
+    """Return whether this process is the one that writes files; known before the processes have found each other."""
     return int(rank_zero_only.rank) == 0
 
 

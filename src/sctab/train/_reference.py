@@ -87,9 +87,9 @@ class Reference(Protocol):
         Raises
         ------
         LabelError
-            When there are such types and they are not wanted.
+            If there are such types and they are not wanted.
         GeneOverlapError
-            When no gene of the model is in a corpus, or when that is of another species.
+            If no gene of the model is in a corpus, or if that is of another species.
         """
 
     def training_defaults[S: CommonSettings](self, settings: S) -> S:
@@ -101,7 +101,7 @@ class Reference(Protocol):
         Raises
         ------
         SettingError
-            When there are such settings.
+            If there are such settings.
         """
 
     def data(self, spec: ModelSpec) -> TrainingData:
@@ -122,7 +122,7 @@ class Reference(Protocol):
         Raises
         ------
         SettingError
-            When `n_folds` cannot be set, or when no cell can be held out.
+            If `n_folds` cannot be set, or if no cell can be held out.
         """
 
 
@@ -166,7 +166,7 @@ class TrainingData(ABC):
     covariates: sparse.csr_matrix = field(repr=False)
     """What is known of each cell besides its genes, one column per category, `(n_obs, n_categories)`."""
     child_matrix: NDArray[np.bool_] = field(repr=False)
-    """Whether the class of the column is that of the row or one of its subtypes, `(n_classes, n_classes)`."""
+    """True if the class of the column is that of the row or one of its subtypes, `(n_classes, n_classes)`."""
 
     @abstractmethod
     def read(self, size: int) -> Iterator[sparse.csr_matrix]:
@@ -185,7 +185,7 @@ class TrainingData(ABC):
         """Batches for training and for validation."""
 
     def has_donor_differences(self, settings: CommonSettings) -> bool:
-        """Whether :meth:`donor_differences` would find any, with the split of these settings."""
+        """Return whether :meth:`donor_differences` would find any, with the split of these settings."""
         if self.donors is None:
             return False
         train = self.split(settings).train
@@ -198,7 +198,7 @@ class TrainingData(ABC):
         Raises
         ------
         SettingError
-            When donors are not known, or no type is in two of them.
+            If donors are not known, or no type is in two of them.
         """
         if self.donors is None:
             raise SettingError("`augment=True` needs donors. Pass `donor_key` to `setup_anndata`, or leave `augment` out.")

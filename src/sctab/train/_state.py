@@ -142,9 +142,9 @@ def read_history(path: Path, identity: Mapping[str, Any]) -> dict[str, dict[int,
     Raises
     ------
     DataFileError
-        When the file is damaged.
+        If the file is damaged.
     SettingError
-        When it is of another training.
+        If it is of another training.
     """
     stored = _read(path)[_KEY]
     if changed := sorted(name for name, value in identity.items() if stored["identity"].get(name) != value):

@@ -77,7 +77,7 @@ def summarise(study: Study, task: TuningTask) -> TuningResult:
     Raises
     ------
     SettingError
-        When no trial is complete.
+        If no trial is complete.
     """
     trials = _trials(study, task)
     complete = trials[trials["state"] == "complete"]

@@ -57,7 +57,7 @@ class Settings:
         Raises
         ------
         OutputExistsError, OutputError
-            When something is there already, or when it cannot be written.
+            If something is there already, or if it cannot be written.
         """
         content = {
             "format": _FORMAT,
@@ -81,9 +81,9 @@ class Settings:
         Raises
         ------
         DataFileError
-            When it is not there, or not a settings file.
+            If it is not there, or not a settings file.
         SettingError
-            When the model class or a setting is not known.
+            If the model class or a setting is not known.
         """
         content = _read_json(as_path(path))
         if not isinstance(content, dict) or content.get("format") != _FORMAT:

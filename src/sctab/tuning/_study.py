@@ -41,9 +41,9 @@ def open_study(path: Path | None, identity: Mapping[str, str], pruner: BasePrune
     Raises
     ------
     DataFileError
-        When the file holds something else.
+        If the file holds something else.
     SettingError
-        When the study was begun with another identity.
+        If the study was begun with another identity.
     """
     optuna = require("optuna", extra="tune")
     if path is None:

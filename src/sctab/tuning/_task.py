@@ -93,7 +93,7 @@ class TuningTask:
 
     @property
     def has_epochs(self) -> bool:
-        """Whether the class learns by gradient, and so tells how it does epoch by epoch."""
+        """Return whether the class learns by gradient, and so tells how it does epoch by epoch."""
         return isinstance(self.model_class._default_training(1000), TrainingSettings)
 
     def evaluate(self, settings: Settings, after_epoch: AfterEpoch | None = None) -> Outcome:
@@ -143,7 +143,7 @@ def _default_training(fixed: Settings, n_obs: int) -> CommonSettings:
 
 
 def _has_donor_differences(reference: Reference, training: CommonSettings) -> bool:
-    """Whether some type has two donors among those of the cells that a trial learns from."""
+    """Return whether some type has two donors among those of the cells that a trial learns from."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SctabWarning)  # the first trial says it
         spec = reference.describe("", n_top_genes="all", architecture={})

@@ -98,14 +98,14 @@ def tune(
     Raises
     ------
     MissingDependencyError
-        When Optuna is not installed; it comes with the extra `tune`.
+        If Optuna is not installed; it comes with the extra `tune`.
     SettingError
-        When a setting makes no sense, or when the study in `storage` was begun with other data, columns, model class, space or settings,
+        If a setting makes no sense, or if the study in `storage` was begun with other data, columns, model class, space or settings,
         or by another version of sctab.
     KeyNotFoundError, LabelError, InputValueError
-        When the reference cannot be learned from.
+        If the reference cannot be learned from.
     DataFileError, OutputError
-        When `storage` is something else, or when it cannot be written.
+        If `storage` is something else, or if it cannot be written.
 
     References
     ----------
@@ -168,7 +168,7 @@ def tune_from_corpus(
     Raises
     ------
     MissingDependencyError
-        When Optuna or annbatch is not installed; they come with the extras `tune` and `corpus`.
+        If Optuna or annbatch is not installed; they come with the extras `tune` and `corpus`.
     DataFileError, KeyNotFoundError, LabelError, OutputError, SettingError
         As in :func:`tune`, and when the corpus cannot be learned from.
 
@@ -225,7 +225,7 @@ def _run(study: Study, task: TuningTask, *, n_trials: int, timeout: float | None
 
 
 def _needs_defaults(study: Study, *, n_left: int) -> bool:
-    """Whether nobody tries the defaults: at the start, and at the end where the process that did was killed."""
+    """Return whether nobody tries the defaults: at the start, and at the end where the process that did was killed."""
     states = [trial.state.name for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get(IS_DEFAULT)]
     if "COMPLETE" in states or "WAITING" in states:
         return False

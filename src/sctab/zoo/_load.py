@@ -27,9 +27,9 @@ def load(
     Raises
     ------
     ModelNotFoundError
-        When it is none of these.
+        If it is none of these.
     ModelFormatError
-        When the directory cannot be read or trusted.
+        If the directory cannot be read or trusted.
     """
     if isinstance(model, AutoClassifier):
         return model.best

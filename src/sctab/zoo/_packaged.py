@@ -46,7 +46,7 @@ def packaged_path(name: str) -> Path:
     Raises
     ------
     ModelNotFoundError
-        When there is none of that name.
+        If there is none of that name.
     """
     path = _root() / name
     if not (path / SPEC_FILE).is_file() or path.parent != _root():
@@ -63,7 +63,7 @@ def model_path(model: str | PathLike[str]) -> Path:
     Raises
     ------
     ModelNotFoundError
-        When it is neither.
+        If it is neither.
     """
     path = as_path(model)
     return packaged_path(model) if isinstance(model, str) and not path.exists() else path
@@ -83,13 +83,13 @@ def load_predictor(model: str | PathLike[str] | inference.HasPredictor, *, accel
     Raises
     ------
     ModelNotFoundError
-        When it is none of these.
+        If it is none of these.
     ModelFormatError
-        When the directory cannot be read or trusted.
+        If the directory cannot be read or trusted.
     SettingError
-        When the accelerator is not known or not there.
+        If the accelerator is not known or not there.
     NotTrainedError
-        When it is a model that is not trained.
+        If it is a model that is not trained.
     """
     return (
         inference.load_predictor(model_path(model), accelerator=accelerator)

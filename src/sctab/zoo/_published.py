@@ -65,11 +65,11 @@ def import_checkpoint(
     Raises
     ------
     ModelNotFoundError, DataFileError
-        When a file is not there, or when genes or labels cannot be read.
+        If a file is not there, or if genes or labels cannot be read.
     ModelFormatError
-        When a file is damaged or names what may run code, or when the files do not belong together.
+        If a file is damaged or names what may run code, or if the files do not belong together.
     OutputExistsError, OutputError
-        When `output` is there already or cannot be written.
+        If `output` is there already or cannot be written.
 
     Examples
     --------

@@ -61,7 +61,7 @@ def read_checkpoint(path: Path, *, name: str) -> Checkpoint:
     Raises
     ------
     ModelFormatError
-        When it is no checkpoint in the zip format of PyTorch, when it is damaged, or when it names anything else.
+        If it is no checkpoint in the zip format of PyTorch, if it is damaged, or if it names anything else.
     """
     _check_zip(path, name)
     try:
@@ -94,7 +94,7 @@ def read_hyperparameters(content: bytes, *, name: str) -> dict[str, Any]:
     Raises
     ------
     ModelFormatError
-        When it is no YAML, or no mapping.
+        If it is no YAML, or no mapping.
     """
     try:
         values = yaml.load(content, Loader=_PlainLoader)  # noqa: S506 a subclass of the safe loader
@@ -111,9 +111,9 @@ def read_genes(path: str | PathLike[str]) -> FeatureSpace:
     Raises
     ------
     DataFileError
-        When the file is missing or cannot be read.
+        If the file is missing or cannot be read.
     ModelFormatError
-        When a gene has no name, or is there twice.
+        If a gene has no name, or is there twice.
     """
     table = _read_table(as_path(path), "feature_id")
     symbols = "feature_name" if "feature_name" in table else None
@@ -138,9 +138,9 @@ def read_labels(path: str | PathLike[str]) -> tuple[str, ...]:
     Raises
     ------
     DataFileError
-        When the file is missing or cannot be read.
+        If the file is missing or cannot be read.
     ModelFormatError
-        When a label is missing, or is there twice.
+        If a label is missing, or is there twice.
     """
     labels = _read_table(as_path(path), "label")["label"]
     if missing := int((labels.isna() | (labels.astype(str).str.strip() == "")).sum()):
@@ -161,9 +161,9 @@ def read_small(path: Path) -> bytes:
     Raises
     ------
     DataFileError
-        When it is missing or cannot be read.
+        If it is missing or cannot be read.
     ModelFormatError
-        When it is too large to be one.
+        If it is too large to be one.
     """
     try:
         with strict_json.open_regular(path) as file:

@@ -73,7 +73,7 @@ def build_model(checkpoint: Checkpoint, hyperparameters: Mapping[str, Any], iden
     Raises
     ------
     ModelFormatError
-        When the weights are not those of a published network, are not finite, or do not fit the hyperparameters, genes or labels.
+        If the weights are not those of a published network, are not finite, or do not fit the hyperparameters, genes or labels.
     """
     network, weights = _network(checkpoint, name)
     known = _merge(checkpoint.hyperparameters, hyperparameters, network, name)

@@ -63,9 +63,9 @@ def open_source(path: Path, *, workplace: Path | None) -> Iterator[Source]:
     Raises
     ------
     ModelNotFoundError
-        When it is not there.
+        If it is not there.
     ModelFormatError
-        When it is none of these, or damaged.
+        If it is none of these, or damaged.
     """
     if path.is_dir():
         yield _Folder(path, sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()))
@@ -93,7 +93,7 @@ def find_runs(names: Sequence[str], *, folder: str | None, where: str) -> list[R
     Raises
     ------
     ModelFormatError
-        When there is none, when there are runs of several models, or when nothing tells which checkpoint of a run is best.
+        If there is none, if there are runs of several models, or if nothing tells which checkpoint of a run is best.
 
     Examples
     --------
@@ -197,7 +197,7 @@ class _Archive:
 
 
 def _is_plain(member: tarfile.TarInfo) -> bool:
-    """Whether it is a file of its own below the archive: no link, no device, and no path that leads elsewhere."""
+    """Return whether it is a file of its own below the archive: no link, no device, and no path that leads elsewhere."""
     parts = PurePosixPath(member.name)
     return member.isreg() and not member.issparse() and not parts.is_absolute() and ".." not in parts.parts
 

@@ -83,19 +83,19 @@ def build(
     Raises
     ------
     DataFileError
-        When a source is missing or damaged, or has changed since the work began. The message names it.
+        If a source is missing or damaged, or has changed since the work began. The message names it.
     InputValueError
-        When a source holds nothing that can be brought back to counts, or some hold counts and others do not.
+        If a source holds nothing that can be brought back to counts, or some hold counts and others do not.
     OutputExistsError
-        When `output` is there, or unfinished work and `resume` is false, or when another process is at it.
+        If `output` is there, or unfinished work and `resume` is false, or if another process is at it.
     SettingError
-        When unfinished work is of another corpus.
+        If unfinished work is of another corpus.
     OutputError
-        When it cannot be written, for example on a full disk. What is finished is kept, see `resume`.
+        If it cannot be written, for example on a full disk. What is finished is kept, see `resume`.
     ClusterError
-        When workers of the cluster are lost again and again. What is finished is kept, see `resume`.
+        If workers of the cluster are lost again and again. What is finished is kept, see `resume`.
     MissingDependencyError
-        When `annbatch`, or what a source needs, is not installed.
+        If `annbatch`, or what a source needs, is not installed.
     """
     require("annbatch", extra="corpus")
     release_large_arrays()

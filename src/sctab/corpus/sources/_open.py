@@ -71,7 +71,7 @@ def find_sources(given: str) -> list[str]:
     Raises
     ------
     DataFileError
-        When there is nothing where it points to, or something else.
+        If there is nothing where it points to, or something else.
     """
     return [given] if _is_parquet(given) or _is_soma(given) else find_data_files([given])
 
@@ -87,11 +87,11 @@ def open_source(entry: SourceEntry, obs_keys: Sequence[str] = ()) -> CellSource:
     Raises
     ------
     DataFileError
-        When it is missing, of another type, or damaged.
+        If it is missing, of another type, or damaged.
     SettingError
-        When only some of its cells are asked for, and it is not of a kind that knows how.
+        If only some of its cells are asked for, and it is not of a kind that knows how.
     MissingDependencyError
-        When a library is needed that is not installed.
+        If a library is needed that is not installed.
     """
     if _is_soma(entry.path):
         return SomaSource(entry.path, obs_keys, measurement=entry.measurement, obs_filter=entry.obs_filter)

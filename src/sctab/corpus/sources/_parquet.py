@@ -36,7 +36,7 @@ _CELLS_AT_A_TIME = 256
 
 
 def is_parquet_store(path: Path) -> bool:
-    """Whether a directory is such a store, by what is in it."""
+    """Return whether a directory is such a store, by what is in it."""
     return (path / _LOOKUP).is_dir() and any((path / name).is_dir() for name in SPLIT_DIRECTORIES)
 
 
@@ -65,7 +65,7 @@ class ParquetStore:
     Raises
     ------
     DataFileError
-        When a part of it is missing or damaged.
+        If a part of it is missing or damaged.
     """
 
     layers: dict[str, Any] = {}  # noqa: RUF012 (it has none)

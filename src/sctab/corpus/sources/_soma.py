@@ -36,7 +36,7 @@ _CELLS_AT_A_TIME = 4096
 
 
 def is_soma(path: Path) -> bool:
-    """Whether a directory is a group of TileDB, by what is in it; whether that is an experiment, only `tiledbsoma` knows."""
+    """Return whether a directory is a group of TileDB, by what is in it; whether that is an experiment, only `tiledbsoma` knows."""
     return (path / "__group").is_dir() or (path / "__tiledb_group.tdb").exists()
 
 
@@ -59,13 +59,13 @@ class SomaSource:
     Raises
     ------
     DataFileError
-        When it is missing, or no experiment, or damaged.
+        If it is missing, or no experiment, or damaged.
     KeyNotFoundError
-        When it has no such measurement.
+        If it has no such measurement.
     SettingError
-        When `obs_filter` cannot be applied, or leaves no cell.
+        If `obs_filter` cannot be applied, or leaves no cell.
     MissingDependencyError
-        When the library is not installed.
+        If the library is not installed.
     """
 
     X = None

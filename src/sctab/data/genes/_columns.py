@@ -84,7 +84,7 @@ def named_source(var: pd.DataFrame, key: str) -> Source:
     Raises
     ------
     KeyNotFoundError
-        When it is not there.
+        If it is not there.
     """
     if key not in var.columns:
         raise KeyNotFoundError(f"`{key}` is not a column of `adata.var`. Columns: {listing(var.columns)}.")
@@ -99,7 +99,7 @@ def _role(column: str) -> Role:
 
 
 def is_text(values: pd.Series) -> bool:
-    """Whether a column holds strings, judged by its first values."""
+    """Return whether a column holds strings, judged by its first values."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = pd.Series(values.cat.categories)
     elif pd.api.types.is_numeric_dtype(values.dtype):

@@ -111,7 +111,7 @@ def gene_expression(var: pd.DataFrame) -> NDArray[np.bool_]:
     Raises
     ------
     InputValueError
-        When no feature is gene expression.
+        If no feature is gene expression.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def find_features(var: pd.DataFrame) -> Features:
     Raises
     ------
     InputValueError
-        When no feature is gene expression.
+        If no feature is gene expression.
     """
     by_column, columns, notes = _by_columns(var)
     names = strings(var.index.to_series())
@@ -207,7 +207,7 @@ def _by_columns(var: pd.DataFrame) -> tuple[NDArray[np.int8], list[str], list[st
 
 
 def _says_types(column: str, kinds: Mapping[str, int]) -> bool:
-    """Whether a column with these values says what features are: its name does, or all of its values do."""
+    """Return whether a column with these values says what features are: its name does, or all of its values do."""
     found = set(kinds.values())
     if column in _ASKED:
         return bool(found)
@@ -246,7 +246,7 @@ def _singular(value: str) -> list[str]:
 
 
 def _found_in(vocabulary: set[str], value: str) -> bool:
-    """Whether a word of a value is one of these."""
+    """Return whether a word of a value is one of these."""
     return any(word in vocabulary or ("adt" in vocabulary and word.startswith("totalseq")) for word in _singular(value))
 
 
@@ -296,7 +296,7 @@ def _runs(pairs: Sequence[tuple[int, int]], side: int) -> list[list[tuple[int, i
 
 
 def _are_antibodies(block: Sequence[int], twins: Sequence[int], names: Sequence[str]) -> bool:
-    """Whether rows with the names of others lie together before or behind all genes, and many are called `CD…`."""
+    """Return whether rows with the names of others lie together before or behind all genes, and many are called `CD…`."""
     n_surface = sum(bool(_SURFACE.match(names[row])) for row in block)
     if len(block) < (_FEWEST_SURFACE if n_surface == len(block) else _FEW_REPEATS) or n_surface * 3 < len(block):
         return False

@@ -91,7 +91,7 @@ class GeneMatch:
         Raises
         ------
         GeneOverlapError
-            When no gene was found, when the genes are in the rows, when the species is another one, or when `coverage` is below `minimum`.
+            If no gene was found, if the genes are in the rows, if the species is another one, or if `coverage` is below `minimum`.
         """
         query, model = self.query_species, self.model_species
         is_other = query is not None and model is not None and query.contradicts(model)
@@ -125,7 +125,7 @@ class GeneMatch:
         Raises
         ------
         GeneOverlapError
-            When genes are in the rows.
+            If genes are in the rows.
         """
         if self.lookup is None or not cells:
             return
@@ -164,7 +164,7 @@ def require_genes_in_columns(var: pd.DataFrame, cells: Callable[[], Sequence[str
     Raises
     ------
     GeneOverlapError
-        When genes are in the rows.
+        If genes are in the rows.
     """
     if any(are_genes(source.names) for source in find_sources(var).values()):
         return

@@ -144,7 +144,7 @@ def strip_version(name: str) -> str | None:
 
 
 def is_mostly_ensembl(names: Sequence[str]) -> bool:
-    """Whether more than half of the names that are not empty are Ensembl ids."""
+    """Return whether more than half of the names that are not empty are Ensembl ids."""
     n_ids = sum(bool(parts_of(name).gene_id) for name in names)
     return n_ids > 0.5 * (len(names) - names.count(""))
 
@@ -236,7 +236,7 @@ _FEWEST_NAMES, _FEWEST_FAMILIES = 5, 3
 
 
 def are_genes(names: Sequence[str]) -> bool:
-    """Whether names are surely those of genes, whatever the species: mostly Ensembl ids, or many symbols of well-known families.
+    """Return whether names are surely those of genes, whatever the species: mostly Ensembl ids, or many symbols of well-known families.
 
     Examples
     --------

@@ -94,9 +94,9 @@ class FeatureSpace:
         Raises
         ------
         KeyNotFoundError
-            When a column that was named is not there.
+            If a column that was named is not there.
         InputValueError
-            When no feature is a gene, or none has a name.
+            If no feature is a gene, or none has a name.
         """
         features = find_features(var)
         for note in features.notes:
@@ -139,7 +139,7 @@ class FeatureSpace:
         Raises
         ------
         KeyError, TypeError, ValueError
-            When something is missing or of the wrong type.
+            If something is missing or of the wrong type.
         """
         return cls(
             ids=_listed(values["ids"]),
@@ -183,7 +183,7 @@ class FeatureSpace:
         Raises
         ------
         KeyNotFoundError
-            When a column that was named is not there.
+            If a column that was named is not there.
         """
         features = find_features(var)
         every_source = find_sources(var)

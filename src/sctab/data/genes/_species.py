@@ -121,7 +121,7 @@ class Species:
 
     name: str
     is_certain: bool
-    """Whether ids say so, or names that no other species has. Otherwise only the case of the symbols does, which related species share."""
+    """True if ids say so, or names that no other species has. Otherwise only the case of the symbols does, which related species share."""
 
     @property
     def case(self) -> str:
@@ -131,7 +131,7 @@ class Species:
         return "title" if self.name in _TITLE_CASE_SPECIES else "upper"
 
     def contradicts(self, other: Species) -> bool:
-        """Whether the two cannot be the same species."""
+        """Return whether the two cannot be the same species."""
         return self.name != other.name if self.is_certain and other.is_certain else self.case != other.case
 
 
@@ -202,7 +202,7 @@ def guess_species(names: Iterable[str]) -> Species | None:
 
 
 def is_enough(n_names: int, n_all: int) -> bool:
-    """Whether so many ids are evidence: some share of all names, and more than a few where there are many."""
+    """Return whether so many ids are evidence: some share of all names, and more than a few where there are many."""
     return n_names > 0 and n_names >= max(SHARE * n_all, min(FEW, n_all / 2))
 
 

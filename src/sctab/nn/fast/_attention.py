@@ -25,7 +25,7 @@ _buffers = threading.local()
 
 
 def multiplies_bytes() -> bool:
-    """Whether this processor multiplies 8-bit integers exactly and fast."""
+    """Return whether this processor multiplies 8-bit integers exactly and fast."""
     is_supported = getattr(torch.cpu, "_is_vnni_supported", None)  # private, as is `_int_mm`: a later PyTorch may lack them
     return torch.backends.mkldnn.is_available() and hasattr(torch, "_int_mm") and is_supported is not None and is_supported()
 

@@ -16,7 +16,7 @@ _LINE = 64
 
 
 def uses_kernels(device: torch.device) -> bool:
-    """Whether loops are compiled ones on NumPy arrays, which share the memory of tensors there."""
+    """Return whether loops are compiled ones on NumPy arrays, which share the memory of tensors there."""
     return device.type == "cpu"
 
 

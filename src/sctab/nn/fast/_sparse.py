@@ -81,7 +81,7 @@ def sparse_network(network: nn.Module, *, precision: Precision = "float32") -> S
     Raises
     ------
     ValueError
-        When the precision is not known, or is not `"float32"` for a module that cannot be rewritten.
+        If the precision is not known, or is not `"float32"` for a module that cannot be rewritten.
 
     Examples
     --------
