@@ -46,5 +46,5 @@ def frame(index, /, **columns):
 
 
 def counts_for(var, seed=0):
-    """Small whole numbers, which float32 adds up exactly, `(5, n_vars)`."""
+    """Small integers, which float32 adds up exactly, `(5, n_vars)`."""
     return sparse.csr_matrix(np.random.default_rng(seed).integers(0, 9, size=(5, len(var))).astype(np.float32))

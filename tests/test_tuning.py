@@ -124,7 +124,7 @@ class TestSettings:
             ("[]", sctab.DataFileError, "`format` must be `sctab-settings`"),
             ({"format": "sctab-model"}, sctab.DataFileError, "`format` must be `sctab-settings`"),
             ({"format_version": 2}, sctab.DataFileError, "`format_version` 2; this version of sctab reads 1"),
-            ({"model": "forest"}, sctab.SettingError, "`model='forest'` is no model class. There are: `linear`, `mlp`"),
+            ({"model": "forest"}, sctab.SettingError, "`model='forest'` is not a model class. Available: `linear`, `mlp`"),
             ({"model_setting": {}}, sctab.SettingError, "has `model_setting`, which a settings file does not have"),
             (
                 {"train_settings": [1]},
@@ -153,7 +153,7 @@ class TestSettings:
         ],
     )
     def test_are_not_of_a_run_nor_of_another_class(self, model, name):
-        with pytest.raises(sctab.SettingError, match=f"`{name}` cannot be among the `train_settings`. There are: "):
+        with pytest.raises(sctab.SettingError, match=f"`{name}` cannot be among the `train_settings`. Available: "):
             Settings(model, train_settings={name: 3})
 
     @pytest.mark.parametrize("model", ["linear", "mlp", "xgboost", "sctab"])
@@ -339,7 +339,7 @@ class TestStudy:
             ({"space": SearchSpace({}, {"rate": Range(0, 1)})}, "`rate` cannot be among the `train_settings`"),
             ({"timeout": 0}, "No trial is complete yet"),
             ({"train_settings": {"seed": 3}}, "`seed` cannot be among the `train_settings`"),
-            ({"train_settings": {"max_epochs": "5"}}, "`max_epochs='5'` must be a whole number: write `5`"),
+            ({"train_settings": {"max_epochs": "5"}}, "`max_epochs='5'` must be an integer: write `5`"),
             ({"train_settings": {"max_epochs": 0}}, "`max_epochs=0` must be at least 1"),
         ],
     )

@@ -1,24 +1,24 @@
-"""What can go wrong, one class per thing that a user can fix.
+"""Exceptions and warnings: one class per problem that a user can fix.
 
 ::
 
     SctabError
-    ├── InputValueError         (ValueError)         the matrix holds what cannot be annotated or learned from
-    ├── InputTypeError          (TypeError)          what was given is not an AnnData
-    ├── KeyNotFoundError        (KeyError)           a column or layer that was named is not there
-    ├── LabelError              (ValueError)         labels that cannot be learned
+    ├── InputValueError         (ValueError)         the matrix cannot be used for annotation or training
+    ├── InputTypeError          (TypeError)          the input is not an AnnData
+    ├── KeyNotFoundError        (KeyError)           a named column or layer does not exist
+    ├── LabelError              (ValueError)         the labels cannot be used for training
     ├── GeneOverlapError        (ValueError)         too few of the model's genes are in the data
-    ├── SettingError            (ValueError)         a parameter that makes no sense
-    ├── NotTrainedError         (RuntimeError)       the model has to be trained first
-    ├── ModelNotFoundError      (FileNotFoundError)  no model of that name or at that path
-    ├── ModelFormatError        (ValueError)         a model directory that cannot be read or trusted
-    ├── DataFileError           (OSError)            a data file that cannot be read
-    ├── OutputError             (OSError)            a result that cannot be written
-    │   └── OutputExistsError   (FileExistsError)    a result that would overwrite something
-    ├── ClusterError            (RuntimeError)       workers of a cluster that are lost again and again
-    └── MissingDependencyError  (ImportError)        an optional dependency that is not installed
+    ├── SettingError            (ValueError)         a parameter has an invalid value
+    ├── NotTrainedError         (RuntimeError)       the model is not trained yet
+    ├── ModelNotFoundError      (FileNotFoundError)  no model has this name or path
+    ├── ModelFormatError        (ValueError)         a model directory cannot be read or trusted
+    ├── DataFileError           (OSError)            a data file cannot be read
+    ├── OutputError             (OSError)            a result cannot be written
+    │   └── OutputExistsError   (FileExistsError)    a result would overwrite something
+    ├── ClusterError            (RuntimeError)       a Dask cluster keeps losing workers
+    └── MissingDependencyError  (ImportError)        an optional dependency is not installed
 
-Each also inherits from the builtin in brackets, so that code which expects that keeps working.
+Each class also inherits from the builtin in brackets, so code that catches that builtin keeps working.
 """
 
 from __future__ import annotations
@@ -57,23 +57,23 @@ _OUR_FILES = str(Path(__file__).parent)
 
 
 class SctabError(Exception):
-    """Base of every error that `sctab` raises on purpose."""
+    """Base class of all errors of `sctab`."""
 
 
 class SctabWarning(UserWarning):
-    """Base of every warning of `sctab`: the result stands, and something about it should be known."""
+    """Base class of all warnings of `sctab`: the result is valid, with a caveat."""
 
 
 class InputValueError(SctabError, ValueError):
-    """A matrix holds values that cannot be annotated or learned from."""
+    """A matrix cannot be used for annotation or training."""
 
 
 class InputTypeError(SctabError, TypeError):
-    """What was given is not an AnnData: a path, a table, a MuData."""
+    """The input is not an AnnData but, for example, a path, a table or a MuData."""
 
 
 class KeyNotFoundError(SctabError, KeyError):
-    """A column or layer that was named is not in the data."""
+    """A named column or layer is not in the data."""
 
     def __str__(self) -> str:
         """Give the message itself: `KeyError` would show its `repr`."""
@@ -81,23 +81,23 @@ class KeyNotFoundError(SctabError, KeyError):
 
 
 class LabelError(SctabError, ValueError):
-    """Labels that cannot be learned: missing, only one, or not matching those of the model."""
+    """Labels cannot be used: they are missing, of one type only, or unknown to the model."""
 
 
 class GeneOverlapError(SctabError, ValueError):
-    """Too few of the genes that the model learned from are in the data."""
+    """Too few of the model's genes are in the data."""
 
 
 class SettingError(SctabError, ValueError):
-    """A parameter has a value that makes no sense."""
+    """A parameter has an invalid value."""
 
 
 class NotTrainedError(SctabError, RuntimeError):
-    """The model has not been trained, so that there is nothing to predict with or to save."""
+    """The model is not trained yet, so it can neither predict nor be saved."""
 
 
 class ModelNotFoundError(SctabError, FileNotFoundError):
-    """There is no model of that name, or no model directory at that path."""
+    """No packaged model has this name, and no model directory has this path."""
 
 
 class ModelFormatError(SctabError, ValueError):
@@ -117,7 +117,7 @@ class OutputExistsError(OutputError, FileExistsError):
 
 
 class ClusterError(SctabError, RuntimeError):
-    """Workers of a Dask cluster are lost again and again."""
+    """A Dask cluster keeps losing workers."""
 
 
 class MissingDependencyError(SctabError, ImportError):
@@ -125,7 +125,7 @@ class MissingDependencyError(SctabError, ImportError):
 
 
 def warn(message: str) -> None:
-    """Warn of something that should be known of a result, at the line of the user's code that led to it."""
+    """Issue a `SctabWarning` that points at the calling line of the user's code."""
     warnings.warn(message, SctabWarning, skip_file_prefixes=(_OUR_FILES,))
 
 
@@ -137,7 +137,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     module
         Name to import.
     extra
-        The extra of `sctab` that brings it.
+        The extra of `sctab` that installs it.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def require(module: str, *, extra: str) -> ModuleType:
 
 
 def listing(names: Iterable[object], *, most: int = 10) -> str:
-    """Names for an error message: in backticks, separated by commas, cut after `most`.
+    """Format names for a message: in backticks, separated by commas, truncated after `most`.
 
     Examples
     --------

@@ -75,8 +75,8 @@ def check_key_added(key_added: str) -> None:
     """
     if not isinstance(key_added, str) or not key_added.strip() or key_added in {".", ".."} or not _is_name(key_added):
         raise SettingError(
-            f"`key_added={key_added!r}` cannot be the name of something in a file. Give one without `/` and control characters, such as "
-            f"`{DEFAULT_KEY_ADDED}`."
+            f"`key_added={key_added!r}` cannot be the name of something in a file. Provide one without `/` and control "
+            f"characters, such as `{DEFAULT_KEY_ADDED}`."
         )
 
 

@@ -86,22 +86,22 @@ def test_settings_of_a_file(write_config, tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"taks": []}, r"`benchmark.yaml`: `taks` is not known. There are: .*`tasks`"),
-        ({"tasks": []}, r"has no tasks. Give at least one"),
+        ({"taks": []}, r"`benchmark.yaml`: `taks` is not known. Available: .*`tasks`"),
+        ({"tasks": []}, r"has no tasks. Provide at least one"),
         ({"peers": []}, r"has no models and peers"),
         ({"seeds": []}, r"has no seeds"),
         ({"seeds": [1, 2, 1]}, r"`seeds: \[1, 2, 1\]` names a seed twice"),
         ({"seeds": [-1]}, r"`seeds`: an integer of at least 0 was expected, found `-1`"),
         ({"seeds": 3}, r"`seeds`: a list was expected, found `3`"),
         ({"data": 3}, r"`data`: a string was expected, found `3`"),
-        ({"baseline": "mlp"}, r"`baseline: mlp` is not compared. There are: `logistic_regression`"),
+        ({"baseline": "mlp"}, r"`baseline: mlp` is not compared. Available: `logistic_regression`"),
         ({"models": ["linear", "linear"]}, r"more than one is called `linear`"),
         ({"models": ["forest"]}, r"model 1: `model='forest'` is no model class"),
         ({"models": [{"label": "x"}]}, r"model 1, `name`: a string was expected"),
         ({"models": [{"name": "linear", "train": {"epochs": 3}}]}, r"model 1: `epochs` cannot be among the `train_settings`"),
         ({"models": [{"name": "linear", "train": 3}]}, r"model 1, `train`: a mapping of names to values was expected"),
         ({"models": [{"name": "auto", "settings": "paper"}]}, r"model 1: `auto` has no published settings"),
-        ({"peers": ["singler"]}, r"peer 1: there is no peer `singler`. There are: `celltypist`"),
+        ({"peers": ["singler"]}, r"peer 1: there is no peer `singler`. Available: `celltypist`"),
     ],
 )
 def test_refusals(write_config, values, message):
@@ -113,7 +113,7 @@ def test_refusals(write_config, values, message):
     ("change", "message"),
     [
         ({"labels_key": None}, r"task 1, `labels_key`: a string was expected, found `None`"),
-        ({"split": "time"}, r"task 1: `split: time` is not known. Take one of `dataset`, `donor`, `random`"),
+        ({"split": "time"}, r"task 1: `split: time` is not known. Choose one of `dataset`, `donor`, `random`"),
         ({"group_key": "type"}, r"task 1: `group_key: type` would be mistaken for scores of cell types"),
         ({"query": "others.h5ad"}, r"`query` belongs to `split: dataset`"),
         ({"split": "dataset"}, r"`query` belongs to `split: dataset`"),
@@ -121,7 +121,7 @@ def test_refusals(write_config, values, message):
         ({"test_fraction": 0.2}, r"needs either `test_donors` or `test_fraction`"),
         ({"split": "random"}, r"`split: random` needs `test_fraction`"),
         ({"test_donors": [], "test_fraction": 1.5}, r"a fraction above 0 and up to 1 was expected, found `1.5`"),
-        ({"subset": {"by": "genes", "fractions": [0.5]}}, r"`by: genes` is not known. Take one of `donor`, `cell`"),
+        ({"subset": {"by": "genes", "fractions": [0.5]}}, r"`by: genes` is not known. Choose one of `donor`, `cell`"),
         ({"subset": {"by": "cell", "fractions": []}}, r"`fractions` is empty"),
         ({"subset": {"by": "cell", "fractions": [0.5], "models": ["mlp"]}}, r"names `mlp`, which is not compared"),
         ({"subset": {"by": "cell"}}, r"task 1, `subset` lacks `fractions`"),
@@ -142,7 +142,7 @@ def test_a_file_that_is_no_yaml(tmp_path):
     with pytest.raises(DataFileError, match="cannot be read: No such file"):
         read_config(tmp_path / "none.yaml")
     (tmp_path / "broken.yaml").write_text("tasks: [", encoding="utf-8")
-    with pytest.raises(DataFileError, match="is no YAML: while parsing"):
+    with pytest.raises(DataFileError, match="is not valid YAML: while parsing"):
         read_config(tmp_path / "broken.yaml")
     (tmp_path / "list.yaml").write_text("- 1", encoding="utf-8")
     with pytest.raises(SettingError, match="is no benchmark"):

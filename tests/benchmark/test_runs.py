@@ -73,7 +73,7 @@ def test_ids_of_labels_do_and_not_the_form_of_their_file(write_config, task, tmp
     assert len({*two_columns, *keys_with("DC2\tCL:0000990\n"), *keys(write_config())}) == 3
     with pytest.raises(LabelError, match=r"`DC2: CL:7777777` in `label_ids` is not in the Cell Ontology"):
         keys_with("DC2\tCL:7777777\n")
-    with pytest.raises(DataFileError, match=r"labels.tsv` is not a file of labels\. Give a table"):
+    with pytest.raises(DataFileError, match=r"labels.tsv` is not a file of labels\. Provide a table"):
         keys(
             write_config(
                 data=str(tmp_path), tasks=[task | {"reference": str(tmp_path / "labels.tsv"), "label_map": "none/labels.tsv"}]

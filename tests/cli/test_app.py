@@ -236,7 +236,7 @@ def test_annotate_into_a_directory_with_model_and_query(files, tmp_path, monkeyp
 
 
 def test_annotate_without_an_output(files):
-    refused(run("annotate", files / "query.h5ad"), "Nothing would be written. Give `--output annotated.h5ad`")
+    refused(run("annotate", files / "query.h5ad"), "Nothing would be written. Provide `--output annotated.h5ad`")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_truncated_data(files, tmp_path):
 def test_unknown_output_type(files, tmp_path):
     refused(
         run("annotate", files / "query.h5ad", "--model", files / "model", "--output", tmp_path / "a.loom"),
-        "is none of `.parquet`, `.csv`, `.h5ad`, `.zarr`. Give a name with one of these endings",
+        "is none of `.parquet`, `.csv`, `.h5ad`, `.zarr`. Provide a name with one of these endings",
     )
 
 
@@ -332,7 +332,7 @@ def test_the_command_is_installed(tmp_path):
     command = [sys.executable, "-c", "from sctab.cli import main; main()", "annotate", "nothing.h5ad", "--csv", "a.csv"]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode == 2
-    assert result.stderr.strip() == "Error: `nothing.h5ad` is not there. Check the path."
+    assert result.stderr.strip() == "Error: `nothing.h5ad` not found. Check the path."
     assert result.stdout == ""
 
 

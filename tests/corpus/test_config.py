@@ -23,7 +23,7 @@ class TestDeclaration:
     @pytest.mark.parametrize(
         ("changes", "error", "message"),
         [
-            ({"filters": ["min_mood"]}, SettingError, "there is no rule `min_mood`. There are: `primary_data`"),
+            ({"filters": ["min_mood"]}, SettingError, "there is no rule `min_mood`. Available: `primary_data`"),
             ({"filters": [{"min_cells": "many"}]}, SettingError, "an integer of at least 0 was expected"),
             ({"filters": ["assays"]}, SettingError, "a list was expected"),
             ({"split": {"by": "mood"}}, SettingError, "`by: mood` is not known"),

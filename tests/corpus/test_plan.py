@@ -61,7 +61,7 @@ class TestGenes:
     def test_what_is_no_model_is_refused(self, declared, tmp_path):
         (tmp_path / "folder").mkdir()
         with pytest.raises(
-            DataFileError, match=r"folder` is no model: there is no `model.json`. Give a directory that `model.save` wrote"
+            DataFileError, match=r"folder` is not a model: it has no `model.json`. Provide a directory that `model.save` wrote"
         ):
             plan(declared, features=str(tmp_path / "folder"))
         for content in ("{", "[]", "{}", '{"features": {"ids": 3}}'):

@@ -62,7 +62,7 @@ class TestVerification:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (None, "is no corpus: there is no `corpus.json`"),
+            (None, "is not a corpus: it has no `corpus.json`"),
             ("{", "cannot be read"),
             ("{}", "does not describe a corpus"),
             ('{"format": "sctab-corpus", "format_version": 99}', "has version 99 of the format"),

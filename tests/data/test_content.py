@@ -139,7 +139,7 @@ class TestNormalised:
         assert inspect_matrix(logs) == MatrixContent(Content.LOG1P, log_base=np.e)
 
     def test_first_cells_that_look_like_counts(self, counts):
-        """A cell with one expressed gene holds 10,000 after normalisation: a whole number."""
+        """A cell with one expressed gene holds 10,000 after normalisation: an integer."""
         counts = counts.copy()
         counts[:20, 1:] = 0
         counts[:20, 0] = 1

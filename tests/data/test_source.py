@@ -119,12 +119,12 @@ def test_a_layer_that_cannot_be_used_is_refused_although_x_could_be(counts):
 
 def test_unknown_layer_lists_what_there_is(counts):
     counts.layers["spliced"] = counts.X
-    with pytest.raises(KeyNotFoundError, match=r"`layer='counts'` is not in the data. It has: `X`, `layers\['spliced'\]`\."):
+    with pytest.raises(KeyNotFoundError, match=r"`layer='counts'` is not in the data. Available: `X`, `layers\['spliced'\]`\."):
         choose_source(counts, layer="counts")
 
 
 def test_raw_that_is_not_there(counts):
-    with pytest.raises(KeyNotFoundError, match="`layer='raw'` is not in the data. It has: `X`."):
+    with pytest.raises(KeyNotFoundError, match="`layer='raw'` is not in the data. Available: `X`."):
         choose_source(counts, layer="raw")
 
 

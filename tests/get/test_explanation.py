@@ -18,5 +18,5 @@ def test_is_a_copy_of_what_was_written():
 
 
 def test_there_must_be_one():
-    with pytest.raises(KeyNotFoundError, match=r"`adata.uns\['sctab_explanation'\]` is not there. Call `sctab.tl.explain"):
+    with pytest.raises(KeyNotFoundError, match=r"`adata.uns\['sctab_explanation'\]` not found. Call `sctab.tl.explain"):
         get.explanation(AnnData())

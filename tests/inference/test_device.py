@@ -45,7 +45,7 @@ def test_what_is_not_there_is_refused(accelerator, machine):
 
 
 def test_other_names_are_refused():
-    with pytest.raises(SettingError, match="`accelerator='tpu9'` is not known. Take one of `auto`, `cpu`, `gpu`, `mps`"):
+    with pytest.raises(SettingError, match="`accelerator='tpu9'` is not known. Choose one of `auto`, `cpu`, `gpu`, `mps`"):
         device_of("tpu9")
 
 

@@ -126,7 +126,7 @@ class TestUrls:
         before = data.fingerprint()
         filesystem.pipe("/bucket/a.h5ad", Path(write(query[:20].copy(), tmp_path / "b.h5ad")).read_bytes())
         assert DataFile("memory://bucket/a.h5ad").fingerprint() != before
-        with pytest.raises(DataFileError, match=r"`memory://bucket/c.h5ad` is not there. Check the URL"):
+        with pytest.raises(DataFileError, match=r"`memory://bucket/c.h5ad` not found. Check the URL"):
             DataFile("memory://bucket/c.h5ad")
         filesystem.rm("/bucket", recursive=True)
 

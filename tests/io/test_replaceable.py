@@ -104,7 +104,7 @@ class TestWhatIsReplaced:
     def test_a_model_with_something_else(self, tmp_path, spoil):
         write_model(tmp_path / "target")
         spoil(tmp_path / "target")
-        self.refused(tmp_path / "target", "model", r"target` is there and is not a model directory: it holds `[\w.]+`, which")
+        self.refused(tmp_path / "target", "model", r"target` exists and is not a model directory: it holds `[\w.]+`, which")
 
     @pytest.mark.parametrize("place", ["thesis.tex", "member_x", "member_1/thesis.tex", "checkpoints/a"])
     def test_an_ensemble_with_something_else(self, tmp_path, place):

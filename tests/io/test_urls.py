@@ -56,7 +56,7 @@ class TestTimeouts:
     def test_nobody_listens(self, suffix):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-        with pytest.raises(DataFileError, match=r"could not be reached. Check the address|is not there. Check the URL"):
+        with pytest.raises(DataFileError, match=r"could not be reached. Check the address|not found. Check the URL"):
             DataFile(f"http://127.0.0.1:{port}/a{suffix}")
 
     @pytest.mark.parametrize("protocol", ["s3", "gs", "https", "abfs", "sftp"])

@@ -213,7 +213,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("settings", [{"candidates": ("forest",)}, {"settings": {"forest": {}}}])
     def test_unknown_candidate(self, settings):
-        with pytest.raises(SettingError, match="`forest` is not a model class that can be tried. There are: `linear`, `mlp`"):
+        with pytest.raises(SettingError, match="`forest` is not a model class that can be tried. Available: `linear`, `mlp`"):
             fresh_model(**settings)
 
     def test_settings_of_another_shape(self):
@@ -238,7 +238,7 @@ class TestRefusals:
             fresh_model().train(n_folds=1)
 
     def test_a_setting_that_one_candidate_does_not_have(self):
-        with pytest.raises(SettingError, match="`batch_size` cannot be set for `xgboost`. Leave it out, give it in `settings`"):
+        with pytest.raises(SettingError, match="`batch_size` cannot be set for `xgboost`. Omit it, give it in `settings`"):
             fresh_model(candidates=("linear", "xgboost")).train(**QUIET, batch_size=16)
 
     def test_nothing_to_hold_out(self):
@@ -249,7 +249,7 @@ class TestRefusals:
 
     def test_unknown_name(self):
         with pytest.raises(
-            SettingError, match="`forest` is not a model class. There are: `linear`, `mlp`, `xgboost`, `sctab`, `auto`"
+            SettingError, match="`forest` is not a model class. Available: `linear`, `mlp`, `xgboost`, `sctab`, `auto`"
         ):
             model_by_name("forest")
 

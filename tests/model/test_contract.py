@@ -208,7 +208,7 @@ class TestSetup:
             cls.setup_anndata(make_reference(), "cell_type", donor_key="donor")
 
     def test_unknown_layer(self, cls):
-        with pytest.raises(KeyNotFoundError, match=r"`layer='counts'` is not in the data. It has: `X`"):
+        with pytest.raises(KeyNotFoundError, match=r"`layer='counts'` is not in the data. Available: `X`"):
             cls.setup_anndata(make_reference(), "cell_type", layer="counts")
 
     def test_unknown_gene_column(self, cls):
@@ -316,7 +316,7 @@ class TestNewModel:
         assert model.spec == expected.spec
 
     def test_refuses_settings_that_the_class_does_not_have(self, cls):
-        with pytest.raises(SettingError, match=f"`{cls.__name__}` has no `n_trees`. It has: .*`n_top_genes`"):
+        with pytest.raises(SettingError, match=f"`{cls.__name__}` has no `n_trees`. Available: .*`n_top_genes`"):
             new_model(MemoryReference.of(make_reference(), "cell_type"), cls, {"n_trees": 8})
 
 
@@ -442,7 +442,7 @@ class TestSettings:
 
     def test_one_that_is_misspelt_is_refused(self, cls):
         with pytest.raises(
-            SettingError, match=f"`lerning_rate` cannot be set for `{cls.__name__}`. It has: `max_epochs`, `learning_rate`"
+            SettingError, match=f"`lerning_rate` cannot be set for `{cls.__name__}`. Available: `max_epochs`, `learning_rate`"
         ):
             fresh_model(cls).train(lerning_rate=0.1)
 

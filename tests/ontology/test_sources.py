@@ -105,7 +105,9 @@ def test_suggestions_are_read(tmp_path, suffix):
 
 class TestRefusals:
     def test_a_file_that_is_not_there(self, tmp_path):
-        with pytest.raises(DataFileError, match=r"cl\.obo` is not there\. Give the path of an `\.obo`, `\.owl` or `\.json` file"):
+        with pytest.raises(
+            DataFileError, match=r"cl\.obo` is not there\. Provide the path of an `\.obo`, `\.owl` or `\.json` file"
+        ):
             CellOntology.from_file(tmp_path / "cl.obo")
 
     def test_a_directory(self, tmp_path):
@@ -196,7 +198,7 @@ class TestOboFoundry:
     def test_what_cannot_be_used_replaces_nothing(self, get, server, tmp_path, content, says):
         get()
         server.pages["/cl.obo"], server.says = content, says
-        with pytest.raises(DataFileError, match=r"could not be downloaded and read: .*\. Leave `refresh` out to use `.*cl\.obo`"):
+        with pytest.raises(DataFileError, match=r"could not be downloaded and read: .*\. Omit `refresh` to use `.*cl\.obo`"):
             get(refresh=True)
         assert (tmp_path / "cache" / "cl.obo").read_text(encoding="utf-8") == as_obo()
         assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["cl.obo", "cl.obo.sha256"]

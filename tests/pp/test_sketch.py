@@ -99,7 +99,7 @@ class TestSketch:
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
         [
-            ({"size": 20, "method": "random"}, SettingError, "`method='random'` is not known. There is `geosketch`"),
+            ({"size": 20, "method": "random"}, SettingError, "`method='random'` is not known. Choose one of `geosketch`"),
             ({"size": 20, "method": "balanced"}, SettingError, "needs to know the types"),
             ({"size": 20, "labels_key": "cell_type"}, SettingError, "does not look at types"),
             ({"size": 20, "method": "herding", "labels_key": "type"}, KeyNotFoundError, "`labels_key='type'` is not in"),

@@ -321,7 +321,7 @@ class TestRefusals:
 
     def test_one_file_for_several_inputs(self, model_path, query, path, tmp_path):
         other = write(query, tmp_path / "other.h5ad")
-        with pytest.raises(OutputError, match="is one file, and there are 2 inputs. Give a directory"):
+        with pytest.raises(OutputError, match="is one file, and there are 2 inputs. Provide a directory"):
             sctab.tl.annotate_files([path, other], model_path, output=tmp_path / "out.h5ad")
 
     def test_same_names(self, model_path, query, path, tmp_path):

@@ -246,7 +246,7 @@ class TestImportance:
         seen = cells[:, [name in {f"ENSG{i:011d}" for i in range(4)} for name in cells.var_names]].copy()
         assert model.predictor.open_query(seen, min_gene_coverage=0.99).match.coverage == pytest.approx(1)
         unseen = cells[:, [name not in set(seen.var_names) for name in cells.var_names]].copy()
-        with pytest.raises(GeneOverlapError, match="0.0% of what the model looks at"):
+        with pytest.raises(GeneOverlapError, match="0.0% of total importance"):
             model.predictor.open_query(unseen, min_gene_coverage=0.1)
 
     def test_another_species_is_refused(self, tables, tmp_path):
@@ -328,7 +328,7 @@ class TestMalice:
         ("content", "message"),
         [
             (b"", r"is not a checkpoint in the zip format of PyTorch, it is empty\. Give"),
-            (b"\x80\x04}\x94.", r"is not a checkpoint in the zip format of PyTorch\. Give a `\.ckpt` .* may run code\.$"),
+            (b"\x80\x04}\x94.", r"is not a checkpoint in the zip format of PyTorch\. Provide a `\.ckpt` .* may run code\.$"),
             (b"junk", r"is not a checkpoint in the zip format of PyTorch\. Give"),
         ],
     )
@@ -563,7 +563,7 @@ class TestWhatBelongsTogether:
         [
             ("there.txt", b"label\na\n", "neither `.parquet` nor `.csv` nor `.tsv`"),
             ("there.parquet", b"junk", "cannot be read as .parquet"),
-            ("there.csv", b"name\na\n", "has no column `label`. It has: `name`"),
+            ("there.csv", b"name\na\n", "has no column `label`. Available: `name`"),
             (None, b"", "is not there"),
         ],
     )
@@ -684,7 +684,7 @@ class TestArchives:
         for part, it_is in ((b"", ", it is empty"), (b"junk" * 1000, "")):
             path.write_bytes(part)
             one_sentence = (
-                rf"^`[^`]*` is neither a checkpoint \(`\.ckpt`\) nor a tar archive{it_is}\. Give a checkpoint, [^.\n]*\.$"
+                rf"^`[^`]*` is neither a checkpoint \(`\.ckpt`\) nor a tar archive{it_is}\. Provide a checkpoint, [^.\n]*\.$"
             )
             refuses(path, tables, one_sentence, folder="scTab")
 

@@ -120,7 +120,7 @@ def read_config(path: str | os.PathLike[str], *, data: str | os.PathLike[str] | 
     Raises
     ------
     DataFileError
-        If the file is missing or is no YAML.
+        If the file is missing or is not valid YAML.
     SettingError
         If a value is invalid. The message names its place.
     MissingDependencyError
@@ -129,7 +129,7 @@ def read_config(path: str | os.PathLike[str], *, data: str | os.PathLike[str] | 
     path = as_path(path)
     values = declared.read_yaml(path)
     if not isinstance(values, dict):
-        raise SettingError(f"`{path}` is no benchmark: it must be a mapping with `tasks` and `models`.")
+        raise SettingError(f"`{path}` is not a benchmark: it must be a mapping with `tasks` and `models`.")
     where = f"`{path.name}`"
     values = {"data": "."} | values
     readers: dict[str, Callable[[Any, str], Any]] = {
@@ -161,14 +161,14 @@ def _check_config(config: Config, where: str) -> None:
         unknown = [label for label in (task.subset.models if task.subset is not None else ()) if label not in config.labels]
         if unknown:
             raise SettingError(
-                f"{where}: `subset` of `{task.name}` names {listing(unknown)}, which is not compared. There are: {listing(config.labels)}."
+                f"{where}: `subset` of `{task.name}` names {listing(unknown)}, which is not compared. Available: {listing(config.labels)}."
             )
     if not config.seeds:
-        raise SettingError(f"{where} has no seeds. Give at least one, for example `seeds: [0, 1, 2]`.")
+        raise SettingError(f"{where} has no seeds. Provide at least one, for example `seeds: [0, 1, 2]`.")
     if len(set(config.seeds)) < len(config.seeds):
         raise SettingError(f"{where}: `seeds: {list(config.seeds)}` names a seed twice, which is the same run. Name each once.")
     if config.baseline is not None and config.baseline not in config.labels:
-        raise SettingError(f"{where}: `baseline: {config.baseline}` is not compared. There are: {listing(config.labels)}.")
+        raise SettingError(f"{where}: `baseline: {config.baseline}` is not compared. Available: {listing(config.labels)}.")
 
 
 def _task(values: Any, where: str) -> Task:
@@ -188,7 +188,7 @@ def _task(values: Any, where: str) -> Task:
         },
     )
     if task.split not in SPLITS:
-        raise SettingError(f"{where}: `split: {task.split}` is not known. Take one of {listing(SPLITS)}.")
+        raise SettingError(f"{where}: `split: {task.split}` is not known. Choose one of {listing(SPLITS)}.")
     if (task.query is None) == (task.split == "dataset"):
         raise SettingError(f"{where}: `query` belongs to `split: dataset` and to no other; here `split` is `{task.split}`.")
     if task.split == "dataset" and (task.test_donors or task.test_fraction is not None):
@@ -201,8 +201,8 @@ def _task(values: Any, where: str) -> Task:
         raise SettingError(f"{where}: `split: donor` needs either `test_donors` or `test_fraction`.")
     if task.group_key == TYPE_GROUP:
         raise SettingError(
-            f"{where}: `group_key: {TYPE_GROUP}` would be mistaken for scores of cell types, which are called `{TYPE_GROUP}=…`. "
-            "Give the column another name."
+            f"{where}: `group_key: {TYPE_GROUP}` would be mistaken for scores of cell types, which are called "
+            f"`{TYPE_GROUP}=…`. Rename the column."
         )
     needs_donors = task.split == "donor" or (task.subset is not None and task.subset.by == "donor")
     if needs_donors and task.donor_key is None:
@@ -226,9 +226,9 @@ def _subset(values: Any, where: str) -> Subset:
         },
     )
     if subset.by not in SUBSETS:
-        raise SettingError(f"{where}: `by: {subset.by}` is not known. Take one of {listing(SUBSETS)}.")
+        raise SettingError(f"{where}: `by: {subset.by}` is not known. Choose one of {listing(SUBSETS)}.")
     if not subset.fractions:
-        raise SettingError(f"{where}: `fractions` is empty. Give at least one, for example `[0.15, 0.3, 0.5, 0.7, 1.0]`.")
+        raise SettingError(f"{where}: `fractions` is empty. Provide at least one, for example `[0.15, 0.3, 0.5, 0.7, 1.0]`.")
     return subset
 
 
@@ -270,7 +270,7 @@ def _peer(values: Any, where: str) -> PeerEntry:
     declared.check_keys(values, {"name", "label", "settings", "requirements"}, where)
     name = declared.string(values.get("name"), f"{where}, `name`")
     if name not in PEERS:
-        raise SettingError(f"{where}: there is no peer `{name}`. There are: {listing(PEERS)}.")
+        raise SettingError(f"{where}: there is no peer `{name}`. Available: {listing(PEERS)}.")
     requirements = declared.sequence(values.get("requirements", list(PEERS[name])), f"{where}, `requirements`")
     return PeerEntry(
         name=name,
@@ -287,7 +287,7 @@ def _named(values: Any, where: str) -> dict[str, Any]:
 
 def _check_names(names: Sequence[str], what: str, where: str) -> None:
     if not names:
-        raise SettingError(f"{where} has no {what}. Give at least one.")
+        raise SettingError(f"{where} has no {what}. Provide at least one.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SettingError(

@@ -84,7 +84,7 @@ def _find_uv() -> str:
         found = shutil.which("uv")
         if found is None:
             raise PeerUnavailableError(
-                "uv, which makes its environment, is not there. Install it with `pip install uv`."
+                "uv, which creates its environment, is not installed. Install it with `pip install uv`."
             ) from error
         return found
 

@@ -152,7 +152,7 @@ def _file_hash(path: Path) -> str:
     if path.is_dir():
         return Corpus.open(path).sha256
     if not path.is_file():
-        raise DataFileError(f"`{path}` is not there. Say where the data is with `data:` in the file, or with `--data`.")
+        raise DataFileError(f"`{path}` not found. Set the data folder with `data:` in the file, or with `--data`.")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -130,7 +130,7 @@ def _require_own(directory: Path) -> None:
         foreign = [path.name for path in entries_of(directory) if path.name not in (RUNS_FOLDER, _LOCK_FILE)]
         if foreign:
             raise OutputExistsError(
-                f"`{directory}` is there and holds no benchmark: {listing(foreign)} would be among its files. Choose another "
+                f"`{directory}` exists and holds no benchmark: {listing(foreign)} would be among its files. Choose another "
                 "directory."
             )
 

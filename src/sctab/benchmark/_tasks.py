@@ -135,7 +135,7 @@ def _read(data: Path, name: str, task: Task, columns: list[str | None]) -> AnnDa
     """The labelled cells and the genes of a file, on the scale of counts."""
     path = data / name
     if not path.is_file():
-        raise DataFileError(f"`{path}` is not there. Say where the data is with `data:` in the file, or with `--data`.")
+        raise DataFileError(f"`{path}` not found. Set the data folder with `data:` in the file, or with `--data`.")
     adata = read_data_file(path)
     _require_columns(adata, name, [task.labels_key, *columns])
     source, _ = choose_source(adata, layer=task.layer)

@@ -37,9 +37,11 @@ def annotate(
     layer: LayerOption = None,
     batch_size: Annotated[int, typer.Option(help="Cells evaluated at a time.")] = 512,
     block_size: Annotated[int, typer.Option(help="Cells read at a time, and kept when they are done.")] = sctab.io.BLOCK_SIZE,
-    min_gene_coverage: Annotated[float, typer.Option(help="Share of what the model looks at that the data must have.")] = 0.1,
+    min_gene_coverage: Annotated[
+        float, typer.Option(help="Minimum fraction of total gene importance that the data must cover.")
+    ] = 0.1,
     precision: Annotated[
-        str, typer.Option(help="Of the weights: `float32`, or `bfloat16`, which is faster and a little off.")
+        str, typer.Option(help="Of the weights: `float32`, or `bfloat16`, which is faster, slightly less accurate.")
     ] = "float32",
     key_added: Annotated[str, typer.Option(help="Prefix of the columns that are written.")] = DEFAULT_KEY_ADDED,
     accelerator: Accelerator = "auto",
@@ -48,7 +50,7 @@ def annotate(
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Name the cell type of every cell, in files of any size.
+    """Annotate the cells of files of any size.
 
     Memory does not grow with the number of cells. Finished blocks are kept beside the output until it is written, so that an interrupted
     run can be resumed with `--resume`.
@@ -66,10 +68,10 @@ def annotate(
     outputs = [*(output or []), *([csv] if csv is not None else [])]
     if not outputs:
         raise SettingError(
-            "Nothing would be written. Give `--output annotated.h5ad`, or `annotated.zarr`, `labels.parquet` or `labels.csv`."
+            "Nothing would be written. Provide `--output annotated.h5ad`, or `annotated.zarr`, `labels.parquet` or `labels.csv`."
         )
     if csv is not None and csv.suffix != ".csv":
-        raise SettingError(f"`--csv {csv}` does not end with `.csv`. Give another name, or `--output` for another kind of file.")
+        raise SettingError(f"`--csv {csv}` does not end with `.csv`. Provide another name, or `--output` for another kind of file.")
     model = str(sctab.io.as_path(model))
     if Path(model).is_dir():
         folders = [place for place in outputs if sctab.tl.is_folder(place)]
@@ -100,8 +102,8 @@ def _report(done: sctab.tl.AnnotatedFiles) -> None:
         genes = run["genes"]
         where = "" if len(done.runs) == 1 else f"`{path}`: "
         err.print(
-            f"{where}Used `{run['matrix']}` ({run['matrix_content']}); {genes['n_matched']} of {genes['n_model']} genes found, "
-            f"which carry {genes['coverage']:.0%} of what the model looks at.",
+            f"{where}Used `{run['matrix']}` ({run['matrix_content']}); {genes['n_matched']:,} of {genes['n_model']:,} model "
+            f"genes found ({genes['coverage']:.0%} of total importance).",
             soft_wrap=True,
         )
     table = Table("label", "cells", "median confidence", box=None)

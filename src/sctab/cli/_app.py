@@ -22,7 +22,7 @@ from sctab.cli._tune import tune
 
 app = typer.Typer(
     name="sctab",
-    help="Name the cell types of single-cell RNA-seq data, and say how sure that is.",
+    help="Annotate cell types in single-cell RNA-seq data, with per-cell confidence.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -54,7 +54,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Name the cell types of single-cell RNA-seq data, and say how sure that is."""
+    """Annotate cell types in single-cell RNA-seq data, with per-cell confidence."""
     prepare_streams()
 
 
@@ -70,7 +70,7 @@ app.add_typer(corpus_app)
 @app.command()
 @reports_errors
 def models(debug: Debug = False) -> None:
-    """List the models that can be named.
+    """List available pretrained models.
 
     **Example**
 

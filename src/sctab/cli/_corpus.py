@@ -155,7 +155,7 @@ def _show_corpus(corpus: sctab.corpus.Corpus) -> None:
 
 
 def _duplicates(n: int) -> str:
-    return f"{n:,} cells have a barcode that was in the same dataset before."
+    return f"{n:,} duplicate barcodes within datasets." if n else "No duplicate barcodes."
 
 
 def _show(frame: pd.DataFrame, title: str) -> None:

@@ -53,4 +53,4 @@ def check_suffix(path: Path) -> None:
         If it is another type.
     """
     if path.suffix.lower() not in _SUFFIXES:
-        raise DataFileError(f"`{path}` is neither `.h5ad` nor `.zarr`. Give one of these.")
+        raise DataFileError(f"`{path}` is neither `.h5ad` nor `.zarr`. Provide one of these.")

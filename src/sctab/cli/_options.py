@@ -28,7 +28,7 @@ CovariateKeys = Annotated[
 GeneIdKey = Annotated[str | None, typer.Option(help="Column of `var` with Ensembl ids; found by itself.")]
 GeneSymbolKey = Annotated[str | None, typer.Option(help="Column of `var` with symbols; found by itself.")]
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that are already there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")]
 Accelerator = Annotated[str, typer.Option(help="Where to compute: `auto`, `cpu`, `gpu` or `mps`.")]
 LayerOption = Annotated[
@@ -56,4 +56,4 @@ def check_source(
     wrong += [name for name, is_given in of_corpus.items() if corpus is None and is_given]
     if wrong:
         options = listing(f"--{name.replace('label_ids', 'label_map').replace('_', '-')}" for name in wrong)
-        raise SettingError(f"{options} cannot be given with a {'reference' if corpus is None else 'corpus'}. Leave it out.")
+        raise SettingError(f"{options} cannot be given with a {'reference' if corpus is None else 'corpus'}. Omit it.")

@@ -134,10 +134,10 @@ def train(
     `sctab train --corpus blood.corpus --output my-model --resume`
     """
     if run_dir is not None and not logs:
-        raise SettingError("`--run-dir` says where logs go and `--no-logs` that there are none. Give one of them.")
+        raise SettingError("`--run-dir` says where logs go and `--no-logs` that there are none. Provide one of them.")
     if jobs is not None and members is None and model != "auto":
         raise SettingError(
-            "`--jobs` says how many members or candidates to train at a time. Give `--members` too, or `--model auto`."
+            "`--jobs` says how many members or candidates to train at a time. Provide `--members` too, or `--model auto`."
         )
     chosen = _settings(model, settings, paper_settings=paper_settings)
     given = {
@@ -164,7 +164,7 @@ def train(
     check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"fraction": fraction != 1})
     if resume and (not logs or cls is sctab.model.AutoClassifier):
         raise SettingError(
-            "`--resume` goes on from a run directory of one model class. Leave it out where there is none (`--no-logs`, `auto`)."
+            "`--resume` goes on from a run directory of one model class. Omit it where there is none (`--no-logs`, `auto`)."
         )
     sctab.inference.require_replaceable(output, overwrite=overwrite)
     directory = (run_dir or _run_directory(output, resumes=members is not None or resume)) if logs else None
@@ -194,7 +194,8 @@ def train(
         if members is not None and directory is not None:
             n_finished = len(list(directory.glob(f"member_*/{SPEC_FILE}")))
             err.print(
-                f"{n_finished} of {members} members are finished in `{directory}`. After an interruption, the same command goes on."
+                f"{n_finished} of {members} members are finished in `{directory}`. After an interruption, run the same "
+                "command again to resume."
             )
         try:
             classifier.train(
@@ -228,12 +229,10 @@ def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> 
     """What to train, from the options that can say so; they must agree."""
     if path is not None:
         if paper_settings:
-            raise SettingError("`--settings` and `--paper-settings` both say how to train. Give one of them.")
+            raise SettingError("`--settings` and `--paper-settings` both say how to train. Provide one of them.")
         found = sctab.tuning.Settings.read(path)
         if model not in (None, found.model):
-            raise SettingError(
-                f"`{path}` has settings of `{found.model}`, not of `{model}`. Leave `--model` out, or give another file."
-            )
+            raise SettingError(f"`{path}` has settings of `{found.model}`, not of `{model}`. Omit `--model`, or give another file.")
         return found
     name = model or _DEFAULT_MODEL
     if not paper_settings:

@@ -60,7 +60,7 @@ class CorpusConfig:
         Raises
         ------
         DataFileError
-            If the file is missing or no YAML, or if a source is missing.
+            If the file is missing or not valid YAML, or if a source is missing.
         SettingError
             If a value is invalid. The message names its place.
         """
@@ -87,7 +87,7 @@ class CorpusConfig:
         own = {name: value for name, value in values.items() if name not in common_names}
         declared.check_keys(own, {item.name for item in fields(cls)}, where)
         if "sources" not in own:
-            raise SettingError(f"{where} has no `sources`. Give a list of files.")
+            raise SettingError(f"{where} has no `sources`. Provide a list of files.")
         folder = as_path(folder or Path())
         sources: list[SourceEntry] = []
         for i, item in enumerate(declared.sequence(own["sources"], f"{where}, `sources`"), 1):
@@ -121,7 +121,7 @@ def _filter(item: Any, where: str) -> Filter:
         raise SettingError(f"{where}: one rule was expected, found {listing(values)}. Give each an entry of its own.")
     ((name, given),) = values.items()
     if name not in FILTERS:
-        raise SettingError(f"{where}: there is no rule `{name}`. There are: {listing(FILTERS)}.")
+        raise SettingError(f"{where}: there is no rule `{name}`. Available: {listing(FILTERS)}.")
     rule = FILTERS[name]
     known = [item.name for item in fields(rule)]  # type: ignore[arg-type]
     if given is None and known in ([], ["n"]):
@@ -147,9 +147,9 @@ def _split(values: Any, where: str) -> SplitEntry:
         SplitEntry, values, where, {"fractions": _fractions, "seed": declared.integer, "validation": _names, "test": _names}
     )
     if split.by not in SPLIT_BY:
-        raise SettingError(f"{where}: `by: {split.by}` is not known. Take one of {listing(SPLIT_BY)}.")
+        raise SettingError(f"{where}: `by: {split.by}` is not known. Choose one of {listing(SPLIT_BY)}.")
     if split.by == DECLARED and (split.validation or split.test):
-        raise SettingError(f"{where}: splits are declared by the sources, and named here too. Leave one of them out.")
+        raise SettingError(f"{where}: splits are declared both by the sources and here. Remove one of them.")
     if both := sorted(set(split.validation) & set(split.test)):
         raise SettingError(f"{where}: {listing(both)} cannot be in `validation` and in `test`. Name each once.")
     return split

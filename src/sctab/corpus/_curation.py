@@ -69,7 +69,7 @@ class SubtypeOf(Filter):
         above = ontology.find(self.term)
         if above is None:
             raise SettingError(
-                f"`subtype_of: {self.term}` is not in the Cell Ontology. Give a term such as `CL:0000003`, or a name."
+                f"`subtype_of: {self.term}` is not in the Cell Ontology. Provide a term such as `CL:0000003`, or a name."
             )
         terms = cells.label_space(ontology).ids
         return _has_name(

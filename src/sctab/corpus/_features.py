@@ -108,8 +108,8 @@ def read_genes(path: str | Path) -> FeatureSpace:
     path = as_path(path)
     if not path.exists():
         raise DataFileError(
-            f"`features`: `{path}` is not there. Give `{UNION}`, `{INTERSECTION}`, names of genes, a `.parquet` or `.csv`, or the "
-            "directory of a model."
+            f"`features`: `{path}` not found. Provide `{UNION}`, `{INTERSECTION}`, names of genes, a `.parquet` or `.csv`, "
+            "or the directory of a model."
         )
     if path.is_dir():
         return _genes_of_model(path)
@@ -128,7 +128,8 @@ def _genes_of_model(path: Path) -> FeatureSpace:
         return FeatureSpace.from_json(values["features"])
     except FileNotFoundError as error:
         raise DataFileError(
-            f"`features`: `{path}` is no model: there is no `{SPEC_FILE}`. Give a directory that `model.save` wrote, or a table of genes."
+            f"`features`: `{path}` is not a model: it has no `{SPEC_FILE}`. Provide a directory that `model.save` wrote, or "
+            "a table of genes."
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InputValueError) as error:
         raise DataFileError(f"`{path / SPEC_FILE}` cannot be read: {error}. Copy the model again.") from error

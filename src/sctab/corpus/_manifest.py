@@ -44,15 +44,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     if not path.exists():
-        raise DataFileError(f"`{folder}` is no corpus: there is no `{MANIFEST}`. Build one with `sctab corpus build`.")
+        raise DataFileError(f"`{folder}` is not a corpus: it has no `{MANIFEST}`. Build one with `sctab corpus build`.")
     if not path.is_file() or path.stat().st_size > _LARGEST:
-        raise DataFileError(f"`{path}` is no regular file of at most {_LARGEST:,} bytes. Build the corpus again.")
+        raise DataFileError(f"`{path}` is not a regular file of at most {_LARGEST:,} bytes. Build the corpus again.")
     try:
         values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise DataFileError(f"`{path}` cannot be read: {error or 'it is nested too deeply'}. Build the corpus again.") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise DataFileError(f"`{path}` does not describe a corpus. Give the directory of one.")
+        raise DataFileError(f"`{path}` does not describe a corpus. Provide the directory of one.")
     if type(values.get("format_version")) is not int or values["format_version"] != VERSION:
         raise DataFileError(
             f"`{folder}` has version {values.get('format_version')} of the format; this `sctab` reads version {VERSION}. Update it, or "

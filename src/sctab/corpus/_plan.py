@@ -170,7 +170,7 @@ class Draft:
     def of(cls, config: CorpusConfig, ontology: CellOntology) -> Self:
         """Choose and split the cells; errors as in :func:`plan`."""
         if not config.sources:
-            raise SettingError("The corpus has no sources that can be read. Give at least one.")
+            raise SettingError("The corpus has no sources that can be read. Provide at least one.")
         config = replace(config, sources=tuple(complete(entry) for entry in config.sources))
         tables: dict[str, Mapping[str, pd.DataFrame]] = {}
         stated: dict[str, StatedSpecies] = {}
@@ -308,7 +308,7 @@ def _named_split(cells: Cells, entry: SplitEntry) -> NDArray[np.int8]:
         wanted = getattr(entry, split)
         if unknown := [name for name in wanted if name not in names]:
             raise SettingError(
-                f"`{split}` names {listing(unknown)}, which no cell has as its {entry.by}. There are: {listing(names)}."
+                f"`{split}` names {listing(unknown)}, which no cell has as its {entry.by}. Available: {listing(names)}."
             )
         of_name[names.get_indexer(wanted)] = code
     return of_name[cells.codes[entry.by]]

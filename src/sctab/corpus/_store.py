@@ -328,7 +328,7 @@ class Corpus:
 
     def _require_split(self, split: str) -> None:
         if split not in SPLIT_NAMES:
-            raise KeyNotFoundError(f"There is no split `{split}`. There are: {listing(SPLIT_NAMES)}.")
+            raise KeyNotFoundError(f"There is no split `{split}`. Available: {listing(SPLIT_NAMES)}.")
 
     @cached_property
     def size(self) -> int:

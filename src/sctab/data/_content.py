@@ -113,14 +113,14 @@ def decide_content(found: Statistics, name: str) -> MatrixContent:
     varying = found.deviations[found.deviations > 0]
     if varying.size > 1 and np.mean(np.abs(varying - 1) < 0.05) > _SCALED_SHARE:
         raise InputValueError(
-            f"`{name}` is scaled: its genes have unit variance, and counts cannot be recovered from that. "
-            "Give the matrix before `scanpy.pp.scale`, for example as `layer='counts'` or in `adata.raw`."
+            f"`{name}` is scaled: its genes have unit variance, and counts cannot be recovered from that. Provide the matrix "
+            "before `scanpy.pp.scale`, for example as `layer='counts'` or in `adata.raw`."
         )
     if found.count_rows > 0:
         raise InputValueError(
             f"`{name}` mixes two kinds of cells: {found.count_rows} hold integer counts and {found.fractional_rows} have "
-            "fractional library sizes. Parts of it were normalised or corrected and others were not. Give a matrix in which "
-            "all cells were treated alike, for example the raw counts in a layer."
+            "fractional library sizes. Parts of it were normalised or corrected and others were not. Provide a matrix in "
+            "which all cells were treated alike, for example the raw counts in a layer."
         )
     if found.largest <= _LARGEST_LOG1P:
         return MatrixContent(

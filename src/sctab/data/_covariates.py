@@ -50,12 +50,13 @@ def notes_on_covariates(obs: pd.DataFrame, covariates: Sequence[Covariate]) -> l
     notes = []
     for covariate in covariates:
         if covariate.key not in obs:
-            notes.append(f"`adata.obs` has no column `{covariate.key}`, which the model knows: cells were named without it.")
+            notes.append(f"`adata.obs` has no column `{covariate.key}`, a covariate of the model: cells were annotated without it.")
             continue
         values = obs[covariate.key].dropna().astype(str)
         if unknown := sorted(set(values) - set(covariate.categories)):
             notes.append(
                 f"`adata.obs[{covariate.key!r}]` has values that the model does not know: {listing(unknown)}. "
-                f"{int(values.isin(unknown).sum())} cells were named without it. It knows: {listing(covariate.categories)}."
+                f"{int(values.isin(unknown).sum())} cells were annotated without it. It knows: "
+                f"{listing(covariate.categories)}."
             )
     return notes

@@ -264,9 +264,9 @@ def _refuse_invalid(values: NDArray[np.float64], name: str) -> None:
         )
     if (n_negative := int((values < 0).sum())) > 0:
         raise InputValueError(
-            f"`{name}` holds negative values ({n_negative} of them, down to {values.min():.4g}), so that it was scaled, centred or "
-            "corrected, and counts cannot be recovered from it. Give the matrix from before that step, for example as "
-            "`layer='counts'` or in `adata.raw`."
+            f"`{name}` holds negative values ({n_negative} of them, down to {values.min():.4g}), so that it was scaled, "
+            "centred or corrected, and counts cannot be recovered from it. Provide the matrix from before that step, for "
+            "example as `layer='counts'` or in `adata.raw`."
         )
 
     if (largest := values.max(initial=0.0)) > _LARGEST_VALUE:

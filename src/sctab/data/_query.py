@@ -157,7 +157,7 @@ def open_query(
     importance
         Share of the model's decisions that each gene carries, `(n_vars,)`.
     min_gene_coverage
-        Share of the importance that the data must have.
+        Minimum fraction of total gene importance that the data must cover.
     inspect
         What finds out what a matrix holds, in the way of :func:`sctab.data.inspect_matrix`.
     learned
@@ -200,13 +200,19 @@ def open_query(
     notes += match.notes
     notes += stated_species(adata).notes(match.model_species, owner="the model", fix="use a model of the same species")
     if match.n_summed:
-        notes.append(f"Features that stand for one gene were summed; there are {match.n_summed} more of them than genes.")
+        notes.append(
+            f"{match.n_summed} duplicated gene{'' if match.n_summed == 1 else 's'} "
+            f"{'was' if match.n_summed == 1 else 'were'} collapsed by summing."
+        )
     if match.n_ignored:
-        notes.append(f"Features that are not gene expression were left out: {match.n_ignored}.")
+        notes.append(
+            f"{match.n_ignored} feature{'' if match.n_ignored == 1 else 's'} other than gene expression "
+            f"{'was' if match.n_ignored == 1 else 'were'} ignored."
+        )
     if match.coverage < 0.5:
         notes.append(
-            f"The data has {match.n_matched} of the model's {len(features)} genes, which carry {match.coverage:.0%} of what the "
-            "model looks at: labels are less certain than with all genes."
+            f"{match.n_matched:,} of {len(features):,} model genes found ({match.coverage:.0%} of total importance); expect "
+            "less reliable labels."
         )
     notes += notes_on_covariates(adata.obs, covariates)
     return Query(

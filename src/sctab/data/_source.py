@@ -231,7 +231,8 @@ def _notes(
         if differing and not best.is_counts:
             notes.append(
                 f"`X` was used, which holds {best.content.content}; {listing(sorted(differing))} "
-                f"{'hold' if len(differing) > 1 else 'holds'} other counts than those that it was made of. Give `layer=` to choose."
+                f"{'hold' if len(differing) > 1 else 'holds'} other counts than those that it was made of. Set `layer=` to "
+                "choose."
             )
         return notes
     share = coverages(candidates, feature_weights)
@@ -284,8 +285,8 @@ def resolve(adata: CellData, layer: str | None) -> str:
     if wanted in names:
         return wanted
     if layer is None:
-        raise KeyNotFoundError(f"`X`, which is used where no `layer` is named, is not in the data. It has: {listing(names)}.")
-    raise KeyNotFoundError(f"`layer={layer!r}` is not in the data. It has: {listing(names)}.")
+        raise KeyNotFoundError(f"`X`, which is used where no `layer` is named, is not in the data. Available: {listing(names)}.")
+    raise KeyNotFoundError(f"`layer={layer!r}` is not in the data. Available: {listing(names)}.")
 
 
 def var_of(adata: CellData, layer: str | None) -> pd.DataFrame:

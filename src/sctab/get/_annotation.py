@@ -63,8 +63,8 @@ def read_annotation(adata: AnnData, key_added: str, ontology: CellOntology | Non
         ontology = CellOntology.embedded(version if is_embedded else None)
         if version and not is_embedded:
             note = (
-                f"The model has its ids from release {version} of the Cell Ontology, which is not embedded; release {ontology.version} "
-                "is used. Give an `ontology` to use another one."
+                f"The model has its ids from release {version} of the Cell Ontology, which is not embedded; release "
+                f"{ontology.version} is used. Provide an `ontology` to use another one."
             )
     probabilities = adata.obsm.get(f"{key_added}_{OBSM_PROBABILITIES}")
     names = tuple(map(str, run["labels"]["names"]))

@@ -76,11 +76,11 @@ def evaluation(
     """
     require_anndata(adata)
     if table not in _TABLES:
-        raise SettingError(f"`table={table!r}` is not known. There is {listing(_TABLES)}.")
+        raise SettingError(f"`table={table!r}` is not known. Choose one of {listing(_TABLES)}.")
     key = f"{key_added}_{UNS_EVALUATION}"
     if key not in adata.uns:
         raise KeyNotFoundError(
-            f"`adata.uns[{key!r}]` is not there. Call `sctab.tl.evaluate(adata, key_added={key_added!r}, …)` first."
+            f"`adata.uns[{key!r}]` not found. Call `sctab.tl.evaluate(adata, key_added={key_added!r}, …)` first."
         )
     if table not in adata.uns[key]:
         raise KeyNotFoundError("The evaluation is not by groups. Call `sctab.tl.evaluate` with `group_keys`.")

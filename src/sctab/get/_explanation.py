@@ -57,5 +57,5 @@ def explanation(adata: AnnData, *, key_added: str = DEFAULT_KEY_ADDED) -> pd.Dat
     require_anndata(adata)
     key = f"{key_added}_{UNS_EXPLANATION}"
     if key not in adata.uns:
-        raise KeyNotFoundError(f"`adata.uns[{key!r}]` is not there. Call `sctab.tl.explain(adata, key_added={key_added!r})` first.")
+        raise KeyNotFoundError(f"`adata.uns[{key!r}]` not found. Call `sctab.tl.explain(adata, key_added={key_added!r})` first.")
     return adata.uns[key]["types"].reset_index(drop=True)

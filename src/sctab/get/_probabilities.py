@@ -61,7 +61,7 @@ def probabilities(
     annotation = read_annotation(adata, key_added, ontology)
     if annotation.probabilities is None:
         raise KeyNotFoundError(
-            f"The cells are annotated, but `adata.obsm['{key_added}_{OBSM_PROBABILITIES}']` is not there any more. Call "
+            f"The cells are annotated, but `adata.obsm['{key_added}_{OBSM_PROBABILITIES}']` no longer exists. Call "
             f"`sctab.tl.annotate(adata, model, key_added={key_added!r})` again."
         )
     if terms is None:

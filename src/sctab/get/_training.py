@@ -59,7 +59,8 @@ def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
         return _tidy(source.history_, source.spec.training)
     if isinstance(source, DeepEnsemble) or (as_path(source) / ENSEMBLE_FILE).is_file():
         raise SettingError(
-            "An ensemble has a training for each member. Give one of its `members`, or of a directory the `member_0` or `curves_0` in it."
+            "An ensemble has a training for each member. Provide one of its `members`, or of a directory the `member_0` or "
+            "`curves_0` in it."
         )
     if (as_path(source) / SPEC_FILE).is_file():
         stored = read_spec(source).training

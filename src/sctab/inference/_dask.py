@@ -1,4 +1,4 @@
-"""Naming cells on the workers of a Dask cluster.
+"""Prediction on the workers of a Dask cluster.
 
 Needs `distributed`, which is optional: `pip install 'sctab[dask]'`. It and `corpus/_workers.py` are the only
 files of the package that know it.

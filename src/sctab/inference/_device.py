@@ -29,7 +29,7 @@ def device_of(accelerator: str) -> torch.device:
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return torch.device("cuda")
     if accelerator in ("gpu", "cuda", "mps"):
-        raise SettingError(f"`accelerator={accelerator!r}` is not in this machine, or PyTorch cannot use it. Take `auto` or `cpu`.")
+        raise SettingError(f"`accelerator={accelerator!r}` is not in this machine, or PyTorch cannot use it. Use `auto` or `cpu`.")
     raise SettingError(
-        f"`accelerator={accelerator!r}` is not known. Take one of {', '.join(f'`{name}`' for name in _ACCELERATORS)}."
+        f"`accelerator={accelerator!r}` is not known. Choose one of {', '.join(f'`{name}`' for name in _ACCELERATORS)}."
     )

@@ -29,4 +29,4 @@ class Engine(ABC):
     def predict(
         self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int
     ) -> Iterator[tuple[tuple[int, int], Evaluation]]:
-        """Name the cells of some ranges; these come as they are done."""
+        """Predict the cells of some ranges; yields results as they are ready."""

@@ -22,8 +22,8 @@ def read_hashes(path: Path) -> list[str]:
         values = strict_json.read(path / ENSEMBLE_FILE)
     except FileNotFoundError as error:
         raise ModelFormatError(
-            f"`{path}` is not an ensemble: it has no `{ENSEMBLE_FILE}`. Give a directory that `ensemble.save` wrote; for one model, use "
-            "`sctab.model.load_model`."
+            f"`{path}` is not an ensemble: it has no `{ENSEMBLE_FILE}`. Provide a directory that `ensemble.save` wrote; for "
+            "one model, use `sctab.model.load_model`."
         ) from error
     except (OSError, ValueError) as error:
         raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` cannot be read: {error}. Copy the ensemble again.") from error
@@ -75,7 +75,7 @@ def member_paths(path: Path, n_members: int) -> list[Path]:
     members = [member_path(path, i) for i in range(n_members)]
     if missing := [member for member in members if not member.is_dir()]:
         raise ModelFormatError(
-            f"The ensemble `{path}` has {n_members} members, and `{missing[0]}` is not there. Copy it again, whole."
+            f"The ensemble `{path}` has {n_members} members, and `{missing[0]}` is missing. Copy the complete ensemble again."
         )
     return members
 
@@ -134,12 +134,12 @@ def begin_or_resume(directory: Path, identity: Mapping[str, Any]) -> None:
     if path.is_file():
         if differing := _differences(path, identity):
             raise SettingError(
-                f"`{directory}` is of an ensemble that was trained differently: {', '.join(differing)}. Give another `run_dir`, or "
-                "train with the same reference and settings."
+                f"`{directory}` is of an ensemble that was trained differently: {', '.join(differing)}. Provide another "
+                "`run_dir`, or train with the same reference and settings."
             )
         return
     if directory.exists() and entries_of(directory):
-        raise OutputExistsError(f"`{directory}` is there and is no training of an ensemble. Choose another `run_dir`.")
+        raise OutputExistsError(f"`{directory}` exists and is not the training of an ensemble. Choose another `run_dir`.")
     directory.mkdir(parents=True, exist_ok=True)
     with written_beside(path, overwrite=False) as beside:
         strict_json.write(beside, identity)

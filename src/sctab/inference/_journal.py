@@ -89,17 +89,17 @@ class Journal:
         is_there = os.path.lexists(self.directory)
         if is_there and not self.directory.is_dir():
             raise OutputExistsError(
-                f"`{self.directory}` is there and is not a directory, which finished blocks are kept in. Move it away."
+                f"`{self.directory}` exists and is not a directory, which is needed for finished blocks. Move it away."
             )
         if is_there:
             before = _read_json(run_file)
             if before.get("format") != _FORMAT and any(path.name != _LOCK_FILE for path in entries_of(self.directory)):
                 if run_file.is_file():
                     raise OutputExistsError(
-                        f"`{run_file}` was damaged, or written by another version of sctab: the blocks beside it cannot be used. Remove "
-                        f"`{self.directory}` and begin anew."
+                        f"`{run_file}` was damaged, or written by another version of sctab: the blocks beside it cannot be "
+                        f"used. Remove `{self.directory}` and start again."
                     )
-                raise OutputExistsError(f"`{self.directory}` is there and holds no unfinished annotation. Move it away.")
+                raise OutputExistsError(f"`{self.directory}` exists and holds no unfinished annotation. Move it away.")
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.directory / _LOCK_FILE, timeout=0)
@@ -114,14 +114,14 @@ class Journal:
             elif not resume:
                 self._lock.release()
                 raise OutputExistsError(
-                    f"`{self.directory}` holds finished blocks of an annotation that was interrupted. Go on with it (`--resume`, or "
-                    "`resume=True`), or begin anew and lose them (`--overwrite`, or `overwrite=True`)."
+                    f"`{self.directory}` holds finished blocks of an annotation that was interrupted. Resume it (`--resume`, "
+                    "or `resume=True`), or restart and discard them (`--overwrite`, or `overwrite=True`)."
                 )
             elif differing := _differing(before, wanted):
                 self._lock.release()
                 raise SettingError(
-                    f"`{self.directory}` is of another annotation: {listing(differing)} differ. Resume with the same files, model and "
-                    "settings, or begin anew (`--overwrite`, or `overwrite=True`)."
+                    f"`{self.directory}` is of another annotation: {listing(differing)} differ. Resume with the same files, "
+                    "model and settings, or restart (`--overwrite`, or `overwrite=True`)."
                 )
             else:
                 return
@@ -148,7 +148,7 @@ class Journal:
             self.remove()  # nothing is lost
         elif isinstance(error, KeyboardInterrupt | Exception) and not getattr(error, "__notes__", ()):
             error.add_note(
-                f"Finished blocks are kept in `{self.directory}`. Go on with `--resume` (`resume=True`), with all else the same."
+                f"Finished blocks are kept in `{self.directory}`. Resume with `--resume` (`resume=True`) and otherwise the same arguments."
             )
 
     def is_finished(self, number: int, start: int, stop: int) -> bool:

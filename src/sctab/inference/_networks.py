@@ -62,8 +62,8 @@ def build_network(spec: ModelSpec) -> nn.Module:
     """
     if spec.model_class not in _NETWORKS:
         raise ModelFormatError(
-            f"The model is of class `{spec.model_class}`, which this version of sctab does not have. It has: {listing(_NETWORKS)}. "
-            "Update sctab."
+            f"The model is of class `{spec.model_class}`, which this version of sctab does not have. Available: "
+            f"{listing(_NETWORKS)}. Update sctab."
         )
     return _NETWORKS[spec.model_class](spec)
 

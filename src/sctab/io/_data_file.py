@@ -240,7 +240,7 @@ def find_data_files(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
                 str(path) for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
             )
             if not paths:
-                raise DataFileError(f"The directory `{name}` holds no `.h5ad` or `.zarr`. Give files, or a directory of files.")
+                raise DataFileError(f"The directory `{name}` holds no `.h5ad` or `.zarr`. Provide files, or a directory of files.")
         else:
             paths = [name]
         found += paths
@@ -313,7 +313,7 @@ def _open_group(path: str, read: Sequence[str] | None = None) -> Any:
     is_hdf5 = suffix_of(path) == ".h5ad"
     if not is_url(path):
         if not Path(path).exists():
-            raise DataFileError(f"`{path}` is not there. Check the path.")
+            raise DataFileError(f"`{path}` not found. Check the path.")
         require_plain(Path(path))
         require_known_content(path)
         if Path(path).is_dir():

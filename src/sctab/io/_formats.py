@@ -93,7 +93,7 @@ def require_known_name(path: str) -> None:
         raise DataFileError(
             f"`{without_credentials(path)}` is neither `.h5ad` nor `.zarr`. Where it is {_TEN_X[0][3:]}, or of CellBender: {_TEN_X[1]}"
         )
-    raise DataFileError(f"`{without_credentials(path)}` is neither `.h5ad` nor `.zarr`. Give one of these.")
+    raise DataFileError(f"`{without_credentials(path)}` is neither `.h5ad` nor `.zarr`. Provide one of these.")
 
 
 def require_known_content(path: str) -> None:
@@ -130,7 +130,7 @@ def require_known_content(path: str) -> None:
         raise DataFileError(f"`{path}` is empty: it has 0 bytes. Copy or export it again.")
     for pattern, what, fix in _BY_CONTENT:
         if re.match(pattern, start):
-            raise DataFileError(f"`{path}` {what}, whatever its ending says. {fix}")
+            raise DataFileError(f"`{path}` {what}, despite its extension. {fix}")
     if suffix == ".zarr":
         what = (
             "is an HDF5 file: call it `.h5ad`"
@@ -166,15 +166,15 @@ def require_anndata(root: Any, path: str) -> None:
             f"`anndata.read_zarr(path + '/tables/{tables[0] if tables else 'table'}'){_WRITE}."
         )
     if {"row_attrs", "col_attrs"} <= names:
-        raise DataFileError(f"{called} {_BY_NAME[2][1]}, whatever its ending says. {_BY_NAME[2][2]}")
+        raise DataFileError(f"{called} {_BY_NAME[2][1]}, despite its extension. {_BY_NAME[2][2]}")
     if {"assays", "cell.names"} <= names or {"assays", "meta.data"} <= names:
-        raise DataFileError(f"{called} {_BY_NAME[5][1]}, whatever its ending says. {_BY_NAME[5][2]}")
+        raise DataFileError(f"{called} {_BY_NAME[5][1]}, despite its extension. {_BY_NAME[5][2]}")
     if any({"barcodes", "indptr"} <= set(_members(root, name)) for name in names):
-        raise DataFileError(f"{called} {_TEN_X[0]}, whatever its ending says. {_TEN_X[1]}")
+        raise DataFileError(f"{called} {_TEN_X[0]}, despite its extension. {_TEN_X[1]}")
     if not _TABLES & names:
         raise DataFileError(
-            f"{called} holds no AnnData: it has no `obs` and no `var`, but {listing(sorted(names), most=5)}. "
-            "Give a file that anndata wrote, or export it again."
+            f"{called} holds no AnnData: it has no `obs` and no `var`, but {listing(sorted(names), most=5)}. Provide a file "
+            "that anndata wrote, or export it again."
         )
 
 

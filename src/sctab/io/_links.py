@@ -29,7 +29,7 @@ def require_plain(path: Path) -> None:
         If it is there and is neither a file nor a directory.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise DataFileError(f"`{path}` is a pipe, a socket or a device. Give a file.")
+        raise DataFileError(f"`{path}` is a pipe, a socket or a device. Provide a file.")
 
 
 def check_hdf5(file: h5py.File, path: str, *, read: Collection[str] | None = None) -> bool:

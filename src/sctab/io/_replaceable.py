@@ -71,14 +71,14 @@ def check_free(target: Path, *, overwrite: bool, kind: Kind | None = None) -> No
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OutputExistsError(f"`{target}` is a pipe, a socket or a device, and only files are replaced. Choose another name.")
     if not overwrite:
-        raise OutputExistsError(f"`{target}` is already there. Choose another name, or allow it to be overwritten.")
+        raise OutputExistsError(f"`{target}` already exists. Choose another name, or allow overwriting.")
     if stat.S_ISREG(mode) != (kind == "file"):
         found = "a file" if stat.S_ISREG(mode) else "a directory"
         raise OutputExistsError(f"`{target}` is {found}, and {_NOUNS[kind]} does not replace it. Choose another name.")
     if kind != "file" and (foreign := (_foreign_in_store if kind == "store" else _foreign_in_model)(target)) is not None:
         raise OutputExistsError(
-            f"`{target}` is there and is not {_NOUNS[kind]}: it holds `{foreign.relative_to(target)}`, which `sctab` does not write. It is "
-            "not overwritten. Choose another name."
+            f"`{target}` exists and is not {_NOUNS[kind]}: it holds `{foreign.relative_to(target)}`, which `sctab` did not "
+            "write. It is not overwritten. Choose another name."
         )
 
 

@@ -102,7 +102,7 @@ def network_reason(error: BaseException | None) -> str | None:
         if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
             return f"did not answer within {READ_TIMEOUT} s. Check the address and the network, or copy the file here"
         if isinstance(error, FileNotFoundError) and error.__cause__ is None and error.__context__ is None:
-            return "is not there. Check the URL"
+            return "not found. Check the URL"
         if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
             return "may not be read. Check your access to it"
         if isinstance(error, ConnectionError) or type(error).__name__.startswith(("ClientConnector", "EndpointConnection")):

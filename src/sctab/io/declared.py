@@ -25,11 +25,11 @@ def read_yaml(path: Path) -> Any:
     Raises
     ------
     DataFileError
-        If it is missing or no YAML.
+        If it is missing or not valid YAML.
     """
     try:
         if path.exists() and not path.is_file():
-            raise DataFileError(f"`{path}` is no regular file. Give a YAML file.")
+            raise DataFileError(f"`{path}` is not a regular file. Provide a YAML file.")
         if path.stat().st_size > _LARGEST:
             raise DataFileError(
                 f"`{path}` has {path.stat().st_size:,} bytes, more than the {_LARGEST:,} of any declaration. Check the path."
@@ -41,7 +41,7 @@ def read_yaml(path: Path) -> Any:
             raise
         raise DataFileError(f"`{path}` cannot be read: {error.strerror}. Check the path.") from error
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise DataFileError(f"`{path}` is no YAML: {' '.join(str(error).split())}") from error
+        raise DataFileError(f"`{path}` is not valid YAML: {' '.join(str(error).split())}") from error
     return values
 
 
@@ -87,7 +87,7 @@ def check_keys(values: Mapping[str, Any], known: set[str], where: str) -> None:
     """Refuse names that are not known."""
     unknown = [name for name in values if name not in known]
     if unknown:
-        raise SettingError(f"{where}: {listing(unknown)} is not known. There are: {listing(sorted(known), most=20)}.")
+        raise SettingError(f"{where}: {listing(unknown)} is not known. Available: {listing(sorted(known), most=20)}.")
 
 
 def mapping(value: Any, where: str) -> dict[str, Any]:

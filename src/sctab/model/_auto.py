@@ -126,10 +126,10 @@ class AutoClassifier:
         self._names = _available() if candidates is None else list(candidates)
         self._settings = dict(settings or {})
         if not self._names:
-            raise SettingError("`candidates` names no model class. Leave it out, or name at least one.")
+            raise SettingError("`candidates` names no model class. Omit it, or name at least one.")
         for name in [*self._names, *self._settings]:
             if name not in CLASSES:
-                raise SettingError(f"`{name}` is not a model class that can be tried. There are: {listing(CLASSES)}.")
+                raise SettingError(f"`{name}` is not a model class that can be tried. Available: {listing(CLASSES)}.")
         for name, parts in self._settings.items():
             if wrong := sorted(set(parts) - {"model", "train"}):
                 raise SettingError(
@@ -214,7 +214,7 @@ class AutoClassifier:
         Raises
         ------
         SettingError
-            If a setting makes no sense, or if no cell can be held out.
+            If a setting is invalid, or if no cell can be held out.
         """
         if n_folds is not None and n_folds < 2:
             raise SettingError(f"`n_folds={n_folds}` must be at least 2.")
@@ -250,13 +250,13 @@ class AutoClassifier:
     def _check_settings(self, train_settings: Mapping[str, Any]) -> None:
         """Refuse what one of the candidates does not have, before any of them is trained."""
         if train_settings.get("resume"):
-            raise SettingError("`resume=True` cannot be set for `AutoClassifier`, which trains several models. Leave it out.")
+            raise SettingError("`resume=True` cannot be set for `AutoClassifier`, which trains several models. Omit it.")
         for name in self._names:
             cls, given = CLASSES[name], {*train_settings, *self._train_settings(name)}
             if unknown := sorted(given - {*cls._setting_names(), *cls._option_names()}):
                 raise SettingError(
-                    f"{listing(unknown)} cannot be set for `{name}`. Leave it out, give it in `settings` to those that have it, or "
-                    "name other `candidates`."
+                    f"{listing(unknown)} cannot be set for `{name}`. Omit it, give it in `settings` to those that have it, "
+                    "or name other `candidates`."
                 )
 
     def _model_settings(self, name: str) -> dict[str, Any]:
@@ -325,7 +325,7 @@ class AutoClassifier:
         return self.best.history
 
     def predict(self, adata: AnnData | None = None, **kwargs: Any) -> NDArray[np.object_] | pd.DataFrame:
-        """Name the cell type of every cell; see :meth:`CellTypeClassifier.predict`.
+        """Predict the cell type of every cell; see :meth:`CellTypeClassifier.predict`.
 
         Parameters
         ----------

@@ -108,7 +108,7 @@ class CellTypeClassifier(TrainableModel):
         """See :func:`new_model`; `register` tells scvi-tools of an AnnData, as `setup_anndata` does."""
         known = set(signature(cls).parameters) - {"adata", "spec"}
         if unknown := sorted(set(model_settings) - known):
-            raise SettingError(f"`{cls.__name__}` has no {listing(unknown)}. It has: {listing(sorted(known), most=20)}.")
+            raise SettingError(f"`{cls.__name__}` has no {listing(unknown)}. Available: {listing(sorted(known), most=20)}.")
         n_top_genes = model_settings.pop("n_top_genes", None)
         return cls._with(reference, cls._describe(reference, n_top_genes, model_settings), register=register)
 
@@ -139,7 +139,7 @@ class CellTypeClassifier(TrainableModel):
         NotTrainedError
             If the model is not trained.
         OutputExistsError, OutputError
-            If something is there already, or if it cannot be written.
+            If the output already exists, or if it cannot be written.
         """
         self._require_trained()
         if not is_first_process():  # the others have the same

@@ -38,6 +38,6 @@ def class_of(dir_path: str | PathLike[str]) -> type[CellTypeClassifier]:
     classes = model_classes()
     if name not in classes:
         raise ModelFormatError(
-            f"`{dir_path}` holds a model of class `{name}`, which this version of sctab does not have. It has: {listing(classes)}."
+            f"`{dir_path}` holds a model of class `{name}`, which this version of sctab does not have. Available: {listing(classes)}."
         )
     return classes[name]

@@ -114,8 +114,7 @@ class DescribedModel(BaseModelClass):
         layer
             Layer with the counts, or `"X"` or `"raw"`, whose genes are then those of `raw.var`; `X` by default.
         donor_key
-            Column of `adata.obs` with donors. With at least three, validation holds out whole donors: that tells how well the model
-            does on people that it has not seen.
+            Column of `adata.obs` with donors. With at least three, validation holds out whole donors: that tells performance on new donors.
         unlabeled_category
             Value of `labels_key` that means "no label"; such cells are not learned from. Where it is left out, and the column has one
             string that cannot be a cell type, such as `nan` or an empty one, it is that string, with a warning.
@@ -218,7 +217,7 @@ class DescribedModel(BaseModelClass):
         try:
             return build_network(self.spec)
         except (TypeError, ValueError) as error:
-            raise SettingError(f"The architecture makes no sense: {error}") from error
+            raise SettingError(f"The architecture is invalid: {error}") from error
 
     # ------------------------------------------------------------------------------------------------- prediction
 
@@ -237,7 +236,7 @@ class DescribedModel(BaseModelClass):
     def predict(
         self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE
     ) -> NDArray[np.object_] | pd.DataFrame:
-        """Name the cell type of every cell.
+        """Predict the cell type of every cell.
 
         Genes are matched by name, so that their order, their number and the kind of their names do not matter.
 

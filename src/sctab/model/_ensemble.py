@@ -206,9 +206,7 @@ class DeepEnsemble:
         if n_jobs < 1:
             raise SettingError(f"`n_jobs={n_jobs}` must be at least 1.")
         if train_settings.pop("resume", False) and run_dir is None:
-            raise SettingError(
-                "`resume=True` needs the `run_dir` of the training that is to go on. Give it, or leave `resume` out."
-            )
+            raise SettingError("`resume=True` needs the `run_dir` of the training to resume. Provide it, or omit `resume`.")
         settings = {"max_epochs": max_epochs, "split_seed": seed if split_seed is None else split_seed, **train_settings}
         jobs = [{"seed": int(state), **settings} for state in np.random.SeedSequence(seed).generate_state(self.n_members)]
         training = MemberTraining(self.model_class, self._reference, self._model_settings)
@@ -283,7 +281,7 @@ class DeepEnsemble:
     def predict(
         self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE
     ) -> NDArray[np.object_] | pd.DataFrame:
-        """Name the cell type of every cell by the mean of the members' probabilities; see :meth:`CellTypeClassifier.predict`.
+        """Predict the cell type of every cell from the mean of the members' probabilities; see :meth:`CellTypeClassifier.predict`.
 
         Parameters
         ----------
@@ -348,7 +346,7 @@ class DeepEnsemble:
         NotTrainedError
             If the ensemble is not trained.
         OutputExistsError, OutputError
-            If something is there already, or if it cannot be written.
+            If the output already exists, or if it cannot be written.
         """
         members = self.members
         require_replaceable(dir_path, overwrite=overwrite)

@@ -33,7 +33,7 @@ def model_by_name(name: str) -> type[CellTypeClassifier] | type[AutoClassifier]:
     'LinearClassifier'
     """
     if name not in MODEL_NAMES:
-        raise SettingError(f"`{name}` is not a model class. There are: {listing(MODEL_NAMES)}.")
+        raise SettingError(f"`{name}` is not a model class. Available: {listing(MODEL_NAMES)}.")
     if name == "auto":
         from sctab.model._auto import AutoClassifier
 

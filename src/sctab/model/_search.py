@@ -18,7 +18,7 @@ class Range:
 
     @property
     def is_whole(self) -> bool:
-        """Return whether only whole numbers are meant."""
+        """Return whether only integers are meant."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
 

@@ -99,9 +99,7 @@ class TrainableModel(DescribedModel):
             If Neptune is asked for and not installed.
         """
         if resume and run_dir is None:
-            raise SettingError(
-                "`resume=True` needs the `run_dir` of the training that is to go on. Give it, or leave `resume` out."
-            )
+            raise SettingError("`resume=True` needs the `run_dir` of the training to resume. Provide it, or omit `resume`.")
         check_checkpoints(keep_checkpoints)
         if (reference := self._reference) is None:
             raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
@@ -158,7 +156,7 @@ class TrainableModel(DescribedModel):
         """How to train on a reference, and what is passed on; `None` among what is given is left open."""
         known, options = cls._setting_names(), cls._option_names()
         if unknown := sorted({name for name, value in given.items() if value is not None} - {*known, *options}):
-            raise SettingError(f"{listing(unknown)} cannot be set for `{cls.__name__}`. It has: {listing(known, most=30)}.")
+            raise SettingError(f"{listing(unknown)} cannot be set for `{cls.__name__}`. Available: {listing(known, most=30)}.")
         defaults = reference.training_defaults(cls._default_training(reference.n_obs))
         if settings is not None and type(settings) is not type(defaults):
             raise SettingError(

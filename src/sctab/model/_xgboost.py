@@ -201,9 +201,7 @@ class XGBoostClassifier(CellTypeClassifier):
     ) -> TrainingResult:
         del keep_checkpoints  # it has none: its first trees are those of any earlier round
         if resume:
-            raise SettingError(
-                "`resume=True` cannot be set for `XGBoostClassifier`, whose trees grow from the start. Leave it out."
-            )
+            raise SettingError("`resume=True` cannot be set for `XGBoostClassifier`, whose trees grow from the start. Omit it.")
         split = data.split(settings)
         device = single_device(accelerator, devices)
         loggers = start_logging(run_dir, logger, {"model": type(self).__name__} | dict(self.spec.architecture) | asdict(settings))

@@ -104,7 +104,7 @@ def read_label_map(path: str | PathLike[str], ontology: CellOntology | None = No
     if misnamed:
         warn(f"In `{path}`, {listing(misnamed)}. The ids were taken. Check them.")
     if not ids:
-        raise DataFileError(f"`{path}` has no label. Give a table with a label and a Cell Ontology id in each row.")
+        raise DataFileError(f"`{path}` has no label. Provide a table with a label and a Cell Ontology id in each row.")
     return confirmed_ids(ids, ontology)
 
 
@@ -119,7 +119,7 @@ def unused(label_ids: Mapping[str, str | None], labels: Collection[str], where: 
 def _read(path: Path) -> tuple[list[list[str]], list[str]]:
     """Rows of a table, and its header in lower case; `[]` where the first row has an id already."""
     if not path.is_file() or path.stat().st_size > _LARGEST:
-        raise DataFileError(f"`{path}` is not a file of labels. Give a table with a label and a Cell Ontology id in each row.")
+        raise DataFileError(f"`{path}` is not a file of labels. Provide a table with a label and a Cell Ontology id in each row.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -147,7 +147,7 @@ def _columns(header: list[str], rows: list[list[str]], path: Path) -> tuple[int,
     """Positions of labels, ids and names of terms."""
     width = max([len(header), *map(len, rows)], default=0)
     if width < 2:
-        raise DataFileError(f"`{path}` has fewer than two columns. Give a label and a Cell Ontology id in each row.")
+        raise DataFileError(f"`{path}` has fewer than two columns. Provide a label and a Cell Ontology id in each row.")
     label_at = next((header.index(name) for name in _LABEL_COLUMNS if name in header), 0)
     id_at = next((header.index(name) for name in _ID_COLUMNS if name in header), 1)
     if label_at == id_at:

@@ -188,8 +188,8 @@ def confirmed_ids(label_ids: Mapping[str, str | None], ontology: CellOntology) -
             unknown.append(f"{label}: {given}")
     if unknown:
         raise LabelError(
-            f"{listing(unknown)} in `label_ids` {'are' if len(unknown) > 1 else 'is'} not in the Cell Ontology ({ontology.version}). "
-            "Give ids of terms that are in use, such as `CL:0000236`."
+            f"{listing(unknown)} in `label_ids` {'are' if len(unknown) > 1 else 'is'} not in the Cell Ontology "
+            f"({ontology.version}). Provide ids of terms that are in use, such as `CL:0000236`."
         )
     return current
 

@@ -68,7 +68,7 @@ def read_embedded(version: str) -> Release:
 
     available = embedded_files()
     if version not in available:
-        raise SettingError(f"`version={version!r}` of the Cell Ontology is not embedded. There is {listing(available)}.")
+        raise SettingError(f"`version={version!r}` of the Cell Ontology is not embedded. Available: {listing(available)}.")
     release = Release(version)
     terms: Mapping[str, Mapping[str, Any]] = load_ontology_file(available[version])
     for term, entry in terms.items():
@@ -84,13 +84,13 @@ def read_embedded(version: str) -> Release:
 def read_file(path: str | PathLike[str]) -> Release:
     """Read a file with pronto; terms other than `CL:` are left out."""
     if not as_path(path).is_file():
-        raise DataFileError(f"`{path}` is not there. Give the path of an `.obo`, `.owl` or `.json` file.")
+        raise DataFileError(f"`{path}` not found. Provide the path of an `.obo`, `.owl` or `.json` file.")
     try:
         return _parse(path)
     except Exception as error:  # pronto raises whatever its parsers do
         raise DataFileError(
-            f"`{path}` cannot be read as the Cell Ontology: {_reason(error)}. Give the Cell Ontology as `.obo`, `.owl` or `.json`, "
-            "such as `cl.obo` of the OBO Foundry, or use `CellOntology.embedded()`."
+            f"`{path}` cannot be read as the Cell Ontology: {_reason(error)}. Provide the Cell Ontology as `.obo`, `.owl` or "
+            "`.json`, such as `cl.obo` of the OBO Foundry, or use `CellOntology.embedded()`."
         ) from error
 
 
@@ -104,7 +104,7 @@ def read_obo_foundry(
     import pooch
 
     if not re.fullmatch(r"[a-z0-9_-]+", name):
-        raise SettingError(f"`name={name!r}` is no name of the OBO Foundry. These are lower-case words, such as `cl`.")
+        raise SettingError(f"`name={name!r}` is not an OBO Foundry name, which is a lower-case word such as `cl`.")
     cached = as_path(pooch.os_cache("sctab") if cache_dir is None else cache_dir) / f"{name}.obo"
     checksum = cached.with_name(f"{cached.name}.sha256")
     if cached.is_file() and not refresh:
@@ -128,7 +128,7 @@ def read_obo_foundry(
         except SettingError:
             raise
         except Exception as error:  # whatever the network and pronto raise
-            fix = f"Leave `refresh` out to use `{cached}`, which is as it was." if cached.is_file() else _WITHOUT_NETWORK
+            fix = f"Omit `refresh` to use `{cached}`, which is as it was." if cached.is_file() else _WITHOUT_NETWORK
             raise DataFileError(f"`{url}` could not be downloaded and read: {_reason(error)}. {fix}") from error
     return release
 
@@ -142,7 +142,9 @@ def _require_https(url: str) -> None:
     """Refuse addresses whose content anybody on the way could change; a server on this machine may do without."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1", "::1"}):
-        raise SettingError(f"`{url}` is not read over https, so that it could be changed on the way. Give an `https://` address.")
+        raise SettingError(
+            f"`{url}` is not read over https, so that it could be changed on the way. Provide an `https://` address."
+        )
 
 
 def _follow_https(response: Any, *_: Any, **__: Any) -> None:

@@ -62,7 +62,7 @@ def training(
         _, grid = plt.subplots(1, len(panels), figsize=(width * len(panels), height), squeeze=False, layout="constrained")
         axes = list(grid[0])
     if len(axes) != len(panels):
-        raise SettingError(f"There are {len(axes)} `axes` for {len(panels)} panels: {listing(panels)}. Give one for each.")
+        raise SettingError(f"There are {len(axes)} `axes` for {len(panels)} panels: {listing(panels)}. Provide one for each.")
     for ax, (title, names) in zip(axes, panels.items(), strict=True):
         _draw(ax, title, table[table["metric"].isin(names)], names_kept=ax is axes[0])
     return list(axes)

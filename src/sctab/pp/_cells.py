@@ -36,8 +36,8 @@ def labels_and_donors(adata: AnnData, labels_key: str, donor_key: str | None) ->
     donors = codes(adata, donor_key, "donor_key")
     if n_without := int(((labels >= 0) & (donors < 0)).sum()):
         raise LabelError(
-            f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {n_without} of {int((labels >= 0).sum())} cells with a label. Fill them "
-            "in, or leave `donor_key` out."
+            f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {n_without} of {int((labels >= 0).sum())} cells with a "
+            "label. Fill them in, or omit `donor_key`."
         )
     return labels, donors
 

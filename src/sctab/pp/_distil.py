@@ -111,7 +111,7 @@ def distil(
     require_anndata(adata)
     require_writable(adata, copy=copy)
     if method not in CORESETS:
-        raise SettingError(f"`method={method!r}` is not known. There is {listing(CORESETS)}.")
+        raise SettingError(f"`method={method!r}` is not known. Choose one of {listing(CORESETS)}.")
     if not fractions or not all(0 < fraction < 1 for fraction in fractions) or list(fractions) != sorted(set(fractions)):
         raise SettingError(f"`fractions={list(fractions)}` must lie between 0 and 1, in ascending order.")
     model_class = model_by_name(model)

@@ -73,7 +73,7 @@ def merge(
         raise InputTypeError(f"Several AnnData are needed, in a list or by name, and this is a {type(adatas).__name__}.")
     named = dict(adatas) if isinstance(adatas, Mapping) else {str(number): adata for number, adata in enumerate(adatas)}
     if not named:
-        raise SettingError("There is no dataset to merge. Give at least one.")
+        raise SettingError("There is no dataset to merge. Provide at least one.")
     if isinstance(features, str) and features not in {UNION, INTERSECTION}:
         raise SettingError(f"`features={features!r}` must be `{UNION!r}`, `{INTERSECTION!r}`, or the genes of a model.")
     sources = {name: choose_source(adata, layer=layer)[0] for name, adata in named.items()}
@@ -82,7 +82,7 @@ def merge(
     others = [name for name, source in sources.items() if source.content.content is not Content.COUNTS]
     if 0 < len(others) < len(sources):
         raise InputValueError(
-            f"Some datasets hold counts and others, {listing(others)}, do not. Name a `layer` with counts, or leave them out."
+            f"Some datasets hold counts and others, {listing(others)}, do not. Name a `layer` with counts, or exclude them."
         )
     genes = join_genes([FeatureSpace.from_var(source.var) for source in sources.values()], features, names=list(named))
     stated = StatedSpecies.join(stated_species(adata, name) for name, adata in named.items())

@@ -104,11 +104,11 @@ def sketch(
     require_anndata(adata)
     require_writable(adata, copy=copy)
     if method not in _SKETCHES:
-        raise SettingError(f"`method={method!r}` is not known. There is {listing(_SKETCHES)}.")
+        raise SettingError(f"`method={method!r}` is not known. Choose one of {listing(_SKETCHES)}.")
     if labels_key is None and method in {"stratified", "balanced"}:
         raise SettingError(f"`method={method!r}` needs to know the types. Name the column of `adata.obs` as `labels_key`.")
     if labels_key is not None and method == "geosketch":
-        raise SettingError("`method='geosketch'` does not look at types. Leave `labels_key` out, or take another method.")
+        raise SettingError("`method='geosketch'` does not look at types. Omit `labels_key`, or choose another method.")
     labels = np.zeros(adata.n_obs, dtype=np.int64) if labels_key is None else codes(adata, labels_key, "labels_key")
     n = _number(size, int((labels >= 0).sum()))
     rng = np.random.default_rng(seed)
@@ -146,7 +146,7 @@ def _embedding(adata: AnnData, use_rep: str | None, layer: str | None, seed: int
         source = open_source(adata, layer)
         return components_of(source, seed), f"principal components of {source.name}"
     if use_rep not in adata.obsm:
-        raise KeyNotFoundError(f"`use_rep={use_rep!r}` is not in `adata.obsm`. It has: {listing(adata.obsm)}.")
+        raise KeyNotFoundError(f"`use_rep={use_rep!r}` is not in `adata.obsm`. Available: {listing(adata.obsm)}.")
     return np.asarray(adata.obsm[use_rep]), use_rep
 
 

@@ -174,7 +174,7 @@ def assign_splits(
         for cells in _shuffled_types(labels, rng):
             splits[cells] = np.repeat(np.arange(len(checked)), _cells_per_split(len(cells), checked, rng))
     elif donors is None:
-        raise SettingError(f"`by={by!r}` needs to know the donor of each cell. Give donors, or split `by='type'`.")
+        raise SettingError(f"`by={by!r}` needs to know the donor of each cell. Provide donors, or split `by='type'`.")
     else:
         splits[labeled] = _split_donors(labels[labeled], donors[labeled], checked, by, rng)
     if not np.isin(np.arange(len(checked)), splits).all():

@@ -1,4 +1,4 @@
-"""Name the cell types of a dataset, and say how sure that is."""
+"""Annotation of a dataset with cell types and per-cell confidence."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def annotate(
     copy: bool = False,
     show_progress: bool = False,
 ) -> AnnData | None:
-    """Name the cell type of every cell, and say how sure that is.
+    """Annotate every cell with its type and a confidence score.
 
     Genes are matched by name: Ensembl ids or symbols, in the index or in a column of `adata.var`, in any order. Counts are looked for in
     `X`, `raw.X` and the layers; values that are normalised or log1p are brought back to their scale. Scaled values are refused.
@@ -55,8 +55,8 @@ def annotate(
     batch_size
         Cells evaluated at a time.
     min_gene_coverage
-        Share of what the model looks at that the genes of the data must carry; below it the data is refused. A panel of a few hundred
-        well-chosen genes passes; another species does not.
+        Minimum fraction of total gene importance that the genes of the data must cover. A panel of a few hundred well-chosen genes passes;
+        another species does not.
     precision
         `"float32"`, or `"bfloat16"`, which is faster on processors that know the type and changes probabilities a little, see
         :doc:`/scale`.

@@ -1,4 +1,4 @@
-"""Name the cells of files that need not fit into memory."""
+"""Annotation of files that do not fit into memory."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def annotate_files(
     overwrite: bool = False,
     show_progress: bool = False,
 ) -> AnnotatedFiles:
-    """Name the cells of files, block by block: memory does not grow with the number of cells, and an interrupted run can go on.
+    """Annotate files block by block, in constant memory; interrupted runs can be resumed.
 
     It gives what :func:`annotate` gives for the same cells. A file is read twice, once to find out what it holds and once to name its
     cells. While it runs, finished blocks are in a directory beside the first file that is written, which has its name and the ending
@@ -150,9 +150,9 @@ def annotate_files(
     KeyNotFoundError, InputValueError, GeneOverlapError
         If an input cannot be annotated, as in :func:`annotate`. All inputs are looked at before the first cell is named.
     SettingError
-        If a setting makes no sense, or if `resume` finds blocks of another run.
+        If a setting is invalid, or if `resume` finds blocks of another run.
     OutputExistsError, OutputError
-        If something is there already, or if it cannot be written. Finished blocks are kept.
+        If the output already exists, or if it cannot be written. Finished blocks are kept.
     ClusterError
         If workers are lost again and again.
 
@@ -245,8 +245,8 @@ def _suggests_table(first: Path, journal: Journal) -> Iterator[None]:
     except DataFileError as error:
         table = first if first.suffix in TABLE_SUFFIXES else first.with_suffix(".csv")
         error.add_note(
-            f"All cells are annotated, and the results are kept in `{journal.directory}`. Write them as a table, `--output {table} "
-            f"--resume` (`output={str(table)!r}, resume=True`), with all else the same."
+            f"All cells are annotated, and the results are kept in `{journal.directory}`. Write them as a table, `--output "
+            f"{table} --resume` (`output={str(table)!r}, resume=True`), and otherwise the same arguments."
         )
         raise
 

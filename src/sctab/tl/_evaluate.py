@@ -138,13 +138,12 @@ def evaluate(
     cells, notes = _cells_to_score(comparison, labels_key, only_known=only_known)
     if annotation.probabilities is None:
         notes.append(
-            f"`adata.obsm['{key_added}_{OBSM_PROBABILITIES}']` is not there any more: labels are scored, and `cross_entropy`, `brier` and "
-            "`ece` are left out."
+            f"`adata.obsm['{key_added}_{OBSM_PROBABILITIES}']` no longer exists: `cross_entropy`, `brier` and `ece` are omitted."
         )
     if donors is not None and (n_without := int(donors[cells].isna().sum())):
         raise LabelError(
-            f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {n_without} of {int(cells.sum())} cells that are scored. Fill them in, "
-            "or leave `donor_key` out."
+            f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {n_without} of {int(cells.sum())} cells that are scored. "
+            "Fill them in, or omit `donor_key`."
         )
 
     known, predicted = comparison.truth[cells], comparison.predicted[cells]

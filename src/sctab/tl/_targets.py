@@ -49,7 +49,7 @@ def check_targets(
         If something is there that must not be replaced.
     """
     if not outputs:
-        raise SettingError("Nothing would be written. Give an `output`, such as `labels.parquet`.")
+        raise SettingError("Nothing would be written. Provide an `output`, such as `labels.parquet`.")
     places: list[Path] = []
     targets: list[Target] = []
     for output in outputs:
@@ -78,14 +78,14 @@ def _targets_of(output: str | os.PathLike[str], paths: Sequence[str]) -> tuple[P
     if place.suffix in COPY_SUFFIXES:
         if len(paths) > 1:
             raise OutputError(
-                f"`{place}` is one file, and there are {len(paths)} inputs. Give a directory for a copy of each, or a table such as "
-                "`labels.parquet`."
+                f"`{place}` is one file, and there are {len(paths)} inputs. Provide a directory for a copy of each, or a "
+                "table such as `labels.parquet`."
             )
         return place, [Target(place, 0)]
     if place.suffix and not place.is_dir():
         raise OutputError(
-            f"`{place}` is none of {listing((*TABLE_SUFFIXES, *COPY_SUFFIXES))}. Give a name with one of these endings, or a directory for "
-            "a copy of each input."
+            f"`{place}` is none of {listing((*TABLE_SUFFIXES, *COPY_SUFFIXES))}. Provide a name with one of these endings, "
+            "or a directory for a copy of each input."
         )
     _require_directory(place)
     names = [str(Path(base_name(path)).with_suffix(suffix_of(path))) for path in paths]  # `.H5AD` is read, and `.h5ad` is written
@@ -93,7 +93,7 @@ def _targets_of(output: str | os.PathLike[str], paths: Sequence[str]) -> tuple[P
         raise OutputError("Inputs of different directories have the same name. Annotate them apart, or write a table.")
     if unknown := [name for name in names if Path(name).suffix not in COPY_SUFFIXES]:
         raise OutputError(
-            f"Copies of {listing(unknown)} have none of the endings {listing(COPY_SUFFIXES)}. Give the name of each copy."
+            f"Copies of {listing(unknown)} have none of the endings {listing(COPY_SUFFIXES)}. Provide the name of each copy."
         )
     return place, [Target(place / name, number) for number, name in enumerate(names)]
 
@@ -107,4 +107,6 @@ def _require_directory(place: Path) -> None:
             raise OutputExistsError(f"`{place}` is a link that leads nowhere. Choose another name.") from None
         return
     if not stat.S_ISDIR(mode):
-        raise OutputExistsError(f"`{place}` is there and is no directory, which copies of inputs go to. Choose another name.")
+        raise OutputExistsError(
+            f"`{place}` exists and is not a directory, which copies of several inputs need. Choose another name."
+        )

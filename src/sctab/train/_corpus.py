@@ -200,11 +200,11 @@ class CorpusReference:
     def check_settings(self, given: Mapping[str, Any]) -> None:
         """The split is that of the corpus."""
         if "validation_split" in given:
-            raise SettingError("`validation_split` cannot be set with a corpus, which has its own splits. Leave it out.")
+            raise SettingError("`validation_split` cannot be set with a corpus, which has its own splits. Omit it.")
         if given.get("train_size", 1) != 1:
             raise SettingError(
-                f"`train_size={given['train_size']}` cannot be set with a corpus, which has its own splits. Leave it out, or take 1 to "
-                "learn from the validation cells too."
+                f"`train_size={given['train_size']}` cannot be set with a corpus, which has its own splits. Omit it, or use "
+                "1 to train on the validation cells too."
             )
 
     def held_out(self) -> HeldOut:
@@ -224,9 +224,7 @@ class CorpusReference:
     def folds(self, n_folds: int | None, *, by: str, seed: int) -> Iterator[HeldOut]:  # noqa: ARG002 - a corpus has its own split
         """Hold the validation cells out, once."""
         if n_folds is not None:
-            raise SettingError(
-                f"`n_folds={n_folds}` cannot be set with a corpus, whose validation cells are held out. Leave it out."
-            )
+            raise SettingError(f"`n_folds={n_folds}` cannot be set with a corpus, whose validation cells are held out. Omit it.")
         yield self.held_out()
 
     def _validation_cells(self) -> Iterator[AnnData]:
@@ -244,7 +242,7 @@ class CorpusReference:
             raise SettingError(f"`categorical_covariate_keys={keys!r}` must be a list: write `[{keys!r}]`.")
         for key in keys:
             if key not in _COVARIATES:
-                raise KeyNotFoundError(f"`{key}` is not known of the cells of a corpus. Take some of {listing(_COVARIATES)}.")
+                raise KeyNotFoundError(f"`{key}` is not known of the cells of a corpus. Choose from {listing(_COVARIATES)}.")
             if (self.corpus.codes(LEARNED, [key])[key] < 0).all():
                 raise LabelError(
                     f"The {key} of no training cell is known. Name its column as `{key}_key` of the sources, and build the corpus again."

@@ -60,8 +60,8 @@ def check_labels(
             others = [label for label in same[0] if label != unlabeled_category]
             there = values.counted(others, counts)
             raise LabelError(
-                f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}, but {there} differs from "
-                f"it in case or blanks only. Give `unlabeled_category={others[0]!r}`, or write the label in one way."
+                f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}, but {there} differs from it in "
+                f"case or blanks only. Provide `unlabeled_category={others[0]!r}`, or write the label in one way."
             )
         warn(f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}: all cells are learned from.")
     types = [label for label in counts.index if label != unlabeled_category]
@@ -72,8 +72,8 @@ def check_labels(
         )
     if len(types) > max(counts.loc[types].sum() / 2, _FEW):
         raise LabelError(
-            f"{where} has {len(types)} different labels in {counts.loc[types].sum()} cells: {listing(types, most=3)}. These are no cell "
-            "types. Is it the right column?"
+            f"{where} has {len(types)} different labels in {counts.loc[types].sum()} cells: {listing(types, most=3)}. These "
+            "are not cell types. Is it the right column?"
         )
     check_label_names(types, where, confirmed)
     for doubt in values.doubts(dict(counts.loc[types]), where, meant):

@@ -168,7 +168,7 @@ def read_metrics(run_dir: str | PathLike[str]) -> dict[str, pd.DataFrame]:
         table = pd.read_csv(path).set_index("epoch")
     except FileNotFoundError as error:
         raise DataFileError(
-            f"`{run_dir}` is not the directory of a training: it has no `{METRICS_FILE}`. Give what was `run_dir` of `train`."
+            f"`{run_dir}` is not the directory of a training: it has no `{METRICS_FILE}`. Provide the `run_dir` that was passed to `train`."
         ) from error
     except (OSError, KeyError, ValueError) as error:
         raise DataFileError(f"`{path}` cannot be read: {error}. It is a table with the column `epoch`.") from error

@@ -320,8 +320,8 @@ def _check(adata: AnnData, setup: Mapping[str, Any]) -> str | None:
     )
     if donor_key is not None and (donors := _obs_column(adata, donor_key, "donor_key")).isna().any():
         raise LabelError(
-            f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {int(donors.isna().sum())} of {adata.n_obs} cells. Fill them in, "
-            "or leave `donor_key` out."
+            f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {int(donors.isna().sum())} of {adata.n_obs} cells. Fill them "
+            "in, or omit `donor_key`."
         )
     if isinstance(categorical_covariate_keys, str):
         raise SettingError(
@@ -329,15 +329,13 @@ def _check(adata: AnnData, setup: Mapping[str, Any]) -> str | None:
         )
     for key in categorical_covariate_keys:
         if key == labels_key:
-            raise SettingError(
-                f"`categorical_covariate_keys` has the labels, `{key}`, which a query does not have. Leave them out."
-            )
+            raise SettingError(f"`categorical_covariate_keys` has the labels, `{key}`, which a query does not have. Omit them.")
         if _obs_column(adata, key, "categorical_covariate_keys").dropna().empty:
-            raise LabelError(f"`adata.obs[{key!r}]` has no value in any cell. Leave it out of `categorical_covariate_keys`.")
+            raise LabelError(f"`adata.obs[{key!r}]` has no value in any cell. Remove it from `categorical_covariate_keys`.")
         if (n_values := adata.obs[key].nunique()) > max(adata.n_obs / 2, 2):
             raise LabelError(
-                f"`adata.obs[{key!r}]` has {n_values} different values in {adata.n_obs} cells: these are no categories. Group them, or "
-                "leave the column out of `categorical_covariate_keys`."
+                f"`adata.obs[{key!r}]` has {n_values} different values in {adata.n_obs} cells: these are not categories. "
+                "Group them, or remove the column from `categorical_covariate_keys`."
             )
     source, _ = reference_source(adata, setup["layer"])
     if source.content.remark:

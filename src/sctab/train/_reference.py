@@ -201,7 +201,7 @@ class TrainingData(ABC):
             If donors are not known, or no type is in two of them.
         """
         if self.donors is None:
-            raise SettingError("`augment=True` needs donors. Pass `donor_key` to `setup_anndata`, or leave `augment` out.")
+            raise SettingError("`augment=True` needs donors. Pass `donor_key` to `setup_anndata`, or omit `augment`.")
         found = donor_differences(
             lambda cells: normalise(self.rows(split.train[cells]), normalization),
             self.labels[split.train],
@@ -209,7 +209,7 @@ class TrainingData(ABC):
             rng=np.random.default_rng(seed),
         )
         if not found.shape[0]:
-            raise SettingError("`augment=True` needs a cell type of which two training donors have cells. Leave `augment` out.")
+            raise SettingError("`augment=True` needs a cell type of which two training donors have cells. Omit `augment`.")
         return found
 
     @property

@@ -38,7 +38,7 @@ PUBLISHED_TRAINING: Mapping[str, Any] = MappingProxyType(
 """What all networks of Fischer et al. (2023) have in common."""
 REFIT_BELOW = 50_000
 """Labelled cells below which a model is trained again on all of them by default: it takes minutes, and few cells are worth the most."""
-_KINDS = {int: (Integral, "a whole number"), float: (Real, "a number"), bool: (bool, "`True` or `False`")}
+_KINDS = {int: (Integral, "an integer"), float: (Real, "a number"), bool: (bool, "`True` or `False`")}
 """What may stand for a type, and its name."""
 
 
@@ -69,7 +69,7 @@ class CommonSettings:
     """Decides the split by itself, so that models with several seeds are validated on the same cells; `None` is `seed`."""
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense, before any work is done."""
+        """Reject invalid settings before any work is done."""
         for name, hint in get_type_hints(type(self)).items():
             kind = next((part for part in (hint, *get_args(hint)) if part in _KINDS), None)
             is_left_open = getattr(self, name) is None and type(None) in get_args(hint)

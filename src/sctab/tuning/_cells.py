@@ -16,8 +16,8 @@ def hold_out(reference: MemoryReference, *, train_size: float, seed: int) -> Hel
     split = reference.split(train_size, seed)
     if not split.validation.size:
         raise InputValueError(
-            f"No cell can be held out to judge by: no type has enough of the {reference.adata.n_obs} cells. Give more cells, or a "
-            f"smaller `train_size` than {train_size}."
+            f"No cell can be held out to judge by: no type has enough of the {reference.adata.n_obs} cells. Provide more "
+            f"cells, or a smaller `train_size` than {train_size}."
         )
     _, notes = reference_source(reference.adata, reference.setup["layer"])
     for note in notes:

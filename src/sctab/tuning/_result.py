@@ -82,7 +82,7 @@ def summarise(study: Study, task: TuningTask) -> TuningResult:
     trials = _trials(study, task)
     complete = trials[trials["state"] == "complete"]
     if complete.empty:
-        raise SettingError("No trial is complete yet, so that there is nothing to choose from. Give more `timeout` or `n_trials`.")
+        raise SettingError("No trial is complete yet, so that there is nothing to choose from. Increase `timeout` or `n_trials`.")
     best = complete.sort_values(["value", "is_default"], ascending=False, kind="stable").index[0]
     values = {} if complete.loc[best, "is_default"] else next(trial.params for trial in finished(study) if trial.number == best)
     importance, note = _importance(study, task)
@@ -132,7 +132,7 @@ def _importance(study: Study, task: TuningTask) -> tuple[pd.DataFrame, str]:
     if len(values) <= len(names):
         note = (
             f"The importance of {len(names)} settings needs at least {len(names) + 1} complete trials, and there "
-            f"{'is 1' if len(values) == 1 else f'are {len(values)}'}. Give more `n_trials`."
+            f"{'is 1' if len(values) == 1 else f'are {len(values)}'}. Increase `n_trials`."
         )
     elif len(set(values)) == 1:
         note = f"The importance of settings needs trials that differ, and all {len(values)} complete trials are equally good."

@@ -39,7 +39,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what no model class takes, before any work is done."""
         if self.model not in MODEL_NAMES:
-            raise SettingError(f"`model={self.model!r}` is no model class. There are: {listing(MODEL_NAMES)}.")
+            raise SettingError(f"`model={self.model!r}` is not a model class. Available: {listing(MODEL_NAMES)}.")
         cls = model_by_name(self.model)
         _require_known("model_settings", self.model_settings, _of_constructor(cls))
         _require_known("train_settings", self.train_settings, _of_training(cls))
@@ -57,7 +57,7 @@ class Settings:
         Raises
         ------
         OutputExistsError, OutputError
-            If something is there already, or if it cannot be written.
+            If the output already exists, or if it cannot be written.
         """
         content = {
             "format": _FORMAT,
@@ -87,7 +87,7 @@ class Settings:
         """
         content = _read_json(as_path(path))
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise DataFileError(f"`{path}` is no settings file: `format` must be `{_FORMAT}`. `sctab tune` writes such a file.")
+            raise DataFileError(f"`{path}` is not a settings file: `format` must be `{_FORMAT}`. `sctab tune` writes such a file.")
         if content.get("format_version") != _FORMAT_VERSION:
             raise DataFileError(
                 f"`{path}` has `format_version` {content.get('format_version')!r}; this version of sctab reads {_FORMAT_VERSION}. "
@@ -96,7 +96,7 @@ class Settings:
         known = {"format", "format_version", "model", "model_settings", "train_settings"}
         if unknown := sorted(set(content) - known):
             raise SettingError(
-                f"`{path}` has {listing(unknown)}, which a settings file does not have. It has: {listing(sorted(known))}."
+                f"`{path}` has {listing(unknown)}, which a settings file does not have. Available: {listing(sorted(known))}."
             )
         parts = {name: content.get(name, {}) for name in ("model_settings", "train_settings")}
         for name, part in parts.items():
@@ -109,7 +109,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(strict_json.read_bytes(path).decode("utf-8"))
     except FileNotFoundError as error:
-        raise DataFileError(f"`{path}` is not there. Check the path.") from error
+        raise DataFileError(f"`{path}` not found. Check the path.") from error
     except OSError as error:
         raise DataFileError(f"`{path}` cannot be read: {error.strerror}. Check the path.") from error
     except ValueError as error:  # neither UTF-8 nor JSON
@@ -129,4 +129,4 @@ def _of_training(cls: type[CellTypeClassifier] | type[AutoClassifier]) -> list[s
 
 def _require_known(name: str, settings: Mapping[str, Any], known: Collection[str]) -> None:
     if unknown := sorted(set(settings) - set(known)):
-        raise SettingError(f"{listing(unknown)} cannot be among the `{name}`. There are: {listing(known, most=30)}.")
+        raise SettingError(f"{listing(unknown)} cannot be among the `{name}`. Available: {listing(known, most=30)}.")

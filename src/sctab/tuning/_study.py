@@ -50,7 +50,7 @@ def open_study(path: Path | None, identity: Mapping[str, str], pruner: BasePrune
         yield _new_study(optuna.storages.InMemoryStorage(), identity, pruner)
         return
     if path.exists() and not path.is_file():
-        raise DataFileError(f"`{path}` is not a regular file and holds no study. Give another name for the study.")
+        raise DataFileError(f"`{path}` is not a regular file and holds no study. Use another name for the study.")
     if not path.exists():
         # Made whole beside its place, so that no process ever sees half of it; or another one is faster.
         with suppress(OutputExistsError), written_beside(path) as fresh, _storage(fresh, path) as storage:
@@ -104,8 +104,8 @@ def _storage(path: Path, target: Path) -> Iterator[Any]:
     except (DBAPIError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
         raise OutputError(
-            f"The study in `{target}` could not be written: {getattr(cause, 'orig', cause)}. Finished trials are kept. Free some space, or "
-            "choose another place; the same command goes on."
+            f"The study in `{target}` could not be written: {getattr(cause, 'orig', cause)}. Finished trials are kept. Free "
+            "some space, or choose another place; run the same command again to resume."
         ) from error
     finally:
         if storage is not None:
@@ -118,9 +118,9 @@ def _require_study(path: Path) -> None:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             names = {name for (name,) in connection.execute("SELECT study_name FROM studies")}
     except sqlite3.Error as error:
-        raise DataFileError(f"`{path}` holds no study: {error}. Give another name for the study.") from error
+        raise DataFileError(f"`{path}` holds no study: {error}. Use another name for the study.") from error
     if _STUDY not in names:
-        raise DataFileError(f"`{path}` holds no study of `sctab`. Give another name for the study.")
+        raise DataFileError(f"`{path}` holds no study of `sctab`. Use another name for the study.")
 
 
 def _require_same(found: Mapping[str, Any], wanted: Mapping[str, str], path: Path) -> None:
@@ -131,5 +131,5 @@ def _require_same(found: Mapping[str, Any], wanted: Mapping[str, str], path: Pat
     raise SettingError(
         f"The study in `{path}` was begun with other {listing(others)}"
         + (f" ({'; '.join(shown)})" if shown else "")
-        + ". Go on with what it was begun with, or give another name for the study."
+        + ". Resume with the original settings, or use another name for the study."
     )

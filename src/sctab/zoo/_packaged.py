@@ -15,7 +15,7 @@ from sctab.keys import SPEC_FILE
 
 @dataclass(frozen=True)
 class ModelListing:
-    """One model that can be named."""
+    """A pretrained model."""
 
     name: str
     path: Path
@@ -25,7 +25,7 @@ class ModelListing:
 
 
 def list_models() -> tuple[ModelListing, ...]:
-    """Every model that can be named, with one line on each.
+    """List available pretrained models, with a one-line description of each.
 
     Examples
     --------

@@ -69,7 +69,7 @@ def import_checkpoint(
     ModelFormatError
         If a file is damaged or names what may run code, or if the files do not belong together.
     OutputExistsError, OutputError
-        If `output` is there already or cannot be written.
+        If `output` already exists or cannot be written.
 
     Examples
     --------

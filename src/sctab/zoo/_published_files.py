@@ -94,7 +94,7 @@ def read_hyperparameters(content: bytes, *, name: str) -> dict[str, Any]:
     Raises
     ------
     ModelFormatError
-        If it is no YAML, or no mapping.
+        If it is not valid YAML, or no mapping.
     """
     try:
         values = yaml.load(content, Loader=_PlainLoader)  # noqa: S506 a subclass of the safe loader
@@ -127,7 +127,7 @@ def read_genes(path: str | PathLike[str]) -> FeatureSpace:
     if len(genes) != len(table):
         raise ModelFormatError(
             f"`{path}` has {len(table)} rows, but only {len(genes)} different genes: some are there twice or have no id in "
-            "`feature_id`. Give the list of genes that belongs to the checkpoint."
+            "`feature_id`. Provide the list of genes that belongs to the checkpoint."
         )
     return genes
 
@@ -145,12 +145,13 @@ def read_labels(path: str | PathLike[str]) -> tuple[str, ...]:
     labels = _read_table(as_path(path), "label")["label"]
     if missing := int((labels.isna() | (labels.astype(str).str.strip() == "")).sum()):
         raise ModelFormatError(
-            f"`{path}` has no label in {missing} of {len(labels)} rows. Give the labels that belong to the checkpoint."
+            f"`{path}` has no label in {missing} of {len(labels)} rows. Provide the labels that belong to the checkpoint."
         )
     names = labels.astype(str)
     if names.duplicated().any():
         raise ModelFormatError(
-            f"`{path}` has labels twice: {listing(sorted(set(names[names.duplicated()])))}. Give the labels that belong to the checkpoint."
+            f"`{path}` has labels twice: {listing(sorted(set(names[names.duplicated()])))}. Provide the labels that belong "
+            "to the checkpoint."
         )
     return tuple(names)
 
@@ -199,8 +200,8 @@ def _check_zip(path: Path, name: str) -> None:
         raise ModelFormatError(f"`{name}` cannot be read ({error.strerror}). Check the file.") from error
     if start != _START_OF_ZIP:
         raise ModelFormatError(
-            f"`{name}` is not a checkpoint in the zip format of PyTorch{', it is empty' * (not start)}. Give a `.ckpt` that Lightning "
-            "wrote. Pickles and the format of PyTorch before 1.6 are not opened, since they may run code."
+            f"`{name}` is not a checkpoint in the zip format of PyTorch{', it is empty' * (not start)}. Provide a `.ckpt` "
+            "that Lightning wrote. Pickles and the format of PyTorch before 1.6 are not opened, since they may run code."
         )
     try:
         with zipfile.ZipFile(path) as archive:
@@ -263,7 +264,7 @@ def _read_table(path: Path, column: str) -> pd.DataFrame:
         what = "is not a regular file" if path.exists() else "is not there"
         raise DataFileError(f"`{path}` {what}. Check the path.")
     if path.suffix not in {".parquet", ".csv", ".tsv"}:
-        raise DataFileError(f"`{path}` is neither `.parquet` nor `.csv` nor `.tsv`. Give one of these.")
+        raise DataFileError(f"`{path}` is neither `.parquet` nor `.csv` nor `.tsv`. Provide one of these.")
     try:
         table = (
             pd.read_parquet(path, engine="pyarrow")
@@ -273,5 +274,5 @@ def _read_table(path: Path, column: str) -> pd.DataFrame:
     except Exception as error:  # parsers raise many kinds of errors on a damaged file
         raise DataFileError(f"`{path}` cannot be read as {path.suffix}: {error}. Copy it again.") from error
     if column not in table:
-        raise DataFileError(f"`{path}` has no column `{column}`. It has: {listing(table.columns)}. Is it the right file?")
+        raise DataFileError(f"`{path}` has no column `{column}`. Available: {listing(table.columns)}. Is it the right file?")
     return table

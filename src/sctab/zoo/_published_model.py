@@ -120,7 +120,9 @@ def _merge(of_checkpoint: Mapping[str, Any], of_file: Mapping[str, Any], network
         }
         if any(value != other for value, other in pairwise(said.values())):
             different = ", ".join(f"{value!r} by {place}" for place, value in said.items())
-            raise ModelFormatError(f"`{key}` of `{name}` is {different}. Give the `hparams.yaml` that belongs to the checkpoint.")
+            raise ModelFormatError(
+                f"`{key}` of `{name}` is {different}. Provide the `hparams.yaml` that belongs to the checkpoint."
+            )
     return {**of_file, **of_checkpoint}
 
 
@@ -131,7 +133,7 @@ def _check_sizes(network: PublishedNetwork, identity: Identity, name: str) -> No
     ):
         if given != needed:
             raise ModelFormatError(
-                f"`{name}` has weights for {needed} {what}, and {given} {what} were given. Give the list of {what} that belongs to it."
+                f"`{name}` has weights for {needed} {what}, and {given} {what} were given. Provide the list of {what} that belongs to it."
             )
 
 
@@ -143,13 +145,14 @@ def _architecture(network: PublishedNetwork, hyperparameters: Mapping[str, Any],
         needed = ["mask_type"]  # `gamma` links one step to the next
     if missing := [key for key in needed if key not in hyperparameters]:
         raise ModelFormatError(
-            f"`{name}` does not say {listing(missing)} of its network, which decides what it predicts. Give the `hparams.yaml` of the run."
+            f"`{name}` does not say {listing(missing)} of its network, which decides what it predicts. Provide the "
+            "`hparams.yaml` of the run."
         )
     settings = {key: hyperparameters[key] for key in kind.others if key in hyperparameters}
     for key, value in settings.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST  # NaN is not
         if not (value in _MASK_TYPES if key == "mask_type" else is_number):
-            raise ModelFormatError(f"`{key}={value!r}` in the hyperparameters of `{name}` makes no sense.")
+            raise ModelFormatError(f"`{key}={value!r}` in the hyperparameters of `{name}` is invalid.")
     published = {key: value for key, value in kind.model_class.paper_settings()["model"].items() if key != "n_top_genes"}
     return published | dict(network.settings) | settings
 
@@ -160,7 +163,7 @@ def _expected(spec: ModelSpec, name: str) -> dict[str, Tensor]:
         with torch.device("meta"):
             return dict(build_network(spec).state_dict())
     except (TypeError, ValueError) as error:
-        raise ModelFormatError(f"The hyperparameters of `{name}` make no sense: {error}") from error
+        raise ModelFormatError(f"The hyperparameters of `{name}` are invalid: {error}") from error
 
 
 def _check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -70,7 +70,7 @@ def open_source(path: Path, *, workplace: Path | None) -> Iterator[Source]:
     if path.is_dir():
         yield _Folder(path, sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()))
     elif not path.exists():
-        raise ModelNotFoundError(f"`{path}` is not there. Give a checkpoint, the folder of a run, or an archive of runs.")
+        raise ModelNotFoundError(f"`{path}` not found. Provide a checkpoint, a run folder, or an archive of runs.")
     elif path.suffix == _SUFFIX:
         yield _Folder(path.parent, [path.name])
     else:
@@ -208,8 +208,9 @@ def _open(path: Path) -> tarfile.TarFile:
             return tarfile.open(path)
         except tarfile.ReadError as error:  # it tells of every kind of compression that it is not
             raise ModelFormatError(
-                f"`{path}` is neither a checkpoint (`{_SUFFIX}`) nor a tar archive{', it is empty' * (path.stat().st_size == 0)}. Give a "
-                "checkpoint, the folder of a run, or an archive of runs."
+                f"`{path}` is neither a checkpoint (`{_SUFFIX}`) nor a tar "
+                f"archive{', it is empty' * (path.stat().st_size == 0)}. Provide a checkpoint, the folder of a run, or an "
+                "archive of runs."
             ) from error
 
 
@@ -234,7 +235,7 @@ def _best(checkpoints: list[str], where: str) -> str:
         return min(scores, key=lambda name: (-scores[name], _epoch(name)))
     if len(checkpoints) > 1:
         raise ModelFormatError(
-            f"`{where}` does not say which of {listing(checkpoints)} is best: none has `val_f1_macro=` in its name. Give one of them."
+            f"`{where}` does not say which of {listing(checkpoints)} is best: none has `val_f1_macro=` in its name. Provide one of them."
         )
     return checkpoints[0]
 

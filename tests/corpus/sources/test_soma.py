@@ -99,7 +99,7 @@ class TestReading:
         source, _ = choose_source(open_source(SourceEntry(path)))
         assert source.name == "layers['raw']"
         with pytest.raises(
-            KeyNotFoundError, match="`layer='X'` is not in the data. It has: `layers\\['normalized'\\]`, `layers\\['raw'\\]`"
+            KeyNotFoundError, match="`layer='X'` is not in the data. Available: `layers\\['normalized'\\]`, `layers\\['raw'\\]`"
         ):
             choose_source(open_source(SourceEntry(path)), layer="X")
 
@@ -164,9 +164,9 @@ class TestCorpora:
         source.close()
         declared = {"sources": ["census://2024-07-01/homo_sapiens"], "labels_key": "cell_type", "donor_key": "donor_id"}
         assert build_corpus(CorpusConfig.of(declared), tmp_path / "c").verify() == []
-        with pytest.raises(DataFileError, match="The Census of 2024-07-01 has no `mus_musculus`. It has: `homo_sapiens`"):
+        with pytest.raises(DataFileError, match="The Census of 2024-07-01 has no `mus_musculus`. Available: `homo_sapiens`"):
             open_source(SourceEntry("census://2024-07-01/mus_musculus"))
-        with pytest.raises(DataFileError, match="names no part of the Census. Give release and organism"):
+        with pytest.raises(DataFileError, match="is not a valid Census source. Provide release and organism"):
             open_source(SourceEntry("census://2024-07-01"))
 
 

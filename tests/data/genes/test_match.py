@@ -117,8 +117,8 @@ class TestCoverage:
         match.require(0.25)
         with pytest.raises(
             GeneOverlapError,
-            match=r"^6 of the model's 24 genes were found among the 7 features of the data, and they carry 25\.0% of what the model "
-            r"looks at \(best source: the index of `var`, which holds symbols\); at least 30% is needed\. ",
+            match=r"^6 of 24 model genes were found among the 7 features of the data \(25\.0% of total importance\) "
+            r"\(best source: the index of `var`, which holds symbols\); at least 30% is required\. ",
         ):
             match.require(0.3)
 

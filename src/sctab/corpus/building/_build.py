@@ -106,7 +106,7 @@ def build(
     on_progress = on_progress or (lambda *_: None)
     output = as_path(output)
     if os.path.lexists(output):
-        raise OutputExistsError(f"`{output}` is already there. Choose another name, or delete it: a corpus is never overwritten.")
+        raise OutputExistsError(f"`{output}` already exists. Choose another name, or delete it: a corpus is never overwritten.")
     check_apart([output, work_directory(output)], [entry.path for entry in config.sources])
     check_free(output, overwrite=False)
     states, damaged = states_of(config, skip_damaged=skip_damaged)
@@ -178,7 +178,7 @@ def _require_one_kind(contents: Mapping[str, tuple[str, MatrixContent]]) -> None
             f"{without_credentials(path)}: {contents[path][1].content}" for path, has_counts in by_counts.items() if not has_counts
         ]
         raise InputValueError(
-            f"Some sources hold counts and others do not: {listing(others)}. Name a `layer` with counts for these, or leave them out."
+            f"Some sources hold counts and others do not: {listing(others)}. Name a `layer` with counts for these, or exclude them."
         )
 
 

@@ -29,7 +29,7 @@ from sctab.data import Content, FeatureSpace, MatrixContent, Source, choose_sour
 from sctab.errors import DataFileError, InputValueError, KeyNotFoundError, require
 from sctab.io import RowReader, integrity, row_ranges, without_credentials, written_beside
 
-_DAMAGED = "The unfinished work on this corpus is damaged. Delete its directory, and build it anew."
+_DAMAGED = "The unfinished work on this corpus is damaged. Delete its directory, and rebuild it."
 ATTEMPT = ".part"
 """How names of directories end that are being written."""
 _WRITING = threading.Lock()
@@ -139,7 +139,7 @@ def _named(file: CellSource, name: str, content: MatrixContent) -> Source:
     for found, matrix, var in matrices(file):
         if found == name:
             return Source(name, matrix, var, content)
-    raise DataFileError(f"`{file.path}` has no `{name}` any more. Build the corpus anew.")
+    raise DataFileError(f"`{file.path}` has no `{name}` any more. Build the corpus again.")
 
 
 def _write_part(target: Path, matrix: sparse.csr_matrix, obs: pd.DataFrame, names: Sequence[str]) -> None:

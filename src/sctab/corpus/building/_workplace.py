@@ -44,7 +44,7 @@ def workplace(output: Path, identity: Mapping[str, Any], *, resume: bool) -> Ite
         with FileLock(work / "lock", timeout=0):
             if is_there and not resume:
                 raise OutputExistsError(
-                    f"`{work}` holds the unfinished work on this corpus. Go on with it (`--resume`, or `resume=True`), or delete it."
+                    f"`{work}` holds the unfinished work on this corpus. Resume it (`--resume`, or `resume=True`), or delete it."
                 )
             if is_there and (foreign := [path.name for path in entries_of(work) if not _OURS.fullmatch(path.name)]):
                 raise OutputExistsError(f"`{work}` holds something else than work on a corpus: {listing(foreign)}. Move it away.")
@@ -87,9 +87,7 @@ def require_same_sources(before: Mapping[str, Any], config: CorpusConfig) -> Non
                 continue
         changed.append(without_credentials(path))
     if changed:
-        raise DataFileError(
-            f"{listing(changed)} changed while the corpus was built. Delete the unfinished work, and build it anew."
-        )
+        raise DataFileError(f"{listing(changed)} changed while the corpus was built. Delete the unfinished work, and rebuild it.")
 
 
 def states_of(config: CorpusConfig, *, skip_damaged: bool) -> tuple[dict[str, Any], set[str]]:
@@ -141,7 +139,7 @@ def _require_same(before: Mapping[str, Any], wanted: Mapping[str, Any], work: Pa
         return
     if before.get("config") == wanted["config"] and before.get("shard_size") == wanted["shard_size"]:
         changed = [path for path, state in wanted["sources"].items() if before.get("sources", {}).get(path) != state]
-        raise DataFileError(f"{listing(changed)} changed since work on this corpus began. Delete `{work}`, and build it anew.")
+        raise DataFileError(f"{listing(changed)} changed since work on this corpus began. Delete `{work}`, and rebuild it.")
     raise SettingError(f"`{work}` is of another corpus. Resume with the same declaration, or delete it.")
 
 

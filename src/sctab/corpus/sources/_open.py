@@ -97,8 +97,8 @@ def open_source(entry: SourceEntry, obs_keys: Sequence[str] = ()) -> CellSource:
         return SomaSource(entry.path, obs_keys, measurement=entry.measurement, obs_filter=entry.obs_filter)
     if entry.obs_filter is not None:
         raise SettingError(
-            f"`{without_credentials(entry.path)}`: `obs_filter` is for SOMA experiments and the Census only. Use `filters`, or leave it "
-            "out."
+            f"`{without_credentials(entry.path)}`: `obs_filter` is for SOMA experiments and the Census only. Use `filters`, "
+            "or omit it."
         )
     return ParquetStore(entry.path, obs_keys) if _is_parquet(entry.path) else DataFile(entry.path, obs_keys)
 

@@ -181,11 +181,11 @@ def _open_census(path: str) -> tuple[Any, Any]:
     release, _, organism = path.removeprefix(CENSUS).partition("/")
     if not release or not organism:
         raise DataFileError(
-            f"`{without_credentials(path)}` names no part of the Census. Give release and organism, such as "
+            f"`{without_credentials(path)}` is not a valid Census source. Provide release and organism, such as "
             f"`{CENSUS}2024-07-01/homo_sapiens`."
         )
     census = require("cellxgene_census", extra="census").open_soma(census_version=release, tiledb_config=_CONFIG)
     organisms = census["census_data"]
     if organism not in organisms:
-        raise DataFileError(f"The Census of {release} has no `{organism}`. It has: {listing(organisms)}.")
+        raise DataFileError(f"The Census of {release} has no `{organism}`. Available: {listing(organisms)}.")
     return census, organisms[organism]

@@ -141,7 +141,7 @@ def find_features(var: pd.DataFrame) -> Features:
             held = f"`var[{str(columns[0])!r}]` holds {listing(values)}"
         else:
             held = f"the index of `var` holds {listing(names, most=3)}"
-        raise InputValueError(f"No feature is gene expression: {held}. Give the gene expression of the experiment.")
+        raise InputValueError(f"No feature is gene expression: {held}. Provide the gene expression of the experiment.")
     if other_name.any():
         examples = [name for name, is_other in zip(names, other_name, strict=True) if is_other]
         notes.append(

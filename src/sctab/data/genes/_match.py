@@ -84,7 +84,7 @@ class GeneMatch:
         Parameters
         ----------
         minimum
-            Share of the model's importance that the data must have, between 0 and 1.
+            Minimum fraction of total gene importance that the data must cover, between 0 and 1.
         cells
             Gives names of cells, of which some thousand are enough: genes are looked for among them before the data is refused.
 
@@ -101,8 +101,8 @@ class GeneMatch:
             self.require_columns(cells())
         n_query, n_model = self.selection.shape
         found = (
-            f"{self.n_matched} of the model's {n_model} genes were found among the {n_query} features of the data, and they carry "
-            f"{self.coverage:.1%} of what the model looks at"
+            f"{self.n_matched:,} of {n_model:,} model genes were found among the {n_query:,} features of the data "
+            f"({self.coverage:.1%} of total importance)"
         )
         where = f" (best source: {_describe(self.sources[0])}, which holds {self.id_type})" if self.sources else ""
         seen = "; ".join(f"{place}: {listing(names)}" for place, names in self.seen)
@@ -115,8 +115,8 @@ class GeneMatch:
         if self.n_matched == 0:
             raise GeneOverlapError(f"None of the model's {n_model} genes is in the data. {self._compare_names(seen)}")
         raise GeneOverlapError(
-            f"{found}{where}; at least {minimum:.0%} is needed. Names: {seen}. Was the data cut to a few genes? Annotate it before "
-            f"that, or check that they are genes of {model.name if model is not None else 'the right species'}."
+            f"{found}{where}; at least {minimum:.0%} is required. Names: {seen}. Was the data cut to a few genes? Annotate "
+            f"it before that, or check that they are genes of {model.name if model is not None else 'the right species'}."
         )
 
     def require_columns(self, cells: Sequence[str]) -> None:
