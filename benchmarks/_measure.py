@@ -37,7 +37,7 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process took, with those that it started."""
+    """Resources used by a process and its children."""
 
     seconds: float
     cpu: float

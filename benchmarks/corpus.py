@@ -62,7 +62,7 @@ HUMAN = Path(__file__).with_name("human.yaml")
 SETTINGS = ((512, 32), (256, 32), (64, 128))
 """Cells in a row that are read together, and how many such are in memory at a time."""
 PIPELINES = {"zarr-python": "zarr.core.codec_pipeline.BatchedCodecPipeline", "zarrs": "zarrs.ZarrsCodecPipeline"}
-"""What decodes the store."""
+"""Decoder of the store."""
 DECLARATION = """\
 sources: [cells]
 labels_key: cell_type
@@ -211,7 +211,7 @@ def build_command(declaration: Path, output: Path, *, resume: bool = False) -> l
 
 
 def measured(command: Sequence[object]) -> Usage:
-    """What a command takes that has to succeed."""
+    """Resources of a command that must succeed."""
     usage = watch(command)
     if usage is None:
         raise SystemExit(f"Out of memory: {' '.join(map(str, command))}")
@@ -323,12 +323,12 @@ def kill_after(seconds: float, command: Sequence[object]) -> bool:
 
 
 def progress(work: Path) -> list[int]:
-    """How much of unfinished work is done."""
+    """Progress of unfinished work."""
     return [len(list(work.glob(pattern))) for pattern in ("contents/*.json", "pieces/*[0-9]", "store/*.zarr/dataset_*")]
 
 
 def compare(one: Path, other: Path) -> int:
-    """How many cells two stores have, which must be the same in the same order."""
+    """Number of cells in two stores, which must be identical."""
     from sctab.corpus import Corpus
 
     first, second = Corpus.open(one), Corpus.open(other)
@@ -386,7 +386,7 @@ def streamed(folder: Path, n_cells: int) -> Iterator[int]:
 
 
 def ways(folder: Path, n_cells: int) -> dict[str, Callable[[], Iterator[int]]]:
-    """What is compared, by name; each sets itself up when it is called, in a process of its own."""
+    """Loaders under comparison, by name; each runs in a process of its own."""
     found: dict[str, Callable[[], Iterator[int]]] = {
         "`AnnDataLoader`, one backed `.h5ad`": partial(backed, folder, n_cells),
         "sctab": partial(streamed, folder, n_cells),
@@ -456,7 +456,7 @@ def train(folder: Path, sizes: Sequence[int]) -> None:
 
 
 def learn(store: Path, name: str, n_epochs: int) -> None:
-    """What is measured."""
+    """Measurements."""
     from sctab.model import model_by_name
 
     cls = model_by_name(name)

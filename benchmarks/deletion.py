@@ -77,7 +77,7 @@ def rank_genes(model: SCTAB, counts: sparse.csr_matrix) -> dict[str, NDArray[np.
 
 
 def describe(model: SCTAB, counts: sparse.csr_matrix) -> dict[str, float]:
-    """How much of the decision has no mask, and how much of the masks is on genes that a cell expresses; means over cells."""
+    """Mean fraction of the decision without a mask, and of the masks on expressed genes."""
     values = torch.from_numpy(normalise(counts, model.spec.normalization).toarray())
     with torch.inference_mode():
         output = model.module(values)
@@ -106,7 +106,7 @@ def without(counts: sparse.csr_matrix, genes: NDArray[np.intp]) -> sparse.csr_ma
 
 
 def losses(data: Data, name: str, seed: int, n_draws: int) -> Iterator[dict[str, object]]:
-    """What is lost, one row per query, type, number of genes and way to choose them."""
+    """Losses, one row per query, type, number of genes and way to choose them."""
     rng = np.random.default_rng(seed)
     cells = data["pbmc_zheng_facs"]
     learned, held_out = train_test_split(np.arange(cells.n_obs), test_size=0.2, stratify=cells.obs[LABELS], random_state=seed)
@@ -168,7 +168,7 @@ def _over_seeds(rows: pd.DataFrame, of: str) -> pd.Series:
 
 
 def parts(rows: pd.DataFrame) -> pd.DataFrame:
-    """What decisions and masks are made of, a column each."""
+    """Composition of decisions and masks, a column each."""
     rows = rows[(rows["n"] == SIZES[0]) & (rows["removed"] == REMOVED[0])]
     table = pd.DataFrame({name: _over_seeds(rows, name) for name in ("decided without a mask", "masks on expressed genes")})
     table.index = [" · ".join(names[:2]) for names in table.index]

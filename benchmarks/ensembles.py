@@ -1,4 +1,4 @@
-"""What augmentation and ensembles add to SCTAB on held-out donors: macro F1, loss, calibration, and how well uncertainty tells errors.
+"""Effect of augmentation and ensembles on SCTAB on held-out donors: macro F1, loss, calibration and AUROC of uncertainty.
 
     uv run python benchmarks/ensembles.py --data FOLDER [--seeds 3] [--members 5] [--jobs 2]
 

@@ -41,7 +41,7 @@ SETTINGS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
     "xgboost, depth 4": ("xgboost", {"max_depth": 4}, {}),
     "xgboost, 64 components": ("xgboost", {"n_components": 64}, {}),
 }
-"""What can be compared by name: model class, settings of the constructor, settings of the training."""
+"""Models to compare by name: class, settings of the constructor, settings of the training."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What the checks of a matrix cost: annotation with and without them, in one process, in turn.
+"""Cost of the checks of a matrix: annotation with and without them, in turn in one process.
 
     uv run python benchmarks/integrity.py [--folder DIR] [--cells 8192] [--runs 7]
 

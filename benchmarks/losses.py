@@ -41,7 +41,7 @@ COARSER = {
     "naive thymus-derived CD8-positive, alpha-beta T cell": "CD8-positive, alpha-beta T cell",
     "regulatory T cell": "T cell",
 }
-"""What somebody who looks less closely would call these cells."""
+"""Coarser labels of these cells."""
 BULK_LABELS = {
     "CD14+ Monocyte": "CD14-positive monocyte",
     "CD19+ B": "B cell",

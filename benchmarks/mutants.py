@@ -43,7 +43,7 @@ class Mutant:
     """Stands there once."""
     new: str
     tests: str
-    """What must fail."""
+    """Tests that must fail."""
 
 
 MUTANTS = [

@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # the environment of CellTypist has neither
 
 GENES = np.array([f"ENSG{i:011d}" for i in range(20_000)])
 MODEL_GENES = np.random.default_rng(3).permutation(len(GENES))[:19_331]
-"""Which of them the model has, in its order."""
+"""Model genes among them, in the order of the model."""
 N_TYPES = 20
 N_LABELS = 164
 SUPPORT = 200
@@ -75,7 +75,7 @@ CHUNK = 65_536
 PART = 10_000
 """Cells that CellTypist gets at a time where it does not get all."""
 BYTES_PER_CELL = 18 * len(MODEL_GENES)
-"""What CellTypist takes for a cell, as measured: dense numbers of 8 bytes, a copy of them, and counts."""
+"""Memory of CellTypist per cell, as measured: dense numbers of 8 bytes, a copy of them, and counts."""
 WHOLE = "all of it, by the evaluator"
 AT_ONCE = "CellTypist, all cells at once"
 Block = tuple[sparse.csr_matrix, sparse.csr_matrix]
@@ -228,14 +228,14 @@ def take_statistics(network: TabNet, values: torch.Tensor) -> None:
 
 
 def logits_of_mask(network: TabNet, values: torch.Tensor) -> torch.Tensor:
-    """What 1.5-entmax makes the mask of, `(n_obs, n_vars)`."""
+    """Input of 1.5-entmax, `(n_obs, n_vars)`."""
     attention = network.attentive_transformers[0]
     first = network.splitter(network.input_norm(values), network.shared)
     return attention.norm(attention.linear(first[:, network.n_d :]))
 
 
 def balance(low: float, high: float, is_too_large: Callable[[float], object]) -> float:
-    """Where something begins to be too large, by bisection."""
+    """Smallest value that is too large, by bisection."""
     for _ in range(12):
         middle = (low * high) ** 0.5
         low, high = (low, middle) if is_too_large(middle) else (middle, high)
@@ -267,13 +267,13 @@ def load(folder: Path, n_members: int = 5) -> tuple[SCTAB, DeepEnsemble]:
 
 
 def open_cells(model: SCTAB | DeepEnsemble, path: Path) -> tuple[InputRecipe, list[Block]]:
-    """How the cells of a file become a model's input, and all of them in memory."""
+    """Recipe for the model input of a file, and all of its cells in memory."""
     query = model.predictor.open_query(ad.read_h5ad(path))
     return query.recipe, list(query.read(query.ranges(BLOCK)))
 
 
 def batches(blocks: Sequence[Block], size: int = BATCH) -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix, slice]]:
-    """What :meth:`InputRecipe.apply` takes, for `size` cells at a time."""
+    """Arguments of :meth:`InputRecipe.apply`, for `size` cells at a time."""
     for counts, known in blocks:
         for start in range(0, counts.shape[0], size):
             yield counts, known, slice(start, min(start + size, counts.shape[0]))
@@ -360,7 +360,7 @@ def time_dense(network: TabNet, recipe: InputRecipe, size: int, blocks: Sequence
 
 
 def exact_probabilities(network: TabNet, recipe: InputRecipe, blocks: Sequence[Block]) -> NDArray[np.float64]:
-    """What the network gives for the first cells in double precision: how far rounding takes the network from itself."""
+    """Network output for the first cells in double precision, to measure rounding error."""
     import torch
 
     exact = copy.deepcopy(network).double()
@@ -396,7 +396,7 @@ def time_evaluator(of_model: BlockPredictor, recipe: InputRecipe, blocks: Sequen
 
 
 def stages(folder: Path, n_cells: int, n_runs: int, precision: Precision) -> None:
-    """Where the time of a cell goes, in one thread, beside what its arithmetic would take as a product of matrices."""
+    """Time per stage for a cell in one thread, compared with a matrix product of the same arithmetic."""
     import torch
 
     from sctab.nn import sparse_network
@@ -499,7 +499,7 @@ def annotate_command(cells: Path, model: Path, output: Path) -> list[object]:
 
 
 def runs_for(n_cells: int, n_runs: int | None) -> int:
-    """What was asked for, or five; of a large file one."""
+    """Requested number of runs, or five; one for a large file."""
     return n_runs or (5 if n_cells <= 100_000 else 1)
 
 

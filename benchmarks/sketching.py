@@ -1,4 +1,4 @@
-"""How few cells of a reference are enough: macro F1 against the share of the reference that is kept, for every way to choose.
+"""Macro F1 against the fraction of the reference that is kept, for every sketching method.
 
     uv run python benchmarks/sketching.py --data FOLDER [--seeds 3] [--model linear] [--folds 1] [--output FILE.csv]
 

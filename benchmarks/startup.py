@@ -1,4 +1,4 @@
-"""How long it takes until something happens: whole processes, from their start to their end.
+"""Start-up times of whole processes.
 
     uv run python benchmarks/startup.py [--python PYTHON]… [--repeats 5] [--scratch FOLDER]
 

@@ -1,4 +1,4 @@
-r"""What training a small reference takes, alone and beside other processes.
+r"""Training time on a small reference, alone and beside other processes.
 
     uv run python benchmarks/threads.py REFERENCE.h5ad --labels-key cell_type \
         [--sctab BEFORE/bin/sctab AFTER/bin/sctab] [--model sctab] [--repeats 3]

@@ -1,4 +1,4 @@
-"""Where libraries keep what they compile and find out, on machines where they may write neither beside their code nor at home.
+"""Cache directories of libraries, on machines where neither their own directory nor the home directory is writable.
 
 Imported before all else, since numba and matplotlib look for these places when they are imported: the former fails without one.
 """

@@ -1,4 +1,4 @@
-"""What modules show: rooms load what they offer when it is asked for, other modules list what they define."""
+"""Lazy loading: rooms load names on first access, other modules list what they define."""
 
 import ast
 from collections.abc import Callable

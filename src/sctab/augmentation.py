@@ -27,7 +27,7 @@ _LARGE = 2.0
 """A large cluster has so many times the vectors of an average one: in the paper 2,000 of 49,200 vectors in 50 clusters."""
 _ROWS_AT_A_TIME = 4096
 _SMALLEST_VARIANCE = 1e-9
-"""What is less than this share of a sum of squares is rounding."""
+"""Relative size of a sum of squares below which it counts as rounding error."""
 
 
 def drop_genes(values: Tensor, max_fraction: float, *, generator: torch.Generator | None = None) -> Tensor:
@@ -70,7 +70,7 @@ def donor_differences(
     n_differences: int = 5000,
     rng: np.random.Generator,
 ) -> sparse.csr_matrix:
-    """How the same cell type differs between donors: difference vectors for :func:`add_donor_differences`.
+    """Compute how the same cell type differs between donors: difference vectors for :func:`add_donor_differences`.
 
     The steps and the numbers are those of Fischer et al. (2023, :doi:`10.1101/2023.10.07.561331`, Methods, and the code published with
     it):
@@ -300,7 +300,7 @@ def _differences_between_means(
     n_pairs: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """How the mean expression of cells of one type differs between donors, for random pairs of these, `(n_pairs, n_vars)`."""
+    """Differences between donors in the mean expression of one type, for random pairs of donors, `(n_pairs, n_vars)`."""
     names, donors = np.unique(donors, return_inverse=True)
     used, pairs = np.unique(_random_pairs(len(names), n_pairs, rng), return_inverse=True)
     is_used = np.isin(donors, used)
@@ -346,7 +346,7 @@ def _stacked(blocks: Iterable[sparse.csr_matrix], *, n_vars: int) -> sparse.csr_
 def _in_large_clusters(
     vectors: sparse.csr_matrix, n_clusters: int, min_cluster_size: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Which vectors belong to large clusters; the rule is that of :func:`donor_differences`."""
+    """Mask of the vectors in large clusters, by the rule of :func:`donor_differences`."""
     n_clusters = min(n_clusters, vectors.shape[0] // _FEWEST_PER_CLUSTER)
     if n_clusters < 2:
         return np.arange(vectors.shape[0])

@@ -37,7 +37,7 @@ REGISTRY_LABELS: Final = "labels"
 REGISTRY_DONOR: Final = "donor"
 
 SCVI_KEYS: Final = ("_scvi_uuid", "_scvi_manager_uuid")
-"""What scvi-tools knows an AnnData by, in `uns`; a copy that has it is taken for the same."""
+"""Key in `uns` by which scvi-tools identifies an AnnData, copies included."""
 
 # Files of a model directory.
 WEIGHTS_FILE: Final = "model.safetensors"

@@ -80,7 +80,7 @@ class PeerEntry:
     label: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     requirements: tuple[str, ...] = ()
-    """What is installed into its environment; with an empty list it runs in that of `sctab`."""
+    """Requirements of its environment; with an empty list it runs in the environment of `sctab`."""
 
 
 @dataclass(frozen=True)

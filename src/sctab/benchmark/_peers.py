@@ -24,7 +24,7 @@ PEERS: dict[str, tuple[str, ...]] = {
     "scanvi": ("scvi-tools==1.5.1", "scanpy>=1.11", "pyarrow"),
     "logistic_regression": ("scikit-learn==1.9.1", "anndata", "pyarrow"),
 }
-"""What is installed into the environment of each."""
+"""Requirements of the environment of each."""
 PROGRAMS = Path(__file__).parent / "peers"
 
 

@@ -26,9 +26,9 @@ class Cells:
     """The cells of a task."""
 
     source: Reference
-    """What is learned from."""
+    """Reference cells."""
     query: AnnData
-    """What is named."""
+    """Query cells."""
     types: tuple[str, ...]
     """Types of the whole reference; a part of it may have fewer."""
 

@@ -1,4 +1,4 @@
-"""What a command says on the terminal: notes, and errors as one paragraph."""
+"""Terminal output of commands: notes, and errors as one paragraph."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class _Console(Console):
 
 
 out = _Console()
-"""What a command is asked for."""
+"""Console for requested output."""
 err = _Console(stderr=True)
-"""What it says on the way."""
+"""Console for notes and errors."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -162,7 +162,7 @@ def _titled(title: str, style: str, message: str) -> Text:
 
 
 def _notes(error: BaseException) -> list[str]:
-    """What was added to an error on its way: where finished work is kept."""
+    """Notes attached to an error, such as where finished work is kept."""
     return getattr(error, "__notes__", [])
 
 

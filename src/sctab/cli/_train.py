@@ -226,7 +226,7 @@ def train(
 
 
 def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> sctab.tuning.Settings:
-    """What to train, from the options that can say so; they must agree."""
+    """Model class and settings to train, from options that must agree."""
     if path is not None:
         if paper_settings:
             raise SettingError("`--settings` and `--paper-settings` both say how to train. Provide one of them.")

@@ -23,7 +23,7 @@ class Filter(ABC):
     """A rule that keeps some cells."""
 
     name: ClassVar[str]
-    """What it is called in a file."""
+    """Name of the rule in a YAML file."""
 
     @abstractmethod
     def keeps(self, cells: Cells, ontology: CellOntology) -> NDArray[np.bool_]:

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from sctab.io import as_path, base_name, without_credentials
 
 COLUMNS = ("label", "donor", "dataset", "assay", "tissue")
-"""What is known of a cell."""
+"""Columns with annotation of a cell."""
 SPLIT = "split"
-"""What may be declared of a cell besides."""
+"""Column with the declared split of a cell."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class SourceEntry:
     gene_id_key: str | None = None
     gene_symbol_key: str | None = None
     measurement: str = "RNA"
-    """Which measurement of a SOMA experiment."""
+    """Measurement of a SOMA experiment."""
     obs_filter: str | None = None
-    """Which cells of a SOMA experiment, such as `tissue_general == 'lung' and is_primary_data == True`; the others are never read."""
+    """Filter on the cells of a SOMA experiment, such as `tissue_general == 'lung' and is_primary_data == True`; others are not read."""
 
     def __post_init__(self) -> None:
         """Expand a leading `~`."""

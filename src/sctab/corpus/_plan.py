@@ -39,7 +39,7 @@ class CorpusPlan:
     """Position in `train`, `validation` and `test` of each cell's split, `(n_obs,)`."""
     genes: CorpusGenes = field(repr=False)
     steps: tuple[Step, ...]
-    """What each rule removed."""
+    """Cells that each rule removed."""
     n_found: int
     """Cells in the sources."""
     n_duplicated: int

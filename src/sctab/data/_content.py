@@ -47,9 +47,9 @@ class MatrixContent:
     log_base: float | None = None
     """Base of the logarithm, for :attr:`Content.LOG1P`."""
     note: str = ""
-    """What the user should know about how this was decided; empty when there is no doubt."""
+    """Caveat of the decision; empty if there is none."""
     remark: str = field(default="", compare=False)
-    """What the user should know about the matrix besides: signs that a part of it was lost; empty when there are none."""
+    """Signs that a part of the matrix was lost; empty if there are none."""
     is_empty: bool = field(default=False, compare=False)
     """True if all of its values are zero."""
 
@@ -83,7 +83,7 @@ class Statistics:
     sums: NDArray[np.float64]
     """Library sizes of the cells that have any, `(n_cells,)`."""
     lengths: NDArray[np.integer]
-    """How many values these cells have, `(n_cells,)`."""
+    """Number of values of these cells, `(n_cells,)`."""
     largest_of_cells: NDArray[np.float64]
     """The largest value of each, `(n_cells,)`."""
     log_sums: dict[str, NDArray[np.float64]]
@@ -137,7 +137,7 @@ def decide_content(found: Statistics, name: str) -> MatrixContent:
 
 
 def _unlike_counts(found: Statistics) -> str:
-    """Why integers can hardly be counts; empty where they can, or where there is too little to tell.
+    """Reason why integers are unlikely to be counts; empty if they may be, or if there is too little data to tell.
 
     Shallow counts of a small panel, from 0 to 5, can: their largest value differs from cell to cell.
     """

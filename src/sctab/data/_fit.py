@@ -18,19 +18,19 @@ from sctab.data._inspection import MatrixInspection, fraction_of_multiples
 from sctab.data._normalise import Normalization, normalise
 
 Coverage = Callable[[pd.DataFrame], NDArray[np.float64]]
-"""How much each feature of a `var` is worth to whoever reads the matrix, `(n_vars,)`."""
+"""Function from a `var` to the weight of each feature, `(n_vars,)`."""
 
 _MOST_ROWS, _N_RANGES = 512, 8
 """So many rows are looked at to choose a matrix, in so many ranges spread over it."""
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _COUNTS_NAMES = ("count", "raw", "umi", "matrix", "total")
-"""How words begin in the name of a layer that holds the counts."""
+"""Prefixes of words in names of layers with counts."""
 _OTHER_NAMES = (
     *("unspliced", "intron", "nascent", "ambiguous", "spanning", "antisense", "velocity", "moment", "fit"),
     *("bin", "rank", "mask", "bool", "scale", "resid", "pearson", "varianc", "discret", "quantil"),
     *("imput", "magic", "smooth", "denois", "knn", "dca", "scvi", "alra", "noise"),
 )
-"""How words begin in the name of a layer that holds something else."""
+"""Prefixes of words in names of layers without counts."""
 _MOMENTS = {"Ms", "Mu"}
 _EXACT, _BY_SUMS, _ROUNDED, _IN_DOUBT, _UNLIKELY = 1.0, 0.95, 0.9, 0.8, 0.3
 """Weights of evidence: counts or multiples of counts; equal library sizes alone; the same of integers, which may be rounded; neither;

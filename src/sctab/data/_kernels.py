@@ -33,7 +33,7 @@ def align_and_scale(
     indptr, indices, data
         Rows of the dataset, `(n_obs, n_query_vars)`, proportional to counts. `indptr` may be a part of that of a larger matrix.
     positions
-        Which gene of the model each feature is, -1 for none, `(n_query_vars,)`. Features of one gene are summed.
+        Model gene of each feature, -1 for none, `(n_query_vars,)`. Features of one gene are summed.
     target_sum
         What the genes of a cell sum to afterwards.
     known_indptr, known_indices

@@ -33,7 +33,7 @@ class InputRecipe:
 
     content: MatrixContent
     positions: NDArray[np.int32] = field(repr=False)
-    """Which gene of the model each feature is, -1 for none, `(n_query_vars,)`."""
+    """Model gene of each feature, -1 for none, `(n_query_vars,)`."""
     n_genes: int
     """Genes of the model."""
     normalization: Normalization
@@ -91,9 +91,9 @@ class Query:
     match: GeneMatch
     normalization: Normalization
     notes: tuple[str, ...]
-    """What the user should know about how the data was read."""
+    """Notes on how the data was read."""
     covariates: sparse.csr_matrix = field(repr=False)
-    """What is known of each cell besides its genes, `(n_obs, n_categories)`."""
+    """Covariates of each cell, `(n_obs, n_categories)`."""
     source_notes: tuple[str, ...] = ()
     """Those of the notes that say why this matrix was used."""
 

@@ -49,7 +49,7 @@ class LearnedMatrix:
     name: str
     """`X`, `raw.X` or `layers['…']`."""
     content: Content | None = None
-    """What it held; `None` where that was not kept."""
+    """Its content; `None` if not recorded."""
     is_sure: bool = True
     """True if that was beyond doubt."""
 

@@ -1,4 +1,4 @@
-"""What an annotation left behind, as those read it who go on from there."""
+"""Results of an annotation, for functions that build on them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Annotation:
 
 
 def read_annotation(adata: AnnData, key_added: str, ontology: CellOntology | None) -> Annotation:
-    """What :func:`sctab.tl.annotate` wrote under a prefix.
+    """Read the results that :func:`sctab.tl.annotate` wrote under a prefix.
 
     Raises
     ------

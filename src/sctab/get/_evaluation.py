@@ -1,4 +1,4 @@
-"""How well an annotation agrees with known labels, as tables."""
+"""Evaluation results as tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TABLES = ("overall", "types", "groups", "levels")
 def evaluation(
     adata: AnnData, table: Literal["overall", "types", "groups", "levels"] = "overall", *, key_added: str = DEFAULT_KEY_ADDED
 ) -> pd.DataFrame:
-    """How well an annotation agrees with known labels.
+    """Get the agreement of an annotation with known labels as a table.
 
     Every table but `"levels"` has each row three times and says in the column `level` which is which, the first one first: `shared`, at the
     level of detail that both sides share; `as labelled`, where only the same label is right; and `corrected`, where a prediction that is a

@@ -1,4 +1,4 @@
-"""Which genes the types rest on, as a table."""
+"""Explanations as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a training went, as a table."""
+"""Training history as a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sctab.train import read_metrics, stored_history
 
 
 def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
-    """How a training went, epoch by epoch.
+    """Get the training history, epoch by epoch.
 
     Parameters
     ----------

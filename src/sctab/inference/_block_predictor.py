@@ -34,7 +34,7 @@ Block = tuple[sparse.csr_matrix, sparse.csr_matrix]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What networks compute for cells; :func:`~sctab.inference.decide` says what the cells are called."""
+    """Network outputs for cells; :func:`~sctab.inference.decide` turns them into labels."""
 
     logits: NDArray[np.float32]
     """`(n_obs, n_members, n_labels)`; one member unless the model is an ensemble."""

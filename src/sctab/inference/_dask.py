@@ -24,7 +24,7 @@ from sctab.io import DataFile, RowReader, row_ranges, row_sliceable
 _TASKS_PER_THREAD = 3
 """So many blocks for each thread are under way at a time: enough that none waits, few enough that results do not pile up."""
 _MOST_LOSSES = 5
-"""How often all copies of the weights may be lost, with the workers that had them, before it is given up."""
+"""Number of times all copies of the weights may be lost with their workers before giving up."""
 
 
 class DaskEngine(Engine):
@@ -149,7 +149,7 @@ class _RowsOfFile:
 
 
 def _read(rows: Any) -> tuple[RowReader, sparse.csr_matrix]:
-    """What reads the rows, and the rows."""
+    """Reader of the rows, and the rows."""
     if isinstance(rows, _RowsOfFile):
         return rows.read()
     reader = RowReader(rows)

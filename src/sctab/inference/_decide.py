@@ -16,7 +16,7 @@ from sctab.inference._block_predictor import Evaluation
 
 @dataclass(frozen=True)
 class Decision:
-    """What cells are called, and how sure that is. Only :attr:`measured` cells have a label; other rows of the arrays mean nothing."""
+    """Labels of cells with per-cell confidence. Only :attr:`measured` cells have a label; other rows of the arrays are undefined."""
 
     codes: NDArray[np.int32]
     """Position of the label among those of the model, `(n_obs,)`; -1 for a cell that was not measured."""

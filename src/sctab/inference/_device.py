@@ -1,4 +1,4 @@
-"""Where a model computes."""
+"""Devices."""
 
 from __future__ import annotations
 

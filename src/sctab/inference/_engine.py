@@ -1,4 +1,4 @@
-"""What names cells: the contract of the engines."""
+"""Protocol of the engines that run predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OnProgress = Callable[[int], None] | None
 
 
 class Engine(ABC):
-    """What looks at matrices and names cells; what is found does not depend on which one it is."""
+    """Inspects matrices and predicts cells; results do not depend on the engine."""
 
     @abstractmethod
     def inspect(

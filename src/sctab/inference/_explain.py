@@ -21,7 +21,7 @@ from sctab.nn import LinearNetwork, TabNet
 
 @dataclass(frozen=True)
 class ExplainedCells:
-    """What a model decides of some cells, and on which genes that rests."""
+    """Decisions on cells with the weights of their genes."""
 
     values: sparse.csr_matrix
     """Normalised expression, `(n_obs, n_vars)`."""
@@ -29,7 +29,7 @@ class ExplainedCells:
     """Share of the decision that each gene carries, `(n_obs, n_vars)`; rows sum to one, and to zero for cells without a count. Of members
     that looked at covariates alone in a cell, nothing is added to its row."""
     decision: Decision
-    """What the cells are called."""
+    """Labels of the cells."""
 
 
 def require_explainable(predictor: Predictor) -> tuple[TabNet, ...]:

@@ -18,7 +18,7 @@ from sctab.io import CellProgress, DataFile
 
 @dataclass(frozen=True)
 class FileAnnotation:
-    """How one file was read, and where it stands in the journal."""
+    """Query of one file, and its number in the journal."""
 
     file: DataFile
     number: int

@@ -1,4 +1,4 @@
-"""What an annotation of files has finished so far, on disk, so that it can go on after an interruption."""
+"""Journal of finished blocks on disk, from which an interrupted annotation resumes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MOST_BYTES = 2**34
 """Largest file of a block that is read."""
 _HASH = "sha256"
 _ALL = "probabilities"
-"""What the description of a run calls whether its blocks have probabilities and latents."""
+"""Key that states whether blocks include probabilities and latents."""
 
 Part = Mapping[str, NDArray[Any]]
 """Arrays of a :class:`~sctab.inference.Decision`, by name."""
@@ -156,7 +156,7 @@ class Journal:
         return (start, stop) in self._finished.get(number, {})
 
     def n_finished(self) -> int:
-        """How many cells are done."""
+        """Number of finished cells."""
         return sum(stop - start for blocks in self._finished.values() for start, stop in blocks)
 
     def write(self, number: int, start: int, stop: int, part: Part) -> None:
@@ -205,7 +205,7 @@ class Journal:
             strict_json.write(beside, strict_json.with_digest(json.loads(json.dumps(dict(values)))))
 
     def recall(self, number: int) -> Mapping[str, Any] | None:
-        """What :meth:`remember` kept; `None` when that is nothing, or was damaged."""
+        """Values kept by :meth:`remember`; `None` if there are none or they are damaged."""
         return _read_json(self.directory / f"file-{number:06d}.json") or None
 
     def remove(self) -> None:
@@ -223,7 +223,7 @@ class Journal:
 
 
 def _differing(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """What two runs do not have in common. Blocks that have more than is wanted serve as well."""
+    """Names of the differences between two runs. Blocks with more content than requested are accepted."""
     return [name for name in wanted if before.get(name) != wanted[name] and not (name == _ALL and before.get(name) is True)]
 
 
@@ -261,7 +261,7 @@ def _read_part(path: Path, n_obs: int) -> dict[str, NDArray[Any]]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """What is in a JSON file with its hash; nothing when it is missing or damaged."""
+    """Content of a JSON file with its hash; empty if it is missing or damaged."""
     try:
         return strict_json.without_digest(strict_json.read(path))
     except (OSError, ValueError):

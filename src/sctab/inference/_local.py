@@ -1,4 +1,4 @@
-"""Where cells are evaluated: in this process, or on the workers of a Dask cluster."""
+"""Engine for predictions in this process, and the choice between it and a Dask cluster."""
 
 from __future__ import annotations
 

@@ -51,9 +51,9 @@ _LIBRARIES = ("sctab", "scvi-tools", "torch", "anndata", "numpy", "scipy")
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model is: its class, its genes, its labels, how its input is normalised, and how it came about.
+    """Description of a model: class, genes, labels, normalisation and provenance.
 
-    It is what `model.json` stores.
+    Stored as `model.json`.
     """
 
     model_class: str
@@ -94,7 +94,7 @@ class ModelSpec:
         return replace(self, training=dict(summary), versions=library_versions())
 
     def to_registry(self) -> dict[str, Any]:
-        """What scvi-tools is to know of a model without a reference."""
+        """Registry for scvi-tools of a model without a reference."""
         return {
             "scvi_version": self.versions.get("scvi-tools", ""),
             "model_name": self.model_class,

@@ -39,9 +39,9 @@ _NOTE = (
 
 
 class StoredModel:
-    """What a model directory holds: its :class:`ModelSpec`, the weights of its network, the importance of its genes.
+    """Content of a model directory: :class:`ModelSpec`, network weights and gene importance.
 
-    `note` says what should be known of how it is stored; it is empty when there is nothing.
+    `note` is a caveat on how it is stored; empty if there is none.
     """
 
     def __init__(

@@ -62,7 +62,7 @@ __all__ = [
 
 
 _READ = ("X", "layers", "obs", "raw", "raw.X", "raw.var", "var")
-"""What is read of a file that is not read whole."""
+"""Parts of a file that are read when it is opened."""
 _ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")
 
 
@@ -113,7 +113,7 @@ class DataFile:
     """
 
     path: str
-    """Where it is, without what gives access to a URL."""
+    """Path or URL, without credentials."""
 
     def __init__(self, path: str | os.PathLike[str], obs_keys: Sequence[str] = ()) -> None:
         self._address = os.fspath(path)

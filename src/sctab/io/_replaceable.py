@@ -20,7 +20,7 @@ from sctab.errors import OutputError, OutputExistsError
 from sctab.keys import CARD_FILE, ENSEMBLE_FILE, ENSEMBLE_FORMAT, FORMAT_NAME, SPEC_FILE, WEIGHTS_FILE
 
 Kind = Literal["file", "store", "model"]
-"""What an output is: a regular file, a `.zarr` store of an AnnData, or the directory of a model or an ensemble."""
+"""Kind of output: a regular file, a `.zarr` store of an AnnData, or the directory of a model or an ensemble."""
 _LARGEST_SPEC = 1 << 28
 _NOUNS = {"file": "a file", "store": "a `.zarr` store", "model": "a model directory"}
 _STORE_METADATA = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}

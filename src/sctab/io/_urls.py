@@ -95,7 +95,7 @@ def filesystem(path: str) -> tuple[Any, str]:
 
 
 def network_reason(error: BaseException | None) -> str | None:
-    """Why a server could not be read, as the end of a sentence; `None` where an error is not of the network."""
+    """Reason for a network error, as the end of a sentence; `None` for other errors."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sctab.metrics._lengths import require_same_length
 
 _SMALLEST_PROBABILITY = 1e-7
-"""What a probability of zero counts as, so that one cell does not make the cross-entropy infinite."""
+"""Smallest probability in the cross-entropy, so that one cell cannot make it infinite."""
 
 
 def cross_entropy(truth: ArrayLike, probabilities: pd.DataFrame) -> float:

@@ -29,7 +29,7 @@ from sctab.train import Checkpoints, CorpusReference, LoggerChoice, MemoryRefere
 
 @dataclass(frozen=True, kw_only=True)
 class _Trial:
-    """What candidates make of the cells that were held out."""
+    """Predictions of the candidates for held-out cells."""
 
     by: str
     n_folds: int

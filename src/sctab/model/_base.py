@@ -1,4 +1,4 @@
-"""What every cell type classifier has in common."""
+"""Base class of all classifiers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which model classes there are."""
+"""Registry of the model classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model class implements, how a model is made, and how it predicts."""
+"""Abstract methods of a model class, construction and prediction."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ class DescribedModel(BaseModelClass):
     @classmethod
     @abstractmethod
     def _default_n_genes(cls, n_obs: int) -> int | None:
-        """How many genes to learn from at most, for such a reference; `None` is all."""
+        """Maximum number of genes for such a reference; `None` for all."""
 
     @classmethod
     @abstractmethod
     def _default_training(cls, n_obs: int) -> CommonSettings:
-        """How to train on such a reference where nothing else is asked for."""
+        """Default training settings for such a reference."""
 
     @classmethod
     @abstractmethod
     def search_space(cls) -> SearchSpace:
-        """What to vary when the class is tuned: ranges of settings for the constructor and for :meth:`train`."""
+        """Search space for tuning: ranges of settings for the constructor and for :meth:`train`."""
 
     @classmethod
     @abstractmethod
@@ -172,7 +172,7 @@ class DescribedModel(BaseModelClass):
 
     @classmethod
     def _stored_registry(cls, adata: AnnData | None, spec: ModelSpec | None) -> dict[str, Any] | None:
-        """What scvi-tools is to know of a model without a reference; `None` where it has one."""
+        """Registry for scvi-tools of a model without a reference; `None` if it has one."""
         if adata is not None:
             if cls._get_most_recent_anndata_manager(adata) is None:
                 raise SettingError(
@@ -283,5 +283,5 @@ class DescribedModel(BaseModelClass):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(chain(self.module.parameters(), self.module.buffers())).device

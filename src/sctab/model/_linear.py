@@ -88,7 +88,7 @@ class LinearClassifier(CellTypeClassifier):
 
     @classmethod
     def search_space(cls) -> SearchSpace:
-        """What to vary when it is tuned.
+        """Search space for tuning.
 
         Examples
         --------

@@ -24,7 +24,7 @@ _HOW_IT_RUNS = {"accelerator", "devices", "enable_progress_bar", "logger", "call
 
 @dataclass(frozen=True)
 class MemberTraining:
-    """What the members of an ensemble have in common: they differ in their settings for `train`, by their seed."""
+    """Training that all members of an ensemble share; only the seed in their `train` settings differs."""
 
     model_class: type[CellTypeClassifier]
     reference: Reference

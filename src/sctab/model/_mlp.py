@@ -100,7 +100,7 @@ class MLPClassifier(CellTypeClassifier):
 
     @classmethod
     def search_space(cls) -> SearchSpace:
-        """What to vary when it is tuned.
+        """Search space for tuning.
 
         Examples
         --------

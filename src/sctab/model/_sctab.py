@@ -159,7 +159,7 @@ class SCTAB(CellTypeClassifier):
 
     @classmethod
     def search_space(cls) -> SearchSpace:
-        """What to vary when it is tuned.
+        """Search space for tuning.
 
         Examples
         --------
@@ -199,9 +199,9 @@ class SCTAB(CellTypeClassifier):
     def get_feature_mask(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = DENSE_BATCH_SIZE
     ) -> sparse.csr_matrix:
-        """Which genes the attention selected, cell by cell: the feature mask, averaged over the decision steps.
+        """Get the genes selected by the attention per cell: the feature mask, averaged over the decision steps.
 
-        :meth:`explain` weighs the masks by what came of them.
+        :meth:`explain` weights the masks by their decisions.
 
         Parameters
         ----------
@@ -234,7 +234,7 @@ class SCTAB(CellTypeClassifier):
     def explain(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = DENSE_BATCH_SIZE
     ) -> sparse.csr_matrix:
-        """How much each gene carries of the decision on each cell.
+        """Compute the contribution of each gene to the decision on each cell.
 
         It is the feature mask of each step times the decision that came of it, summed over the steps (Arik and Pfister 2021,
         :doi:`10.1609/aaai.v35i8.16826`). With `dense_decision`, what the decision without a mask adds is shared out among the genes whose

@@ -1,4 +1,4 @@
-"""What a model class says of its settings that can be tuned."""
+"""Search spaces of model classes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What to vary when a model class is tuned: settings by name, for its constructor and for `train`."""
+    """Search space of a model class: settings by name, for its constructor and for `train`."""
 
     model: Mapping[str, Range | Choice]
     train: Mapping[str, Range | Choice]

@@ -1,4 +1,4 @@
-"""What scvi-tools registers of a reference, and where it puts a model."""
+"""Registration of a reference in scvi-tools, and devices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sctab.keys import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
 def reference_fields(
     adata: AnnData, labels_key: str, *, layer: str | None, donor_key: str | None, unlabeled_category: str | None
 ) -> list[BaseAnnDataField]:
-    """Where scvi-tools finds counts, labels and donors.
+    """Fields of counts, labels and donors for the registry of scvi-tools.
 
     It knows `X` and layers. Training reads the matrix itself, so that where that is in `raw`, any other will do.
     """

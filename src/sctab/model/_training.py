@@ -142,7 +142,7 @@ class TrainableModel(DescribedModel):
 
     @classmethod
     def _option_names(cls) -> set[str]:
-        """What :meth:`train` passes on as it is: what :meth:`_fit` takes, and where that takes anything, what Lightning does."""
+        """Options that :meth:`train` passes on unchanged: parameters of :meth:`_fit` and, if it accepts any, of the Lightning trainer."""
         parameters = signature(cls._fit).parameters.values()
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
         return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY} | (
@@ -153,7 +153,7 @@ class TrainableModel(DescribedModel):
     def _settings(
         cls, reference: Reference, given: Mapping[str, Any], settings: CommonSettings | None
     ) -> tuple[CommonSettings, dict[str, Any]]:
-        """How to train on a reference, and what is passed on; `None` among what is given is left open."""
+        """Training settings for a reference, and options passed on; a given `None` means the default."""
         known, options = cls._setting_names(), cls._option_names()
         if unknown := sorted({name for name, value in given.items() if value is not None} - {*known, *options}):
             raise SettingError(f"{listing(unknown)} cannot be set for `{cls.__name__}`. Available: {listing(known, most=30)}.")

@@ -62,7 +62,7 @@ def setup_for_query(
 
 
 def reference_of(data: AnnData | Corpus, setup: Mapping[str, Any]) -> Reference:
-    """What is learned from, as it was given; errors as in `setup_anndata`."""
+    """Reference of an AnnData or a corpus; errors as in `setup_anndata`."""
     return CorpusReference(data) if isinstance(data, Corpus) else MemoryReference.of(data, **setup)
 
 
@@ -72,7 +72,7 @@ def query_reference(
     labels_key: str | None,
     label_ids: Mapping[str, str | None] | str | PathLike[str] | None,
 ) -> Reference:
-    """What a reference model is trained on with: a corpus, or an AnnData over the genes of the model; see `load_query_data`."""
+    """Reference for the transfer of a model: a corpus, or an AnnData over the genes of the model; see `load_query_data`."""
     if isinstance(data, Corpus):
         return CorpusReference(data)
     setup = setup_for_query(predictor.spec, data, labels_key, label_ids)

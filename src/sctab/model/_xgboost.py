@@ -55,14 +55,14 @@ _CELLS_PER_COMPONENT = 4
 
 @dataclass(frozen=True, kw_only=True)
 class BoostingSettings(CommonSettings):
-    """How trees are boosted. An epoch is a round: one new tree per type. `learning_rate` is XGBoost's `eta`."""
+    """Settings of boosting. An epoch is a round: one new tree per type. `learning_rate` is XGBoost's `eta`."""
 
     l1: float = 0.0
     """Penalty on the absolute values of the leaves, XGBoost's `alpha`."""
     l2: float = 1.0
     """Penalty on their squares, XGBoost's `lambda`."""
     covariate_dropout: float = 0.5
-    """How often a training cell is shown without its tissue or what else is in `categorical_covariate_keys`."""
+    """Probability that the covariates of a training cell (`categorical_covariate_keys`) are hidden."""
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
         return super()._rules() | {
@@ -170,7 +170,7 @@ class XGBoostClassifier(CellTypeClassifier):
 
     @classmethod
     def search_space(cls) -> SearchSpace:
-        """What to vary when it is tuned.
+        """Search space for tuning.
 
         Examples
         --------

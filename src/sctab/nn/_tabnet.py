@@ -35,7 +35,7 @@ class TabNetOutput(NamedTuple):
     masks: tuple[Tensor, ...]
     """One feature mask per decision step, each `(n_obs, n_vars)`; rows are non-negative and sum to one."""
     decisions: tuple[Tensor, ...]
-    """What each decision step adds to the embedding, each `(n_obs, n_d)` and non-negative."""
+    """Contribution of each decision step to the embedding, each `(n_obs, n_d)` and non-negative."""
 
 
 class GhostBatchNorm(nn.Module):

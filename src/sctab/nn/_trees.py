@@ -47,7 +47,7 @@ class Trees:
     hessian: NDArray[np.float32]
     weight: NDArray[np.float32]
     base: NDArray[np.float32]
-    """Where the sum over trees begins: one number, or one per class."""
+    """Initial value of the sum over trees: one number, or one per class."""
     written_by: NDArray[np.int32]
     """Version of XGBoost, three numbers, and whether it found `base` by itself."""
 

@@ -227,7 +227,7 @@ CONTEXTS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         frozenset({"granulosa", "theca", "cumulus", "oocyte", "luteal", "ovarian", "ovary"}),
     ),
 }
-"""Where a name may be used: words of tissues, and words of other labels, two of which show it."""
+"""Contexts of names: words of tissues, and words of other labels, two of which indicate the context."""
 
 
 def contexts_of(names: Sequence[str], tissues: Iterable[str] = ()) -> frozenset[str]:

@@ -17,7 +17,7 @@ SplitRule = Literal["type", "donor", "both"]
 _FEWEST_DONORS = 3
 _MOST_EXCHANGES = 10_000
 _EXCHANGES_PER_PAIR = 20
-"""How often each pair of donors is tried to exchange, on average, while there are so few that it is less than the most."""
+"""Average number of attempts to exchange each pair of donors, up to a maximum."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Split:
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     by: SplitBy | Literal["corpus", "none"]
-    """How it was made: whole donors, a share of every type, as a corpus has it, or no validation at all."""
+    """Kind of split: whole donors, a fraction of every type, the split of a corpus, or no validation."""
     held_out_donors: tuple[int, ...] = ()
 
 

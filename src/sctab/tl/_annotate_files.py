@@ -70,10 +70,10 @@ Inputs = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 @dataclass(frozen=True)
 class AnnotatedFiles:
-    """What came of an annotation of files."""
+    """Result of an annotation of files."""
 
     outputs: tuple[Path, ...]
-    """What was written."""
+    """Written files."""
     runs: Mapping[str, Mapping[str, Any]]
     """For each input what :func:`sctab.tl.annotate` writes into `uns`."""
     labels: pd.DataFrame

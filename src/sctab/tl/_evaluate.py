@@ -31,7 +31,7 @@ _PRINTED: dict[str, tuple[list[str], list[str], list[str]]] = {
     "types": (["type"], ["predicted", "f1"], ["precision", "recall", "f1"]),
     "groups": (["key", "group"], ["accuracy", "macro_f1"], ["accuracy", "macro_f1"]),
 }
-"""What a row is about, and the columns of which the numbers as labelled and the corrected ones fit into 80 letters."""
+"""Index and columns of tables that fit into 80 characters."""
 
 
 def evaluate(
@@ -217,7 +217,7 @@ def _require_comparable(comparison: Comparison, labels_key: str, annotation: Ann
 
 
 def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool) -> tuple[NDArray[np.bool_], list[str]]:
-    """Which cells count, `(n_obs,)`, and sentences on those that do not or cannot be right."""
+    """Mask of the cells to score, `(n_obs,)`, with notes on excluded cells and on cells that cannot be right."""
     labelled, notes = comparison.truth >= 0, []
     if not labelled.all():
         notes.append(
@@ -257,7 +257,7 @@ def _note_on_levels(levels: pd.DataFrame, overall: pd.DataFrame) -> str:
 
 
 def _notes_on_shared_ids(comparison: Comparison, known: NDArray[np.integer], predicted: NDArray[np.integer]) -> list[str]:
-    """What it means for the scores that labels of the model are one term of the ontology."""
+    """Notes on model labels that share a term of the ontology."""
     notes = []
     for term, labels in comparison.sharing_an_id().items():
         is_one = np.isin(known, labels)

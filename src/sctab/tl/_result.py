@@ -1,4 +1,4 @@
-"""What annotation writes under a prefix: into an AnnData, into a file like one, or into a table."""
+"""Results of an annotation under a prefix: in an AnnData, a file, or a table."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def label_ids(spec: ModelSpec) -> pd.Index:
 
 
 def latent_key(key_added: str) -> str:
-    """Where latents are in `obsm`."""
+    """Key of latents in `obsm`."""
     return f"{OBSM_LATENT_PREFIX}{key_added}"
 
 
 def probabilities_key(key_added: str) -> str:
-    """Where probabilities are in `obsm`."""
+    """Key of probabilities in `obsm`."""
     return f"{key_added}_{OBSM_PROBABILITIES}"
 
 
@@ -95,7 +95,7 @@ def check_labels(spec: ModelSpec) -> None:
 
 
 def notes_of(query: Query, n_unknown: int) -> list[str]:
-    """What the user should know of an annotation."""
+    """Notes on an annotation."""
     notes = list(query.notes)
     if n_unknown:
         notes.append(f"{n_unknown} cells have no count in the model's genes and get no label.")
@@ -103,7 +103,7 @@ def notes_of(query: Query, n_unknown: int) -> list[str]:
 
 
 def precision_notes(predictor: Predictor, query: Query, precision: Precision) -> list[str]:
-    """How far the first cells are from what they are in full precision, where that was not asked for."""
+    """Note on the difference from full precision for the first cells, if a lower precision was requested."""
     if precision == "float32":
         return []
     n_obs = min(query.n_obs, _CELLS_TO_COMPARE)

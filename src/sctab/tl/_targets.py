@@ -1,4 +1,4 @@
-"""What an annotation of files writes: tables of all cells, and copies of inputs, each a file of its own."""
+"""Outputs of an annotation of files: tables of all cells, and copies of inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Target:
 
     path: Path
     number: int | None = None
-    """Which input it is a copy of; `None` for a table of all."""
+    """Number of the input that it is a copy of; `None` for a table of all."""
 
 
 def check_targets(

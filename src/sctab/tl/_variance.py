@@ -1,4 +1,4 @@
-"""How much of the variance types explain, before and after augmentation."""
+"""Variance explained by types and donors, before and after augmentation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sctab.io import to_csr
 
 
 def explained_variance(adata: AnnData, labels_key: str, donor_key: str, *, layer: str | None = None, seed: int = 0) -> pd.DataFrame:
-    """How much of the variance of expression types and donors explain, before and after augmentation.
+    """Compute the variance of expression explained by types and donors, before and after augmentation.
 
     Augmentation is to make cells look as if they came from others, and to leave them what they are: types and donors should explain
     nearly as much as before. This computes difference vectors of the data as a training with `augment=True` does, adds them, and compares

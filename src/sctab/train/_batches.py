@@ -38,7 +38,7 @@ class Batches(ABC):
 
     @property
     def sampler(self) -> Batches:
-        """Where Lightning looks for :meth:`set_epoch`."""
+        """Sampler on which Lightning calls :meth:`set_epoch`."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
@@ -46,7 +46,7 @@ class Batches(ABC):
         self._epoch = epoch
 
     def state_dict(self) -> dict[str, int]:
-        """How far it has come."""
+        """Progress within the epoch."""
         return {"epoch": self._epoch, "batch": self._n_given}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
@@ -149,7 +149,7 @@ def _dense(counts: Tensor) -> Tensor:
 
 
 def as_batch(counts: sparse.csr_matrix, covariates: sparse.csr_matrix, labels: NDArray[np.int64]) -> Batch:
-    """What a network gets of some cells."""
+    """Batch of some cells."""
     return to_sparse_tensor(counts), torch.from_numpy(covariates.toarray()), torch.from_numpy(labels)
 
 

@@ -1,4 +1,4 @@
-"""What a model becomes that is trained on with more types."""
+"""Description of a model that is trained further with more types."""
 
 from __future__ import annotations
 

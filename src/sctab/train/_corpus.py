@@ -50,7 +50,7 @@ SETUP: dict[str, Any] = {
     "gene_id_key": None,
     "gene_symbol_key": None,
 }
-"""How cells of a corpus are set up, in the words of `setup_anndata`."""
+"""Arguments of `setup_anndata` that describe the cells of a corpus."""
 _COVARIATES = tuple(column for column in COLUMNS if column not in {"label", "donor"})
 
 
@@ -64,7 +64,7 @@ class CorpusReference:
     fraction_by: str = "donor"
     """`"donor"` or `"cell"`."""
     covariate_keys: Sequence[str] = ()
-    """What a model may look at besides the genes."""
+    """Covariates of the model."""
     validates_apart: bool = False
     """Validate on some of the training donors, so that no decision in training looks at the validation cells."""
 
@@ -90,7 +90,7 @@ class CorpusReference:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Which part of which corpus."""
+        """Identity of the corpus and of the part."""
         return {
             "fraction": str(self.fraction),
             "fraction_by": self.fraction_by,
@@ -250,7 +250,7 @@ class CorpusReference:
         return keys
 
     def data(self, spec: ModelSpec) -> CorpusData:
-        """What a model learns, over its genes and with its labels; cells of other labels are left out."""
+        """Training data over the genes and labels of a model; cells with other labels are excluded."""
         corpus, names = self.corpus, self.corpus.manifest["names"]
         keys = [covariate.key for covariate in spec.covariates if covariate.key in _COVARIATES]
         codes = pd.concat([corpus.codes(split, ["label", "donor", *keys]) for split in (LEARNED, VALIDATED)], ignore_index=True)
@@ -287,7 +287,7 @@ class CorpusData(TrainingData):
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Which part of which corpus it is."""
+        """Identity of the corpus and of the part."""
         part = self.reference
         return {"corpus": {"sha256": part.corpus.sha256, "fraction": part.fraction, "fraction_by": part.fraction_by}}
 
@@ -375,7 +375,7 @@ def _one_hot(codes: pd.DataFrame, covariates: Sequence[Covariate], names: Mappin
 
 
 def _read_kept(path: Path, n_vars: int) -> sparse.csr_matrix | None:
-    """What was kept, `(n_differences, n_vars)`; `None` where there is nothing or it is damaged, and it is computed anew."""
+    """Stored differences, `(n_differences, n_vars)`; `None` if missing or damaged, so that they are computed again."""
     with suppress(OSError, SafetensorError, KeyError, ValueError):
         arrays = load_file(path)
         kept = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(len(arrays["indptr"]) - 1, n_vars))

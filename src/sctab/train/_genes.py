@@ -1,4 +1,4 @@
-"""Which genes to learn from."""
+"""Selection of genes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much each gene matters to a trained network."""
+"""Gene importance of a trained network."""
 
 from __future__ import annotations
 

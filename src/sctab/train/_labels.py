@@ -142,7 +142,7 @@ def label_ids_in(setup: Mapping[str, object]) -> Mapping[str, str | None]:
 
 
 def subtypes(labels: LabelSpace) -> NDArray[np.bool_]:
-    """Which label is which other one or a subtype of it, `(n_labels, n_labels)`, see :meth:`CellOntology.child_matrix`."""
+    """Matrix of labels and their subtypes, `(n_labels, n_labels)`, see :meth:`CellOntology.child_matrix`."""
     version = labels.ontology_version if labels.ontology_version in CellOntology.embedded_versions() else None
     return labels.child_matrix(CellOntology.embedded(version))
 

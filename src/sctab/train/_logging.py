@@ -1,4 +1,4 @@
-"""What a training leaves behind while it runs: metrics, settings, augmentation and a model after every validation."""
+"""Files of a running training: metrics, settings, augmentation and checkpoints."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from sctab.train._neptune import NeptuneLogger
 from sctab.train._processes import is_first_process
 
 Checkpoints = Literal["best", "all"]
-"""Which models of epochs a training leaves behind: the best one and the last one, or those of all epochs."""
+"""Checkpoints that a training keeps: the best and the last one, or those of all epochs."""
 type LoggerChoice = Logger | Literal["neptune"] | Sequence[Logger | Literal["neptune"]] | None
-"""What `logger` of a training may be."""
+"""Accepted values of `logger`."""
 
 METRICS_FILE = "metrics.csv"
 HYPERPARAMETERS_FILE = "hparams.yaml"

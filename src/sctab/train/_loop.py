@@ -187,7 +187,7 @@ class KeepBestWeights(Callback):
             self._weights = {name: tensor.detach().clone() for name, tensor in pl_module.network.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a training that goes on takes up."""
+        """State for a resumed training."""
         return {"value": self.value, "epoch": self.epoch, "weights": self._weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

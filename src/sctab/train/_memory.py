@@ -184,7 +184,7 @@ class MemoryReference:
         """All settings are open."""
 
     def data(self, spec: ModelSpec) -> MemoryData:
-        """What a model learns."""
+        """Training data of a model."""
         adata, setup = self.adata, self.setup
         source, _ = reference_source(adata, setup["layer"])
         match = spec.features.match(source.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"])
@@ -244,9 +244,9 @@ class MemoryData(TrainingData):
     """An AnnData, in memory or backed."""
 
     blocks: Callable[[int], Iterator[sparse.csr_matrix]] = field(repr=False)
-    """What :meth:`read` gives."""
+    """Source of :meth:`read`."""
     learned: LearnedMatrix | None = None
-    """What :attr:`matrix` gives."""
+    """Source of :attr:`matrix`."""
 
     @property
     def matrix(self) -> LearnedMatrix | None:

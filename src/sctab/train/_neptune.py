@@ -44,7 +44,7 @@ class NeptuneLogger(Logger):
 
     @property
     def name(self) -> str:
-        """What Lightning calls the experiment."""
+        """Name of the experiment in Lightning."""
         return "neptune"
 
     @property

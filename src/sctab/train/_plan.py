@@ -1,4 +1,4 @@
-"""What a training does with a batch and with an epoch, without any knowledge of which network it is."""
+"""Training and validation steps of any network."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ class TrainingPlan(LightningModule):
         self.of_epoch = EpochMeans()
 
     def _weight(self, labels: Tensor) -> Tensor:
-        """How much the cells of a batch weigh together."""
+        """Total weight of the cells of a batch."""
         known = labels[labels >= 0]
         return (
             torch.tensor(float(len(known)), device=labels.device) if self.class_weights is None else self.class_weights[known].sum()
         )
 
     def _share(self, labels: Tensor) -> Tensor | float:
-        """What the loss of a part of a batch is multiplied with, so that its mean over processes is the loss of the batch."""
+        """Factor for the loss of a part of a batch, so that the mean over processes is the loss of the batch."""
         if n_processes() == 1:
             return 1.0
         weight = self._weight(labels)

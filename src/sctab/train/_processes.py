@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def n_processes() -> int:
-    """How many processes train together."""
+    """Number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def own_number() -> int:
-    """Which of them this one is, from 0."""
+    """Rank of this process, from 0."""
     return dist.get_rank() if n_processes() > 1 else 0
 
 

@@ -1,4 +1,4 @@
-"""What a model learns from, in memory or in a corpus."""
+"""References: labelled cells in memory or in a corpus."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Reference(Protocol):
 
     @property
     def identity(self) -> dict[str, str]:
-        """What tells this reference from others, in words that a message can show; `data` is a hash of its content."""
+        """Identity of this reference as readable text; `data` is a hash of its content."""
 
     @property
     def n_obs(self) -> int:
@@ -41,7 +41,7 @@ class Reference(Protocol):
 
     @property
     def obs(self) -> pd.DataFrame:
-        """What is known of the cells to learn from, `(n_obs, n_columns)`."""
+        """Annotation of the cells to learn from, `(n_obs, n_columns)`."""
 
     @property
     def label_names(self) -> list[str]:
@@ -105,7 +105,7 @@ class Reference(Protocol):
         """
 
     def data(self, spec: ModelSpec) -> TrainingData:
-        """What a model learns, over its genes and with its labels; cells of other labels are left out."""
+        """Training data over the genes and labels of a model; cells with other labels are excluded."""
 
     def folds(self, n_folds: int | None, *, by: str, seed: int) -> Iterator[HeldOut]:
         """Parts to compare model classes on.
@@ -133,7 +133,7 @@ class HeldOut:
     reference: Reference
     """Cells to learn from."""
     by: str
-    """How the others were held out: `"donor"`, `"stratified"`, or `"corpus"`, whose validation cells they are."""
+    """Kind of split: `"donor"`, `"stratified"`, or `"corpus"` for the validation cells of a corpus."""
     truth: NDArray[np.object_] = field(repr=False)
     """Labels of the cells to judge by, `(n_held_out,)`."""
     donors: NDArray[np.object_] | None = field(repr=False)
@@ -141,9 +141,9 @@ class HeldOut:
     parts: Callable[[], Iterable[AnnData]] = field(repr=False)
     """The cells to judge by, in order, a part at a time."""
     layer: str
-    """Where these have their counts."""
+    """Matrix of these cells."""
     identity: Mapping[str, str]
-    """What tells both from other cells, see :attr:`Reference.identity`."""
+    """Identity of all these cells, see :attr:`Reference.identity`."""
 
     def judge(self, predictor: Predictor) -> NDArray[np.object_]:
         """Labels that a trained model gives the cells to judge by, `(n_held_out,)`; NaN for cells without a count in its genes."""
@@ -164,7 +164,7 @@ class TrainingData(ABC):
     """Donor of each cell, `(n_obs,)`."""
     n_classes: int
     covariates: sparse.csr_matrix = field(repr=False)
-    """What is known of each cell besides its genes, one column per category, `(n_obs, n_categories)`."""
+    """Covariates of each cell, one column per category, `(n_obs, n_categories)`."""
     child_matrix: NDArray[np.bool_] = field(repr=False)
     """True if the class of the column is that of the row or one of its subtypes, `(n_classes, n_classes)`."""
 
@@ -178,7 +178,7 @@ class TrainingData(ABC):
 
     @abstractmethod
     def split(self, settings: CommonSettings) -> Split:
-        """Which cells to learn from and which to validate on."""
+        """Split into training and validation cells."""
 
     @abstractmethod
     def batches(self, split: Split, batch_size: int, seed: int) -> CountsDataModule:
@@ -214,12 +214,12 @@ class TrainingData(ABC):
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Where it is from, for `model.json`."""
+        """Provenance, for `model.json`."""
         return {}
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What tells this data from other data, for a training that goes on: a hash of its content."""
+        """Identity of this data, for a resumed training: a hash of its content."""
         donors = [] if self.donors is None else [self.donors]
         covariates = self.covariates.tocsr()
         of_cells = content_hash(self.labels, *donors, covariates.indptr, covariates.indices)
@@ -228,11 +228,11 @@ class TrainingData(ABC):
     @property
     @abstractmethod
     def _identity_of_counts(self) -> dict[str, Any]:
-        """What :attr:`origin` does not tell of the counts."""
+        """Identity of the counts beyond :attr:`origin`."""
 
     @property
     def matrix(self) -> LearnedMatrix | None:
-        """Which matrix it is; `None` where there are many."""
+        """Matrix that the data is from; `None` for several."""
         return None
 
     @cached_property
@@ -269,7 +269,7 @@ def content_hash(*arrays: NDArray[Any]) -> str:
 def summarise(
     settings: CommonSettings, data: TrainingData, result: TrainingResult, history: Mapping[str, pd.DataFrame]
 ) -> dict[str, Any]:
-    """What `model.json` keeps of a training: settings, size of the reference, split, outcome and history."""
+    """Summarise a training for `model.json`: settings, size of the reference, split, outcome and history."""
     matrix = {} if data.matrix is None else {"matrix": data.matrix.to_json()}
     return (
         data.origin

@@ -1,4 +1,4 @@
-"""How a network is trained, on what, and what came of it."""
+"""Training settings and results."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ PUBLISHED_TRAINING: Mapping[str, Any] = MappingProxyType(
         "gene_dropout": 0.0,
     }
 )
-"""What all networks of Fischer et al. (2023) have in common."""
+"""Settings of all networks in Fischer et al. (2023)."""
 REFIT_BELOW = 50_000
 """Labelled cells below which a model is trained again on all of them by default: it takes minutes, and few cells are worth the most."""
 _KINDS = {int: (Integral, "an integer"), float: (Real, "a number"), bool: (bool, "`True` or `False`")}
-"""What may stand for a type, and its name."""
+"""Accepted classes of each type, and its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommonSettings:
-    """What the training of every model class has: how long, how validated, and from which seed."""
+    """Training settings of every model class: duration, validation and seed."""
 
     max_epochs: int
     """Passes over the reference, or boosting rounds."""
@@ -93,7 +93,7 @@ class CommonSettings:
         return np.random.default_rng(self.seed if self.split_seed is None else self.split_seed)
 
     def for_all_cells(self, best_epoch: int) -> Self:
-        """How to train on all cells, once validation has told the best epoch, counted from 0."""
+        """Settings to train on all cells for the best number of epochs; `best_epoch` is counted from 0."""
         settled_by_schedule = getattr(self, "schedule", "") == "one-cycle" and not self.early_stopping
         return replace(self, train_size=1.0, max_epochs=self.max_epochs if settled_by_schedule else best_epoch + 1)
 
@@ -109,7 +109,7 @@ class CommonSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(CommonSettings):
-    """How a network is trained by gradient. The defaults of a model class are a rule over the size of the reference."""
+    """Settings of gradient-based training. The defaults of a model class depend on the size of the reference."""
 
     batch_size: int
     """Cells per step of the optimiser."""
@@ -120,12 +120,12 @@ class TrainingSettings(CommonSettings):
     gene_dropout: float
     """Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`."""
     loss: Loss = "auto"
-    """What to make of labels of mixed granularity, see :ref:`mixed-granularity`. `"cross-entropy"`: all labels exclude each other, as
+    """Handling of labels of mixed granularity, see :ref:`mixed-granularity`. `"cross-entropy"`: all labels exclude each other, as
     published. `"hierarchical"`: a label is right in all of its subtypes. `"auto"`: in those that donors with this label do not have."""
     label_smoothing: float = 0.0
     """Share of each cell's label that is spread evenly over all classes."""
     covariate_dropout: float = 0.5
-    """How often a training cell is shown without its tissue or what else is in `categorical_covariate_keys`."""
+    """Probability that the covariates of a training cell (`categorical_covariate_keys`) are hidden."""
     augment: bool = False
     """Add differences between donors to training cells, see :func:`sctab.augmentation.donor_differences`."""
     l1: float = 0.0
@@ -133,7 +133,7 @@ class TrainingSettings(CommonSettings):
     l2: float = 0.0
     """Weight of half the sum of their squares."""
     lr_decay: float = 0.9
-    """What the learning rate is multiplied by after every epoch, with the schedule `"step"`."""
+    """Factor on the learning rate after every epoch, with the schedule `"step"`."""
     gradient_clip: float = 1.0
     """Largest Euclidean norm of the gradient."""
 
@@ -154,7 +154,7 @@ class TrainingSettings(CommonSettings):
 
 
 def _fix(value: Any, kind: type) -> str:
-    """What to write instead of a text, or of a number with a point, that stands for the right number."""
+    """Suggest the number to write instead of a string or a float that represents it."""
     if isinstance(value, str | float) and kind is not bool:
         with suppress(ValueError, OverflowError):  # no number, or infinite
             number = float(value)
@@ -171,7 +171,7 @@ def trainer_options() -> set[str]:
 
 
 def network_training(n_obs: int, published: Mapping[str, Any], **small: Any) -> TrainingSettings:
-    """How a network is trained by default: as published on a large reference; on a small one in small steps, with gene dropout.
+    """Default training settings of a network: published settings on a large reference; small batches and gene dropout on a small one.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def network_training(n_obs: int, published: Mapping[str, Any], **small: Any) -> 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came of a training."""
+    """Result of a training."""
 
     split: Split
     epochs: int

@@ -25,7 +25,7 @@ STATE_FILE = "state.safetensors"
 _KEY = "sctab"
 _HASH_KEY, _NO_HASH = "sha256", 64 * "0"
 _HASH_ENTRY = b'"sha256":"%s"'
-"""How the hash of the file stands in its header; the hash is that of the file with zeros in its place."""
+"""Format of the hash in the file header; it is the hash of the file with zeros in its place."""
 _HASH_OF_FILE = re.compile(_HASH_ENTRY % b"([0-9a-f]{64})")
 _MOST_BYTES = 2**36
 

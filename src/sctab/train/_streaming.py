@@ -138,7 +138,7 @@ class StreamedBatches(Batches):
         yield from _made_ahead(as_batch(self._finish(block), self._covariates[rows], self._labels[rows]) for block, rows in read)
 
     def windows(self, epoch: int, start: int) -> Iterator[Window]:
-        """What this process is to read in an epoch from a batch on."""
+        """Windows that this process reads in an epoch from a batch on."""
         n_chunks = len(self._bounds) - 1
         order = self._shuffled(np.arange(n_chunks), (epoch,))
         lanes = _LANES if _LANES % n_processes() == 0 else n_processes()
@@ -168,7 +168,7 @@ class StreamedBatches(Batches):
 
 
 def _span(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What to read for rows in ascending order: all from the first to the last where they are dense, since single rows take long."""
+    """Rows to read for rows in ascending order: all from first to last where they are dense, since single rows are slow."""
     if not len(rows) or rows[-1] - rows[0] >= _SPARSE * len(rows):
         return rows
     return np.arange(rows[0], rows[-1] + 1)

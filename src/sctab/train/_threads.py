@@ -1,4 +1,4 @@
-"""How many threads a training computes in."""
+"""Number of threads of a training."""
 
 from __future__ import annotations
 

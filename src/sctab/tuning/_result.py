@@ -1,4 +1,4 @@
-"""What a study found."""
+"""Results of a study."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class TuningResult:
     and a column per setting that was varied. The index, `trial`, has the numbers of the trials.
     """
     importance: pd.DataFrame = field(repr=False)
-    """How much of the variance of the value each setting explains (Hutter et al. 2014), with columns `setting` and `importance`, which
+    """Fraction of the variance of the value that each setting explains (Hutter et al. 2014), with columns `setting` and `importance`, which
     sums to one. It has no rows where complete trials are too few or all equally good; `importance_note` then says so."""
     split: str
-    """How cells were held out: `"donor"`; `"stratified"` where there are no donors; or `"corpus"`, whose validation cells they are."""
+    """Kind of split: `"donor"`; `"stratified"` without donors; or `"corpus"` for the validation cells of a corpus."""
     n_held_out: int
-    """How many cells were held out."""
+    """Number of held-out cells."""
     importance_note: str = ""
-    """Why `importance` has no rows, and what it needs; empty where it has some."""
+    """Reason why `importance` has no rows, and what it needs; empty if it has some."""
 
     @property
     def best_value(self) -> float:

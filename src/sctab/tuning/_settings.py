@@ -121,7 +121,7 @@ def _of_constructor(cls: type[CellTypeClassifier] | type[AutoClassifier]) -> lis
 
 
 def _of_training(cls: type[CellTypeClassifier] | type[AutoClassifier]) -> list[str]:
-    """What says how a class learns. `AutoClassifier` passes on what any of its candidates may have."""
+    """Names of the training settings of a class. `AutoClassifier` passes on the settings of any candidate."""
     classes = [cls] if issubclass(cls, CellTypeClassifier) else model_classes().values()
     names = dict.fromkeys(each.name for each_class in classes for each in fields(each_class._default_training(1000)))
     return [*([] if cls in classes else ["n_folds"]), *(name for name in names if name != "seed")]

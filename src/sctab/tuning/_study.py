@@ -1,4 +1,4 @@
-"""Where a study is kept: an SQLite file that several processes can work on and that outlives them."""
+"""Storage of a study: an SQLite file that several processes can share."""
 
 from __future__ import annotations
 

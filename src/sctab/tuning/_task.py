@@ -1,4 +1,4 @@
-"""What is tuned, on which cells, and how settings are judged."""
+"""Tuning tasks: cells, search space and evaluation of settings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AfterEpoch = Callable[[int, float], bool]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of training with some settings."""
+    """Result of training with some settings."""
 
     score: float
     """Macro F1 on the cells that were held out."""
@@ -47,12 +47,12 @@ class TuningTask:
 
     @property
     def dimensions(self) -> dict[str, Range | Choice]:
-        """What to vary, by name."""
+        """Varied settings, by name."""
         return {**self.space.model, **self.space.train}
 
     @property
     def identity(self) -> dict[str, str]:
-        """What has to be the same when a study goes on, in words that a message can show."""
+        """Identity of the study as readable text; a resumed study must have the same."""
         space = {name: asdict(dimension) for name, dimension in sorted(self.dimensions.items())}
         return {
             "sctab_version": version("sctab"),
@@ -78,7 +78,7 @@ class TuningTask:
 
     @property
     def default_training(self) -> CommonSettings:
-        """How the reference is trained on where nothing but the fixed settings is given."""
+        """Training settings for the reference with only the fixed settings given."""
         return _default_training(self.fixed, self.cells.reference.n_obs)
 
     def defaults(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class TuningTask:
 
 
 def make_task(cells: HeldOut, fixed: Settings, *, space: SearchSpace | None, seed: int, accelerator: str) -> TuningTask:
-    """What to tune on these cells; parameters and errors as in `tune`."""
+    """Create the tuning task on these cells; parameters and errors as in `tune`."""
     if space is None:
         space = _tunable_class(fixed.model).search_space()
         training = replace(_default_training(fixed, cells.reference.n_obs), seed=seed)
@@ -137,7 +137,7 @@ def _tunable_class(model: str) -> type[CellTypeClassifier]:
 
 
 def _default_training(fixed: Settings, n_obs: int) -> CommonSettings:
-    """How so many cells are trained on where nothing but the fixed settings is given."""
+    """Training settings for this number of cells with only the fixed settings given."""
     given = {name: value for name, value in fixed.train_settings.items() if value is not None}  # `None` is the default
     return replace(_tunable_class(fixed.model)._default_training(n_obs), **given)
 

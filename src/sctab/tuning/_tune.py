@@ -187,7 +187,7 @@ def tune_from_corpus(
 def _checked(
     model: str, model_settings: Mapping[str, Any] | None, train_settings: Mapping[str, Any] | None, n_trials: int
 ) -> Settings:
-    """What all trials share; what is wrong in the call alone is refused before any cell is looked at."""
+    """Settings of all trials; invalid arguments are rejected before any data is read."""
     require("optuna", extra="tune")
     if n_trials < 1:
         raise SettingError(f"`n_trials={n_trials}` must be at least 1.")

@@ -22,7 +22,7 @@ from sctab.errors import DataFileError, InputValueError, ModelFormatError, listi
 from sctab.io import as_path, strict_json
 
 _OPTIMISERS = re.compile(r"torch\.optim(\.\w+)+")
-"""What the hyperparameters of a published checkpoint may name besides plain values: classes of optimisers and schedules."""
+"""Modules whose classes published hyperparameters may name: optimisers and schedules."""
 _PLAIN = (bool, int, float, str)
 _LARGEST_PICKLE = 64 * 2**20
 """Bytes of the part of a checkpoint that is not tensors; in published ones it is far below one megabyte."""
@@ -34,7 +34,7 @@ LARGEST_HPARAMS = 2**16
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a Lightning checkpoint holds of a model."""
+    """Model content of a Lightning checkpoint."""
 
     weights: Mapping[str, Tensor] = field(repr=False)
     """Its `state_dict`, mapped from the file."""

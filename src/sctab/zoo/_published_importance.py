@@ -1,4 +1,4 @@
-"""How much each gene matters to a network, told from its weights where there is no data to measure it on."""
+"""Gene importance estimated from network weights, without data."""
 
 from __future__ import annotations
 

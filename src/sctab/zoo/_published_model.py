@@ -21,7 +21,7 @@ from sctab.zoo._published_importance import importance_of_weights
 
 
 class _Kind(NamedTuple):
-    """What becomes of a kind of network."""
+    """Model class of a kind of network, with names of its settings."""
 
     model_class: type[CellTypeClassifier]
     sizes: Mapping[str, str]
@@ -42,14 +42,14 @@ _KINDS = {
 _LARGEST = 2.0**53
 _MASK_TYPES = ("entmax", "sparsemax")
 _MEANS = "feature_means"
-"""What older checkpoints subtracted from the expression before their network saw it."""
+"""Buffer with the means that older checkpoints subtract from the expression."""
 _SETUP: Mapping[str, Any] = {**NO_SETUP, "labels_key": "cell_type"}
 """As if it had been trained here, on data that names its columns as CELLxGENE does."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What does not stand in a checkpoint, and is the same for all runs of a model."""
+    """Information that is not in a checkpoint and is the same for all runs of a model."""
 
     genes: FeatureSpace
     labels: LabelSpace

@@ -1,4 +1,4 @@
-"""Where the runs of published models are: in a file, in a folder, or in a tar of several gigabytes that is never unpacked."""
+"""Runs of published models in a file, a folder, or a tar archive that is never unpacked."""
 
 from __future__ import annotations
 

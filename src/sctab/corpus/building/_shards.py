@@ -30,7 +30,7 @@ _COLUMNS: dict[str, Any] = {
     "rows": np.int64,
     "hashes": np.uint64,
 }
-"""What is kept of cells, and as what."""
+"""Data kept per cell, with types."""
 _OF_VALUES = ("values", "columns")
 _RUNS = "runs"
 """File with a row for each run of cells of the same shard: which shard, how many cells, and how many values they have."""

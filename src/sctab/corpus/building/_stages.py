@@ -31,7 +31,7 @@ from sctab.io import RowReader, integrity, row_ranges, without_credentials, writ
 
 _DAMAGED = "The unfinished work on this corpus is damaged. Delete its directory, and rebuild it."
 ATTEMPT = ".part"
-"""How names of directories end that are being written."""
+"""Suffix of directories that are being written."""
 _WRITING = threading.Lock()
 """anndata sets its settings and the filters of warnings for the process while it writes, so that one thread does at a time."""
 

@@ -71,7 +71,7 @@ class SomaSource:
     X = None
     raw = None
     path: str
-    """Where it is, without what gives access to a URL."""
+    """Path or URL, without credentials."""
 
     def __init__(self, path: str, obs_keys: Sequence[str] = (), *, measurement: str = "RNA", obs_filter: str | None = None) -> None:
         address, path = path, without_credentials(path)

@@ -36,7 +36,7 @@ _ORTHOLOGS = re.compile(
 _MOST_ALIKE = 1.3
 """By how much a column with a name that says `symbols` is preferred."""
 _LEAST_ALIKE = 0.3
-"""What looks less like symbols is not taken for them, but for the index, which may hold any names."""
+"""Minimum likeness to gene symbols; the index is exempt, since it may hold any names."""
 
 
 @dataclass(frozen=True)

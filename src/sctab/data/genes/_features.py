@@ -43,7 +43,7 @@ _GENES = {
     "intronic", "overlapping", "decay", "intron", "tec", "ribozyme", "promoter", "artifact", "artefact", "cdna", "sct",
 }  # fmt: skip
 _PROTEINS = {"protein", "prot", "surface", "epitope", "antigen"}
-"""Where a column tells kinds of genes and has no other word for genes that code for proteins, these are such genes."""
+"""Values that mean protein-coding genes if a column of gene types has no other word for them."""
 _NON_CODING = re.compile(
     r"\b(?:non ?coding|(?:pseudo|antisense|pseudogenes?)\b|(?:lnc|linc|nc|mi|r|t|sno|sca|mt r|mt t|misc |pi|tm|vault |y )rnas?\b)"
 )

@@ -66,7 +66,7 @@ class Lookup:
         return position
 
     def examples(self) -> dict[str, str]:
-        """What kinds of names the genes have, `symbols` and `Ensembl ids`, with an example of each."""
+        """Kinds of gene names, `symbols` and `Ensembl ids`, with an example of each."""
         first = {"symbols": next(iter(self._symbols), None), "Ensembl ids": next(iter(self._ids), None)}
         return {kind: name for kind, name in first.items() if name is not None}
 

@@ -35,11 +35,11 @@ class GeneMatch:
     selection: sparse.csr_matrix = field(repr=False)
     """`[i, j] = 1` where feature `i` of the dataset is gene `j` of the model, `(n_query_vars, n_vars)`."""
     found: NDArray[np.bool_] = field(repr=False)
-    """Which genes of the model the dataset has, `(n_vars,)`."""
+    """Mask of the model genes found in the dataset, `(n_vars,)`."""
     sources: tuple[str, ...]
-    """Where the names were, most useful first: `index` or columns of `var`."""
+    """Sources of the names, most useful first: `index` or columns of `var`."""
     id_type: IdType
-    """What kind of names those are."""
+    """Kind of these names."""
     coverage: float
     """Share of the model's importance that the genes found carry, between 0 and 1."""
     query_species: Species | None
@@ -49,7 +49,7 @@ class GeneMatch:
     n_ignored: int
     """Features that are not gene expression, such as antibodies."""
     notes: tuple[str, ...] = ()
-    """What should be known about how features were read."""
+    """Notes on how features were read."""
     seen: tuple[tuple[str, tuple[str, ...]], ...] = field(default=(), repr=False)
     """Places in which names were looked for, and examples of each."""
     lookup: Lookup | None = field(default=None, repr=False, compare=False)

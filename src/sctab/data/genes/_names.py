@@ -150,7 +150,7 @@ def is_mostly_ensembl(names: Sequence[str]) -> bool:
 
 
 DATE = r"\d{1,2}-(?:Mar|Sept?|Dec|Oct|Feb|Apr)|(?:Mar|Sept?|Dec|Oct|Feb|Apr)-\d{1,2}|(?:19|20)\d\d[-/]\d\d[-/]\d\d.*"
-"""What spreadsheets make of `MARCH1`, `SEPT2`, `DEC1`, `OCT4`, `FEB1` and `APR1`."""
+"""Dates into which spreadsheets turn `MARCH1`, `SEPT2`, `DEC1`, `OCT4`, `FEB1` and `APR1`."""
 _OTHER_NAMES = {
     "transcript ids": r"(?:ENS[A-Z]*T|FBtr)\d{6,}(?:\.\d+)?|(?:NM|NR|XM|XR)_\d+(?:\.\d+)?|uc\d{3}[a-z]{3}\.\d+|.+-20\d",
     "protein ids": (

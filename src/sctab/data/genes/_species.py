@@ -16,7 +16,7 @@ SHARE = 0.05
 """Nor is a smaller share of ids."""
 _SHARE_OF_MARKERS = 0.01
 MIXED = 3
-"""Where names of one species are not so many times as many as those of another, the data is a mixture of both."""
+"""Minimum ratio between names of two species; below it the data is a mixture of both."""
 _TITLE_CASE_SPECIES = {"mouse", "rat", "golden hamster", "Chinese hamster"}
 _OTHER_CASE_SPECIES = {"zebrafish", "worm", "fly", "Xenopus"}
 _ENSEMBL_SPECIES = {

@@ -15,7 +15,7 @@ from sctab.data.genes._species import Species, organism
 from sctab.keys import SPECIES_KEYS
 
 CORRECT = "one of the two is wrong: correct it, or leave these cells out"
-"""What to do of cells to learn from."""
+"""Fix for reference cells of another species."""
 _TAXON = re.compile(r"NCBITaxon:\d+", re.IGNORECASE)
 _MOST_VALUES = 100
 """Columns of more values than this hold something else."""

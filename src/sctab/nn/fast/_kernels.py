@@ -127,7 +127,7 @@ class Logits(NamedTuple):
     bias: NDArray[np.float32]
     """`(n_inputs,)`."""
     error: NDArray[np.float32]
-    """How far from exact they may be, `(n_obs,)`. Where that is not zero, exact ones are `attention @ weight.T + bias`."""
+    """Error bound, `(n_obs,)`. Where it is not zero, exact logits are `attention @ weight.T + bias`."""
     attention: NDArray[np.float32]
     """`(n_obs, n_a)`."""
     weight: NDArray[np.float32]

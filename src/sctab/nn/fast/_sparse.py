@@ -33,7 +33,7 @@ class SparseNetwork(ABC):
     """A trained network for evaluation from sparse input; :func:`sparse_network` makes it."""
 
     device: torch.device
-    """Where it computes."""
+    """Device of the network."""
 
     @abstractmethod
     def _forward(self, rows: SparseRows) -> NetworkOutput:
