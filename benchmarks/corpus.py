@@ -76,7 +76,7 @@ features: union
 
 
 def make_sources(folder: Path, n_cells: int) -> Path:
-    """The declaration of a corpus; it and its files are made where they are not there."""
+    """The declaration of a corpus; it and its files are made where they do not exist."""
     place = folder / str(n_cells)
     cells, declaration = place / "cells", place / "corpus.yaml"
     if not declaration.exists():
@@ -89,7 +89,7 @@ def make_sources(folder: Path, n_cells: int) -> Path:
 
 
 def make_file(folder: Path, number: int, n_cells: int) -> None:
-    """One of the files, block by block, where it is not there."""
+    """One of the files, block by block, where it does not exist."""
     path = folder / f"study_{number:02}.h5ad"
     if path.exists():
         return
@@ -219,7 +219,7 @@ def measured(command: Sequence[object]) -> Usage:
 
 
 def build_store(folder: Path, n_cells: int) -> Usage:
-    """Build a store anew."""
+    """Build a store again."""
     declaration = make_sources(folder, n_cells)
     store = declaration.with_name("store")
     for old in (store, store.with_name("store.unfinished")):
@@ -228,7 +228,7 @@ def build_store(folder: Path, n_cells: int) -> Usage:
 
 
 def make_store(folder: Path, n_cells: int) -> Path:
-    """A store; it is built where it is not there."""
+    """A store; it is built where it does not exist."""
     store = folder / str(n_cells) / "store"
     if not store.exists():
         build_store(folder, n_cells)
@@ -280,7 +280,7 @@ def build(folder: Path, sizes: Sequence[int], n_runs: int) -> None:
 
 
 def kill(folder: Path, n_cells: int, n_times: int) -> None:
-    """Kill a build again and again, go on with it every time, and compare what comes out with the store of one that was left alone."""
+    """Kill a build again and again, resume it every time, and compare what comes out with the store of one that was left alone."""
     whole = build_store(folder, n_cells)
     declaration = make_sources(folder, n_cells)
     output = declaration.with_name("store_of_killed")
@@ -467,7 +467,7 @@ def learn(store: Path, name: str, n_epochs: int) -> None:
 
 
 def kill_training(folder: Path, n_cells: int, n_times: int) -> None:
-    """Kill a training again and again, go on with it every time, and compare the model with that of one that was left alone."""
+    """Kill a training again and again, resume it every time, and compare the model with that of one that was left alone."""
     from safetensors.numpy import load_file
 
     store = make_store(folder, n_cells)
@@ -543,10 +543,10 @@ def parse() -> argparse.Namespace:
     for name, sizes, text in (
         ("data", [50_000, 500_000], "make the sources"),
         ("build", [50_000, 500_000], "`sctab corpus build` as a whole"),
-        ("kill", [50_000], "builds that are killed and go on"),
+        ("kill", [50_000], "builds that are killed and continue"),
         ("loader", [50_000, 500_000], "reading in training"),
         ("train", [50_000, 500_000], "memory of training"),
-        ("kill-training", [50_000], "trainings that are killed and go on"),
+        ("kill-training", [50_000], "trainings that are killed and continue"),
         ("human", [], "four real studies"),
     ):
         part = parts.add_parser(name, parents=[shared], help=text)

@@ -2,13 +2,13 @@
 
     uv run python benchmarks/deletion.py --data FOLDER [--seeds 3] [--draws 3] [--output FILE.csv]
 
-`FOLDER` holds the data sets that are listed in docs/benchmarks.md. `SCTAB` learns four fifths of the FACS-sorted blood cells, once with
-its defaults and once without a dense decision. The top genes of each type are those of the cells that it has learned from. They are set
-to zero in the counts of the other fifth and of pbmc3k, cells of that type only, and so are as many genes that are drawn at random: among
-all, and such that each has about the mean expression in that type of the gene that it stands for. Of the model with a dense decision,
-the attention alone is measured beside its whole explanation. Prints what is lost of the type's probability and of its recall, mean over
-types ± standard deviation over seeds, beside what there was before; the loss of probability type by type; and how much of
-the decisions and of the masks can be explained and removed at all.
+`FOLDER` holds the data sets that are listed in docs/benchmarks.md. `SCTAB` learns four fifths of the FACS-sorted blood cells, once with its
+defaults and once without a dense decision. The top genes of each type are those of the cells that it has learned from. They are set to zero
+in the counts of the other fifth and of pbmc3k, cells of that type only, and so are as many genes that are drawn at random: among all, and
+such that each has about the mean expression in that type of the gene that it represents. Of the model with a dense decision, the attention
+alone is measured beside its whole explanation. Prints what is lost of the type's probability and of its recall, mean over types ± standard
+deviation over seeds, beside what there was before; the loss of probability type by type; and how much of the decisions and of the masks can
+be explained and removed at all.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ Timed = tuple[float, NDArray[np.float32]]
 
 
 def make_cells(folder: Path, n_cells: int, compression: str | None = None) -> Path:
-    """A file of counts as CSR, float32; it is made block by block where it is not there."""
+    """A file of counts as CSR, float32; it is made block by block where it does not exist."""
     path = folder / f"cells_{n_cells}{'_' + compression if compression else ''}.h5ad"
     if path.exists():
         return path
@@ -156,7 +156,7 @@ def data(folder: Path, sizes: Sequence[int], compression: str | None) -> None:
 
 
 def make_models(folder: Path, n_members: int = 5) -> tuple[Path, Path]:
-    """Directories of a model and of an ensemble, whose first member it is; they are made where they are not there."""
+    """Directories of a model and of an ensemble, whose first member it is; they are made where they do not exist."""
     from sctab.model import DeepEnsemble
 
     model, ensemble = folder / "model", folder / f"ensemble_{n_members}"

@@ -3,7 +3,7 @@
 import os
 
 os.environ["PYTHONDONTWRITEBYTECODE"] = (
-    ""  # containers set it: every program that a test starts would compile all its libraries anew
+    ""  # containers set it: every program that a test starts would compile all its libraries again
 )
 os.environ["NUMBA_NUM_THREADS"] = "1"  # numba, which scanpy runs on, sets the number of OpenMP threads of torch to its own
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded: the threads of several test processes fight each other

@@ -453,7 +453,7 @@ def classifiers():
 
 
 def overridden(cls, base):
-    """Concrete methods and properties of `base` that `cls` defines anew."""
+    """Concrete methods and properties of `base` that `cls` defines again."""
     kinds = (staticmethod, classmethod, property)
     return sorted(
         name

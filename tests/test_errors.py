@@ -51,8 +51,8 @@ def test_a_warning_of_ours_is_a_user_warning():
 
 
 def test_a_missing_key_is_shown_as_a_sentence():
-    assert str(KeyError("`x` is not there.")) == "'`x` is not there.'"
-    assert str(KeyNotFoundError("`x` is not there.")) == "`x` is not there."
+    assert str(KeyError("`x` not found.")) == "'`x` not found.'"
+    assert str(KeyNotFoundError("`x` not found.")) == "`x` not found."
     assert str(KeyNotFoundError()) == ""
 
 

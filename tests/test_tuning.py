@@ -114,7 +114,7 @@ class TestSettings:
         assert Settings.read(tmp_path / "settings.json").model == "mlp"
 
     def test_are_in_a_file_that_is_there(self, tmp_path):
-        with pytest.raises(sctab.DataFileError, match="is not there"):
+        with pytest.raises(sctab.DataFileError, match="not found"):
             Settings.read(tmp_path / "settings.json")
 
     @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ class TestStudy:
         [
             ({"n_trials": 0}, "`n_trials=0` must be at least 1"),
             ({"train_size": 1}, "`train_size=1` must be above 0 and below 1"),
-            ({"model": "forest"}, "`model='forest'` is no model class"),
+            ({"model": "forest"}, "`model='forest'` is not a model class"),
             ({"model": "auto", "train_settings": {}}, "`auto` has no settings of its own"),
             ({"train_settings": {"learning_rate": 1, "gene_dropout": 0}}, "There is nothing to tune"),
             ({"space": SearchSpace({}, {"rate": Range(0, 1)})}, "`rate` cannot be among the `train_settings`"),
@@ -379,7 +379,7 @@ class TestFile:
             other.var_names = [f"{name}X" for name in other.var_names]
         else:
             other = other[:-3].copy()
-        with pytest.raises(sctab.SettingError, match=r"was begun with other `data`\. Go on with what it was begun with"):
+        with pytest.raises(sctab.SettingError, match=r"was begun with other `data`\. Resume with the original settings"):
             search(other, storage=stored)
 
     @pytest.mark.parametrize(
@@ -410,7 +410,7 @@ class TestFile:
         with closing(sqlite3.connect(tmp_path / stored.name)) as connection:
             connection.execute("UPDATE study_user_attributes SET value_json = '\"0.0.1\"' WHERE key = 'sctab_version'")
             connection.commit()
-        message = rf"other `sctab_version` \(`sctab_version` was 0\.0\.1 and is {re.escape(sctab.__version__)}\)\. Go on with what"
+        message = rf"other `sctab_version` \(`sctab_version` was 0\.0\.1 and is {re.escape(sctab.__version__)}\)\. Resume with"
         with pytest.raises(sctab.SettingError, match=message):
             search(reference, storage=tmp_path / stored.name)
 

@@ -99,6 +99,6 @@ def _run_command(command: str) -> str:
 
 
 def _matches(said: str, expected: str) -> bool:
-    """Whether both are the same up to line breaks, where `…` stands for anything."""
+    """Whether both are the same up to line breaks, where `…` represents anything."""
     said, expected = " ".join(said.split()), " ".join(expected.split())
     return re.fullmatch(".*".join(map(re.escape, expected.split("…"))), said) is not None

@@ -113,7 +113,7 @@ class OutputError(SctabError, OSError):
 
 
 class OutputExistsError(OutputError, FileExistsError):
-    """A result would overwrite something that is already there."""
+    """A result would overwrite existing output."""
 
 
 class ClusterError(SctabError, RuntimeError):

@@ -71,7 +71,7 @@ def check_key_added(key_added: str) -> None:
     Raises
     ------
     SettingError
-        If it is no string, is empty, `.` or `..`, is too long, or has a `/` or a control character in it.
+        If it is not a string, is empty, `.` or `..`, is too long, or has a `/` or a control character in it.
     """
     if not isinstance(key_added, str) or not key_added.strip() or key_added in {".", ".."} or not _is_name(key_added):
         raise SettingError(

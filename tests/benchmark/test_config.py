@@ -96,7 +96,7 @@ def test_settings_of_a_file(write_config, tmp_path):
         ({"data": 3}, r"`data`: a string was expected, found `3`"),
         ({"baseline": "mlp"}, r"`baseline: mlp` is not compared. Available: `logistic_regression`"),
         ({"models": ["linear", "linear"]}, r"more than one is called `linear`"),
-        ({"models": ["forest"]}, r"model 1: `model='forest'` is no model class"),
+        ({"models": ["forest"]}, r"model 1: `model='forest'` is not a model class"),
         ({"models": [{"label": "x"}]}, r"model 1, `name`: a string was expected"),
         ({"models": [{"name": "linear", "train": {"epochs": 3}}]}, r"model 1: `epochs` cannot be among the `train_settings`"),
         ({"models": [{"name": "linear", "train": 3}]}, r"model 1, `train`: a mapping of names to values was expected"),
@@ -145,7 +145,7 @@ def test_a_file_that_is_no_yaml(tmp_path):
     with pytest.raises(DataFileError, match="is not valid YAML: while parsing"):
         read_config(tmp_path / "broken.yaml")
     (tmp_path / "list.yaml").write_text("- 1", encoding="utf-8")
-    with pytest.raises(SettingError, match="is no benchmark"):
+    with pytest.raises(SettingError, match="is not a benchmark"):
         read_config(tmp_path / "list.yaml")
 
 

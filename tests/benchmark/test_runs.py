@@ -157,5 +157,5 @@ def test_versions_of_libraries_do(write_config, tmp_path, monkeypatch, library):
 
 
 def test_data_must_be_there(write_config, tmp_path):
-    with pytest.raises(DataFileError, match=r"cells.h5ad` is not there. Say where the data is with `data:`"):
+    with pytest.raises(DataFileError, match=r"cells.h5ad` not found. Set the data folder with `data:`"):
         plan(read_config(write_config(data=str(tmp_path))))

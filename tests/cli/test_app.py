@@ -179,7 +179,7 @@ def test_annotate_reads_and_writes_zarr(files, tmp_path):
 def test_nothing_is_overwritten_unless_asked(files, tmp_path):
     (tmp_path / "a.csv").write_text("precious")
     arguments = ("annotate", files / "query.h5ad", "--model", files / "model", "--csv", tmp_path / "a.csv")
-    refused(run(*arguments), "is already there")
+    refused(run(*arguments), "already exists")
     assert (tmp_path / "a.csv").read_text() == "precious"
     assert run(*arguments, "--overwrite").exit_code == 0
     assert (tmp_path / "a.csv").read_text().startswith("cell,")
@@ -187,7 +187,7 @@ def test_nothing_is_overwritten_unless_asked(files, tmp_path):
 
 def test_a_model_is_not_overwritten_unless_asked(files):
     arguments = ("train", files / "reference.h5ad", "--labels-key", "cell_type", "--output", files / "model", "--max-epochs", 1)
-    refused(run(*arguments), "is already there")
+    refused(run(*arguments), "already exists")
 
 
 @pytest.mark.parametrize("option", [("--output", "model"), ("--output", "model/a.h5ad"), ("--csv", "model/a.csv")])
@@ -242,7 +242,7 @@ def test_annotate_without_an_output(files):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("missing.h5ad", None, "is not there. Check the path"),
+        ("missing.h5ad", None, "not found. Check the path"),
         ("damaged.h5ad", b"no hdf5", "cannot be read as .h5ad"),
         ("table.csv", b"a,b", "is a table of text, and neither `.h5ad` nor `.zarr`"),
     ],

@@ -51,7 +51,7 @@ def test_build_info_and_verify(config, tmp_path, monkeypatch):
     assert "cells are as they were built" in verified.output
     again = sctab("build", config)
     assert again.exit_code == 2
-    assert "`blood.corpus` is already there" in again.output
+    assert "`blood.corpus` already exists" in again.output
 
 
 def test_a_damaged_corpus(config, tmp_path):
@@ -94,7 +94,7 @@ def test_a_model_is_trained_from_it(config, tmp_path):
     assert "Trained for 2 epochs" in again.stdout
     for options, message in (
         (["--labels-key", "cell_type", "--overwrite"], "`--labels-key` cannot be given with a corpus"),
-        (["--model", "auto", "--resume", "--overwrite"], "`--resume` goes on from a run directory of one model class"),
+        (["--model", "auto", "--resume", "--overwrite"], "`--resume` needs a run directory of one model class"),
         (["--fraction", "0.3", "--max-epochs", "2", "--resume", "--overwrite"], "is of a training with other `reference`"),
     ):
         refused = train(*options)
@@ -126,5 +126,5 @@ def test_told_to_end_it_says_how_to_go_on(config, tmp_path):
     process.terminate()
     _, said = process.communicate(timeout=120)
     assert process.returncode == 143, said
-    assert "the same command with `--resume` goes on" in " ".join(said.split())
+    assert "run the same command with `--resume` to continue" in " ".join(said.split())
     assert not (tmp_path / "model").exists()

@@ -87,7 +87,11 @@ class TestCommands:
     @pytest.mark.parametrize(
         ("error", "code", "message"),
         [
-            (DataFileError(f"`{ODD}` is not there."), 2, "Error: `[red]x[/red] [/x] :smile: r[1].h5ad α\\x1b[2J` is not there."),
+            (
+                DataFileError(f"`{ODD}` not found."),
+                2,
+                "Error: `[red]x[/red] [/x] :smile: r[1].h5ad α\\x1b[2J` not found.",
+            ),
             (FileNotFoundError(2, "No such file", "x"), 2, "Error: FileNotFoundError: [Errno 2] No such file: 'x'."),
             (KeyboardInterrupt(), 130, "Interrupted. No output was written. What is in a run directory is kept."),
             (Stopped(signal.SIGTERM), 143, "Stopped. No output was written. What is in a run directory is kept."),

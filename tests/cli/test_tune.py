@@ -50,7 +50,7 @@ def test_writes_settings_study_and_pictures(reference, tmp_path):
 
     refused = run(reference, *arguments, "--n-trials", 3)
     assert refused.exit_code == 2
-    assert "is already there" in refused.stderr
+    assert "already exists" in refused.stderr
     longer = run(reference, *arguments, "--n-trials", 3, "--overwrite")
     assert longer.exit_code == 0, longer.output
     assert "3 trials" in longer.stdout

@@ -61,7 +61,7 @@ class TestRules:
         studies["two"].obs = obs
         studies["two"].write_h5ad(tmp_path / "two.h5ad")
         with pytest.warns(
-            SctabWarning, match=r"'' \(2 cells\), 'nan' \(7 cells\) in column `cell_type` of `.*two.h5ad` stand for a missing"
+            SctabWarning, match=r"'' \(2 cells\), 'nan' \(7 cells\) in column `cell_type` of `.*two.h5ad` denote a missing"
         ):
             planned = plan(declared)
         assert planned.steps[0].n_cells == 9

@@ -24,7 +24,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def counts():
-    """Counts of blood: those of scanpy's small dataset, whose smallest value of each cell stands for one."""
+    """Counts of blood: those of scanpy's small dataset, whose smallest value of each cell represents one."""
     adata = sc.datasets.pbmc68k_reduced()[:N_CELLS].raw.to_adata()
     linear = np.expm1(adata.X.toarray())
     one = np.where(linear > 0, linear, np.inf).min(axis=1, keepdims=True)
@@ -101,7 +101,7 @@ def bins(matrix, n=50):
 
 
 def ranks(matrix):
-    """Genes of each cell by their expression, those that are not there left at zero."""
+    """Genes of each cell by their expression, those that do not exist left at zero."""
     dense = matrix.toarray()
     order = dense.argsort(axis=1, kind="stable").argsort(axis=1) + 1
     return np.where(dense > 0, order - (dense == 0).sum(axis=1, keepdims=True), 0).astype(np.float32)

@@ -147,7 +147,7 @@ class TestNormalised:
 
     @pytest.mark.parametrize("n_empty", [0, 1, 100])
     def test_transcripts_per_million(self, counts, rng, n_empty):
-        """Divided by the lengths of the genes, values are no multiples of each other: equal sums are all there is to see."""
+        """Divided by the lengths of the genes, values are not multiples of each other: equal sums are all there is to see."""
         per_length = counts / rng.uniform(300, 9000, size=counts.shape[1])
         tpm = per_length / per_length.sum(axis=1, keepdims=True) * 1e6
         tpm[:n_empty] = 0
@@ -206,7 +206,7 @@ class TestLogarithm:
         assert inspect_matrix(cut) == MatrixContent(Content.LOG1P, log_base=np.e)
 
     def test_cut_to_genes_of_which_no_cell_has_a_single_count(self, rng):
-        """The smallest value of a cell then stands for two counts or three."""
+        """The smallest value of a cell then represents two counts or three."""
         counts = rng.poisson(6, size=(500, 30))
         smallest = np.where(counts > 0, counts, 99).min(axis=1)
         counts = counts[np.isin(smallest, [2, 3])]

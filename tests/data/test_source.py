@@ -139,7 +139,7 @@ def test_no_cells(counts):
 
 
 def test_antibodies_do_not_make_counts_look_normalised(counts):
-    """Antibody columns hold values that are no counts; the genes are still counts."""
+    """Antibody columns hold values that are not counts; the genes are still counts."""
     counts.var["feature_types"] = ["Gene Expression"] * 50 + ["Antibody Capture"] * 10
     dense = counts.X.toarray()
     dense[:, 50:] = np.random.default_rng(0).normal(size=(30, 10))

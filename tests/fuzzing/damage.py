@@ -715,7 +715,7 @@ def damage_h5(path, rng):
 
 
 def damage_zarr(path, rng):
-    """Change what is in a Zarr store, so that Zarr itself can still read it; with metadata gathered anew or as they were."""
+    """Change what is in a Zarr store, so that Zarr itself can still read it; with metadata gathered again or as they were."""
     root = zarr.open_group(str(path), mode="r+", use_consolidated=False)
     what = pick(rng, STRUCTURE)(root, rng)
     if rng.random() < 0.5:

@@ -22,7 +22,7 @@ def watch(stage):
 
 
 class InvalidDataError(Exception):
-    """What anndata reads is no valid matrix or table, or it reads nothing at all."""
+    """What anndata reads is not a valid matrix or table, or it reads nothing at all."""
 
 
 def read_intact(path, *, backed=False):
@@ -67,7 +67,7 @@ def dense(matrix):
 
 
 def dense_copy(adata):
-    """An AnnData with the same tables, whose matrices are dense; an error where `X` is no valid matrix."""
+    """An AnnData with the same tables, whose matrices are dense; an error where `X` is not a valid matrix."""
     adata = adata.to_memory() if adata.isbacked else adata
     copy = AnnData(
         None if adata.X is None else dense(adata.X).astype(np.float32),

@@ -200,7 +200,7 @@ def judge_changed(folder: Path, answer: Any, expected: Any) -> str:
 
 
 def judge_rehashed(folder: Path, answer: Any, expected: Any) -> str:
-    """Where hashes were put right, other content is no damage; what it says must make sense all the same."""
+    """Where hashes were put right, other content is not a damage; what it says must make sense all the same."""
     if "finite" in answer and not answer["finite"]:
         return "weights are not finite"
     if "labels" in answer and any(label == "" for label in answer["labels"]):

@@ -33,7 +33,7 @@ def test_tables(evaluated):
 
 
 def test_refusals(evaluated):
-    with pytest.raises(KeyNotFoundError, match=r"`adata\.uns\['sctab_evaluation'\]` is not there\. Call `sctab\.tl\.evaluate"):
+    with pytest.raises(KeyNotFoundError, match=r"`adata\.uns\['sctab_evaluation'\]` not found\. Call `sctab\.tl\.evaluate"):
         get.evaluation(evaluated)
     with pytest.raises(KeyNotFoundError, match="The evaluation is not by groups"):
         get.evaluation(evaluated, "groups", key_added="mine")

@@ -66,7 +66,7 @@ def test_refusals(annotated):
         get.probabilities(annotated, key_added="mine")
     without = annotated.copy()
     del without.obsm["sctab_probabilities"]
-    with pytest.raises(KeyNotFoundError, match=r"are annotated, but `adata\.obsm\['sctab_probabilities'\]` is not there any more"):
+    with pytest.raises(KeyNotFoundError, match=r"are annotated, but `adata\.obsm\['sctab_probabilities'\]` no longer exists"):
         get.probabilities(without)
     del without.uns["sctab"]
     with pytest.raises(KeyNotFoundError, match=r"`adata\.obs\['sctab_label'\]` is there, but `adata\.uns\['sctab'\]`, .* is not\."):

@@ -59,7 +59,7 @@ class TestInputRecipe:
         normalization=st.builds(Normalization, st.sampled_from([1e4, 1e6]), st.booleans()),
     )
     def test_it_aligns_normalises_and_adds_covariates(self, block, seed, n_genes, n_categories, log_base, normalization):
-        """In any order of genes, with genes that are not there, several features of one gene, and values that are stored zeros."""
+        """In any order of genes, with missing genes, several features of one gene, and values that are stored zeros."""
         rng = np.random.default_rng(seed)
         n_obs, n_vars = block.shape
         positions = rng.integers(-1, n_genes, size=n_vars).astype(np.int32)

@@ -71,7 +71,7 @@ def test_nothing_is_left_of_a_run_that_finished_nothing(tmp_path):
 
 
 def test_what_is_there_is_neither_used_nor_lost_unasked(interrupted):
-    with pytest.raises(OutputExistsError, match=r"was interrupted. Go on with it \(`--resume`.*or begin anew"):
+    with pytest.raises(OutputExistsError, match=r"was interrupted. Resume it \(`--resume`.*or restart"):
         open_journal(interrupted)
     assert len(list(interrupted.glob("part-*"))) == 2
 
@@ -89,7 +89,7 @@ def test_resume_wins_over_restart(interrupted):
 
 
 def test_another_run_is_not_resumed(interrupted):
-    with pytest.raises(SettingError, match=r"is of another annotation: `model` differ. Resume with the same"):
+    with pytest.raises(SettingError, match=r"belongs to another annotation: `model` differ. Resume with the same"):
         open_journal(interrupted, IDENTITY | {"model": "other"}, resume=True)
     with open_journal(interrupted, resume=True) as journal:
         assert journal.n_finished() == 15
@@ -160,7 +160,7 @@ def test_files_of_others_are_left_alone(interrupted, name):
 def test_a_damaged_description_of_the_run(interrupted):
     path = interrupted / "run.json"
     path.write_text(path.read_text().replace('"abc"', '"abd"'))
-    with pytest.raises(OutputExistsError, match=r"run\.json` was damaged, or written by another version.*begin anew"):
+    with pytest.raises(OutputExistsError, match=r"run\.json` was damaged, or written by another version.*start again"):
         open_journal(interrupted, resume=True)
     assert len(list(interrupted.glob("part-*"))) == 2
 

@@ -119,7 +119,7 @@ class TestFailure:
         assert caught.value is error
         assert contents(tmp_path) == expected
 
-    @pytest.mark.parametrize("error", [DataFileError("`in.h5ad` is not there."), ModelNotFoundError("There is no model `x`.")])
+    @pytest.mark.parametrize("error", [DataFileError("`in.h5ad` not found."), ModelNotFoundError("There is no model `x`.")])
     def test_an_error_about_something_else_stays_what_it_is(self, tmp_path, error):
         """Both are `OSError`s too, and neither is about the output."""
 
@@ -135,7 +135,7 @@ class TestFailure:
         target = tmp_path / "labels.csv"
         target.write_text("old")
         with (
-            pytest.raises(OutputExistsError, match=r"labels\.csv` is already there\. Choose another name, or allow"),
+            pytest.raises(OutputExistsError, match=r"labels\.csv` already exists\. Choose another name, or allow"),
             written_beside(target),
         ):
             pytest.fail("the block must not start")
@@ -149,7 +149,7 @@ class TestFailure:
                 write_file(path)
                 target.write_text("of another process")
 
-        with pytest.raises(OutputExistsError, match="is already there"):
+        with pytest.raises(OutputExistsError, match="already exists"):
             write_late()
         assert contents(tmp_path) == {"labels.csv": b"of another process"}
 

@@ -172,7 +172,7 @@ class TestFinding:
 
 class TestRefusals:
     def test_missing(self, tmp_path):
-        with pytest.raises(DataFileError, match="is not there. Check the path"):
+        with pytest.raises(DataFileError, match="not found. Check the path"):
             DataFile(tmp_path / "a.h5ad")
 
     def test_another_type(self, tmp_path):

@@ -32,7 +32,7 @@ def path(request, tmp_path):
 
 
 def changed(path, change):
-    """Change a file or store in place, and gather the metadata of a store anew."""
+    """Change a file or store in place, and gather the metadata of a store again."""
     if path.suffix == ".h5ad":
         with h5py.File(path, "r+") as root:
             change(root)

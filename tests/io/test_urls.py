@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import anndata as ad
 import numpy as np
 import pytest
-from tests.io.test_data_file import _GivesParts, served
+from tests.served import GivesParts, served
 
 from sctab import DataFileError
 from sctab.corpus.sources._open import find_sources
@@ -102,7 +102,7 @@ class TestCredentials:
         assert find_sources(name) == [name]
 
     def test_a_pattern_that_matches_nothing_does_not_tell_them(self, tmp_path):
-        with served(tmp_path, _GivesParts) as address, pytest.raises(DataFileError, match="matches no") as caught:
+        with served(tmp_path, GivesParts) as address, pytest.raises(DataFileError, match="matches no") as caught:
             find_data_files([f"{address.replace('://', '://me:secret@')}/*.h5ad?sig=hidden"])
         assert "secret" not in str(caught.value)
         assert "hidden" not in str(caught.value)
@@ -113,7 +113,7 @@ class TestCredentials:
 
     def test_a_file_forgets_them(self, tmp_path):
         ad.AnnData(np.eye(6, dtype=np.float32)).write_h5ad(tmp_path / "a.h5ad")
-        with served(tmp_path, _GivesParts) as address:
+        with served(tmp_path, GivesParts) as address:
             file = DataFile(f"{address.replace('://', '://me:secret@')}/a.h5ad?sig=hidden")
             assert file.n_obs == 6
             for shown in (file.path, str(file.fingerprint())):
@@ -123,8 +123,8 @@ class TestCredentials:
 
     def test_errors_do_not_tell_them(self, tmp_path):
         with (
-            served(tmp_path, _GivesParts) as address,
-            pytest.raises(DataFileError, match="is not there|answers 404") as found,
+            served(tmp_path, GivesParts) as address,
+            pytest.raises(DataFileError, match="not found|answers 404") as found,
         ):
             DataFile(f"{address.replace('://', '://me:secret@')}/missing.h5ad?sig=hidden")
         assert "secret" not in str(found.value)

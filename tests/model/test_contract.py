@@ -1,4 +1,4 @@
-"""What every model class has in common, as a user meets it: set up, train, predict, save, load, go on from a reference."""
+"""What every model class has in common, as a user meets it: set up, train, predict, save, load, continue from a reference."""
 
 import copy
 from dataclasses import asdict, replace

@@ -138,7 +138,7 @@ class TestTraining:
             other.train(**QUICK | {"max_epochs": 1}, seed=1, run_dir=tmp_path / "run")
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine/notes.txt").write_text("mine")
-        with pytest.raises(OutputExistsError, match="is no training of an ensemble"):
+        with pytest.raises(OutputExistsError, match="is not the training of an ensemble"):
             make_ensemble(n_members=2, run_dir=tmp_path / "mine")
 
     def test_it_goes_on_wherever_it_runs(self, tmp_path):
@@ -235,7 +235,7 @@ class TestFiles:
     def test_a_member_that_is_lost_is_named(self, ensemble, tmp_path):
         ensemble.save(tmp_path / "five")
         shutil.rmtree(tmp_path / "five/member_2")
-        with pytest.raises(ModelFormatError, match="has 3 members, and `.*member_2` is not there"):
+        with pytest.raises(ModelFormatError, match="has 3 members, and `.*member_2` is missing"):
             load_model(tmp_path / "five")
 
     @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def test_augmentation_is_computed_once_and_kept(corpus, tmp_path):
     models[1].train(**settings)
     assert kept.stat().st_mtime_ns == before
     assert models[0].history["train_loss"].equals(models[1].history["train_loss"])
-    kept.write_bytes(b"damaged")  # it is computed anew
+    kept.write_bytes(b"damaged")  # it is computed again
     models[1].train(**settings)
     assert kept.stat().st_size > 7
 
@@ -316,7 +316,7 @@ def test_two_processes_have_the_loss_curve_of_one(corpus, tmp_path, name):
         )
         assert process.returncode == 0, process.stderr
         curves[n] = json.loads((tmp_path / f"model_{n}" / "model.json").read_text())["training"]["history"]
-    # Virtual batches, over which TabNet normalises, are cut anew in each process.
+    # Virtual batches, over which TabNet normalises, are cut again in each process.
     tolerance = {"linear": 1e-5, "sctab": 1e-2}[name]
     np.testing.assert_allclose(curves[2]["train_loss"], curves[1]["train_loss"], rtol=tolerance)
     if name == "linear":

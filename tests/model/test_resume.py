@@ -1,4 +1,4 @@
-"""A training that was interrupted goes on as if nothing had happened."""
+"""A training that was interrupted continues as if nothing had happened."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""SCTAB as a user meets it: set up, train, predict, save, load, go on from a reference."""
+"""SCTAB as a user meets it: set up, train, predict, save, load, continue from a reference."""
 
 import warnings
 

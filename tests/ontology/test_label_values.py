@@ -1,4 +1,4 @@
-"""Labels that stand for no type, are alike, or cannot be stored."""
+"""Labels that represent no type, are alike, or cannot be stored."""
 
 import anndata as ad
 import numpy as np

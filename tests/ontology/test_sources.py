@@ -105,13 +105,11 @@ def test_suggestions_are_read(tmp_path, suffix):
 
 class TestRefusals:
     def test_a_file_that_is_not_there(self, tmp_path):
-        with pytest.raises(
-            DataFileError, match=r"cl\.obo` is not there\. Provide the path of an `\.obo`, `\.owl` or `\.json` file"
-        ):
+        with pytest.raises(DataFileError, match=r"cl\.obo` not found\. Provide the path of an `\.obo`, `\.owl` or `\.json` file"):
             CellOntology.from_file(tmp_path / "cl.obo")
 
     def test_a_directory(self, tmp_path):
-        with pytest.raises(DataFileError, match="is not there"):
+        with pytest.raises(DataFileError, match="not found"):
             CellOntology.from_file(tmp_path)
 
     @pytest.mark.parametrize(
@@ -213,7 +211,7 @@ class TestOboFoundry:
 
     @pytest.mark.parametrize("name", ["../cl", "CL", "", "cl.obo"])
     def test_names_that_are_none(self, get, name):
-        with pytest.raises(SettingError, match="is no name of the OBO Foundry"):
+        with pytest.raises(SettingError, match="is not an OBO Foundry name"):
             get(name)
 
     @pytest.mark.parametrize(

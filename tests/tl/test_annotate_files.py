@@ -249,7 +249,7 @@ def _scaled_with_raw(adata):
 
 
 def _halved(adata):
-    """Every gene stands for two features, which have to be summed before the logarithm."""
+    """Every gene represents two features, which have to be summed before the logarithm."""
     first = adata.X.copy()
     first.data = np.floor(first.data / 2)
     X = sparse.hstack([first, adata.X - first]).tocsr()
@@ -333,7 +333,7 @@ class TestRefusals:
 
     def test_something_is_there(self, model_path, path, tmp_path):
         (tmp_path / "out.csv").write_text("mine")
-        with pytest.raises(OutputExistsError, match="is already there"):
+        with pytest.raises(OutputExistsError, match="already exists"):
             sctab.tl.annotate_files(path, model_path, output=tmp_path / "out.csv")
         assert (tmp_path / "out.csv").read_text() == "mine"
 
@@ -395,7 +395,7 @@ class TestRefusals:
         assert "--resume" in caught.value.__notes__[0]
         assert len(list((tmp_path / "out.h5ad.parts").glob("part-*.npz"))) == 3
         monkeypatch.undo()
-        with pytest.raises(OutputExistsError, match="was interrupted. Go on with it"):
+        with pytest.raises(OutputExistsError, match="was interrupted. Resume it"):
             sctab.tl.annotate_files(path, model_path, output=tmp_path / "out.h5ad", block_size=50)
         with pytest.raises(SettingError, match="`block_size` differ"):
             sctab.tl.annotate_files(path, model_path, output=tmp_path / "out.h5ad", block_size=60, resume=True)
@@ -439,7 +439,7 @@ def test_finished_blocks_are_not_computed_twice(model_path, query, tmp_path, mon
         lambda self, at: (rows.append((at.start, at.stop)), read_rows(self, at))[1],
     )
     sctab.tl.annotate_files(path, model_path, output=tmp_path / "out.csv", block_size=50, resume=True)
-    assert rows == [(200, 250), (250, 300)]  # nor is the file looked at again to find out what it holds
+    assert rows == [(200, 250), (250, 300)]  # nor is the file looked at again to determine what it holds
 
 
 def test_bfloat16_says_how_far_it_is_off(model_path, query, tmp_path):
@@ -534,6 +534,6 @@ def test_interrupted(model_path, tmp_path, number, message):
     _, shown = process.communicate(timeout=120)
     assert process.returncode == 128 + number
     assert f"{message}. No output was written. Finished blocks are kept in" in shown
-    assert "Go on with `--resume`" in shown
+    assert "Resume with `--resume`" in shown
     assert "Traceback" not in shown
     assert {entry.name for entry in tmp_path.iterdir()} == {"query.h5ad", "out.csv.parts"}

@@ -228,7 +228,7 @@ class TestWithoutProbabilities:
         expected = evaluate(adata, group_keys="phase", n_bootstrap=5)
         del adata.obsm["sctab_probabilities"]
         found = evaluate(adata, group_keys="phase", n_bootstrap=5)
-        assert "`adata.obsm['sctab_probabilities']` is not there any more: labels are scored" in " ".join(found["notes"])
+        assert "`adata.obsm['sctab_probabilities']` no longer exists: `cross_entropy`" in " ".join(found["notes"])
         kept = expected["overall"].query("metric in ['accuracy', 'macro_f1', 'weighted_f1', 'auroc']").reset_index(drop=True)
         pd.testing.assert_frame_equal(found["overall"], kept)
         for name in ("types", "groups"):
@@ -314,7 +314,7 @@ class TestSharedLevel:
         fine.obs["fine"] = fine.obs["fine"].astype(object).where(fine.obs["fine"] != "CL:0000236", "nan")
         tables = evaluate(fine, "fine")
         assert tables["overall"]["cells"][0] == int((fine.obs["fine"] != "nan").sum())
-        assert "Known labels that stand for a missing one: 'nan'. Their cells do not count." in tables["notes"]
+        assert "Known labels that denote a missing label: 'nan'. Their cells do not count." in tables["notes"]
 
 
 class TestRefusals:

@@ -74,7 +74,7 @@ def test_top_genes_of_types(model, query, explained, shares):
 
 
 def test_markers_come_first(explained):
-    """Ten genes stand for each type; the attention may look at one of another type, which is absent."""
+    """Ten genes represent each type; the attention may look at one of another type, which is absent."""
     table = sctab.get.explanation(explained)
     for i, (_, rows) in enumerate(table.groupby("type")):
         own = {explained.var_names[gene] for gene in range(10 * i, 10 * i + 10)}

@@ -1,4 +1,4 @@
-"""Outputs of an annotation of files: which files they stand for, and which are refused."""
+"""Outputs of an annotation of files: which files they represent, and which are refused."""
 
 import os
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_a_directory_is_added_to(folder):
     Path("results/thesis.tex").write_text("mine")
     assert len(check("results", overwrite=False)[1]) == 2
     Path("results/b.h5ad").write_text("there")
-    with pytest.raises(OutputExistsError, match="results/b.h5ad` is already there"):
+    with pytest.raises(OutputExistsError, match="results/b.h5ad` already exists"):
         check("results", overwrite=False)
     assert len(check("results")[1]) == 2
     Path("linked").symlink_to("results")
@@ -107,7 +107,7 @@ def test_a_store_must_not_contain_the_input():
 @pytest.mark.parametrize("make", [os.mkfifo, lambda name: Path(name).write_text("x"), lambda name: Path(name).symlink_to("absent")])
 def test_no_directory(make):
     make("copies")
-    with pytest.raises(OutputExistsError, match="`copies` is (there and is no directory|a link that leads nowhere)"):
+    with pytest.raises(OutputExistsError, match="`copies` is (exists and is not a directory|a link that leads nowhere)"):
         check("copies")
 
 

@@ -277,7 +277,7 @@ class TestOutputs:
         (tmp_path / "results/figures").mkdir(parents=True)
         (tmp_path / "results/thesis.tex").write_text("years of work")
         (tmp_path / "results/query.h5ad").write_text("an earlier copy")
-        with pytest.raises(OutputExistsError, match="results/query.h5ad` is already there"):
+        with pytest.raises(OutputExistsError, match="results/query.h5ad` already exists"):
             sctab.tl.annotate_files(path, model, output=tmp_path / "results")
         done = sctab.tl.annotate_files(path, model, output=tmp_path / "results", overwrite=True)
         assert done.outputs == (tmp_path / "results",)

@@ -20,7 +20,7 @@ def test_of_a_linear_network_is_expression_times_weight_of_the_predicted_type():
     data = make_data(700, n_unlabeled=300)
     data.labels[:50] = np.arange(50) % 3  # the others without a label are not looked at
     weights = np.random.default_rng(1).normal(size=(3, N_GENES + 4)).astype(np.float32)
-    weights[:, N_GENES:] *= 10  # covariates matter and are no genes
+    weights[:, N_GENES:] *= 10  # covariates matter and are not genes
     found = measure(lambda values: (values @ torch.from_numpy(weights).T, None), data)
     genes = normalised(data.counts[data.labels >= 0].toarray())
     inputs = np.hstack([genes, np.ones((len(genes), 4))])

@@ -31,9 +31,7 @@ def told(series, **options):
 class TestMissing:
     @pytest.mark.parametrize("value", ["nan", "NaN", "", " ", "NA", "N/A", "na", "None", "null", "<NA>", "-", "?", "n.d."])
     def test_one_string_that_stands_for_a_missing_label_is_no_type(self, value):
-        message = (
-            r"\(20 cells\) in `adata\.obs\['x'\]` stands for a missing label: 20 of 40 cells have no label and are not learned"
-        )
+        message = r"\(20 cells\) in `adata\.obs\['x'\]` denotes a missing label: 20 of 40 cells have no label and are not learned"
         with pytest.warns(SctabWarning, match=message):
             assert check_labels(labels(value), "x", unlabeled_category=None) == value
 
@@ -89,7 +87,7 @@ class TestTypes:
         assert "look like numbers of clusters" in " ".join(told(series.astype(str).astype("category"))) or series.dtype == bool
 
     def test_every_cell_its_own(self):
-        with pytest.raises(LabelError, match=r"40 different labels in 40 cells: .*These are no cell types"):
+        with pytest.raises(LabelError, match=r"40 different labels in 40 cells: .*These are not cell types"):
             check_labels(pd.Series([f"cell {i}-A" for i in range(40)]), "x", unlabeled_category=None)
 
     @pytest.mark.parametrize("pair", [("A/B", "A|B"), ("a\nb", "c"), ("x" * 300, "c"), ("_index", "c")])

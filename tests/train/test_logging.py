@@ -440,7 +440,7 @@ class TestAugmentation:
             lambda path: save_file({"data": np.ones(3)}, path),
             lambda path: save_file({"data": np.ones(1), "indices": np.array([9]), "indptr": np.array([0, 1])}, path, FACTS),
         ],
-        ids=["truncated", "another file", "without genes", "a column that is not there"],
+        ids=["truncated", "another file", "without genes", "a column that does not exist"],
     )
     def test_what_is_damaged_is_refused(self, tmp_path, damage):
         write_augmentation(tmp_path, sparse.eye(2, format="csr"), FeatureSpace(ids=("", ""), symbols=("A", "B")), {})

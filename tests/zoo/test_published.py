@@ -564,7 +564,7 @@ class TestWhatBelongsTogether:
             ("there.txt", b"label\na\n", "neither `.parquet` nor `.csv` nor `.tsv`"),
             ("there.parquet", b"junk", "cannot be read as .parquet"),
             ("there.csv", b"name\na\n", "has no column `label`. Available: `name`"),
-            (None, b"", "is not there"),
+            (None, b"", "not found"),
         ],
     )
     def test_tables_that_cannot_be_read(self, name, content, message, tables, tmp_path):
@@ -575,7 +575,7 @@ class TestWhatBelongsTogether:
         refuses(path, tables, message, DataFileError, labels=table)
 
     def test_files_that_are_not_there(self, tables, tmp_path):
-        refuses(tmp_path / "absent.ckpt", tables, "is not there", ModelNotFoundError)
+        refuses(tmp_path / "absent.ckpt", tables, "not found", ModelNotFoundError)
         refuses(stored(tmp_path / BEST)[0], tables, "cannot be read", DataFileError, hparams=tmp_path / "hparams.yaml")
 
     def test_nothing_is_overwritten_unless_asked(self, tables, tmp_path):
@@ -672,7 +672,7 @@ class TestArchives:
         (run / "hparams.yaml").write_text("n_d: 7\n")
         refuses(pack(tmp_path / "source", tmp_path / "runs.tar"), tables, "`n_d` of .* is 6 by its weights", folder="scTab")
         (run / "hparams.yaml").write_text("n_d: 6 # " + "x" * 70_000)
-        refuses(pack(tmp_path / "source", tmp_path / "runs.tar"), tables, "it is no `hparams.yaml`", folder="scTab")
+        refuses(pack(tmp_path / "source", tmp_path / "runs.tar"), tables, "it is not a `hparams.yaml`", folder="scTab")
 
     @pytest.mark.parametrize("name", ["runs.tar", "runs.tar.gz", "runs.tar.xz"])
     def test_a_truncated_or_wrong_archive(self, name, tables, tmp_path):

@@ -32,7 +32,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class Task:
-    """Learn a reference, name the cells of a query."""
+    """Train on a reference, annotate a query."""
 
     name: str
     reference: str
@@ -250,7 +250,7 @@ def _model(values: Any, where: str, folder: Path) -> ModelEntry:
 
 
 def _settings(name: str, settings: Any, where: str, folder: Path) -> Settings:
-    """Settings that `settings:` stands for: none, the published ones, or those of a file."""
+    """Settings that `settings:` refers to: none, the published ones, or those of a file."""
     if settings is None:
         return Settings(name)
     if settings == "paper":

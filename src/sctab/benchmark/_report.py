@@ -76,8 +76,8 @@ def paired_differences(scores: pd.DataFrame, baseline: str | None = None, *, met
 
     Returns
     -------
-    One row per model and task, with `mean` and `sd` of the differences, `pairs` and `baseline`; the task `""` stands for all of them.
-    Empty where no model has done all tasks.
+    One row per model and task, with `mean` and `sd` of the differences, `pairs` and `baseline`; the task `""` represents all of them. Empty
+    where no model has done all tasks.
 
     Raises
     ------

@@ -91,7 +91,7 @@ def plan(config: Config) -> list[Run]:
     Raises
     ------
     DataFileError
-        If a file of a task is not there, a directory is no corpus, or a label map has no labels.
+        If a file of a task does not exist, a directory is not a corpus, or a label map has no labels.
     LabelError
         If a label map has ids that are not in the Cell Ontology.
     """

@@ -68,7 +68,7 @@ def run_benchmark(
     Raises
     ------
     DataFileError
-        If a file of a task is not there.
+        If a file of a task does not exist.
     OutputError
         If another benchmark runs in `directory`, or if it cannot be written.
     MissingDependencyError
@@ -118,7 +118,7 @@ def _locked(directory: Path) -> Iterator[None]:
         raise OutputError(f"Another benchmark runs in `{directory}`. Wait for its end, or choose another directory.") from error
     except OSError as error:
         raise OutputError(f"`{directory}` cannot be written: {error.strerror}. Choose another directory.") from error
-    with lock:  # the system lets go of the lock when the process ends, however it ends
+    with lock:  # the system releases the lock when the process ends, however it ends
         for leftover in (directory / RUNS_FOLDER).glob(".sctab-*.part"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
@@ -176,7 +176,7 @@ def _client(n_jobs: int | None, dask_scheduler: str | None) -> Iterator[Any]:
         distributed.LocalCluster(
             n_workers=1,
             threads_per_worker=n_jobs or os.cpu_count() or 1,
-            processes=False,  # each run is a process that we start, so that its memory can be told from that of others
+            processes=False,  # each run is a process that we start, so that its memory can be distinguished from that of others
             memory_limit=0,
             dashboard_address="127.0.0.1:0",  # any port that is free
             silence_logs=logging.ERROR,

@@ -46,7 +46,7 @@ class Cells:
 def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -> Cells:
     """Read the files of a task, split, and take a part of the reference.
 
-    Cells without a label are left out, and so are features that are no genes. `X` is on the scale of counts, whatever the files hold. A
+    Cells without a label are left out, and so are features that are not genes. `X` is on the scale of counts, whatever the files hold. A
     corpus stays where it is.
 
     Parameters
@@ -65,9 +65,9 @@ def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -
     DataFileError
         If a file cannot be read.
     KeyNotFoundError
-        If a column or layer is not there.
+        If a column or layer does not exist.
     InputValueError
-        If no matrix of a file can be brought to the scale of counts.
+        If no matrix of a file can be converted to the scale of counts.
     SettingError
         If the split leaves no cell on one side.
     """

@@ -95,7 +95,7 @@ def task_from_request(values: dict[str, Any]) -> Task:
 def run_a_model(request: dict[str, Any], cells: Cells) -> Outcome:
     """Train a model of `sctab` on all genes of the reference, and let it name the query, whose genes it matches by name."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # notes for users: few cells of a type, genes that are not there
+        warnings.simplefilter("ignore")  # notes for users: few cells of a type, missing genes
         start = time.perf_counter()
         model = new_model(cells.source, model_by_name(request["model"]), request["model_settings"])
         options = {"accelerator": request["accelerator"], "enable_progress_bar": False} | request["train_settings"]
@@ -119,7 +119,7 @@ def run_a_model(request: dict[str, Any], cells: Cells) -> Outcome:
 
 
 def count_parameters(model: Any) -> int | None:
-    """Numbers that a network learns; `None` for what is no network, and for `AutoClassifier`, whose size is not chosen."""
+    """Numbers that a network learns; `None` for what is not a network, and for `AutoClassifier`, whose size is not chosen."""
     module = getattr(model, "module", None)
     return sum(parameter.numel() for parameter in module.parameters()) or None if isinstance(module, nn.Module) else None
 

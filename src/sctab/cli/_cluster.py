@@ -1,4 +1,4 @@
-"""The Dask cluster that a command is told to use."""
+"""The Dask cluster that a command uses."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def build(
         Path | None, typer.Option(help="New directory; by default named after the file, for example `blood.corpus`.")
     ] = None,
     features: Features = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with work that was interrupted.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume interrupted work.")] = False,
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave out sources that cannot be read, instead of stopping.")
     ] = False,

@@ -59,7 +59,7 @@ def run_demo(output: Path | None, *, overwrite: bool) -> None:
 
 
 def author_labels(adata: AnnData, labels: sctab.ontology.LabelSpace, ontology: sctab.ontology.CellOntology) -> pd.Series:
-    """The authors' labels, which are finer than the model's: each is brought to the type of the model that it is a kind of."""
+    """The authors' labels, which are finer than the model's: each is mapped to the type of the model that it is a kind of."""
     types = {term: name for name, term in zip(labels.names, labels.ids, strict=True) if term}
     coarse = {label: types.get(ontology.coarsen(term, list(types)) or "") for label, term in TERMS.items()}
     return adata.obs["bulk_labels"].astype(str).map(coarse)

@@ -26,7 +26,7 @@ def read_data(path: Path) -> AnnData:
 
 
 def write_data(adata: AnnData, path: Path, *, target: Path) -> None:
-    """Write `.h5ad` or `.zarr` to `path`, which stands for `target` in messages.
+    """Write `.h5ad` or `.zarr` to `path`, called `target` in messages.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def write_data(adata: AnnData, path: Path, *, target: Path) -> None:
         else:
             adata.write_zarr(path)
     except OSError:
-        raise  # explained by whoever gave the path
+        raise  # explained by the caller, who knows the path
     except Exception as error:
         raise OutputError(f"`{target}` could not be written: {error}. What was there before is unchanged.") from error
 

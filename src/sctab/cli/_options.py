@@ -25,8 +25,8 @@ CovariateKeys = Annotated[
     list[str] | None,
     typer.Option("--covariate-key", help="Column of `obs` to look at besides the genes, such as the tissue; can be repeated."),
 ]
-GeneIdKey = Annotated[str | None, typer.Option(help="Column of `var` with Ensembl ids; found by itself.")]
-GeneSymbolKey = Annotated[str | None, typer.Option(help="Column of `var` with symbols; found by itself.")]
+GeneIdKey = Annotated[str | None, typer.Option(help="Column of `var` with Ensembl ids; detected by default.")]
+GeneSymbolKey = Annotated[str | None, typer.Option(help="Column of `var` with symbols; detected by default.")]
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")]

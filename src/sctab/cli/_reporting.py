@@ -63,7 +63,7 @@ err = _Console(stderr=True)
 
 
 class Stopped(KeyboardInterrupt):
-    """The process was told to end by a signal."""
+    """The process was terminated by a signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

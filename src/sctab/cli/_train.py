@@ -105,9 +105,7 @@ def train(
     ] = "best",
     logs: Annotated[bool, typer.Option("--logs/--no-logs", help="Whether to write a run directory.")] = True,
     logger: Annotated[str | None, typer.Option(help="Where else to send the curves: `neptune`.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a training that was interrupted, from what is in its run directory.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training from its run directory.")] = False,
     devices: Annotated[str, typer.Option(help="How many devices, or processes on a CPU, to train on together.")] = "auto",
     precision: Annotated[
         str | None, typer.Option(help="Of the arithmetic, as Lightning names it: `bf16-mixed` is fast on a recent GPU.")
@@ -164,7 +162,7 @@ def train(
     check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"fraction": fraction != 1})
     if resume and (not logs or cls is sctab.model.AutoClassifier):
         raise SettingError(
-            "`--resume` goes on from a run directory of one model class. Omit it where there is none (`--no-logs`, `auto`)."
+            "`--resume` needs a run directory of one model class. Omit it where there is none (`--no-logs`, `auto`)."
         )
     sctab.inference.require_replaceable(output, overwrite=overwrite)
     directory = (run_dir or _run_directory(output, resumes=members is not None or resume)) if logs else None
@@ -212,7 +210,7 @@ def train(
             )
         except SystemExit as ended:
             if ended.code == _TOLD_TO_END and directory is not None:
-                err.print(f"Stopped. What was learned is in `{directory}`: the same command with `--resume` goes on.")
+                err.print(f"Stopped. What was learned is in `{directory}`: run the same command with `--resume` to continue.")
             raise
         classifier.save(path)
     if not sctab.train.is_first_process():  # the others help, and the first one reports
@@ -247,7 +245,7 @@ def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> 
 
 
 def _run_directory(output: Path, *, resumes: bool) -> Path:
-    """A directory beside the output: that of a run that goes on, or one that is not there yet."""
+    """A directory beside the output: that of a run that is resumed, or a new one."""
     path = output.with_name(f"{output.name}.run")
     if resumes or not path.exists():
         return path

@@ -22,7 +22,7 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells, with what is known of each as codes: tens of millions take a few gigabytes less than their texts.
+    """Cells, with what is known of each as codes: tens of millions take a few gigabytes less than their strings.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Cells:
         For `label`, `donor`, `dataset`, `assay`, `tissue` and the declared `split`: position in :attr:`names`, -1 where nothing is known,
         `(n_obs,)`.
     names
-        What the codes stand for. A donor is `dataset/donor`: two studies may both have a donor 1.
+        What the codes represent. A donor is `dataset/donor`: two studies may both have a donor 1.
     is_primary
         Whether a cell is in this file for the first time, as CELLxGENE has it, `(n_obs,)`; true where the file does not say.
     barcode
@@ -156,14 +156,14 @@ def _names(file: CellSource, entry: SourceEntry, column: str, source_name: str) 
 
 
 def _without_missing(values: pd.Categorical, file: CellSource, key: str) -> pd.Categorical:
-    """Labels without strings that stand for a missing one, such as `nan`: their cells are left out, as those without a label are."""
+    """Labels without strings that denote a missing label, such as `nan`: their cells are left out, as those without a label are."""
     counts = pd.Series(values).value_counts()
     missing = [name for name in values.categories if is_missing(str(name)) and counts[name]]
     if not missing:
         return values
     warn(
-        f"{counted(missing, counts)} in column `{key}` of `{file.path}` stand for a missing label, and those cells are left out as cells "
-        "without a label are."
+        f"{counted(missing, counts)} in column `{key}` of `{file.path}` denote a missing label, and those cells are left out "
+        "as cells without a label are."
     )
     return values.remove_categories(missing)
 

@@ -103,7 +103,7 @@ class MinDonors(Filter):
 
 @dataclass(frozen=True)
 class MinAncestors(Filter):
-    """Keep labels that have enough terms above them in the Cell Ontology: the others are too general to be of use."""
+    """Keep labels that have enough terms above them in the Cell Ontology: the others are too general to be useful."""
 
     n: int = 7
     name: ClassVar[str] = "min_ancestors"

@@ -83,7 +83,7 @@ def join_genes(spaces: Sequence[FeatureSpace], features: str | FeatureSpace, *, 
 
 
 def given_genes(features: str | tuple[str, ...] | FeatureSpace) -> str | FeatureSpace:
-    """`"union"` and `"intersection"` as they are, and anything else that a declaration may have as the genes that it stands for.
+    """`"union"` and `"intersection"` as they are, and other declarations resolved to genes.
 
     Raises
     ------

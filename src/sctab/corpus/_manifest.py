@@ -40,7 +40,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises
     ------
     DataFileError
-        If there is none, or it is of another version, or damaged.
+        If it is missing, damaged, or of another version.
     """
     path = folder / MANIFEST
     if not path.exists():
@@ -110,7 +110,7 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"`{name}` is no number")
+    raise ValueError(f"`{name}` is not a number")
 
 
 def _check(values: Mapping[str, Any]) -> None:
@@ -131,7 +131,7 @@ def _check(values: Mapping[str, Any]) -> None:
         for split in SPLIT_NAMES:
             _each(values["codes_sha256"][split], columns)
     if not _is_list(values["sources"]) or not values["sources"]:
-        raise ValueError("`sources` is no list of sources")
+        raise ValueError("`sources` is not a list of sources")
     for source in values["sources"]:
         _each(source, {"path": _is_text, "entry": _is_mapping, "fingerprint": _is_mapping, "sha256": _is_hash})
         _each(source, {"n_found": _is_count, "n_obs": _is_count, "n_genes": _is_count, "content": _is_text_or_none})

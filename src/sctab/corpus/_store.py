@@ -91,7 +91,7 @@ class Corpus:
         Raises
         ------
         DataFileError
-            If there is none, or it is of another version, or damaged.
+            If it is missing, damaged, or of another version.
         """
         path = as_path(path)
         manifest = read_manifest(path)
@@ -306,7 +306,7 @@ class Corpus:
         """Sources that are there and are not what the corpus was built from; it opens each, also those on servers."""
         changed = []
         for source in self.manifest["sources"]:
-            with suppress(SctabError):  # it is not there any more, or not within reach
+            with suppress(SctabError):  # it was removed or is out of reach
                 found = open_source(located_entry(source["entry"], self.path))
                 before = {name: value for name, value in source["fingerprint"].items() if name != "path"}
                 now = {name: value for name, value in json.loads(json.dumps(found.fingerprint())).items() if name != "path"}
@@ -353,7 +353,7 @@ def _stored_array(path: Path, shape: tuple[int, ...], dtype: Any) -> NDArray[Any
     """An array of a `.npy`, of which nothing is read before its size is known to be right."""
     stored = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(stored, np.ndarray) or stored.shape != shape or stored.dtype != dtype:
-        raise ValueError(f"`{path.name}` has the shape {getattr(stored, 'shape', None)} instead of {shape}, or is of another type")
+        raise ValueError(f"`{path.name}` has the shape {getattr(stored, 'shape', None)} instead of {shape}, or has another type")
     return np.array(stored)
 
 

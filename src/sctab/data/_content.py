@@ -78,7 +78,7 @@ class Statistics:
     count_rows: int
     """Cells whose values are all integers, the smallest one and others larger."""
     fractional_rows: int
-    """Cells with a value that is no integer."""
+    """Cells with a value that is not an integer."""
     largest: float
     sums: NDArray[np.float64]
     """Library sizes of the cells that have any, `(n_cells,)`."""

@@ -134,7 +134,7 @@ class Candidate:
 
     @cached_property
     def are_rounded(self) -> bool:
-        """Return whether it holds integers that were rounded after they were normalised, or counts that were brought to the same depth."""
+        """Return whether it holds integers that were rounded after they were normalised, or counts that were scaled to the same depth."""
         return self.is_counts and have_equal_sums(self.rows)
 
     @property

@@ -110,7 +110,7 @@ class MatrixInspection:
         InputValueError
             With NaN, infinite, negative or far too large values.
         """
-        for start in range(0, rows.shape[0], _ROWS_AT_A_TIME):  # what is found out on the way takes several times their memory
+        for start in range(0, rows.shape[0], _ROWS_AT_A_TIME):  # intermediate results take several times their memory
             some = rows[start : start + _ROWS_AT_A_TIME]
             self._add(sparse.csr_matrix(some if self._columns is None else some[:, self._columns], dtype=np.float64, copy=True))
 
@@ -246,7 +246,7 @@ class _Fraction:
         filled = lengths > 0
         ratio = block.data / np.repeat(_smallest(block), lengths[filled])
         ratio = ratio[(ratio > 1.5) & (ratio < 100)]  # near one all are multiples; far up rounding hides it
-        # The smallest value of a cell may stand for two counts, or three.
+        # The smallest value of a cell may represent two counts, or three.
         hits = [np.abs(ratio * k - np.rint(ratio * k)) < _MULTIPLE_TOLERANCE for k in (1, 2, 3)]
         self._hits += int(np.logical_or.reduce(hits).sum())
         self._total += ratio.size
@@ -282,7 +282,7 @@ def _longest_zeros(values: NDArray[np.float64]) -> int:
 
 
 def _is_fractional(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Mask of the values, none of them zero, that are no integers up to rounding."""
+    """Mask of the values, none of them zero, that are not integers up to rounding."""
     nearest = np.rint(values)
     return (np.abs(values - nearest) > _INTEGER_TOLERANCE) | (nearest == 0)
 

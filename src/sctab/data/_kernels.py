@@ -1,7 +1,7 @@
 """Compiled loops over the arrays of sparse matrices: what neither NumPy, SciPy nor PyTorch does in one pass over the data.
 
-They let go of the interpreter, so that threads run them side by side, and start no threads of their own. The first call on a machine
-compiles them, which takes seconds; the result is kept on disk where that can be written.
+They release the GIL, so threads run them in parallel, and start no threads of their own. The first call on a machine compiles them, which
+takes seconds; the result is kept on disk where that can be written.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def align_and_scale(
     target_sum
         What the genes of a cell sum to afterwards.
     known_indptr, known_indices
-        Inputs behind the genes that are one in a cell, `(n_obs, n_categories)`; their values are given back as zero.
+        Inputs behind the genes that are one in a cell, `(n_obs, n_categories)`; their values are returned as zero.
     n_genes
         Genes of the model.
 
@@ -55,7 +55,7 @@ def align_and_scale(
     row_columns = np.empty(n_genes, dtype=np.int32)
     row_values = np.empty(n_genes, dtype=np.float32)
     start = np.empty((n_genes >> TILE_BITS) + 2, dtype=np.int64)
-    first = end = 0  # values read before this row and in it, and values to give back
+    first = end = 0  # values read before this row and in it, and values to return
     for i in range(n_obs):
         begin = first
         total = 0.0

@@ -53,7 +53,7 @@ def normalise(block: sparse.csr_matrix, normalization: Normalization) -> sparse.
     array([[2., 6.],
            [0., 0.]], dtype=float32)
     """
-    if not block.has_canonical_format:  # the logarithm of a sum is no sum of logarithms
+    if not block.has_canonical_format:  # the logarithm of a sum is not a sum of logarithms
         block = block.copy()
         block.sum_duplicates()
     totals = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
@@ -99,7 +99,7 @@ def align_and_normalise(
     n_genes: int,
     normalization: Normalization,
 ) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
-    """Do the same as :func:`normalise` for rows of a query, and bring them into the genes of a model, in one pass over their values.
+    """Do the same as :func:`normalise` for rows of a query, and map them onto the genes of a model, in one pass over their values.
 
     Parameters
     ----------

@@ -159,7 +159,7 @@ def open_query(
     min_gene_coverage
         Minimum fraction of total gene importance that the data must cover.
     inspect
-        What finds out what a matrix holds, in the way of :func:`sctab.data.inspect_matrix`.
+        Function that determines the content of a matrix, like :func:`sctab.data.inspect_matrix`.
     learned
         The matrix that the model learned from.
     chosen

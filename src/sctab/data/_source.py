@@ -90,11 +90,10 @@ def choose_source(
 ) -> tuple[Source, list[str]]:
     """The matrix to use, and notes on the choice.
 
-    With `layer` it is that one: the name of a layer, `"X"`, or `"raw"`. Without, the best of `X`, `raw.X` and the layers. Some rows of
-    each are read, always the same ones, and matrices are judged by how much of what the reader asks for they have, by how sure it is that
-    they hold counts or what can be brought back to them, by whether they are the expression that `X` shows, and last by their names.
-    Where one is counts and another what was made of the same counts, the counts are used. All rows of the one that is chosen are
-    then inspected.
+    With `layer` it is that one: the name of a layer, `"X"`, or `"raw"`. Without, the best of `X`, `raw.X` and the layers. Some rows of each
+    are read, always the same ones, and matrices are judged by how much of what the reader asks for they have, by the evidence that they
+    hold counts or values convertible to counts, by whether they are the expression that `X` shows, and last by their names. Where one is
+    counts and another what was made of the same counts, the counts are used. All rows of the one that is chosen are then inspected.
 
     Parameters
     ----------
@@ -103,12 +102,12 @@ def choose_source(
     layer
         See above.
     inspect
-        What finds out what a matrix holds, in the way of :func:`sctab.data.inspect_matrix`.
+        Function that determines the content of a matrix, like :func:`sctab.data.inspect_matrix`.
     feature_weights
         How much each feature of a `var` is worth, `(n_vars,)`; by default each gene the same.
     learned
-        The matrix that a model learned from. One of the same name that holds the same is used, where it has about as much of what the
-        model looks at as the best one.
+        The matrix that a model learned from. One of the same name that holds the same is used, where it has about as much of the gene
+        importance as the best one.
 
     Raises
     ------

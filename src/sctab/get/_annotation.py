@@ -45,7 +45,7 @@ def read_annotation(adata: AnnData, key_added: str, ontology: CellOntology | Non
     Raises
     ------
     KeyNotFoundError
-        If it wrote nothing, or if what it said of the labels is not there any more.
+        If it wrote nothing, or if its information on labels no longer exists.
     """
     require_anndata(adata)
     run, label = adata.uns.get(key_added, {}), f"{key_added}_{OBS_LABEL}"

@@ -38,7 +38,7 @@ def probabilities(
 
     Returns
     -------
-    `(n_obs, n_terms)`, a row per cell and a column per type, called as in `terms`. A type that is no label of the model and has no
+    `(n_obs, n_terms)`, a row per cell and a column per type, called as in `terms`. A type that is not a label of the model and has no
     subtype that is one is `NaN`: the model cannot tell.
 
     Raises

@@ -82,7 +82,7 @@ def _tidy(history: Mapping[str, pd.DataFrame] | None, summary: Mapping[str, Any]
 
 
 def _kept_epoch(summary: Mapping[str, Any], last: int) -> int:
-    """The epoch whose weights the model has; a history goes on when a model is trained again, the count of its training does not."""
+    """The epoch whose weights the model has; a history continues when a model is trained again, the count of its training does not."""
     if summary["best_epoch"] is None:
         return last
     return last + 1 - int(summary["epochs"]) + int(summary["best_epoch"])

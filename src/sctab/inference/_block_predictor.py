@@ -41,7 +41,7 @@ class Evaluation:
     latent: NDArray[np.float32] | None
     """`(n_obs, n_latent)`, those of members side by side; `None` where the model has no latent space."""
     measured: NDArray[np.bool_]
-    """Cells with a count in the model's genes, `(n_obs,)`; the logits of others mean nothing."""
+    """Cells with a count in the model's genes, `(n_obs,)`; the logits of others are undefined."""
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:

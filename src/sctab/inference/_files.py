@@ -55,7 +55,7 @@ def annotate_cells(
     engine
         Where they are evaluated.
     with_all
-        Keep probabilities and latents, not only labels and how sure they are.
+        Keep probabilities and latents, in addition to labels and confidence.
     show_progress
         Show on stderr how far it is.
 
@@ -94,7 +94,7 @@ def annotate_cells(
 def _open(
     opened: Any, file: DataFile, number: int, journal: Journal, engine: Engine, layer: str | None, progress: CellProgress
 ) -> Query:
-    """The query that a file gives. Which matrix to use is found out once: it takes a pass over the file."""
+    """The query that a file gives. Which matrix to use is determined once: it takes a pass over the file."""
     known = journal.recall(number)
     if known is not None:
         name, matrix, var = next(entry for entry in matrices(file) if entry[0] == known["matrix"])

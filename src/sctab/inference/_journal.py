@@ -49,9 +49,9 @@ class Journal:
     directory
         The directory.
     identity
-        What decides the numbers: a run can only go on with the same.
+        What decides the numbers: a run resumes only with the same.
     resume
-        Go on with what is there; there may be nothing.
+        Resume existing work, if any.
     restart
         Throw away what is there.
     others
@@ -63,7 +63,7 @@ class Journal:
         If something is there and neither `resume` nor `restart` says what to do with it; if it is open elsewhere; if it is
         something else.
     SettingError
-        If it is of another run.
+        If it belongs to another run.
     OutputError
         If it cannot be written.
     """
@@ -120,8 +120,8 @@ class Journal:
             elif differing := _differing(before, wanted):
                 self._lock.release()
                 raise SettingError(
-                    f"`{self.directory}` is of another annotation: {listing(differing)} differ. Resume with the same files, "
-                    "model and settings, or restart (`--overwrite`, or `overwrite=True`)."
+                    f"`{self.directory}` belongs to another annotation: {listing(differing)} differ. Resume with the same "
+                    "files, model and settings, or restart (`--overwrite`, or `overwrite=True`)."
                 )
             else:
                 return
@@ -200,7 +200,7 @@ class Journal:
             )
 
     def remember(self, number: int, values: Mapping[str, Any]) -> None:
-        """Keep what was found out about file `number`."""
+        """Keep information about file `number`."""
         with written_beside(self.directory / f"file-{number:06d}.json", overwrite=True) as beside:
             strict_json.write(beside, strict_json.with_digest(json.loads(json.dumps(dict(values)))))
 

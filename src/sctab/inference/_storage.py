@@ -241,7 +241,7 @@ def _check_header(
     if found.pop(_IMPORTANCE, None) != ("F32", [len(spec.features)]):
         raise ValueError(f"it does not have the importance of {len(spec.features)} genes")
     if strangers := [name for name in found if not name.startswith(_NETWORK)]:
-        raise ValueError(f"it holds {listing(strangers)}, which is no weight")
+        raise ValueError(f"it holds {listing(strangers)}, which is not a weight")
     if (
         start + sum(entry["data_offsets"][1] - entry["data_offsets"][0] for name, entry in header.items() if name != "__metadata__")
         != size

@@ -30,7 +30,7 @@ def check_apart(
     outputs
         Files and directories that will be written.
     inputs
-        Files and directories that are read. URLs are no places on this machine.
+        Files and directories that are read. URLs are not places on this machine.
     folders
         Directories that outputs are added to. They are not replaced, and may contain inputs.
 

@@ -37,7 +37,7 @@ def written_beside(target: str | os.PathLike[str], *, overwrite: bool = False, k
     target
         Where the result belongs. Missing parent directories are made.
     overwrite
-        Replace what is there, where that is of the same kind.
+        Replace what is there, where that has the same kind.
     kind
         What may be replaced; by default a `.zarr` store where `target` has this ending, and otherwise a regular file.
 
@@ -79,8 +79,8 @@ def written_beside(target: str | os.PathLike[str], *, overwrite: bool = False, k
 def _claim(target: Path) -> tuple[Path, FileLock | None]:
     """A directory beside a target that this process alone writes to, and its lock; what killed processes have left is removed.
 
-    Its name follows from that of the target, so that the next process that writes there finds it. Whoever has the lock owns it: the
-    system lets go of the lock when a process ends, however it ends.
+    Its name follows from that of the target, so that the next process that writes there finds it. The holder of the lock owns it: the
+    system releases the lock when a process ends, however it ends.
     """
     digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     claimed: tuple[Path, FileLock] | None = None

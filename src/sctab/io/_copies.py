@@ -172,7 +172,7 @@ def _copy_array(source: Any, target: Any, name: str, *, is_text: bool) -> None:
 
 
 def _is_text(array: Any) -> bool | None:
-    """Return whether an array holds texts; `None` where it holds neither texts nor numbers."""
+    """Return whether an array holds strings; `None` where it holds neither strings nor numbers."""
     if isinstance(array, h5py.Dataset) and h5py.check_string_dtype(array.dtype) is not None:
         return True
     if array.dtype.kind in "biufc":
@@ -191,7 +191,7 @@ def _plain(value: Any) -> Any:
 
 
 def create_array(group: Any, name: str, shape: Sequence[int], dtype: Any) -> Any:
-    """An array to be filled, `str` for texts, with the attributes of AnnData; one that has the name is replaced."""
+    """An array to be filled, `str` for strings, with the attributes of AnnData; one that has the name is replaced."""
     if name in group:
         del group[name]
     if isinstance(group, h5py.Group):

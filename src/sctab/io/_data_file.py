@@ -139,7 +139,7 @@ class DataFile:
         return _opened_once, (self._address, self._obs_keys, json.dumps(_state(self._address)))
 
     def close(self) -> None:
-        """Let go of the file, so that it can be written again."""
+        """Release the file, so that it can be written again."""
         if isinstance(self.group, h5py.File):
             self.group.close()
 
@@ -215,7 +215,7 @@ class DataFile:
 
 
 def find_data_files(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Paths and URLs of the data files that inputs stand for, each once: files, directories of files, and patterns with `*`.
+    """Paths and URLs of the data files in inputs, each once: files, directories of files, and patterns with `*`.
 
     Parameters
     ----------

@@ -233,6 +233,6 @@ def _missing_filters(elem: Any) -> Iterator[tuple[int, str]]:
 
 
 def _members(root: Any, name: str) -> list[str]:
-    with suppress(KeyError, OSError):  # a link to what is not there
+    with suppress(KeyError, OSError):  # a dangling link
         return list(root[name]) if hasattr(root[name], "keys") else []
     return []

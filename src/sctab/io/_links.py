@@ -130,7 +130,7 @@ def check_store(directory: str | os.PathLike[str], fix: str = "") -> dict[str, t
     directory
         The store.
     fix
-        What to do about it, as a sentence; by default writing it anew with anndata.
+        What to do about it, as a sentence; by default rewriting it with anndata.
 
     Returns
     -------

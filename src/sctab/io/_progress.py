@@ -41,7 +41,7 @@ def progress_title(default: str) -> str:
 
 
 class CellProgress:
-    """A bar on stderr, or a line every half minute where stderr is no terminal.
+    """A bar on stderr, or a line every half minute where stderr is not a terminal.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""True if anndata can read everything in a data file, found out in memory that does not grow with its matrices."""
+"""Check that anndata can read everything in a data file, in constant memory."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _refusal(name: str, where: str, reason: str) -> DataFileError:
 
 
 def _require_same_metadata(path: Path) -> None:
-    """Refuse a store whose gathered metadata are not those of its arrays: a copy gathers them anew."""
+    """Refuse a store whose gathered metadata are not those of its arrays: a copy gathers them again."""
     gathered = zarr.open_group(str(path), mode="r").metadata.consolidated_metadata
     if gathered is None:
         return

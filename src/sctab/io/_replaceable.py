@@ -38,7 +38,7 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 
 
 def kind_of(path: Path) -> Kind:
-    """The kind of an output that is no model, from its ending."""
+    """The kind of an output that is not a model, from its ending."""
     return "store" if path.suffix.lower() == ".zarr" else "file"
 
 

@@ -94,7 +94,7 @@ class RowReader:
 
 
 def release_large_arrays(above: int = 2**20) -> None:
-    """Have the memory of large arrays given back to the system when they go, from now on, where the C library is that of Linux.
+    """Have the memory of large arrays returned to the system when they go, from now on, where the C library is that of Linux.
 
     It would raise that limit by itself, up to 32 MB, whenever a large array goes (see `mallopt(3)`), and keep the memory of smaller ones in
     pieces for each thread. What reads block after block in several threads would need a fifth more of it. New memory has to be cleared,
@@ -199,7 +199,7 @@ def rows_of(matrix: Any, ranges: Sequence[tuple[int, int]], name: str = "X") -> 
 
 
 def to_csr(matrix: Any, name: str = "X") -> sparse.csr_matrix:
-    """Bring a whole matrix into memory as CSR; what is a CSR matrix already is given back as it is, once it was checked."""
+    """Bring a whole matrix into memory as CSR; what is a CSR matrix already is returned as it is, once it was checked."""
     if sparse.issparse(matrix):
         integrity.require_sound(matrix, name)
         return matrix if isinstance(matrix, sparse.csr_matrix) else sparse.csr_matrix(matrix)

@@ -15,7 +15,7 @@ _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # with the wi
 def as_text(value: str) -> str:
     """A value as it is written: with an apostrophe in front where a spreadsheet would take it for a formula.
 
-    An apostrophe is also added where there are some already, so that :func:`from_text` gives back every value.
+    An apostrophe is also added where there are some already, so that :func:`from_text` returns every value.
 
     Examples
     --------

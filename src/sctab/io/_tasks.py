@@ -1,6 +1,6 @@
 """Tasks shared out among threads, or among the workers of a Dask cluster where a client of one is in use.
 
-The latter needs `distributed`, which is optional and is not imported here: whoever has a client has imported it.
+The latter needs `distributed`, which is optional and is not imported here: a process with a client has already imported it.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def is_url(name: str) -> bool:
 
 
 def is_pattern(name: str) -> bool:
-    """Return whether a path or URL stands for all files that match it; in one of HTTP, a `?` begins a query, such as a signature."""
+    """Return whether a path or URL is a pattern; in HTTP URLs, a `?` starts a query, such as a signature."""
     is_http = name.rsplit("::", 1)[-1].startswith(("http://", "https://"))
     return any(character in (without_credentials(name) if is_http else name) for character in "*?[")
 

@@ -57,7 +57,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _require_bounded(value: Any, sizes: dict[int, int], above: tuple[int, ...]) -> int:
-    """Number of values once aliases are written out; a short file could stand for billions."""
+    """Number of values once aliases are written out; a short file could expand to billions."""
     if not isinstance(value, dict | list):
         return 1
     if id(value) in above:

@@ -340,7 +340,7 @@ def _piece_size(array: Any) -> tuple[int, ...] | None:
 
 
 def _stored_pieces(array: Any, size: tuple[int, ...]) -> set[tuple[int, ...]] | None:
-    """Numbers of the pieces that are stored; `None` where that cannot be told."""
+    """Numbers of the pieces that are stored; `None` where that cannot be determined."""
     if hasattr(array, "store_path"):
         root = getattr(array.store_path.store, "root", None)
         if not isinstance(root, Path):

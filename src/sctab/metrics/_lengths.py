@@ -1,4 +1,4 @@
-"""True if arrays are about the same cells."""
+"""Check that arrays describe the same cells."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def macro_f1_of_codes(
 def f1_of_codes(
     truth: NDArray[np.integer], predicted: NDArray[np.integer], times: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """F1 of every type that is numbered, zero for one that is not there, and how many cells it has."""
+    """F1 of every type that is numbered, zero for a missing one, and how many cells it has."""
     n_types = int(max(truth.max(), predicted.max())) + 1
     is_right, is_one = truth == predicted, predicted >= 0
     right = np.bincount(truth[is_right], times[is_right], minlength=n_types)

@@ -155,14 +155,14 @@ class AutoClassifier:
         Parameters
         ----------
         corpus, fraction, fraction_by, categorical_covariate_keys
-            As there.
+            As in :class:`CellTypeClassifier`.
         candidates, settings
             As in the constructor.
 
         Raises
         ------
         DataFileError, SettingError
-            As there, and as in the constructor.
+            As in :class:`CellTypeClassifier`, and as in the constructor.
         """
         reference = CorpusReference.of(corpus, fraction, fraction_by, categorical_covariate_keys)
         return cls._of(reference, candidates=candidates, settings=settings)
@@ -174,7 +174,7 @@ class AutoClassifier:
         Parameters
         ----------
         adata, labels_key, **kwargs
-            As there.
+            As in :class:`CellTypeClassifier`.
         """
         LinearClassifier.setup_anndata(adata, labels_key, **kwargs)
 
@@ -207,7 +207,7 @@ class AutoClassifier:
         accelerator, devices, enable_progress_bar
             As in :meth:`CellTypeClassifier.train`.
         run_dir, logger, keep_checkpoints
-            As there, for the training of the model that is kept.
+            As in :class:`CellTypeClassifier`, for the training of the model that is kept.
         **train_settings
             Settings for all candidates, for example `validation_split`.
 
@@ -330,7 +330,7 @@ class AutoClassifier:
         Parameters
         ----------
         adata, **kwargs
-            As there.
+            As in :class:`CellTypeClassifier`.
         """
         return self.best.predict(adata, **kwargs)
 
@@ -340,7 +340,7 @@ class AutoClassifier:
         Parameters
         ----------
         adata, **kwargs
-            As there.
+            As in :class:`CellTypeClassifier`.
         """
         return self.best.get_latent_representation(adata, **kwargs)
 
@@ -350,23 +350,23 @@ class AutoClassifier:
         Parameters
         ----------
         dir_path, **kwargs
-            As there.
+            As in :class:`CellTypeClassifier`.
         """
         self.best.save(dir_path, **kwargs)
 
     @classmethod
     def load(cls, dir_path: str | PathLike[str], **kwargs: Any) -> CellTypeClassifier | DeepEnsemble:
-        """Read the model that was kept, which is of another class; the same as :func:`load_model`.
+        """Read the model that was kept, which has another class; the same as :func:`load_model`.
 
         Parameters
         ----------
         dir_path, **kwargs
-            As there.
+            As in :class:`CellTypeClassifier`.
         """
         return load_model(dir_path, **kwargs)
 
     def deregister_manager(self, adata: AnnData | None = None) -> None:
-        """Let go of a reference, so that its memory can be used again; see :meth:`scvi.model.base.BaseModelClass.deregister_manager`.
+        """Release a reference, so that its memory can be used again; see :meth:`scvi.model.base.BaseModelClass.deregister_manager`.
 
         Parameters
         ----------

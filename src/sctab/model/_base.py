@@ -177,7 +177,7 @@ class CellTypeClassifier(TrainableModel):
         LabelError
             If `adata` has labels that the model does not know.
         GeneOverlapError
-            If a corpus has no gene of the model, or is of another species.
+            If a corpus has no gene of the model, or belongs to another species.
         """
         model, note = cls._load(dir_path, adata, accelerator=accelerator, device=device)
         if note:
@@ -212,7 +212,7 @@ class CellTypeClassifier(TrainableModel):
         model.to_device(single_device(accelerator, device))
         return model, stored.note
 
-    # ---------------------------------------------------------------------------------- going on from a reference
+    # ---------------------------------------------------------------------------------- continuing from a reference
 
     @classmethod
     def prepare_query_anndata(

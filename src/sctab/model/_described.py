@@ -108,7 +108,7 @@ class DescribedModel(BaseModelClass):
         Parameters
         ----------
         adata
-            Reference, `(n_obs, n_vars)`. Counts are best; normalised and log1p values are brought back to their scale.
+            Reference, `(n_obs, n_vars)`. Counts are best; normalised and log1p values are rescaled.
         labels_key
             Column of `adata.obs` with cell types.
         layer
@@ -135,14 +135,14 @@ class DescribedModel(BaseModelClass):
         InputTypeError
             If `adata` is something else than an AnnData.
         KeyNotFoundError
-            If a column or layer is not there.
+            If a column or layer does not exist.
         LabelError
             If labels or donors are missing (NaN, or strings such as `nan`); if there are not two types; if results could not be
             stored under the labels, such as `A/B` beside `A|B`; or if `unlabeled_category` is a label in another spelling.
         GeneOverlapError
             If the genes are in the rows.
         InputValueError
-            If there are no cells, or if the matrix holds no counts nor anything that can be brought back to counts.
+            If there are no cells, or if the matrix holds no counts nor anything convertible to counts.
         """
         reference = MemoryReference.of(
             adata,

@@ -138,7 +138,7 @@ class DeepEnsemble:
         Parameters
         ----------
         corpus, fraction, fraction_by, categorical_covariate_keys
-            As there.
+            As in :class:`CellTypeClassifier`.
         model_class, n_members, **model_settings
             As in the constructor; errors are those of both.
         """
@@ -152,7 +152,7 @@ class DeepEnsemble:
         Parameters
         ----------
         adata, labels_key, **kwargs
-            As there.
+            As in :class:`CellTypeClassifier`.
         """
         self._reference = MemoryReference.of(adata, labels_key, **kwargs)
 
@@ -197,7 +197,7 @@ class DeepEnsemble:
         Raises
         ------
         SettingError
-            If there is no reference, if a setting makes no sense, or if `run_dir` is of another training.
+            If there is no reference, if a setting is invalid, or if `run_dir` belongs to another training.
         OutputExistsError
             If there is something else in `run_dir`.
         """
@@ -286,7 +286,7 @@ class DeepEnsemble:
         Parameters
         ----------
         adata, soft, layer, batch_size
-            As there.
+            As in :class:`CellTypeClassifier`.
         """
         return predict(self, adata, layer, soft=soft, batch_size=batch_size)
 
@@ -315,7 +315,7 @@ class DeepEnsemble:
             member.to_device(device)
 
     def deregister_manager(self, adata: AnnData | None = None) -> None:
-        """Let go of a reference, so that its memory can be used again; see :meth:`scvi.model.base.BaseModelClass.deregister_manager`.
+        """Release a reference, so that its memory can be used again; see :meth:`scvi.model.base.BaseModelClass.deregister_manager`.
 
         Parameters
         ----------

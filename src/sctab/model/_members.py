@@ -19,7 +19,7 @@ from sctab.train import Reference
 
 _RUN_FORMAT = "sctab-ensemble-training"
 _HOW_IT_RUNS = {"accelerator", "devices", "enable_progress_bar", "logger", "callbacks", "keep_checkpoints"}
-"""Settings of a training that may be others when it goes on: where it runs, and who watches it."""
+"""Settings of a training that may be others when it resumes: where it runs, and who watches it."""
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,9 @@ class TrainableModel(DescribedModel):
         logger
             A Lightning logger, `"neptune"`, or a list of these, besides those of `run_dir`.
         resume
-            Go on with the training that `run_dir` is of, from the last epoch that it finished, or from where it was told to end
-            (SIGTERM); where there is none, one begins. Settings, cells, labels, donors and covariates must be the same; they are known
-            by a hash of their content. It needs `run_dir`.
+            Resume the training in `run_dir` from the last finished epoch, or from where it was terminated (SIGTERM); start a new one if
+            there is none. Settings, cells, labels, donors and covariates must be the same; they are known by a hash of their content. It
+            needs `run_dir`.
         keep_checkpoints
             Which models of epochs stay in `run_dir`: `"best"`, that of the best and that of the last epoch; or `"all"`. Each is as large
             as the model. A training is resumed from a file of its own.
@@ -89,8 +89,8 @@ class TrainableModel(DescribedModel):
         Raises
         ------
         SettingError
-            If a setting is invalid or not one of the class; if the training diverged, so that weights are NaN; or if `run_dir` is
-            of another training than the one to resume: of other settings, or of another reference, by its content.
+            If a setting is invalid or not one of the class; if the training diverged, so that weights are NaN; or if `run_dir` belongs to
+            another training than the one to resume: of other settings, or of another reference, by its content.
         OutputExistsError
             If `run_dir` is not empty.
         OutputError
@@ -197,7 +197,7 @@ class TrainableModel(DescribedModel):
     ) -> TrainingResult:
         """Train from the same start, `None` being a new network, on all cells; history and split stay those that were validated."""
         kept = {name: getattr(self, name) for name in ("history_", "train_indices", "validation_indices")}
-        self.history_, self.is_trained_ = None, False  # otherwise scvi-tools goes on with the history
+        self.history_, self.is_trained_ = None, False  # otherwise scvi-tools continues with the history
         with seeded(settings.seed), progress_titled("refit on all cells"):
             if start is None:
                 self.module = self._new_network()

@@ -1,4 +1,4 @@
-"""Going on from a reference model: a query in its genes, and its weights in a model with more types."""
+"""Transfer from a reference model: a query in its genes, and its weights in a model with more types."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def setup_for_query(
     labels_key: str | None,
     label_ids: Mapping[str, str | None] | str | PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Arguments of `setup_anndata` for a query that was brought into the genes of a reference model."""
+    """Arguments of `setup_anndata` for a query mapped onto the genes of a reference model."""
     setup = dict(reference.setup) | {"layer": None, "gene_id_key": "gene_id", "gene_symbol_key": "gene_symbol"}
     setup["labels_key"] = labels_key or setup["labels_key"]
     ontology = CellOntology.embedded()
@@ -86,6 +86,6 @@ def copy_weights(source: nn.Module, target: nn.Module) -> None:
     fresh = target.state_dict()
     for name, tensor in source.state_dict().items():
         if not fresh[name].numel():
-            continue  # trees, which grow anew
+            continue  # trees, which grow from scratch
         (fresh[name][: len(tensor)] if tensor.ndim else fresh[name]).copy_(tensor)
     target.load_state_dict(fresh)

@@ -310,7 +310,7 @@ class XGBoostClassifier(CellTypeClassifier):
         return output.logits, output.embedding
 
     def _freeze_for_query(self) -> None:
-        pass  # components are kept where they are there already, and trees always grow anew
+        pass  # components are kept where they are there already, and trees always grow from scratch
 
 
 def _normalised(data: TrainingData, cells: NDArray[np.int64], normalization: Normalization) -> Iterator[sparse.csr_matrix]:

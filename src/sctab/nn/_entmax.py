@@ -62,7 +62,7 @@ class _Entmax15(torch.autograd.Function):
 
 
 def _by_rows(loop: Any, *arrays: NDArray[np.float32]) -> None:
-    """Run a loop that lets go of the interpreter over parts of the rows, in as many threads as PyTorch uses."""
+    """Run a loop that releases the GIL over parts of the rows, in as many threads as PyTorch uses."""
     n_threads = min(torch.get_num_threads(), len(arrays[0]))
     if n_threads == 1:
         loop(*arrays)

@@ -14,7 +14,7 @@ class WithoutInitialisation(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Call what is no initialisation."""
+        """Call what is not an initialisation."""
         given = dict(kwargs or {})
         if getattr(func, "__module__", None) == "torch.nn.init":
             return given["tensor"] if "tensor" in given else args[0]

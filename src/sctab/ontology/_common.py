@@ -16,7 +16,7 @@ CONFIRM = "confirm"
 
 
 class CommonName(NamedTuple):
-    """A name that people use, and what it stands for."""
+    """A common name, and the term that it means."""
 
     name: str
     term: str

@@ -1,4 +1,4 @@
-"""Files that say which term of the Cell Ontology each label stands for."""
+"""Tables of labels and their Cell Ontology ids."""
 
 from __future__ import annotations
 

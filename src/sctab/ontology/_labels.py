@@ -121,7 +121,7 @@ class LabelSpace:
         )
 
     def remarks(self) -> tuple[str, ...]:
-        """Sentences for whoever labelled the cells: labels without an id, how others were read, and labels that share an id."""
+        """Notes on labels: labels without an id, how others were read, and labels that share an id."""
         remarks = []
         if self.without_id:
             remarks.append(

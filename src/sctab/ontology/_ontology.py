@@ -91,7 +91,7 @@ class CellOntology:
         Raises
         ------
         DataFileError
-            If the file is not there, is no ontology, or has no term of the Cell Ontology.
+            If the file does not exist, is not an ontology, or has no term of the Cell Ontology.
         """
         return cls._of(read_file(path))
 
@@ -118,7 +118,7 @@ class CellOntology:
         refresh
             Download it again. A file that cannot be downloaded or read does not replace the one that is there.
         address
-            Where it is downloaded from, over https; `{name}` stands for the name.
+            Where it is downloaded from, over https; `{name}` represents the name.
         sha256
             Hash that the file must have, where you know it, for example from somebody whose result you repeat.
 
@@ -127,7 +127,7 @@ class CellOntology:
         SettingError
             If the name is none, or the address is not of https.
         DataFileError
-            If it has to be downloaded and cannot be, if it is no ontology, or if its hash is another one.
+            If it has to be downloaded and cannot be, if it is not an ontology, or if its hash is another one.
         OutputError
             If it cannot be written to the cache.
         """
@@ -182,7 +182,7 @@ class CellOntology:
         return self._lookup.resolve(name, contexts, others)
 
     def nearest(self, name: str, n: int = 3) -> tuple[str, ...]:
-        """Terms with the names or exact synonyms that are most like a name in their letters, the best first; `()` where none is.
+        """Terms with the names or exact synonyms that are most similar to a name in spelling, the best first; `()` where none is.
 
         "cell" does not count. Up to three letters are like names that have them as a word or as initials.
 
@@ -197,7 +197,7 @@ class CellOntology:
     def replacement(self, term: str) -> str | None:
         """The current term that the ontology names in the place of an obsolete one; `None` where it names none.
 
-        A replacement that is obsolete itself leads on to its own. What the ontology only suggests to consider is no replacement.
+        A replacement that is obsolete itself leads on to its own. What the ontology only suggests to consider is not a replacement.
         """
         return self._lookup.replacement(term)
 

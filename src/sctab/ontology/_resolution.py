@@ -123,7 +123,7 @@ class NameLookup:
         return ", ".join(f"`{self._names[term]}` (`{term}`)" for term in dict.fromkeys(terms))
 
     def nearest(self, name: str, n: int = 3) -> tuple[str, ...]:
-        """Terms with the names or exact synonyms that are most like a name in their letters, the best first."""
+        """Terms with the names or exact synonyms that are most similar to a name in spelling, the best first."""
         if len(short := _spelling.distinctive(name)) <= _spelling.SHORT:
             return tuple(self._by_abbreviation.get(short, ())[:n])
         letters = _spelling.trigrams(name)
@@ -145,7 +145,7 @@ class NameLookup:
 
     @cached_property
     def _by_abbreviation(self) -> dict[str, list[str]]:
-        """Terms by up to three letters that may stand for their names or synonyms: the closest first, names, and short ones."""
+        """Terms by abbreviations of up to three letters of their names or synonyms: the closest first, names, and short ones."""
         found: dict[str, dict[str, tuple[int, bool, int]]] = {}
         for term, name in self._names.items():
             for word in (name, *self._synonyms.get(term, ())):
@@ -168,7 +168,7 @@ class NameLookup:
 
     @cached_property
     def _doubtful_synonyms(self) -> dict[str, set[str]]:
-        """Exact synonyms that may mean another type to whoever labels cells, and terms that they may mean."""
+        """Exact synonyms that may mean another type to annotators, and terms that they may mean."""
         with_word: dict[str, set[str]] = {}
         for term, name in self._names.items():
             for word in set(chain.from_iterable(map(_spelling.words_of, (name, *self._synonyms.get(term, ()))))):

@@ -35,7 +35,7 @@ class ObsoleteTerm:
     name
         What it was called; most releases put "obsolete" in front of it.
     replaced_by
-        The term that stands for it now, which may be obsolete itself; `None` where there is none.
+        The term that replaces it, which may be obsolete itself; `None` where there is none.
     consider
         Terms that the ontology suggests to look at instead, which is for people to decide.
     """
@@ -170,9 +170,9 @@ def _open(path: str | PathLike[str]) -> Any:
         try:
             return pronto.Ontology(str(as_path(path)))
         except BaseException as error:
-            if type(error).__name__ != "PanicException":  # that of its JSON parser, which is no `Exception`
+            if type(error).__name__ != "PanicException":  # that of its JSON parser, which is not a `Exception`
                 raise
-            raise ValueError("it is no graph of terms") from error
+            raise ValueError("it is not a graph of terms") from error
 
 
 def _parse(path: str | PathLike[str]) -> Release:

@@ -43,13 +43,13 @@ def is_code(name: str) -> bool:
 
 
 def is_mixture(name: str) -> bool:
-    """Return whether a name joins several types, such as `B/plasma` and `T & NK`; markers before a type are no types."""
+    """Return whether a name joins several types, such as `B/plasma` and `T & NK`; markers before a type are not types."""
     parts = re.split(r"[/|&;]|\b(?:and|or)\b|\s\+\s", name.lower())
     return sum(re.fullmatch(rf"\W*({_MARKER}\W*)*", part) is None for part in parts) > 1
 
 
 def is_real_word(word: str) -> bool:
-    """Return whether a word, in the letters of its author, is no abbreviation, code or Greek letter."""
+    """Return whether a word, in the letters of its author, is not an abbreviation, code or Greek letter."""
     return re.fullmatch(r"[A-Z][a-z]{2,}|[a-z]{3,}", word) is not None and word.lower() not in _GREEK_WORDS | _GENERIC
 
 
@@ -148,7 +148,7 @@ def distinctive(name: str) -> str:
 
 
 def abbreviations(name: str) -> Iterable[tuple[str, int]]:
-    """Up to three letters that may stand for a name, and how far that is to seek: all initials, a word, and initials of words in a row.
+    """Abbreviations of up to three letters for a name, with a penalty: all initials, a word, and initials of words in a row.
 
     Examples
     --------

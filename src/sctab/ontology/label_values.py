@@ -1,4 +1,4 @@
-"""Labels that stand for no cell type, that are one type in several spellings, or that cannot be written."""
+"""Labels that are not cell types, that are spelling variants of one type, or that cannot be written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NO_TYPE = re.compile(
     r"debris|empty( droplet)?|ambient( rna)?|background|artifact|artefact|contamina(tion|nt|ted|ting)|"
     r"(to ?)?(removed?|excluded?|discard(ed)?|dropped|delete|reject(ed)?|filtered)( out)?)s?"
 )
-"""Words that say that no type is known, or that a droplet is no cell, without "cell", "type", "cluster" and numbers."""
+"""Words that say that no type is known, or that a droplet is not a cell, without "cell", "type", "cluster" and numbers."""
 _NO_CELL = re.compile(r".*\b(doublets?|multiplets?|low ?quality)\b.*")
 """The same within any other words."""
 _RESERVED = frozenset({"_index", "zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"})
@@ -48,7 +48,7 @@ def is_missing(label: str) -> bool:
 
 
 def says_no_type(label: str) -> bool:
-    """Return whether a label says that no type is known, or that a droplet is no cell; an author may mean it as a type.
+    """Return whether a label says that no type is known, or that a droplet is not a cell; an author may mean it as a type.
 
     Examples
     --------

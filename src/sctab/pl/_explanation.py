@@ -48,7 +48,7 @@ def explain(explanation: pd.DataFrame, *, n_top: int = 10, n_columns: int = 4) -
     Raises
     ------
     SettingError
-        If `explanation` is no such table or has nothing to draw, or if `n_top` or `n_columns` is less than one.
+        If `explanation` is not such a table or has nothing to draw, or if `n_top` or `n_columns` is less than one.
 
     Examples
     --------

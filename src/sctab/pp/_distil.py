@@ -46,8 +46,8 @@ def distil(
     """Choose the fewest cells from which a classifier learns as much as from all.
 
     A fifth of the cells is held out, whole donors where there are enough. A model learns the others; from these, more and more cells are
-    taken, equally many of each type as far as they go, and a model learns only those, until its macro F1 on the held-out cells is as
-    high as that of the first one, up to `tolerance`. Each score is from one training: differences of a few thousandths mean nothing.
+    taken, equally many of each type as far as they go, and a model learns only those, until its macro F1 on the held-out cells is as high
+    as that of the first one, up to `tolerance`. Each score is from one training: differences of a few thousandths are not meaningful.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def distil(
     seed
         Decides what is held out, and of the trainings what they draw at random.
     copy
-        Write into a copy and give it back.
+        Write into a copy and return it.
 
     Returns
     -------
@@ -90,11 +90,11 @@ def distil(
     Raises
     ------
     KeyNotFoundError
-        If a column or layer is not there.
+        If a column or layer does not exist.
     LabelError
         If cells with a label have no donor, if there are not two types, or if there are too few cells to hold some out.
     InputValueError
-        If no matrix holds counts or what can be brought back to them.
+        If no matrix holds counts or values convertible to counts.
     SettingError
         If a setting is invalid.
 

@@ -27,7 +27,7 @@ def merge(
 ) -> AnnData:
     """Bring several datasets with different genes together, in memory; for more than fits there, see :func:`sctab.corpus.build`.
 
-    Genes are matched by Ensembl id or symbol, wherever each dataset has them. Values are counts, or what was brought back to their scale.
+    Genes are matched by Ensembl id or symbol, wherever each dataset has them. Values are counts, or what was rescaled.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def merge(
     GeneOverlapError
         If genes are in the rows of a dataset, or if datasets are of different species, or have no gene in common.
     InputValueError
-        If some hold counts and others do not, or one holds neither counts nor what can be brought back to their scale.
+        If some hold counts and others do not, or one holds neither counts nor values convertible to counts.
     KeyNotFoundError
         If one has no such layer.
 

@@ -1,4 +1,4 @@
-"""Few cells that stand for all."""
+"""Representative subsets of cells."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sketch(
     seed: int = 0,
     copy: bool = False,
 ) -> AnnData | None:
-    """Choose few cells that stand for many.
+    """Choose a small representative subset of cells.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def sketch(
     seed
         Decides what is drawn at random; `"k-centre"` and `"herding"` draw nothing.
     copy
-        Write into a copy and give it back.
+        Write into a copy and return it.
 
     Returns
     -------
@@ -81,11 +81,11 @@ def sketch(
     Raises
     ------
     KeyNotFoundError
-        If a column, a layer or a key of `obsm` is not there.
+        If a column, a layer or a key of `obsm` not found.
     SettingError
         If the method is unknown, if it needs labels and has none, or if there are fewer cells than are asked for.
     InputValueError
-        If components are needed and no matrix holds counts or what can be brought back to them.
+        If components are needed and no matrix holds counts or values convertible to counts.
     MissingDependencyError
         If geosketch is not installed.
 

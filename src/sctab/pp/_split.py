@@ -50,7 +50,7 @@ def split(
     seed
         Decides which cells or donors are chosen.
     copy
-        Write into a copy and give it back.
+        Write into a copy and return it.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def split(
     Raises
     ------
     KeyNotFoundError
-        If a column is not there.
+        If a column does not exist.
     LabelError
         If cells with a label have no donor, or if types have too few cells or donors for these splits.
     SettingError

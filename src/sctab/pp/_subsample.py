@@ -47,7 +47,7 @@ def subsample(
     Raises
     ------
     KeyNotFoundError
-        If the column is not there.
+        If the column does not exist.
     LabelError
         If cells have no donor.
     SettingError

@@ -57,7 +57,7 @@ def subsample(labels: NDArray[np.int64], n: int, *, how: Allocation = "stratifie
 def nested_subset(units: NDArray[np.int64], fraction: float, *, rng: np.random.Generator) -> NDArray[np.int64]:
     """Choose the cells of a random fraction of units, such as donors; with the same randomness, a smaller subset lies in a larger one.
 
-    The units are brought into a random order, of which the first are taken: rounded up, as in the subsampled data of Fischer et al. (2023,
+    The units are shuffled, of which the first are taken: rounded up, as in the subsampled data of Fischer et al. (2023,
     :doi:`10.1101/2023.10.07.561331`, Methods), so that 15 % of 3,536 donors are 531.
 
     Parameters

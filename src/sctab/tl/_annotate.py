@@ -41,13 +41,13 @@ def annotate(
     """Annotate every cell with its type and a confidence score.
 
     Genes are matched by name: Ensembl ids or symbols, in the index or in a column of `adata.var`, in any order. Counts are looked for in
-    `X`, `raw.X` and the layers; values that are normalised or log1p are brought back to their scale. Scaled values are refused.
+    `X`, `raw.X` and the layers; values that are normalised or log1p are rescaled. Scaled values are refused.
 
     Parameters
     ----------
     adata
         Cells to annotate, `(n_obs, n_query_vars)`; in memory, backed or on Dask. On Dask, with a `distributed.Client` in use, its workers
-        name the cells. For files that do not fit into memory, see :func:`sctab.tl.annotate_files`.
+        annotate the cells. For files that do not fit into memory, see :func:`sctab.tl.annotate_files`.
     model
         Name of a packaged model (see :func:`sctab.zoo.list_models`), a directory of a model or of an ensemble, or a model or an ensemble.
     layer
@@ -63,7 +63,7 @@ def annotate(
     key_added
         Prefix of what is written.
     copy
-        Annotate and give back a copy; of a backed AnnData one in memory.
+        Annotate and return a copy; of a backed AnnData one in memory.
     show_progress
         Show on stderr how many cells are done, how fast it goes and how long it will take.
 
@@ -94,16 +94,16 @@ def annotate(
     Raises
     ------
     ModelNotFoundError, ModelFormatError
-        If the model is not there or cannot be trusted.
+        If the model does not exist or cannot be trusted.
     InputTypeError
         If `adata` is something else than an AnnData; the message says what to pass.
     KeyNotFoundError
         If there is no such layer.
     InputValueError
-        If no matrix holds counts or what can be brought back to them; if `adata` is a view of a backed AnnData, to which nothing can
-        be written.
+        If no matrix holds counts or values convertible to counts; if `adata` is a view of a backed AnnData, to which nothing can be
+        written.
     GeneOverlapError
-        If the data is of another species or has too few of the genes.
+        If the data belongs to another species or has too few of the genes.
     SettingError, LabelError
         If `key_added` or a label cannot be written to a file.
 

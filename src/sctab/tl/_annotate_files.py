@@ -98,7 +98,7 @@ def annotate_files(
 ) -> AnnotatedFiles:
     """Annotate files block by block, in constant memory; interrupted runs can be resumed.
 
-    It gives what :func:`annotate` gives for the same cells. A file is read twice, once to find out what it holds and once to name its
+    It gives what :func:`annotate` gives for the same cells. A file is read twice, once to determine what it holds and once to name its
     cells. While it runs, finished blocks are in a directory beside the first file that is written, which has its name and the ending
     `.parts`.
 
@@ -128,10 +128,10 @@ def annotate_files(
         Cells read at a time, and kept when they are done. On two cores four blocks are in memory at a time, of 16 MB each where 2,000
         genes of a cell are detected; with more cores there are more of them.
     client
-        A `distributed.Client`, to name the cells on the workers of its cluster (extra `dask`), which have to see the inputs under the same
-        paths or URLs.
+        A `distributed.Client`, to annotate the cells on the workers of its cluster (extra `dask`), which have to see the inputs under the
+        same paths or URLs.
     resume
-        Go on with the blocks that an interrupted run with the same inputs, model and settings has finished; there may be none.
+        Resume an interrupted run with the same inputs, model and settings from its finished blocks, if any.
     overwrite
         Replace outputs that are there, and forget the blocks of an interrupted run unless `resume` is given too.
     show_progress
@@ -144,11 +144,11 @@ def annotate_files(
     Raises
     ------
     ModelNotFoundError, ModelFormatError
-        If the model is not there or cannot be trusted.
+        If the model does not exist or cannot be trusted.
     DataFileError
-        If an input is not there, of another type, or damaged.
+        If an input does not exist, of another type, or damaged.
     KeyNotFoundError, InputValueError, GeneOverlapError
-        If an input cannot be annotated, as in :func:`annotate`. All inputs are looked at before the first cell is named.
+        If an input cannot be annotated, as in :func:`annotate`. All inputs are looked at before the first cell is annotated.
     SettingError
         If a setting is invalid, or if `resume` finds blocks of another run.
     OutputExistsError, OutputError

@@ -26,7 +26,7 @@ class Comparison:
     Attributes
     ----------
     names
-        What each type is called: as the model calls it, or the ontology, or whoever labelled.
+        What each type is called: from the model, the ontology or the annotator.
     ids
         Id of each type in the ontology; `""` where it has none.
     child_matrix
@@ -61,12 +61,12 @@ class Comparison:
         """The level of detail that both sides share.
 
         A type of which the model knows itself or a subtype is compared as it is, and subtypes are right. A finer one is compared as the
-        model's closest type above it. That is right, and so are its subtypes that whoever labelled had no name for.
+        model's closest type above it. That is right, and so are its subtypes for which the annotator had no name.
 
         Parameters
         ----------
         cells
-            Those that are scored, `(n_obs,)`: their types are what whoever labelled had names for.
+            Those that are scored, `(n_obs,)`: their types are those that the annotator had names for.
         """
         below, n_types = self.child_matrix, len(self.names)
         codes, is_right = np.arange(n_types), below.copy()
@@ -123,7 +123,7 @@ def compare_labels(
     Parameters
     ----------
     truth, predicted
-        Labels. Known ones that stand for a missing value, such as `nan`, are missing.
+        Labels. Known ones that denote a missing value, such as `nan`, are missing.
     annotation
         Labels of the model, and the ontology.
     label_ids
@@ -210,7 +210,7 @@ def _notes(
                 f"{listing(unknown)}. {known.why_without_id() if labels is theirs else ''}".rstrip()
             )
     if missing:
-        notes.append(f"Known labels that stand for a missing one: {', '.join(map(repr, missing))}. Their cells do not count.")
+        notes.append(f"Known labels that denote a missing label: {', '.join(map(repr, missing))}. Their cells do not count.")
     if doubtful := [label for label in looked_up if values.says_no_type(label)]:
         notes.append(
             f"Known labels that say that no type is known: {listing(doubtful)}. No label is right for their cells; remove the label from "

@@ -65,19 +65,19 @@ def evaluate(
         :meth:`sctab.ontology.CellOntology.resolve`. Cells without one (NaN, or a string such as `nan`) do not count; cells that annotation
         gave no label are wrong.
     key_added
-        Prefix that was given to :func:`annotate`, and of what is written. Where the probabilities that it wrote are not there any more,
-        only what the labels say is scored.
+        Prefix that was given to :func:`annotate`, and of what is written. Where the probabilities that it wrote no longer exist, only what
+        the labels say is scored.
     group_keys
         Columns of `adata.obs` whose groups are scored one by one, such as tissue, donor or assay.
     donor_key
-        Column of `adata.obs` with donors. Intervals are then over donors, and say how the scores would be in other people; otherwise
-        they are over cells.
+        Column of `adata.obs` with donors. Intervals are then over donors, and say how the scores vary across donors; otherwise they are
+        over cells.
     ontology
         The Cell Ontology; by default the release that the model used, or the newest where that is not embedded.
     label_ids
         Cell Ontology ids of known labels, by label, or a file of them, see :func:`sctab.ontology.read_label_map`. They go before all else.
     only_known
-        Leave out cells of a type that is no label of the model and has no subtype that is one, at every level. By default they count.
+        Leave out cells of a type that is not a label of the model and has no subtype that is one, at every level. By default they count.
     n_bootstrap
         Draws for the intervals; 0 for none.
     seed
@@ -85,7 +85,7 @@ def evaluate(
     show
         Print the scores: at the level that both sides share, as labelled, and corrected.
     copy
-        Write into a copy and give it back.
+        Write into a copy and return it.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def evaluate(
     Raises
     ------
     KeyNotFoundError
-        If a column is not there, or if the cells are not annotated.
+        If a column does not exist, or if the cells are not annotated.
     LabelError
         If no cell is left to score, if no known label is a label of the model or known to the ontology, so that no cell could be
         right, or if a cell has no donor.

@@ -62,7 +62,7 @@ def explain(
     key_added
         Prefix of what is written.
     copy
-        Write into a copy and give that back.
+        Write into a copy and return that.
 
     Returns
     -------
@@ -79,15 +79,15 @@ def explain(
     Raises
     ------
     ModelNotFoundError, ModelFormatError
-        If the model is not there or cannot be trusted.
+        If the model does not exist or cannot be trusted.
     KeyNotFoundError
         If there is no such layer or column.
     SettingError
         If the model is not an `SCTAB`, or if `n_top` or `batch_size` is less than one.
     InputValueError
-        If no matrix holds counts or what can be brought back to them.
+        If no matrix holds counts or values convertible to counts.
     GeneOverlapError
-        If the data is of another species or has too few of the genes.
+        If the data belongs to another species or has too few of the genes.
 
     Examples
     --------

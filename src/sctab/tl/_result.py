@@ -68,7 +68,7 @@ def probability_columns(spec: ModelSpec) -> list[str] | None:
     """Labels as columns of a frame in `obsm`: a `/` is a `|`, since AnnData cannot be written otherwise.
 
     `None` where no such frame could be written: with more columns than the header of an HDF5 group has room for, with two labels that
-    differ in nothing but that, or with a label that is no name of an array. Probabilities are then a plain array.
+    differ in nothing but that, or with a label that is not a name of an array. Probabilities are then a plain array.
     """
     columns = [name.replace("/", "|") for name in spec.labels.names]
     is_writable = (

@@ -44,7 +44,7 @@ def check_targets(
     SettingError
         If nothing would be written.
     OutputError
-        If an output is of no known kind, is or touches an input or another output, or if inputs do not fit to it.
+        If an output has no known kind, is or touches an input or another output, or if inputs do not fit to it.
     OutputExistsError
         If something is there that must not be replaced.
     """

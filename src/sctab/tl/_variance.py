@@ -42,11 +42,11 @@ def explained_variance(adata: AnnData, labels_key: str, donor_key: str, *, layer
     Raises
     ------
     KeyNotFoundError
-        If a column or layer is not there.
+        If a column or layer does not exist.
     LabelError
         If no type has cells of two donors.
     InputValueError
-        If no matrix holds counts or what can be brought back to them.
+        If no matrix holds counts or values convertible to counts.
 
     Examples
     --------

@@ -23,8 +23,8 @@ type Batch = tuple[Tensor, Tensor, Tensor]
 class Batches(ABC):
     """The batches of one epoch after another, of nearly equal size: a last batch of one cell would have no variance to normalise by.
 
-    Which cells are in which batch follows from the epoch, so that a training can go on in the middle of one. Where several processes
-    train together, each gets its part of every batch.
+    Which cells are in which batch follows from the epoch, so that a training can resume within one. Where several processes train together,
+    each gets its part of every batch.
     """
 
     batch_sampler = None
@@ -127,7 +127,7 @@ class CountsDataModule(LightningDataModule):
         return len(self._train)
 
     def train_dataloader(self) -> Batches:
-        """Shuffled anew in every epoch."""
+        """Shuffled again in every epoch."""
         return self._train
 
     def val_dataloader(self) -> Batches:

@@ -22,7 +22,7 @@ def spec_for_query(reference: ModelSpec, label_names: Iterable[str], setup: Mapp
 
 
 def ids_of(labels: LabelSpace, ontology: CellOntology) -> dict[str, str | None]:
-    """Ids that a model has, as far as the ontology knows them; they stay when it goes on."""
+    """Ids that a model has, as far as the ontology knows them; they stay when it resumes."""
     pairs = zip(labels.names, labels.ids, strict=True)
     return {name: term for name, term in pairs if term and (ontology.name(term) or ontology.replacement(term))}
 

@@ -363,7 +363,7 @@ def _one_hot(codes: pd.DataFrame, covariates: Sequence[Covariate], names: Mappin
     """One column per category, 1 for the cells that are of it: float32, `(n_obs, n_categories)`."""
     parts = [sparse.csr_matrix((len(codes), 0), dtype=np.float32)]
     for covariate in covariates:
-        if covariate.key not in codes:  # a model that goes on may look at more than a corpus knows
+        if covariate.key not in codes:  # a model that is resumed may look at more than a corpus knows
             parts.append(sparse.csr_matrix((len(codes), len(covariate.categories)), dtype=np.float32))
             continue
         of_model = np.append(pd.Index(covariate.categories).get_indexer(pd.Index(names[covariate.key])), -1)

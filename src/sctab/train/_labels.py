@@ -1,4 +1,4 @@
-"""Labels of a reference: which are refused and which are told of, before anything is learned."""
+"""Labels of a reference: checks and warnings before training."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def check_labels(
         warn(doubt)
     if values.are_codes(types) or pd.api.types.is_bool_dtype(labels.dtype):
         warn(
-            f"The labels in {where} look like numbers of clusters: {listing(types, most=5)}. They are learned as they are, and mean "
-            "nothing in other data. Is it the right column?"
+            f"The labels in {where} look like numbers of clusters: {listing(types, most=5)}. They are learned as they are, "
+            "and are meaningless in other data. Is it the right column?"
         )
     return unlabeled_category
 
@@ -106,8 +106,8 @@ def _find_missing(
     n_cells = n_missing + int(counts.loc[strings].sum())
     if len(strings) == 1 and not n_missing and unlabeled_category is None:
         warn(
-            f"{values.counted(strings, counts)} in {where} stands for a missing label: {n_cells} of {len(labels)} cells have no label and "
-            f"are not learned from. Say so with `unlabeled_category={strings[0]!r}`, or remove those cells."
+            f"{values.counted(strings, counts)} in {where} denotes a missing label: {n_cells} of {len(labels)} cells have no "
+            f"label and are not learned from. Say so with `unlabeled_category={strings[0]!r}`, or remove those cells."
         )
         return strings[0]
     if strings or n_missing:

@@ -56,7 +56,7 @@ def start_logging(
     hyperparameters
         Settings by name, in one level.
     history
-        Metrics by epoch of a training that goes on in the directory; `None` begins one, in a new directory.
+        Metrics by epoch of a training that is resumed in the directory; `None` begins one, in a new directory.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def start_logging(
         if history is None and is_first_process():
             _make_empty(directory)
         elif is_first_process():
-            (directory / METRICS_FILE).unlink(missing_ok=True)  # written anew below
+            (directory / METRICS_FILE).unlink(missing_ok=True)  # rewritten below
         # The writer of the table comes before TensorBoard's: it warns of a directory that is not empty.
         loggers += [
             CSVLogger(directory, name="", version=""),
@@ -88,7 +88,7 @@ def start_logging(
         ]
     loggers += chosen
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")  # of what goes on
+        warnings.filterwarnings("ignore", message="Experiment logs directory .* exists and is not empty")  # of what continues
         for each in loggers:
             each.log_hyperparams(dict(hyperparameters))
     for epoch in sorted({epoch for values in (history or {}).values() for epoch in values}):
@@ -140,7 +140,7 @@ def check_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice) -> 
     Raises
     ------
     SettingError, MissingDependencyError, OutputExistsError
-        As there.
+        As in :class:`CellTypeClassifier`.
     """
     for choice in _several(logger):
         _logger(choice, None if run_dir is None else as_path(run_dir))

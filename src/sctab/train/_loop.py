@@ -249,7 +249,7 @@ def _without_denormals() -> Iterator[None]:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """No lines on devices that are not there, and no advice on worker processes that the data does not need."""
+    """Suppress log lines on missing devices and advice on worker processes."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)

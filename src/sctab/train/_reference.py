@@ -69,7 +69,7 @@ class Reference(Protocol):
         model_class
             Name of its class.
         n_top_genes
-            How many of the genes to take, those that vary most; all of them where it is no number.
+            How many of the genes to take, those that vary most; all of them where it is not a number.
         architecture
             Keyword arguments of its network.
         """
@@ -89,7 +89,7 @@ class Reference(Protocol):
         LabelError
             If there are such types and they are not wanted.
         GeneOverlapError
-            If no gene of the model is in a corpus, or if that is of another species.
+            If no gene of the model is in a corpus, or if that belongs to another species.
         """
 
     def training_defaults[S: CommonSettings](self, settings: S) -> S:

@@ -1,4 +1,4 @@
-"""The state of a training, from which it goes on after an interruption."""
+"""The state of a training, from which it resumes after an interruption."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class EpochMeans:
 
 
 class KeepState(Callback):
-    """Write weights, optimiser, schedule, progress and randomness after every epoch, and when the process is told to end (SIGTERM).
+    """Write weights, optimiser, schedule, progress and randomness after every epoch, and when the process is terminated (SIGTERM).
 
     Parameters
     ----------
     path
         The file; what is there is replaced.
     identity
-        What is trained on what, so that nothing else goes on from it.
+        What is trained on what, so that nothing else resumes from it.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
@@ -104,13 +104,13 @@ class KeepState(Callback):
             self._is_over = False
 
     def on_exception(self, trainer: Any, _pl_module: Any, exception: BaseException) -> None:
-        """Write where it was told to end."""
+        """Write where it was terminated."""
         if isinstance(exception, SIGTERMException):
             trainer.save_checkpoint(self.path)
 
 
 class StateIO(CheckpointIO):
-    """Reads and writes the state: tensors, numbers and texts, which run nothing; whole or not at all."""
+    """Reads and writes the state: tensors, numbers and strings, which run nothing; whole or not at all."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | PathLike[str], storage_options: Any | None = None) -> None:
         """Write it beside and move it into place."""
@@ -144,7 +144,7 @@ def read_history(path: Path, identity: Mapping[str, Any]) -> dict[str, dict[int,
     DataFileError
         If the file is damaged.
     SettingError
-        If it is of another training.
+        If it belongs to another training.
     """
     stored = _read(path)[_KEY]
     if changed := sorted(name for name, value in identity.items() if stored["identity"].get(name) != value):

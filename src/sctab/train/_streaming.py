@@ -175,7 +175,7 @@ def _span(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _schedule_class() -> Any:
-    """A sampler for `annbatch` that reads what it is told to; made here, since `annbatch` is optional."""
+    """A sampler for `annbatch` that reads the requested rows; made here, since `annbatch` is optional."""
     sampler: Any = require("annbatch.abc", extra="corpus").Sampler
 
     class Schedule(sampler):

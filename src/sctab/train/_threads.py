@@ -36,7 +36,7 @@ def useful_threads(n_products: int, n_threads: int) -> int:
 
 @contextmanager
 def with_useful_threads(n_products: int) -> Iterator[None]:
-    """Let PyTorch compute in as many threads as are worth it for a block, never in more than it was told to use.
+    """Let PyTorch compute in as many threads as are worth it for a block, never in more than it is set to use.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ class Settings:
         Raises
         ------
         DataFileError
-            If it is not there, or not a settings file.
+            If it does not exist, or not a settings file.
         SettingError
             If the model class or a setting is not known.
         """

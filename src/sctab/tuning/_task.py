@@ -15,7 +15,7 @@ from sctab.train import CommonSettings, HeldOut, Reference, TrainingSettings, co
 from sctab.tuning._settings import Settings
 
 AfterEpoch = Callable[[int, float], bool]
-"""Takes an epoch, counted from 0, and its validation macro F1; says whether to go on."""
+"""Takes an epoch, counted from 0, and its validation macro F1; returns whether to continue."""
 
 
 @dataclass(frozen=True)

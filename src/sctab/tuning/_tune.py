@@ -85,7 +85,7 @@ def tune(
     timeout
         Seconds after which no new trial begins.
     storage
-        SQLite file for the study. When it is there, the study goes on: finished trials are kept, and one whose process was killed is
+        SQLite file for the study. When it is there, the study is resumed: finished trials are kept, and one whose process was killed is
         tried once more. Several processes can call this with the same arguments at the same time and share the work; each ends with the
         trial that it is at, so that there can be one more per process. By default the study is in memory.
     seed

@@ -65,7 +65,7 @@ def import_checkpoint(
     Raises
     ------
     ModelNotFoundError, DataFileError
-        If a file is not there, or if genes or labels cannot be read.
+        If a file does not exist, or if genes or labels cannot be read.
     ModelFormatError
         If a file is damaged or names what may run code, or if the files do not belong together.
     OutputExistsError, OutputError

@@ -48,8 +48,8 @@ class Checkpoint:
 def read_checkpoint(path: Path, *, name: str) -> Checkpoint:
     """Read a Lightning checkpoint without running anything that is in it.
 
-    Only tensors and plain values are made of it. A class of `torch.optim` that it names is not looked up: an empty class stands
-    for it. Tensors are mapped from the file, so that those that nobody looks at, such as the state of the optimiser, take no memory.
+    Only tensors and plain values are made of it. A class of `torch.optim` that it names is not looked up: an empty class replaces it.
+    Tensors are mapped from the file, so that those that nobody looks at, such as the state of the optimiser, take no memory.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def read_checkpoint(path: Path, *, name: str) -> Checkpoint:
     Raises
     ------
     ModelFormatError
-        If it is no checkpoint in the zip format of PyTorch, if it is damaged, or if it names anything else.
+        If it is not a checkpoint in the zip format of PyTorch, if it is damaged, or if it names anything else.
     """
     _check_zip(path, name)
     try:
@@ -172,7 +172,7 @@ def read_small(path: Path) -> bytes:
     except OSError as error:
         raise DataFileError(f"`{path}` cannot be read ({error.strerror}). Check the path.") from error
     if len(content) > LARGEST_HPARAMS:
-        raise ModelFormatError(f"`{path}` has more than {LARGEST_HPARAMS} bytes: it is no `{HPARAMS}`.")
+        raise ModelFormatError(f"`{path}` has more than {LARGEST_HPARAMS} bytes: it is not a `{HPARAMS}`.")
     return content
 
 
@@ -229,7 +229,7 @@ def _checkpoint(content: Any, name: str, *, sha256: str) -> Checkpoint:
 
 
 def _plain_values(values: Mapping[Any, Any]) -> dict[str, Any]:
-    """Numbers, texts and mappings of these, and classes by their names; whatever else there is is left out."""
+    """Numbers, strings and mappings of these, and classes by their names; whatever else there is is left out."""
     plain: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, type):
@@ -261,7 +261,7 @@ def _sha256(path: Path) -> str:
 
 def _read_table(path: Path, column: str) -> pd.DataFrame:
     if not path.is_file():
-        what = "is not a regular file" if path.exists() else "is not there"
+        what = "is not a regular file" if path.exists() else "not found"
         raise DataFileError(f"`{path}` {what}. Check the path.")
     if path.suffix not in {".parquet", ".csv", ".tsv"}:
         raise DataFileError(f"`{path}` is neither `.parquet` nor `.csv` nor `.tsv`. Provide one of these.")

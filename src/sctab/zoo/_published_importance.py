@@ -15,8 +15,8 @@ def importance_of_weights(weights: Mapping[str, Tensor], means: Tensor | None = 
 
     :math:`\bar x_g \, \lVert \partial h / \partial x_g \rVert`, with :math:`\bar x_g` the mean expression of the gene in the training data
     and :math:`h` the output of the first linear map: how far that moves when the gene is not measured. It is the first step of what is
-    measured when a model is trained, which follows the change to the decision. The batch norm at the input of a TabNet remembers the
-    mean; where nothing does, all genes count as equally expressed. Where nothing can be told, all matter alike.
+    measured when a model is trained, which follows the change to the decision. The batch norm at the input of a TabNet remembers the mean;
+    where nothing does, all genes count as equally expressed. If nothing can be determined, all matter alike.
 
     How much attention a TabNet pays to a gene is left out. It depends on the cell, and without one it tells little.
 

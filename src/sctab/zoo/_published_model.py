@@ -177,7 +177,7 @@ def _check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 
 
 def _check_tensor(tensor: Tensor, like: Tensor, what: str) -> Tensor:
-    """A weight of the shape and type of `like`, if it can be brought to these."""
+    """A weight of the shape and type of `like`, if it can be converted to these."""
     if tensor.shape != like.shape:
         raise ModelFormatError(f"{what} is of shape {tuple(tensor.shape)}, and {tuple(like.shape)} was expected.")
     is_array = tensor.layout == torch.strided and tensor.is_contiguous()

@@ -63,7 +63,7 @@ def open_source(path: Path, *, workplace: Path | None) -> Iterator[Source]:
     Raises
     ------
     ModelNotFoundError
-        If it is not there.
+        If it does not exist.
     ModelFormatError
         If it is none of these, or damaged.
     """
@@ -140,8 +140,8 @@ class _Folder:
 class _Archive:
     """Regular files of a tar. Their names say which is which and are never used as paths; links and devices are not looked at.
 
-    It is read from beginning to end: once to see what there is, and once more for the checkpoints. Going back in a compressed archive
-    would mean to start anew, so that small files are kept when they come along.
+    It is read from beginning to end: once to see what there is, and once more for the checkpoints. Going back in a compressed archive would
+    mean to start again, so that small files are kept when they come along.
     """
 
     def __init__(self, path: Path, archive: tarfile.TarFile, workplace: Path | None) -> None:
@@ -162,7 +162,7 @@ class _Archive:
 
     def read(self, name: str) -> bytes:
         if name not in self._small:
-            raise ModelFormatError(f"`{name}` in `{self._path}` has {self._members[name].size} bytes: it is no `{HPARAMS}`.")
+            raise ModelFormatError(f"`{name}` in `{self._path}` has {self._members[name].size} bytes: it is not a `{HPARAMS}`.")
         return self._small[name]
 
     @contextmanager
@@ -187,7 +187,7 @@ class _Archive:
 
     def _chunks(self, name: str) -> Iterator[bytes]:
         with _reading(self._path):
-            file = cast("IO[bytes]", self._archive.extractfile(self._members[name]))  # `None` is for what is no file
+            file = cast("IO[bytes]", self._archive.extractfile(self._members[name]))  # `None` is for what is not a file
         while chunk := self._next(file):
             yield chunk
 

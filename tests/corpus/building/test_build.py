@@ -140,7 +140,7 @@ class TestSources:
 class TestRefusals:
     def test_something_is_there(self, config, tmp_path):
         (tmp_path / "c").mkdir()
-        with pytest.raises(OutputExistsError, match="is already there"):
+        with pytest.raises(OutputExistsError, match="already exists"):
             build_corpus(config, tmp_path / "c")
 
     def test_counts_beside_logarithms(self, config, studies, tmp_path):

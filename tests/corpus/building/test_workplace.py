@@ -63,7 +63,7 @@ class TestInterruption:
 
     def test_work_that_is_there_is_not_thrown_away(self, config, tmp_path):
         (tmp_path / "c.unfinished").mkdir()
-        with pytest.raises(OutputExistsError, match=r"holds the unfinished work on this corpus. Go on with it"):
+        with pytest.raises(OutputExistsError, match=r"holds the unfinished work on this corpus. Resume it"):
             build_corpus(config, tmp_path / "c")
 
     @pytest.mark.parametrize("resume", [False, True])
@@ -83,7 +83,7 @@ class TestInterruption:
 
     def test_outputs_apart_from_sources(self, config, tmp_path):
         (tmp_path / "link").symlink_to("nowhere")
-        with pytest.raises(OutputExistsError, match="is already there"):
+        with pytest.raises(OutputExistsError, match="already exists"):
             build_corpus(config, tmp_path / "link")
         with pytest.raises(OutputError, match="lies in `.*one.h5ad`, which is an input"):
             build_corpus(config, tmp_path / "one.h5ad/c")
@@ -121,7 +121,7 @@ class TestInterruption:
         monkeypatch.setattr(sctab.corpus.building._build, "write_shards", _full_disk)
         with pytest.raises(OutputError):
             build_corpus(config, tmp_path / "c")
-        with pytest.raises(SettingError, match="is of another corpus"):
+        with pytest.raises(SettingError, match="belongs to another corpus"):
             build_corpus(CorpusConfig.of(declared), tmp_path / "c", resume=True)
 
     def test_a_full_disk_loses_nothing(self, config, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Parts of rewritten networks against the layers that they stand for."""
+"""Parts of rewritten networks against the layers that they represent."""
 
 import pytest
 import torch

@@ -85,11 +85,11 @@ def build(
     DataFileError
         If a source is missing or damaged, or has changed since the work began. The message names it.
     InputValueError
-        If a source holds nothing that can be brought back to counts, or some hold counts and others do not.
+        If a source holds nothing convertible to counts, or some hold counts and others do not.
     OutputExistsError
         If `output` is there, or unfinished work and `resume` is false, or if another process is at it.
     SettingError
-        If unfinished work is of another corpus.
+        If unfinished work belongs to another corpus.
     OutputError
         If it cannot be written, for example on a full disk. What is finished is kept, see `resume`.
     ClusterError

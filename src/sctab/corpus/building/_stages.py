@@ -1,7 +1,7 @@
 """Work on one source, or one part of the store: in a thread, or by a worker of a cluster.
 
 Each function can be done twice, also at the same time and after an interruption: it writes into a directory of its own, moves that into its
-place when it is whole, and keeps what is there already.
+place when it is whole, and keeps existing output.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def states_of(config: CorpusConfig, *, skip_damaged: bool) -> tuple[dict[str, An
 
 
 def forget_work_without(damaged: set[str], work: Path) -> None:
-    """Begin anew what was done with other sources: which can be read may be different after an interruption."""
+    """Begin again what was done with other sources: which can be read may be different after an interruption."""
     note = work / "left_out.json"
     before = json.loads(note.read_text(encoding="utf-8")) if note.exists() else []
     if before != sorted(damaged):
@@ -140,7 +140,7 @@ def _require_same(before: Mapping[str, Any], wanted: Mapping[str, Any], work: Pa
     if before.get("config") == wanted["config"] and before.get("shard_size") == wanted["shard_size"]:
         changed = [path for path, state in wanted["sources"].items() if before.get("sources", {}).get(path) != state]
         raise DataFileError(f"{listing(changed)} changed since work on this corpus began. Delete `{work}`, and rebuild it.")
-    raise SettingError(f"`{work}` is of another corpus. Resume with the same declaration, or delete it.")
+    raise SettingError(f"`{work}` belongs to another corpus. Resume with the same declaration, or delete it.")
 
 
 def clear_attempts(folder: Path) -> None:

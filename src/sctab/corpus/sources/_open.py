@@ -62,11 +62,11 @@ class CellSource(Protocol):
         """Values that differ between this source and another one, or an earlier state of it."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
 
 
 def find_sources(given: str) -> list[str]:
-    """Paths and URLs of the sources that a user's input stands for: a store or an experiment, or files.
+    """Paths and URLs of the sources of a user's input: a store or an experiment, or files.
 
     Raises
     ------

@@ -142,7 +142,7 @@ class ParquetStore:
         return {"path": self.path, "n_obs": self.n_obs, "state": hashlib.sha256(text.encode()).hexdigest()}
 
     def close(self) -> None:
-        """Let go of it: files are open only while they are read."""
+        """Release it: files are open only while they are read."""
 
 
 def _groups(file: Path) -> list[_Group]:

@@ -88,7 +88,7 @@ class SomaSource:
             self.var: pd.DataFrame = var.set_axis(pd.Index(names.astype(str), name=None))
             self.n_vars = len(self.var)
             self._obs = experiment.obs
-            self.obs_columns = [key for key in self._obs.keys() if not key.startswith("soma_")]  # noqa: SIM118 (it is no mapping)
+            self.obs_columns = [key for key in self._obs.keys() if not key.startswith("soma_")]  # noqa: SIM118 (it is not a mapping)
             obs = self._read_obs([key for key in obs_keys if key in self.obs_columns], tiledbsoma.SOMAError)
             self._cells = obs.pop(_JOIN_ID).to_numpy(dtype=np.int64)
             self.obs: pd.DataFrame = obs
@@ -134,7 +134,7 @@ class SomaSource:
         return {"path": self.path, "n_obs": self.n_obs, "layers": sorted(self.layers), "state": state}
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
         self._opened.close()
 
 

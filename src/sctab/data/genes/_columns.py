@@ -84,7 +84,7 @@ def named_source(var: pd.DataFrame, key: str) -> Source:
     Raises
     ------
     KeyNotFoundError
-        If it is not there.
+        If it does not exist.
     """
     if key not in var.columns:
         raise KeyNotFoundError(f"`{key}` is not a column of `adata.var`. Columns: {listing(var.columns)}.")

@@ -81,7 +81,7 @@ _ANTIBODY = re.compile(
 )
 _NUMBERED = re.compile(r"(?P<word>peak|tile|region|bin|interval|window|ccre|cre|dhs)s?\d+", re.IGNORECASE)
 _FEWEST_NUMBERED = 5
-"""So many of one word are no genes: `PEAK1`, `PEAK3`, `BIN1`, `BIN2` and `BIN3` are."""
+"""So many of one word are not genes: `PEAK1`, `PEAK3`, `BIN1`, `BIN2` and `BIN3` are."""
 _MAY_BE_OTHER = re.compile(r"peak|hash|hto|cmo|totalseq|.*ig[gma]|.*totalseq", re.IGNORECASE)
 _REPEAT = re.compile(r"(?P<base>.+?)[.-]\d+")
 _FEW_REPEATS, _FEWEST_SURFACE = 5, 3

@@ -30,12 +30,12 @@ class Lookup:
         for position, gene_ids in other_ids.items():
             for gene_id in gene_ids:
                 self._ids.setdefault(gene_id, position)
-        # A name that stands for two genes once case is ignored stands for neither.
+        # A name that represents two genes once case is ignored represents neither.
         self._canonical = {name: next(iter(genes)) for name, genes in by_canonical.items() if len(genes) == 1}
         self._case = common_case(symbols)
 
     def resolve(self, names: Sequence[str], is_gene: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Position of the gene that each name stands for, -1 where there is none, `(len(names),)`."""
+        """Position of the gene that each name represents, -1 where there is none, `(len(names),)`."""
         known = [name for name in names if name]
         sample = known[:: max(1, len(known) // _SAMPLE)]
         if common_kind(sample) not in {"symbols", "Ensembl ids"} and not any(map(self._is_known, sample)):

@@ -79,7 +79,7 @@ class GeneMatch:
         return sparse.csr_matrix(aligned.tocsc().tocsr())  # in order of the genes, in half the time that sorting takes
 
     def require(self, minimum: float, *, cells: Callable[[], Sequence[str]] | None = None) -> None:
-        """Refuse a dataset that has too little of what the model looks at.
+        """Refuse a dataset that has too little of the model's gene importance.
 
         Parameters
         ----------

@@ -94,7 +94,7 @@ class FeatureSpace:
         Raises
         ------
         KeyNotFoundError
-            If a column that was named is not there.
+            If a column that was named does not exist.
         InputValueError
             If no feature is a gene, or none has a name.
         """
@@ -183,7 +183,7 @@ class FeatureSpace:
         Raises
         ------
         KeyNotFoundError
-            If a column that was named is not there.
+            If a column that was named does not exist.
         """
         features = find_features(var)
         every_source = find_sources(var)

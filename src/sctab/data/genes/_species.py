@@ -11,7 +11,7 @@ from functools import lru_cache
 from sctab.data.genes._names import common_case, genome_in, parts_of
 
 FEW = 5
-"""Fewer names than this are no evidence: data of one species may hold a few transgenes of another."""
+"""Fewer names than this are not evidence: data of one species may hold a few transgenes of another."""
 SHARE = 0.05
 """Nor is a smaller share of ids."""
 _SHARE_OF_MARKERS = 0.01

@@ -1,7 +1,7 @@
 """Compiled loops over the arrays of sparse matrices: what neither NumPy, SciPy nor PyTorch does in one pass over the data.
 
-They let go of the interpreter, so that threads run them side by side, and start no threads of their own. The first call on a machine
-compiles them, which takes seconds; the result is kept on disk where that can be written.
+They release the GIL, so threads run them in parallel, and start no threads of their own. The first call on a machine compiles them, which
+takes seconds; the result is kept on disk where that can be written.
 """
 
 from __future__ import annotations
