@@ -113,7 +113,7 @@ def tune():
 def read_benchmark():
     pytest.importorskip("distributed", reason="the extra `benchmark` is not installed")
     config = sctab.benchmark.read_config("~/benchmark.yaml", data="~")
-    with pytest.raises(OutputExistsError, match="home/others` is there and holds no benchmark"):
+    with pytest.raises(OutputExistsError, match="home/others` exists and holds no benchmark"):
         sctab.benchmark.run_benchmark(config, "~/others")
 
 

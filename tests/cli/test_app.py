@@ -137,8 +137,8 @@ class TestTrain:
         )
         refused(self.train(files, tmp_path, "--settings", tmp_path / "settings.json", "--paper-settings"), "both say how to train")
         refused(self.train(files, tmp_path, "--model", "auto", "--paper-settings"), "`--paper-settings` needs one model class")
-        refused(self.train(files, tmp_path, "--model", "forest"), "There are: `linear`")
-        refused(self.train(files, tmp_path, "--jobs", 2), "Give `--members` too")
+        refused(self.train(files, tmp_path, "--model", "forest"), "Available: `linear`")
+        refused(self.train(files, tmp_path, "--jobs", 2), "Provide `--members` too")
         refused(self.train(files, tmp_path, "--model", "auto", "--members", 3), "`--members` needs one model class")
         refused(self.train(files, tmp_path, "--model", "linear", "--logger", "wandb"), "`logger='wandb'` must be")
         assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]

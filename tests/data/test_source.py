@@ -97,7 +97,7 @@ def test_log1p_alone_is_used(counts):
 def test_scaled_alone_is_refused_and_raw_being_none_does_not_matter(counts):
     adata = scaled(counts)
     assert adata.raw is None
-    with pytest.raises(InputValueError, match="`X` holds negative values.*Give the matrix from before that step"):
+    with pytest.raises(InputValueError, match="`X` holds negative values.*Provide the matrix from before that step"):
         choose_source(adata)
 
 
@@ -190,7 +190,7 @@ class TestLearningFromRaw:
         cells = make_reference(60)
         adata = AnnData(obs=cells.obs, var=cells.var)
         adata.raw = cells
-        with pytest.raises(KeyNotFoundError, match=r"`X`, which is used where no `layer` is named, .* It has: `raw\.X`"):
+        with pytest.raises(KeyNotFoundError, match=r"`X`, which is used where no `layer` is named, .* Available: `raw\.X`"):
             LinearClassifier.setup_anndata(adata, "cell_type")
         LinearClassifier.setup_anndata(adata, "cell_type", layer="raw")
         model = LinearClassifier(adata)

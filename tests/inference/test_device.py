@@ -40,7 +40,7 @@ def test_devices(accelerator, there, device, machine):
 @pytest.mark.parametrize("accelerator", ["gpu", "cuda", "mps"])
 def test_what_is_not_there_is_refused(accelerator, machine):
     machine()
-    with pytest.raises(SettingError, match=f"`accelerator='{accelerator}'` is not in this machine.* Take `auto` or `cpu`"):
+    with pytest.raises(SettingError, match=f"`accelerator='{accelerator}'` is not in this machine.* Use `auto` or `cpu`"):
         device_of(accelerator)
 
 

@@ -230,7 +230,7 @@ def state(path):
 def test_what_is_not_a_directory_is_left_alone(tmp_path, make, options):
     make(tmp_path / "a.parts")
     before = state(tmp_path / "a.parts")
-    with pytest.raises(OutputExistsError, match=r"a\.parts` is there and is not a directory.* Move it away\."):
+    with pytest.raises(OutputExistsError, match=r"a\.parts` exists and is not a directory.* Move it away\."):
         open_journal(tmp_path / "a.parts", **options)
     assert state(tmp_path / "a.parts") == before
 

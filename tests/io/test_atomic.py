@@ -320,7 +320,7 @@ class TestLeftovers:
             with written_beside(target, overwrite=True, kind="model"):
                 raise ValueError
 
-        with pytest.raises(OutputExistsError, match="already there"), written_beside(target, kind="model"):
+        with pytest.raises(OutputExistsError, match="already exists"), written_beside(target, kind="model"):
             pass
         with pytest.raises(ValueError):  # noqa: PT011
             fail()

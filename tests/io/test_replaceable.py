@@ -79,7 +79,7 @@ class TestWhatIsReplaced:
     @pytest.mark.parametrize(("kind", "write"), [("model", write_store), ("store", write_model), ("store", write_ensemble)])
     def test_directories_of_another_kind(self, tmp_path, kind, write):
         write(tmp_path / "target")
-        self.refused(tmp_path / "target", kind, "is there and is not a")
+        self.refused(tmp_path / "target", kind, "exists and is not a")
 
     @pytest.mark.parametrize("write", [write_model, write_ensemble, lambda path: path.mkdir()])
     def test_models_ensembles_and_empty_directories(self, tmp_path, write):

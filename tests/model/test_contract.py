@@ -391,7 +391,7 @@ class TestFiles:
 
     def test_nothing_is_overwritten(self, trained, tmp_path):
         trained.save(tmp_path / "model")
-        with pytest.raises(OutputExistsError, match="already there"):
+        with pytest.raises(OutputExistsError, match="already exists"):
             trained.save(tmp_path / "model")
         trained.save(tmp_path / "model", overwrite=True)
         (tmp_path / "thesis").mkdir()

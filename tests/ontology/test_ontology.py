@@ -281,7 +281,7 @@ class TestEmbedded:
         assert release.find("B cell") == "CL:0000236"
 
     def test_a_release_that_is_not_embedded(self):
-        with pytest.raises(SettingError, match=r"`version='v2000-01-01'` of the Cell Ontology is not embedded\. There is `v"):
+        with pytest.raises(SettingError, match=r"`version='v2000-01-01'` of the Cell Ontology is not embedded\. Available: `v"):
             CellOntology.embedded("v2000-01-01")
 
     def test_the_newest_is_the_default(self, ontology):

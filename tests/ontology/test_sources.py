@@ -127,7 +127,7 @@ class TestRefusals:
     )
     def test_it_says_what_to_give(self, tmp_path, name, content):
         (tmp_path / name).write_text(content, encoding="utf-8")
-        with pytest.raises(DataFileError, match=r"Give the Cell Ontology as `\.obo`, .* or use `CellOntology\.embedded\(\)`\.$"):
+        with pytest.raises(DataFileError, match=r"Provide the Cell Ontology as `\.obo`, .* or use `CellOntology\.embedded\(\)`\.$"):
             CellOntology.from_file(tmp_path / name)
 
     def test_kinds_that_go_in_a_circle(self, tmp_path):
@@ -218,7 +218,7 @@ class TestOboFoundry:
         "address", ["http://purl.obolibrary.org/obo/{name}.obo", "ftp://example.org/{name}", "file:///etc/{name}"]
     )
     def test_only_https(self, tmp_path, address):
-        with pytest.raises(SettingError, match="is not read over https.*Give an `https://` address"):
+        with pytest.raises(SettingError, match="is not read over https.*Provide an `https://` address"):
             CellOntology.from_obo_foundry(cache_dir=tmp_path, address=address)
         assert list(tmp_path.iterdir()) == []
 

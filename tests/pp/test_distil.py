@@ -105,7 +105,7 @@ class TestDistil:
             ({"labels_key": "type"}, KeyNotFoundError, "`labels_key='type'` is not in"),
             ({"donor_key": "patient"}, KeyNotFoundError, "`donor_key='patient'` is not in"),
             ({"model": "forest"}, SettingError, "`forest` is not a model class"),
-            ({"method": "random"}, SettingError, "There is `k-centre`, `herding`"),
+            ({"method": "random"}, SettingError, "Choose one of `k-centre`, `herding`"),
             ({"fractions": []}, SettingError, "must lie between 0 and 1, in ascending order"),
             ({"fractions": [0.5, 0.1]}, SettingError, "must lie between 0 and 1, in ascending order"),
             ({"fractions": [0.5, 1.0]}, SettingError, "must lie between 0 and 1, in ascending order"),

@@ -193,7 +193,7 @@ class TestWords:
     @pytest.mark.parametrize("word", ["Peaks", "ATAC", "ADT", "protein", "HTO", "CRISPR Guide Capture"])
     def test_without_genes_it_is_refused(self, column, word):
         var = frame(["peak1", "peak2"], **{column: word})
-        with pytest.raises(InputValueError, match=rf"^No feature is gene expression: `var\['{column}'\]` holds `{word}`\. Give"):
+        with pytest.raises(InputValueError, match=rf"^No feature is gene expression: `var\['{column}'\]` holds `{word}`\. Provide"):
             gene_expression(var)
 
     @pytest.mark.parametrize(
