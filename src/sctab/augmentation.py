@@ -245,8 +245,8 @@ def explained_variance(
     Returns
     -------
     :math:`R^2` of the data as it is, `original`, and `augmented`, as the rows of a frame. The columns are named as in
-    :func:`sklearn.metrics.r2_score`: `uniform_average` is the mean over genes, and in `variance_weighted` a gene weighs as much as it
-    varies. Genes that do not vary are left out.
+    :func:`sklearn.metrics.r2_score`: `uniform_average` is the mean over genes, and `variance_weighted` weights genes by their variance.
+    Genes that do not vary are left out.
 
     Examples
     --------

@@ -37,5 +37,7 @@ def test_refusals(evaluated):
         get.evaluation(evaluated)
     with pytest.raises(KeyNotFoundError, match="The evaluation is not by groups"):
         get.evaluation(evaluated, "groups", key_added="mine")
-    with pytest.raises(SettingError, match=r"`table='tissues'` is not known\. Choose one of `overall`, `types`, `groups`, `levels`"):
+    with pytest.raises(
+        SettingError, match=r"`table='tissues'` is not known\. Choose one of `overall`, `types`, `groups`, `levels`"
+    ):
         get.evaluation(evaluated, "tissues", key_added="mine")

@@ -46,7 +46,7 @@ class Task:
     group_key: str | None = None
     """Column of the query by which scores are given as well."""
     layer: str | None = None
-    """Layer with the counts, `"X"` or `"raw"`; by default counts are looked for."""
+    """Layer with the counts, `"X"` or `"raw"`; by default counts are detected."""
     label_map: str | None = None
     """Table of labels and their Cell Ontology ids, relative to the folder of the data, see :func:`sctab.ontology.read_label_map`."""
     unlabeled_category: str | None = None

@@ -35,7 +35,7 @@ def annotate(
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Table of labels to write, one row per cell.")] = None,
     layer: LayerOption = None,
-    batch_size: Annotated[int, typer.Option(help="Cells evaluated at a time.")] = 512,
+    batch_size: Annotated[int, typer.Option(help="Cells per batch.")] = 512,
     block_size: Annotated[int, typer.Option(help="Cells read at a time, and kept when they are done.")] = sctab.io.BLOCK_SIZE,
     min_gene_coverage: Annotated[
         float, typer.Option(help="Minimum fraction of total gene importance that the data must cover.")

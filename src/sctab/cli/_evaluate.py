@@ -1,4 +1,4 @@
-"""`sctab evaluate`: compare an annotation with labels that are known."""
+"""`sctab evaluate`: score an annotation against known labels."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def evaluate(
     labels_key: LabelsKey,
     key_added: Annotated[str, typer.Option(help="Prefix of the columns that `sctab annotate` wrote.")] = DEFAULT_KEY_ADDED,
     group_key: Annotated[
-        list[str] | None, typer.Option(help="Column of `obs` whose groups are scored one by one; can be repeated.")
+        list[str] | None, typer.Option(help="Column of `obs` whose groups are scored separately; can be repeated.")
     ] = None,
     donor_key: Annotated[str | None, typer.Option(help="Column of `obs` with donors; intervals are then over donors.")] = None,
     label_map: LabelMap = None,
     only_known: Annotated[
         bool, typer.Option("--only-known", help="Leave out cells of types that the model does not know.")
     ] = False,
-    n_bootstrap: Annotated[int, typer.Option(min=0, help="Draws for the intervals; 0 for none.")] = 1000,
+    n_bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap draws for the intervals; 0 for none.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of these draws.")] = 0,
     output: Annotated[Path | None, typer.Option(help="Data with the scores to write, `.h5ad` or `.zarr`.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Table of all scores to write, one per row.")] = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Compare an annotation with labels that are known.
+    """Score an annotation against known labels.
 
     Every score is given at the level of detail that both sides share, where finer labels are compared as the coarser ones that they are
     kinds of; as labels are; and corrected along the Cell Ontology, where a subtype of the known label is right.

@@ -27,7 +27,7 @@ def import_checkpoint(
     folder: Annotated[
         str | None, typer.Option(help="Folder of the archive whose runs to take, where there are several models.")
     ] = None,
-    description: Annotated[str | None, typer.Option(help="One line on what the model is for.")] = None,
+    description: Annotated[str | None, typer.Option(help="One-line description of the model.")] = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:

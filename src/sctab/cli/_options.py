@@ -32,7 +32,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing o
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")]
 Accelerator = Annotated[str, typer.Option(help="Where to compute: `auto`, `cpu`, `gpu` or `mps`.")]
 LayerOption = Annotated[
-    str | None, typer.Option(help="Matrix to use: the name of a layer, `X` or `raw`. By default counts are looked for.")
+    str | None, typer.Option(help="Matrix to use: the name of a layer, `X` or `raw`. By default counts are detected.")
 ]
 DaskScheduler = Annotated[
     str | None, typer.Option("--dask-scheduler", help="Address of a Dask scheduler, `tcp://…`, whose workers do the work.")
@@ -40,8 +40,8 @@ DaskScheduler = Annotated[
 OptionalCorpus = Annotated[
     Path | None, typer.Option("--corpus", help="Learn from a corpus, as `sctab corpus build` makes it, instead of a reference.")
 ]
-Fraction = Annotated[float, typer.Option(help="Share of the training data of the corpus to learn from.")]
-FractionBy = Annotated[str, typer.Option(help="What that is a share of: `donor` or `cell`.")]
+Fraction = Annotated[float, typer.Option(help="Fraction of the training data of the corpus to use.")]
+FractionBy = Annotated[str, typer.Option(help="Unit of the fraction: `donor` or `cell`.")]
 
 
 def check_source(

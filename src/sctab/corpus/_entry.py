@@ -33,7 +33,7 @@ class SourceEntry:
     split_key: str | None = None
     """Column that says whether a cell is for `train`, `validation` (or `val`) or `test`, for `split: {by: declared}`."""
     layer: str | None = None
-    """Layer with the counts, such as `raw` of the Census; by default counts are looked for."""
+    """Layer with the counts, such as `raw` of the Census; by default counts are detected."""
     gene_id_key: str | None = None
     gene_symbol_key: str | None = None
     measurement: str = "RNA"

@@ -112,9 +112,9 @@ def choose_source(
     Raises
     ------
     KeyNotFoundError
-        If there is no such layer.
+        If the layer does not exist.
     InputTypeError
-        If it is something else than an AnnData.
+        If it is not an AnnData.
     InputValueError
         If there are no cells or no genes, or if no matrix can be used; the message says what each holds.
     DataFileError

@@ -11,17 +11,17 @@ from sctab.train import read_augmentation
 
 
 def augmentation(run_dir: str | PathLike[str]) -> AnnData:
-    """The vectors that a training with `augment=True` added to its cells.
+    """Get the difference vectors that a training with `augment=True` added to its cells.
 
     Parameters
     ----------
     run_dir
-        What was `run_dir` of `train`.
+        The `run_dir` of the training.
 
     Returns
     -------
     AnnData `(n_differences, n_vars)`, a row per vector. `X` is a CSR matrix on the scale of the model's input, log1p of 10,000 counts per
-    cell; `var` has the columns `gene_id` and `gene_symbol`; `uns['augmentation']` says how they were computed, in the words of
+    cell; `var` has the columns `gene_id` and `gene_symbol`; `uns['augmentation']` has the parameters of
     :func:`sctab.augmentation.donor_differences`.
 
     Raises

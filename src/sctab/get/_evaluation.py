@@ -27,11 +27,11 @@ def evaluation(
     Parameters
     ----------
     adata
-        Cells that went through :func:`sctab.tl.evaluate`.
+        Cells with results of :func:`sctab.tl.evaluate`.
     table
         Which one, see below.
     key_added
-        The prefix that was given there.
+        Prefix of the results.
 
     Returns
     -------

@@ -11,14 +11,14 @@ from sctab.keys import DEFAULT_KEY_ADDED, UNS_EXPLANATION
 
 
 def explanation(adata: AnnData, *, key_added: str = DEFAULT_KEY_ADDED) -> pd.DataFrame:
-    """Genes that carry most of the decision on the cells of each type, from the first to the last.
+    """Get the top genes of each type, in order of weight.
 
     Parameters
     ----------
     adata
-        Cells that went through :func:`sctab.tl.explain`.
+        Cells with results of :func:`sctab.tl.explain`.
     key_added
-        The prefix that was given there.
+        Prefix of the results.
 
     Returns
     -------

@@ -21,30 +21,29 @@ def probabilities(
     key_added: str = DEFAULT_KEY_ADDED,
     ontology: CellOntology | None = None,
 ) -> pd.DataFrame:
-    """Probability of every label, or of any cell types, summed along the Cell Ontology.
+    """Get the probability of every label, or of any cell types, summed along the Cell Ontology.
 
     Parameters
     ----------
     adata
         Annotated cells.
     terms
-        One cell type or several: labels of the model, or names, synonyms or ids of the Cell Ontology. The probability of a type is the
-        sum over the labels that are the type or subtypes of it, so that coarse views agree with fine ones. By default the labels of the
-        model, each on its own.
+        One cell type or several: labels of the model, or names, synonyms or ids of the Cell Ontology. The probability of a type is the sum
+        over the labels that are the type or its subtypes, so coarse and fine levels are consistent. By default all labels of the model.
     key_added
-        Prefix that was given to :func:`sctab.tl.annotate`.
+        Prefix of the annotation.
     ontology
-        The Cell Ontology; by default the release that the model used, or the newest where that is not embedded.
+        The Cell Ontology; by default the release that the model used, or the newest if that is not embedded.
 
     Returns
     -------
-    `(n_obs, n_terms)`, a row per cell and a column per type, called as in `terms`. A type that is not a label of the model and has no
-    subtype that is one is `NaN`: the model cannot tell.
+    `(n_obs, n_terms)`, one row per cell and one column per type, named as in `terms`. A type is `NaN` if neither it nor any subtype is a
+    label of the model.
 
     Raises
     ------
     KeyNotFoundError
-        If the cells are not annotated, or if their probabilities were left out.
+        If the cells are not annotated, or if their probabilities were deleted.
     LabelError
         If a type is neither a label of the model nor known to the ontology.
 

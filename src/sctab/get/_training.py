@@ -22,7 +22,7 @@ def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
     Parameters
     ----------
     source
-        A trained model, the directory that it was saved to, or the `run_dir` of a training, also while it runs.
+        A trained model, its directory, or the `run_dir` of a finished or running training.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
     `value` : float
         The value of the metric in that epoch.
     `kept` : bool
-        Whether the model has the weights of that epoch. A `run_dir` does not say: it is false everywhere.
+        Whether the model has the weights of that epoch. Always false for a `run_dir`.
 
     Raises
     ------

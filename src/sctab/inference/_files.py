@@ -57,7 +57,7 @@ def annotate_cells(
     with_all
         Keep probabilities and latents, in addition to labels and confidence.
     show_progress
-        Show on stderr how far it is.
+        Show progress on stderr.
 
     Raises
     ------

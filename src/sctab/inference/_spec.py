@@ -65,7 +65,7 @@ class ModelSpec:
     covariates: tuple[Covariate, ...] = ()
     """Columns of `obs` that the model looks at besides the genes."""
     description: str = ""
-    """One line on what the model is for."""
+    """One-line description of the model."""
     setup: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of `setup_anndata`."""
     training: Mapping[str, Any] = field(default_factory=dict)

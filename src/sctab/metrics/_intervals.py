@@ -37,7 +37,7 @@ def bootstrap_interval(
     level
         Share of the draws that lie in the interval.
     rng
-        Decides what is drawn.
+        Random seed of the draws.
 
     Returns
     -------

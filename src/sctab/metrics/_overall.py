@@ -72,7 +72,7 @@ def overall_scores(
     n_bootstrap
         Number of draws for the intervals.
     rng
-        Decides what is drawn.
+        Random seed of the draws.
 
     Returns
     -------

@@ -41,7 +41,7 @@ class _Trial:
 
 @final
 class AutoClassifier:
-    """Trains several model classes on parts of the reference, compares them on the rest, and keeps the best.
+    """Train several model classes on parts of the reference, compare them on the rest, and keep the best.
 
     The reference is cut into parts, by whole donors where there are enough, and each part is named by candidates that have learned the
     others: no candidate has seen the cells that it is judged by, not even to choose an epoch. The candidates are compared by macro F1 over
@@ -54,7 +54,7 @@ class AutoClassifier:
     Parameters
     ----------
     adata
-        Reference that went through :meth:`setup_anndata`.
+        Reference prepared with :meth:`setup_anndata`.
     candidates
         Names of model classes, the simplest first. By default `"linear"`, `"mlp"`, `"xgboost"`, if XGBoost is installed, and `"sctab"`.
     settings
@@ -169,7 +169,7 @@ class AutoClassifier:
 
     @classmethod
     def setup_anndata(cls, adata: AnnData, labels_key: str, **kwargs: Any) -> None:
-        """Say where a reference keeps its counts, labels and donors; see :meth:`CellTypeClassifier.setup_anndata`.
+        """Set up a reference; see :meth:`CellTypeClassifier.setup_anndata`.
 
         Parameters
         ----------
@@ -335,7 +335,7 @@ class AutoClassifier:
         return self.best.predict(adata, **kwargs)
 
     def get_latent_representation(self, adata: AnnData | None = None, **kwargs: Any) -> NDArray[np.float32]:
-        """Embedding from which the label is read; see :meth:`CellTypeClassifier.get_latent_representation`.
+        """Compute the embedding before the output layer; see :meth:`CellTypeClassifier.get_latent_representation`.
 
         Parameters
         ----------

@@ -40,7 +40,7 @@ from sctab.train import (
 
 
 class CellTypeClassifier(TrainableModel):
-    """Learns cell types from annotated single cells and names those of others.
+    """Base class of cell type classifiers.
 
     Abstract. A subclass is final; it has `__init__`, which calls `_initialise`, and the abstract methods below. Everything else
     (setup, training data, gene matching, normalisation, prediction, files) is here and is not overridden.
@@ -69,7 +69,7 @@ class CellTypeClassifier(TrainableModel):
         categorical_covariate_keys: Sequence[str] = (),
         **model_settings: Any,
     ) -> Self:
-        """A model of a corpus, which :meth:`train` reads as it goes: memory does not grow with it.
+        """Create a model on a corpus, which :meth:`train` streams from disk in constant memory.
 
         It learns the training cells and is validated on the validation cells, as the corpus has them; the test cells are not touched.
 
@@ -78,9 +78,9 @@ class CellTypeClassifier(TrainableModel):
         corpus
             A corpus, or its directory.
         fraction
-            Share of the training data to learn from; a smaller share lies in a larger one.
+            Fraction of the training data to use; smaller fractions are nested in larger ones.
         fraction_by
-            What is counted: `"donor"` takes all cells of a share of the donors, `"cell"` a share of the cells.
+            Unit of the fraction: `"donor"` for whole donors, `"cell"` for cells.
         categorical_covariate_keys
             What the model may look at besides the genes: `"tissue"`, `"assay"` or `"dataset"`; see :meth:`setup_anndata`.
         **model_settings
@@ -123,16 +123,16 @@ class CellTypeClassifier(TrainableModel):
         return model
 
     def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False, description: str | None = None) -> None:
-        """Write the model to a directory: `model.safetensors` and `model.json`, no pickle, whole or not at all.
+        """Save the model to a directory with `model.safetensors` and `model.json`; no pickle, and all or nothing.
 
         Parameters
         ----------
         dir_path
-            Directory to make.
+            Output directory.
         overwrite
-            Replace a model or an ensemble that is there. Anything else is never replaced.
+            Replace an existing model or ensemble. Anything else is never replaced.
         description
-            One line on what the model is for; `None` keeps the one that it has.
+            One-line description of the model; `None` keeps the current one.
 
         Raises
         ------
@@ -157,7 +157,7 @@ class CellTypeClassifier(TrainableModel):
         accelerator: str = "auto",
         device: int | str = "auto",
     ) -> Self:
-        """Read a model that :meth:`save` wrote.
+        """Load a model from disk.
 
         Parameters
         ----------
@@ -166,7 +166,7 @@ class CellTypeClassifier(TrainableModel):
         adata
             A reference or a corpus to attach, for example to train on; prediction needs none. Its labels must be among those of the model.
         accelerator, device
-            Where to put it.
+            Device, as in scvi-tools.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class CellTypeClassifier(TrainableModel):
     def prepare_query_anndata(
         cls, adata: AnnData, reference_model: str | PathLike[str] | CellTypeClassifier, *, layer: str | None = None
     ) -> AnnData:
-        """A new AnnData with the genes of a model, in its order, on the scale of counts; the query itself is not changed.
+        """Map a query onto the ordered genes of a model, on the scale of counts, in a new AnnData.
 
         Prediction does not need it: :meth:`predict` matches genes by itself. It is for training on a query and for other tools.
 
@@ -229,7 +229,7 @@ class CellTypeClassifier(TrainableModel):
         reference_model
             A model or its directory.
         layer
-            Layer to use; by default counts are looked for.
+            Layer to use; by default counts are detected.
 
         Returns
         -------
@@ -254,10 +254,10 @@ class CellTypeClassifier(TrainableModel):
         label_ids: Mapping[str, str | None] | str | PathLike[str] | None = None,
         unfrozen: bool = False,
     ) -> Self:
-        """A model for an annotated query that starts from the weights of a reference model; train it next.
+        """Create a model for an annotated query from the weights of a reference model; call :meth:`train` next.
 
-        Its genes are those of the reference model; those of the query are matched by name. Types of the query that the reference
-        does not know are added behind those that it knows.
+        Its genes are those of the reference model; those of the query are matched by name. New types of the query are appended to the known
+        ones.
 
         Parameters
         ----------
@@ -270,7 +270,7 @@ class CellTypeClassifier(TrainableModel):
         label_ids
             Cell Ontology ids of labels, as in :meth:`setup_anndata`; those of the reference model stay as they are.
         unfrozen
-            Train all weights. By default only those that tell types apart on top of the embedding are trained.
+            Train all weights. By default only the output layer is trained.
 
         Raises
         ------

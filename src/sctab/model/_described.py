@@ -103,37 +103,37 @@ class DescribedModel(BaseModelClass):
         gene_symbol_key: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Say where an annotated reference keeps its counts, labels and donors.
+        """Set up an annotated reference: columns of labels and donors, and the matrix of counts.
 
         Parameters
         ----------
         adata
-            Reference, `(n_obs, n_vars)`. Counts are best; normalised and log1p values are rescaled.
+            Reference, `(n_obs, n_vars)`. Raw counts are preferred; normalised and log1p values are rescaled.
         labels_key
             Column of `adata.obs` with cell types.
         layer
             Layer with the counts, or `"X"` or `"raw"`, whose genes are then those of `raw.var`; `X` by default.
         donor_key
-            Column of `adata.obs` with donors. With at least three, validation holds out whole donors: that tells performance on new donors.
+            Column of `adata.obs` with donors. With at least three donors, validation holds out whole donors, which measures performance on
+            new donors.
         unlabeled_category
-            Value of `labels_key` that means "no label"; such cells are not learned from. Where it is left out, and the column has one
-            string that cannot be a cell type, such as `nan` or an empty one, it is that string, with a warning.
+            Value of `labels_key` that means "no label"; such cells are excluded from training. By default, a single string that cannot be a
+            cell type, such as `nan` or an empty string, is used, with a warning.
         label_ids
-            Cell Ontology ids of labels, by label, or a file of them, see :func:`sctab.ontology.read_label_map`; `None` is the id of a label
-            that has none. Other labels are looked up, see :meth:`sctab.ontology.CellOntology.resolve`.
+            Cell Ontology ids of labels, by label, or a file of them, see :func:`sctab.ontology.read_label_map`; `None` for a label without
+            an id. Other labels are looked up, see :meth:`sctab.ontology.CellOntology.resolve`.
         categorical_covariate_keys
-            Columns of `adata.obs` that the model may look at besides the genes, such as the tissue. In training they are hidden from a
-            random half of the cells (`covariate_dropout`), so that cells without them, or with a category that the model does not know,
-            are named too. A missing value (NaN) is none.
+            Columns of `adata.obs` used as covariates, such as the tissue. In training they are hidden from a random half of the cells
+            (`covariate_dropout`), so that cells with a missing or unknown category can be annotated too.
         gene_id_key, gene_symbol_key
-            Columns of `adata.var` with Ensembl ids and gene symbols. By default they are found among index and columns.
+            Columns of `adata.var` with Ensembl ids and gene symbols; detected by default.
         **kwargs
             Passed to :meth:`scvi.data.AnnDataManager.register_fields`.
 
         Raises
         ------
         InputTypeError
-            If `adata` is something else than an AnnData.
+            If `adata` is not an AnnData.
         KeyNotFoundError
             If a column or layer does not exist.
         LabelError
@@ -238,18 +238,18 @@ class DescribedModel(BaseModelClass):
     ) -> NDArray[np.object_] | pd.DataFrame:
         """Predict the cell type of every cell.
 
-        Genes are matched by name, so that their order, their number and the kind of their names do not matter.
+        Genes are matched by name, in any order and number.
 
         Parameters
         ----------
         adata
-            Any AnnData; by default the reference.
+            Query; by default the reference.
         soft
-            Give probabilities instead of labels.
+            Return probabilities instead of labels.
         layer
-            Layer to use, or `"X"` or `"raw"`; by default counts are looked for.
+            Layer to use, or `"X"` or `"raw"`; by default counts are detected.
         batch_size
-            Cells evaluated at a time.
+            Cells per batch.
 
         Returns
         -------
@@ -268,12 +268,12 @@ class DescribedModel(BaseModelClass):
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE
     ) -> NDArray[np.float32]:
-        """Embedding from which the label is read, `(n_obs, n_latent)`; parameters and errors as in :meth:`predict`.
+        """Compute the embedding before the output layer, `(n_obs, n_latent)`; parameters and errors as in :meth:`predict`.
 
         Raises
         ------
         SettingError
-            If the model reads labels from the expression itself and has no latent space.
+            If the model has no latent space.
         """
         return latent_of(self, adata, layer, batch_size=batch_size)
 

@@ -42,7 +42,7 @@ from sctab.train import CorpusReference, MemoryReference, Reference
 
 @final
 class DeepEnsemble:
-    """Several models of one class, trained from different seeds, that are used as one: better calibrated, and less sure when they disagree.
+    """Ensemble of models of one class trained from different seeds; better calibrated, and less confident when the members disagree.
 
     The probability of a type is the mean of the members' probabilities, and the uncertainty of a cell is one minus the largest of
     them (Lakshminarayanan et al. 2017; Fischer et al. 2023). :class:`Evaluation` tells what that uncertainty is made of: what each
@@ -147,7 +147,7 @@ class DeepEnsemble:
         return ensemble
 
     def setup_anndata(self, adata: AnnData, labels_key: str, **kwargs: Any) -> None:
-        """Say where an annotated reference keeps its counts, labels and donors; see :meth:`CellTypeClassifier.setup_anndata`.
+        """Set up an annotated reference; see :meth:`CellTypeClassifier.setup_anndata`.
 
         Parameters
         ----------
@@ -305,7 +305,7 @@ class DeepEnsemble:
         Raises
         ------
         SettingError
-            If the members read labels from the expression itself and have no latent space.
+            If the members have no latent space.
         """
         return latent_of(self, adata, layer, batch_size=batch_size)
 
@@ -335,11 +335,11 @@ class DeepEnsemble:
         Parameters
         ----------
         dir_path
-            Directory to make.
+            Output directory.
         overwrite
-            Replace a model or an ensemble that is there. Anything else is never replaced.
+            Replace an existing model or ensemble. Anything else is never replaced.
         description
-            One line on what the ensemble is for; `None` keeps the one that it has.
+            One-line description of the ensemble; `None` keeps the current one.
 
         Raises
         ------
@@ -367,7 +367,7 @@ class DeepEnsemble:
         accelerator: str = "auto",
         device: int | str = "auto",
     ) -> Self:
-        """Read an ensemble that :meth:`save` wrote.
+        """Load an ensemble from disk.
 
         Parameters
         ----------

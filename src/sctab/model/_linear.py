@@ -25,18 +25,19 @@ from sctab.train import (
 
 @final
 class LinearClassifier(CellTypeClassifier):
-    """Cell type classifier with one weight per type and gene: the baseline that every other model has to beat.
+    """Linear cell type classifier with one weight per type and gene: the baseline for all other models.
 
-    What is `None` follows from the size of the reference, see :ref:`defaults`; :meth:`paper_settings` gives the published settings.
+    Parameters that are `None` depend on the size of the reference, see :ref:`defaults`; :meth:`paper_settings` returns the published
+    settings.
 
     Parameters
     ----------
     adata
-        Reference that went through :meth:`setup_anndata`.
+        Reference prepared with :meth:`setup_anndata`.
     n_top_genes
-        Learn from this many genes at most, those that vary most from cell to cell; `"all"` takes every gene of the reference.
+        Maximum number of genes, the most variable ones; `"all"` uses every gene of the reference.
     spec
-        A stored description instead of a reference; :meth:`load` passes it.
+        Stored description instead of a reference; used by :meth:`load`.
 
     References
     ----------

@@ -13,14 +13,14 @@ from sctab.model._ensemble import DeepEnsemble
 def load_model(
     dir_path: str | PathLike[str], *, accelerator: str = "auto", device: int | str = "auto"
 ) -> CellTypeClassifier | DeepEnsemble:
-    """Read a model of any class, or an ensemble.
+    """Load a model of any class, or an ensemble.
 
     Parameters
     ----------
     dir_path
-        Directory that a model's `save` wrote.
+        Directory of the model.
     accelerator, device
-        Where to put it.
+        Device, as in scvi-tools.
 
     Raises
     ------

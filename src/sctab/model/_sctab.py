@@ -30,16 +30,17 @@ _FEWEST_STEPS = 400
 
 @final
 class SCTAB(CellTypeClassifier):
-    """Cell type classifier that selects genes cell by cell: TabNet with 1.5-entmax attention (Fischer et al. 2023).
+    """TabNet classifier with 1.5-entmax attention, which selects genes per cell (Fischer et al. 2023).
 
-    What is `None` follows from the size of the reference, see :ref:`defaults`; :meth:`paper_settings` gives the published settings.
+    Parameters that are `None` depend on the size of the reference, see :ref:`defaults`; :meth:`paper_settings` returns the published
+    settings.
 
     Parameters
     ----------
     adata
-        Reference that went through :meth:`setup_anndata`.
+        Reference prepared with :meth:`setup_anndata`.
     n_top_genes
-        Learn from this many genes at most, those that vary most from cell to cell; `"all"` takes every gene of the reference.
+        Maximum number of genes, the most variable ones; `"all"` uses every gene of the reference.
     n_d, n_a
         Width of the decision and of the attention embedding.
     n_shared, n_independent
@@ -57,7 +58,7 @@ class SCTAB(CellTypeClassifier):
     dense_decision
         Add a decision that sees all genes without a mask, see :class:`sctab.nn.TabNet`.
     spec
-        A stored description instead of a reference; :meth:`load` passes it.
+        Stored description instead of a reference; used by :meth:`load`.
 
     References
     ----------
@@ -206,11 +207,11 @@ class SCTAB(CellTypeClassifier):
         Parameters
         ----------
         adata
-            Any AnnData; by default the reference.
+            Query; by default the reference.
         layer
-            Layer to use; by default counts are looked for.
+            Layer to use; by default counts are detected.
         batch_size
-            Cells evaluated at a time.
+            Cells per batch.
 
         Returns
         -------
@@ -244,11 +245,11 @@ class SCTAB(CellTypeClassifier):
         Parameters
         ----------
         adata
-            Any AnnData; by default the reference.
+            Query; by default the reference.
         layer
-            Layer to use; by default counts are looked for.
+            Layer to use; by default counts are detected.
         batch_size
-            Cells evaluated at a time.
+            Cells per batch.
 
         Returns
         -------

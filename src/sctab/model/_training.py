@@ -55,14 +55,14 @@ class TrainableModel(DescribedModel):
         keep_checkpoints: Checkpoints = "best",
         **overrides: Any,
     ) -> None:
-        """Learn the reference. What is not given follows from its size, see :ref:`defaults`.
+        """Train on the reference. Defaults depend on its size, see :ref:`defaults`.
 
-        Calling it again continues from the weights that are there.
+        Calling it again continues from the current weights.
 
         Parameters
         ----------
         max_epochs
-            Passes over the reference; for trees, boosting rounds.
+            Number of epochs; for trees, boosting rounds.
         settings
             All settings at once, of the kind that the model class has, see :class:`~sctab.train.CommonSettings`; by default those that it
             has for a reference of this size.
@@ -81,10 +81,10 @@ class TrainableModel(DescribedModel):
             Which models of epochs stay in `run_dir`: `"best"`, that of the best and that of the last epoch; or `"all"`. Each is as large
             as the model. A training is resumed from a file of its own.
         **overrides
-            Single settings by name, which go before `settings`. Every class has `learning_rate`, `class_weights`, `train_size`,
+            Single settings by name, which take precedence over `settings`. Every class has `learning_rate`, `class_weights`, `train_size`,
             `validation_split`, `refit`, `early_stopping`, `patience`, `seed` and `split_seed`, see :class:`~sctab.train.CommonSettings`.
-            The classes that derive from it have more, and what Lightning trains takes the arguments of
-            :class:`lightning.pytorch.Trainer`: `callbacks`, `enable_progress_bar`, `precision="bf16-mixed"`, … `None` is the default.
+            The classes that derive from it have more, and what Lightning trains takes the arguments of :class:`lightning.pytorch.Trainer`:
+            `callbacks`, `enable_progress_bar`, `precision="bf16-mixed"`, … `None` is the default.
 
         Raises
         ------

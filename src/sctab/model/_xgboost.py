@@ -74,10 +74,10 @@ class BoostingSettings(CommonSettings):
 
 @final
 class XGBoostClassifier(CellTypeClassifier):
-    """Cell type classifier of gradient-boosted trees on the principal components of the training cells.
+    """Gradient-boosted trees on the principal components of the training cells.
 
-    The matrix is read block by block and never made dense, so that a backed reference of any size can be learned from. What is `None`
-    follows from the size of the reference, see :ref:`defaults`; :meth:`paper_settings` gives the published settings.
+    The matrix is read block by block and never made dense, so that a backed reference of any size can be learned from. Parameters that are
+    `None` depend on the size of the reference, see :ref:`defaults`; :meth:`paper_settings` returns the published settings.
 
     :meth:`train` takes :class:`BoostingSettings`: an epoch is a boosting round, with one tree per type. `patience` counts rounds without a
     lower validation loss, and the trees up to the round with the lowest are kept. With `accelerator="cuda"` trees grow on a GPU.
@@ -85,9 +85,9 @@ class XGBoostClassifier(CellTypeClassifier):
     Parameters
     ----------
     adata
-        Reference that went through :meth:`setup_anndata`.
+        Reference prepared with :meth:`setup_anndata`.
     n_top_genes
-        Learn from this many genes at most, those that vary most from cell to cell; `"all"` takes every gene of the reference.
+        Maximum number of genes, the most variable ones; `"all"` uses every gene of the reference.
     n_components
         Number of principal components.
     max_depth
@@ -95,7 +95,7 @@ class XGBoostClassifier(CellTypeClassifier):
     subsample
         Share of the cells that a tree sees.
     spec
-        A stored description instead of a reference; :meth:`load` passes it.
+        Stored description instead of a reference; used by :meth:`load`.
 
     References
     ----------

@@ -51,7 +51,7 @@ def benchmark_models(scores: pd.DataFrame, *, metric: str = "macro_f1") -> Figur
     Raises
     ------
     SettingError
-        If there is nothing to draw.
+        If the table has no matching rows.
     """
     table = _of_all_cells(scores, metric)
     table = _some(table[table["fraction"] == 1], f"`{metric}` of a whole reference")

@@ -29,7 +29,7 @@ _TITLE_WIDTH = 22
 
 
 def explain(explanation: pd.DataFrame, *, n_top: int = 10, n_columns: int = 4) -> Figure:
-    """Draw the genes that carry most of the decision on the cells of each type: a panel per type, a bar per gene.
+    """Plot the top genes of each type: a panel per type, a bar per gene.
 
     Parameters
     ----------

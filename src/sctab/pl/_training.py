@@ -23,7 +23,7 @@ _PANEL_SIZE = (4.0, 3.2)
 def training(
     source: str | PathLike[str] | Any, *, metrics: Sequence[str] | None = None, axes: Sequence[Axes] | None = None
 ) -> list[Axes]:
-    """Draw the curves of a training: losses, macro F1 of the validation cells, learning rate.
+    """Plot training curves: losses, macro F1 of the validation cells, learning rate.
 
     Parameters
     ----------

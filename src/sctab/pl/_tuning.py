@@ -19,7 +19,7 @@ _BAR_HEIGHT = 0.35
 
 
 def tuning_history(trials: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the value of every trial, the best so far, and the default.
+    """Plot the value of every trial, the best so far, and the default.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def tuning_history(trials: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 
 def tuning_importance(importance: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw how much of the variance of the trials' values each setting explains, the most important on top.
+    """Plot the importance of each setting: the fraction of variance in trial values that it explains.
 
     Parameters
     ----------

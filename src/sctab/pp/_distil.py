@@ -1,4 +1,4 @@
-"""Few cells that a model learns nearly as much from."""
+"""Distillation of a reference."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def distil(
     seed: int = 0,
     copy: bool = False,
 ) -> AnnData | None:
-    """Choose the fewest cells from which a classifier learns as much as from all.
+    """Choose the fewest cells from which a classifier learns as much as from all cells.
 
     A fifth of the cells is held out, whole donors where there are enough. A model learns the others; from these, more and more cells are
     taken, equally many of each type as far as they go, and a model learns only those, until its macro F1 on the held-out cells is as high
@@ -72,15 +72,15 @@ def distil(
     model_settings, train_settings
         Keyword arguments of the constructor and of `train` of the model class; what is left out follows from the number of cells.
     key_added
-        Prefix of what is written.
+        Prefix of the result keys.
     seed
         Decides what is held out, and of the trainings what they draw at random.
     copy
-        Write into a copy and return it.
+        Return a copy with the results.
 
     Returns
     -------
-    `None`, or with `copy` the copy. Written are
+    `None`, or the copy with `copy=True`. Sets the following fields:
 
     `adata.obs['{key_added}_distilled']` : bool
         Whether the cell belongs to the distilled reference. Where no fraction was enough these are all that were learned from.

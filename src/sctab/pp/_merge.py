@@ -1,4 +1,4 @@
-"""Several AnnData with different genes brought together in memory."""
+"""Merging of AnnData with different genes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def merge(
     layer: str | None = None,
     key_added: str = DEFAULT_KEY_ADDED,
 ) -> AnnData:
-    """Bring several datasets with different genes together, in memory; for more than fits there, see :func:`sctab.corpus.build`.
+    """Merge several datasets with different genes in memory; for larger data, see :func:`sctab.corpus.build`.
 
-    Genes are matched by Ensembl id or symbol, wherever each dataset has them. Values are counts, or what was rescaled.
+    Genes are matched by Ensembl id or symbol, from the index or any column of `var`. Values are counts, or rescaled to counts.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def merge(
         `"union"`: genes of any dataset; one that a dataset did not measure is zero there. `"intersection"`: genes of all. Or the genes of a
         model.
     layer
-        The matrix of each to use: the name of a layer, `"X"` or `"raw"`; by default counts are looked for.
+        The matrix of each to use: the name of a layer, `"X"` or `"raw"`; by default counts are detected.
     key_added
-        Prefix of what is written.
+        Prefix of the result keys.
 
     Returns
     -------

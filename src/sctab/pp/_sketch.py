@@ -63,15 +63,15 @@ def sketch(
     layer
         Layer to find the components of, or `"X"` or `"raw"`; by default the matrix that fits best.
     key_added
-        Prefix of what is written.
+        Prefix of the result keys.
     seed
         Decides what is drawn at random; `"k-centre"` and `"herding"` draw nothing.
     copy
-        Write into a copy and return it.
+        Return a copy with the results.
 
     Returns
     -------
-    `None`, or with `copy` the copy. Written are
+    `None`, or the copy with `copy=True`. Sets the following fields:
 
     `adata.obs['{key_added}_sketch']` : bool
         Whether the cell was chosen.

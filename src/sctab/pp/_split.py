@@ -28,16 +28,16 @@ def split(
     seed: int = 0,
     copy: bool = False,
 ) -> AnnData | None:
-    """Share the cells out among training, validation and test.
+    """Split cells into training, validation and test sets.
 
     Parameters
     ----------
     adata
         Annotated cells, `(n_obs, n_vars)`.
     labels_key
-        Column of `adata.obs` with cell types. Cells without one (NaN) are in no split.
+        Column of `adata.obs` with cell types. Cells without one (NaN) are not assigned.
     donor_key
-        Column of `adata.obs` with donors, or with anything else whose cells must stay together.
+        Column of `adata.obs` with donors, or another unit whose cells must stay together.
     fractions
         Name and fraction of each split; they sum to one. The first is the one to learn from: it gets cells of every type, unless
         split by donor.
@@ -46,15 +46,15 @@ def split(
         donors so that the types are balanced across splits. By default `"both"` with a `donor_key`, else `"type"`. Only a split by whole
         donors measures performance on new donors.
     key_added
-        Prefix of what is written.
+        Prefix of the result keys.
     seed
-        Decides which cells or donors are chosen.
+        Random seed.
     copy
-        Write into a copy and return it.
+        Return a copy with the results.
 
     Returns
     -------
-    `None`, or with `copy` the copy. Written is
+    `None`, or the copy with `copy=True`. Sets the following field:
 
     `adata.obs['{key_added}_split']` : categorical
         The name of each cell's split; `NaN` for cells without a label.

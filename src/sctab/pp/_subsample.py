@@ -1,4 +1,4 @@
-"""Fewer cells, drawn by chance."""
+"""Random subsampling."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def subsample(
     donor_key: str | None = None,
     seed: int = 0,
 ) -> AnnData:
-    """A random fraction of the cells or of the donors, such that smaller subsets lie in larger ones.
+    """Subsample a random fraction of the cells or donors; smaller subsets are nested in larger ones.
 
-    For the same cells and seed, what is in the 15 % is also in the 30 %, and so on, so that how a model does with more data is not
-    mixed up with which data it is.
+    With the same cells and seed, the 15 % subset is contained in the 30 % subset, and so on, so that scaling curves are not confounded by
+    the choice of cells.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def subsample(
     donor_key
         Column of `adata.obs` with donors, to choose by.
     seed
-        Decides which cells or donors are chosen.
+        Random seed.
 
     Returns
     -------

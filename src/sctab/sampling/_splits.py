@@ -123,7 +123,7 @@ def assign_splits(
     by: SplitRule = "type",
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Share labelled cells out among several splits, such as training, validation and test.
+    """Assign labelled cells to several splits, such as training, validation and test.
 
     `"type"`
         Each split gets its share of the cells of every type, up to rounding by less than one cell. The first split gets a cell of

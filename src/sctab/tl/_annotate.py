@@ -40,70 +40,70 @@ def annotate(
 ) -> AnnData | None:
     """Annotate every cell with its type and a confidence score.
 
-    Genes are matched by name: Ensembl ids or symbols, in the index or in a column of `adata.var`, in any order. Counts are looked for in
-    `X`, `raw.X` and the layers; values that are normalised or log1p are rescaled. Scaled values are refused.
+    Genes are matched by name: Ensembl ids or symbols, in the index or in a column of `adata.var`, in any order. Counts are detected in `X`,
+    `raw.X` and the layers; normalised and log1p values are rescaled. Scaled values are an error.
 
     Parameters
     ----------
     adata
-        Cells to annotate, `(n_obs, n_query_vars)`; in memory, backed or on Dask. On Dask, with a `distributed.Client` in use, its workers
-        annotate the cells. For files that do not fit into memory, see :func:`sctab.tl.annotate_files`.
+        Cells to annotate, `(n_obs, n_query_vars)`; in memory, backed or on Dask. With a Dask array and an active `distributed.Client`, its
+        workers annotate the cells. For files larger than memory, see :func:`sctab.tl.annotate_files`.
     model
-        Name of a packaged model (see :func:`sctab.zoo.list_models`), a directory of a model or of an ensemble, or a model or an ensemble.
+        Name of a packaged model (see :func:`sctab.zoo.list_models`), the directory of a model or an ensemble, or a model or ensemble
+        object.
     layer
-        Layer to use, or `"X"` or `"raw"`; by default the matrix that fits best, see :doc:`/how_it_works`.
+        Layer to use, or `"X"` or `"raw"`; by default the best match, see :doc:`/how_it_works`.
     batch_size
-        Cells evaluated at a time.
+        Cells per batch.
     min_gene_coverage
         Minimum fraction of total gene importance that the genes of the data must cover. A panel of a few hundred well-chosen genes passes;
         another species does not.
     precision
-        `"float32"`, or `"bfloat16"`, which is faster on processors that know the type and changes probabilities a little, see
+        `"float32"`, or `"bfloat16"`, which is faster on processors with native support and changes probabilities slightly, see
         :doc:`/scale`.
     key_added
-        Prefix of what is written.
+        Prefix of the result keys.
     copy
-        Annotate and return a copy; of a backed AnnData one in memory.
+        Return an annotated copy, in memory if `adata` is backed.
     show_progress
-        Show on stderr how many cells are done, how fast it goes and how long it will take.
+        Show progress, speed and remaining time on stderr.
 
     Returns
     -------
-    `None`, or with `copy` the annotated copy. Nothing is written unless everything could be. Written are
+    `None`, or the annotated copy with `copy=True`. Results are written only after everything succeeded:
 
     `adata.obs['{key_added}_label']` : categorical
         The most probable label; `NaN` for a cell without a count in the model's genes.
     `adata.obs['{key_added}_label_id']` : categorical
-        Its Cell Ontology id; `NaN` where the label has none.
+        Its Cell Ontology id; `NaN` if the label has none.
     `adata.obs['{key_added}_confidence']` : float
         Its probability, between 0 and 1.
     `adata.obs['{key_added}_uncertainty']` : float
         One minus that, the measure of Fischer et al. (2023).
     `adata.obs['{key_added}_expected_entropy']`, `adata.obs['{key_added}_mutual_information']` : float
-        Of an ensemble only, in nats: how unsure its members are on average, and how much they disagree. The sum of the two is the
-        entropy of the mean probabilities.
+        For ensembles only, in nats: mean entropy of the members, and their disagreement. The two sum to the entropy of the mean
+        probabilities.
     `adata.obsm['X_{key_added}']` : array `(n_obs, n_latent)`
-        The embedding from which the label is read, those of the members of an ensemble side by side; not of a linear model, which has none.
+        The embedding before the output layer; for an ensemble, the concatenated embeddings of its members. Linear models have none.
     `adata.obsm['{key_added}_probabilities']` : frame `(n_obs, n_labels)`
-        Probability of every label, labels as columns. A `/` in a label is a `|` there: AnnData cannot be written otherwise. Where labels
-        cannot be columns of a file (more than 4,000 of them, `A/B` beside `A|B`, an empty one), it is an array with the labels of
+        Probability of every label, with labels as columns. A `/` in a label becomes `|`, since AnnData cannot store it. If labels cannot be
+        columns of a file (more than 4,000 labels, both `A/B` and `A|B`, an empty label), it is an array with the labels of
         `uns['{key_added}']['labels']['names']` in this order; :func:`sctab.get.probabilities` reads both.
     `adata.uns['{key_added}']` : dict
-        Model and its hash, labels and their ids, matrix that was used, genes that were found, warnings, versions.
+        Model and its hash, labels and their ids, matrix used, genes found, warnings, versions.
 
     Raises
     ------
     ModelNotFoundError, ModelFormatError
-        If the model does not exist or cannot be trusted.
+        If the model is not found or cannot be trusted.
     InputTypeError
-        If `adata` is something else than an AnnData; the message says what to pass.
+        If `adata` is not an AnnData; the message says what to pass.
     KeyNotFoundError
-        If there is no such layer.
+        If the layer does not exist.
     InputValueError
-        If no matrix holds counts or values convertible to counts; if `adata` is a view of a backed AnnData, to which nothing can be
-        written.
+        If no matrix holds counts or values convertible to counts; or if `adata` is a view of a backed AnnData, which is read-only.
     GeneOverlapError
-        If the data belongs to another species or has too few of the genes.
+        If the data is from another species or covers too few model genes.
     SettingError, LabelError
         If `key_added` or a label cannot be written to a file.
 

@@ -98,9 +98,8 @@ def annotate_files(
 ) -> AnnotatedFiles:
     """Annotate files block by block, in constant memory; interrupted runs can be resumed.
 
-    It gives what :func:`annotate` gives for the same cells. A file is read twice, once to determine what it holds and once to name its
-    cells. While it runs, finished blocks are in a directory beside the first file that is written, which has its name and the ending
-    `.parts`.
+    Results are identical to those of :func:`annotate`. Each file is read twice, once to determine its content and once to annotate its
+    cells. Finished blocks are stored in a directory beside the first output, named after it with the suffix `.parts`.
 
     Parameters
     ----------
@@ -110,51 +109,51 @@ def annotate_files(
     model
         As in :func:`annotate`.
     output
-        What to write, or several of these:
+        One or several outputs:
 
         `labels.parquet`, `labels.csv`
-            A table with a row for each cell: its name, the columns that :func:`annotate` adds to `obs`, and with several inputs the `file`.
+            A table with one row per cell: its name, the columns that :func:`annotate` adds to `obs`, and the `file` if there are several
+            inputs.
         `annotated.h5ad`, `annotated.zarr`
-            A copy of the input with all that :func:`annotate` writes. Matrices are copied as they are and never loaded.
+            A copy of the input with all results of :func:`annotate`. Matrices are copied unchanged, without loading them.
         a directory
             A copy of each of several inputs.
     layer
         As in :func:`annotate`.
     batch_size
-        Cells evaluated at a time; 1,024 are a few percent faster and take some 70 MB more.
+        Cells per batch; 1,024 are a few percent faster and take about 70 MB more.
     min_gene_coverage, precision, key_added
         As in :func:`annotate`.
     block_size
-        Cells read at a time, and kept when they are done. On two cores four blocks are in memory at a time, of 16 MB each where 2,000
-        genes of a cell are detected; with more cores there are more of them.
+        Cells per block that is read and saved. On two cores four blocks are in memory at a time, 16 MB each with 2,000 detected genes per
+        cell; more cores keep more blocks in memory.
     client
-        A `distributed.Client`, to annotate the cells on the workers of its cluster (extra `dask`), which have to see the inputs under the
-        same paths or URLs.
+        A `distributed.Client` whose workers annotate the cells (extra `dask`). They must see the inputs under the same paths or URLs.
     resume
         Resume an interrupted run with the same inputs, model and settings from its finished blocks, if any.
     overwrite
-        Replace outputs that are there, and forget the blocks of an interrupted run unless `resume` is given too.
+        Replace existing outputs, and discard the blocks of an interrupted run unless `resume` is set.
     show_progress
-        Show on stderr how many cells are done, how fast it goes and how long it will take.
+        Show progress, speed and remaining time on stderr.
 
     Returns
     -------
-    What was written, how each input was read, and how many cells got which label.
+    Written files, how each input was read, and the number of cells per label.
 
     Raises
     ------
     ModelNotFoundError, ModelFormatError
-        If the model does not exist or cannot be trusted.
+        If the model is not found or cannot be trusted.
     DataFileError
-        If an input does not exist, of another type, or damaged.
+        If an input is missing, has an unsupported format, or is damaged.
     KeyNotFoundError, InputValueError, GeneOverlapError
-        If an input cannot be annotated, as in :func:`annotate`. All inputs are looked at before the first cell is annotated.
+        If an input cannot be annotated, as in :func:`annotate`. All inputs are inspected before the first cell is annotated.
     SettingError
         If a setting is invalid, or if `resume` finds blocks of another run.
     OutputExistsError, OutputError
         If the output already exists, or if it cannot be written. Finished blocks are kept.
     ClusterError
-        If workers are lost again and again.
+        If the cluster keeps losing workers.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Compare an annotation with labels that are known."""
+"""Score an annotation against known labels."""
 
 from __future__ import annotations
 
@@ -49,47 +49,45 @@ def evaluate(
     show: bool = True,
     copy: bool = False,
 ) -> AnnData | None:
-    """Compare an annotation with labels that are known, at the level of detail that both share, and strictly.
+    """Score an annotation against known labels, at the shared level of detail and strictly.
 
-    Every score is computed three times. First at the level that both sides share: where known labels are finer than the model's, they are
-    compared as the model's closest type above them, and where they are coarser, the model's subtypes of them are right. Then as labelled,
-    where only the same label is right. Then corrected as in Fischer et al. (2023), where a subtype of the known label is right and a parent
-    is wrong, also of a label that is finer than all of the model's. What each score means is on the page :doc:`/evaluating`.
+    Every score is computed three times. At the shared level, known labels that are finer than the model's are compared as the model's
+    closest type above them, and for coarser ones the model's subtypes are right. As labelled, only the same label is right. Corrected as in
+    Fischer et al. (2023), a subtype of the known label is right and a parent is wrong, even for labels finer than all of the model's.
+    :doc:`/evaluating` explains the scores.
 
     Parameters
     ----------
     adata
-        Cells that :func:`annotate` has annotated.
+        Cells annotated by :func:`annotate`.
     labels_key
-        Column of `adata.obs` with known labels: the model's own, names or ids of the Cell Ontology, or what authors write for them, see
-        :meth:`sctab.ontology.CellOntology.resolve`. Cells without one (NaN, or a string such as `nan`) do not count; cells that annotation
-        gave no label are wrong.
+        Column of `adata.obs` with known labels: labels of the model, names or ids of the Cell Ontology, or common spellings of them, see
+        :meth:`sctab.ontology.CellOntology.resolve`. Cells without one (NaN, or a string such as `nan`) are ignored; cells without a
+        predicted label are wrong.
     key_added
-        Prefix that was given to :func:`annotate`, and of what is written. Where the probabilities that it wrote no longer exist, only what
-        the labels say is scored.
+        Prefix of the annotation, and of the results. If the probabilities were deleted, only labels are scored.
     group_keys
-        Columns of `adata.obs` whose groups are scored one by one, such as tissue, donor or assay.
+        Columns of `adata.obs` whose groups are scored separately, such as tissue, donor or assay.
     donor_key
-        Column of `adata.obs` with donors. Intervals are then over donors, and say how the scores vary across donors; otherwise they are
-        over cells.
+        Column of `adata.obs` with donors, for intervals over donors instead of cells.
     ontology
-        The Cell Ontology; by default the release that the model used, or the newest where that is not embedded.
+        The Cell Ontology; by default the release that the model used, or the newest if that is not embedded.
     label_ids
-        Cell Ontology ids of known labels, by label, or a file of them, see :func:`sctab.ontology.read_label_map`. They go before all else.
+        Cell Ontology ids of known labels, by label, or a file of them, see :func:`sctab.ontology.read_label_map`. They take precedence.
     only_known
-        Leave out cells of a type that is not a label of the model and has no subtype that is one, at every level. By default they count.
+        Exclude cells of types unknown to the model (neither a label nor an ancestor of one), at every level. By default they count.
     n_bootstrap
-        Draws for the intervals; 0 for none.
+        Bootstrap draws for the intervals; 0 for none.
     seed
-        Decides what is drawn.
+        Random seed of the draws.
     show
-        Print the scores: at the level that both sides share, as labelled, and corrected.
+        Print the scores: at the shared level, as labelled, and corrected.
     copy
-        Write into a copy and return it.
+        Return a copy with the results.
 
     Returns
     -------
-    `None`, or with `copy` the copy. Written is
+    `None`, or the copy with `copy=True`. Sets the following field:
 
     `adata.uns['{key_added}_evaluation']` : dict
         Tables `overall`, `types`, `levels` and, with `group_keys`, `groups`, see :func:`sctab.get.evaluation`; what was compared, the
@@ -100,8 +98,7 @@ def evaluate(
     KeyNotFoundError
         If a column does not exist, or if the cells are not annotated.
     LabelError
-        If no cell is left to score, if no known label is a label of the model or known to the ontology, so that no cell could be
-        right, or if a cell has no donor.
+        If no cell remains to score, if no known label is a label of the model or in the ontology, or if a cell has no donor.
 
     References
     ----------

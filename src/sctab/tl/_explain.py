@@ -1,4 +1,4 @@
-"""Say which genes the cell types of a dataset rest on."""
+"""Attribution of predictions to genes."""
 
 from __future__ import annotations
 
@@ -37,11 +37,10 @@ def explain(
     key_added: str = DEFAULT_KEY_ADDED,
     copy: bool = False,
 ) -> AnnData | None:
-    """Say which genes the model's decisions rest on, cell by cell and type by type.
+    """Attribute the decisions of a model to genes, per cell and per type.
 
-    The weights of a cell are those of :meth:`SCTAB.explain <sctab.model.SCTAB.explain>`, divided by their sum: the share of the decision
-    that each gene carries. Of an ensemble they are the mean over its members. What they mean, and what not, is on the page
-    :doc:`/explaining`.
+    The weights of a cell are those of :meth:`SCTAB.explain <sctab.model.SCTAB.explain>`, divided by their sum: the fraction of the decision
+    that each gene contributes. For an ensemble they are averaged over the members. :doc:`/explaining` describes their interpretation.
 
     Parameters
     ----------
@@ -50,44 +49,43 @@ def explain(
     model
         As in :func:`sctab.tl.annotate`; an `SCTAB` or a `DeepEnsemble` of it.
     n_top
-        Genes to keep of each cell and of each type.
+        Number of top genes to keep per cell and per type.
     groupby
-        Column of `adata.obs` with types; cells without a value are left out. By default the label that the model gives each cell.
+        Column of `adata.obs` with types; cells without a value are ignored. By default the predicted labels.
     layer
-        Layer to use, or `"X"` or `"raw"`; by default the matrix that fits best.
+        Layer to use, or `"X"` or `"raw"`; by default the best match.
     batch_size
-        Cells evaluated at a time.
+        Cells per batch.
     min_gene_coverage
         As in :func:`sctab.tl.annotate`.
     key_added
-        Prefix of what is written.
+        Prefix of the result keys.
     copy
-        Write into a copy and return that.
+        Return a copy with the results.
 
     Returns
     -------
-    `None`, or with `copy` the copy. Nothing is written unless everything could be. Written are
+    `None`, or the copy with `copy=True`. Results are written only after everything succeeded:
 
     `adata.obsm['{key_added}_top_genes']` : frame `(n_obs, n_top)`
-        Names of the genes that carry most of the decision on each cell, the first in column `1`; categorical, with `NaN` where there are
-        no more.
+        Names of the top genes of each cell, the first in column `1`; categorical, padded with `NaN`.
     `adata.obsm['{key_added}_top_weights']` : array `(n_obs, n_top)`
-        Their shares, between 0 and 1.
+        Their weights, between 0 and 1.
     `adata.uns['{key_added}_explanation']` : dict
-        `types`, the table that :func:`sctab.get.explanation` gives, and the name of the `model`, the `matrix` that was used and `groupby`.
+        `types`, the table of :func:`sctab.get.explanation`; the name of the `model`, the `matrix` used and `groupby`.
 
     Raises
     ------
     ModelNotFoundError, ModelFormatError
-        If the model does not exist or cannot be trusted.
+        If the model is not found or cannot be trusted.
     KeyNotFoundError
-        If there is no such layer or column.
+        If a named layer or column does not exist.
     SettingError
         If the model is not an `SCTAB`, or if `n_top` or `batch_size` is less than one.
     InputValueError
         If no matrix holds counts or values convertible to counts.
     GeneOverlapError
-        If the data belongs to another species or has too few of the genes.
+        If the data is from another species or covers too few model genes.
 
     Examples
     --------

@@ -17,9 +17,9 @@ from sctab.io import to_csr
 def explained_variance(adata: AnnData, labels_key: str, donor_key: str, *, layer: str | None = None, seed: int = 0) -> pd.DataFrame:
     """Compute the variance of expression explained by types and donors, before and after augmentation.
 
-    Augmentation is to make cells look as if they came from others, and to leave them what they are: types and donors should explain
-    nearly as much as before. This computes difference vectors of the data as a training with `augment=True` does, adds them, and compares
-    the fits of a linear model; see :func:`sctab.augmentation.explained_variance`.
+    Augmentation should make cells look as if they came from other donors without changing their type: types and donors should explain
+    nearly as much variance as before. This function computes difference vectors as a training with `augment=True` does, adds them, and
+    compares the fits of a linear model; see :func:`sctab.augmentation.explained_variance`.
 
     Parameters
     ----------
@@ -30,14 +30,14 @@ def explained_variance(adata: AnnData, labels_key: str, donor_key: str, *, layer
     donor_key
         Column of `adata.obs` with donors. Cells without a type or without a donor (NaN) are left out.
     layer
-        Layer to use, or `"X"` or `"raw"`; by default the matrix that fits best. Expression is log1p of 10,000 counts per cell.
+        Layer to use, or `"X"` or `"raw"`; by default the best match. Expression is log1p of 10,000 counts per cell.
     seed
-        Decides which vectors are drawn.
+        Random seed of the drawn vectors.
 
     Returns
     -------
-    :math:`R^2` as a frame with the rows `original` and `augmented`. `uniform_average` is the mean over genes; in `variance_weighted` a gene
-    weighs as much as it varies.
+    :math:`R^2` as a frame with the rows `original` and `augmented`. `uniform_average` is the mean over genes; `variance_weighted` weights
+    genes by their variance.
 
     Raises
     ------

@@ -117,7 +117,7 @@ class Reference(Protocol):
         by
             `"donor"` holds out whole donors where there are enough.
         seed
-            Decides which cells are in which part.
+            Random seed.
 
         Raises
         ------

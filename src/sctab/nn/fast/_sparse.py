@@ -75,8 +75,8 @@ def sparse_network(network: nn.Module, *, precision: Precision = "float32") -> S
         :class:`TabNet`, :class:`LinearNetwork` or :class:`MultilayerPerceptron`; it is not changed and used in evaluation mode. Any other
         module that gives `logits` and `embedding` is used as it is, on dense blocks.
     precision
-        Of the weights. `"float32"` gives the numbers of the network, up to rounding. `"bfloat16"` keeps 8 bits of each weight, which is
-        faster on processors that know the type; how much probabilities then differ is on the page :doc:`/benchmarks`.
+        Precision of the weights. `"float32"` reproduces the network up to rounding. `"bfloat16"` keeps 8 bits of each weight, which is
+        faster on processors with native support; :doc:`/benchmarks` reports the difference in probabilities.
 
     Raises
     ------
