@@ -19,15 +19,22 @@
     └── MissingDependencyError  (ImportError)        an optional dependency is not installed
 
 Each class also inherits from the builtin in brackets, so code that catches that builtin keeps working.
+
+A message speaks the caller's language: its parts that are code, such as a parameter, are written in Python (`labels_key='cell_type'`), and
+in a shell (`--labels-key cell_type`) where the caller is a command. See :class:`Message`.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import shlex
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import EllipsisType, ModuleType
+from typing import Self
 
 __all__ = [
     "ClusterError",
@@ -56,12 +63,152 @@ def __dir__() -> list[str]:
 _OUR_FILES = str(Path(__file__).parent)
 
 
+@dataclass(frozen=True)
+class Either:
+    """A part of a message with one text for callers of a function and another for callers of a command."""
+
+    python: str
+    shell: str
+
+    def __str__(self) -> str:
+        """Return the text for callers of a function."""
+        return self.python
+
+    def in_shell(self, options: Mapping[str, str]) -> str:
+        """Return the text for callers of a command."""
+        del options
+        return self.shell
+
+
+def place(where: str) -> Either:
+    """Return a place in the data, which commands do not call `adata`.
+
+    Examples
+    --------
+    >>> print(place("obs['donor_id']"))
+    `adata.obs['donor_id']`
+    """
+    return Either(f"`adata.{where}`", f"`{where}`")
+
+
+_UNSET = object()
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter in a message, with its value where that matters; `...` is any value.
+
+    Examples
+    --------
+    >>> print(Parameter("labels_key", "cell_type"), Parameter("donor_key"))
+    `labels_key='cell_type'` `donor_key`
+    >>> Parameter("labels_key", "cell_type").in_shell({"labels_key": "--labels-key"})
+    '`--labels-key cell_type`'
+    """
+
+    name: str
+    value: object = _UNSET
+
+    def __str__(self) -> str:
+        """Write it in Python."""
+        if self.value is _UNSET:
+            return f"`{self.name}`"
+        return f"`{self.name}={'…' if isinstance(self.value, EllipsisType) else repr(self.value)}`"
+
+    def in_shell(self, options: Mapping[str, str]) -> str:
+        """Write it as an option of a command, and in Python where the command has none; `options` has the option of each parameter."""
+        option = options.get(self.name)
+        if option is None:
+            return str(self)
+        if self.value is _UNSET or self.value is True:
+            return f"`{option}`"
+        if self.value is False:
+            return f"`{option.replace('--', '--no-', 1)}`"
+        if isinstance(self.value, EllipsisType):
+            return f"`{option} …`"
+        values = self.value if isinstance(self.value, list | tuple) else [self.value]
+        return f"`{option} {' '.join(shlex.quote(str(value)) for value in values)}`"
+
+
+class Message(str):
+    """One or more sentences, made of strings and code. As a string it is in Python.
+
+    Examples
+    --------
+    >>> message = Message(Parameter("labels_key", "celltype"), " is not in ", place("obs"), ".")
+    >>> print(message)
+    `labels_key='celltype'` is not in `adata.obs`.
+    >>> print(message.in_shell({"labels_key": "--labels-key"}))
+    `--labels-key celltype` is not in `obs`.
+    """
+
+    __slots__ = ("parts",)
+    parts: tuple[str | Either | Parameter, ...]
+
+    def __new__(cls, *parts: str | Either | Parameter) -> Self:
+        """Join parts to a message; messages among them keep theirs."""
+        message = super().__new__(cls, "".join(map(str, parts)))
+        message.parts = tuple(each for part in parts for each in (part.parts if isinstance(part, Message) else (part,)))
+        return message
+
+    @classmethod
+    def of(cls, text: str, *parts: str | Either | Parameter) -> Self:
+        """Split a text in Python at `parts`, which it holds as they are written in Python.
+
+        Examples
+        --------
+        >>> where = place("obs['donor']")
+        >>> Message.of(f"{where} is empty.", where).in_shell({})
+        "`obs['donor']` is empty."
+        """
+        found: list[str | Either | Parameter] = [text]
+        for part in parts:
+            pieces: list[str | Either | Parameter] = []
+            for each in found:
+                split = each.split(str(part)) if isinstance(each, str) else [each]
+                pieces += [piece for i, text in enumerate(split) for piece in ([part, text] if i else [text])]
+            found = pieces
+        return cls(*found)
+
+    def __reduce__(self) -> tuple[type[Message], tuple[str | Either | Parameter, ...]]:
+        """Keep the parts on the way to another process."""
+        return Message, self.parts
+
+    def in_shell(self, options: Mapping[str, str]) -> str:
+        """Write it for the caller of a command; `options` has the option of each of its parameters."""
+        return "".join(part if isinstance(part, str) else part.in_shell(options) for part in self.parts)
+
+
 class SctabError(Exception):
-    """Base class of all errors of `sctab`."""
+    """Base class of all errors of `sctab`.
+
+    Parameters
+    ----------
+    parts
+        The message, or several parts that are joined to one.
+    """
+
+    message: Message
+
+    def __init__(self, *parts: str | Either | Parameter) -> None:
+        self.message = Message(*parts)
+        super().__init__(str(self.message) if parts else "")
 
 
 class SctabWarning(UserWarning):
-    """Base class of all warnings of `sctab`: the result is valid, with a caveat."""
+    """Base class of all warnings of `sctab`: the result is valid, with a caveat.
+
+    Parameters
+    ----------
+    parts
+        The message, or several parts that are joined to one.
+    """
+
+    message: Message
+
+    def __init__(self, *parts: str | Either | Parameter) -> None:
+        self.message = Message(*parts)
+        super().__init__(str(self.message))
 
 
 class InputValueError(SctabError, ValueError):
@@ -124,9 +271,21 @@ class MissingDependencyError(SctabError, ImportError):
     """An optional dependency is not installed."""
 
 
-def warn(message: str) -> None:
+BY_LAYER = Either("`layer=`", "`--layer`")
+"""The parameter, or the option, that chooses another matrix."""
+
+
+def listed(parameters: Iterable[str]) -> list[str | Either | Parameter]:
+    """Return parameters, separated by commas, as parts of a message."""
+    parts: list[str | Either | Parameter] = []
+    for name in parameters:
+        parts += [", ", Parameter(name)] if parts else [Parameter(name)]
+    return parts
+
+
+def warn(*parts: str | Either | Parameter) -> None:
     """Issue a `SctabWarning` that points at the calling line of the user's code."""
-    warnings.warn(message, SctabWarning, skip_file_prefixes=(_OUR_FILES,))
+    warnings.warn(SctabWarning(*parts), skip_file_prefixes=(_OUR_FILES,))
 
 
 def require(module: str, *, extra: str) -> ModuleType:
@@ -150,6 +309,46 @@ def require(module: str, *, extra: str) -> ModuleType:
         raise MissingDependencyError(
             f"This needs `{module}`, which is not installed. Install it with `pip install 'sctab[{extra}]'`."
         ) from error
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """Return a question after the name that was probably meant, with a space in front; `""` where none is near.
+
+    Capitals and what joins words do not count.
+
+    Examples
+    --------
+    >>> did_you_mean("celltype", ["cell_type", "donor_id"])
+    ' Did you mean `cell_type`?'
+    """
+    plain: dict[str, object] = {}
+    for each in known:
+        plain.setdefault(_plain(each), each)
+    near = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.65)
+    return f" Did you mean `{plain[near[0]]}`?" if near else ""
+
+
+def _plain(name: object) -> str:
+    return "".join(character for character in str(name).casefold() if character.isalnum())
+
+
+def missing_key(parameter: str, key: object, known: Iterable[object], *, where: str = "obs") -> KeyNotFoundError:
+    """Return the error of a key that a parameter names and an AnnData does not have.
+
+    Parameters
+    ----------
+    parameter, key
+        The parameter and what it names.
+    known
+        Names that are there.
+    where
+        The table or mapping of the AnnData: `obs`, `var`, `raw.var`, `obsm`.
+    """
+    names = list(known)
+    what = "Columns" if where in {"obs", "var", "raw.var"} else "Available"
+    return KeyNotFoundError(
+        Parameter(parameter, key), " is not in ", place(where), f".{did_you_mean(key, names)} {what}: {listing(names)}."
+    )
 
 
 def listing(names: Iterable[object], *, most: int = 10) -> str:

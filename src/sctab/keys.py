@@ -3,7 +3,7 @@
 from typing import Final
 
 from sctab import _lazy
-from sctab.errors import SettingError
+from sctab.errors import Parameter, SettingError
 
 __dir__ = _lazy.defined_in(__file__)
 
@@ -75,8 +75,9 @@ def check_key_added(key_added: str) -> None:
     """
     if not isinstance(key_added, str) or not key_added.strip() or key_added in {".", ".."} or not _is_name(key_added):
         raise SettingError(
-            f"`key_added={key_added!r}` cannot be the name of something in a file. Provide one without `/` and control "
-            f"characters, such as `{DEFAULT_KEY_ADDED}`."
+            Parameter("key_added", key_added),
+            f" cannot be the name of something in a file. Provide one without `/` and control characters, such as "
+            f"`{DEFAULT_KEY_ADDED}`.",
         )
 
 

@@ -156,7 +156,11 @@ def test_types_are_those_of_the_whole_reference(folder, tmp_path):
     ("task", "error", "message"),
     [
         (replace(TWO_FILES, query="none.h5ad"), DataFileError, r"none.h5ad` not found. Set the data folder"),
-        (replace(TWO_FILES, labels_key="type"), KeyNotFoundError, r"`type` is not in `obs` of `cells.h5ad`. Columns: `cell_type`"),
+        (
+            replace(TWO_FILES, labels_key="type"),
+            KeyNotFoundError,
+            r"`type` is not in `obs` of `cells.h5ad`. Did you mean `cell_type`\? Columns: `cell_type`",
+        ),
         (replace(TWO_FILES, layer="raw"), KeyNotFoundError, r"`layer='raw'` is not in the data. Available: `X`"),
         (replace(TWO_FILES, group_key="sex"), KeyNotFoundError, r"`sex` is not in `obs` of `others.h5ad`"),
         (replace(BY_DONOR, test_donors=("donor_9",)), SettingError, r"names `donor_9`, which `donor_id` does not have"),

@@ -278,7 +278,7 @@ def test_a_place_that_cannot_be_written(files, tmp_path):
 
 def test_wrong_labels_key(files, tmp_path):
     result = run("train", files / "reference.h5ad", "--labels-key", "celltype", "--output", tmp_path / "m")
-    refused(result, "`labels_key='celltype'` is not in `adata.obs`. Columns: `cell_type`, `donor_id`.")
+    refused(result, "`--labels-key celltype` is not in `obs`. Did you mean `cell_type`? Columns: `cell_type`, `donor_id`.")
     assert not list(tmp_path.iterdir())
 
 

@@ -72,7 +72,7 @@ def test_data_and_table_are_written(annotated, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--labels-key", "type"], "`type`, which `labels_key` names, is not in `adata.obs`"),
+        (["--labels-key", "type"], "`--labels-key type` is not in `obs`"),
         (["--labels-key", "cell_type", "--key-added", "mine"], "no annotation under `mine`"),
         (["--labels-key", "cell_type", "--output", "a.csv"], "is neither `.h5ad` nor `.zarr`"),
     ],

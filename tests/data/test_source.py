@@ -183,7 +183,7 @@ class TestLearningFromRaw:
 
     def test_columns_are_those_of_raw(self, reference):
         reference.var["only_here"] = "x"
-        with pytest.raises(KeyNotFoundError, match=r"`only_here` is not a column of `adata\.raw\.var`"):
+        with pytest.raises(KeyNotFoundError, match=r"`gene_symbol_key='only_here'` is not in `adata\.raw\.var`"):
             LinearClassifier.setup_anndata(reference, "cell_type", layer="raw", gene_symbol_key="only_here")
 
     def test_with_nothing_but_raw(self):

@@ -62,7 +62,10 @@ def test_refusals(annotated):
         LabelError, match=r"`barrier cell` is neither .*\. `barrier cell` is obsolete .*, without a replacement\. Labels"
     ):
         get.probabilities(annotated, ["barrier cell"])
-    with pytest.raises(KeyNotFoundError, match=r"`adata` has no annotation under `mine`"):
+    with pytest.raises(
+        KeyNotFoundError,
+        match=r"The data has no annotation under `mine`\. It has annotations under `sctab`\. Run `sctab\.tl\.annotate",
+    ):
         get.probabilities(annotated, key_added="mine")
     without = annotated.copy()
     del without.obsm["sctab_probabilities"]

@@ -61,7 +61,7 @@ def test_the_error_of_an_interrupted_run_says_where_blocks_are(tmp_path):
         journal.write(0, 0, 10, part(0, 10))
         raise ValueError("boom")
     assert "Finished blocks are kept in" in caught.value.__notes__[0]
-    assert "--resume" in caught.value.__notes__[0]
+    assert "`resume=True`" in caught.value.__notes__[0]
 
 
 def test_nothing_is_left_of_a_run_that_finished_nothing(tmp_path):
@@ -71,7 +71,7 @@ def test_nothing_is_left_of_a_run_that_finished_nothing(tmp_path):
 
 
 def test_what_is_there_is_neither_used_nor_lost_unasked(interrupted):
-    with pytest.raises(OutputExistsError, match=r"was interrupted. Resume it \(`--resume`.*or restart"):
+    with pytest.raises(OutputExistsError, match=r"was interrupted. Resume it \(`resume=True`\), or restart"):
         open_journal(interrupted)
     assert len(list(interrupted.glob("part-*"))) == 2
 

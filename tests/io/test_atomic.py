@@ -135,7 +135,7 @@ class TestFailure:
         target = tmp_path / "labels.csv"
         target.write_text("old")
         with (
-            pytest.raises(OutputExistsError, match=r"labels\.csv` already exists\. Choose another name, or allow"),
+            pytest.raises(OutputExistsError, match=r"labels\.csv` already exists\. Choose another name, or replace it"),
             written_beside(target),
         ):
             pytest.fail("the block must not start")

@@ -195,7 +195,8 @@ class TestRefit:
 class TestSetup:
     def test_unknown_labels_key(self, cls):
         with pytest.raises(
-            KeyNotFoundError, match="`labels_key='celltype'` is not in `adata.obs`. Columns: `cell_type`, `donor_id`."
+            KeyNotFoundError,
+            match=r"`labels_key='celltype'` is not in `adata.obs`\. Did you mean `cell_type`\? Columns: `cell_type`, `donor_id`",
         ):
             cls.setup_anndata(make_reference(), "celltype")
 
@@ -212,7 +213,7 @@ class TestSetup:
             cls.setup_anndata(make_reference(), "cell_type", layer="counts")
 
     def test_unknown_gene_column(self, cls):
-        with pytest.raises(KeyNotFoundError, match="`gene_name` is not a column of `adata.var`. Columns: `ensembl_id`."):
+        with pytest.raises(KeyNotFoundError, match="`gene_symbol_key='gene_name'` is not in `adata.var`. Columns: `ensembl_id`."):
             cls.setup_anndata(make_reference(), "cell_type", gene_symbol_key="gene_name")
 
     def test_missing_labels(self, cls):

@@ -55,7 +55,7 @@ class TestSplit:
 
     @pytest.mark.parametrize("arguments", [{"labels_key": "celltype"}, {"labels_key": "cell_type", "donor_key": "patient"}])
     def test_a_column_that_is_not_there(self, reference, arguments):
-        with pytest.raises(KeyNotFoundError, match="is not in `adata.obs`. Columns: `cell_type`, `donor_id`"):
+        with pytest.raises(KeyNotFoundError, match=r"is not in `adata.obs`\..* Columns: `cell_type`, `donor_id`"):
             pp.split(reference, **arguments)
 
     def test_a_cell_without_a_donor(self, reference):

@@ -329,16 +329,14 @@ class TestRefusals:
 
     def test_without_an_annotation(self, adata):
         with pytest.raises(
-            KeyNotFoundError, match=r"no annotation under `mine`\. Call `sctab\.tl\.annotate\(adata, model, key_added='mine'\)`"
+            KeyNotFoundError, match=r"no annotation under `mine`\..* Run `sctab\.tl\.annotate\(adata, model, key_added='mine'\)`"
         ):
             sctab.tl.evaluate(adata, "truth", key_added="mine")
 
     @pytest.mark.parametrize("options", [{"donor_key": "who"}, {"group_keys": ["phase", "who"]}, {"labels_key": "who"}])
     def test_a_column_that_is_not_there(self, adata, options):
         parameter = next(iter(options))
-        with pytest.raises(
-            KeyNotFoundError, match=rf"`who`, which `{parameter}` names, is not in `adata\.obs`\. Columns: `bulk_labels`"
-        ):
+        with pytest.raises(KeyNotFoundError, match=rf"`{parameter}=.*who.*` is not in `adata\.obs`\. Columns: `bulk_labels`"):
             sctab.tl.evaluate(adata, **{"labels_key": "truth"} | options)
 
     def test_a_cell_without_a_donor(self, adata):

@@ -167,7 +167,7 @@ class TestRefusals:
             sctab.tl.explain(self.adata, model, n_top=0)
 
     def test_unknown_column(self, model):
-        with pytest.raises(KeyNotFoundError, match=r"`groupby='leiden'` is not a column of `adata.obs`. Columns: `cell_type`"):
+        with pytest.raises(KeyNotFoundError, match=r"`groupby='leiden'` is not in `adata.obs`. Columns: `cell_type`"):
             sctab.tl.explain(self.adata, model, groupby="leiden")
 
     def test_too_few_genes(self, model):

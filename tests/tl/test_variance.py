@@ -72,7 +72,11 @@ def test_antibodies_do_not_count(reference):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (("type", "donor_id"), KeyNotFoundError, "`labels_key='type'` is not in `adata.obs`. Columns: `cell_type`, `donor_id`"),
+        (
+            ("type", "donor_id"),
+            KeyNotFoundError,
+            "`labels_key='type'` is not in `adata.obs`. Did you mean `cell_type`\\? Columns: `cell_type`, `donor_id`",
+        ),
         (("cell_type", "patient"), KeyNotFoundError, "`donor_key='patient'` is not in"),
         (("cell_type", "cell_type"), LabelError, "No type .* has cells of two donors"),
     ],

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sctab.benchmark._config import Task
 from sctab.data import FeatureSpace, choose_source, gene_expression
-from sctab.errors import DataFileError, KeyNotFoundError, SctabWarning, SettingError, listing
+from sctab.errors import DataFileError, KeyNotFoundError, SctabWarning, SettingError, did_you_mean, listing
 from sctab.io import read_data_file, to_csr
 from sctab.ontology import is_missing
 from sctab.sampling import split_cells
@@ -150,7 +150,9 @@ def _read(data: Path, name: str, task: Task, columns: list[str | None]) -> AnnDa
 def _require_columns(adata: AnnData, name: str, keys: list[str | None]) -> None:
     for key in keys:
         if key is not None and key not in adata.obs:
-            raise KeyNotFoundError(f"`{key}` is not in `obs` of `{name}`. Columns: {listing(adata.obs.columns)}.")
+            raise KeyNotFoundError(
+                f"`{key}` is not in `obs` of `{name}`.{did_you_mean(key, adata.obs.columns)} Columns: {listing(adata.obs.columns)}."
+            )
 
 
 def _test_cells(task: Task, obs: pd.DataFrame) -> NDArray[np.bool_]:

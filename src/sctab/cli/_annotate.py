@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 import sctab
+import sctab.inference
 import sctab.io
 from sctab.cli._cluster import connected
 from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Overwrite
@@ -35,7 +36,7 @@ def annotate(
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Table of labels to write, one row per cell.")] = None,
     layer: LayerOption = None,
-    batch_size: Annotated[int, typer.Option(help="Cells per batch.")] = 512,
+    batch_size: Annotated[int, typer.Option(help="Cells per batch.")] = sctab.inference.BATCH_SIZE,
     block_size: Annotated[int, typer.Option(help="Cells read at a time, and kept when they are done.")] = sctab.io.BLOCK_SIZE,
     min_gene_coverage: Annotated[
         float, typer.Option(help="Minimum fraction of total gene importance that the data must cover.")

@@ -12,6 +12,7 @@ from rich.table import Table
 import sctab
 from sctab.cli._annotate import annotate
 from sctab.cli._benchmark import benchmark_app
+from sctab.cli._commands import Command, Group
 from sctab.cli._corpus import corpus_app
 from sctab.cli._evaluate import evaluate
 from sctab.cli._import import import_checkpoint
@@ -22,6 +23,7 @@ from sctab.cli._tune import tune
 
 app = typer.Typer(
     name="sctab",
+    cls=Group,
     help="Annotate cell types in single-cell RNA-seq data, with per-cell confidence.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -58,16 +60,13 @@ def _root(
     prepare_streams()
 
 
-app.command()(annotate)
-app.command()(evaluate)
-app.command()(train)
-app.command()(tune)
-app.command()(import_checkpoint)
+for command in (annotate, evaluate, train, tune, import_checkpoint):
+    app.command(cls=Command)(command)
 app.add_typer(benchmark_app)
 app.add_typer(corpus_app)
 
 
-@app.command()
+@app.command(cls=Command)
 @reports_errors
 def models(debug: Debug = False) -> None:
     """List available pretrained models.
@@ -82,7 +81,7 @@ def models(debug: Debug = False) -> None:
     out.print(table)
 
 
-@app.command()
+@app.command(cls=Command)
 @reports_errors
 @ends_on_signals
 def demo(

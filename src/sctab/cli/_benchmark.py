@@ -13,19 +13,21 @@ from rich.table import Table
 
 import sctab
 import sctab.io
+from sctab.cli._commands import Command, Group
 from sctab.cli._options import Debug
 from sctab.cli._reporting import err, out, reports_errors, show_note
 from sctab.errors import SettingError
 
 benchmark_app = typer.Typer(
     name="benchmark",
+    cls=Group,
     help="Compare models and other programs on declared tasks.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
 
 
-@benchmark_app.command()
+@benchmark_app.command(cls=Command)
 @reports_errors
 def run(
     config: Annotated[Path, typer.Argument(help="What to compare, a YAML file.")],
@@ -60,7 +62,7 @@ def run(
     _write_all(directory)
 
 
-@benchmark_app.command()
+@benchmark_app.command(cls=Command)
 @reports_errors
 def report(
     directory: Annotated[Path, typer.Argument(help="Directory that `sctab benchmark run` writes; it may still run.")],

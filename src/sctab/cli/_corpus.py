@@ -15,6 +15,7 @@ from rich.table import Table
 import sctab
 import sctab.io
 from sctab.cli._cluster import connected
+from sctab.cli._commands import Command, Group
 from sctab.cli._options import DaskScheduler, Debug
 from sctab.cli._reporting import ends_on_signals, err, out, reports_errors
 from sctab.errors import DataFileError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 corpus_app = typer.Typer(
     name="corpus",
+    cls=Group,
     help="Make one training store from many files.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -39,7 +41,7 @@ Features = Annotated[
 ]
 
 
-@corpus_app.command()
+@corpus_app.command(cls=Command)
 @reports_errors
 def plan(config: Declaration, features: Features = None, debug: Debug = False) -> None:
     """Say what a corpus would be, without writing anything: what every rule removes, and what is left in each split.
@@ -51,7 +53,7 @@ def plan(config: Declaration, features: Features = None, debug: Debug = False) -
     _show_plan(sctab.corpus.plan(_declared(config, features)))
 
 
-@corpus_app.command()
+@corpus_app.command(cls=Command)
 @reports_errors
 @ends_on_signals
 def build(
@@ -92,7 +94,7 @@ def build(
     _show_corpus(corpus)
 
 
-@corpus_app.command()
+@corpus_app.command(cls=Command)
 @reports_errors
 def info(corpus: Store, debug: Debug = False) -> None:
     """Say what is in a corpus.
@@ -104,7 +106,7 @@ def info(corpus: Store, debug: Debug = False) -> None:
     _show_corpus(sctab.corpus.Corpus.open(corpus))
 
 
-@corpus_app.command()
+@corpus_app.command(cls=Command)
 @reports_errors
 def verify(
     corpus: Store,

@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,7 +20,8 @@ from rich.console import Console
 from rich.text import Text
 
 import sctab.io
-from sctab.errors import OutputError, SctabError, SctabWarning
+from sctab.cli._commands import options_of
+from sctab.errors import Message, OutputError, SctabError, SctabWarning
 
 EXIT_REFUSED = 2
 _EXIT_SIGNAL = 128
@@ -73,8 +75,11 @@ class Stopped(KeyboardInterrupt):
 def reports_errors[**P](command: Callable[P, None]) -> Callable[P, None]:
     """Show notes on stderr, and errors of `sctab` as one paragraph with exit code 2; with `debug=True` as a traceback.
 
+    Both speak of the options of the command where functions speak of their parameters.
+
     A `~` at the beginning of a path is the home directory.
     """
+    shown = options_of(command)
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -84,20 +89,22 @@ def reports_errors[**P](command: Callable[P, None]) -> Callable[P, None]:
             if not debug:
                 warnings.simplefilter("ignore")
                 warnings.simplefilter("always", SctabWarning)
-                warnings.showwarning = _show_note  # `catch_warnings` puts it back
+                warnings.showwarning = partial(_show_warning, shown)  # `catch_warnings` puts it back
             try:
                 command(*args, **options)
             except (SctabError, OSError) as error:
                 if debug:
                     raise
-                message = str(error) if isinstance(error, SctabError) else f"{type(error).__name__}: {error}."
-                err.print(_titled("Error:", "bold red", " ".join([message, *_notes(error)])), soft_wrap=True)
+                message = error.message if isinstance(error, SctabError) else f"{type(error).__name__}: {error}."
+                said = " ".join(_in_shell(each, shown) for each in (message, *_notes(error)))
+                err.print(_titled("Error:", "bold red", said), soft_wrap=True)
                 raise typer.Exit(EXIT_REFUSED) from error
             except KeyboardInterrupt as error:
                 number = error.number if isinstance(error, Stopped) else signal.SIGINT
                 kept = _notes(error) or ["What is in a run directory is kept."]
                 what = "Interrupted" if number == signal.SIGINT else "Stopped"
-                err.print(f"{what}. No output was written. {' '.join(kept)}", soft_wrap=True)
+                said = " ".join(_in_shell(each, shown) for each in kept)
+                err.print(f"{what}. No output was written. {said}", soft_wrap=True)
                 raise typer.Exit(_EXIT_SIGNAL + number) from error
 
     return run
@@ -171,5 +178,9 @@ def show_note(message: str) -> None:
     err.print(_titled("Note:", "yellow", message), soft_wrap=True)
 
 
-def _show_note(message: Warning | str, *_: Any, **__: Any) -> None:
-    show_note(str(message))
+def _show_warning(options: Mapping[str, str], message: Warning | str, *_: Any, **__: Any) -> None:
+    show_note(_in_shell(message.message if isinstance(message, SctabWarning) else str(message), options))
+
+
+def _in_shell(text: str, options: Mapping[str, str]) -> str:
+    return text.in_shell(options) if isinstance(text, Message) else text

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sctab.corpus._entry import COLUMNS, SPLIT, SourceEntry, source_names
 from sctab.corpus.sources._open import CellSource
-from sctab.errors import KeyNotFoundError, LabelError, listing, warn
+from sctab.errors import KeyNotFoundError, LabelError, did_you_mean, listing, warn
 from sctab.ontology import CellOntology, LabelSpace, counted, is_missing, tissues_of
 
 _NAMES_AT_A_TIME = 100_000
@@ -146,7 +146,8 @@ def _names(file: CellSource, entry: SourceEntry, column: str, source_name: str) 
         return pd.Categorical.from_codes(np.full(file.n_obs, len(of_file) - 1), categories=pd.Index(of_file, dtype=object))
     if key not in file.obs:
         raise KeyNotFoundError(
-            f"`{file.path}` has no column `{key}` in `obs`, which is said to hold its {column}s. Columns: {listing(file.obs_columns)}."
+            f"`{file.path}` has no column `{key}` in `obs`, which is said to hold its {column}s."
+            f"{did_you_mean(key, file.obs_columns)} Columns: {listing(file.obs_columns)}."
         )
     values = pd.Categorical(file.obs[key])
     if column == "label":

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sctab.corpus._config import INTERSECTION, UNION
 from sctab.data import FeatureSpace, Species
-from sctab.errors import DataFileError, GeneOverlapError, InputValueError, listing
+from sctab.errors import DataFileError, GeneOverlapError, InputValueError, Parameter, listing
 from sctab.io import as_path
 from sctab.keys import ENSEMBLE_FILE, SPEC_FILE
 
@@ -108,8 +108,9 @@ def read_genes(path: str | Path) -> FeatureSpace:
     path = as_path(path)
     if not path.exists():
         raise DataFileError(
-            f"`features`: `{path}` not found. Provide `{UNION}`, `{INTERSECTION}`, names of genes, a `.parquet` or `.csv`, "
-            "or the directory of a model."
+            Parameter("features"),
+            f": `{path}` not found. Provide `{UNION}`, `{INTERSECTION}`, names of genes, a `.parquet` or `.csv`, or the "
+            "directory of a model.",
         )
     if path.is_dir():
         return _genes_of_model(path)
@@ -128,8 +129,8 @@ def _genes_of_model(path: Path) -> FeatureSpace:
         return FeatureSpace.from_json(values["features"])
     except FileNotFoundError as error:
         raise DataFileError(
-            f"`features`: `{path}` is not a model: it has no `{SPEC_FILE}`. Provide a directory that `model.save` wrote, or "
-            "a table of genes."
+            Parameter("features"),
+            f": `{path}` is not a model: it has no `{SPEC_FILE}`. Provide a directory that `model.save` wrote, or a table of genes.",
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InputValueError) as error:
         raise DataFileError(f"`{path / SPEC_FILE}` cannot be read: {error}. Copy the model again.") from error

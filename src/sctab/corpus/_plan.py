@@ -249,7 +249,7 @@ def _one_by_one(
             try:
                 require_cells_in_rows(file)
             except GeneOverlapError as error:
-                raise GeneOverlapError(f"`{path}`: {error}") from error
+                raise GeneOverlapError(f"`{path}`: ", error.message) from error
             stated[entry.path] = stated_species(file, path)
             tables[entry.path] = {name: var for name, _, var in matrices(file)} or {"X": file.var}
             yield file
@@ -262,7 +262,7 @@ def _genes_of(entry: SourceEntry, tables: Mapping[str, pd.DataFrame], matrix: st
     try:
         return FeatureSpace.from_var(tables[matrix], gene_id_key=entry.gene_id_key, gene_symbol_key=entry.gene_symbol_key)
     except (InputValueError, KeyNotFoundError) as error:
-        raise type(error)(f"`{without_credentials(entry.path)}`: {error}") from error
+        raise type(error)(f"`{without_credentials(entry.path)}`: ", error.message) from error
 
 
 def _require_types(cells: Cells) -> None:

@@ -24,7 +24,7 @@ from sctab.corpus._manifest import hash_codes, located_entry, read_manifest
 from sctab.corpus.building._shards import hash_rows
 from sctab.corpus.sources._open import open_source
 from sctab.data import FeatureSpace
-from sctab.errors import DataFileError, KeyNotFoundError, SctabError, SettingError, listing, require
+from sctab.errors import DataFileError, KeyNotFoundError, Parameter, SctabError, SettingError, listing, require
 from sctab.io import (
     RowReader,
     StoredRows,
@@ -239,7 +239,7 @@ class Corpus:
             Of which split, and which.
         """
         if by not in {"donor", "cell"}:
-            raise SettingError(f"`by={by!r}` must be `'donor'` or `'cell'`.")
+            raise SettingError(Parameter("by", by), " must be `'donor'` or `'cell'`.")
         if seed == 0 and split == "train" and fraction in FRACTIONS and (stored := self.path / SUBSETS.format(by=by)).exists():
             with _explains(self.path):
                 return np.flatnonzero(_stored_array(stored, (self.n_obs_of(split),), np.uint8) <= FRACTIONS.index(fraction))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab.errors import InputValueError
+from sctab.errors import BY_LAYER, InputValueError, Message, Parameter, place
 
 LOG_BASES = {"e": np.e, "2": 2.0, "10": 10.0}
 _SUM_TOLERANCE = 1e-2
@@ -99,8 +99,10 @@ class Statistics:
 def decide_content(found: Statistics, name: str) -> MatrixContent:
     if found.fractional_rows == 0:
         why = _unlike_counts(found)
-        note = f"`{name}` holds integers that hardly are counts of molecules: {why}. If there are counts, give them with `layer=`."
-        return MatrixContent(Content.COUNTS, note=note if why else "")
+        note = (
+            f"`{name}` holds integers that hardly are counts of molecules: {why}. If there are counts, give them with {BY_LAYER}."
+        )
+        return MatrixContent(Content.COUNTS, note=Message.of(note, BY_LAYER) if why else "")
     if _are_equal(found.sums):
         return MatrixContent(Content.NORMALISED)
     for base, log_sums in found.log_sums.items():
@@ -113,8 +115,12 @@ def decide_content(found: Statistics, name: str) -> MatrixContent:
     varying = found.deviations[found.deviations > 0]
     if varying.size > 1 and np.mean(np.abs(varying - 1) < 0.05) > _SCALED_SHARE:
         raise InputValueError(
-            f"`{name}` is scaled: its genes have unit variance, and counts cannot be recovered from that. Provide the matrix "
-            "before `scanpy.pp.scale`, for example as `layer='counts'` or in `adata.raw`."
+            f"`{name}` is scaled: its genes have unit variance, and counts cannot be recovered from that. "
+            "Provide the matrix before `scanpy.pp.scale`, for example as ",
+            Parameter("layer", "counts"),
+            " or in ",
+            place("raw"),
+            ".",
         )
     if found.count_rows > 0:
         raise InputValueError(
@@ -126,13 +132,21 @@ def decide_content(found: Statistics, name: str) -> MatrixContent:
         return MatrixContent(
             Content.LOG1P,
             log_base=np.e,
-            note=f"`{name}` was taken as log1p of normalised expression: it holds no value above {found.largest:.3g}, but its "
-            "cells show neither equal library sizes nor counts. If it is something else, give counts with `layer=`.",
+            note=Message(
+                f"`{name}` was taken as log1p of normalised expression: it holds no value above {found.largest:.3g}, but its "
+                "cells show neither equal library sizes nor counts. If it is something else, give counts with ",
+                BY_LAYER,
+                ".",
+            ),
         )
     return MatrixContent(
         Content.COUNTS,
-        note=f"`{name}` was taken as fractional counts (as ambient-RNA correction or pseudo-alignment give): its values go up "
-        f"to {found.largest:.4g} and are not integers. If it is something else, give counts with `layer=`.",
+        note=Message(
+            f"`{name}` was taken as fractional counts (as ambient-RNA correction or pseudo-alignment give): its values go up "
+            f"to {found.largest:.4g} and are not integers. If it is something else, give counts with ",
+            BY_LAYER,
+            ".",
+        ),
     )
 
 

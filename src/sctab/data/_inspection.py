@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.data._content import LOG_BASES, MatrixContent, Statistics, decide_content
-from sctab.errors import InputValueError
+from sctab.errors import BY_LAYER, InputValueError, Message, Parameter, place
 from sctab.io import RowReader, ahead, row_ranges
 
 _INTEGER_TOLERANCE = 1e-3
@@ -259,20 +259,29 @@ class _Fraction:
 def _refuse_invalid(values: NDArray[np.float64], name: str) -> None:
     if (n_invalid := int((~np.isfinite(values)).sum())) > 0:
         raise InputValueError(
-            f"`{name}` holds NaN or infinite values ({n_invalid} of them). Find the step that made them, or give another matrix "
-            "with `layer=`."
+            Message.of(
+                f"`{name}` holds NaN or infinite values ({n_invalid} of them). Find the step that made them, or give another matrix "
+                f"with {BY_LAYER}.",
+                BY_LAYER,
+            )
         )
     if (n_negative := int((values < 0).sum())) > 0:
         raise InputValueError(
-            f"`{name}` holds negative values ({n_negative} of them, down to {values.min():.4g}), so that it was scaled, "
-            "centred or corrected, and counts cannot be recovered from it. Provide the matrix from before that step, for "
-            "example as `layer='counts'` or in `adata.raw`."
+            f"`{name}` holds negative values ({n_negative} of them, down to {values.min():.4g}), so that it was scaled, centred or "
+            "corrected, and counts cannot be recovered from it. Provide the matrix from before that step, for example as ",
+            Parameter("layer", "counts"),
+            " or in ",
+            place("raw"),
+            ".",
         )
 
     if (largest := values.max(initial=0.0)) > _LARGEST_VALUE:
         raise InputValueError(
-            f"`{name}` holds values up to {largest:.4g}, which no count reaches and single precision cannot hold in sums. Find the step "
-            "that made them, or give another matrix with `layer=`."
+            Message.of(
+                f"`{name}` holds values up to {largest:.4g}, which no count reaches and single precision cannot hold in sums. Find "
+                f"the step that made them, or give another matrix with {BY_LAYER}.",
+                BY_LAYER,
+            )
         )
 
 

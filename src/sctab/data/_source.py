@@ -17,7 +17,17 @@ from sctab.data._inspection import inspect_matrix
 from sctab.data.genes._features import gene_expression
 from sctab.data.genes._match import require_genes_in_columns
 from sctab.data.genes._stated import StatedSpecies
-from sctab.errors import DataFileError, InputValueError, KeyNotFoundError, SctabError, listing
+from sctab.errors import (
+    BY_LAYER,
+    DataFileError,
+    InputValueError,
+    KeyNotFoundError,
+    Message,
+    Parameter,
+    SctabError,
+    did_you_mean,
+    listing,
+)
 from sctab.io import require_sound_view, rows_of
 
 _RAW = "raw.X"
@@ -165,18 +175,20 @@ def reference_source(adata: CellData, layer: str | None) -> tuple[Source, list[s
         if source.content.is_empty:
             raise InputValueError(f"`{name}` must hold counts to learn from, and all of its values are zero.")
     except InputValueError as error:
-        raise InputValueError(f"{error}{_alternative(adata, name)}") from error
+        raise InputValueError(error.message, _alternative(adata, name)) from error
     return source, _remarks(source.content)
 
 
-def _alternative(adata: CellData, name: str) -> str:
+def _alternative(adata: CellData, name: str) -> Message:
     """Another matrix that can be used, for an error message."""
     try:
         source, _ = choose_source(adata)
     except SctabError:
-        return ""
+        return Message()
     key = {"X": "X", _RAW: "raw"}.get(source.name) or next(key for key in adata.layers if f"layers[{key!r}]" == source.name)
-    return "" if source.name == name else f" `{source.name}` holds {source.content.content}: it is used with `layer={key!r}`."
+    if source.name == name:
+        return Message()
+    return Message(f" `{source.name}` holds {source.content.content}: it is used with ", Parameter("layer", key), ".")
 
 
 def _order(candidates: list[Candidate], feature_weights: Coverage | None, learned: LearnedMatrix | None) -> list[Candidate]:
@@ -229,9 +241,11 @@ def _notes(
         ]
         if differing and not best.is_counts:
             notes.append(
-                f"`X` was used, which holds {best.content.content}; {listing(sorted(differing))} "
-                f"{'hold' if len(differing) > 1 else 'holds'} other counts than those that it was made of. Set `layer=` to "
-                "choose."
+                Message.of(
+                    f"`X` was used, which holds {best.content.content}; {listing(sorted(differing))} "
+                    f"{'hold' if len(differing) > 1 else 'holds'} other counts than those that it was made of. Set {BY_LAYER} to choose.",
+                    BY_LAYER,
+                )
             )
         return notes
     share = coverages(candidates, feature_weights)
@@ -284,8 +298,13 @@ def resolve(adata: CellData, layer: str | None) -> str:
     if wanted in names:
         return wanted
     if layer is None:
-        raise KeyNotFoundError(f"`X`, which is used where no `layer` is named, is not in the data. Available: {listing(names)}.")
-    raise KeyNotFoundError(f"`layer={layer!r}` is not in the data. Available: {listing(names)}.")
+        raise KeyNotFoundError(
+            "`X`, which is used where no ", Parameter("layer"), f" is named, is not in the data. Available: {listing(names)}."
+        )
+    layers = [name.removeprefix("layers['").removesuffix("']").removesuffix(".X") for name in names]
+    raise KeyNotFoundError(
+        Parameter("layer", layer), f" is not in the data.{did_you_mean(layer, layers)} Available: {listing(names)}."
+    )
 
 
 def var_of(adata: CellData, layer: str | None) -> pd.DataFrame:

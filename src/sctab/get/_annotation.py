@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +11,8 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from sctab.data import require_anndata
-from sctab.errors import KeyNotFoundError
-from sctab.keys import OBS_LABEL, OBSM_PROBABILITIES
+from sctab.errors import Either, KeyNotFoundError, listing, place
+from sctab.keys import DEFAULT_KEY_ADDED, OBS_LABEL, OBSM_PROBABILITIES
 from sctab.ontology import CellOntology
 
 
@@ -39,6 +41,18 @@ class Annotation:
     note: str
 
 
+def annotate_call(key_added: str) -> Either:
+    """Return how cells are annotated under a prefix."""
+    shown = "" if key_added == DEFAULT_KEY_ADDED else f" --key-added {shlex.quote(key_added)}"
+    return Either(
+        f"`sctab.tl.annotate(adata, model, key_added={key_added!r})`", f"`sctab annotate query.h5ad --output annotated.h5ad{shown}`"
+    )
+
+
+def _other_keys(keys: Sequence[str]) -> str:
+    return f" It has annotations under {listing(keys)}." if keys else ""
+
+
 def read_annotation(adata: AnnData, key_added: str, ontology: CellOntology | None) -> Annotation:
     """Read the results that :func:`sctab.tl.annotate` wrote under a prefix.
 
@@ -50,13 +64,18 @@ def read_annotation(adata: AnnData, key_added: str, ontology: CellOntology | Non
     require_anndata(adata)
     run, label = adata.uns.get(key_added, {}), f"{key_added}_{OBS_LABEL}"
     if "labels" not in run:
-        call = f"`sctab.tl.annotate(adata, model, key_added={key_added!r})`"
-        raise KeyNotFoundError(
-            f"`adata.obs[{label!r}]` is there, but `adata.uns[{key_added!r}]`, which says which labels the model has, is not. Call {call} "
-            "again."
-            if label in adata.obs
-            else f"`adata` has no annotation under `{key_added}`. Call {call} first."
-        )
+        call = annotate_call(key_added)
+        if label in adata.obs:
+            raise KeyNotFoundError(
+                place(f"obs[{label!r}]"),
+                " is there, but ",
+                place(f"uns[{key_added!r}]"),
+                ", which says which labels the model has, is not. Run ",
+                call,
+                " again.",
+            )
+        others = [key for key, value in adata.uns.items() if isinstance(value, Mapping) and "labels" in value]
+        raise KeyNotFoundError(f"The data has no annotation under `{key_added}`.{_other_keys(others)} Run ", call, " first.")
     version, note = str(run["model"]["ontology_version"]), ""
     if ontology is None:
         is_embedded = version in CellOntology.embedded_versions()

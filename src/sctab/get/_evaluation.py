@@ -8,7 +8,7 @@ import pandas as pd
 from anndata import AnnData
 
 from sctab.data import require_anndata
-from sctab.errors import KeyNotFoundError, SettingError, listing
+from sctab.errors import KeyNotFoundError, Parameter, SettingError, listing
 from sctab.keys import DEFAULT_KEY_ADDED, UNS_EVALUATION
 
 _TABLES = ("overall", "types", "groups", "levels")
@@ -76,7 +76,7 @@ def evaluation(
     """
     require_anndata(adata)
     if table not in _TABLES:
-        raise SettingError(f"`table={table!r}` is not known. Choose one of {listing(_TABLES)}.")
+        raise SettingError(Parameter("table", table), f" is not known. Choose one of {listing(_TABLES)}.")
     key = f"{key_added}_{UNS_EVALUATION}"
     if key not in adata.uns:
         raise KeyNotFoundError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sctab.errors import SettingError
+from sctab.errors import Parameter, SettingError
 
 _ACCELERATORS = ("auto", "cpu", "gpu", "mps")
 
@@ -29,7 +29,9 @@ def device_of(accelerator: str) -> torch.device:
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return torch.device("cuda")
     if accelerator in ("gpu", "cuda", "mps"):
-        raise SettingError(f"`accelerator={accelerator!r}` is not in this machine, or PyTorch cannot use it. Use `auto` or `cpu`.")
+        raise SettingError(
+            Parameter("accelerator", accelerator), " is not in this machine, or PyTorch cannot use it. Use `auto` or `cpu`."
+        )
     raise SettingError(
-        f"`accelerator={accelerator!r}` is not known. Choose one of {', '.join(f'`{name}`' for name in _ACCELERATORS)}."
+        Parameter("accelerator", accelerator), f" is not known. Choose one of {', '.join(f'`{name}`' for name in _ACCELERATORS)}."
     )

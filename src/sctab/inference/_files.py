@@ -77,7 +77,7 @@ def annotate_cells(
                 query = _open(opened, file, number, journal, engine, layer, progress)
             except SctabError as error:
                 if len(files) > 1 and file.path not in str(error):
-                    raise type(error)(f"`{file.path}`: {error}") from error
+                    raise type(error)(f"`{file.path}`: ", error.message) from error
                 raise
             annotations.append(FileAnnotation(file, number, query))
 

@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from sctab.errors import OutputError, OutputExistsError, SettingError, listing
+from sctab.errors import Message, OutputError, OutputExistsError, Parameter, SettingError, listing
 from sctab.io import entries_of, explain, strict_json, written_beside
 
 _FORMAT, _VERSION = "sctab-annotation", 3
@@ -36,6 +36,7 @@ _ALL = "probabilities"
 
 Part = Mapping[str, NDArray[Any]]
 """Arrays of a :class:`~sctab.inference.Decision`, by name."""
+_RESUME, _OVERWRITE = Parameter("resume", value=True), Parameter("overwrite", value=True)
 
 
 class Journal:
@@ -114,14 +115,19 @@ class Journal:
             elif not resume:
                 self._lock.release()
                 raise OutputExistsError(
-                    f"`{self.directory}` holds finished blocks of an annotation that was interrupted. Resume it (`--resume`, "
-                    "or `resume=True`), or restart and discard them (`--overwrite`, or `overwrite=True`)."
+                    f"`{self.directory}` holds finished blocks of an annotation that was interrupted. Resume it (",
+                    _RESUME,
+                    "), or restart and discard them (",
+                    _OVERWRITE,
+                    ").",
                 )
             elif differing := _differing(before, wanted):
                 self._lock.release()
                 raise SettingError(
-                    f"`{self.directory}` belongs to another annotation: {listing(differing)} differ. Resume with the same "
-                    "files, model and settings, or restart (`--overwrite`, or `overwrite=True`)."
+                    f"`{self.directory}` belongs to another annotation: {listing(differing)} differ. Resume with the same files, model and "
+                    "settings, or restart (",
+                    _OVERWRITE,
+                    ").",
                 )
             else:
                 return
@@ -148,7 +154,9 @@ class Journal:
             self.remove()  # nothing is lost
         elif isinstance(error, KeyboardInterrupt | Exception) and not getattr(error, "__notes__", ()):
             error.add_note(
-                f"Finished blocks are kept in `{self.directory}`. Resume with `--resume` (`resume=True`) and otherwise the same arguments."
+                Message(
+                    f"Finished blocks are kept in `{self.directory}`. Resume with ", _RESUME, " and otherwise the same arguments."
+                )
             )
 
     def is_finished(self, number: int, start: int, stop: int) -> bool:
@@ -189,7 +197,7 @@ class Journal:
             try:
                 waiting.append(_read_part(path, stop - start))
             except (OSError, ValueError) as error:
-                raise OutputError(f"`{path}` was damaged since it was written: {error}. Run again with `--resume`.") from error
+                raise OutputError(f"`{path}` was damaged since it was written: {error}. Run again with ", _RESUME, ".") from error
             expected = stop
             if stop - first >= at_least or stop == n_obs:
                 yield first, stop, {name: np.concatenate([part[name] for part in waiting]) for name in waiting[0]}

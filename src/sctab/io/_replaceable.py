@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from sctab.errors import OutputError, OutputExistsError
+from sctab.errors import OutputError, OutputExistsError, Parameter
 from sctab.keys import CARD_FILE, ENSEMBLE_FILE, ENSEMBLE_FORMAT, FORMAT_NAME, SPEC_FILE, WEIGHTS_FILE
 
 Kind = Literal["file", "store", "model"]
@@ -71,7 +71,9 @@ def check_free(target: Path, *, overwrite: bool, kind: Kind | None = None) -> No
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OutputExistsError(f"`{target}` is a pipe, a socket or a device, and only files are replaced. Choose another name.")
     if not overwrite:
-        raise OutputExistsError(f"`{target}` already exists. Choose another name, or allow overwriting.")
+        raise OutputExistsError(
+            f"`{target}` already exists. Choose another name, or replace it with ", Parameter("overwrite", value=True), "."
+        )
     if stat.S_ISREG(mode) != (kind == "file"):
         found = "a file" if stat.S_ISREG(mode) else "a directory"
         raise OutputExistsError(f"`{target}` is {found}, and {_NOUNS[kind]} does not replace it. Choose another name.")

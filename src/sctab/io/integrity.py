@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab import _lazy
-from sctab.errors import DataFileError, InputValueError
+from sctab.errors import BY_LAYER, DataFileError, InputValueError, Message
 
 __dir__ = _lazy.defined_in(__file__)
 
@@ -42,7 +42,11 @@ def refuse(name: str, problem: str, path: str | None = None) -> InputValueError 
     """
     if path is None:
         return InputValueError(
-            f"`{name}` {problem}. Build the matrix again, read it again from a file that is whole, or give another one with `layer=`."
+            Message.of(
+                f"`{name}` {problem}. Build the matrix again, read it again from a file that is whole, or give another one with "
+                f"{BY_LAYER}.",
+                BY_LAYER,
+            )
         )
     return DataFileError(f"`{path}`: `{name}` {problem}. The file is incomplete or damaged; copy or export it again.")
 

@@ -14,7 +14,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from sctab.corpus import Corpus
-from sctab.errors import NotTrainedError, SettingError, listing, warn
+from sctab.errors import Either, NotTrainedError, Parameter, SettingError, listed, listing, warn
 from sctab.inference import ModelSpec, Predictor
 from sctab.io import progress_titled
 from sctab.model._base import CellTypeClassifier
@@ -126,7 +126,7 @@ class AutoClassifier:
         self._names = _available() if candidates is None else list(candidates)
         self._settings = dict(settings or {})
         if not self._names:
-            raise SettingError("`candidates` names no model class. Omit it, or name at least one.")
+            raise SettingError(Parameter("candidates"), " names no model class. Omit it, or name at least one.")
         for name in [*self._names, *self._settings]:
             if name not in CLASSES:
                 raise SettingError(f"`{name}` is not a model class that can be tried. Available: {listing(CLASSES)}.")
@@ -217,9 +217,9 @@ class AutoClassifier:
             If a setting is invalid, or if no cell can be held out.
         """
         if n_folds is not None and n_folds < 2:
-            raise SettingError(f"`n_folds={n_folds}` must be at least 2.")
+            raise SettingError(Parameter("n_folds", n_folds), " must be at least 2.")
         if n_jobs is not None and n_jobs < 1:
-            raise SettingError(f"`n_jobs={n_jobs}` must be at least 1.")
+            raise SettingError(Parameter("n_jobs", n_jobs), " must be at least 1.")
         options = train_settings | {
             "seed": seed,
             "accelerator": accelerator,
@@ -250,13 +250,19 @@ class AutoClassifier:
     def _check_settings(self, train_settings: Mapping[str, Any]) -> None:
         """Refuse what one of the candidates does not have, before any of them is trained."""
         if train_settings.get("resume"):
-            raise SettingError("`resume=True` cannot be set for `AutoClassifier`, which trains several models. Omit it.")
+            raise SettingError(
+                Parameter("resume", value=True), " cannot be set for `AutoClassifier`, which trains several models. Omit it."
+            )
         for name in self._names:
             cls, given = CLASSES[name], {*train_settings, *self._train_settings(name)}
             if unknown := sorted(given - {*cls._setting_names(), *cls._option_names()}):
                 raise SettingError(
-                    f"{listing(unknown)} cannot be set for `{name}`. Omit it, give it in `settings` to those that have it, "
-                    "or name other `candidates`."
+                    *listed(unknown),
+                    f" cannot be set for `{name}`, one of the candidates. ",
+                    Either(
+                        "Omit it, give it in `settings` to those that have it, or name other `candidates`.",
+                        "Omit it, or name one model class with `--model`.",
+                    ),
                 )
 
     def _model_settings(self, name: str) -> dict[str, Any]:

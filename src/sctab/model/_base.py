@@ -12,13 +12,7 @@ from anndata import AnnData
 from torch import nn
 
 from sctab.corpus import Corpus
-from sctab.errors import (
-    ModelFormatError,
-    SettingError,
-    listing,
-    require,
-    warn,
-)
+from sctab.errors import ModelFormatError, SettingError, did_you_mean, listing, require, warn
 from sctab.inference import (
     EARLIER_WEIGHTS,
     ModelSpec,
@@ -108,7 +102,8 @@ class CellTypeClassifier(TrainableModel):
         """See :func:`new_model`; `register` tells scvi-tools of an AnnData, as `setup_anndata` does."""
         known = set(signature(cls).parameters) - {"adata", "spec"}
         if unknown := sorted(set(model_settings) - known):
-            raise SettingError(f"`{cls.__name__}` has no {listing(unknown)}. Available: {listing(sorted(known), most=20)}.")
+            near = "".join(did_you_mean(name, known) for name in unknown)
+            raise SettingError(f"`{cls.__name__}` has no {listing(unknown)}.{near} Available: {listing(sorted(known), most=20)}.")
         n_top_genes = model_settings.pop("n_top_genes", None)
         return cls._with(reference, cls._describe(reference, n_top_genes, model_settings), register=register)
 

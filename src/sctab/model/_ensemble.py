@@ -16,7 +16,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from sctab.corpus import Corpus
-from sctab.errors import NotTrainedError, SettingError, warn
+from sctab.errors import NotTrainedError, Parameter, SettingError, warn
 from sctab.inference import (
     BATCH_SIZE,
     ModelSpec,
@@ -85,9 +85,9 @@ class DeepEnsemble:
 
     def __init__(self, model_class: type[CellTypeClassifier] = SCTAB, n_members: int = 5, **model_settings: Any) -> None:
         if not (isinstance(model_class, type) and issubclass(model_class, CellTypeClassifier)):
-            raise SettingError(f"`model_class={model_class!r}` must be a model class, such as `SCTAB`.")
+            raise SettingError(Parameter("model_class", model_class), " must be a model class, such as `SCTAB`.")
         if n_members < 2:
-            raise SettingError(f"`n_members={n_members}` must be at least 2. For one model, use `{model_class.__name__}` itself.")
+            raise SettingError(Parameter("n_members", n_members), f" must be at least 2. For one, use `{model_class.__name__}`.")
         self.model_class = model_class
         self.n_members = n_members
         self._reference: Reference | None = None
@@ -204,9 +204,11 @@ class DeepEnsemble:
         if self._reference is None:
             raise SettingError("There is no reference. Call `ensemble.setup_anndata(adata, labels_key=…)` first.")
         if n_jobs < 1:
-            raise SettingError(f"`n_jobs={n_jobs}` must be at least 1.")
+            raise SettingError(Parameter("n_jobs", n_jobs), " must be at least 1.")
         if train_settings.pop("resume", False) and run_dir is None:
-            raise SettingError("`resume=True` needs the `run_dir` of the training to resume. Provide it, or omit `resume`.")
+            raise SettingError(
+                Parameter("resume", value=True), " needs the `run_dir` of the training to resume. Provide it, or omit `resume`."
+            )
         settings = {"max_epochs": max_epochs, "split_seed": seed if split_seed is None else split_seed, **train_settings}
         jobs = [{"seed": int(state), **settings} for state in np.random.SeedSequence(seed).generate_state(self.n_members)]
         training = MemberTraining(self.model_class, self._reference, self._model_settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sctab.errors import SettingError, listing
+from sctab.errors import SettingError, did_you_mean, listing
 
 if TYPE_CHECKING:
     from sctab.model._auto import AutoClassifier
@@ -33,7 +33,7 @@ def model_by_name(name: str) -> type[CellTypeClassifier] | type[AutoClassifier]:
     'LinearClassifier'
     """
     if name not in MODEL_NAMES:
-        raise SettingError(f"`{name}` is not a model class. Available: {listing(MODEL_NAMES)}.")
+        raise SettingError(f"`{name}` is not a model class.{did_you_mean(name, MODEL_NAMES)} Available: {listing(MODEL_NAMES)}.")
     if name == "auto":
         from sctab.model._auto import AutoClassifier
 

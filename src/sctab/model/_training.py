@@ -12,11 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sctab.errors import (
-    SettingError,
-    listing,
-    warn,
-)
+from sctab.errors import Parameter, SettingError, did_you_mean, listing, warn
 from sctab.inference import (
     problem_of_weights,
     write_model,
@@ -99,7 +95,10 @@ class TrainableModel(DescribedModel):
             If Neptune is asked for and not installed.
         """
         if resume and run_dir is None:
-            raise SettingError("`resume=True` needs the `run_dir` of the training to resume. Provide it, or omit `resume`.")
+            raise SettingError(
+                Parameter("resume", value=True),
+                " needs the `run_dir` of the training to resume. Provide it, or omit `resume`.",
+            )
         check_checkpoints(keep_checkpoints)
         if (reference := self._reference) is None:
             raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
@@ -156,11 +155,15 @@ class TrainableModel(DescribedModel):
         """Training settings for a reference, and options passed on; a given `None` means the default."""
         known, options = cls._setting_names(), cls._option_names()
         if unknown := sorted({name for name, value in given.items() if value is not None} - {*known, *options}):
-            raise SettingError(f"{listing(unknown)} cannot be set for `{cls.__name__}`. Available: {listing(known, most=30)}.")
+            near = "".join(did_you_mean(name, known) for name in unknown)
+            raise SettingError(
+                f"{listing(unknown)} cannot be set for `{cls.__name__}`.{near} Available: {listing(known, most=30)}."
+            )
         defaults = reference.training_defaults(cls._default_training(reference.n_obs))
         if settings is not None and type(settings) is not type(defaults):
             raise SettingError(
-                f"`settings` must be `{type(defaults).__name__}` for `{cls.__name__}`, and is `{type(settings).__name__}`."
+                Parameter("settings"),
+                f" must be `{type(defaults).__name__}` for `{cls.__name__}`, and is `{type(settings).__name__}`.",
             )
         overrides = {name: value for name, value in given.items() if name in known and value is not None}
         reference.check_settings(overrides)

@@ -22,7 +22,7 @@ from scipy import sparse
 from torch import Tensor
 
 from sctab.data import Normalization, normalise, principal_components
-from sctab.errors import SettingError, require
+from sctab.errors import Parameter, SettingError, require
 from sctab.inference import ModelSpec
 from sctab.io import BLOCK_SIZE, progress_title
 from sctab.metrics import correct_codes, macro_f1_of_codes
@@ -201,7 +201,10 @@ class XGBoostClassifier(CellTypeClassifier):
     ) -> TrainingResult:
         del keep_checkpoints  # it has none: its first trees are those of any earlier round
         if resume:
-            raise SettingError("`resume=True` cannot be set for `XGBoostClassifier`, whose trees grow from the start. Omit it.")
+            raise SettingError(
+                Parameter("resume", value=True),
+                " cannot be set for `XGBoostClassifier`, whose trees grow from the start. Omit it.",
+            )
         split = data.split(settings)
         device = single_device(accelerator, devices)
         loggers = start_logging(run_dir, logger, {"model": type(self).__name__} | dict(self.spec.architecture) | asdict(settings))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from sctab.errors import DataFileError, SettingError, listing
+from sctab.errors import DataFileError, Parameter, SettingError, listing
 from sctab.io import as_path, written_beside
 
 OBO_FOUNDRY = "https://purl.obolibrary.org/obo/{name}.obo"
@@ -68,7 +68,9 @@ def read_embedded(version: str) -> Release:
 
     available = embedded_files()
     if version not in available:
-        raise SettingError(f"`version={version!r}` of the Cell Ontology is not embedded. Available: {listing(available)}.")
+        raise SettingError(
+            Parameter("version", version), f" of the Cell Ontology is not embedded. Available: {listing(available)}."
+        )
     release = Release(version)
     terms: Mapping[str, Mapping[str, Any]] = load_ontology_file(available[version])
     for term, entry in terms.items():
@@ -104,7 +106,7 @@ def read_obo_foundry(
     import pooch
 
     if not re.fullmatch(r"[a-z0-9_-]+", name):
-        raise SettingError(f"`name={name!r}` is not an OBO Foundry name, which is a lower-case word such as `cl`.")
+        raise SettingError(Parameter("name", name), " is not an OBO Foundry name, which is a lower-case word such as `cl`.")
     cached = as_path(pooch.os_cache("sctab") if cache_dir is None else cache_dir) / f"{name}.obo"
     checksum = cached.with_name(f"{cached.name}.sha256")
     if cached.is_file() and not refresh:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from sctab.errors import SettingError
+from sctab.errors import Parameter, SettingError
 
 _COLOURS = colormaps["Blues"]
 """From pale to dark, so that colour-blind readers and grey paper tell it too."""
@@ -61,7 +61,7 @@ def explain(explanation: pd.DataFrame, *, n_top: int = 10, n_columns: int = 4) -
     """
     for name, value in (("n_top", n_top), ("n_columns", n_columns)):
         if value < 1:
-            raise SettingError(f"`{name}={value}` must be at least 1.")
+            raise SettingError(Parameter(name, value), " must be at least 1.")
     if not isinstance(explanation, pd.DataFrame) or not {*_COLUMNS} <= {*explanation.columns}:
         raise SettingError(
             f"`explanation` must be the table that `sctab.get.explanation(adata)` gives, and is a `{type(explanation).__name__}`"

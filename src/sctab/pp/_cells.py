@@ -11,7 +11,7 @@ from sctab.data import (
     Source,
     choose_source,
 )
-from sctab.errors import KeyNotFoundError, LabelError, listing, warn
+from sctab.errors import LabelError, missing_key, warn
 from sctab.sampling import (
     herding,
     k_centre,
@@ -23,7 +23,7 @@ CORESETS = {"k-centre": k_centre, "herding": herding}
 def codes(adata: AnnData, key: str, parameter: str) -> NDArray[np.int64]:
     """Numbers for the values of a column, in the order of the alphabet; -1 where there is none."""
     if key not in adata.obs:
-        raise KeyNotFoundError(f"`{parameter}={key!r}` is not in `adata.obs`. Columns: {listing(adata.obs.columns)}.")
+        raise missing_key(parameter, key, adata.obs.columns)
     column = adata.obs[key]
     return pd.factorize(column.astype(str).where(column.notna()), sort=True)[0].astype(np.int64)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.data import Source, choose_source, require_anndata, require_writable, target_of
-from sctab.errors import LabelError, SctabWarning, SettingError, listing
+from sctab.errors import LabelError, Parameter, SctabWarning, SettingError, listing
 from sctab.inference import Predictor, predict_cells
 from sctab.io import row_blocks
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_DISTILLED, check_key_added
@@ -111,9 +111,9 @@ def distil(
     require_anndata(adata)
     require_writable(adata, copy=copy)
     if method not in CORESETS:
-        raise SettingError(f"`method={method!r}` is not known. Choose one of {listing(CORESETS)}.")
+        raise SettingError(Parameter("method", method), f" is not known. Choose one of {listing(CORESETS)}.")
     if not fractions or not all(0 < fraction < 1 for fraction in fractions) or list(fractions) != sorted(set(fractions)):
-        raise SettingError(f"`fractions={list(fractions)}` must lie between 0 and 1, in ascending order.")
+        raise SettingError(Parameter("fractions", list(fractions)), " must lie between 0 and 1, in ascending order.")
     model_class = model_by_name(model)
     labels, donors = labels_and_donors(adata, labels_key, donor_key)
     held_out = _hold_out(labels, donors, labels_key, seed)

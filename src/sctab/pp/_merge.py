@@ -13,7 +13,7 @@ from scipy import sparse
 
 from sctab.corpus import INTERSECTION, UNION, join_genes
 from sctab.data import CORRECT, Content, FeatureSpace, StatedSpecies, choose_source, require_cells_in_rows, stated_species
-from sctab.errors import InputTypeError, InputValueError, SettingError, listing, warn
+from sctab.errors import InputTypeError, InputValueError, Parameter, SettingError, listing, warn
 from sctab.io import row_blocks
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_SOURCE, VARM_MEASURED
 
@@ -75,7 +75,7 @@ def merge(
     if not named:
         raise SettingError("There is no dataset to merge. Provide at least one.")
     if isinstance(features, str) and features not in {UNION, INTERSECTION}:
-        raise SettingError(f"`features={features!r}` must be `{UNION!r}`, `{INTERSECTION!r}`, or the genes of a model.")
+        raise SettingError(Parameter("features", features), f" must be `{UNION!r}`, `{INTERSECTION!r}`, or the genes of a model.")
     sources = {name: choose_source(adata, layer=layer)[0] for name, adata in named.items()}
     for adata in named.values():
         require_cells_in_rows(adata)

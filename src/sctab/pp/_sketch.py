@@ -20,7 +20,7 @@ from sctab.data import (
     require_writable,
     target_of,
 )
-from sctab.errors import KeyNotFoundError, SettingError, listing
+from sctab.errors import Parameter, SettingError, listing, missing_key
 from sctab.io import row_blocks
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_SKETCH, check_key_added
 from sctab.pp._cells import CORESETS, codes, mask, open_source
@@ -104,11 +104,13 @@ def sketch(
     require_anndata(adata)
     require_writable(adata, copy=copy)
     if method not in _SKETCHES:
-        raise SettingError(f"`method={method!r}` is not known. Choose one of {listing(_SKETCHES)}.")
+        raise SettingError(Parameter("method", method), f" is not known. Choose one of {listing(_SKETCHES)}.")
     if labels_key is None and method in {"stratified", "balanced"}:
-        raise SettingError(f"`method={method!r}` needs to know the types. Name the column of `adata.obs` as `labels_key`.")
+        raise SettingError(Parameter("method", method), " needs to know the types. Name the column of `adata.obs` as `labels_key`.")
     if labels_key is not None and method == "geosketch":
-        raise SettingError("`method='geosketch'` does not look at types. Omit `labels_key`, or choose another method.")
+        raise SettingError(
+            Parameter("method", "geosketch"), " does not look at types. Omit `labels_key`, or choose another method."
+        )
     labels = np.zeros(adata.n_obs, dtype=np.int64) if labels_key is None else codes(adata, labels_key, "labels_key")
     n = _number(size, int((labels >= 0).sum()))
     rng = np.random.default_rng(seed)
@@ -136,7 +138,7 @@ def _number(size: float, n_available: int) -> int:
     if isinstance(size, (int, np.integer)):
         return int(size)
     if not 0 < size <= 1:
-        raise SettingError(f"`size={size}` must be a fraction above 0 and up to 1.0, or an integer number of cells.")
+        raise SettingError(Parameter("size", size), " must be a fraction above 0 and up to 1.0, or an integer number of cells.")
     return max(1, round(size * n_available))
 
 
@@ -146,7 +148,7 @@ def _embedding(adata: AnnData, use_rep: str | None, layer: str | None, seed: int
         source = open_source(adata, layer)
         return components_of(source, seed), f"principal components of {source.name}"
     if use_rep not in adata.obsm:
-        raise KeyNotFoundError(f"`use_rep={use_rep!r}` is not in `adata.obsm`. Available: {listing(adata.obsm)}.")
+        raise missing_key("use_rep", use_rep, adata.obsm, where="obsm")
     return np.asarray(adata.obsm[use_rep]), use_rep
 
 

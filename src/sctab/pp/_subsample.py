@@ -8,7 +8,7 @@ import numpy as np
 from anndata import AnnData
 
 from sctab.data import require_anndata
-from sctab.errors import LabelError, SettingError
+from sctab.errors import LabelError, Parameter, SettingError
 from sctab.pp._cells import codes
 from sctab.sampling import nested_subset
 from sctab.train import own_copy
@@ -63,7 +63,7 @@ def subsample(
     """
     require_anndata(adata)
     if by not in ("cell", "donor"):
-        raise SettingError(f"`by={by!r}` must be `'cell'` or `'donor'`.")
+        raise SettingError(Parameter("by", by), " must be `'cell'` or `'donor'`.")
     if (by == "donor") != (donor_key is not None):
         raise SettingError("Whole donors are chosen with `by='donor'` and `donor_key=…` together, single cells with neither.")
     units = np.arange(adata.n_obs) if donor_key is None else codes(adata, donor_key, "donor_key")

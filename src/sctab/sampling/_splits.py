@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sctab.errors import LabelError, SettingError
+from sctab.errors import LabelError, Parameter, SettingError
 from sctab.sampling._apportion import ROUNDING, apportion
 
 SplitBy = Literal["donor", "stratified"]
@@ -166,7 +166,7 @@ def assign_splits(
     [[8, 16], [2, 4]]
     """
     if by not in ("type", "donor", "both"):
-        raise SettingError(f"`by={by!r}` must be `'type'`, `'donor'` or `'both'`.")
+        raise SettingError(Parameter("by", by), " must be `'type'`, `'donor'` or `'both'`.")
     checked = _checked_fractions(fractions)
     labeled = labels >= 0
     splits = np.full(len(labels), -1, dtype=np.int64)
@@ -174,7 +174,7 @@ def assign_splits(
         for cells in _shuffled_types(labels, rng):
             splits[cells] = np.repeat(np.arange(len(checked)), _cells_per_split(len(cells), checked, rng))
     elif donors is None:
-        raise SettingError(f"`by={by!r}` needs to know the donor of each cell. Provide donors, or split `by='type'`.")
+        raise SettingError(Parameter("by", by), " needs to know the donor of each cell. Provide donors, or split `by='type'`.")
     else:
         splits[labeled] = _split_donors(labels[labeled], donors[labeled], checked, by, rng)
     if not np.isin(np.arange(len(checked)), splits).all():

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sctab.errors import InputValueError, SettingError, require
+from sctab.errors import InputValueError, Parameter, SettingError, require
 from sctab.sampling._apportion import ROUNDING, apportion, level
 
 Allocation = Literal["stratified", "balanced"]
@@ -85,7 +85,7 @@ def nested_subset(units: NDArray[np.int64], fraction: float, *, rng: np.random.G
     [[2, 3], [2, 3, 4, 5]]
     """
     if not 0 < fraction <= 1:
-        raise SettingError(f"`fraction={fraction}` must be above 0 and at most 1.")
+        raise SettingError(Parameter("fraction", fraction), " must be above 0 and at most 1.")
     names, unit = np.unique(units, return_inverse=True)
     rank = rng.permutation(len(names))
     return np.flatnonzero(rank[unit] < np.ceil(fraction * len(names) - ROUNDING))
@@ -222,7 +222,7 @@ def geometric_sketch(embedding: NDArray[np.floating], n: int, *, rng: np.random.
     geosketch = require("geosketch", extra="sketch")
     points = _finite(embedding)
     if not 1 <= n <= len(points):
-        raise SettingError(f"`n={n}` cells cannot be chosen from {len(points)}.")
+        raise SettingError(Parameter("n", n), f" cells cannot be chosen from {len(points)}.")
     if not np.ptp(points, axis=0).any():  # boxes of no size: geosketch would divide by zero
         return np.sort(rng.choice(len(points), n, replace=False))
     before = np.random.get_state()  # noqa: NPY002, geosketch knows no other
@@ -246,15 +246,16 @@ def _choose(
     types, available = np.unique(labels[labels >= 0], return_counts=True)
     if not max(len(types), 1) <= n <= available.sum():
         raise SettingError(
-            f"`n={n}` cells cannot be chosen: there are {int(available.sum())} with a label, of {len(types)} types, each of which keeps at "
-            "least one."
+            Parameter("n", n),
+            f" cells cannot be chosen: there are {int(available.sum())} with a label, of {len(types)} types, each of which keeps at "
+            "least one.",
         )
     if how == "stratified":
         numbers = apportion(n * available / available.sum(), least=1)
     elif how == "balanced":
         numbers = level(available, n)
     else:
-        raise SettingError(f"`how={how!r}` must be `'stratified'` or `'balanced'`.")
+        raise SettingError(Parameter("how", how), " must be `'stratified'` or `'balanced'`.")
     chosen = [choose(np.flatnonzero(labels == label), number) for label, number in zip(types, numbers, strict=True)]
     return np.sort(np.concatenate(chosen))
 

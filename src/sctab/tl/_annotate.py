@@ -10,7 +10,7 @@ from anndata import AnnData
 
 from sctab.data import require_anndata, require_writable, target_of
 from sctab.errors import warn
-from sctab.inference import HasPredictor, predict_cells
+from sctab.inference import BATCH_SIZE, HasPredictor, predict_cells
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, check_key_added
 from sctab.nn import Precision
 from sctab.tl._result import (
@@ -31,7 +31,7 @@ def annotate(
     model: str | PathLike[str] | HasPredictor = DEFAULT_MODEL,
     *,
     layer: str | None = None,
-    batch_size: int = 1024,
+    batch_size: int = BATCH_SIZE,
     min_gene_coverage: float = 0.1,
     precision: Precision = "float32",
     key_added: str = DEFAULT_KEY_ADDED,

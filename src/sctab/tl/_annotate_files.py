@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab.errors import DataFileError, SettingError, warn
+from sctab.errors import DataFileError, Either, Message, Parameter, SettingError, warn
 from sctab.inference import (
+    BATCH_SIZE,
     Decision,
     FileAnnotation,
     HasPredictor,
@@ -86,7 +88,7 @@ def annotate_files(
     *,
     output: str | PathLike[str] | Sequence[str | PathLike[str]],
     layer: str | None = None,
-    batch_size: int = 512,
+    batch_size: int = BATCH_SIZE,
     min_gene_coverage: float = 0.1,
     precision: Precision = "float32",
     key_added: str = DEFAULT_KEY_ADDED,
@@ -162,7 +164,7 @@ def annotate_files(
     """
     require_batch_size(batch_size)
     if block_size < 1:
-        raise SettingError(f"`block_size={block_size}` must be at least 1.")
+        raise SettingError(Parameter("block_size", block_size), " must be at least 1.")
     check_key_added(key_added)
     predictor = load_predictor(model)
     check_labels(predictor.spec)
@@ -228,7 +230,7 @@ def annotate_files(
             journal.remove()
     for path, run in runs.items():
         for note in run["warnings"]:
-            warn(note if len(runs) == 1 else f"`{path}`: {note}")
+            warn("" if len(runs) == 1 else f"`{path}`: ", note)
     return AnnotatedFiles(tuple(places), runs, _count_labels(predictor.spec, np.concatenate(codes), np.concatenate(confidence)))
 
 
@@ -244,8 +246,11 @@ def _suggests_table(first: Path, journal: Journal) -> Iterator[None]:
     except DataFileError as error:
         table = first if first.suffix in TABLE_SUFFIXES else first.with_suffix(".csv")
         error.add_note(
-            f"All cells are annotated, and the results are kept in `{journal.directory}`. Write them as a table, `--output "
-            f"{table} --resume` (`output={str(table)!r}, resume=True`), and otherwise the same arguments."
+            Message(
+                f"All cells are annotated, and the results are kept in `{journal.directory}`. Write them as a table, ",
+                Either(f"`output={str(table)!r}, resume=True`", f"`--output {shlex.quote(str(table))} --resume`"),
+                ", and otherwise the same arguments.",
+            )
         )
         raise
 

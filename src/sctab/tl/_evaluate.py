@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sctab.data import require_anndata, require_writable, target_of
-from sctab.errors import KeyNotFoundError, LabelError, listing, warn
+from sctab.errors import LabelError, Message, Parameter, listing, missing_key, place, warn
 from sctab.get import Annotation, read_annotation
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION, check_key_added
 from sctab.metrics import correct_codes, overall_scores, scores_per_group
@@ -139,8 +139,8 @@ def evaluate(
         )
     if donors is not None and (n_without := int(donors[cells].isna().sum())):
         raise LabelError(
-            f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {n_without} of {int(cells.sum())} cells that are scored. "
-            "Fill them in, or omit `donor_key`."
+            place(f"obs[{donor_key!r}]"),
+            f" has no donor (NaN) for {n_without} of {int(cells.sum())} cells that are scored. Fill them in, or omit `donor_key`.",
         )
 
     known, predicted = comparison.truth[cells], comparison.predicted[cells]
@@ -197,7 +197,7 @@ def evaluate(
 
 def _column(adata: AnnData, key: str, parameter: str) -> pd.Series:
     if key not in adata.obs:
-        raise KeyNotFoundError(f"`{key}`, which `{parameter}` names, is not in `adata.obs`. Columns: {listing(adata.obs.columns)}.")
+        raise missing_key(parameter, key, adata.obs.columns)
     return adata.obs[key]
 
 
@@ -206,37 +206,46 @@ def _require_comparable(comparison: Comparison, labels_key: str, annotation: Ann
     codes = np.unique(comparison.truth[comparison.truth >= 0])
     if len(codes) and not any(comparison.ids[code] or code in comparison.columns for code in codes):
         raise LabelError(
-            f"None of the {len(codes)} different labels in `adata.obs[{labels_key!r}]` is a label of the model or in the Cell Ontology "
+            f"None of the {len(codes)} different labels in ",
+            place(f"obs[{labels_key!r}]"),
+            " is a label of the model or in the Cell Ontology "
             f"({annotation.ontology.version}), so that no cell could be right: {listing(comparison.names[code] for code in codes)}. Name a "
             "column of cell types, or translate its labels to names of the Cell Ontology or to labels of the model: "
-            f"{listing(annotation.names)}."
+            f"{listing(annotation.names)}.",
         )
 
 
 def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool) -> tuple[NDArray[np.bool_], list[str]]:
     """Mask of the cells to score, `(n_obs,)`, with notes on excluded cells and on cells that cannot be right."""
-    labelled, notes = comparison.truth >= 0, []
+    labelled = comparison.truth >= 0
+    notes: list[str] = []
     if not labelled.all():
         notes.append(
-            f"{int((~labelled).sum())} of {len(labelled)} cells have no label in `adata.obs[{labels_key!r}]` and do not count."
+            Message(
+                f"{int((~labelled).sum())} of {len(labelled)} cells have no label in ",
+                place(f"obs[{labels_key!r}]"),
+                " and do not count.",
+            )
         )
     unknown = labelled & ~comparison.is_known[comparison.truth]
     if unknown.any():
         codes = np.unique(comparison.truth[unknown])
         finer = labelled & comparison.is_finer[comparison.truth]
-        notes.append(
+        without = Parameter("only_known", value=True)
+        told = (
             f"{int(unknown.sum())} of {int(labelled.sum())} cells are of types that the model does not know, nor any subtype of them: "
             f"{listing(comparison.names[code] for code in codes)}. "
-            + ("They do not count." if only_known else "They count as wrong; `only_known=True` leaves them out.")
+            + ("They do not count." if only_known else f"They count as wrong; {without} leaves them out.")
             + (
                 f" {int(finer.sum())} of them are of subtypes of what it knows, and are compared as these at the shared level."
                 if finer.any() and not only_known
                 else ""
             )
         )
+        notes.append(Message.of(told, without))
     cells = labelled & ~unknown if only_known else labelled
     if not cells.any():
-        raise LabelError(f"`adata.obs[{labels_key!r}]` has no label to compare with. {' '.join(notes)}")
+        raise LabelError(place(f"obs[{labels_key!r}]"), f" has no label to compare with. {' '.join(notes)}")
     return cells, notes
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.data import FeatureSpace, require_anndata, require_writable, target_of
-from sctab.errors import KeyNotFoundError, SettingError, listing, warn
+from sctab.errors import Parameter, SettingError, missing_key, warn
 from sctab.inference import ExplainedCells, HasPredictor, explain_query, require_explainable
 from sctab.keys import (
     DEFAULT_KEY_ADDED,
@@ -105,9 +105,9 @@ def explain(
     require_anndata(adata)
     require_writable(adata, copy=copy)
     if n_top < 1:
-        raise SettingError(f"`n_top={n_top}` must be at least 1.")
+        raise SettingError(Parameter("n_top", n_top), " must be at least 1.")
     if groupby is not None and groupby not in adata.obs:
-        raise KeyNotFoundError(f"`groupby={groupby!r}` is not a column of `adata.obs`. Columns: {listing(adata.obs.columns)}.")
+        raise missing_key("groupby", groupby, adata.obs.columns)
     predictor = load_predictor(model)
     require_explainable(predictor)
     query = predictor.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)

@@ -10,7 +10,7 @@ from scipy import sparse
 
 from sctab import augmentation
 from sctab.data import Normalization, choose_source, gene_expression, normalise, require_anndata
-from sctab.errors import KeyNotFoundError, LabelError, listing, warn
+from sctab.errors import LabelError, missing_key, warn
 from sctab.io import to_csr
 
 
@@ -83,5 +83,5 @@ def explained_variance(adata: AnnData, labels_key: str, donor_key: str, *, layer
 def _codes(adata: AnnData, key: str, parameter: str) -> NDArray[np.int64]:
     """Numbers for the values of a column, -1 where there is none."""
     if key not in adata.obs:
-        raise KeyNotFoundError(f"`{parameter}={key!r}` is not in `adata.obs`. Columns: {listing(adata.obs.columns)}.")
+        raise missing_key(parameter, key, adata.obs.columns)
     return pd.factorize(adata.obs[key], sort=True)[0].astype(np.int64)

@@ -23,7 +23,7 @@ from scipy import sparse
 from sctab.augmentation import donor_differences
 from sctab.corpus import COLUMNS, Corpus
 from sctab.data import Covariate, FeatureSpace, Normalization
-from sctab.errors import KeyNotFoundError, LabelError, OutputError, SettingError, listing, warn
+from sctab.errors import KeyNotFoundError, LabelError, OutputError, Parameter, SettingError, listing, warn
 from sctab.inference import ModelSpec
 from sctab.io import RowReader, row_ranges, written_beside
 from sctab.ontology import CellOntology, LabelSpace
@@ -203,8 +203,8 @@ class CorpusReference:
             raise SettingError("`validation_split` cannot be set with a corpus, which has its own splits. Omit it.")
         if given.get("train_size", 1) != 1:
             raise SettingError(
-                f"`train_size={given['train_size']}` cannot be set with a corpus, which has its own splits. Omit it, or use "
-                "1 to train on the validation cells too."
+                Parameter("train_size", given["train_size"]),
+                " cannot be set with a corpus, which has its own splits. Omit it, or use 1 to train on the validation cells too.",
             )
 
     def held_out(self) -> HeldOut:
@@ -224,7 +224,9 @@ class CorpusReference:
     def folds(self, n_folds: int | None, *, by: str, seed: int) -> Iterator[HeldOut]:  # noqa: ARG002 - a corpus has its own split
         """Hold the validation cells out, once."""
         if n_folds is not None:
-            raise SettingError(f"`n_folds={n_folds}` cannot be set with a corpus, whose validation cells are held out. Omit it.")
+            raise SettingError(
+                Parameter("n_folds", n_folds), " cannot be set with a corpus, whose validation cells are held out. Omit it."
+            )
         yield self.held_out()
 
     def _validation_cells(self) -> Iterator[AnnData]:
@@ -239,7 +241,7 @@ class CorpusReference:
 
     def _known(self, keys: Sequence[str]) -> Sequence[str]:
         if isinstance(keys, str):
-            raise SettingError(f"`categorical_covariate_keys={keys!r}` must be a list: write `[{keys!r}]`.")
+            raise SettingError(Parameter("categorical_covariate_keys", keys), f" must be a list: write `[{keys!r}]`.")
         for key in keys:
             if key not in _COVARIATES:
                 raise KeyNotFoundError(f"`{key}` is not known of the cells of a corpus. Choose from {listing(_COVARIATES)}.")

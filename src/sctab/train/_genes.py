@@ -8,7 +8,7 @@ from anndata import AnnData
 from scipy import sparse
 
 from sctab.data import FeatureSpace, normalise
-from sctab.errors import SettingError
+from sctab.errors import Parameter, SettingError
 from sctab.inference import ModelSpec
 from sctab.train._settings import LARGE_REFERENCE
 
@@ -33,7 +33,7 @@ def most_variable_genes(counts: sparse.csr_matrix, spec: ModelSpec, n_top_genes:
         If `n_top_genes` is less than one.
     """
     if n_top_genes < 1:
-        raise SettingError(f"`n_top_genes={n_top_genes}` must be at least 1, or `'all'`.")
+        raise SettingError(Parameter("n_top_genes", n_top_genes), " must be at least 1, or `'all'`.")
     seen = np.flatnonzero(counts.getnnz(axis=0) >= min(FEWEST_CELLS, counts.shape[0]))
     if len(seen) > n_top_genes:
         values = AnnData(normalise(counts[:, seen], spec.normalization))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from sctab.errors import LabelError, listing, warn
+from sctab.errors import Either, LabelError, Message, Parameter, listing, place, warn
 from sctab.inference import ModelSpec
 from sctab.metrics import correct_predictions, macro_f1
 from sctab.ontology import CellOntology, LabelSpace, label_values as values, unused
@@ -45,13 +45,13 @@ def check_labels(
         If labels are missing, as NaN or as strings that cannot be cell types; if `unlabeled_category` is a label in another spelling;
         when results under the labels could not be stored; or if there are fewer than two types, or hardly two cells of any.
     """
-    where, confirmed = f"`adata.obs[{key!r}]`", label_ids or {}
+    where, confirmed = place(f"obs[{key!r}]"), label_ids or {}
     if any(isinstance(value, bytes) for value in labels.dropna().unique()):
-        raise LabelError(f"{where} holds bytes. Decode them: `adata.obs[{key!r}] = adata.obs[{key!r}].str.decode('utf-8')`.")
+        raise LabelError(where, f" holds bytes. Decode them: `adata.obs[{key!r}] = adata.obs[{key!r}].str.decode('utf-8')`.")
     counts = labels.value_counts(sort=False)
     counts = counts[counts > 0].groupby(counts[counts > 0].index.astype(str)).sum()
-    if note := unused(confirmed, set(counts.index), where):
-        warn(note)
+    if note := unused(confirmed, set(counts.index), str(where)):
+        warn(Message.of(note, where))
     unlabeled_category = _find_missing(labels, counts, where, unlabeled_category, set(confirmed))
     meant = {unlabeled_category, *confirmed}
     if unlabeled_category is not None and unlabeled_category not in counts.index:
@@ -59,62 +59,93 @@ def check_labels(
         if same:
             others = [label for label in same[0] if label != unlabeled_category]
             there = values.counted(others, counts)
+            given, category = Parameter("unlabeled_category", others[0]), Parameter("unlabeled_category")
             raise LabelError(
-                f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}, but {there} differs from it in "
-                f"case or blanks only. Provide `unlabeled_category={others[0]!r}`, or write the label in one way."
+                Message.of(
+                    f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}, but {there} differs from "
+                    f"it in case or blanks only. Provide {given}, or write the label in one way.",
+                    where,
+                    given,
+                    category,
+                )
             )
-        warn(f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}: all cells are learned from.")
+        parts = where, Parameter("unlabeled_category")
+        warn(
+            Message.of(
+                f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}: all cells are learned from.", *parts
+            )
+        )
     types = [label for label in counts.index if label != unlabeled_category]
     if len(types) < 2:
         raise LabelError(
-            f"{where} has {len(types)} cell type{'' if len(types) == 1 else 's'} ({listing(types)}); at least "
-            "two are needed to tell them apart. Is it the right column?"
+            Message.of(
+                f"{where} has {len(types)} cell type{'' if len(types) == 1 else 's'} ({listing(types)}); at least "
+                "two are needed to tell them apart. Is it the right column?",
+                where,
+            )
         )
     if len(types) > max(counts.loc[types].sum() / 2, _FEW):
         raise LabelError(
-            f"{where} has {len(types)} different labels in {counts.loc[types].sum()} cells: {listing(types, most=3)}. These "
-            "are not cell types. Is it the right column?"
+            Message.of(
+                f"{where} has {len(types)} different labels in {counts.loc[types].sum()} cells: {listing(types, most=3)}. These are "
+                "not cell types. Is it the right column?",
+                where,
+            )
         )
     check_label_names(types, where, confirmed)
-    for doubt in values.doubts(dict(counts.loc[types]), where, meant):
-        warn(doubt)
+    for doubt in values.doubts(dict(counts.loc[types]), str(where), meant):
+        warn(Message.of(doubt, where))
     if values.are_codes(types) or pd.api.types.is_bool_dtype(labels.dtype):
         warn(
-            f"The labels in {where} look like numbers of clusters: {listing(types, most=5)}. They are learned as they are, "
-            "and are meaningless in other data. Is it the right column?"
+            Message.of(
+                f"The labels in {where} look like numbers of clusters: {listing(types, most=5)}. They are learned as they are, "
+                "and are meaningless in other data. Is it the right column?",
+                where,
+            )
         )
     return unlabeled_category
 
 
-def check_label_names(types: Sequence[str], where: str, confirmed: Iterable[str] = ()) -> None:
+def check_label_names(types: Sequence[str], where: Either | str, confirmed: Iterable[str] = ()) -> None:
     """Refuse types under which results could not be stored."""
     if why := values.why_unwritable(types):
-        raise LabelError(f"Results could not be stored under the labels in {where}: {why}. Rename them.")
+        raise LabelError(Message.of(f"Results could not be stored under the labels in {where}: {why}. Rename them.", where))
     meant = {label for label in confirmed if any(letter.isalnum() for letter in label)}
     if missing := [label for label in types if values.is_missing(label) and label not in meant]:
         raise LabelError(
-            f"{listing(map(repr, missing))} in {where} cannot be a cell type. Remove those cells, or rename the label."
+            Message.of(
+                f"{listing(map(repr, missing))} in {where} cannot be a cell type. Remove those cells, or rename the label.", where
+            )
         )
 
 
 def _find_missing(
-    labels: pd.Series, counts: pd.Series, where: str, unlabeled_category: str | None, confirmed: set[str]
+    labels: pd.Series, counts: pd.Series, where: Either | str, unlabeled_category: str | None, confirmed: set[str]
 ) -> str | None:
     """The label that means "no label": the one that was given, or the only one that cannot be a type."""
     n_missing = int(labels.isna().sum())
     strings = [label for label in counts.index if values.is_missing(label) and label not in {unlabeled_category, *confirmed}]
     n_cells = n_missing + int(counts.loc[strings].sum())
     if len(strings) == 1 and not n_missing and unlabeled_category is None:
+        given = Parameter("unlabeled_category", strings[0])
         warn(
-            f"{values.counted(strings, counts)} in {where} denotes a missing label: {n_cells} of {len(labels)} cells have no "
-            f"label and are not learned from. Say so with `unlabeled_category={strings[0]!r}`, or remove those cells."
+            Message.of(
+                f"{values.counted(strings, counts)} in {where} denotes a missing label: {n_cells} of {len(labels)} cells have no label "
+                f"and are not learned from. Say so with {given}, or remove those cells.",
+                where,
+                given,
+            )
         )
         return strings[0]
     if strings or n_missing:
         shown = ["NaN"] * bool(n_missing) + [f"{label!r} ({counts[label]})" for label in strings]
         raise LabelError(
-            f"{where} has no label ({', '.join(shown)}) for {n_cells} of {len(labels)} cells. Remove "
-            "those cells, or give them a name of their own and pass it as `unlabeled_category`."
+            Message.of(
+                f"{where} has no label ({', '.join(shown)}) for {n_cells} of {len(labels)} cells. Remove "
+                "those cells, or give them a name of their own and pass it as `unlabeled_category`.",
+                where,
+                Parameter("unlabeled_category"),
+            )
         )
     return unlabeled_category
 

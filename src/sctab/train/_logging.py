@@ -20,7 +20,7 @@ from safetensors.numpy import save as dump_arrays
 from scipy import sparse
 
 from sctab.data import FeatureSpace
-from sctab.errors import DataFileError, OutputError, OutputExistsError, SettingError
+from sctab.errors import DataFileError, OutputError, OutputExistsError, Parameter, SettingError
 from sctab.io import as_path, entries_of, written_beside
 from sctab.train._neptune import NeptuneLogger
 from sctab.train._processes import is_first_process
@@ -131,7 +131,7 @@ def check_checkpoints(keep: str) -> None:
         If it is neither `"best"` nor `"all"`.
     """
     if keep not in get_args(Checkpoints):
-        raise SettingError(f"`keep_checkpoints={keep!r}` must be `best` or `all`.")
+        raise SettingError(Parameter("keep_checkpoints", keep), " must be `best` or `all`.")
 
 
 def check_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice) -> None:
@@ -309,7 +309,9 @@ def _logger(choice: Any, run_dir: Path | None) -> Logger:
         return choice
     if choice == "neptune":
         return NeptuneLogger(None if run_dir is None else run_dir / NEPTUNE_DIRECTORY)
-    raise SettingError(f"`logger={choice!r}` must be a logger of `lightning.pytorch.loggers`, `neptune`, or a list of these.")
+    raise SettingError(
+        Parameter("logger", choice), " must be a logger of `lightning.pytorch.loggers`, `neptune`, or a list of these."
+    )
 
 
 def _require_empty(directory: Path) -> None:

@@ -31,7 +31,7 @@ from sctab.data import (
     stated_species,
     var_of,
 )
-from sctab.errors import InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
+from sctab.errors import InputValueError, LabelError, Parameter, SettingError, missing_key, place, warn
 from sctab.inference import ModelSpec
 from sctab.io import BLOCK_SIZE, require_sound_cells
 from sctab.keys import SCVI_KEYS
@@ -320,34 +320,46 @@ def _check(adata: AnnData, setup: Mapping[str, Any]) -> str | None:
     )
     if donor_key is not None and (donors := _obs_column(adata, donor_key, "donor_key")).isna().any():
         raise LabelError(
-            f"`adata.obs[{donor_key!r}]` has no donor (NaN) for {int(donors.isna().sum())} of {adata.n_obs} cells. Fill them "
-            "in, or omit `donor_key`."
+            place(f"obs[{donor_key!r}]"),
+            f" has no donor (NaN) for {int(donors.isna().sum())} of {adata.n_obs} cells. Fill them in, or omit ",
+            Parameter("donor_key"),
+            ".",
         )
     if isinstance(categorical_covariate_keys, str):
         raise SettingError(
-            f"`categorical_covariate_keys={categorical_covariate_keys!r}` must be a list: write `[{categorical_covariate_keys!r}]`."
+            Parameter("categorical_covariate_keys", categorical_covariate_keys),
+            f" must be a list: write `[{categorical_covariate_keys!r}]`.",
         )
     for key in categorical_covariate_keys:
         if key == labels_key:
-            raise SettingError(f"`categorical_covariate_keys` has the labels, `{key}`, which a query does not have. Omit them.")
+            raise SettingError(
+                Parameter("categorical_covariate_keys"), f" has the labels, `{key}`, which a query does not have. Omit them."
+            )
         if _obs_column(adata, key, "categorical_covariate_keys").dropna().empty:
-            raise LabelError(f"`adata.obs[{key!r}]` has no value in any cell. Remove it from `categorical_covariate_keys`.")
+            raise LabelError(
+                place(f"obs[{key!r}]"),
+                " has no value in any cell. Remove it from ",
+                Parameter("categorical_covariate_keys"),
+                ".",
+            )
         if (n_values := adata.obs[key].nunique()) > max(adata.n_obs / 2, 2):
             raise LabelError(
-                f"`adata.obs[{key!r}]` has {n_values} different values in {adata.n_obs} cells: these are not categories. "
-                "Group them, or remove the column from `categorical_covariate_keys`."
+                place(f"obs[{key!r}]"),
+                f" has {n_values} different values in {adata.n_obs} cells: these are not categories. Group them, or remove the column "
+                "from ",
+                Parameter("categorical_covariate_keys"),
+                ".",
             )
     source, _ = reference_source(adata, setup["layer"])
     if source.content.remark:
         warn(source.content.remark)
-    for key in (setup["gene_id_key"], setup["gene_symbol_key"]):
-        if key is not None and key not in source.var:
-            table = "adata.raw.var" if source.name == "raw.X" else "adata.var"
-            raise KeyNotFoundError(f"`{key}` is not a column of `{table}`. Columns: {listing(source.var.columns)}.")
+    for parameter in ("gene_id_key", "gene_symbol_key"):
+        if (key := setup[parameter]) is not None and key not in source.var:
+            raise missing_key(parameter, key, source.var.columns, where="raw.var" if source.name == "raw.X" else "var")
     return unlabeled_category
 
 
 def _obs_column(adata: AnnData, key: str, parameter: str) -> pd.Series:
     if key not in adata.obs:
-        raise KeyNotFoundError(f"`{parameter}={key!r}` is not in `adata.obs`. Columns: {listing(adata.obs.columns)}.")
+        raise missing_key(parameter, key, adata.obs.columns)
     return adata.obs[key]

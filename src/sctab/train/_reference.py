@@ -17,7 +17,7 @@ from scipy import sparse
 
 from sctab.augmentation import donor_differences
 from sctab.data import LearnedMatrix, Normalization, normalise
-from sctab.errors import SettingError
+from sctab.errors import Either, Parameter, SettingError
 from sctab.inference import ModelSpec, Predictor, predict_cells
 from sctab.sampling import Split, balanced_class_weights
 from sctab.train._batches import CountsDataModule
@@ -201,7 +201,11 @@ class TrainingData(ABC):
             If donors are not known, or no type is in two of them.
         """
         if self.donors is None:
-            raise SettingError("`augment=True` needs donors. Pass `donor_key` to `setup_anndata`, or omit `augment`.")
+            raise SettingError(
+                Parameter("augment", value=True),
+                " needs donors. ",
+                Either("Pass `donor_key` to `setup_anndata`, or omit `augment`.", "Give `--donor-key`, or omit `--augment`."),
+            )
         found = donor_differences(
             lambda cells: normalise(self.rows(split.train[cells]), normalization),
             self.labels[split.train],
@@ -209,7 +213,12 @@ class TrainingData(ABC):
             rng=np.random.default_rng(seed),
         )
         if not found.shape[0]:
-            raise SettingError("`augment=True` needs a cell type of which two training donors have cells. Omit `augment`.")
+            raise SettingError(
+                Parameter("augment", value=True),
+                " needs a cell type of which two training donors have cells. Omit ",
+                Parameter("augment"),
+                ".",
+            )
         return found
 
     @property

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab.errors import SettingError
+from sctab.errors import Parameter, SettingError
 from sctab.sampling import Split, SplitBy
 
 Schedule = Literal["one-cycle", "step"]
@@ -77,13 +77,13 @@ class CommonSettings:
                 self._take(name, kind)
         for name, (holds, rule) in self._rules().items():
             if not holds:
-                raise SettingError(f"`{name}={getattr(self, name)!r}` must be {rule}.")
+                raise SettingError(Parameter(name, getattr(self, name)), f" must be {rule}.")
 
     def _take(self, name: str, kind: type) -> None:
         """Refuse a value of another type, and have a number of NumPy as one of Python, which JSON knows."""
         value, (accepted, rule) = getattr(self, name), _KINDS[kind]
         if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):
-            raise SettingError(f"`{name}={value!r}` must be {rule}{_fix(value, kind)}.")
+            raise SettingError(Parameter(name, value), f" must be {rule}{_fix(value, kind)}.")
         if isinstance(value, np.generic):
             object.__setattr__(self, name, value.item())
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sctab.data import reference_source
-from sctab.errors import InputValueError, SettingError, warn
+from sctab.errors import InputValueError, Parameter, SettingError, warn
 from sctab.train import HeldOut, MemoryReference
 
 
 def hold_out(reference: MemoryReference, *, train_size: float, seed: int) -> HeldOut:
     """Split a reference, by donor where there are enough; parameters and errors as in `tune`."""
     if not 0 < train_size < 1:
-        raise SettingError(f"`train_size={train_size!r}` must be above 0 and below 1: what is left is held out to judge by.")
+        raise SettingError(
+            Parameter("train_size", train_size), " must be above 0 and below 1: what is left is held out to judge by."
+        )
     split = reference.split(train_size, seed)
     if not split.validation.size:
         raise InputValueError(

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
-from sctab.errors import DataFileError, SettingError, listing
+from sctab.errors import DataFileError, Parameter, SettingError, did_you_mean, listing
 from sctab.io import as_path, strict_json, written_beside
 from sctab.model import MODEL_NAMES, AutoClassifier, CellTypeClassifier, model_by_name, model_classes
 
@@ -39,7 +39,10 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what no model class takes, before any work is done."""
         if self.model not in MODEL_NAMES:
-            raise SettingError(f"`model={self.model!r}` is not a model class. Available: {listing(MODEL_NAMES)}.")
+            raise SettingError(
+                Parameter("model", self.model),
+                f" is not a model class.{did_you_mean(self.model, MODEL_NAMES)} Available: {listing(MODEL_NAMES)}.",
+            )
         cls = model_by_name(self.model)
         _require_known("model_settings", self.model_settings, _of_constructor(cls))
         _require_known("train_settings", self.train_settings, _of_training(cls))

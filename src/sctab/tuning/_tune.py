@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sctab.corpus import Corpus
-from sctab.errors import SettingError, require
+from sctab.errors import Parameter, SettingError, require
 from sctab.io import as_path
 from sctab.model import Choice, Range, SearchSpace
 from sctab.train import CorpusReference, MemoryReference
@@ -190,7 +190,7 @@ def _checked(
     """Settings of all trials; invalid arguments are rejected before any data is read."""
     require("optuna", extra="tune")
     if n_trials < 1:
-        raise SettingError(f"`n_trials={n_trials}` must be at least 1.")
+        raise SettingError(Parameter("n_trials", n_trials), " must be at least 1.")
     return Settings(model, model_settings or {}, train_settings or {})
 
 

@@ -8,9 +8,9 @@ from os import PathLike
 from pathlib import Path
 
 from sctab import inference
-from sctab.errors import ModelNotFoundError, listing
+from sctab.errors import ModelNotFoundError, did_you_mean, listing
 from sctab.io import as_path, strict_json
-from sctab.keys import SPEC_FILE
+from sctab.keys import ENSEMBLE_FILE, SPEC_FILE
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ def packaged_path(name: str) -> Path:
     if not (path / SPEC_FILE).is_file() or path.parent != _root():
         names = [directory.name for directory in sorted(_root().iterdir()) if (directory / SPEC_FILE).is_file()]
         raise ModelNotFoundError(
-            f"There is no model `{name}`: no directory of that path, and no packaged model of that name. Packaged models: {listing(names)}."
+            f"There is no model `{name}`: no directory of that path, and no packaged model of that name."
+            f"{did_you_mean(name, _nearby(name))} Packaged models: {listing(names)}."
         )
     return path
 
@@ -96,6 +97,16 @@ def load_predictor(model: str | PathLike[str] | inference.HasPredictor, *, accel
         if isinstance(model, str | PathLike)
         else model.predictor
     )
+
+
+def _nearby(name: str) -> list[str]:
+    """Directories of models beside a missing path, written like it, and packaged models."""
+    parent = as_path(name).parent
+    try:
+        found = [str(path) for path in sorted(parent.iterdir()) if (path / SPEC_FILE).is_file() or (path / ENSEMBLE_FILE).is_file()]
+    except OSError:
+        found = []
+    return found + [model.name for model in list_models()]
 
 
 def _root() -> Path:

@@ -25,7 +25,7 @@ from sctab.corpus.building._workplace import (
     workplace,
 )
 from sctab.data import Content, MatrixContent
-from sctab.errors import DataFileError, InputValueError, OutputExistsError, SettingError, listing, require, warn
+from sctab.errors import DataFileError, InputValueError, OutputExistsError, Parameter, SettingError, listing, require, warn
 from sctab.io import (
     OnProgress,
     as_path,
@@ -100,7 +100,7 @@ def build(
     require("annbatch", extra="corpus")
     release_large_arrays()
     if shard_size < 1:
-        raise SettingError(f"`shard_size={shard_size}` must be at least 1.")
+        raise SettingError(Parameter("shard_size", shard_size), " must be at least 1.")
     config = config if isinstance(config, CorpusConfig) else CorpusConfig.read(config)
     ontology = CellOntology.embedded() if ontology is None else ontology
     on_progress = on_progress or (lambda *_: None)
@@ -157,7 +157,7 @@ def _contents(
     if errors and not skip_damaged:
         raise next(iter(errors.values()))
     for error in errors.values():
-        warn(f"{error} It is left out.")
+        warn(error.message, " It is left out.")
     usable = {path: result for path, result in found.items() if not isinstance(result, DataFileError)}
     _require_one_kind(usable)
     for path, (_, content) in usable.items():

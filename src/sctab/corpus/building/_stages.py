@@ -57,7 +57,7 @@ def inspect_source(entry: SourceEntry, kept: Path) -> tuple[str, MatrixContent] 
     except DataFileError as error:
         return error
     except (InputValueError, KeyNotFoundError) as error:
-        raise type(error)(f"`{without_credentials(entry.path)}`: {error}") from error
+        raise type(error)(f"`{without_credentials(entry.path)}`: ", error.message) from error
     content = source.content
     with written_beside(kept, overwrite=True) as beside:
         values = {"name": source.name, **asdict(content), "content": str(content.content)}

@@ -20,7 +20,7 @@ from sctab.corpus._manifest import FORMAT, VERSION
 from sctab.corpus.building._stages import ATTEMPT
 from sctab.corpus.sources._open import open_source
 from sctab.data import FeatureSpace
-from sctab.errors import DataFileError, OutputExistsError, SettingError, listing, warn
+from sctab.errors import DataFileError, OutputExistsError, Parameter, SettingError, listing, warn
 from sctab.io import entries_of, explain, is_url, without_credentials, written_beside
 
 _WORK_SUFFIX = ".unfinished"
@@ -44,7 +44,9 @@ def workplace(output: Path, identity: Mapping[str, Any], *, resume: bool) -> Ite
         with FileLock(work / "lock", timeout=0):
             if is_there and not resume:
                 raise OutputExistsError(
-                    f"`{work}` holds the unfinished work on this corpus. Resume it (`--resume`, or `resume=True`), or delete it."
+                    f"`{work}` holds the unfinished work on this corpus. Resume it (",
+                    Parameter("resume", value=True),
+                    "), or delete it.",
                 )
             if is_there and (foreign := [path.name for path in entries_of(work) if not _OURS.fullmatch(path.name)]):
                 raise OutputExistsError(f"`{work}` holds something else than work on a corpus: {listing(foreign)}. Move it away.")
@@ -101,7 +103,7 @@ def states_of(config: CorpusConfig, *, skip_damaged: bool) -> tuple[dict[str, An
         except DataFileError as error:
             if not skip_damaged:
                 raise
-            warn(f"{error} It is left out.")
+            warn(error.message, " It is left out.")
             states[absolute(entry).path] = None
             damaged.add(entry.path)
     return states, damaged

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sctab.data.genes._names import is_mostly_ensembl, kind_of, parts_of, strip_version
 from sctab.data.genes._species import species_of
-from sctab.errors import KeyNotFoundError, listing
+from sctab.errors import KeyNotFoundError, did_you_mean, listing, place
 
 Role = Literal["index", "ids", "symbols", "orthologs", "other"]
 INDEX = None
@@ -87,7 +87,9 @@ def named_source(var: pd.DataFrame, key: str) -> Source:
         If it does not exist.
     """
     if key not in var.columns:
-        raise KeyNotFoundError(f"`{key}` is not a column of `adata.var`. Columns: {listing(var.columns)}.")
+        raise KeyNotFoundError(
+            f"`{key}` is not a column of ", place("var"), f".{did_you_mean(key, var.columns)} Columns: {listing(var.columns)}."
+        )
     return Source(key, strings(var[key]), _role(key))
 
 
