@@ -21,6 +21,7 @@ from optuna.pruners import NopPruner
 from sklearn.metrics import f1_score
 
 import sctab
+from sctab.io import _progress
 from sctab.model import Choice, LinearClassifier, Range, SearchSpace
 from sctab.train import MemoryReference
 from sctab.tuning import Settings, tune
@@ -249,6 +250,11 @@ class TestStudy:
         assert found.trials.loc[0, "gene_dropout"] == defaults.gene_dropout
         assert found.default_value == found.trials.loc[0, "value"] <= found.best_value == found.trials["value"].max()
         assert list(found.trials["best"]) == list(np.maximum.accumulate(found.trials["value"]))
+
+    def test_says_how_many_trials_are_finished(self, reference, capsys, monkeypatch):
+        monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", -1)
+        search(reference, n_trials=2, show_progress=True)
+        assert "Tuning: 2 of 2 trials" in capsys.readouterr().err
 
     def test_keeps_the_defaults_where_nothing_is_better(self, reference):
         hopeless = SearchSpace(model={}, train={"learning_rate": Range(1e-12, 1e-11, log=True)})

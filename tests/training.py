@@ -120,7 +120,7 @@ def recorded_steps():
 def run(plan, batches, **options):
     """Train by Lightning as it is."""
     path = options.pop("ckpt_path", None)
-    quiet = {"num_sanity_val_steps": 0, "enable_model_summary": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    quiet = {"num_sanity_val_steps": 0, "enable_model_summary": False, "enable_checkpointing": False}
     trainer = Trainer(accelerator="cpu", **(options | quiet))
     trainer.fit(plan, batches, ckpt_path=path)
     return trainer
@@ -148,6 +148,7 @@ def train(data, network=None, *, callbacks=(), penalty=None, run_dir=None, resum
             callbacks=[watch, *callbacks],
             run_dir=run_dir,
             resume=resume,
+            enable_progress_bar=False,
         )
     return SimpleNamespace(
         network=network,

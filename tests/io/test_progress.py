@@ -2,7 +2,7 @@
 
 import pytest
 
-from sctab.io import CellProgress, _progress, progress_title, progress_titled
+from sctab.io import ProgressReport, _progress, progress_title, progress_titled
 
 
 @pytest.fixture
@@ -13,21 +13,41 @@ def clock(monkeypatch):
 
 @pytest.mark.usefixtures("clock")
 def test_a_line_says_how_many_how_fast_and_how_long(capsys):
-    with CellProgress(4000, done=1000) as progress:
+    with ProgressReport(4000, done=1000) as progress:
         progress.advance(1500)
     first, *_ = capsys.readouterr().err.splitlines()
     assert first == "Annotating: 2,500 of 4,000 cells, 12 cells/s, 2.0 min left"
 
 
 def test_what_is_quick_says_nothing(capsys):
-    with CellProgress(10) as progress:
+    with ProgressReport(10) as progress:
         progress.advance(10)
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("clock")
+def test_what_is_slow_has_digits_and_a_remark(capsys):
+    with ProgressReport(12, "Comparing", unit="trainings") as progress:
+        progress.remark("train_loss=0.500")
+        progress.advance(3)  # after 60 s
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first.startswith("Comparing: 3 of 12 trainings, 0.025 trainings/s, 6.0 min left, train_loss=0.500")
+
+
+def test_a_terminal_has_a_bar(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # Rich takes any stream for a terminal
+    monkeypatch.setenv("COLUMNS", "200")
+    with ProgressReport(3, "Tuning", unit="trials", done=1) as progress:
+        progress.advance()
+        progress.remark("the last one")
+    shown = capsys.readouterr().err
+    assert "2 of 3 trials" in shown
+    assert "the last one" in shown
+
+
+@pytest.mark.usefixtures("clock")
 def test_it_can_be_silenced(capsys):
-    with CellProgress(10, shown=False) as progress:
+    with ProgressReport(10, shown=False) as progress:
         progress.advance(10)
     assert capsys.readouterr().err == ""
 

@@ -9,6 +9,7 @@ from tests.reference import make_reference
 
 import sctab
 from sctab import NotTrainedError, OutputExistsError, SettingError
+from sctab.io import _progress
 from sctab.model import MODEL_NAMES, AutoClassifier, LinearClassifier, load_model, model_by_name
 from sctab.model._comparison import compare
 
@@ -45,6 +46,13 @@ def test_candidates_in_processes_of_their_own_give_the_same(trained):
     model.train(**QUIET, n_jobs=2)
     pd.testing.assert_frame_equal(model.table.drop(columns="seconds"), trained.table.drop(columns="seconds"))
     assert (model.table["seconds"] > 0).all()
+
+
+def test_candidates_in_processes_of_their_own_are_counted(capsys, monkeypatch):
+    monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", -1)
+    fresh_model(candidates=("linear",)).train(accelerator="cpu", refit=False, n_jobs=2, n_folds=2)
+    shown = [line.partition(",")[0] for line in capsys.readouterr().err.splitlines() if line.startswith("Comparing")]
+    assert shown == [f"Comparing model classes: {done} of 2 trainings" for done in (1, 2, 2)]
 
 
 def test_no_jobs():

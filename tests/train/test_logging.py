@@ -204,7 +204,8 @@ class TestRunDirectory:
         assert set(model.history) == METRICS
         assert capsys.readouterr().out == ""
 
-    def test_does_not_show_in_the_progress_bar(self, tmp_path, capsys):
+    def test_does_not_show_in_the_progress_bar(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setenv("FORCE_COLOR", "1")  # Rich takes any stream for a terminal
         model, _ = new_model()
         train(model, run_dir=tmp_path / "run", enable_progress_bar=True)
         bar = "".join(capsys.readouterr())

@@ -1,17 +1,23 @@
-"""The bar of a training, as it stands on a terminal."""
+"""The progress of a training, in lines: one after every step, as where stderr is a file and steps are slow."""
 
+import pytest
 from tests.reference import make_reference
 
-from sctab.io import progress_titled
+from sctab.io import _progress, progress_titled
 from sctab.model import AutoClassifier, DeepEnsemble, LinearClassifier
 
 QUICK = {"max_epochs": 2, "batch_size": 64, "accelerator": "cpu"}
 
 
+@pytest.fixture(autouse=True)
+def lines(monkeypatch):
+    monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", -1)
+
+
 def titles(capsys):
-    """Titles of the bars that were drawn, in order."""
-    drawn = capsys.readouterr().err.replace("\r", "\n").splitlines()
-    return list(dict.fromkeys(line.split(":")[0] for line in drawn if "epoch/s" in line or "s/epoch" in line))
+    """Titles of what was shown, in order."""
+    shown = capsys.readouterr().err.splitlines()
+    return list(dict.fromkeys(line.split(":")[0] for line in shown if "steps/s" in line))
 
 
 def new_model():
@@ -43,9 +49,17 @@ def test_candidates_and_members_have_titles(capsys):
     assert titles(capsys) == ["Member 1 of 2, training", "Member 2 of 2, training"]
 
 
-def test_the_bar_says_how_far_and_how_well(capsys):
-    new_model().train(**QUICK, refit=False)
-    last = capsys.readouterr().err.replace("\r", "\n").splitlines()[-1]
-    assert "2/2" in last
+def test_it_says_how_far_and_how_well(capsys):
+    model = new_model()
+    model.train(**QUICK, refit=False)
+    n_steps = 2 * -(-len(model.train_indices) // 64)
+    first, *_, last = [line for line in capsys.readouterr().err.splitlines() if "steps/s" in line]
+    assert first.startswith(f"Training: 1 of {n_steps} steps, ")
+    assert last.startswith(f"Training: {n_steps} of {n_steps} steps, ")
     assert "train_loss=" in last
     assert "validation_macro_f1=" in last
+
+
+def test_it_can_be_silenced(capsys):
+    new_model().train(**QUICK, refit=False, enable_progress_bar=False)
+    assert capsys.readouterr().err == ""

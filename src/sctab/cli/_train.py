@@ -200,7 +200,7 @@ def train(
                 **dict(chosen.train_settings) | {key: value for key, value in given.items() if value is not None},
                 accelerator=accelerator,
                 devices=int(devices) if devices.isdecimal() else devices,
-                enable_progress_bar=err.is_terminal,
+                enable_progress_bar=True,
                 run_dir=directory,
                 logger=logger,
                 keep_checkpoints=keep_checkpoints,

@@ -119,7 +119,7 @@ def tune(
             storage=storage,
             seed=seed,
             accelerator=accelerator,
-            show_progress=err.is_terminal,
+            show_progress=True,
         )
         found.best.write(settings_path)
     _report(found)

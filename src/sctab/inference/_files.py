@@ -13,7 +13,7 @@ from sctab.inference._decide import decide
 from sctab.inference._engine import Engine
 from sctab.inference._journal import Journal
 from sctab.inference._predictor import Predictor
-from sctab.io import CellProgress, DataFile
+from sctab.io import DataFile, ProgressReport
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def annotate_cells(
     """
     n_obs = sum(file.n_obs for file in files)
     annotations = []
-    with CellProgress(n_obs, "Looking at all values", shown=show_progress) as progress:
+    with ProgressReport(n_obs, "Looking at all values", shown=show_progress) as progress:
         for number, file in enumerate(files):
             opened = partial(predictor.open_query, file, min_gene_coverage=min_gene_coverage)
             try:
@@ -81,7 +81,7 @@ def annotate_cells(
                 raise
             annotations.append(FileAnnotation(file, number, query))
 
-    with CellProgress(n_obs, "Annotating", done=journal.n_finished(), shown=show_progress) as progress:
+    with ProgressReport(n_obs, "Annotating", done=journal.n_finished(), shown=show_progress) as progress:
         for annotation in annotations:
             number, query = annotation.number, annotation.query
             todo = [at for at in query.ranges(block_size) if not journal.is_finished(number, *at)]
@@ -92,7 +92,7 @@ def annotate_cells(
 
 
 def _open(
-    opened: Any, file: DataFile, number: int, journal: Journal, engine: Engine, layer: str | None, progress: CellProgress
+    opened: Any, file: DataFile, number: int, journal: Journal, engine: Engine, layer: str | None, progress: ProgressReport
 ) -> Query:
     """The query that a file gives. Which matrix to use is determined once: it takes a pass over the file."""
     known = journal.recall(number)

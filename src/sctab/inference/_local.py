@@ -14,7 +14,7 @@ from sctab.inference._dask import DaskEngine
 from sctab.inference._decide import Decision, decide
 from sctab.inference._engine import Engine, OnProgress, Ranges
 from sctab.inference._predictor import Predictor
-from sctab.io import CellProgress, client_in_use
+from sctab.io import ProgressReport, client_in_use
 from sctab.nn import Precision
 
 
@@ -75,7 +75,7 @@ def predict_cells(
     client = client_in_use() if hasattr(query.source.matrix, "dask") else None
     engine = engine_for(predictor, precision=precision, client=client)
     parts = {}
-    with CellProgress(query.n_obs, shown=show_progress) as progress:
+    with ProgressReport(query.n_obs, shown=show_progress) as progress:
         for (start, stop), evaluation in engine.predict(cells, query, query.ranges(), batch_size=batch_size):
             parts[start] = decide(evaluation)
             progress.advance(stop - start)

@@ -20,7 +20,7 @@ from ._data_file import (
 from ._formats import SUFFIXES as SUFFIXES
 from ._label_tables import TABLE_SUFFIXES as TABLE_SUFFIXES, open_table as open_table
 from ._links import check_store as check_store
-from ._progress import CellProgress as CellProgress, progress_title as progress_title, progress_titled as progress_titled
+from ._progress import ProgressReport as ProgressReport, progress_title as progress_title, progress_titled as progress_titled
 from ._readable import require_readable as require_readable
 from ._readback import check_copy as check_copy, check_table as check_table
 from ._replaceable import as_path as as_path, check_free as check_free, entries_of as entries_of, explain as explain

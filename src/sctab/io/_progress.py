@@ -1,4 +1,4 @@
-"""Progress: what is done, how many cells of it, the speed, and the time that is left."""
+"""Progress of work on cells, steps, trainings or trials: how many are done, the speed, and the time that is left."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 _SECONDS_BETWEEN_LINES = 30
+_REFRESHES_PER_SECOND = 4
+_WITH_DIGITS_BELOW = 10
 _TITLES: ContextVar[tuple[str, ...]] = ContextVar("titles", default=())
 
 
@@ -40,38 +43,43 @@ def progress_title(default: str) -> str:
     return titles[:1].upper() + titles[1:]
 
 
-class CellProgress:
-    """A bar on stderr, or a line every half minute where stderr is not a terminal.
+class ProgressReport:
+    """A bar on stderr, or a line every half minute where stderr is neither a terminal nor a notebook that can draw.
 
     Parameters
     ----------
-    n_obs
-        Cells in all.
+    total
+        Units of work in all.
     what
         What is done with them.
+    unit
+        Their name, in the plural.
     done
-        Cells that were done before: they count as done, and not for the speed.
+        Units that were done before: they count as done, and not for the speed.
     shown
         Show anything at all.
     """
 
-    def __init__(self, n_obs: int, what: str = "Annotating", *, done: int = 0, shown: bool = True) -> None:
-        self._what = what
-        self._n_obs, self._before, self._done = n_obs, done, done
+    def __init__(self, total: int, what: str = "Annotating", *, unit: str = "cells", done: int = 0, shown: bool = True) -> None:
+        self._what, self._unit = what, unit
+        self._total, self._before, self._done = total, done, done
+        self._remark = ""
         self._console = Console(stderr=True, highlight=False)
-        self._shows_lines = shown and not self._console.is_terminal
+        self._shows_lines = shown and not _draws(self._console)
         self._start = self._last_line = time.monotonic()
         self._bar = Progress(
             TextColumn(what),
             BarColumn(),
-            TextColumn("{task.completed:,.0f} of {task.total:,.0f} cells"),
-            _Speed(),
+            TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {unit}"),
+            _Speed(unit),
             TextColumn("time left"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[remark]}"),
             console=self._console,
+            refresh_per_second=_REFRESHES_PER_SECOND,
             disable=not shown or self._shows_lines,
         )
-        self._task = self._bar.add_task(what, total=n_obs, completed=done)
+        self._task = self._bar.add_task(what, total=total, completed=done, remark="")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -82,23 +90,43 @@ class CellProgress:
         if self._shows_lines and kind is None and self._last_line != self._start:
             self._line()
 
-    def advance(self, n_obs: int) -> None:
-        """So many more cells are done."""
-        self._done += n_obs
-        self._bar.advance(self._task, n_obs)
+    def advance(self, n: int = 1) -> None:
+        """So many more units are done."""
+        self._done += n
+        self._bar.advance(self._task, n)
         if self._shows_lines and time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
             self._line()
+
+    def remark(self, text: str) -> None:
+        """Show this behind the numbers from now on."""
+        self._remark = text
+        self._bar.update(self._task, remark=text)
 
     def _line(self) -> None:
         self._last_line = time.monotonic()
         speed = (self._done - self._before) / max(self._last_line - self._start, 1e-9)
-        left = (self._n_obs - self._done) / speed / 60 if speed > 0 else float("nan")
-        line = f"{self._what}: {self._done:,} of {self._n_obs:,} cells, {speed:,.0f} cells/s, {left:.1f} min left"
+        left = (self._total - self._done) / speed / 60 if speed > 0 else float("nan")
+        done = f"{self._done:,} of {self._total:,} {self._unit}"
+        line = f"{self._what}: {done}, {_per_second(speed, self._unit)}, {left:.1f} min left"
+        line = ", ".join(filter(None, [line, self._remark]))
         with suppress(OSError, AttributeError):  # a reader that is gone is no reason to stop
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()
 
 
+def _draws(console: Console) -> bool:
+    """Return whether a bar can move on it."""
+    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+
+
+def _per_second(speed: float, unit: str) -> str:
+    return f"{speed:,.0f} {unit}/s" if speed >= _WITH_DIGITS_BELOW else f"{speed:.2g} {unit}/s"
+
+
 class _Speed(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
     def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:,.0f} cells/s")
+        return Text("" if task.speed is None else _per_second(task.speed, self._unit))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from os import PathLike
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sctab.corpus import Corpus
 from sctab.errors import Either, NotTrainedError, Parameter, SettingError, listed, listing, warn
 from sctab.inference import ModelSpec, Predictor
-from sctab.io import progress_titled
+from sctab.io import ProgressReport, progress_titled
 from sctab.model._base import CellTypeClassifier
 from sctab.model._candidates import judge_all, useful_jobs
 from sctab.model._classes import CLASSES
@@ -200,7 +200,7 @@ class AutoClassifier:
             Parts to cut the reference into, at least 2; each candidate is trained as often. By default 3 for fewer than 50,000 labelled
             cells; for more, one part of five is held out and each candidate is trained once.
         n_jobs
-            Candidates to train at a time, each in a process of its own and without a progress bar; the result is the same. By default as
+            Candidates to train at a time, each in a process of its own; the result is the same. By default as
             many as PyTorch uses threads, for 1,500 to 50,000 cells on a CPU, and otherwise one.
         seed
             Of everything that is random.
@@ -232,8 +232,14 @@ class AutoClassifier:
         if n_jobs is None:
             is_alone = self.adata is None or train_settings.get("callbacks")  # a callback of the user stays in this process
             n_jobs = 1 if is_alone else useful_jobs(self._reference.n_obs, accelerator, devices)
-        n_jobs = min(n_jobs, len(self._names) * (n_folds or 3))
-        trial = self._try(n_folds, n_jobs, options | {"enable_progress_bar": enable_progress_bar and n_jobs == 1})
+        n_trainings = len(self._names) * self._reference.n_folds(n_folds)
+        n_jobs = min(n_jobs, n_trainings)
+        with ProgressReport(
+            n_trainings, "Comparing model classes", unit="trainings", shown=enable_progress_bar and n_jobs > 1
+        ) as progress:
+            trial = self._try(
+                n_folds, n_jobs, options | {"enable_progress_bar": enable_progress_bar and n_jobs == 1}, progress.advance
+            )
         self.table = compare(
             trial.truth, trial.predicted, np.random.default_rng(seed), self._reference.label_ids, trial.donors
         ).assign(seconds=pd.Series(trial.seconds))
@@ -271,7 +277,7 @@ class AutoClassifier:
     def _train_settings(self, name: str) -> dict[str, Any]:
         return dict(self._settings.get(name, {}).get("train", {}))
 
-    def _try(self, n_folds: int | None, n_jobs: int, options: Mapping[str, Any]) -> _Trial:
+    def _try(self, n_folds: int | None, n_jobs: int, options: Mapping[str, Any], advance: Callable[[], None]) -> _Trial:
         """Train each candidate on parts of the reference, and let it name the others."""
         ways: list[str] = []
         truth: list[NDArray[np.object_]] = []
@@ -286,7 +292,7 @@ class AutoClassifier:
                     settings = self._train_settings(name) | {"refit": False} | dict(options)
                     yield fold, name, self._model_settings(name), settings, f"candidate {name}, part {len(ways)}"
 
-        results = judge_all(tasks(), n_jobs)
+        results = judge_all(tasks(), n_jobs, advance)
         of = {name: results[i :: len(self._names)] for i, name in enumerate(reversed(self._names))}
         return _Trial(
             by=ways[0],

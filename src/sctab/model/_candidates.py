@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,32 @@ def judge(
         return fold.judge(model.predictor).astype(str), seconds
 
 
-def judge_all(tasks: Iterable[tuple[Any, ...]], n_jobs: int) -> list[tuple[NDArray[np.str_], float]]:
-    """Results of :func:`judge` for many arguments, in order, so many at a time, each in a process of its own."""
-    results = Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs")(delayed(judge)(*task) for task in tasks)
+def judge_all(
+    tasks: Iterable[tuple[Any, ...]], n_jobs: int, advance: Callable[[], None] = lambda: None
+) -> list[tuple[NDArray[np.str_], float]]:
+    """Results of :func:`judge` for many arguments, in order, so many at a time, each in a process of its own.
+
+    Parameters
+    ----------
+    tasks
+        Arguments of :func:`judge`, drawn when there is a process for them.
+    n_jobs
+        Processes.
+    advance
+        Called whenever one of them is finished.
+    """
+    side_by_side = Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs", return_as="generator_unordered")
+    found = {}
+    for number, result in side_by_side(delayed(_numbered)(number, task) for number, task in enumerate(tasks)):
+        found[number] = result
+        advance()
     if n_jobs > 1:
         get_reusable_executor().shutdown(wait=True)  # they would stay for minutes
-    return results
+    return [found[number] for number in sorted(found)]
+
+
+def _numbered(number: int, task: tuple[Any, ...]) -> tuple[int, tuple[NDArray[np.str_], float]]:
+    return number, judge(*task)
 
 
 def useful_jobs(n_obs: int, accelerator: str, devices: Any) -> int:

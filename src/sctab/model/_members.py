@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
 from sctab.inference import begin_or_resume, member_path
-from sctab.io import progress_titled
+from sctab.io import ProgressReport, progress_titled
 from sctab.keys import FORMAT_VERSION, SPEC_FILE
 from sctab.model._base import CellTypeClassifier, new_model
 from sctab.train import Reference
@@ -48,9 +48,15 @@ class MemberTraining:
         """Train the members that are not yet in a directory, and read all of them from there."""
         todo = [i for i in range(len(jobs)) if not (member_path(directory, i) / SPEC_FILE).is_file()]
         sent = self if n_jobs == 1 else replace(self, reference=self.reference.to_send())
-        Parallel(n_jobs=n_jobs)(
-            delayed(_train_and_save)(member_path(directory, i), sent, jobs[i], title_of_member(i, len(jobs))) for i in todo
+        is_shown = n_jobs > 1 and jobs[0].get("enable_progress_bar", True)
+        own = {"enable_progress_bar": False} if is_shown else {}  # bars of several processes would overwrite each other
+        work = (
+            delayed(_train_and_save)(member_path(directory, i), sent, {**jobs[i], **own}, title_of_member(i, len(jobs)))
+            for i in todo
         )
+        with ProgressReport(len(jobs), "Training", unit="members", done=len(jobs) - len(todo), shown=is_shown) as progress:
+            for _ in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(work):
+                progress.advance()
         if n_jobs > 1:
             get_reusable_executor().shutdown(wait=True)  # they would stay for minutes
         accelerator = jobs[0].get("accelerator", "auto")

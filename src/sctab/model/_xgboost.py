@@ -16,15 +16,13 @@ import numpy as np
 import torch
 from anndata import AnnData
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import Progress
 from scipy import sparse
 from torch import Tensor
 
 from sctab.data import Normalization, normalise, principal_components
 from sctab.errors import Parameter, SettingError, require
 from sctab.inference import ModelSpec
-from sctab.io import BLOCK_SIZE, progress_title
+from sctab.io import BLOCK_SIZE, ProgressReport, progress_title
 from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.model._base import CellTypeClassifier
 from sctab.model._search import Range, SearchSpace
@@ -342,10 +340,9 @@ def _corrected_macro_f1(child_matrix: NDArray[np.bool_]) -> Callable[[NDArray[np
 def _progress_callback(
     log: Callable[[int, Mapping[str, float]], None], settings: BoostingSettings, *, enabled: bool
 ) -> Iterator[Any]:
-    """A callback for XGBoost that logs every round, keeps the history, and moves a progress bar on stderr."""
+    """A callback for XGBoost that logs every round, keeps the history, and shows progress on stderr."""
     callback: Any = require("xgboost", extra="xgboost").callback.TrainingCallback
-    with Progress(console=Console(stderr=True), disable=not enabled) as bar:
-        task = bar.add_task(progress_title("Boosting"), total=settings.max_epochs)
+    with ProgressReport(settings.max_epochs, progress_title("Boosting"), unit="rounds", shown=enabled) as progress:
 
         class ProgressCallback(callback):
             def __init__(self) -> None:
@@ -359,7 +356,7 @@ def _progress_callback(
                 log(len(self.history.get("train_loss", [])), values)
                 for name, value in values.items():
                     self.history.setdefault(name, []).append(value)
-                bar.advance(task)
+                progress.advance()
                 return False
 
         yield ProgressCallback()

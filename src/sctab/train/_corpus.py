@@ -221,6 +221,10 @@ class CorpusReference:
             identity=self.identity,
         )
 
+    def n_folds(self, requested: int | None) -> int:  # noqa: ARG002 - a corpus has its own split
+        """Return one, whatever is asked for."""
+        return 1
+
     def folds(self, n_folds: int | None, *, by: str, seed: int) -> Iterator[HeldOut]:  # noqa: ARG002 - a corpus has its own split
         """Hold the validation cells out, once."""
         if n_folds is not None:

@@ -32,7 +32,7 @@ from sctab.train._logging import (
 )
 from sctab.train._plan import MONITOR, TrainingPlan
 from sctab.train._processes import is_first_process
-from sctab.train._progress import EpochBar
+from sctab.train._progress import StepProgress
 from sctab.train._reference import TrainingData, content_hash
 from sctab.train._settings import TrainingResult, TrainingSettings
 from sctab.train._state import STATE_FILE, KeepState, StateIO, read_history
@@ -107,7 +107,7 @@ def fit_network(
             stopping = EarlyStopping(monitor=MONITOR, mode="max", patience=settings.patience, check_on_train_epoch_end=False)
             callbacks.append(stopping)
     if trainer_kwargs.get("enable_progress_bar", True):
-        callbacks.append(EpochBar())
+        callbacks.append(StepProgress())
     facts = {"model": spec.model_class} | dict(spec.architecture) | asdict(settings)
     history = None
     if run_dir is not None:

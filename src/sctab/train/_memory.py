@@ -221,6 +221,10 @@ class MemoryReference:
         donors = None if self._donors is None else pd.factorize(self._donors)[0].astype(np.int64)
         return split_cells(codes, donors, train_size=train_size, by="donor", rng=np.random.default_rng(seed))
 
+    def n_folds(self, requested: int | None) -> int:
+        """Return three parts by default, and one of a large reference."""
+        return requested or (3 if self.n_obs < REFIT_BELOW else 1)
+
     def folds(self, n_folds: int | None, *, by: str, seed: int) -> Iterator[HeldOut]:
         """Cut the labelled cells into parts and hold each of them out; of a large reference, by default one part of five only."""
         n_parts = n_folds or (3 if self.n_obs < REFIT_BELOW else 5)
@@ -234,7 +238,7 @@ class MemoryReference:
             message = "The least populated class"  # it is in few of the parts
             warnings.filterwarnings("ignore", message=message, category=UserWarning)
             parts = [self._labeled[held_out] for _, held_out in splitter.split(labels, labels.astype(str), donors)]
-        for held_out in parts if n_folds or n_parts == 3 else parts[:1]:
+        for held_out in parts[: self.n_folds(n_folds)]:
             rest = np.setdiff1d(np.arange(self.adata.n_obs), held_out)
             yield self.held_out(Split(train=rest, validation=held_out, by="donor" if by_donor else "stratified"))
 

@@ -1,21 +1,20 @@
-"""The progress of a training: a bar over its epochs, with a title."""
+"""The progress of a training: the steps of the optimiser that are done, with a title, loss and macro F1."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lightning.pytorch.callbacks import ProgressBar
-from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from sctab.io import progress_title
+from sctab.io import ProgressReport, progress_title
 
 
-class EpochBar(ProgressBar):
-    """A bar on stderr over the epochs of a training, with what is trained, loss and validation."""
+class StepProgress(ProgressBar):
+    """Steps of a training, shown as :class:`sctab.io.ProgressReport` does, with loss and validation of the last epoch."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.bar: Any = None
+        self.report = ProgressReport(0, shown=False)
         self._is_enabled = True
 
     def disable(self) -> None:
@@ -23,33 +22,38 @@ class EpochBar(ProgressBar):
         self._is_enabled = False
 
     def enable(self) -> None:
-        """Show the bar."""
+        """Show progress."""
         self._is_enabled = True
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin at the epoch at which the training begins."""
         super().on_train_start(trainer, pl_module)
-        self.bar = tqdm(
-            desc=progress_title("Training"),
-            total=trainer.max_epochs,
-            initial=trainer.current_epoch,
-            unit="epoch",
-            disable=not self._is_enabled,
-            dynamic_ncols=True,
-        )
+        of_epoch = int(trainer.num_training_batches)
+        total, done = trainer.max_epochs * of_epoch, trainer.current_epoch * of_epoch
+        title = progress_title("Training")
+        self.report = ProgressReport(total, title, unit="steps", done=done, shown=self._is_enabled)
+        self.report.__enter__()
+
+    def on_train_batch_end(self, *_args: Any, **_kwargs: Any) -> None:
+        """Count the step."""
+        self.report.advance()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Count the epoch."""
+        """Show loss and macro F1 of the epoch."""
         super().on_train_epoch_end(trainer, pl_module)
-        self.bar.set_postfix(self.get_metrics(trainer, pl_module), refresh=False)
-        self.bar.update()
+        metrics = self.get_metrics(trainer, pl_module)
+        self.report.remark(", ".join(f"{name}={float(value):.3f}" for name, value in metrics.items()))
 
-    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Leave the bar as it is, also after an error."""
-        super().teardown(trainer, pl_module, stage)
-        if self.bar is not None:
-            self.bar.close()
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write the last line, or leave the bar as it is."""
+        super().on_train_end(trainer, pl_module)
+        self.report.__exit__(None, None, None)
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Leave the terminal as it was."""
+        super().on_exception(trainer, pl_module, exception)
+        self.report.__exit__(type(exception), exception, exception.__traceback__)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the bar, which belongs to a terminal."""
-        return self.__dict__ | {"bar": None}
+        """Leave out what belongs to a terminal."""
+        return self.__dict__ | {"report": ProgressReport(0, shown=False)}

@@ -107,6 +107,15 @@ class Reference(Protocol):
     def data(self, spec: ModelSpec) -> TrainingData:
         """Training data over the genes and labels of a model; cells with other labels are excluded."""
 
+    def n_folds(self, requested: int | None) -> int:
+        """Return the number of parts that :meth:`folds` holds out, one after another.
+
+        Parameters
+        ----------
+        requested
+            Number that is asked for; `None` leaves it to the reference.
+        """
+
     def folds(self, n_folds: int | None, *, by: str, seed: int) -> Iterator[HeldOut]:
         """Parts to compare model classes on.
 

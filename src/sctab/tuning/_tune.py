@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from anndata import AnnData
-from rich.console import Console
-from rich.progress import Progress
 
 from sctab.corpus import Corpus
 from sctab.errors import Parameter, SettingError, require
-from sctab.io import as_path
+from sctab.io import ProgressReport, as_path
 from sctab.model import Choice, Range, SearchSpace
 from sctab.train import CorpusReference, MemoryReference
 from sctab.tuning._cells import hold_out
@@ -93,7 +91,7 @@ def tune(
     accelerator
         As in Lightning: `"cpu"`, `"gpu"`, `"auto"`, …
     show_progress
-        Draw a progress bar on stderr.
+        Show on stderr how many trials are finished: a bar, or a line every half minute where it is no terminal.
 
     Raises
     ------
@@ -211,17 +209,17 @@ def _pruner(task: TuningTask) -> BasePruner:
 
 def _run(study: Study, task: TuningTask, *, n_trials: int, timeout: float | None, show_progress: bool) -> None:
     started = time.monotonic()
-    bar = Progress(console=Console(stderr=True), disable=not show_progress)
-    with bar:
-        progress = bar.add_task("Tuning", total=n_trials)
+    n_before = n_shown = len(finished(study))
+    with ProgressReport(n_trials, "Tuning", unit="trials", done=n_before, shown=show_progress) as progress:
         while (n_finished := len(finished(study))) < n_trials:
-            bar.update(progress, completed=n_finished)
+            progress.advance(n_finished - n_shown)
+            n_shown = n_finished
             if timeout is not None and time.monotonic() - started >= timeout:
                 break
             if _needs_defaults(study, n_left=n_trials - n_finished):
                 _enqueue_defaults(study, task)
             study.optimize(_objective(task), n_trials=1)
-        bar.update(progress, completed=n_finished)
+        progress.advance(n_finished - n_shown)
 
 
 def _needs_defaults(study: Study, *, n_left: int) -> bool:
