@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import os
+import runpy
 import shutil
 from html import escape
 from importlib.metadata import version as version_of
@@ -21,12 +25,19 @@ project = "sctab"
 author = "The sctab developers"
 copyright = author
 release = version = version_of("sctab")
+SOURCE = "https://github.com/scverse/sctab"
 
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "sphinx.ext.extlinks",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.linkcode",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinxcontrib.bibtex",
+    "sphinxext.opengraph",
 ]
 exclude_patterns = ["_build"]
 default_role = "literal"  # single backticks in docstrings are code
@@ -44,12 +55,44 @@ python_maximum_signature_line_length = 88
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
-myst_heading_anchors = 3
-nb_execution_mode = "off"  # tests run the notebooks
+# Names of other projects become links where their inventories can be fetched.
+is_online = os.environ.get("READTHEDOCS") == "True" or os.environ.get("SCTAB_DOCS_ONLINE") == "1"
+intersphinx_mapping = (
+    {
+        "anndata": ("https://anndata.readthedocs.io/en/stable/", None),
+        "matplotlib": ("https://matplotlib.org/stable/", None),
+        "numpy": ("https://numpy.org/doc/stable/", None),
+        "pandas": ("https://pandas.pydata.org/docs/", None),
+        "python": ("https://docs.python.org/3/", None),
+        "scanpy": ("https://scanpy.readthedocs.io/en/stable/", None),
+        "scipy": ("https://docs.scipy.org/doc/scipy/", None),
+        "scvi-tools": ("https://docs.scvi-tools.org/en/stable/", None),
+        "torch": ("https://docs.pytorch.org/docs/stable/", None),
+    }
+    if is_online
+    else {}
+)
 
-html_theme = "furo"
-html_title = "sctab"
+bibtex_bibfiles = ["references.bib"]
+bibtex_reference_style = "author_year"
+ogp_site_url = "https://sctab.readthedocs.io"
+ogp_social_cards = {"enable": False}
+
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath", "fieldlist"]
+myst_heading_anchors = 3
+nb_execution_mode = "auto"  # notebooks are stored without outputs
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+
+html_theme = "sphinx_book_theme"
+html_title = f"sctab {version}"
+html_theme_options = {
+    "repository_url": SOURCE,
+    "use_repository_button": True,
+    "use_issues_button": True,
+    "show_toc_level": 2,
+    "navbar_persistent": [],  # the sidebar has the search
+}
 html_static_path = ["_static"]
 html_css_files = ["sctab.css"]
 html_copy_source = False
@@ -59,12 +102,30 @@ html_math_renderer = "mathml"
 templates_path: list[str] = []
 
 
-def copy_tutorials() -> None:
-    """Bring the notebooks, which lie beside this directory, to where Sphinx looks for pages."""
+def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
+    """Address of the source of a documented object, or `None` where there is none."""
+    if domain != "py" or not info["module"]:
+        return None
+    found: Any = importlib.import_module(info["module"])
+    for name in info["fullname"].split("."):
+        found = getattr(found, name, None)
+    try:
+        found = inspect.unwrap(found.fget if isinstance(found, property) else found)
+        lines, start = inspect.getsourcelines(found)
+        path = Path(inspect.getsourcefile(found) or "").relative_to(HERE.parent)
+    except (TypeError, OSError, ValueError):  # a value, or an object of another package
+        return None
+    return f"{SOURCE}/blob/main/{path.as_posix()}#L{start}-L{start + len(lines) - 1}"
+
+
+def fill_generated() -> None:
+    """Copy the notebooks to where Sphinx looks for pages, and draw the pictures of the front page and of the gallery."""
     target = HERE / "generated"
     target.mkdir(exist_ok=True)
     for notebook in sorted((HERE.parent / "tutorials").glob("*.ipynb")):
-        shutil.copyfile(notebook, target / notebook.name)
+        shutil.copy2(notebook, target / notebook.name)
+    if not (target / "front_page_dark.png").exists():
+        runpy.run_path(str(HERE / "draw_front_page.py"))["main"](target)
 
 
 def mathml(node: nodes.Element, *, as_block: bool) -> str:
@@ -90,7 +151,7 @@ def visit_math_block(writer: Any, node: nodes.math_block) -> None:
 
 def setup(app: Any) -> None:
     """Register what this file adds to Sphinx."""
-    copy_tutorials()
+    fill_generated()
     # Types are in the annotations: the first line of an attribute is a sentence, with or without a colon in it.
     NumpyDocstring._parse_attribute_docstring = lambda self: list(self._lines)
     app.add_html_math_renderer("mathml", inline_renderers=(visit_math, None), block_renderers=(visit_math_block, None))

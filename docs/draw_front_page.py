@@ -1,0 +1,83 @@
+"""Draw the picture of the front page, a query before and after annotation, for light and dark pages, and thumbnails of tutorials.
+
+uv run python docs/draw_front_page.py FOLDER
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import scanpy as sc
+from anndata import AnnData
+
+import sctab
+
+INKS = {"light": "#1f2328", "dark": "#e6e6e6"}
+"""Colour of text by theme."""
+
+
+def annotated() -> AnnData:
+    """Return 700 blood cells (Zheng et al. 2017) with their labels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        adata = sc.datasets.pbmc68k_reduced()
+        sctab.tl.annotate(adata, "pbmc")
+    return adata
+
+
+def draw(adata: AnnData, theme: str) -> plt.Figure:
+    """Draw the query, its labels and their confidence on the UMAP of the dataset."""
+    ink = INKS[theme]
+    x, y = adata.obsm["X_umap"].T
+    with mpl.rc_context({"text.color": ink, "axes.labelcolor": ink, "xtick.color": ink, "ytick.color": ink, "font.size": 13}):
+        figure, axes = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
+        figure.patch.set_alpha(0)
+        for ax, title in zip(axes, ("Your cells", "Labels", "Confidence"), strict=True):
+            ax.set_title(title, fontsize=17, fontweight="bold")
+            ax.set(xticks=[], yticks=[])
+            ax.patch.set_alpha(0)
+            ax.spines[:].set_visible(False)
+        axes[0].scatter(x, y, s=14, color="#9a9a9a", linewidths=0)
+        labels = adata.obs["sctab_label"].astype(str)
+        for label, colour in zip(labels.value_counts().index, plt.get_cmap("tab10").colors, strict=False):
+            here = (labels == label).to_numpy()
+            axes[1].scatter(x[here], y[here], s=14, color=colour, linewidths=0, label=label.replace("-positive, alpha-beta", ""))
+        axes[1].legend(loc="center left", bbox_to_anchor=(0.98, 0.5), frameon=False, markerscale=2.5, handletextpad=0.2)
+        dots = axes[2].scatter(x, y, s=14, c=adata.obs["sctab_confidence"], cmap="viridis", vmin=0.2, vmax=1, linewidths=0)
+        bar = figure.colorbar(dots, ax=axes[2], shrink=0.7)
+        bar.outline.set_visible(False)
+    return figure
+
+
+def thumbnails(adata: AnnData) -> dict[str, plt.Figure]:
+    """Draw a picture for each tutorial, by its name: labels on the UMAP, and numbers of cells by type."""
+    figures = {}
+    for name in ("annotate", "imbalanced_reference"):
+        figures[name], ax = plt.subplots(figsize=(4, 2.2), layout="constrained", facecolor="white")
+        ax.spines[:].set_visible(False)
+        ax.set(xticks=[], yticks=[])
+        if name == "annotate":
+            ax.scatter(*adata.obsm["X_umap"].T, s=5, c=adata.obs["sctab_label"].cat.codes, cmap="tab10", linewidths=0)
+        else:
+            ax.bar(*zip(*enumerate(adata.obs["bulk_labels"].value_counts()), strict=True), color="#0072B2")
+    return figures
+
+
+def main(folder: Path) -> None:
+    """Write the pictures into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    adata = annotated()
+    for theme in INKS:
+        figure = draw(adata, theme)
+        figure.savefig(folder / f"front_page_{theme}.png", dpi=130)
+    for name, figure in thumbnails(adata).items():
+        figure.savefig(folder / f"thumbnail_{name}.png", dpi=130)
+    plt.close("all")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
