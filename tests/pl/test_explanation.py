@@ -116,3 +116,27 @@ def test_only_the_table_is_drawn(table):
         pl.explain(AnnData())
     with pytest.raises(SettingError, match=rf"and is a `DataFrame` without its columns\.{mend}"):
         pl.explain(table.drop(columns="rank"))
+
+
+def test_genes_that_few_cells_express_do_not_shorten_the_other_bars(table):
+    shared = pd.DataFrame({"type": TYPES, "rank": 1, "gene": "XIST", "weight": 0.9, "expressed": 0.01, "cells": 1000})
+    with_shared = pd.concat([shared, table.assign(rank=table["rank"] + 1)])
+    figure, whole = pl.explain(with_shared), pl.explain(with_shared, min_expressed=0)
+    for ax, name in zip(figure.axes, TYPES, strict=False):
+        rows = table[table["type"] == name]
+        assert [bar[:2] for bar in bars(ax)] == list(zip(rows["gene"], rows["weight"], strict=True))
+        assert [text.get_text() for text in ax.texts] == ["1 not expressed"]
+    assert figure.axes[0].get_xlim()[1] < 0.5 < whole.axes[0].get_xlim()[1]
+    assert bars(whole.axes[0])[0][0] == "XIST"
+    assert not whole.axes[0].texts
+    assert [bar[0] for bar in bars(pl.explain(shared).axes[0])] == ["XIST"]  # a type without another gene has it
+
+
+def test_symbols_are_in_italics_and_ids_are_not(table):
+    rows = table[table["type"] == "B cell"].assign(gene=["CD79A", "ENSG00000105369", "HLA-DRA"])
+    labels = pl.explain(rows).axes[0].get_yticklabels()
+    assert [(label.get_text(), label.get_fontstyle()) for label in labels] == [
+        ("CD79A", "italic"),
+        ("ENSG00000105369", "normal"),
+        ("HLA-DRA", "italic"),
+    ]

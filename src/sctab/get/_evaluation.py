@@ -11,11 +11,14 @@ from sctab.data import require_anndata
 from sctab.errors import KeyNotFoundError, Parameter, SettingError, listing
 from sctab.keys import DEFAULT_KEY_ADDED, UNS_EVALUATION
 
-_TABLES = ("overall", "types", "groups", "levels")
+_TABLES = ("overall", "types", "groups", "levels", "confusion")
 
 
 def evaluation(
-    adata: AnnData, table: Literal["overall", "types", "groups", "levels"] = "overall", *, key_added: str = DEFAULT_KEY_ADDED
+    adata: AnnData,
+    table: Literal["overall", "types", "groups", "levels", "confusion"] = "overall",
+    *,
+    key_added: str = DEFAULT_KEY_ADDED,
 ) -> pd.DataFrame:
     """Get the agreement of an annotation with known labels as a table.
 
@@ -51,6 +54,9 @@ def evaluation(
     predictions were replaced has no corrected row.
 
     For `"groups"`, a row per group and level with columns `key`, `group`, `cells`, `accuracy`, `macro_f1`, `weighted_f1`.
+
+    For `"confusion"`, a row per level and pair of labels that occurs, with columns `type`, the known label, `predicted` and `cells`; cells
+    without a prediction are predicted as `no label`. :func:`sctab.pl.confusion` plots it.
 
     For `"levels"`, a row per known type with columns `type`, `id`, `cells`; `compared_as`, the type as which it is compared at the shared
     level; and `level`, which says how it stands to the labels of the model: `the same`, `coarser`, `finer` or `unknown to the model`.

@@ -8,6 +8,7 @@ from ._benchmark import (
     benchmark_sizes as benchmark_sizes,
     benchmark_types as benchmark_types,
 )
+from ._evaluation import confusion as confusion, type_scores as type_scores
 from ._explanation import explain as explain
 from ._training import training as training
 from ._tuning import tuning_history as tuning_history, tuning_importance as tuning_importance
@@ -20,8 +21,10 @@ __all__ = [
     "benchmark_scaling",
     "benchmark_sizes",
     "benchmark_types",
+    "confusion",
     "explain",
     "training",
     "tuning_history",
     "tuning_importance",
+    "type_scores",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,6 +16,7 @@ from sctab.pl._panels import (
     TYPE_PREFIX,
     add_legend,
     assign_colours,
+    draw_confusion,
     draw_panels,
     draw_points,
     draw_seeds,
@@ -26,6 +26,8 @@ from sctab.pl._panels import (
     scale_logarithmically,
 )
 
+_N_COLUMNS = 2
+"""Panels side by side where text is dense: more would make it small on a page."""
 _TITLES = {
     "macro_f1": "Macro F1",
     "accuracy": "Accuracy",
@@ -94,11 +96,12 @@ def benchmark_groups(scores: pd.DataFrame, *, metric: str = "macro_f1") -> Figur
                 draw_seeds(ax, values, y + 0.7 * ((i + 0.5) / len(models) - 0.5), colours[model], area=22, label=model)
         name_rows(ax, [group.split("=", 1)[1] for group in groups])
         for y in range(1, len(groups)):
-            ax.axhline(y - 0.5, color="0.9", linewidth=0.8, zorder=0)
+            ax.axhline(y - 0.5, color="0.5", alpha=0.3, linewidth=0.8, zorder=0)
         ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.set_xlabel(_TITLES.get(metric, metric))
 
-    return add_legend(draw_panels(table, "task", draw, height=1.1 + 0.14 * n_rows, width=PANEL_WIDTH + 0.6))
+    figure = draw_panels(table, "task", draw, height=1.1 + 0.17 * n_rows, width=PANEL_WIDTH + 0.6, n_columns=_N_COLUMNS)
+    return add_legend(figure)
 
 
 def benchmark_types(scores: pd.DataFrame, *, model: str) -> Figure:
@@ -130,7 +133,7 @@ def benchmark_types(scores: pd.DataFrame, *, model: str) -> Figure:
         ax.margins(x=0.1)
         name_points(ax, means)
 
-    return draw_panels(table, "task", draw, height=3.6, width=5.2)
+    return draw_panels(table, "task", draw, height=4.2, width=5.2, n_columns=_N_COLUMNS)
 
 
 def benchmark_curves(curves: pd.DataFrame, *, shown: Sequence[str] = ("validation_loss", "validation_macro_f1")) -> Figure:
@@ -254,19 +257,9 @@ def benchmark_confusion(confusion: pd.DataFrame, *, model: str) -> Figure:
     n_types = table.groupby("task")["truth"].nunique().max()
 
     def draw(ax: Axes, rows: pd.DataFrame) -> None:
-        counts = rows.pivot_table(index="truth", columns="predicted", values="cells", aggfunc="sum", fill_value=0)
-        columns = [*counts.index, *(name for name in counts.columns if name not in counts.index)]
-        shares = counts.reindex(columns=columns, fill_value=0).div(counts.sum(axis=1), axis=0)
-        ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
-        ax.set_yticks(range(len(shares)), shares.index, fontsize=8)
-        for (y, x), share in np.ndenumerate(shares.to_numpy()):
-            if share >= 0.01:
-                ax.text(x, y, f"{share:.2f}", ha="center", va="center", fontsize=7, color="white" if share > 0.55 else "black")
-        ax.set_xlabel("Called")
-        ax.set_ylabel("Is")
+        draw_confusion(ax, rows.pivot_table(index="truth", columns="predicted", values="cells", aggfunc="sum", fill_value=0))
 
-    return draw_panels(table, "task", draw, height=2.2 + 0.36 * n_types, width=2.6 + 0.42 * n_types)
+    return draw_panels(table, "task", draw, height=2.2 + 0.36 * n_types, width=2.6 + 0.42 * n_types, n_columns=_N_COLUMNS)
 
 
 def _of_all_cells(scores: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Collection
 
@@ -24,11 +25,13 @@ _GAP, _LEGEND = 0.2, 1.1
 """Inches: between a panel and the names of the next one, and for the scale of colours on the right."""
 _GENE_SIZE = 8
 """Points of the letters of a gene."""
+_ID = re.compile(r"ENS[A-Z]*G\d+(\.\d+)?")
+"""Ids are upright, symbols of genes in italics."""
 _TITLE_WIDTH = 22
 """Letters per line of a title: no wider than a panel."""
 
 
-def explain(explanation: pd.DataFrame, *, n_top: int = 10, n_columns: int = 4) -> Figure:
+def explain(explanation: pd.DataFrame, *, n_top: int = 10, n_columns: int = 4, min_expressed: float = 0.05) -> Figure:
     """Plot the top genes of each type: a panel per type, a bar per gene.
 
     Parameters
@@ -39,11 +42,15 @@ def explain(explanation: pd.DataFrame, *, n_top: int = 10, n_columns: int = 4) -
         Genes to draw of each type.
     n_columns
         Panels side by side.
+    min_expressed
+        Smallest fraction of the cells of a type that express a gene to be drawn; with 0, genes whose absence speaks for the type are drawn
+        too. One such gene can have the largest weight in every type, and would make all other bars short.
 
     Returns
     -------
     The figure. All panels have the same scale. A bar is the darker the more cells of the type express the gene: of a gene with a long
-    pale bar it is the absence that speaks for the type. The number of cells stands behind the name of the type.
+    pale bar it is the absence that speaks for the type. The number of cells stands behind the name of the type, and below the bars how
+    many genes were left out. A type whose genes are all below `min_expressed` has all of them.
 
     Raises
     ------
@@ -68,13 +75,17 @@ def explain(explanation: pd.DataFrame, *, n_top: int = 10, n_columns: int = 4) -
             f"{' without its columns' if isinstance(explanation, pd.DataFrame) else ''}. Call `sctab.tl.explain(adata)`, then "
             "`sctab.pl.explain(sctab.get.explanation(adata))`."
         )
-    table = explanation[explanation["rank"] <= n_top]
-    if table.empty:
+    if explanation.empty:
         raise SettingError("There is no gene in the table, so that there is nothing to draw.")
-    panels = {_title(name, rows): rows for name, rows in table.groupby("type", sort=False)}
+    panels = {_title(name, rows): _expressed(rows, min_expressed, n_top) for name, rows in explanation.groupby("type", sort=False)}
+    table = pd.concat(panels.values())
     figure, axes = _grid(table, panels, min(n_columns, len(panels)))
     for ax, (title, rows) in zip(axes, panels.items(), strict=True):
         _draw(ax, rows)
+        if n_left_out := rows.attrs["n_left_out"]:
+            ax.annotate(
+                f"{n_left_out} not expressed", (1, 0), xycoords="axes fraction", ha="right", va="bottom", fontsize=7.5, alpha=0.75
+            )
         ax.set_title(title, fontsize=8.5, loc="left")
     return figure
 
@@ -108,6 +119,17 @@ def _grid(table: pd.DataFrame, panels: Collection[str], n_columns: int) -> tuple
     return figure, list(axes[: len(panels)])
 
 
+def _expressed(rows: pd.DataFrame, min_expressed: float, n_top: int) -> pd.DataFrame:
+    """The top genes of a type that enough of its cells express, numbered again; all where there is none."""
+    kept = rows[rows["expressed"] >= min_expressed]
+    kept = (rows if kept.empty else kept).sort_values("rank").head(n_top)
+    is_before = (rows["rank"] < kept["rank"].max()) & (rows["expressed"] < min_expressed)
+    n_left_out = int(is_before.sum()) if (kept["expressed"] >= min_expressed).all() else 0
+    kept = kept.assign(rank=range(1, len(kept) + 1))
+    kept.attrs["n_left_out"] = n_left_out
+    return kept
+
+
 def _title(name: object, rows: pd.DataFrame) -> str:
     return textwrap.fill(f"{name} ({rows['cells'].iloc[0]:,})", _TITLE_WIDTH, break_on_hyphens=False)
 
@@ -116,6 +138,8 @@ def _draw(ax: Axes, rows: pd.DataFrame) -> None:
     colours = _COLOURS(rows["expressed"].to_numpy())
     ax.barh(rows["rank"], rows["weight"], color=colours, edgecolor=_COLOURS(1.0), linewidth=0.5, height=0.7)
     ax.set_yticks(rows["rank"], rows["gene"], fontsize=_GENE_SIZE)
+    for label in ax.get_yticklabels():
+        label.set_fontstyle("normal" if _ID.fullmatch(label.get_text()) else "italic")
     ax.set_ylim(rows["rank"].max() + 0.6, 0.4)
     ax.xaxis.set_major_locator(MaxNLocator(3))
     ax.tick_params(axis="x", labelsize=8, labelbottom=True)

@@ -7,9 +7,11 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 _COLOURS = {
@@ -17,13 +19,15 @@ _COLOURS = {
     "mlp": "#E69F00",
     "xgboost": "#009E73",
     "sctab": "#D55E00",
-    "auto": "#000000",
     "logistic_regression": "#56B4E9",
     "celltypist": "#CC79A7",
     "scanvi": "#8C8C8C",
 }
-"""One for each model and peer, after Okabe and Ito, whose colours differ for colour-blind readers too."""
+"""One for each model and peer, after Okabe and Ito, whose colours differ for colour-blind readers too. `auto` and others have the colour
+of the text, which is seen on light and on dark paper."""
 TYPE_PREFIX, PANEL_WIDTH, ROW_HEIGHT = "type=", 3.6, 0.32
+_LEAST_WRITTEN = 0.01
+"""Fractions below this are not written into a confusion matrix."""
 
 
 def in_order(values: Iterable[str]) -> list[str]:
@@ -36,9 +40,10 @@ def assign_colours(table: pd.DataFrame) -> dict[str, tuple[float, float, float]]
     found: dict[str, tuple[float, float, float]] = {}
     for model, family in families.items():
         n_before = sum(families[other] == family for other in found)
-        red, green, blue = to_rgb(_COLOURS.get(family, "#3C3C3C"))
+        own, background = to_rgb(_COLOURS.get(family, rcParams["text.color"])), to_rgb(rcParams["axes.facecolor"])
         paler = 1 - 0.6**n_before
-        found[model] = (red + (1 - red) * paler, green + (1 - green) * paler, blue + (1 - blue) * paler)
+        red, green, blue = (here + (there - here) * paler for here, there in zip(own, background, strict=True))
+        found[model] = (red, green, blue)
     return found
 
 
@@ -54,7 +59,7 @@ def draw_panels(
 ) -> Figure:
     """A panel per group, side by side or in rows of `n_columns`."""
     groups = [(str(name if isinstance(name, str) else name[-1]), rows) for name, rows in table.groupby(by, sort=False)]
-    n_columns = n_columns or len(groups)
+    n_columns = min(n_columns or len(groups), len(groups))
     n_rows = -(-len(groups) // n_columns)
     figure = Figure(figsize=(width * n_columns, height * n_rows), layout="constrained")
     axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=share_y)
@@ -83,7 +88,7 @@ def draw_seeds(
         return
     ax.scatter(values, np.full(len(values), y), color=[colour], s=area / 4, alpha=0.5, linewidth=0, zorder=2)
     ax.errorbar(values.mean(), y, xerr=values.std() if len(values) > 1 else None, color=colour, linewidth=1.2, zorder=3)
-    ax.scatter(values.mean(), y, color=[colour], s=area, zorder=4, label=label, edgecolor="white", linewidth=0.5)
+    ax.scatter(values.mean(), y, color=[colour], s=area, zorder=4, label=label, edgecolor=ax.get_facecolor(), linewidth=0.5)
 
 
 def draw_points(
@@ -110,10 +115,35 @@ def draw_points(
     )
 
 
+def draw_confusion(ax: Axes, counts: pd.DataFrame, *, with_cells: bool = False) -> AxesImage:
+    """Fractions of the cells of each true label, `(n_types, n_predicted)`, right predictions on the diagonal.
+
+    Parameters
+    ----------
+    counts
+        Cells by true label, in rows, and predicted label.
+    with_cells
+        Write the cells of each true label behind its name.
+    """
+    columns = [*counts.index, *(name for name in counts.columns if name not in counts.index)]
+    n_cells = counts.sum(axis=1)
+    fractions = counts.reindex(columns=columns, fill_value=0).div(n_cells, axis=0)
+    image = ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    names = [f"{name} ({n_cells[name]:,})" if with_cells else str(name) for name in counts.index]
+    ax.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
+    ax.set_yticks(range(len(names)), names, fontsize=9)
+    for (y, x), fraction in np.ndenumerate(fractions.to_numpy()):
+        if fraction >= _LEAST_WRITTEN:
+            ax.text(x, y, f"{fraction:.2f}", ha="center", va="center", fontsize=8, color="white" if fraction > 0.55 else "black")
+    ax.set_xlabel("Predicted label")
+    ax.set_ylabel("True label")
+    return image
+
+
 def name_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.grid(axis="x", color="0.92")
+    ax.grid(axis="x", color="0.5", alpha=0.2)
     ax.set_axisbelow(True)
 
 
@@ -141,6 +171,6 @@ def name_points(ax: Axes, means: pd.DataFrame) -> None:
             xytext=(1.04, height),
             textcoords=ax.get_yaxis_transform(),
             va="center",
-            fontsize=8,
-            arrowprops={"arrowstyle": "-", "color": "0.8", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3},
+            fontsize=9,
+            arrowprops={"arrowstyle": "-", "color": "0.5", "alpha": 0.6, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3},
         )

@@ -14,6 +14,9 @@ from sctab.get import Annotation
 from sctab.metrics import SharedLevel, scores_per_type
 from sctab.ontology import LabelSpace, label_values as values, unused
 
+NO_LABEL = "no label"
+"""Predicted label of cells without a prediction, in a table of confusion."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -108,6 +111,12 @@ class Comparison:
         scores.insert(1, "id", np.array(self.ids, dtype=object)[codes])
         scores["predicted"] = np.bincount(predicted[predicted >= 0], minlength=len(self.names))[codes]
         return scores
+
+    def confusion(self, truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> pd.DataFrame:
+        """Count the cells of each pair of a known and a predicted type; cells without a prediction are predicted as `NO_LABEL`."""
+        names = np.array([*self.names, NO_LABEL], dtype=object)
+        pairs, cells = np.unique(np.stack([truth, np.where(predicted < 0, len(self.names), predicted)]), axis=1, return_counts=True)
+        return pd.DataFrame({"type": names[pairs[0]], "predicted": names[pairs[1]], "cells": cells})
 
 
 def compare_labels(

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sctab.data import require_anndata, require_writable, target_of
-from sctab.errors import LabelError, Message, Parameter, listing, missing_key, place, warn
+from sctab.errors import KeyNotFoundError, LabelError, Message, Parameter, listing, missing_key, place, warn
 from sctab.get import Annotation, read_annotation
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION, check_key_added
 from sctab.metrics import correct_codes, overall_scores, scores_per_group
@@ -179,6 +179,9 @@ def evaluate(
             comparison.per_type(theirs, ours).assign(corrected=_IS_CORRECTED[level]) for level, (theirs, ours) in compared.items()
         ),
         "levels": levels,
+        "confusion": _at_levels(
+            comparison.confusion(theirs, ours).assign(corrected=_IS_CORRECTED[level]) for level, (theirs, ours) in compared.items()
+        ),
     }
     if groups:
         result["groups"] = _at_levels(
@@ -197,6 +200,8 @@ def evaluate(
 
 def _column(adata: AnnData, key: str, parameter: str) -> pd.Series:
     if key not in adata.obs:
+        if parameter == "key_added":  # is a part of the name
+            raise KeyNotFoundError(f"`{key}` of ", Parameter(parameter), " is not in ", place("obs"), ". Annotate the cells again.")
         raise missing_key(parameter, key, adata.obs.columns)
     return adata.obs[key]
 
