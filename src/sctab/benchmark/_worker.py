@@ -162,11 +162,16 @@ def batches(adata: AnnData, donor_key: str | None, part: str) -> NDArray[np.obje
 
 
 def end_with_parent() -> None:
-    """End this process and those that it started when the one that started it is gone, which closes our standard input."""
+    """End this process and those that it started when the one that started it is gone, which closes our standard input.
+
+    Without groups of processes, as on Windows, it ends alone.
+    """
 
     def wait_for_parent() -> None:
         os.read(0, 1)  # blocks until the other end is closed
-        os.killpg(0, signal.SIGKILL)
+        if hasattr(os, "killpg"):
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
 
     threading.Thread(target=wait_for_parent, daemon=True).start()
 

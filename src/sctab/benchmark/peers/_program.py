@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -28,13 +27,17 @@ def main(name: str, folder: Path) -> None:
 
 
 def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes."""
+    """Largest resident memory of this process so far, in bytes; 0 where the system does not tell, such as Windows."""
     status = Path("/proc/self/status")
     if status.exists():  # `ru_maxrss` would count the process that started this one
         lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines() if ":" in line)
         return int(lines["VmHWM"].split()[0]) * 1024
+    try:
+        resource = importlib.import_module("resource")
+    except ModuleNotFoundError:
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * unit
 
 
 if __name__ == "__main__":
