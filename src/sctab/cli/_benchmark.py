@@ -130,7 +130,7 @@ def _figures(results: sctab.benchmark.Results) -> dict[str, tuple[str, Callable[
     scores = results.scores
     scaling = {
         f"scaling_by_{by}_{metric}": (
-            f"Scaling by {by}: {sctab.benchmark.METRICS[metric][0]}",
+            f"Scaling by {by}s: {sctab.benchmark.METRICS[metric][0]}",
             partial(sctab.pl.benchmark_scaling, scores, by=by, metric=metric),
         )
         for by in sctab.benchmark.SUBSETS
