@@ -25,7 +25,7 @@ KANG_TEST_DONORS = ("lupus_1015", "lupus_1016", "lupus_101")
 
 @dataclass(frozen=True)
 class Task:
-    """Learn `reference`, name the cells of `query`, compare with `labels_key`."""
+    """Train on `reference`, annotate `query`, score against `labels_key`."""
 
     name: str
     reference: AnnData

@@ -4,7 +4,7 @@
     uv run python benchmarks/augmentation.py --data FOLDER
 
 The first makes a reference of random counts with effects of type and donor, and computes the vectors of it in a process of its own. What
-libraries and counts take is told apart from what the computation adds. The second is the check of Fischer et al. (2023,
+libraries and counts take is separated from what the computation adds. The second is the check of Fischer et al. (2023,
 doi:10.1101/2023.10.07.561331, Methods) on the five donors of the Kang data that are learned from.
 """
 

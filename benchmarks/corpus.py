@@ -501,7 +501,7 @@ def kill_training(folder: Path, n_cells: int, n_times: int) -> None:
 
 
 def human(folder: Path, seeds: Sequence[int]) -> None:
-    """Learn four studies with different genes, and name the cells of three donors that were held out."""
+    """Learn four studies with different genes, and annotate the cells of three donors that were held out."""
     from sctab.corpus import Corpus
     from sctab.metrics import accuracy, correct_predictions, macro_f1
     from sctab.model import SCTAB, LinearClassifier

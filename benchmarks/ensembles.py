@@ -3,7 +3,7 @@
     uv run python benchmarks/ensembles.py --data FOLDER [--seeds 3] [--members 5] [--jobs 2]
 
 `FOLDER` holds the data sets that are listed in docs/benchmarks.md. For each seed two ensembles learn five donors of the Kang set, one
-without and one with augmentation, and name the cells of the other three; the single models are the first members. Prints Markdown
+without and one with augmentation, and annotate the cells of the other three; the single models are the first members. Prints Markdown
 tables, mean ± standard deviation over seeds.
 """
 

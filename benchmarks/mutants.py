@@ -74,7 +74,7 @@ MUTANTS = [
     Mutant("best epoch among all", "train/_loop.py", "return int(0.8 * settings.max_epochs)", "return 0", LOOP),
     Mutant("best epoch is the first of equals", "train/_loop.py", "value >= self.value", "value > self.value", LOOP),
     Mutant("best epoch is the worst", "train/_loop.py", "value >= self.value", "value <= self.value", LOOP),
-    Mutant("best weights not put back", "train/_loop.py", "pl_module.network.load_state_dict(self._weights)", "pass", LOOP),
+    Mutant("best weights not restored", "train/_loop.py", "pl_module.network.load_state_dict(self._weights)", "pass", LOOP),
     Mutant("augmentation never", "train/_plan.py", "if self.differences is not None:", "if False:", PLAN),
     Mutant("augmentation only adds", "augmentation.py", "weights=signs)", "weights=signs.abs())", PLAN),
     Mutant("class weights ignored", "train/_plan.py", '{"class_weights": self.class_weights', '{"class_weights": None', PLAN),

@@ -1,4 +1,4 @@
-"""Speed and memory of naming cells with a network of the published size, on synthetic counts of up to a million cells.
+"""Speed and memory of annotation with a network of the published size, on synthetic counts of up to a million cells.
 
     uv run python benchmarks/scale.py all --folder DIR [--runs 5]
     uv run python benchmarks/scale.py data --folder DIR [--cells 10000 100000 1000000] [--compression gzip]
@@ -11,7 +11,7 @@
 Each makes what it needs of the data and of the models, and takes what is in the folder already; without `--folder` that is temporary. Cells
 have some 2,000 detected genes of 20,000, in another order than the 19,331 of the model. Weights are random, but the statistics of the norms
 are those of the data and the mask keeps 1 % of the genes, as trained masks do, so that time and memory are those of a trained model. Labels
-mean nothing. Processes that are measured end to end run one at a time and alternate.
+are random. Processes that are measured end to end run one at a time and alternate.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ SUPPORT = 200
 CONFIDENCE = 0.9
 """Probability of a cell's first type, in the median."""
 RAREST = 0.01
-"""Smallest variance of a gene. Of those that a thousand cells hardly have nothing is known, and a trained network hardly looks at them."""
+"""Smallest variance of a gene. Of those that a thousand cells rarely express nothing is known, and a trained network rarely uses them."""
 BLOCK = 4096
 """Cells that are drawn and written at a time."""
 BATCH = 1024
@@ -629,7 +629,7 @@ def make_celltypist(cells: Path, path: Path) -> None:
 
 
 def run_celltypist(cells: Path, model: Path, output: Path, answer: Path, part: int) -> None:
-    """Name cells, so many at a time, and write down what that took; in the environment of CellTypist."""
+    """Annotate cells in batches, and record the cost; in the environment of CellTypist."""
     import celltypist
     import sklearn
 

@@ -1,4 +1,4 @@
-"""Cell type annotation of single-cell RNA-seq data that says how sure it is."""
+"""Cell type annotation of single-cell RNA-seq data with per-cell confidence."""
 
 from importlib.metadata import version
 

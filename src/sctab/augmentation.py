@@ -24,7 +24,7 @@ LARGEST_EXPRESSION = 9.0
 """Expression after augmentation is cut here by default: log1p of 10,000 counts per cell is 9.2."""
 _FEWEST_PER_CLUSTER = 40
 _LARGE = 2.0
-"""A large cluster has so many times the vectors of an average one: in the paper 2,000 of 49,200 vectors in 50 clusters."""
+"""Minimum size of a large cluster relative to the average one: in the paper 2,000 of 49,200 vectors in 50 clusters."""
 _ROWS_AT_A_TIME = 4096
 _SMALLEST_VARIANCE = 1e-9
 """Relative size of a sum of squares below which it counts as rounding error."""

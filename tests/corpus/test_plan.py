@@ -166,7 +166,7 @@ class TestNamedSplits:
         [
             ({"test": ["one/D9"]}, "`test` names `one/D9`, which no cell has as its donor"),
             ({"test": ["one/D1"], "validation": ["one/D1"]}, "`one/D1` cannot be in `validation` and in `test`"),
-            ({"by": "declared", "test": ["one/D1"]}, "splits are declared by the sources, and named here too"),
+            ({"by": "declared", "test": ["one/D1"]}, "splits are declared both by the sources and here"),
             ({"by": "dataset", "test": ["one", "two"]}, "needs at least 2; there are 1"),
         ],
     )

@@ -45,7 +45,7 @@ class TestCounts:
     def test_of_zeros_and_ones_are_in_doubt(self, counts, dtype):
         found = inspect_matrix((counts > 0).astype(dtype))
         assert found.content is Content.COUNTS
-        assert "integers that hardly are counts of molecules: all of them are 0 or 1" in found.note
+        assert "integers that are unlikely to be counts of molecules: all of them are 0 or 1" in found.note
 
     def test_ranks_are_in_doubt(self, counts):
         shown = counts * (counts > np.median(counts))

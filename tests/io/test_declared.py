@@ -42,13 +42,13 @@ def test_what_is_refused(tmp_path, content, says):
 
 
 def test_what_is_no_file(tmp_path):
-    with pytest.raises(DataFileError, match="no regular file"):
+    with pytest.raises(DataFileError, match="not a regular file"):
         read_yaml(tmp_path)
     with pytest.raises(DataFileError, match="Check the path"):
         read_yaml(tmp_path / "missing.yaml")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.yaml")
-        with pytest.raises(DataFileError, match="no regular file"):
+        with pytest.raises(DataFileError, match="not a regular file"):
             read_yaml(tmp_path / "pipe.yaml")
     with (tmp_path / "large.yaml").open("wb") as file:
         file.truncate(2**30)

@@ -123,7 +123,7 @@ class TestContent:
     @pytest.mark.parametrize(
         ("groups", "says"),
         [
-            (["matrix/barcodes", "matrix/indptr", "matrix/features"], r"10x Genomics, despite its extension.*read_10x_h5"),
+            (["matrix/barcodes", "matrix/indptr", "matrix/features"], r"10x Genomics, despite its suffix.*read_10x_h5"),
             (["GRCh38/barcodes", "GRCh38/indptr", "GRCh38/genes"], "10x Genomics"),
             (["mod/rna", "mod/prot", "obs", "var"], r"MuData with the modalities `prot`, `rna`.*mudata.*\(path\)\['rna'\]"),
             (["tables/table", "images"], r"SpatialData with the tables `table`.*anndata.read_zarr\(path \+ '/tables/table'\)"),
@@ -196,4 +196,4 @@ class TestCompression:
 def test_a_zip_of_a_store(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zarr", "w") as archive:
         archive.writestr("zarr.json", "{}")
-    refused(tmp_path / "a.zarr", "is a ZIP archive, despite its extension. Unpack it")
+    refused(tmp_path / "a.zarr", "is a ZIP archive, despite its suffix. Unpack it")

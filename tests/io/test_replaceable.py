@@ -54,7 +54,7 @@ class TestWhatIsReplaced:
         if (there, kind) == ("file", "file"):
             return
         before = target.lstat()
-        self.refused(target, kind, "target` is (a link to|a pipe, a socket or a device|a file|a directory|there and is not a)")
+        self.refused(target, kind, "target` (is (a link to|a pipe, a socket or a device|a file|a directory)|exists and is not a)")
         assert (target.lstat().st_ino, target.lstat().st_mode) == (before.st_ino, before.st_mode)
         with pytest.raises(OutputExistsError):
             check_free(target, overwrite=False, kind=kind)

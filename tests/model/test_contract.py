@@ -240,7 +240,7 @@ class TestSetup:
         adata.obs["cell_type"] = adata.obs["cell_type"].astype(str)
         adata.obs.iloc[0, 0] = "platelet"
         cls.setup_anndata(adata, "cell_type", donor_key="donor_id")
-        with pytest.warns(SctabWarning, match="1 cell type has one cell only and can hardly be learned: `platelet`"):
+        with pytest.warns(SctabWarning, match="1 cell type has only one cell and can barely be learned: `platelet`"):
             model = cls(adata)
         model.train(**QUICK[cls])
         assert 0 in model.train_indices

@@ -172,5 +172,5 @@ class TestRefusals:
 
     def test_too_few_genes(self, model):
         self.adata.var = pd.DataFrame(index=[*self.adata.var_names[45:47], *(f"probe_{i}" for i in range(58))])
-        with pytest.raises(GeneOverlapError, match="at least 10% is needed"):
+        with pytest.raises(GeneOverlapError, match="at least 10% is required"):
             sctab.tl.explain(self.adata, model)

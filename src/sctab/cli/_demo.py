@@ -1,4 +1,4 @@
-"""`sctab demo`: a real dataset, a packaged model, and how well they agree."""
+"""`sctab demo`: annotation of a real dataset with a packaged model."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def reports_errors[**P](command: Callable[P, None]) -> Callable[P, None]:
 
 
 def ends_on_signals[**P](command: Callable[P, None]) -> Callable[P, None]:
-    """Take a request to end (SIGTERM), or a terminal that is gone (SIGHUP), like Ctrl-C: finished work is kept, and places are left tidy.
+    """Handle SIGTERM and SIGHUP like Ctrl-C: finished work is kept, and temporary files are removed.
 
     Commands that train do not need it: Lightning does the same at the end of a step.
     """

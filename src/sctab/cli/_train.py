@@ -88,7 +88,7 @@ def train(
     ] = False,
     members: Annotated[
         int | None,
-        typer.Option(help="Train so many models and use them as one, a deep ensemble: an interrupted run is continued."),
+        typer.Option(help="Number of models in a deep ensemble; interrupted runs are resumed."),
     ] = None,
     jobs: Annotated[
         int | None,

@@ -22,7 +22,7 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells, with what is known of each as codes: tens of millions take a few gigabytes less than their strings.
+    """Cells with their annotation as codes: tens of millions take a few gigabytes less than their strings.
 
     Attributes
     ----------

@@ -74,7 +74,7 @@ class CorpusConfig:
         Parameters
         ----------
         values
-            A mapping with `sources` and, if wished, `filters`, `features`, `split`, and what all sources have in common, such as
+            A mapping with `sources` and, optionally, `filters`, `features`, `split`, and what all sources have in common, such as
             `labels_key`.
         where
             What errors call it.

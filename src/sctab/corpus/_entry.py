@@ -48,7 +48,7 @@ class SourceEntry:
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
+        """Name of the file without its suffix."""
         return Path(base_name(self.path)).stem
 
     def key_of(self, column: str) -> str | None:

@@ -77,7 +77,7 @@ def join_genes(spaces: Sequence[FeatureSpace], features: str | FeatureSpace, *, 
     if features == INTERSECTION:
         kept = np.flatnonzero(measured.all(axis=0))
         if not kept.size:
-            raise GeneOverlapError('The sources have no gene in common. Take `features="union"`, or leave a source out.')
+            raise GeneOverlapError('The sources have no gene in common. Use `features="union"`, or exclude a source.')
         space, measured = space.subset(kept.tolist()), measured[:, kept]
     return CorpusGenes(space, measured)
 

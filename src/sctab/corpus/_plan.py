@@ -333,8 +333,8 @@ def _declared_split(cells: Cells) -> NDArray[np.int8]:
     seen[donor[donor >= 0], split[donor >= 0]] = True
     if (shared := np.flatnonzero(seen.sum(axis=1) > 1)).size:
         raise SettingError(
-            f"{listing(cells.names['donor'][i] for i in shared)} have cells in more than one split, so that no split tells how well other "
-            "donors are named. Declare whole donors, or split by donor."
+            f"{listing(cells.names['donor'][i] for i in shared)} have cells in more than one split, so no split measures "
+            "performance on new donors. Declare whole donors, or split by donor."
         )
     return split
 

@@ -66,7 +66,7 @@ class Corpus:
     is_measured
         `(n_sources, n_vars)`: which source measured which gene. Others are zero there without being known to be zero.
     sha256
-        Hash of all cells, of what is known of them, of their order and of their genes: what was trained on it can tell it from another one.
+        Hash of all cells, of their annotation, order and genes: what was trained on it can tell it from another one.
     """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:

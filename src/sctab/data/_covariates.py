@@ -1,4 +1,4 @@
-"""Covariates of cells: columns of `obs`, as columns behind those of the genes."""
+"""Covariates of cells: columns of `obs`, encoded after the genes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def one_hot(obs: pd.DataFrame, covariates: Sequence[Covariate]) -> sparse.csr_ma
 
 
 def with_covariates(values: sparse.csr_matrix, covariates: sparse.csr_matrix) -> sparse.csr_matrix:
-    """The input of a network, `(n_obs, n_inputs)`: expression, and behind it what is known besides."""
+    """The input of a network, `(n_obs, n_inputs)`: expression followed by covariates."""
     return sparse.hstack([values, covariates], format="csr") if covariates.shape[1] else values
 
 

@@ -21,7 +21,7 @@ Coverage = Callable[[pd.DataFrame], NDArray[np.float64]]
 """Function from a `var` to the weight of each feature, `(n_vars,)`."""
 
 _MOST_ROWS, _N_RANGES = 512, 8
-"""So many rows are looked at to choose a matrix, in so many ranges spread over it."""
+"""Number of rows, and of ranges over the matrix, that are read to choose a matrix."""
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _COUNTS_NAMES = ("count", "raw", "umi", "matrix", "total")
 """Prefixes of words in names of layers with counts."""
@@ -34,15 +34,15 @@ _OTHER_NAMES = (
 _MOMENTS = {"Ms", "Mu"}
 _EXACT, _BY_SUMS, _ROUNDED, _IN_DOUBT, _UNLIKELY = 1.0, 0.95, 0.9, 0.8, 0.3
 """Weights of evidence: counts or multiples of counts; equal library sizes alone; the same of integers, which may be rounded; neither;
-integers that can hardly be counts."""
+integers that are unlikely to be counts."""
 _OTHER_THING = 0.6
 """Weight of a layer that is not the expression that `X` shows."""
 _SAME_SHARE, _SAME_TOLERANCE = 0.95, 0.02
-"""Two matrices are the same counts where so many of their values are proportional within a cell, up to this relative difference."""
+"""Fraction of values that must be proportional within a cell for two matrices to be the same counts, and relative tolerance."""
 _RELATED, _RELATED_BY_NAME = 0.8, 0.3
 """Correlation with `X`, in the middle cell, below which a layer is not its expression; lower where its name says that it holds counts."""
 _SURELY_SEEN = 10
-"""A gene of which so many counts are expected among the rows and none is there was left out of a matrix."""
+"""Expected counts among the rows above which a gene without counts was removed from a matrix."""
 _MULTIPLE_FRACTION = 0.9
 
 
@@ -175,7 +175,7 @@ def have_equal_sums(rows: sparse.csr_matrix) -> bool:
 
 
 def ranked(candidates: list[Candidate], feature_weights: Coverage | None = None) -> list[Candidate]:
-    """Candidates by how well they fit, best first; neither their order nor where they are kept matters.
+    """Candidates ranked by fit, best first, regardless of their order and storage.
 
     Parameters
     ----------

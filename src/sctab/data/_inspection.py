@@ -16,11 +16,11 @@ from sctab.io import RowReader, ahead, row_ranges
 
 _INTEGER_TOLERANCE = 1e-3
 _MOST_ZEROS = 100
-"""Stored zeros that follow each other before a part of the values may have been lost: those that a filter left are rarely so many."""
+"""Stored zeros that follow each other before a part of the values may have been lost: zeros left by a filter are rarely that long."""
 _MULTIPLE_TOLERANCE = 0.02
 _ROWS_AT_A_TIME = 512
 _LARGEST_LOGARITHM = 50
-"""Beyond this nothing is a logarithm of counts, and the exponential overflows."""
+"""Largest value of a logarithm of counts; the exponential of larger ones overflows."""
 _LARGEST_VALUE = 1e30
 """Sums and products of larger values may be too large for single precision."""
 
@@ -36,7 +36,7 @@ def inspect_matrix(
 
     Hypotheses are tried in this order; the first that holds is taken.
 
-    1. Every value is an integer: counts; with a note where they can hardly be counts of molecules, since all are 0 or 1, or nearly every
+    1. Every value is an integer: counts; with a note if they are unlikely to be counts of molecules, since all are 0 or 1, or nearly every
        cell has the same largest value (bins) or the values 1 to its number of genes (ranks).
     2. Library sizes are equal: normalised counts.
     3. Library sizes of :math:`b^x - 1` are equal for :math:`b` of e, 2 or 10: log1p of normalised counts.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sctab.io import compiled
 
 TILE_BITS = 9
-"""Genes are ordered by tiles of so many bits: rows of a table that are worked on together."""
+"""Bits of a tile: genes are ordered by tiles, rows of a table that are processed together."""
 
 
 @compiled
@@ -37,7 +37,7 @@ def align_and_scale(
     target_sum
         What the genes of a cell sum to afterwards.
     known_indptr, known_indices
-        Inputs behind the genes that are one in a cell, `(n_obs, n_categories)`; their values are returned as zero.
+        Inputs after the genes that are one in a cell, `(n_obs, n_categories)`; their values are returned as zero.
     n_genes
         Genes of the model.
 

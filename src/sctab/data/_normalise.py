@@ -106,7 +106,7 @@ def align_and_normalise(
     block
         Rows of the query, proportional to counts, `(n_obs, n_query_vars)`.
     known
-        Covariates of these cells, `(n_obs, n_categories)`; they stand behind the genes.
+        Covariates of these cells, `(n_obs, n_categories)`; they follow the genes.
     positions
         Gene of the model for each feature, -1 for none, `(n_query_vars,)`. Features of one gene are summed.
     n_genes

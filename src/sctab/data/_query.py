@@ -123,7 +123,7 @@ class Query:
             yield self.match.align(self.source.content.to_linear(block))
 
     def blocks(self, size: int) -> Iterator[sparse.csr_matrix]:
-        """The model's input, in blocks of `size` cells: float32, `(size, n_inputs)`, covariates behind the genes."""
+        """The model's input, in blocks of `size` cells: float32, `(size, n_inputs)`, covariates after the genes."""
         start = 0
         for counts in self.counts(size):
             known = self.covariates[start : start + counts.shape[0]]
@@ -226,7 +226,7 @@ def open_query(
 
 
 def fingerprint(source: Source, *columns: Iterable[object]) -> str:
-    """Hash of the genes and the matrix of a source, and of what is known of its cells."""
+    """Hash of the genes and the matrix of a source, and of the annotation of its cells."""
     digest = hashlib.sha256()
     for names in (source.var.index, *columns):
         digest.update(json.dumps([str(name) for name in names]).encode())

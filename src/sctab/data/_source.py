@@ -272,7 +272,7 @@ def _notes(
 
 def _described(candidate: Candidate) -> str:
     if candidate.evidence < _DOUBTFUL:
-        return "integers that hardly are counts"
+        return "integers that are unlikely to be counts"
     return "integers of the same sum in every cell" if candidate.are_rounded else str(candidate.content.content)
 
 

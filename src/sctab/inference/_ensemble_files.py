@@ -116,7 +116,7 @@ def check_stored(path: Path, specs: Sequence[ModelSpec], found: Sequence[str | N
 
 
 def free_path(path: Path) -> Path:
-    """The path, or with a number behind it where an interrupted training has left something there."""
+    """The path, or the path with a number appended if it exists from an interrupted training."""
     return path if not path.exists() else next(name for i in count(2) if not (name := Path(f"{path}-{i}")).exists())
 
 

@@ -85,7 +85,7 @@ def explain_block(network: TabNet, block: sparse.csr_matrix, n_genes: int) -> tu
     block
         Its input, `(n_obs, n_inputs)`.
     n_genes
-        Inputs that are genes; covariates stand behind them.
+        Inputs that are genes; covariates follow.
 
     Returns
     -------

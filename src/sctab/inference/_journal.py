@@ -181,7 +181,7 @@ class Journal:
         self._finished.setdefault(number, {})[start, stop] = path
 
     def read(self, number: int, n_obs: int, *, at_least: int = 1) -> Iterator[tuple[int, int, Part]]:
-        """Start, stop and content of all blocks of a file, in order, put together to `at_least` so many cells.
+        """Start, stop and content of all blocks of a file, in order, concatenated to `at_least` this number of cells.
 
         Raises
         ------
@@ -245,7 +245,7 @@ def _hash_of(part: Part) -> NDArray[np.uint8]:
 
 
 def _read_part(path: Path, n_obs: int) -> dict[str, NDArray[Any]]:
-    """The arrays of a block of so many cells.
+    """Arrays of a block of `n_obs` cells.
 
     Raises
     ------

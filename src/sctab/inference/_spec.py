@@ -75,12 +75,12 @@ class ModelSpec:
 
     @property
     def n_inputs(self) -> int:
-        """Columns of the network's input: one per gene, and behind them one per category of each covariate."""
+        """Columns of the network's input: one per gene, then one per category of each covariate."""
         return len(self.features) + len(self.category_names)
 
     @property
     def category_names(self) -> tuple[str, ...]:
-        """Names of the columns behind the genes, such as `tissue=lung`."""
+        """Names of the covariate columns, such as `tissue=lung`."""
         return tuple(f"{covariate.key}={category}" for covariate in self.covariates for category in covariate.categories)
 
     @property

@@ -235,7 +235,7 @@ class Results:
             obs.attrs["column-order"] = [*columns, name]
 
     def remove(self, slot: str, name: str) -> None:
-        """Take away what an earlier annotation left, if it did."""
+        """Remove the result of an earlier annotation, if any."""
         if slot in self._root and name in self._root[slot]:
             del self._root[slot][name]
             if slot == "obs":

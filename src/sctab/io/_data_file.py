@@ -272,7 +272,9 @@ def read_data_file(path: str | os.PathLike[str]) -> AnnData:
 
 @contextmanager
 def explains_damage(path: str, kind: str | None = None) -> Iterator[None]:
-    """Turn what libraries raise on a damaged file into one kind of error that names it, and what it was read as: by default its ending."""
+    """Turn what libraries raise on a damaged file into one kind of error that names it, and the format it was read as, by default its
+    suffix.
+    """
     try:
         yield
     except (SctabError, KeyboardInterrupt, SystemExit, GeneratorExit):

@@ -77,7 +77,7 @@ _TABLES = {"obs", "var"}
 
 
 def require_known_name(path: str) -> None:
-    """Refuse a path or URL by its ending, naming the format that it belongs to.
+    """Refuse a path or URL by its suffix, naming the format that it belongs to.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def require_known_name(path: str) -> None:
 
 
 def require_known_content(path: str) -> None:
-    """Refuse a local path that cannot be what its ending says, by its first bytes or what is in the directory.
+    """Refuse a local path that cannot be what its suffix says, by its first bytes or what is in the directory.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def require_known_content(path: str) -> None:
         raise DataFileError(f"`{path}` is empty: it has 0 bytes. Copy or export it again.")
     for pattern, what, fix in _BY_CONTENT:
         if re.match(pattern, start):
-            raise DataFileError(f"`{path}` {what}, despite its extension. {fix}")
+            raise DataFileError(f"`{path}` {what}, despite its suffix. {fix}")
     if suffix == ".zarr":
         what = (
             "is an HDF5 file: call it `.h5ad`"
@@ -166,11 +166,11 @@ def require_anndata(root: Any, path: str) -> None:
             f"`anndata.read_zarr(path + '/tables/{tables[0] if tables else 'table'}'){_WRITE}."
         )
     if {"row_attrs", "col_attrs"} <= names:
-        raise DataFileError(f"{called} {_BY_NAME[2][1]}, despite its extension. {_BY_NAME[2][2]}")
+        raise DataFileError(f"{called} {_BY_NAME[2][1]}, despite its suffix. {_BY_NAME[2][2]}")
     if {"assays", "cell.names"} <= names or {"assays", "meta.data"} <= names:
-        raise DataFileError(f"{called} {_BY_NAME[5][1]}, despite its extension. {_BY_NAME[5][2]}")
+        raise DataFileError(f"{called} {_BY_NAME[5][1]}, despite its suffix. {_BY_NAME[5][2]}")
     if any({"barcodes", "indptr"} <= set(_members(root, name)) for name in names):
-        raise DataFileError(f"{called} {_TEN_X[0]}, despite its extension. {_TEN_X[1]}")
+        raise DataFileError(f"{called} {_TEN_X[0]}, despite its suffix. {_TEN_X[1]}")
     if not _TABLES & names:
         raise DataFileError(
             f"{called} holds no AnnData: it has no `obs` and no `var`, but {listing(sorted(names), most=5)}. Provide a file "

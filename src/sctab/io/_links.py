@@ -180,7 +180,7 @@ def state_of(found: os.stat_result) -> tuple[int, ...]:
 def is_same_state(before: tuple[int, ...], now: tuple[int, ...]) -> bool:
     """Return whether a file has the content that it had.
 
-    The time of its last change of any kind tells also where somebody has put back the time of the last write. It changes as well where
-    permissions or the number of names do, which is no matter.
+    The time of its last change of any kind tells also where the time of the last write was reset. It changes as well where permissions or
+    the number of names do, which is no matter.
     """
     return before[:4] == now[:4] and (before[4] == now[4] or before[5:] != now[5:])

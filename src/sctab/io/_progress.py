@@ -23,7 +23,7 @@ _TITLES: ContextVar[tuple[str, ...]] = ContextVar("titles", default=())
 
 @contextmanager
 def progress_titled(title: str) -> Iterator[None]:
-    """Give the bars that are drawn in a block a title, behind those of the blocks around it.
+    """Give the bars drawn in a block a title, after those of enclosing blocks.
 
     Parameters
     ----------

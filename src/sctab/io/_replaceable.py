@@ -1,6 +1,6 @@
 """The one rule on what an output may replace, for every function and every command that writes.
 
-* Files are replaced one by one, and only regular files: never a link, a pipe, a socket or a device.
+* Files are replaced individually, and only regular files: never a link, a pipe, a socket or a device.
 * A directory is replaced only where everything in it is what `sctab` writes there (:data:`Kind`). Files that an operating system leaves
   there, such as `.DS_Store`, do not count and go with it.
 """
@@ -38,7 +38,7 @@ def as_path(path: str | os.PathLike[str]) -> Path:
 
 
 def kind_of(path: Path) -> Kind:
-    """The kind of an output that is not a model, from its ending."""
+    """The kind of an output that is not a model, from its suffix."""
     return "store" if path.suffix.lower() == ".zarr" else "file"
 
 

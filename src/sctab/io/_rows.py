@@ -112,7 +112,7 @@ def release_large_arrays(above: int = 2**20) -> None:
 def row_ranges(matrix: Any, size: int = BLOCK_SIZE) -> list[tuple[int, int]]:
     """Ranges of rows for reading a matrix: `size` rows each; for a Dask array they end where its chunks end.
 
-    A part of a Dask chunk costs as much as the whole, so that small chunks are put together up to `size` and large ones stay whole.
+    A part of a Dask chunk costs as much as the whole, so small chunks are merged up to `size` and large ones stay whole.
 
     Examples
     --------

@@ -17,7 +17,7 @@ from sctab.io import integrity
 _ROWS = 1024
 """Rows of a transposed matrix that lie together in the temporary file."""
 _MOST_IN_MEMORY = 16_000_000
-"""Stored values of a backed CSC matrix up to which it is transposed in memory. A larger one is transposed on disk, so many at a time."""
+"""Stored values of a backed CSC matrix up to which it is transposed in memory. A larger one is transposed on disk in such portions."""
 
 
 class StoredRows:

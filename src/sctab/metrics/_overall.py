@@ -180,5 +180,5 @@ class _Scorer:
 
 
 def _mean(values: NDArray[Any], times: NDArray[Any]) -> float:
-    """Mean of values that count so many times; `NaN` of none."""
+    """Weighted mean of values; `NaN` if there are none."""
     return float(values @ times / times.sum()) if times.any() else np.nan

@@ -149,7 +149,7 @@ def ranks(uncertainty: ArrayLike) -> NDArray[np.int64]:
 
 
 def auroc_of_ranks(is_wrong: NDArray[np.bool_], ranks: NDArray[np.int64], times: NDArray[np.integer]) -> float:
-    """Compute :func:`auroc` of ranked cells, each of which counts so many times."""
+    """Compute :func:`auroc` of ranked cells with weights."""
     n_ranks = int(ranks.max()) + 1
     wrong = np.bincount(ranks, times * is_wrong, minlength=n_ranks)
     right = np.bincount(ranks, times * ~is_wrong, minlength=n_ranks)

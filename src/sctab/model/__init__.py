@@ -1,4 +1,4 @@
-"""Cell type classifiers in the manner of scvi-tools."""
+"""Cell type classifiers with the interface of scvi-tools."""
 
 from sctab import _lazy
 

@@ -48,8 +48,8 @@ class AutoClassifier:
     all these cells. The simplest one that is at most one standard error behind the best is kept and trained on the whole reference. It then
     is an ordinary model, :attr:`best`, and is used and saved as such.
 
-    Held-out cells of the same study do not tell how well a model does on another one. Where that matters, compare the candidates on a
-    second annotated dataset.
+    Held-out cells of the same study do not measure performance on another study. If that matters, compare the candidates on a second
+    annotated dataset.
 
     Parameters
     ----------

@@ -165,7 +165,7 @@ class DescribedModel(BaseModelClass):
             fields=reference_fields(adata, setup["labels_key"], **keys),
             setup_method_args=cls._get_setup_method_args(cls=cls, adata=adata, **setup),
         )
-        with warnings.catch_warnings():  # a type with few cells is named by its name when the model is made
+        with warnings.catch_warnings():  # types with few cells are reported by name when the model is made
             warnings.filterwarnings("ignore", message=r"Category \d+ in adata.obs.* has fewer than 3 cells")
             manager.register_fields(adata, **kwargs)
         cls.register_manager(manager)

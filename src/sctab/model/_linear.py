@@ -122,8 +122,8 @@ class LinearClassifier(CellTypeClassifier):
 
         Returns
         -------
-        Frame `(n_labels, n_inputs)`, types as index; columns are genes and, behind them, categories such as `tissue=lung`. Only
-        differences between types matter: adding the same numbers to all rows gives the same probabilities.
+        Frame `(n_labels, n_inputs)`, types as index; columns are genes, then categories such as `tissue=lung`. Only differences between
+        types matter: adding the same numbers to all rows gives the same probabilities.
 
         Raises
         ------

@@ -270,5 +270,5 @@ class SCTAB(CellTypeClassifier):
         return sparse.vstack([explain_block(self.module, block, n_genes)[0] for block in query.blocks(batch_size)], format="csr")
 
     def _of_genes(self, values: torch.Tensor) -> sparse.csr_matrix:
-        """Of values for each input those for genes, `(n_obs, n_vars)`: covariates stand behind them."""
+        """Of values for each input those for genes, `(n_obs, n_vars)`: covariates follow."""
         return sparse.csr_matrix(values[:, : len(self.spec.features)].cpu().numpy())

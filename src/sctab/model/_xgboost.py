@@ -46,7 +46,7 @@ from sctab.train import (
 _MOST_HISTOGRAMS = 64
 """Histograms of tree nodes that XGBoost keeps: deep trees would take a gigabyte of them, and save a fifth of the time."""
 _PRODUCTS_PER_SUM = 20
-"""Adding a value to the histogram of a node takes as long as so many products of a dense network."""
+"""Adding a value to the histogram of a node takes as long as this number of products of a dense network."""
 _CELLS_PER_COMPONENT = 4
 """Fewer cells than this tell a component from noise badly."""
 

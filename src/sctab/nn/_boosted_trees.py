@@ -34,7 +34,7 @@ class BoostedTrees(nn.Module):
     n_vars, n_classes, n_components
         Genes, cell types and principal components.
     n_covariates
-        Inputs behind the genes.
+        Number of covariate inputs after the genes.
     """
 
     mean: Tensor
@@ -52,7 +52,7 @@ class BoostedTrees(nn.Module):
         self._booster: Any = None
 
     def forward(self, values: Tensor) -> NetworkOutput:
-        """Logits and principal components of normalised expression and, behind it, covariates, `(n_obs, n_inputs)`."""
+        """Logits and principal components of normalised expression and covariates, `(n_obs, n_inputs)`."""
         expression, covariates = values.tensor_split([len(self.mean)], dim=1)
         embedding = (expression - self.mean) @ self.loadings.T
         if not self.has_trees:

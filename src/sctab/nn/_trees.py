@@ -71,7 +71,7 @@ class Trees:
         inner = self.left != -1
         children = np.stack([self.left[inner], self.right[inner]]).astype(np.int64)
         if (self.right[~inner] != -1).any() or (children <= place[inner]).any() or (children > last[inner]).any():
-            raise ValueError("a node has a child that is not behind it in its tree")
+            raise ValueError("a node has a child that does not follow it in its tree")
         parents = np.bincount((children + first[inner]).ravel(), minlength=n_nodes)
         if (parents != (place > 0)).any():
             raise ValueError("a node does not have one parent")

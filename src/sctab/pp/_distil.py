@@ -166,7 +166,7 @@ def _hold_out(labels: NDArray[np.int64], donors: NDArray[np.int64] | None, label
     rng = np.random.default_rng(seed)
     found = split_cells(labels, donors, train_size=_TRAIN_SIZE, by="stratified" if donors is None else "donor", rng=rng)
     if found.by == "none":
-        raise LabelError(f"`adata.obs[{labels_key!r}]` has too few cells of each type to hold some out. Take a larger reference.")
+        raise LabelError(f"`adata.obs[{labels_key!r}]` has too few cells of each type to hold some out. Use a larger reference.")
     return found
 
 

@@ -54,7 +54,7 @@ def split_cells(
     train_size
         Share of the cells to learn from; 1 validates on none.
     by
-        What is wished for; what was done is in the result.
+        Requested kind of split; the result has the actual one.
     rng
         Source of randomness.
 

@@ -84,7 +84,7 @@ def _targets_of(output: str | os.PathLike[str], paths: Sequence[str]) -> tuple[P
         return place, [Target(place, 0)]
     if place.suffix and not place.is_dir():
         raise OutputError(
-            f"`{place}` is none of {listing((*TABLE_SUFFIXES, *COPY_SUFFIXES))}. Provide a name with one of these endings, "
+            f"`{place}` is none of {listing((*TABLE_SUFFIXES, *COPY_SUFFIXES))}. Provide a name with one of these suffixes, "
             "or a directory for a copy of each input."
         )
     _require_directory(place)
@@ -93,7 +93,7 @@ def _targets_of(output: str | os.PathLike[str], paths: Sequence[str]) -> tuple[P
         raise OutputError("Inputs of different directories have the same name. Annotate them apart, or write a table.")
     if unknown := [name for name in names if Path(name).suffix not in COPY_SUFFIXES]:
         raise OutputError(
-            f"Copies of {listing(unknown)} have none of the endings {listing(COPY_SUFFIXES)}. Provide the name of each copy."
+            f"Copies of {listing(unknown)} have none of the suffixes {listing(COPY_SUFFIXES)}. Provide the name of each copy."
         )
     return place, [Target(place / name, number) for number, name in enumerate(names)]
 

@@ -162,7 +162,7 @@ class CorpusReference:
         check_label_names(self.label_names, f"`{corpus.path}`")
         labels = LabelSpace.from_names(self.label_names, CellOntology.embedded(), label_ids=self.label_ids)
         if len(learned) < 2:
-            raise LabelError("At least two cell types with training cells are needed to tell them apart. Take a larger `fraction`.")
+            raise LabelError("At least two cell types with training cells are needed to tell them apart. Use a larger `fraction`.")
         if missing := [name for name in labels.names if name not in learned]:
             warn(f"{len(missing)} of {len(labels)} types have no cell in this subset and cannot be learned: {listing(missing)}.")
         warn_about_ids(labels)
@@ -283,7 +283,7 @@ class CorpusReference:
 
 @dataclass(frozen=True)
 class CorpusData(TrainingData):
-    """Training and validation cells of a corpus, the latter behind the former."""
+    """Training and validation cells of a corpus, in this order."""
 
     reference: CorpusReference = field(repr=False)
     features: FeatureSpace = field(repr=False)

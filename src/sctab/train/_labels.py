@@ -42,8 +42,8 @@ def check_labels(
     Raises
     ------
     LabelError
-        If labels are missing, as NaN or as strings that cannot be cell types; if `unlabeled_category` is a label in another spelling;
-        when results under the labels could not be stored; or if there are fewer than two types, or hardly two cells of any.
+        If labels are missing, as NaN or as strings that cannot be cell types; if `unlabeled_category` is a label in another spelling; when
+        results under the labels could not be stored; or if there are fewer than two types, or almost no type has two cells.
     """
     where, confirmed = place(f"obs[{key!r}]"), label_ids or {}
     if any(isinstance(value, bytes) for value in labels.dropna().unique()):
@@ -155,7 +155,7 @@ def warn_about_types(names: pd.Series, labels: LabelSpace) -> None:
     counts = names.value_counts()
     if single := sorted(counts.index[counts == 1]):
         warn(
-            f"{len(single)} cell type{'s have' if len(single) > 1 else ' has'} one cell only and can hardly be learned: {listing(single)}."
+            f"{len(single)} cell type{'s have' if len(single) > 1 else ' has'} only one cell and can barely be learned: {listing(single)}."
         )
     warn_about_ids(labels)
 

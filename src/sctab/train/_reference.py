@@ -165,7 +165,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class TrainingData(ABC):
-    """Counts over the model's genes, and what is known of each cell."""
+    """Counts over the model's genes, with annotation of each cell."""
 
     labels: NDArray[np.int64]
     """Class of each cell, `(n_obs,)`; negative where there is none."""
@@ -179,7 +179,7 @@ class TrainingData(ABC):
 
     @abstractmethod
     def read(self, size: int) -> Iterator[sparse.csr_matrix]:
-        """The counts of all cells, in order, in blocks of so many: float32, `(size, n_vars)`."""
+        """The counts of all cells, in order, in blocks of `size` cells: float32, `(size, n_vars)`."""
 
     @abstractmethod
     def rows(self, cells: NDArray[np.int64]) -> sparse.csr_matrix:
@@ -258,7 +258,7 @@ class TrainingData(ABC):
         """:attr:`child_matrix` without the subtypes that were told apart: most cells of the label are of donors who have them too.
 
         Who called some cells of a donor "monocyte" and others "non-classical monocyte" did not mean the latter by the former. Without
-        donors nothing is known of who looked closer, and labels are taken to exclude each other.
+        donors it is unknown who looked closer, and labels are taken to exclude each other.
         """
         of_themselves = np.eye(self.n_classes, dtype=bool)
         if self.donors is None:

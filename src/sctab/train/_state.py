@@ -37,7 +37,7 @@ class EpochMeans:
         self.sums: dict[str, float] = {}
 
     def add(self, n_obs: int, values: Mapping[str, float]) -> None:
-        """Add a batch of so many cells."""
+        """Add a batch of `n_obs` cells."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value * n_obs
         self.sums[""] = self.sums.get("", 0.0) + n_obs
@@ -179,7 +179,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _packed(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    """Plain values for JSON; tensors are put aside, and named in their place."""
+    """Plain values for JSON; tensors are replaced by references and stored separately."""
     match value:
         case torch.Tensor():
             name = str(len(tensors))

@@ -23,9 +23,9 @@ CHUNK_SIZE = 256
 WINDOW_SIZE = 4096
 """Cells that are in memory at a time, and among which batches are drawn: 65 MB with 2,000 values each."""
 _MOST_READ = 4
-"""Of a subset, so many times as many cells are read as are kept at most."""
+"""Maximum ratio of cells read to cells kept in a subset."""
 _SPARSE = 10
-"""One in so many rows is wanted: below that, each is read by itself."""
+"""Density, as one in this number of rows, below which rows are read one by one."""
 _LANES = 8
 """Parts of every chunk that each give their share of a batch. Processes share lanes out, so that batches are the same for 1, 2, 4 or 8."""
 _LARGE = 32 * 2**20

@@ -199,7 +199,7 @@ class TestCredentials:
     def test_nor_where_nothing_is_there(self):
         with pytest.raises(DataFileError, match=r"`file:///nothing/here` is neither"):
             open_source(SourceEntry("file:///nothing/here?sig=hidden"))
-        with pytest.raises(DataFileError, match=r"`census://2024-07-01` names no part"):
+        with pytest.raises(DataFileError, match=r"`census://2024-07-01` is not a valid Census source"):
             open_source(SourceEntry("census://me:secret@2024-07-01"))
 
     def test_a_corpus_does_not_keep_them(self, tmp_path, monkeypatch):

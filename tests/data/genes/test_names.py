@@ -137,5 +137,5 @@ class TestGenesInRows:
 
     def test_cells_named_by_genes_that_were_perturbed(self):
         match = MODEL.match(pd.DataFrame(index=["CD3D", *[f"x{i}" for i in range(9)]]))
-        with pytest.raises(GeneOverlapError, match="at least 90% is needed"):
+        with pytest.raises(GeneOverlapError, match="at least 90% is required"):
             match.require(0.9, cells=lambda: np.array(["CD3D", "x1", "x2", "x3"] * 9).tolist())

@@ -119,7 +119,7 @@ def write_shard(
     names
         Names of the genes.
     obs
-        What is known of the cells, in order.
+        Annotation of the cells, in order.
     """
     if target.exists():
         return np.asarray(zarr.open_array(target / "obs" / "hash", mode="r")[:])

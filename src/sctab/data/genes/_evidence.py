@@ -22,7 +22,7 @@ _OF_THE_DATA = {"index", "ids", "symbols"}
 _DATABASE_COLUMN = re.compile("mgi|mgd|rgd|zfin|flybase|wormbase|xenbase|vgnc|sgd")
 """Columns that are named for the database of a species, or of several, that may be another one."""
 _MANY = 3
-"""One in so many names."""
+"""Fraction of names, as one in this number."""
 _NOTHING, _OWN, _OTHER = 0, 1, 2
 
 

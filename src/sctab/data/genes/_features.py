@@ -21,7 +21,7 @@ _TYPE_COLUMNS = {
 }  # fmt: skip
 """Columns that say what features are, in small letters without what joins words."""
 _ASKED = {"featuretypes", "featuretype", "modality"}
-"""Columns in which a word that is not known is told."""
+"""Columns whose unknown words are reported."""
 _MOST_TYPES = 40
 _NOT_GENES = {
     "antibody", "antibodie", "ab", "abseq", "adt", "adtseq", "protein", "prot", "surface", "cite", "totalseq", "isotype", "epitope",
@@ -85,9 +85,9 @@ _FEWEST_NUMBERED = 5
 _MAY_BE_OTHER = re.compile(r"peak|hash|hto|cmo|totalseq|.*ig[gma]|.*totalseq", re.IGNORECASE)
 _REPEAT = re.compile(r"(?P<base>.+?)[.-]\d+")
 _FEW_REPEATS, _FEWEST_SURFACE = 5, 3
-"""So many features that repeat the name of a gene may be antibodies; so many where all are called `CD…`."""
+"""Number of features with repeated gene names from which they may be antibodies, and if all are called `CD…`."""
 _LONGEST_GAP = 20
-"""Antibodies of which so many others lie between are not of one block."""
+"""Number of other features between antibodies that splits a block."""
 _SURFACE = re.compile(r"CD\d", re.IGNORECASE)
 
 

@@ -20,7 +20,7 @@ from sctab.errors import GeneOverlapError, listing
 
 IdType = Literal["Ensembl ids", "symbols"]
 _MORE = 3
-"""Genes are in the rows where the share of names that are genes is so many times as large as in the columns."""
+"""Ratio of the fraction of gene names in rows to that in columns above which genes are in the rows."""
 _MOST_SEEN = 5
 _LONGEST = 40
 """Characters of a name in a message: some columns hold descriptions."""

@@ -232,7 +232,7 @@ _FAMILIES = re.compile(
 )
 """Symbols of large families of genes, which many species have."""
 _FEWEST_NAMES, _FEWEST_FAMILIES = 5, 3
-"""So many names, of so many families, are those of genes: patients may be called `CD1` to `CD9`."""
+"""Number of names, and of families, that identify genes: patients may be called `CD1` to `CD9`."""
 
 
 def are_genes(names: Sequence[str]) -> bool:

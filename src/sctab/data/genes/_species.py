@@ -202,7 +202,7 @@ def guess_species(names: Iterable[str]) -> Species | None:
 
 
 def is_enough(n_names: int, n_all: int) -> bool:
-    """Return whether so many ids are evidence: some share of all names, and more than a few where there are many."""
+    """Return whether the number of ids is evidence: a fraction of all names, and more than a few of many."""
     return n_names > 0 and n_names >= max(SHARE * n_all, min(FEW, n_all / 2))
 
 

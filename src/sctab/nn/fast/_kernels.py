@@ -15,7 +15,7 @@ from sctab.data import TILE_BITS
 from sctab.io import compiled
 
 _STRIPS = 8
-"""A row of logits is cut into so many strips, and of each place in them the largest is found first."""
+"""Number of strips of a row of logits; the largest of each place in them is found first."""
 _TILE = 2**TILE_BITS
 """Rows of a table that are worked on together: with 384 numbers each they take 790 kB, which a core keeps close."""
 _MOST_STEPS = 50

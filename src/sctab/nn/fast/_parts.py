@@ -123,7 +123,7 @@ class DenseLinear:
 
 
 def fold(weight: Tensor, bias: Tensor | None, norm: Affine) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a linear map and the normalisation behind it."""
+    """Weight and bias of a linear map and the normalisation after it."""
     scale = norm.scale
     shift = norm.shift if bias is None else norm.shift + scale * bias.detach().double()
     return (weight.detach().double() * scale[:, None]).float(), shift.float()
