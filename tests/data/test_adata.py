@@ -38,7 +38,7 @@ OTHERS = {
     "bytes": (lambda cells: b"q.h5ad", "this is a bytes"),
     "MuData": (as_mudata, r"MuData with the modalities `rna`, `prot`.*`mdata\['rna'\]`"),
     "SpatialData": (lambda cells: SpatialData(), r"SpatialData with the tables `table`.*`sdata\.tables\['table'\]`"),
-    "frame": (lambda cells: cells.to_df(), r"this is a DataFrame\. Make one of it.*`anndata\.AnnData\(frame\)`"),
+    "frame": (lambda cells: cells.to_df(), r"this is a DataFrame\. Convert it.*`anndata\.AnnData\(frame\)`"),
     "array": (lambda cells: cells.X.toarray(), r"this is a ndarray.*var=pandas\.DataFrame\(index=gene_names\)"),
     "sparse": (lambda cells: cells.X, "this is a csr_matrix"),
     "raw": (lambda cells: ad.AnnData(cells.X, raw=cells).raw, r"this is the `raw` of one.*`adata\.raw\.to_adata\(\)`"),

@@ -90,7 +90,7 @@ class TestCounts:
         found = inspect_matrix(parts)
         assert found.content is Content.COUNTS
         assert found.note == ""
-        assert found.remark == "`X` has more than one value for some cells and genes (1 too many); they were summed."
+        assert found.remark == "`X` has duplicate entries for some cells and genes (1 too many); they were summed."
 
     def test_stored_zeros_that_follow_each_other_are_told(self, counts):
         lost = sparse.csr_matrix(counts)

@@ -117,8 +117,8 @@ class TestInMemory:
         adata = make_reference()
         adata.X.indices[1] = adata.X.indices[0]
         _, notes = choose_source(adata)
-        assert notes == ["`X` has more than one value for some cells and genes (1 too many); they were summed."]
-        with pytest.warns(SctabWarning, match="more than one value for some cells"):
+        assert notes == ["`X` has duplicate entries for some cells and genes (1 too many); they were summed."]
+        with pytest.warns(SctabWarning, match="duplicate entries for some cells"):
             LinearClassifier.setup_anndata(adata, "cell_type")
 
 

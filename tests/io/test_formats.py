@@ -101,7 +101,7 @@ class TestContent:
         refused(small, rf"is incomplete: it has {len(content) // 2:,} of {len(content):,} bytes. Copy it again")
 
     def test_endings_that_are_exchanged(self, small):
-        refused(small.rename(small.with_name("a.zarr")), "is an HDF5 file: call it `.h5ad`")
+        refused(small.rename(small.with_name("a.zarr")), "is an HDF5 file: rename it to `.h5ad`")
         ad.AnnData(np.eye(3, dtype=np.float32)).write_zarr(small.with_name("b.h5ad"))
         refused(small.with_name("b.h5ad"), "holds a Zarr store: call it `.zarr`")
 
@@ -130,7 +130,7 @@ class TestContent:
             (["tables/a", "shapes"], "SpatialData with the tables `a`"),
             (["row_attrs", "col_attrs", "matrix"], "Loom"),
             (["assays/RNA", "meta.data", "cell.names"], "SeuratDisk"),
-            (["data", "stuff"], "holds no AnnData: it has no `obs` and no `var`, but `data`, `stuff`"),
+            (["data", "stuff"], "is not an AnnData: it has neither `obs` nor `var`, but `data`, `stuff`"),
         ],
     )
     @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])

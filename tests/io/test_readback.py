@@ -46,11 +46,11 @@ class TestTables:
         ],
     )
     def test_wrong(self, table, names, labels):
-        with pytest.raises(OutputError, match=r"`out` was written and does not read back: row \d differs"):
+        with pytest.raises(OutputError, match=r"`out` was written but cannot be read back: row \d differs"):
             check_table(table, "out", "sctab_label", blocks(names, labels))
 
     def test_no_such_column(self, table):
-        with pytest.raises(OutputError, match="does not read back"):
+        with pytest.raises(OutputError, match="cannot be read back"):
             check_table(table, table, "other_label", blocks())
 
 
@@ -81,7 +81,7 @@ class TestCopies:
         ],
     )
     def test_wrong(self, copy, values, message):
-        with pytest.raises(OutputError, match=f"`out` was written and does not read back: {message}"):
+        with pytest.raises(OutputError, match=f"`out` was written but cannot be read back: {message}"):
             self.check(copy, **values)
 
     def test_damaged(self, copy):
@@ -89,5 +89,5 @@ class TestCopies:
         del root["obs/sctab_label"]
         if copy.suffix == ".h5ad":
             root.close()
-        with pytest.raises(OutputError, match="does not read back"):
+        with pytest.raises(OutputError, match="cannot be read back"):
             self.check(copy)

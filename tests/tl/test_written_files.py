@@ -185,7 +185,7 @@ class TestInputs:
         monkeypatch.setattr(_annotate_files, when, first_replace)
         if when.endswith("table") != (output == "out.csv") and when != "annotate_cells":
             return  # is not called
-        with pytest.raises((DataFileError, OutputError), match="changed while it was read|does not read back"):
+        with pytest.raises((DataFileError, OutputError), match="changed while it was read|cannot be read back"):
             sctab.tl.annotate_files(given, model, output=tmp_path / output, block_size=16)
         assert n_calls
         monkeypatch.undo()
@@ -303,7 +303,7 @@ class TestOutputs:
     def test_what_is_wrong_is_not_moved_into_place(self, model, path, tmp_path, monkeypatch):
         monkeypatch.setattr(Results, "write", lambda *_: None)
         (tmp_path / "out.h5ad").write_text("old")
-        with pytest.raises(OutputError, match=r"out.h5ad` was written and does not read back: `obs\['sctab_label'\]` differs"):
+        with pytest.raises(OutputError, match=r"out.h5ad` was written but cannot be read back: `obs\['sctab_label'\]` differs"):
             sctab.tl.annotate_files(path, model, output=[tmp_path / "out.csv", tmp_path / "out.h5ad"], overwrite=True)
         assert (tmp_path / "out.h5ad").read_text() == "old"
         assert not (tmp_path / "out.csv").exists()

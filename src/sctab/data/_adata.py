@@ -55,7 +55,7 @@ def require_writable(adata: AnnData, *, copy: bool) -> None:
     """
     if adata.isbacked and adata.is_view and not copy:
         raise InputValueError(
-            "The data is a view of a backed AnnData, to which nothing can be written. Read it into memory with `adata.to_memory()`, or "
+            "The data is a view of a backed AnnData, which is read-only. Read it into memory with `adata.to_memory()`, or "
             "pass `copy=True`, which does that."
         )
 
@@ -92,12 +92,12 @@ def _explain(given: Any, files: str) -> str:
     if isinstance(given, type):
         return f"{rule}, and this is the class `{given.__name__}`. Pass an object."
     if isinstance(given, dict | list | tuple | set) or (package == "builtins" and hasattr(given, "__next__")):
-        return f"{rule}, and this is a {kind.__name__}. Pass one AnnData at a time, or put them together with `sctab.pp.merge`."
+        return f"{rule}, and this is a {kind.__name__}. Pass one AnnData at a time, or merge them with `sctab.pp.merge`."
     if hasattr(given, "shape") and len(given.shape) == 2:
         make = (
             "anndata.AnnData(frame)"
             if hasattr(given, "columns")
             else "anndata.AnnData(matrix, var=pandas.DataFrame(index=gene_names))"
         )
-        return f"{rule}, and this is a {kind.__name__}. Make one of it, with cells as rows and genes as columns: `{make}`."
+        return f"{rule}, and this is a {kind.__name__}. Convert it, with cells as rows and genes as columns: `{make}`."
     return f"{rule}, and this is {'`None`' if given is None else f'a {kind.__name__}'}. Pass the cells as an `anndata.AnnData`."

@@ -125,8 +125,8 @@ def decide_content(found: Statistics, name: str) -> MatrixContent:
     if found.count_rows > 0:
         raise InputValueError(
             f"`{name}` mixes two kinds of cells: {found.count_rows} hold integer counts and {found.fractional_rows} have "
-            "fractional library sizes. Parts of it were normalised or corrected and others were not. Provide a matrix in "
-            "which all cells were treated alike, for example the raw counts in a layer."
+            "fractional library sizes. Only some cells were normalised or corrected. Provide a matrix in which all cells "
+            "were processed alike, for example the raw counts in a layer."
         )
     if found.largest <= _LARGEST_LOG1P:
         return MatrixContent(

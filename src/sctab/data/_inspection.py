@@ -180,8 +180,8 @@ class MatrixInspection:
         n_genes = n_vars if self._columns is None else int(self._columns.sum())
         if self._n_obs == 0 or n_genes == 0:
             raise InputValueError(
-                f"`{self._name}` has {self._n_obs} cells and {n_genes} genes: there is nothing to work on. "
-                "Check the filters that were applied before."
+                f"`{self._name}` has {self._n_obs} cells and {n_genes} genes: there is nothing to work on. Check earlier "
+                "filtering steps."
             )
         variances = (self._column_squares - self._column_sums**2 / self._n_obs) / max(self._n_obs - 1, 1)
         may_be_logarithms = self._fractional_rows > 0 and self._largest <= _LARGEST_LOGARITHM
@@ -203,12 +203,13 @@ class MatrixInspection:
         remarks = [self._storage] if self._storage else []
         if self._n_repeated:
             remarks.append(
-                f"`{self._name}` has more than one value for some cells and genes ({self._n_repeated:,} too many); they were summed."
+                f"`{self._name}` has duplicate entries for some cells and genes ({self._n_repeated:,} too many); they were summed."
             )
         if self._longest_zeros >= _MOST_ZEROS and self._n_zeros < self._n_stored / 2:
             remarks.append(
-                f"`{self._name}` stores {self._n_zeros:,} zeros among {self._n_stored:,} values, {self._longest_zeros:,} of them without a "
-                "break. A sparse matrix has no need of them, and an incomplete copy is read like this: compare it with the original."
+                f"`{self._name}` stores {self._n_zeros:,} zeros among {self._n_stored:,} values, {self._longest_zeros:,} of "
+                "them without a break. Sparse matrices do not store zeros, and incomplete copies look like this: compare it "
+                "with the original."
             )
         return " ".join(remarks)
 

@@ -260,11 +260,11 @@ def _notes(
             if not other.rows.nnz:
                 others.append(f"`{name}` is empty")
             elif share[other] < share[best]:
-                others.append(f"`{name}` holds {_described(other)} and has {share[other]:.0%} of what is looked at there")
+                others.append(f"`{name}` holds {_described(other)} and covers {share[other]:.0%} of it")
             else:
                 others.append(f"`{name}` holds {_described(other)}")
     if learned is not None and learned.is_like(best):
-        notes.append(f"`{source.name}` was used, which the model learned from: it holds {source.content.content}.")
+        notes.append(f"`{source.name}` was used, as in the training of the model: it holds {source.content.content}.")
     elif others:
         notes.append(f"`{source.name}` was used, which holds {source.content.content}; {'; '.join(others)}.")
     return notes

@@ -107,7 +107,7 @@ def check_stored(path: Path, specs: Sequence[ModelSpec], found: Sequence[str | N
     """
     if changed := [i for i, (now, before) in enumerate(zip(found, expected, strict=True)) if now != before]:
         raise ModelFormatError(
-            f"`{member_path(path, changed[0])}` is not the member that was saved. Copy the ensemble again, whole."
+            f"`{member_path(path, changed[0])}` is not the member that was saved. Copy the complete ensemble again."
         )
     try:
         check_alike(specs)

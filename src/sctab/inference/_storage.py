@@ -181,7 +181,7 @@ def read_model(
     except SctabError:
         raise
     except OSError as error:
-        raise ModelFormatError(f"`{file_path}` cannot be read ({error.strerror}). Copy the model again, whole.") from error
+        raise ModelFormatError(f"`{file_path}` cannot be read ({error.strerror}). Copy the complete model again.") from error
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelFormatError(
             f"`{file_path}` does not hold the weights of the model in `{SPEC_FILE}`: {error}. One of the two was truncated or changed. "

@@ -157,8 +157,8 @@ class DataFile:
             is_same = False
         if not is_same:
             raise DataFileError(
-                f"`{self.path}` changed while it was read: what was found may belong to other cells than those that are there now. Nothing "
-                "was written. Run it again when nothing writes to the file."
+                f"`{self.path}` changed while it was read, so results may belong to other cells. Nothing was written. Run it "
+                "again when the file is no longer being written."
             )
 
     def _read_raw(self) -> RawData | None:
@@ -186,7 +186,7 @@ class DataFile:
         if how in {"csr_matrix", "csc_matrix"} or "h5sparse_format" in elem.attrs:
             elem = stored_rows(elem, name, self.path)
         elif hasattr(elem, "keys"):
-            raise DataFileError(f"`{self.path}` holds a matrix as `{how or 'a group'}`, which is none of numbers.")
+            raise DataFileError(f"`{self.path}` holds a matrix as `{how or 'a group'}`, which is not a numeric matrix.")
         if problem := integrity.shape_problem(elem.shape, (self.n_obs, n_vars)):
             raise integrity.refuse(name, problem, self.path)
         return _FileMatrix(self.path, elem)
@@ -272,9 +272,7 @@ def read_data_file(path: str | os.PathLike[str]) -> AnnData:
 
 @contextmanager
 def explains_damage(path: str, kind: str | None = None) -> Iterator[None]:
-    """Turn what libraries raise on a damaged file into one kind of error that names it, and the format it was read as, by default its
-    suffix.
-    """
+    """Convert errors of libraries on a damaged file into a `DataFileError` with its path and format."""
     try:
         yield
     except (SctabError, KeyboardInterrupt, SystemExit, GeneratorExit):
@@ -285,7 +283,7 @@ def explains_damage(path: str, kind: str | None = None) -> Iterator[None]:
         called = f"`{without_credentials(path)}`"
         if isinstance(error, MemoryError):
             raise DataFileError(
-                f"{called} needs more memory than there is: {_reason(error)}. Use a larger machine, or check that the file is not damaged."
+                f"{called} needs more memory than available: {_reason(error)}. Use a larger machine, or check that the file is not damaged."
             ) from error
         problem = codec_problem(error) or truncation(error) or (network_reason(error) if is_url(path) else None)
         if problem is None and isinstance(error, PermissionError):

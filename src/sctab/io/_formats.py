@@ -1,4 +1,4 @@
-"""Files that are no AnnData, or that need what is not installed: named, each with what to do about it."""
+"""Errors for unsupported file formats and missing filters, with fixes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sctab.errors import DataFileError, listing
 from sctab.io._urls import base_name, is_url, suffix_of, without_credentials
 
 SUFFIXES = (".h5ad", ".zarr")
-_UNPACK = "Unpack it, and give what was in it."
+_UNPACK = "Unpack it and use its content."
 _AS_H5AD = "write it as `.h5ad`: "
 _WRITE = ".write_h5ad(new_path)`"
 _BY_NAME = (
@@ -23,8 +23,8 @@ _BY_NAME = (
     (r"\.(zip|tar|tgz|tbz2?|tar\.(gz|bz2|xz|zst)|7z|rar)", "is an archive", _UNPACK),
     (r"\.loom", "is a Loom file", f"Read it and {_AS_H5AD}`anndata.io.read_loom(path){_WRITE}."),
     (r"\.h5mu", "is a MuData file of several modalities", f"Take one and {_AS_H5AD}`mudata.read_h5mu(path)['rna']{_WRITE}."),
-    (r"\.(rds|rda|rdata|qs2?)", "is a file of R", f"Convert it in R, and {_AS_H5AD}`anndataR::write_h5ad(object, new_path)`."),
-    (r"\.h5seurat", "is a file of SeuratDisk", 'Convert it in R: `SeuratDisk::Convert(path, dest = "h5ad")`.'),
+    (r"\.(rds|rda|rdata|qs2?)", "is an R file", f"Convert it in R, and {_AS_H5AD}`anndataR::write_h5ad(object, new_path)`."),
+    (r"\.h5seurat", "is a SeuratDisk file", 'Convert it in R: `SeuratDisk::Convert(path, dest = "h5ad")`.'),
     (
         r"\.mtx(\.gz)?",
         "is a Matrix Market file without names",
@@ -32,7 +32,7 @@ _BY_NAME = (
     ),
     (
         r"\.(csv|tsv|txt|tab)(\.gz)?",
-        "is a table of text",
+        "is a text table",
         f"Read it with cells in rows and {_AS_H5AD}`anndata.io.read_csv(path){_WRITE}.",
     ),
     (r"\.xlsx?", "is a spreadsheet", f"Read it with pandas and {_AS_H5AD}`anndata.AnnData(table){_WRITE}."),
@@ -45,28 +45,28 @@ _BY_NAME = (
     (
         r"\.(pkl|pickle|joblib|pt)",
         "is a pickle, which may run code",
-        f"Open it only where you trust it, and {_AS_H5AD}`adata{_WRITE}.",
+        f"Open it only if you trust it, and {_AS_H5AD}`adata{_WRITE}.",
     ),
 )
 """Endings of other formats, what they are, and what to do."""
-_TEN_X = ("is a matrix of 10x Genomics", f"Read it and {_AS_H5AD}`scanpy.read_10x_h5(path){_WRITE}.")
+_TEN_X = ("is a 10x Genomics matrix", f"Read it and {_AS_H5AD}`scanpy.read_10x_h5(path){_WRITE}.")
 _BY_CONTENT = (
-    (rb"version https://git-lfs", "is a pointer of Git LFS and not the file itself", "Fetch the file with `git lfs pull`."),
+    (rb"version https://git-lfs", "is a Git LFS pointer and not the file itself", "Fetch the file with `git lfs pull`."),
     (
         rb"\s*(?i:<!doctype html|<html|<head)",
         "is a web page, perhaps of an error or a login",
         "Download the file again, and check the link.",
     ),
     (rb"\s*<\?xml|\s*<Error", "is an XML document, perhaps an error of the server", "Download the file again, and check the link."),
-    (rb"\x1f\x8b", "is compressed with gzip as a whole", "Unpack it first: `gunzip` wants a name that ends in `.gz`."),
+    (rb"\x1f\x8b", "is compressed with gzip as a whole", "Unpack it first: `gunzip` needs a name that ends in `.gz`."),
     (rb"BZh|\xfd7zXZ|\x28\xb5\x2f\xfd", "is compressed as a whole", "Unpack it first."),
     (rb"PK\x03\x04|PK\x05\x06", "is a ZIP archive", _UNPACK),
     (rb"%%MatrixMarket", "is a Matrix Market file without names", _BY_NAME[6][2]),
-    (rb"RD[AX][23]\n|X\n\0\0\0|A\n[23]\n", "is a file of R", _BY_NAME[4][2]),
+    (rb"RD[AX][23]\n|X\n\0\0\0|A\n[23]\n", "is an R file", _BY_NAME[4][2]),
     (rb"PAR1", "is a Parquet table", _BY_NAME[9][2]),
     (rb"SQLite format 3", "is an SQLite database", "Give a `.h5ad` or `.zarr`."),
     (rb"\x80[\x02-\x05]", "is a pickle, which may run code", _BY_NAME[11][2]),
-    (rb"MATLAB 5", "is a file of MATLAB", f"Read it with `scipy.io.loadmat` and {_AS_H5AD}`anndata.AnnData(matrix){_WRITE}."),
+    (rb"MATLAB 5", "is a MATLAB file", f"Read it with `scipy.io.loadmat` and {_AS_H5AD}`anndata.AnnData(matrix){_WRITE}."),
     (rb"\s*[\[{]\s*[\"\]}]", "is JSON, perhaps an error of the server", "Download the file again, and check the link."),
 )
 """First bytes of other formats."""
@@ -109,7 +109,7 @@ def require_known_content(path: str) -> None:
         names = {entry.name for entry in place.iterdir()}
         if suffix == ".h5ad":
             is_zarr = names & {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
-            fix = "It holds a Zarr store: call it `.zarr`." if is_zarr else "Give the file."
+            fix = "It holds a Zarr store: rename it to `.zarr`." if is_zarr else "Give the file."
             raise DataFileError(f"`{path}` is a directory, and `.h5ad` is a file. {fix}")
         if names & {"zarr.json", ".zgroup"}:
             return
@@ -117,12 +117,12 @@ def require_known_content(path: str) -> None:
             raise DataFileError(f"`{path}` {_BY_NAME[10][1]} and no Zarr store. {_BY_NAME[10][2]}")
         if any(name.startswith("matrix.mtx") for name in names):
             raise DataFileError(
-                f"`{path}` is a directory of 10x Genomics and no Zarr store. Read it and {_AS_H5AD}"
-                f"`scanpy.read_10x_mtx(path){_WRITE}."
+                f"`{path}` is a 10x Genomics directory and not a Zarr store. Read it and "
+                f"{_AS_H5AD}`scanpy.read_10x_mtx(path){_WRITE}."
             )
         has = f"It holds {listing(sorted(names), most=5)}" if names else "It is empty"
         raise DataFileError(
-            f"`{path}` has no `zarr.json` or `.zgroup`, which begin a Zarr store. {has}; copy the store again, whole."
+            f"`{path}` has no `zarr.json` or `.zgroup`, which every Zarr store has. {has}; copy the complete store again."
         )
     with place.open("rb") as file:
         start = file.read(512)
@@ -133,7 +133,7 @@ def require_known_content(path: str) -> None:
             raise DataFileError(f"`{path}` {what}, despite its suffix. {fix}")
     if suffix == ".zarr":
         what = (
-            "is an HDF5 file: call it `.h5ad`"
+            "is an HDF5 file: rename it to `.h5ad`"
             if start.startswith(_HDF5)
             else "is a file, and a Zarr store is a directory. Copy the store again"
         )
@@ -173,8 +173,8 @@ def require_anndata(root: Any, path: str) -> None:
         raise DataFileError(f"{called} {_TEN_X[0]}, despite its suffix. {_TEN_X[1]}")
     if not _TABLES & names:
         raise DataFileError(
-            f"{called} holds no AnnData: it has no `obs` and no `var`, but {listing(sorted(names), most=5)}. Provide a file "
-            "that anndata wrote, or export it again."
+            f"{called} is not an AnnData: it has neither `obs` nor `var`, but {listing(sorted(names), most=5)}. Provide a "
+            "file that anndata wrote, or export it again."
         )
 
 

@@ -119,7 +119,7 @@ class _Links:
                 raise self._refusal(where, f"is a virtual array of values in other files, such as `{elsewhere[0]}`")
 
     def _refusal(self, where: str, what: str, fix: str = _REWRITE.format(read="read_h5ad", write="write_h5ad")) -> DataFileError:
-        return DataFileError(f"`{self._path}`: `{where.lstrip('/')}` {what}. A data file has to hold its data itself. {fix}")
+        return DataFileError(f"`{self._path}`: `{where.lstrip('/')}` {what}. A data file must contain its data. {fix}")
 
 
 def check_store(directory: str | os.PathLike[str], fix: str = "") -> dict[str, tuple[int, ...]]:
@@ -156,8 +156,8 @@ def check_store(directory: str | os.PathLike[str], fix: str = "") -> dict[str, t
                 )
                 fix = fix or _REWRITE.format(read="read_zarr", write="write_zarr")
                 raise DataFileError(
-                    f"`{os.fspath(directory)}`: `{os.path.relpath(entry.path, directory)}` is {what}. A store has to hold its data itself. "
-                    f"{fix}"
+                    f"`{os.fspath(directory)}`: `{os.path.relpath(entry.path, directory)}` is {what}. A store must contain "
+                    f"its data. {fix}"
                 )
     return states
 

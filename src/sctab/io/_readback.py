@@ -112,6 +112,6 @@ def _rows_of_parquet(path: Path, label_column: str) -> Iterator[tuple[str, str]]
 
 def _refusal(target: Path, why: str) -> OutputError:
     return OutputError(
-        f"`{target}` was written and does not read back: {why}. The disk or the file system may be at fault. What was there before is "
-        "unchanged."
+        f"`{target}` was written but cannot be read back: {why}. The disk or file system may be faulty. What was there "
+        "before is unchanged."
     )

@@ -66,7 +66,7 @@ def check_free(target: Path, *, overwrite: bool, kind: Kind | None = None) -> No
     kind = kind or kind_of(target)
     if stat.S_ISLNK(mode):
         raise OutputExistsError(
-            f"`{target}` is a link to `{target.readlink()}`. Links are not replaced: give the name that it points to, or another one."
+            f"`{target}` is a link to `{target.readlink()}`. Links are not replaced: use their target or another name."
         )
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OutputExistsError(f"`{target}` is a pipe, a socket or a device, and only files are replaced. Choose another name.")

@@ -81,8 +81,8 @@ def remote_file(path: str) -> Any:
         if network_reason(error) is not None:
             raise
         raise DataFileError(
-            f"`{without_credentials(path)}` is on a server that gives whole files only, of which rows cannot be read. Copy it here, or "
-            "give a `.zarr`."
+            f"`{without_credentials(path)}` is on a server without range requests, so rows cannot be read. Download it, or "
+            "provide a `.zarr`."
         ) from error
     return file
 
@@ -100,7 +100,7 @@ def network_reason(error: BaseException | None) -> str | None:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
-            return f"did not answer within {READ_TIMEOUT} s. Check the address and the network, or copy the file here"
+            return f"did not answer within {READ_TIMEOUT} s. Check the address and the network, or download the file"
         if isinstance(error, FileNotFoundError) and error.__cause__ is None and error.__context__ is None:
             return "not found. Check the URL"
         if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
@@ -140,5 +140,5 @@ def _knows_protocol(path: str) -> Iterator[None]:
         protocol = path.split("://")[0]
         require("s3fs" if protocol == "s3" else "fsspec", extra="remote")
         raise DataFileError(
-            f"`{without_credentials(path)}` needs a package that knows `{protocol}://`: {error}. Install it."
+            f"`{without_credentials(path)}` needs a package that supports `{protocol}://`: {error}. Install it."
         ) from error

@@ -179,7 +179,7 @@ def test_a_model_without_ids_refuses_them_too(name):
         (OWN["with orthologs of mouse"], r"`var\['mouse_ortholog_id'\]` holds ids of mouse, such as `ENSMUSG00000000000`"),
         (OWN["symbols with homologs in macaque"], r"`var\['macaque_homolog'\]` holds ids of rhesus macaque"),
         (OWN["with ids of another species in a column of any name"], r"`var\['x'\]` holds ids of mouse"),
-        (OWN["half a barnyard by id"], "1500 features are of mouse and were left out"),
+        (OWN["half a barnyard by id"], "Ignored features from mouse: 1500"),
         (OWN["symbols in small letters"], "The symbols are in small letters, as those of fish and frogs are"),
     ],
 )  # fmt: skip
@@ -205,7 +205,7 @@ def test_a_genome_with_loci_and_without_the_mhc_of_human_is_told():
     (note,) = match.notes
     assert note == (
         "700 features are loci without a name (`LOC…`), and none is called `HLA-…`: NCBI annotates genomes of other mammals in this way. "
-        "Make sure that the data is of human."
+        "Check that the data is from human."
     )
 
 

@@ -150,12 +150,12 @@ class TestWords:
     def test_a_feature_without_an_entry_is_told(self, missing):
         features = find_features(frame(["CD3D", "CD4", "CD3"], feature_types=["Gene Expression", "Gene Expression", missing]))
         assert features.is_gene.tolist() == [True, True, False]
-        assert features.notes == ("1 features have no entry in `feature_types` and were left out.",)
+        assert features.notes == ("Ignored features without an entry in `feature_types`: 1.",)
 
     @pytest.mark.parametrize(
         ("types", "is_gene", "what"),
         [
-            (["foo", "bar", "foo"], [True, True, True], "`foo`, `bar`, which is not known as a type of features: taken as genes"),
+            (["foo", "bar", "foo"], [True, True, True], "`foo`, `bar`, an unknown feature type: taken as genes"),
             (["Gene Expression", "bar", "Gene Expression"], [True, False, True], "`bar`, .*: left out"),
             (["foo", "ADT", "foo"], [True, False, True], "`foo`, .*: taken as genes"),
         ],
@@ -242,7 +242,7 @@ class TestNames:
     def test_of_something_else(self, name):
         features = find_features(frame(["CD3D", name, "MS4A1"], gene=["CD3D", "CD4", "MS4A1"]))
         assert features.is_gene.tolist() == [True, False, True]
-        assert features.notes == (f"The names of 1 features are not those of genes, and they were left out: `{name}`.",)
+        assert features.notes == (f"Ignored features without gene names (1): `{name}`.",)
 
     @pytest.mark.parametrize("gene", [
         "HLA-A", "HLA-DRB1", "IGHV3-30-3", "IGHV1-69-2", "IGHG1", "IGHM", "BIN1", "BIN3", "PEAK1", "PEAK3", "ADTRP", "PROTOR",
@@ -321,7 +321,7 @@ class TestRepeats:
         is_gene = np.arange(len(names)) < N if at_the_end else np.arange(len(names)) >= len(antibodies)
         assert (used == is_gene).all()
         assert match.n_summed == 0
-        assert any("look like antibodies that have the names of genes" in note for note in match.notes)
+        assert any("look like antibodies with gene names" in note for note in match.notes)
 
     def test_symbols_of_cell_ranger_that_are_there_twice_are_summed(self):
         twice = SYMBOLS[::60]

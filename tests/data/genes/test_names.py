@@ -101,7 +101,7 @@ def test_kinds(name, kind):
 @pytest.mark.parametrize("date", ["1-Mar", "2-Sep", "Sep-02", "Mar-11", "1-Dec", "2001-03-01 00:00:00"])
 def test_dates_of_a_spreadsheet_are_told(date):
     (note,) = MODEL.match(pd.DataFrame(index=["CD3D", "NKG7", date])).notes
-    assert note.startswith(f"A spreadsheet has turned 1 names of genes into dates: `{date}`.")
+    assert note.startswith(f"Gene names converted to dates by a spreadsheet (1): `{date}`.")
 
 
 def test_parts_are_remembered_by_name_alone():

@@ -90,12 +90,12 @@ class ParquetStore:
                 self._groups += groups
                 n_obs.append(sum(group.n_obs for group in groups))
             if not self._groups:
-                raise DataFileError(f"`{path}` holds no cells: its directories have no `.parquet`. Copy the store again, whole.")
+                raise DataFileError(f"`{path}` holds no cells: its directories have no `.parquet`. Copy the complete store again.")
             self._starts = np.concatenate([[0], np.cumsum(n_obs)])
             self.n_obs = int(self._starts[-1])
             schema = pq.read_schema(self._groups[0].file)
             if _VALUES not in schema.names:
-                raise DataFileError(f"`{self._groups[0].file}` has no column `{_VALUES}`. Copy the store again, whole.")
+                raise DataFileError(f"`{self._groups[0].file}` has no column `{_VALUES}`. Copy the complete store again.")
             self.obs_columns = [name for name in schema.names if name not in {_VALUES, SPLIT}] + [SPLIT]
             known = [key for key in obs_keys if key in self.obs_columns]
             self.obs = pd.DataFrame({key: self._column(key, root) for key in known}, index=pd.RangeIndex(self.n_obs))
@@ -123,8 +123,8 @@ class ParquetStore:
                 lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
                 if not (lengths == self.n_vars).all():
                     raise DataFileError(
-                        f"`{group.file}` has cells with another number of values than the {self.n_vars:,} genes of `{_VAR}`. Copy the "
-                        "store again, whole."
+                        f"`{group.file}` has cells with another number of values than the {self.n_vars:,} genes of `{_VAR}`. "
+                        "Copy the complete store again."
                     )
                 dense: NDArray[Any] = values.flatten().to_numpy(zero_copy_only=False).reshape(len(values), self.n_vars)
                 yield sparse.csr_matrix(dense)

@@ -88,8 +88,8 @@ def weigh(
         beside = found.max(initial=0) == _OTHER and is_enough(int((found == _OTHER).sum()), int(is_gene.sum()))
         if beside and (source.role == "orthologs" or (by_known == _OWN).sum() * MIXED > (found == _OTHER).sum()):
             notes.append(
-                f"{source.label} holds ids of {names.most_common(1)[0][0]}, such as `{source.examples[0]}`. They were taken for orthologs: "
-                f"the other names are those of {model.name}. Make sure that the cells are."
+                f"{source.label} holds ids of {names.most_common(1)[0][0]}, such as `{source.examples[0]}`. They were taken "
+                f"for orthologs: the other names are those of {model.name}. Check that the cells are, too."
             )
         elif source.role == "other":
             new = by_known == _NOTHING
@@ -100,7 +100,7 @@ def weigh(
         return Evidence(Species(named.most_common(1)[0][0], is_certain=True), nobody, tuple(notes))
     is_foreign = verdict == _OTHER
     if n_other:
-        notes.append(f"{n_other} features are of {named.most_common(1)[0][0]} and were left out.")
+        notes.append(f"Ignored features from {named.most_common(1)[0][0]}: {n_other}.")
     species = _by_names(sources, is_gene & ~is_foreign, model, n_own, best, is_named)
     return Evidence(species, is_foreign, tuple(notes))
 

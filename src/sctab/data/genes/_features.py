@@ -144,15 +144,14 @@ def find_features(var: pd.DataFrame) -> Features:
         raise InputValueError(f"No feature is gene expression: {held}. Provide the gene expression of the experiment.")
     if other_name.any():
         examples = [name for name, is_other in zip(names, other_name, strict=True) if is_other]
-        notes.append(
-            f"The names of {len(examples)} features are not those of genes, and they were left out: {listing(examples, most=3)}."
-        )
+        notes.append(f"Ignored features without gene names ({len(examples)}): {listing(examples, most=3)}.")
     repeated = _repeats(var, names, is_gene & (by_column != 1))
     if repeated.any():
         examples = [name for name, is_repeated in zip(names, repeated, strict=True) if is_repeated]
         notes.append(
-            f"{len(examples)} features were left out because they look like antibodies that have the names of genes: "
-            f"{listing(examples, most=3)}. Say what features are in `var['feature_types']`: `Gene Expression` or `Antibody Capture`."
+            f"Ignored features that look like antibodies with gene names ({len(examples)}): "
+            f"{listing(examples, most=3)}. Declare feature types in `var['feature_types']`: `Gene Expression` or `Antibody "
+            "Capture`."
         )
     return Features(is_gene & ~repeated, tuple(notes))
 
@@ -192,7 +191,7 @@ def _by_columns(var: pd.DataFrame) -> tuple[NDArray[np.int8], list[str], list[st
         is_plain = any(_words(value) in _PLAIN for value in kinds)
         if unknown := [value for value, kind in kinds.items() if kind == 0]:
             notes.append(
-                f"`var[{column!r}]` holds {listing(unknown, most=5)}, which is not known as a type of features: "
+                f"`var[{column!r}]` holds {listing(unknown, most=5)}, an unknown feature type: "
                 f"{'left out' if is_plain else 'taken as genes'}. Write `Gene Expression` for genes."
             )
             kinds |= dict.fromkeys(unknown, -1 if is_plain else 0)
@@ -202,7 +201,7 @@ def _by_columns(var: pd.DataFrame) -> tuple[NDArray[np.int8], list[str], list[st
             left_out |= (types == "").to_numpy()
     left_out &= said == 0
     if left_out.any():
-        notes.append(f"{int(left_out.sum())} features have no entry in {listing(columns)} and were left out.")
+        notes.append(f"Ignored features without an entry in {listing(columns)}: {int(left_out.sum())}.")
     return np.where(left_out, -1, said).astype(np.int8), columns, notes
 
 

@@ -249,19 +249,19 @@ class FeatureSpace:
         notes = []
         if dates := [name for name in names if _DATE.fullmatch(name)]:
             notes.append(
-                f"A spreadsheet has turned {len(dates)} names of genes into dates: {listing(dates, most=3)}. They were not used; `1-Mar` "
-                "was `MARCH1`. Take the names from the original file."
+                f"Gene names converted to dates by a spreadsheet ({len(dates)}): {listing(dates, most=3)}. They were "
+                "ignored; `1-Mar` was `MARCH1`. Use the names of the original file."
             )
         if (n_loci := self._count_loci(names)) and self.species is not None:
             notes.append(
-                f"{n_loci:,} features are loci without a name (`LOC…`), and none is called `HLA-…`: NCBI annotates genomes of other "
-                f"mammals in this way. Make sure that the data is of {self.species.name}."
+                f"{n_loci:,} features are loci without a name (`LOC…`), and none is called `HLA-…`: NCBI annotates genomes "
+                f"of other mammals in this way. Check that the data is from {self.species.name}."
             )
         symbols = [symbol for name in names if len(symbol := parts_of(name).symbol) > 2 and symbol[0].isalpha()]
         if self.species and len(symbols) >= 20 and sum(symbol.lower() == symbol for symbol in symbols) > 0.8 * len(symbols):
             notes.append(
-                f"The symbols are in small letters, as those of fish and frogs are: {listing(symbols[:2])}. Make sure that the data is of "
-                f"{self.species.name}."
+                f"The symbols are in small letters, as those of fish and frogs are: {listing(symbols[:2])}. Check that the "
+                f"data is from {self.species.name}."
             )
         return notes
 
