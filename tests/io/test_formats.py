@@ -41,14 +41,14 @@ class TestNames:
             ("a.tar.gz", "an archive"),
             ("a.loom", r"Loom.*`anndata.io.read_loom\(path\).write_h5ad\(new_path\)`"),
             ("a.h5mu", "MuData.*mudata.read_h5mu"),
-            ("a.rds", "a file of R.*anndataR"),
-            ("a.RData", "a file of R"),
+            ("a.rds", "an R file.*anndataR"),
+            ("a.RData", "an R file"),
             ("a.h5Seurat", "SeuratDisk"),
             ("matrix.mtx", "Matrix Market.*read_10x_mtx"),
             ("matrix.mtx.gz", "Matrix Market"),
             ("filtered_feature_bc_matrix.h5", "10x Genomics.*scanpy.read_10x_h5"),
-            ("a.csv", "table of text.*read_csv"),
-            ("a.txt.gz", "table of text"),
+            ("a.csv", "text table.*read_csv"),
+            ("a.txt.gz", "text table"),
             ("a.parquet", "is a table"),
             ("a.xlsx", "spreadsheet"),
             ("a.soma", "TileDB"),
@@ -77,7 +77,7 @@ class TestContent:
         ("content", "says"),
         [
             (b"", "is empty: it has 0 bytes"),
-            (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "pointer of Git LFS.*git lfs pull"),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS pointer.*git lfs pull"),
             (b"<!DOCTYPE html><html></html>", "a web page.*Download the file again"),
             (b"\n<html>", "a web page"),
             (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "an XML document, perhaps an error"),
@@ -86,7 +86,7 @@ class TestContent:
             (b"BZh91AY", "is compressed as a whole"),
             (b"PK\x03\x04", "a ZIP archive"),
             (b"%%MatrixMarket matrix", "Matrix Market"),
-            (b"RDX3\nX\n", "a file of R"),
+            (b"RDX3\nX\n", "an R file"),
             (b"PAR1", "a Parquet table"),
             (b"\x80\x04\x95", "a pickle, which may run code"),
         ],
@@ -103,14 +103,14 @@ class TestContent:
     def test_endings_that_are_exchanged(self, small):
         refused(small.rename(small.with_name("a.zarr")), "is an HDF5 file: rename it to `.h5ad`")
         ad.AnnData(np.eye(3, dtype=np.float32)).write_zarr(small.with_name("b.h5ad"))
-        refused(small.with_name("b.h5ad"), "holds a Zarr store: call it `.zarr`")
+        refused(small.with_name("b.h5ad"), "holds a Zarr store: rename it to `.zarr`")
 
     @pytest.mark.parametrize(
         ("names", "says"),
         [
-            ([], "It is empty; copy the store again"),
-            (["X", "obs"], "It holds `X`, `obs`; copy the store again"),
-            (["matrix.mtx.gz", "barcodes.tsv.gz"], "directory of 10x Genomics"),
+            ([], "It is empty; copy the complete store again"),
+            (["X", "obs"], "It holds `X`, `obs`; copy the complete store again"),
+            (["matrix.mtx.gz", "barcodes.tsv.gz"], "10x Genomics directory"),
             (["__group", "__schema"], "is a TileDB store and no Zarr store"),
         ],
     )
@@ -123,7 +123,7 @@ class TestContent:
     @pytest.mark.parametrize(
         ("groups", "says"),
         [
-            (["matrix/barcodes", "matrix/indptr", "matrix/features"], r"10x Genomics, despite its suffix.*read_10x_h5"),
+            (["matrix/barcodes", "matrix/indptr", "matrix/features"], r"10x Genomics matrix, despite its suffix.*read_10x_h5"),
             (["GRCh38/barcodes", "GRCh38/indptr", "GRCh38/genes"], "10x Genomics"),
             (["mod/rna", "mod/prot", "obs", "var"], r"MuData with the modalities `prot`, `rna`.*mudata.*\(path\)\['rna'\]"),
             (["tables/table", "images"], r"SpatialData with the tables `table`.*anndata.read_zarr\(path \+ '/tables/table'\)"),

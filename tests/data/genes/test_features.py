@@ -167,7 +167,7 @@ class TestWords:
         (note,) = features.notes
         assert re.search(what, note)
         assert MODEL.match(var).notes[0] == note
-        with pytest.warns(SctabWarning, match="not known as a type of features"):
+        with pytest.warns(SctabWarning, match="an unknown feature type"):
             FeatureSpace.from_var(var)
 
     @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from sctab.keys import SPECIES_KEYS
 from sctab.model import LinearClassifier
 
 HUMAN = Species("human", is_certain=True)
-ORTHOLOGS = "That is right only where the genes were replaced by their orthologs"
+ORTHOLOGS = "This is valid only if the genes were replaced by their orthologs"
 
 
 @pytest.fixture(scope="module")

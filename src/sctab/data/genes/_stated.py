@@ -88,7 +88,7 @@ class StatedSpecies:
         cells = "The cells are" if n_cells == self.n_obs else f"{n_cells:,} of {self.n_obs:,} cells are"
         return [
             f"{cells} of {name} ({where}){of_genes}. This is valid only if the genes were replaced by their orthologs, whose "
-            f"expression may differ; otherwise {fix}."
+            f"expression differs; otherwise {fix}."
         ]
 
 
