@@ -104,7 +104,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("factor", [1e30, 1e36, 1e300])
     def test_values_beyond_single_precision(self, counts, factor):
-        with pytest.raises(InputValueError, match=r"`X` holds values up to .*e\+\d+, which no count reaches.*`layer=`"):
+        with pytest.raises(InputValueError, match=r"`X` holds values up to .*e\+\d+, which exceed any count.*`layer=`"):
             inspect_matrix(counts.astype(np.float64) * factor)
 
     def test_negative_values(self, stored, counts):

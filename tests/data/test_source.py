@@ -190,7 +190,7 @@ class TestLearningFromRaw:
         cells = make_reference(60)
         adata = AnnData(obs=cells.obs, var=cells.var)
         adata.raw = cells
-        with pytest.raises(KeyNotFoundError, match=r"`X`, which is used where no `layer` is named, .* Available: `raw\.X`"):
+        with pytest.raises(KeyNotFoundError, match=r"`X`, the default without `layer`, .* Available: `raw\.X`"):
             LinearClassifier.setup_anndata(adata, "cell_type")
         LinearClassifier.setup_anndata(adata, "cell_type", layer="raw")
         model = LinearClassifier(adata)

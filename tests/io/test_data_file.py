@@ -147,7 +147,7 @@ class TestUrls:
         write(query, tmp_path / "a.h5ad")
         with (
             served(tmp_path, Quiet) as address,
-            pytest.raises(DataFileError, match=r"gives whole files only.*Copy it here, or give a `.zarr`"),
+            pytest.raises(DataFileError, match=r"server without range requests.*Download it, or provide a `.zarr`"),
         ):
             DataFile(f"{address}/a.h5ad")
 

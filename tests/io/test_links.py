@@ -165,7 +165,7 @@ class TestStores:
         target = {"file": "secret.bin", "directory": ".", "nothing": "absent"}[to]
         (store / place).symlink_to(store.parent / target)
         for read in (check_store, DataFile, read_data_file):
-            with pytest.raises(DataFileError, match=rf"query.zarr`: `{re.escape(place)}` is a link to `.*`\. A store has to hold"):
+            with pytest.raises(DataFileError, match=rf"query.zarr`: `{re.escape(place)}` is a link to `.*`\. A store must contain"):
                 read(store)
 
     def test_a_part_that_is_a_link(self, store):

@@ -295,7 +295,7 @@ class TestRefusals:
 
     def test_a_subset_of_one_type(self, corpus, monkeypatch):
         monkeypatch.setattr(Corpus, "subset", lambda self, *_, **__: np.flatnonzero(self.codes("train", ["label"])["label"] == 0))
-        with pytest.raises(LabelError, match="Take a larger `fraction`"):
+        with pytest.raises(LabelError, match="Use a larger `fraction`"):
             LinearClassifier.from_corpus(corpus, fraction=0.1)
 
     def test_types_that_a_subset_lacks_are_named(self, corpus, monkeypatch):

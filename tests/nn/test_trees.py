@@ -80,12 +80,12 @@ def changed(trees, name, place, value):
 @pytest.mark.parametrize(
     ("name", "place", "value", "match"),
     [
-        ("left", 0, 10**6, "a child that is not behind it"),
-        ("left", 0, 0, "a child that is not behind it"),
-        ("right", 0, -5, "a child that is not behind it"),
-        ("right", 1, 1, "a child that is not behind it"),
+        ("left", 0, 10**6, "a child that does not follow it"),
+        ("left", 0, 0, "a child that does not follow it"),
+        ("right", 0, -5, "a child that does not follow it"),
+        ("right", 1, 1, "a child that does not follow it"),
         ("left", 0, 2, "one parent"),
-        ("left", 0, -1, "a child that is not behind it"),
+        ("left", 0, -1, "a child that does not follow it"),
         ("right", 0, 3, "one parent"),
         ("feature", 0, N_FEATURES, "one of 5"),
         ("feature", 3, -1, "one of 5"),
