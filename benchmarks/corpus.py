@@ -135,7 +135,7 @@ def make_file(folder: Path, number: int, n_cells: int) -> None:
 
 
 def type_profiles() -> NDArray[np.float32]:
-    """Shares of the genes in the molecules of each type, `(n_types, n_genes)`: lognormal, times a gamma factor for each type."""
+    """Fractions of the genes in the molecules of each type, `(n_types, n_genes)`: lognormal, times a gamma factor for each type."""
     rng = np.random.default_rng(0)
     profiles = rng.lognormal(0, 2.1, size=len(GENES)) * rng.gamma(2.0, 0.5, size=(N_TYPES, len(GENES)))
     return (profiles / profiles.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -54,7 +54,7 @@ def counts_by_type(model: SCTAB, adata: AnnData, rng: np.random.Generator) -> di
 
 
 def evaluate(model: SCTAB, counts: sparse.csr_matrix, name: str) -> NDArray[np.float64]:
-    """Mean probability of a type, and the share of cells that are called so."""
+    """Mean probability of a type, and the fraction of cells that are called so."""
     values = torch.from_numpy(normalise(counts, model.spec.normalization).toarray())
     with torch.inference_mode():
         probabilities = model.module(values).logits.softmax(dim=1)

@@ -90,7 +90,7 @@ MUTANTS = [
     Mutant("penalty subtracted", "train/_plan.py", "loss + self.penalty(output)", "loss - self.penalty(output)", PLAN),
     Mutant("diffuse masks rewarded", "model/_sctab.py", "output: -lambda_sparse", "output: lambda_sparse", SCTAB),
     Mutant("label smoothing ignored", "train/_plan.py", "label_smoothing=self.settings.label_smoothing", "label_smoothing=0", PLAN),
-    Mutant("share of the own label ignored", "train/_plan.py", "own_label = OWN_LABEL if", "own_label = 0.0 if", PLAN),
+    Mutant("fraction of the own label ignored", "train/_plan.py", "own_label = OWN_LABEL if", "own_label = 0.0 if", PLAN),
     Mutant("gradient never clipped", "train/_loop.py", "settings.gradient_clip,", "None,", PLAN),
     Mutant("learning rate does not decay", "train/_plan.py", "gamma=settings.lr_decay", "gamma=1.0", PLAN),
     Mutant("cycle moves by epoch", "train/_plan.py", '"interval": "step"', '"interval": "epoch"', PLAN),

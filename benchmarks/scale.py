@@ -249,7 +249,7 @@ def model(folder: Path, n_members: int) -> None:
     _, ensemble = load(folder, n_members)
     recipe, blocks = open_cells(ensemble, make_cells(folder, BATCH))
     dense = next(dense_batches(recipe, blocks))
-    head("### Models", "member", "genes in the mask, mean", "5 % to 95 % of the cells", "share of the model's genes", "MB")
+    head("### Models", "member", "genes in the mask, mean", "5 % to 95 % of the cells", "fraction of the model's genes", "MB")
     for i, member in enumerate(ensemble.members):
         with torch.inference_mode():
             support = (member.module(dense).masks[0] > 0).sum(dim=1).float()

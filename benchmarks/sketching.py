@@ -39,7 +39,7 @@ def train(reference: AnnData, task: Task, model: str, seed: int) -> CellTypeClas
 
 
 def choose(task: Task, method: str, fraction: float, seed: int) -> AnnData:
-    """A share of the reference; what works by place does so in the latent space of the model of all cells, if it has one."""
+    """A fraction of the reference; what works by place does so in the latent space of the model of all cells, if it has one."""
     pp.sketch(
         task.reference,
         fraction,

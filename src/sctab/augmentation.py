@@ -31,7 +31,7 @@ _SMALLEST_VARIANCE = 1e-9
 
 
 def drop_genes(values: Tensor, max_fraction: float, *, generator: torch.Generator | None = None) -> Tensor:
-    r"""Set a random share of the genes to zero, cell by cell.
+    r"""Set a random fraction of the genes to zero, cell by cell.
 
     Each cell draws a share :math:`s \sim U(0, \text{max\_fraction})`, then loses each gene with probability :math:`s`, as if the
     gene had not been measured. A classifier that has seen this does not lean on few genes.
@@ -224,7 +224,7 @@ def explained_variance(
     largest: float = LARGEST_EXPRESSION,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    r"""Share of the variance of expression that types and donors explain, before and after :func:`add_donor_differences`.
+    r"""Fraction of the variance of expression that types and donors explain, before and after :func:`add_donor_differences`.
 
     Each gene is regressed on the type and the donor of the cells, one-hot and with an intercept (ordinary least squares), as in Fischer et
     al. (2023, :doi:`10.1101/2023.10.07.561331`, Methods), who report :math:`R^2` of 0.189 before and 0.164 after.

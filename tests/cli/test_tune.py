@@ -84,7 +84,7 @@ def test_without_donors_says_so(reference, tmp_path):
     result = run(reference, "--output", tmp_path / "settings.json", "--n-trials", 1)
     assert result.exit_code == 0, result.output
     assert "Note: Settings are judged by cells of the donors that they were learned from" in result.stderr
-    assert "a share of each type held out" in " ".join(result.stdout.split())
+    assert "a fraction of each type held out" in " ".join(result.stdout.split())
     assert json.loads((tmp_path / "settings.json").read_text())["train_settings"] == {"max_epochs": 2}
 
 

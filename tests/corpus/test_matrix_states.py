@@ -339,7 +339,7 @@ LEAST = {
     ambient_removed: 0.95,
     downsampled: 0.95,
 }
-"""Share of labels that are those of all counts, where not all of the counts are there; else 97 %."""
+"""Fraction of labels that are those of all counts, where not all of the counts are there; else 97 %."""
 
 
 def as_dask(a):

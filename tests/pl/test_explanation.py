@@ -20,7 +20,7 @@ TYPES = (
 
 @pytest.fixture
 def table():
-    """Five types, the last with one gene only; weights and shares of expression differ everywhere."""
+    """Five types, the last with one gene only; weights and fractions of expression differ everywhere."""
     rows = [
         (name, rank, f"ENSG{rank + i:011d}", 0.4 / rank / (i + 1), 1 - 0.3 * (rank - 1), 1000 * (i + 1))
         for i, name in enumerate(TYPES)

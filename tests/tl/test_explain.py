@@ -41,7 +41,7 @@ def explained(model, query):
 
 @pytest.fixture(scope="module")
 def shares(model, query):
-    """Share of each gene in each cell, and the names of the genes."""
+    """Fraction of each gene in each cell, and the names of the genes."""
     weights = model.explain(query).toarray()
     return pd.DataFrame(weights / weights.sum(axis=1, keepdims=True), index=query.obs_names, columns=model.spec.features.names)
 

@@ -57,7 +57,7 @@ class Task:
     """Column of `var` of the reference with gene symbols; by default it is found."""
     test_donors: tuple[str, ...] = ()
     test_fraction: float | None = None
-    """Share of the cells that is kept for the query, as whole donors or at random."""
+    """Fraction of the cells that is kept for the query, as whole donors or at random."""
     split_seed: int = 0
     subset: Subset | None = None
 

@@ -24,7 +24,7 @@ METRICS: dict[str, tuple[str, bool]] = {
 }
 """Metrics of a report: how they are called, and whether more is better."""
 SCALING_METRICS = ("macro_f1", "cross_entropy")
-"""Those that are also shown by the share of a reference that was learned from."""
+"""Those that are also shown by the fraction of a reference that was learned from."""
 
 
 def comparison(scores: pd.DataFrame, metric: str = "macro_f1") -> pd.DataFrame:

@@ -58,7 +58,7 @@ class Run:
     entry: ModelEntry | PeerEntry
     seed: int
     fraction: float
-    """Share of the reference that is learned from."""
+    """Fraction of the reference that is learned from."""
     key: str
     """Hash of all that decides the result."""
 

@@ -56,7 +56,7 @@ def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -
     data
         Folder of its files.
     fraction
-        Share of the reference to learn from, by `task.subset`. With the same `seed`, a smaller share lies within a larger one.
+        Fraction of the reference to learn from, by `task.subset`. With the same `seed`, a smaller share lies within a larger one.
     seed
         Decides what belongs to the share. A corpus has its own shares.
 

@@ -267,7 +267,7 @@ def _report_training(trainings: Sequence[Any]) -> None:
     how = {
         "corpus": "those of the corpus",
         "donor": "whole donors held out",
-        "stratified": "a share of each type held out",
+        "stratified": "a fraction of each type held out",
         "none": "no validation",
     }
     epochs = sorted({each["epochs"] for each in trainings})

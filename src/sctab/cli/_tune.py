@@ -58,7 +58,7 @@ def tune(
     gene_id_key: GeneIdKey = None,
     gene_symbol_key: GeneSymbolKey = None,
     train_size: Annotated[
-        float | None, typer.Option(help="Share of the cells to learn from; the others are held out. By default 0.75.")
+        float | None, typer.Option(help="Fraction of the cells to learn from; the others are held out. By default 0.75.")
     ] = None,
     max_epochs: Annotated[
         int | None, typer.Option(help="Passes over the cells in each trial; by default from their number.")
@@ -141,7 +141,7 @@ def _draw(found: sctab.tuning.TuningResult, path: Path) -> None:
 def _report(found: sctab.tuning.TuningResult) -> None:
     how = {
         "donor": "whole donors held out",
-        "stratified": "a share of each type held out",
+        "stratified": "a fraction of each type held out",
         "corpus": "the validation cells of the corpus",
     }
     trials = found.trials

@@ -28,7 +28,7 @@ class SplitEntry:
     by: str = "donor"
     """`"donor"`, `"dataset"` or `"tissue"`: what stays whole. `"declared"`: as each source says, see :attr:`SourceEntry.split_key`."""
     fractions: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    """Shares of training, validation and test, in units of `by`; ignored if splits are declared."""
+    """Fractions of training, validation and test, in units of `by`; ignored if splits are declared."""
     validation: tuple[str, ...] = ()
     """Donors (`dataset/donor`), datasets or tissues that are validated on; by default some are drawn."""
     test: tuple[str, ...] = ()

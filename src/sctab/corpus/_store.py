@@ -44,7 +44,7 @@ FEATURES = "features.parquet"
 MEASURED = "measured.npy"
 SUBSETS = "subsets_by_{by}.npy"
 FRACTIONS = (0.15, 0.3, 0.5, 0.7, 1.0)
-"""Shares of the training cells that Fischer et al. (2023, :doi:`10.1101/2023.10.07.561331`, Fig. 3) train on."""
+"""Fractions of the training cells that Fischer et al. (2023, :doi:`10.1101/2023.10.07.561331`, Fig. 3) train on."""
 
 
 class Corpus:

@@ -17,9 +17,9 @@ _SUM_TOLERANCE = 1e-2
 """Relative spread of library sizes under which they count as equal: normalised sums differ by rounding and by filtered genes."""
 _MULTIPLE_FRACTION = 0.9
 _CHANCE_SHARE = 0.2
-"""Share of normalised cells that may hold integers by chance: those whose library size is the target sum, or divides it."""
+"""Fraction of normalised cells that may hold integers by chance: those whose library size is the target sum, or divides it."""
 _SCALED_SHARE = 0.25
-"""Share of genes with unit variance above which a matrix was scaled; clipping at a maximum takes it from the rare genes."""
+"""Fraction of genes with unit variance above which a matrix was scaled; clipping at a maximum takes it from the rare genes."""
 _FEWEST_CELLS = 20
 """Cells needed to tell integers that are not counts."""
 _FEWEST_GENES = 5
@@ -89,7 +89,7 @@ class Statistics:
     log_sums: dict[str, NDArray[np.float64]]
     """Library sizes after undoing the logarithm, by base."""
     multiples: float
-    """Share of values that are a whole multiple of the smallest in their cell."""
+    """Fraction of values that are a whole multiple of the smallest in their cell."""
     log_multiples: float
     """The same after undoing a natural logarithm."""
     deviations: NDArray[np.float64]

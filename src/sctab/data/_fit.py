@@ -205,7 +205,7 @@ def ranked(candidates: list[Candidate], feature_weights: Coverage | None = None)
 
 
 def coverages(candidates: list[Candidate], feature_weights: Coverage | None = None) -> dict[Candidate, float]:
-    """Share of what the best candidate has of the cells and of what is looked at, by candidate, between 0 and 1."""
+    """Fraction of what the best candidate has of the cells and of what is looked at, by candidate, between 0 and 1."""
     weights = {id(candidate.var): _feature_weights(candidate, feature_weights) for candidate in candidates}
     found = {
         candidate: float(weights[id(candidate.var)][_has_gene(candidate, candidates)].sum()) * float(candidate.is_filled.mean())

@@ -215,7 +215,7 @@ class MatrixInspection:
 
 
 def fraction_of_multiples(block: sparse.csr_matrix) -> float:
-    """Share of the stored values of rows that are a whole multiple of the smallest in their row, as counts and scaled counts are.
+    """Fraction of the stored values of rows that are a whole multiple of the smallest in their row, as counts and scaled counts are.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def fraction_of_multiples(block: sparse.csr_matrix) -> float:
 
 
 class _Fraction:
-    """Running share of values that are a whole multiple of the smallest value in their cell."""
+    """Running fraction of values that are a whole multiple of the smallest value in their cell."""
 
     def __init__(self) -> None:
         self._hits = self._total = 0

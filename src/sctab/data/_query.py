@@ -155,7 +155,7 @@ def open_query(
     layer
         The matrix to use, see :func:`choose_source`.
     importance
-        Share of the model's decisions that each gene carries, `(n_vars,)`.
+        Fraction of the model's decisions that each gene carries, `(n_vars,)`.
     min_gene_coverage
         Minimum fraction of total gene importance that the data must cover.
     inspect

@@ -32,7 +32,7 @@ from sctab.io import require_sound_view, rows_of
 
 _RAW = "raw.X"
 _COMPARABLE = 0.9
-"""The matrix that a model learned from is used where it has at least this share of what the best one has."""
+"""The matrix that a model learned from is used where it has at least this fraction of what the best one has."""
 _SOME_CELLS = 5000
 _DOUBTFUL = 0.5
 """Evidence below which integers are not called counts."""

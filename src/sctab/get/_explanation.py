@@ -33,9 +33,9 @@ def explanation(adata: AnnData, *, key_added: str = DEFAULT_KEY_ADDED) -> pd.Dat
     `gene_id` : str
         Its Ensembl id; empty where the model does not know it.
     `weight` : float
-        Share of the decision that it carries, between 0 and 1, averaged over the cells of the type.
+        Fraction of the decision that it carries, between 0 and 1, averaged over the cells of the type.
     `expressed` : float
-        Share of these cells that express it. Where it is small, its absence speaks for the type.
+        Fraction of these cells that express it. Where it is small, its absence speaks for the type.
     `cells` : int
         How many cells these are.
 

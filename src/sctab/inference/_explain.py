@@ -26,7 +26,8 @@ class ExplainedCells:
     values: sparse.csr_matrix
     """Normalised expression, `(n_obs, n_vars)`."""
     weights: sparse.csr_matrix
-    """Share of the decision that each gene carries, `(n_obs, n_vars)`; rows sum to one, and to zero for cells without a count. Of members
+    """Fraction of the decision that each gene carries, `(n_obs, n_vars)`; rows sum to one, and to zero for cells without a count. Of
+    members
     that looked at covariates alone in a cell, nothing is added to its row."""
     decision: Decision
     """Labels of the cells."""

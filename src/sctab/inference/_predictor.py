@@ -34,7 +34,7 @@ class Predictor:
     networks
         Trained networks on one device, one per member.
     gene_importance
-        Share of the decisions that each gene carries, `(n_vars,)`, summing to one.
+        Fraction of the decisions that each gene carries, `(n_vars,)`, summing to one.
     name
         Name of the directory that the model was loaded from.
     sha256

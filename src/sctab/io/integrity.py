@@ -23,7 +23,7 @@ _NUMBERS = "biuf"
 _FEWEST_REPEATED = 10
 """Values of one row that all name the first column, beyond one, before a lost piece of `indices` is suspected."""
 _REPEATED_SHARE = 0.9
-"""Share of all repeated indices that name the first column where a piece was lost; those of a valid matrix lie anywhere."""
+"""Fraction of all repeated indices that name the first column where a piece was lost; those of a valid matrix lie anywhere."""
 _FEWEST_COLUMNS = 20
 """With fewer columns, repeated indices name the first one by chance."""
 _MOST_LISTED = 1_000_000

@@ -35,7 +35,7 @@ def bootstrap_interval(
     n_bootstrap
         Number of draws.
     level
-        Share of the draws that lie in the interval.
+        Fraction of the draws that lie in the interval.
     rng
         Random seed of the draws.
 

@@ -111,7 +111,7 @@ def weighted_f1(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[str] 
 
 
 def accuracy(truth: ArrayLike, predicted: ArrayLike) -> float:
-    """Share of the cells whose label is right. Cells without a truth do not count; those without a prediction are wrong.
+    """Fraction of the cells whose label is right. Cells without a truth do not count; those without a prediction are wrong.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ class CellTypeClassifier(TrainableModel):
     module
         The network.
     gene_importance
-        Share of the model's decisions that each gene carries, `(n_vars,)`, summing to one; uniform before training.
+        Fraction of the model's decisions that each gene carries, `(n_vars,)`, summing to one; uniform before training.
     name
         Name of the directory that the model was loaded from; empty before.
     sha256

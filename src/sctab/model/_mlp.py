@@ -38,7 +38,7 @@ class MLPClassifier(CellTypeClassifier):
     n_layers, n_hidden
         Number of hidden layers and their width.
     dropout
-        Share of the hidden units set to zero in training.
+        Fraction of the hidden units set to zero in training.
     spec
         Stored description instead of a reference; used by :meth:`load`.
 

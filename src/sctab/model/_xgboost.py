@@ -91,7 +91,7 @@ class XGBoostClassifier(CellTypeClassifier):
     max_depth
         Largest depth of a tree.
     subsample
-        Share of the cells that a tree sees.
+        Fraction of the cells that a tree sees.
     spec
         Stored description instead of a reference; used by :meth:`load`.
 

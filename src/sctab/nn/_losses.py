@@ -19,7 +19,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, class_weights: Tensor | Non
     class_weights
         `(n_classes,)`; `None` weighs all alike.
     label_smoothing
-        Share of each label that is spread evenly over all classes (Szegedy et al. 2016, :doi:`10.1109/CVPR.2016.308`).
+        Fraction of each label that is spread evenly over all classes (Szegedy et al. 2016, :doi:`10.1109/CVPR.2016.308`).
 
     Returns
     -------
@@ -66,12 +66,12 @@ def hierarchical_cross_entropy(
         Whether the class of the column is that of the row or one of its subtypes, boolean, `(n_classes, n_classes)`; see
         :meth:`sctab.ontology.CellOntology.child_matrix`. With the identity the loss is :func:`cross_entropy`.
     own_label
-        Share of the loss that asks for the label itself and not for one of its subtypes; 0 as in the reference, 1 for
+        Fraction of the loss that asks for the label itself and not for one of its subtypes; 0 as in the reference, 1 for
         :func:`cross_entropy`.
     class_weights
         `(n_classes,)`; `None` weighs all alike. The weight of a cell is that of its label.
     label_smoothing
-        Share of each label that is spread evenly over all classes, as in :func:`cross_entropy`.
+        Fraction of each label that is spread evenly over all classes, as in :func:`cross_entropy`.
 
     Returns
     -------

@@ -60,7 +60,7 @@ class MultilayerPerceptron(nn.Module):
     n_layers, n_hidden
         Number of hidden layers and their width.
     dropout
-        Share of the hidden units set to zero in training.
+        Fraction of the hidden units set to zero in training.
     """
 
     def __init__(self, n_vars: int, n_classes: int, *, n_layers: int, n_hidden: int, dropout: float) -> None:

@@ -14,7 +14,7 @@ from sctab.ontology._sources import ObsoleteTerm
 from sctab.ontology.label_values import says_no_type
 
 _ALIKE = 0.45
-"""Share of the letters, in runs of three, that a name must share with another to be suggested."""
+"""Fraction of the letters, in runs of three, that a name must share with another to be suggested."""
 MAY_MEAN = "but may mean "
 """In notes on names of one term that authors give to another type as well."""
 

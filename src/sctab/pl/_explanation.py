@@ -109,7 +109,7 @@ def _grid(table: pd.DataFrame, panels: Collection[str], n_columns: int) -> tuple
     ).ravel()
     for ax in axes[len(panels) :]:
         ax.remove()
-    figure.supxlabel("Share of the decision, mean over cells", fontsize=9, x=(left + right) / 2, y=0.08 / height, va="bottom")
+    figure.supxlabel("Fraction of the decision, mean over cells", fontsize=9, x=(left + right) / 2, y=0.08 / height, va="bottom")
     length = min(3 / height, top - bottom)
     place = figure.add_axes((right + _GAP / width, (top + bottom - length) / 2, 0.12 / width, length))
     bar = figure.colorbar(ScalarMappable(cmap=_COLOURS), cax=place)

@@ -99,7 +99,7 @@ def tuning_importance(importance: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     bars = ax.barh(ordered["setting"], ordered["importance"], color=_BEST, height=0.7)
     ax.bar_label(bars, fmt="{:.2f}", padding=3, fontsize="small")
     ax.set_xlim(0, 1.1 * max([*ordered["importance"], 0.1]))  # room for the numbers
-    ax.set_xlabel("Share of the variance explained")
+    ax.set_xlabel("Fraction of the variance explained")
     _tidy(ax, grid="x")
     return ax
 

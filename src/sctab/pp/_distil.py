@@ -24,7 +24,7 @@ from sctab.sampling import Split, split_cells
 from sctab.train import MemoryReference, corrected_macro_f1
 
 _TRAIN_SIZE = 0.8
-"""Share of the cells that :func:`distil` learns from and chooses from; the others tell how much is lost."""
+"""Fraction of the cells that :func:`distil` learns from and chooses from; the others tell how much is lost."""
 
 
 def distil(
@@ -66,7 +66,7 @@ def distil(
         :func:`"k-centre" <sctab.sampling.k_centre>` covers its extent. Both work in the latent space of the model that learned all
         cells, or in 50 principal components where its class has none.
     fractions
-        Shares of the cells to try, in ascending order.
+        Fractions of the cells to try, in ascending order.
     tolerance
         How much macro F1 may be lost.
     model_settings, train_settings
@@ -162,7 +162,7 @@ def distil(
 
 
 def _hold_out(labels: NDArray[np.int64], donors: NDArray[np.int64] | None, labels_key: str, seed: int) -> Split:
-    """Cells to learn from and cells to score on: whole donors where there are enough, else a share of each type."""
+    """Cells to learn from and cells to score on: whole donors where there are enough, else a fraction of each type."""
     rng = np.random.default_rng(seed)
     found = split_cells(labels, donors, train_size=_TRAIN_SIZE, by="stratified" if donors is None else "donor", rng=rng)
     if found.by == "none":

@@ -52,7 +52,7 @@ def split_cells(
     donors
         Donor of each cell, `(n_obs,)`, or `None`.
     train_size
-        Share of the cells to learn from; 1 validates on none.
+        Fraction of the cells to learn from; 1 validates on none.
     by
         Requested kind of split; the result has the actual one.
     rng
@@ -126,10 +126,10 @@ def assign_splits(
     """Assign labelled cells to several splits, such as training, validation and test.
 
     `"type"`
-        Each split gets its share of the cells of every type, up to rounding by less than one cell. The first split gets a cell of
-        every type.
+        Each split gets its fraction of the cells of every type, up to rounding by less than one cell. The first split gets a cell of every
+        type.
     `"donor"`
-        Each split gets its share of the donors, up to rounding and at least one, whole and at random. Types are not looked at.
+        Each split gets its fraction of the donors, up to rounding and at least one, as whole donors at random. Types are not looked at.
     `"both"`
         As many donors as by donor. Then donors of different splits change places, in random order, as long as that brings the share
         that each split has of each type nearer to its size (sum of squared differences). The first split gets a donor of every type.
@@ -141,7 +141,7 @@ def assign_splits(
     donors
         Donor of each cell, `(n_obs,)`; `"donor"` and `"both"` need it.
     fractions
-        Share of each split; they sum to one. The first split is the one to learn from.
+        Fraction of each split; they sum to one. The first split is the one to learn from.
     by
         What is kept together and what is shared out evenly.
     rng

@@ -65,7 +65,7 @@ def nested_subset(units: NDArray[np.int64], fraction: float, *, rng: np.random.G
     units
         What each cell belongs to, `(n_obs,)`. All different chooses single cells.
     fraction
-        Share of the units, above 0 and up to 1.
+        Fraction of the units, above 0 and up to 1.
     rng
         Source of randomness, in the same state for subsets that are to lie in each other.
 

@@ -60,7 +60,7 @@ class CorpusReference:
 
     corpus: Corpus
     fraction: float = 1.0
-    """Share of the training donors or cells."""
+    """Fraction of the training donors or cells."""
     fraction_by: str = "donor"
     """`"donor"` or `"cell"`."""
     covariate_keys: Sequence[str] = ()

@@ -26,7 +26,7 @@ def measure_importance(
     device: torch.device,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    r"""Share of the decisions that each gene carries, `(n_vars,)`, summing to one.
+    r"""Fraction of the decisions that each gene carries, `(n_vars,)`, summing to one.
 
     For gene :math:`g` the mean over training cells of :math:`|x_g \, \partial z_{\hat y} / \partial x_g|`, with :math:`z_{\hat y}`
     the logit of the predicted type: to first order, how much that logit changes when the gene is not measured. Up to 2,000 labelled

@@ -23,7 +23,7 @@ Loss = Literal["auto", "cross-entropy", "hierarchical"]
 LARGE_REFERENCE = 500_000
 """Labelled cells from which the published settings are the defaults."""
 OWN_LABEL = 0.1
-"""Share of the loss that asks for the label itself with `loss="auto"`: it is predicted where ten in eleven of the cells alike carry it."""
+"""Fraction of the loss that asks for the label itself with `loss="auto"`: it is predicted where ten in eleven of similar cells carry it."""
 PUBLISHED_TRAINING: Mapping[str, Any] = MappingProxyType(
     {
         "batch_size": 2048,
@@ -58,9 +58,9 @@ class CommonSettings:
     class_weights: bool = True
     """Weigh classes by :math:`n / (K n_k)`, so that rare types count as much as frequent ones."""
     train_size: float = 0.9
-    """Share of the cells to learn from; the others validate. With 1 there is no validation, and the last weights are kept."""
+    """Fraction of the cells to learn from; the others validate. With 1 there is no validation, and the last weights are kept."""
     validation_split: SplitBy = "donor"
-    """`"donor"` holds out whole donors where they are known and there are enough; `"stratified"` a share of each type."""
+    """`"donor"` holds out whole donors where they are known and there are enough; `"stratified"` a fraction of each type."""
     refit: bool = False
     """Train once more after validation, on all cells, as long as was best. What is reported is the validation before."""
     seed: int = 0
@@ -118,12 +118,12 @@ class TrainingSettings(CommonSettings):
     schedule: Schedule
     """`"one-cycle"`: up to `learning_rate` and down to almost nothing, batch by batch. `"step"`: times `lr_decay` after every epoch."""
     gene_dropout: float
-    """Largest share of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`."""
+    """Largest fraction of genes set to zero in a training cell, see :func:`sctab.augmentation.drop_genes`."""
     loss: Loss = "auto"
     """Handling of labels of mixed granularity, see :ref:`mixed-granularity`. `"cross-entropy"`: all labels exclude each other, as
     published. `"hierarchical"`: a label is right in all of its subtypes. `"auto"`: in those that donors with this label do not have."""
     label_smoothing: float = 0.0
-    """Share of each cell's label that is spread evenly over all classes."""
+    """Fraction of each cell's label that is spread evenly over all classes."""
     covariate_dropout: float = 0.5
     """Probability that the covariates of a training cell (`categorical_covariate_keys`) are hidden."""
     augment: bool = False
@@ -201,7 +201,7 @@ class TrainingResult:
     best_macro_f1: float | None
     """Validation macro F1 of that epoch."""
     importance: NDArray[np.float32] | None = None
-    """Share of the decisions that each gene carries, `(n_vars,)`, where the model class knows it; `None` has it measured."""
+    """Fraction of the decisions that each gene carries, `(n_vars,)`, where the model class knows it; `None` has it measured."""
 
 
 def stored_history(training: Mapping[str, Any]) -> dict[str, pd.DataFrame]:

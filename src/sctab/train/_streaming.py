@@ -27,7 +27,7 @@ _MOST_READ = 4
 _SPARSE = 10
 """Density, as one in this number of rows, below which rows are read one by one."""
 _LANES = 8
-"""Parts of every chunk that each give their share of a batch. Processes share lanes out, so that batches are the same for 1, 2, 4 or 8."""
+"""Parts of every chunk, each contributing to a batch. Processes divide lanes, so batches are the same for 1, 2, 4 or 8."""
 _LARGE = 32 * 2**20
 """Bytes of an array whose memory is not kept for the next one: arrays of a window, but not of a batch, which would take a third longer."""
 _AHEAD = 2

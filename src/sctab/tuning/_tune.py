@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _TRIALS_BEFORE_PRUNING = 5
 _EPOCHS_BEFORE_PRUNING = 1 / 3
-"""Share of the epochs: the learning rate of a one-cycle schedule, the default, goes up for the first 30 % of the steps."""
+"""Fraction of the epochs: the learning rate of a one-cycle schedule, the default, goes up for the first 30 % of the steps."""
 
 
 def tune(
@@ -73,11 +73,11 @@ def tune(
     model_settings, train_settings
         Settings for the constructor and for `train` that all trials share, see :class:`Settings`; what is named here is not varied.
     donor_key
-        Column of `adata.obs` with donors. With fewer than three, or without, a share of the cells of each type is held out.
+        Column of `adata.obs` with donors. With fewer than three, or without, a fraction of the cells of each type is held out.
     layer, unlabeled_category, label_ids, categorical_covariate_keys, gene_id_key, gene_symbol_key
         As in :meth:`sctab.model.CellTypeClassifier.setup_anndata`.
     train_size
-        Share of the cells to learn from; donors with the others are held out.
+        Fraction of the cells to learn from; donors with the others are held out.
     n_trials
         Finished trials that the study is to have, those of earlier calls and of other processes included.
     timeout

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def importance_of_weights(weights: Mapping[str, Tensor], means: Tensor | None = None) -> NDArray[np.float32]:
-    r"""Share of the decisions that each gene probably carries, `(n_vars,)`, summing to one.
+    r"""Fraction of the decisions that each gene probably carries, `(n_vars,)`, summing to one.
 
     :math:`\bar x_g \, \lVert \partial h / \partial x_g \rVert`, with :math:`\bar x_g` the mean expression of the gene in the training data
     and :math:`h` the output of the first linear map: how far that moves when the gene is not measured. It is the first step of what is

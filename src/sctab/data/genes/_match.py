@@ -41,7 +41,7 @@ class GeneMatch:
     id_type: IdType
     """Kind of these names."""
     coverage: float
-    """Share of the model's importance that the genes found carry, between 0 and 1."""
+    """Fraction of the model's importance that the genes found carry, between 0 and 1."""
     query_species: Species | None
     """Likely species of the dataset, from its gene names."""
     model_species: Species | None

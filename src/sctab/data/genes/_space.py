@@ -178,7 +178,7 @@ class FeatureSpace:
         gene_id_key, gene_symbol_key
             Columns of `var` to use, and only those; `None` finds them.
         importance
-            What share of the model's decisions each gene carries, `(n_vars,)`; `None` weighs all alike.
+            What fraction of the model's decisions each gene carries, `(n_vars,)`; `None` weighs all alike.
 
         Raises
         ------

@@ -13,7 +13,7 @@ from sctab.data.genes._names import common_case, genome_in, parts_of
 FEW = 5
 """Fewer names than this are not evidence: data of one species may hold a few transgenes of another."""
 SHARE = 0.05
-"""Nor is a smaller share of ids."""
+"""Nor is a smaller fraction of ids."""
 _SHARE_OF_MARKERS = 0.01
 MIXED = 3
 """Minimum ratio between names of two species; below it the data is a mixture of both."""
