@@ -105,7 +105,7 @@ class TestCounts:
         found = inspect_matrix(counts * rng.uniform(0.6, 1, size=counts.shape) * 3, name="layers['soupx']")
         assert found.content is Content.COUNTS
         assert "`layers['soupx']` was taken as fractional counts" in found.note
-        assert "set `layer=` to the counts" in found.note
+        assert "select the counts with `layer=`" in found.note
 
     @pytest.mark.parametrize("size", [1, 50, 4096])
     def test_the_largest_value_is_that_of_all_cells(self, counts, rng, size, monkeypatch):

@@ -100,7 +100,8 @@ def decide_content(found: Statistics, name: str) -> MatrixContent:
     if found.fractional_rows == 0:
         why = _unlike_counts(found)
         note = (
-            f"`{name}` holds integers that hardly are counts of molecules: {why}. If there are counts, give them with {BY_LAYER}."
+            f"`{name}` holds integers that are unlikely to be counts of molecules: {why}. If there are counts, select them "
+            f"with {BY_LAYER}."
         )
         return MatrixContent(Content.COUNTS, note=Message.of(note, BY_LAYER) if why else "")
     if _are_equal(found.sums):
@@ -134,7 +135,7 @@ def decide_content(found: Statistics, name: str) -> MatrixContent:
             log_base=np.e,
             note=Message(
                 f"`{name}` was taken as log1p of normalised expression: it holds no value above {found.largest:.3g}, but its "
-                "cells show neither equal library sizes nor counts. If it is something else, give counts with ",
+                "cells show neither equal library sizes nor counts. If this is wrong, select the counts with ",
                 BY_LAYER,
                 ".",
             ),
@@ -143,7 +144,7 @@ def decide_content(found: Statistics, name: str) -> MatrixContent:
         Content.COUNTS,
         note=Message(
             f"`{name}` was taken as fractional counts (as ambient-RNA correction or pseudo-alignment give): its values go up "
-            f"to {found.largest:.4g} and are not integers. If it is something else, give counts with ",
+            f"to {found.largest:.4g} and are not integers. If this is wrong, select the counts with ",
             BY_LAYER,
             ".",
         ),

@@ -261,8 +261,8 @@ def _refuse_invalid(values: NDArray[np.float64], name: str) -> None:
     if (n_invalid := int((~np.isfinite(values)).sum())) > 0:
         raise InputValueError(
             Message.of(
-                f"`{name}` holds NaN or infinite values ({n_invalid} of them). Find the step that made them, or give another matrix "
-                f"with {BY_LAYER}.",
+                f"`{name}` holds NaN or infinite values ({n_invalid} of them). Find the step that created them, or select "
+                f"another matrix with {BY_LAYER}.",
                 BY_LAYER,
             )
         )
@@ -279,8 +279,8 @@ def _refuse_invalid(values: NDArray[np.float64], name: str) -> None:
     if (largest := values.max(initial=0.0)) > _LARGEST_VALUE:
         raise InputValueError(
             Message.of(
-                f"`{name}` holds values up to {largest:.4g}, which no count reaches and single precision cannot hold in sums. Find "
-                f"the step that made them, or give another matrix with {BY_LAYER}.",
+                f"`{name}` holds values up to {largest:.4g}, which exceed any count and overflow in single precision. Find "
+                f"the step that created them, or select another matrix with {BY_LAYER}.",
                 BY_LAYER,
             )
         )

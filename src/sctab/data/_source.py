@@ -243,7 +243,7 @@ def _notes(
             notes.append(
                 Message.of(
                     f"`X` was used, which holds {best.content.content}; {listing(sorted(differing))} "
-                    f"{'hold' if len(differing) > 1 else 'holds'} other counts than those that it was made of. Set {BY_LAYER} to choose.",
+                    f"{'hold' if len(differing) > 1 else 'holds'} counts that `X` was not computed from. Set {BY_LAYER} to choose.",
                     BY_LAYER,
                 )
             )

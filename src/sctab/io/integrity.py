@@ -43,8 +43,8 @@ def refuse(name: str, problem: str, path: str | None = None) -> InputValueError 
     if path is None:
         return InputValueError(
             Message.of(
-                f"`{name}` {problem}. Build the matrix again, read it again from a file that is whole, or give another one with "
-                f"{BY_LAYER}.",
+                f"`{name}` {problem}. Build the matrix again, read it again from a file that is whole, or select another one "
+                f"with {BY_LAYER}.",
                 BY_LAYER,
             )
         )

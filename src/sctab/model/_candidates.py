@@ -40,7 +40,7 @@ def judge(
 def judge_all(
     tasks: Iterable[tuple[Any, ...]], n_jobs: int, advance: Callable[[], None] = lambda: None
 ) -> list[tuple[NDArray[np.str_], float]]:
-    """Results of :func:`judge` for many arguments, in order, so many at a time, each in a process of its own.
+    """Results of :func:`judge` for many arguments, in order, `n_jobs` at a time in separate processes.
 
     Parameters
     ----------

@@ -91,7 +91,7 @@ def tune(
     accelerator
         As in Lightning: `"cpu"`, `"gpu"`, `"auto"`, …
     show_progress
-        Show on stderr how many trials are finished: a bar, or a line every half minute where it is no terminal.
+        Show on stderr how many trials are finished: a bar, or a line every half minute where it is not a terminal.
 
     Raises
     ------
