@@ -1,10 +1,11 @@
 r"""Training time on a small reference, alone and beside other processes.
 
     uv run python benchmarks/threads.py REFERENCE.h5ad --labels-key cell_type \
-        [--sctab BEFORE/bin/sctab AFTER/bin/sctab] [--model sctab] [--repeats 3]
+        [--sctab BEFORE/bin/sctab AFTER/bin/sctab] [--model sctab] [--cells 770 --genes 1767] [--repeats 3]
 
 Each command `sctab train` is run on an idle machine, beside two busy loops, and beside another training. Programs take turns, so that
-what else the machine does falls on all alike. Prints wall and processor seconds of whole processes, and their ratio to the first
+what else the machine does falls on all alike. With `--cells` or `--genes`, that many random cells of the reference are learned, and that
+many of its genes, those with counts in most cells. Prints wall and processor seconds of whole processes, and their ratio to the first
 program in the same turn.
 """
 
@@ -19,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anndata
+import numpy as np
 from _measure import Usage, head, machine, row, spread, watch
 
 _BUSY_LOOP = "while True: pass"
@@ -45,9 +48,18 @@ def main() -> None:
     )
     parser.add_argument("--model", default="sctab")
     parser.add_argument("--beside", nargs="*", choices=list(BESIDE), default=list(BESIDE))
+    parser.add_argument("--cells", type=int)
+    parser.add_argument("--genes", type=int)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.cells is not None or arguments.genes is not None:
+            arguments.reference = cut(arguments.reference, arguments.cells, arguments.genes, Path(folder) / "reference.h5ad")
+        compare(arguments)
 
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Measure all programs and print a table."""
     print(machine())
     head(
         f"`sctab train --model {arguments.model}`", "beside", "program", "wall s", "processor s", "wall, ratio", "processor, ratio"
@@ -69,6 +81,15 @@ def main() -> None:
                 spread([usage.seconds / other.seconds for usage, other in pairs], 2),
                 spread([usage.cpu / other.cpu for usage, other in pairs], 2),
             )
+
+
+def cut(path: Path, n_cells: int | None, n_genes: int | None, output: Path) -> Path:
+    """Write random cells of a reference and the genes with counts in most of them."""
+    adata = anndata.read_h5ad(path)
+    adata = adata[np.sort(np.random.default_rng(0).permutation(adata.n_obs)[:n_cells])]
+    n_detected = np.asarray((adata.X > 0).sum(axis=0)).ravel()
+    adata[:, np.sort(np.argsort(-n_detected, kind="stable")[:n_genes])].copy().write_h5ad(output)
+    return output
 
 
 def train(program: Path, arguments: argparse.Namespace) -> Usage:
