@@ -11,6 +11,19 @@ TRAINING = {"scvi", "lightning", "matplotlib", "optuna", "scanpy", "tensorboard"
 """What nothing but training, tuning and drawing needs."""
 ANNOTATING = {"sklearn", "sympy"}  # PyTorch loads the latter with its compiler
 """What annotating does not need either."""
+TRAINED_WITHOUT = {
+    "optuna",
+    "xgboost",
+    "tensorboard",
+    "distributed",
+    "neptune",
+    "jax",
+    "annbatch",
+    "tiledbsoma",
+    "seaborn",
+    "IPython",
+}
+"""What training a network without a run directory does not need."""
 COMPUTING = {"numpy", "scipy", "pandas", "anndata", "h5py", "zarr", "torch", "numba", "sklearn", "pyarrow", "dask"}
 REPORT = """
 import sys
@@ -82,3 +95,9 @@ def test_the_command_line_annotates_and_evaluates_without_training(query, tmp_pa
     assert modules_of(COMMAND, "annotate", query, *options).isdisjoint(TRAINING | ANNOTATING)
     found = modules_of(COMMAND, "evaluate", annotated, "--labels-key", "bulk_labels", "--n-bootstrap", 2)
     assert found.isdisjoint(TRAINING | {"torch"})
+
+
+def test_training_loads_no_other_models_and_no_loggers(query, tmp_path):
+    options = ("--labels-key", "bulk_labels", "--layer", "X", "--model", "linear", "--max-epochs", "1", "--no-logs")
+    found = modules_of(COMMAND, "train", query, *options, "--accelerator", "cpu", "--output", tmp_path / "model")
+    assert found.isdisjoint(TRAINED_WITHOUT)
