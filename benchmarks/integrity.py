@@ -26,7 +26,7 @@ from scale import make_cells, make_models
 from scipy import sparse
 
 import sctab
-from sctab.io import DataFile, integrity
+from sctab.io import DataFile, _data_file, integrity
 from sctab.io._rows import row_blocks
 from sctab.model import SCTAB
 
@@ -39,6 +39,7 @@ def without_checks() -> ExitStack:
     for name in CHECKS:
         stack.enter_context(mock.patch.object(integrity, name, return_value=None))
     stack.enter_context(mock.patch.object(integrity, "missing_pieces", return_value=()))
+    stack.enter_context(mock.patch.object(_data_file, "require_sound_heaps"))
     return stack
 
 
@@ -60,8 +61,8 @@ def timed_checks(seconds: list[float]) -> ExitStack:
 
         return run
 
-    for name in (*CHECKS, "missing_pieces"):
-        stack.enter_context(mock.patch.object(integrity, name, timed(getattr(integrity, name))))
+    for module, name in [*((integrity, name) for name in (*CHECKS, "missing_pieces")), (_data_file, "require_sound_heaps")]:
+        stack.enter_context(mock.patch.object(module, name, timed(getattr(module, name))))
     return stack
 
 
