@@ -124,7 +124,7 @@ def fill_generated() -> None:
     target.mkdir(exist_ok=True)
     for notebook in sorted((HERE.parent / "tutorials").glob("*.ipynb")):
         shutil.copy2(notebook, target / notebook.name)
-    if not (target / "front_page_dark.png").exists():
+    if not (target / "thumbnail_umap.png").exists():
         runpy.run_path(str(HERE / "draw_front_page.py"))["main"](target)
 
 

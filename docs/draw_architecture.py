@@ -18,12 +18,12 @@ from tests.test_architecture import LAYERS, Tree, unit  # noqa: E402 (of this re
 PICTURE = ROOT / "docs" / "_static" / "architecture.svg"
 _ROW, _LEFT, _TOP, _CELL = 26, 160, 104, 26
 _STYLE = """
-.room { fill: none; stroke: currentColor; stroke-opacity: .35 }
-.floor { stroke: currentColor; stroke-opacity: .12 }
-.name { font: 600 14px sans-serif; fill: currentColor }
-.head { font: 12px sans-serif; fill: currentColor }
-.uses { fill: #3b82c4 }
-.self { fill: currentColor; fill-opacity: .2 }
+.rooms-room { fill: none; stroke: currentColor; stroke-opacity: .35 }
+.rooms-floor { stroke: currentColor; stroke-opacity: .12 }
+.rooms-name { font: 600 14px sans-serif; fill: currentColor }
+.rooms-head { font: 12px sans-serif; fill: currentColor }
+.rooms-uses { fill: #3b82c4 }
+.rooms-self { fill: currentColor; fill-opacity: .2 }
 """
 
 
@@ -42,18 +42,18 @@ def picture(tree: Tree, layers: dict[str, int]) -> str:
         y = _TOP + at * _ROW
         if at == 0 or layers[room] != layers[rooms[at - 1]]:
             n_beside = sum(layers[other] == layers[room] for other in rooms)
-            parts.append(f'<line class="floor" x1="0" x2="{width}" y1="{y}" y2="{y}"/>')
-            parts.append(f'<rect class="room" x="4" y="{y + 3}" width="{_LEFT - 16}" height="{n_beside * _ROW - 6}" rx="5"/>')
+            parts.append(f'<line class="rooms-floor" x1="0" x2="{width}" y1="{y}" y2="{y}"/>')
+            parts.append(f'<rect class="rooms-room" x="4" y="{y + 3}" width="{_LEFT - 16}" height="{n_beside * _ROW - 6}" rx="5"/>')
         called = f"{room}/" if (tree.root / room).is_dir() else f"{room}.py"
-        parts.append(f'<text class="name" x="16" y="{y + 18}">{called}</text>')
+        parts.append(f'<text class="rooms-name" x="16" y="{y + 18}">{called}</text>')
         x = _LEFT + at * _CELL + _CELL // 2
-        parts.append(f'<text class="head" transform="translate({x + 4},{_TOP - 8}) rotate(-50)">{called}</text>')
+        parts.append(f'<text class="rooms-head" transform="translate({x + 4},{_TOP - 8}) rotate(-50)">{called}</text>')
         for column, other in enumerate(rooms):
             middle = f'cx="{_LEFT + column * _CELL + _CELL // 2}" cy="{y + _ROW // 2}"'
             if other == room:
-                parts.append(f'<circle class="self" {middle} r="3"/>')
+                parts.append(f'<circle class="rooms-self" {middle} r="3"/>')
             elif (room, other) in uses:
-                parts.append(f'<circle class="uses" {middle} r="6"><title>{room} imports {other}</title></circle>')
+                parts.append(f'<circle class="rooms-uses" {middle} r="6"><title>{room} imports {other}</title></circle>')
     title = "Rooms of sctab and which imports which"
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{title}">'
     return "\n".join([opening, f"<title>{title}</title>", f"<style>{_STYLE}</style>", *parts, "</svg>", ""])

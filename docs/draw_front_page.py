@@ -1,4 +1,4 @@
-"""Draw the picture of the front page, a query before and after annotation, for light and dark pages, and thumbnails of tutorials.
+"""Draw the picture of the front page, a query before and after annotation, for light and dark pages, thumbnails of tutorials, and a UMAP.
 
 uv run python docs/draw_front_page.py FOLDER
 """
@@ -54,7 +54,7 @@ def draw(adata: AnnData, theme: str) -> plt.Figure:
 
 
 def thumbnails(adata: AnnData) -> dict[str, plt.Figure]:
-    """Draw a picture for each tutorial, by its name: labels on the UMAP, and numbers of cells by type."""
+    """Draw a picture for each tutorial, by its name, and that of the quickstart."""
     figures = {}
     for name in ("annotate", "imbalanced_reference"):
         figures[name], ax = plt.subplots(figsize=(4, 2.2), layout="constrained", facecolor="white")
@@ -64,6 +64,8 @@ def thumbnails(adata: AnnData) -> dict[str, plt.Figure]:
             ax.scatter(*adata.obsm["X_umap"].T, s=5, c=adata.obs["sctab_label"].cat.codes, cmap="tab10", linewidths=0)
         else:
             ax.bar(*zip(*enumerate(adata.obs["bulk_labels"].value_counts()), strict=True), color="#0072B2")
+    with plt.rc_context({"figure.facecolor": "white", "savefig.facecolor": "white"}):
+        figures["umap"] = sc.pl.umap(adata, color=["sctab_label", "sctab_confidence"], wspace=0.5, show=False, return_fig=True)
     return figures
 
 
@@ -75,7 +77,7 @@ def main(folder: Path) -> None:
         figure = draw(adata, theme)
         figure.savefig(folder / f"front_page_{theme}.png", dpi=130)
     for name, figure in thumbnails(adata).items():
-        figure.savefig(folder / f"thumbnail_{name}.png", dpi=130)
+        figure.savefig(folder / f"thumbnail_{name}.png", dpi=130, bbox_inches="tight")
     plt.close("all")
 
 
