@@ -22,7 +22,7 @@ code."""
 
 
 def provide(environment: MutableMapping[str, str]) -> str | None:
-    """Give libraries without a place to write to a temporary one.
+    """Set temporary cache directories for libraries without a writable one.
 
     Parameters
     ----------

@@ -223,7 +223,7 @@ class KeyNotFoundError(SctabError, KeyError):
     """A named column or layer is not in the data."""
 
     def __str__(self) -> str:
-        """Give the message itself: `KeyError` would show its `repr`."""
+        """Return the message itself: `KeyError` would show its `repr`."""
         return str(self.args[0]) if self.args else ""
 
 

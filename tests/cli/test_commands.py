@@ -111,7 +111,7 @@ class TestMessages:
             (f"{TRAIN} --model liner", "`--model liner` is not a model class. Did you mean `linear`?"),
             (f"{TRAIN} --model mlp --batch-size 1", "`--batch-size 1` must be at least 2"),
             (f"{TRAIN} --model mlp --loss x", "`--loss x` must be `auto`"),
-            (f"{TRAIN} --model linear --augment", "`--augment` needs donors. Give `--donor-key`"),
+            (f"{TRAIN} --model linear --augment", "`--augment` needs donors. Set `--donor-key`"),
             (f"{TRAIN} --model mlp --jobs 0 --members 2", "`--jobs 0` must be at least 1."),
             (f"{TRAIN} --model mlp --members 1", "`--members 1` must be at least 2."),
             (f"{TRAIN} --model mlp --keep-checkpoints 3", "`--keep-checkpoints 3` must be"),

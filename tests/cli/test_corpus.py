@@ -109,7 +109,7 @@ def test_a_model_is_trained_from_it(config, tmp_path):
     both = runner.invoke(app, [str(word) for word in (*tune, "--train-size", 0.5, "--output", settings)], terminal_width=200)
     assert "`--train-size` cannot be given with a corpus" in both.stderr
     neither = runner.invoke(app, ["train", "--output", str(tmp_path / "other")], terminal_width=200)
-    assert "Give a reference, or a corpus with `--corpus`" in neither.stderr
+    assert "Provide either a reference or a corpus" in neither.stderr
     refused = runner.invoke(app, ["train", "r.h5ad", "--labels-key", "x", "--fraction", "0.5", "--output", str(tmp_path / "other")])
     assert "`--fraction` cannot be given with a reference" in " ".join(refused.stderr.split())
 

@@ -184,7 +184,7 @@ def test_blocks_that_kill_every_worker_are_given_up(client, model_path, query, m
     client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))  # instead of three
     model = load_predictor(model_path)
     opened = model.open_query(query)
-    with pytest.raises(ClusterError, match="lost again and again"):
+    with pytest.raises(ClusterError, match="lost repeatedly"):
         list(engine_for(model, client=client).predict(query, opened, opened.ranges(100), batch_size=512))
     client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 3))
 

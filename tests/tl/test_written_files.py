@@ -141,7 +141,7 @@ def test_names_of_cells(model, query, tmp_path):
     named.obs_names = odd
     named.write_h5ad(tmp_path / "in.h5ad")
     outputs = [tmp_path / name for name in ("out.csv", "out.parquet", "out.h5ad")]
-    with pytest.warns(SctabWarning, match=r"7 names of cells begin as a formula .*out.csv"):
+    with pytest.warns(SctabWarning, match=r"7 cell names begin like a spreadsheet formula .*out.csv"):
         sctab.tl.annotate_files(tmp_path / "in.h5ad", model, output=outputs)
     with outputs[0].open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))

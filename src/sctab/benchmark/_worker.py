@@ -136,7 +136,7 @@ def tidy_history(history: dict[str, pd.DataFrame] | None) -> pd.DataFrame | None
 
 
 def run_a_peer(request: dict[str, Any], task: Task, cells: Cells, folder: Path) -> Outcome:
-    """Give a peer the shared genes, and its process the measurement."""
+    """Run a peer on the shared genes, and measure its process."""
     reference, query = over_shared_genes(cells, task)
     for part, adata in (("reference", reference), ("query", query)):
         adata.obs = pd.DataFrame({"batch": batches(adata, task.donor_key, part)}, index=adata.obs_names.astype(str))

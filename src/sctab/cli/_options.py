@@ -49,9 +49,9 @@ def check_source(
 ) -> None:
     """Refuse options that do not go together."""
     if (reference is None) == (corpus is None):
-        raise SettingError("Give a reference, or a corpus with `--corpus`: one of them.")
+        raise SettingError("Provide either a reference or a corpus (`--corpus`).")
     if corpus is None and of_reference["labels_key"] is None:
-        raise SettingError("Give `--labels-key`, the column of `obs` with cell types.")
+        raise SettingError("Set `--labels-key`, the column of `obs` with cell types.")
     wrong = [name for name, value in of_reference.items() if corpus is not None and value is not None]
     wrong += [name for name, is_given in of_corpus.items() if corpus is None and is_given]
     if wrong:

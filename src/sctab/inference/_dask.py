@@ -118,8 +118,8 @@ class DaskEngine(Engine):
                 n_losses += 1
                 if n_losses > _MOST_LOSSES * n_at_a_time or isinstance(error, self._distributed.KilledWorker):
                     raise ClusterError(
-                        "Workers of the Dask cluster are lost again and again, with the blocks that they name. Look at their logs: most "
-                        "often they lack memory. Give them more, or let fewer threads share it."
+                        "Workers of the Dask cluster are lost repeatedly. Check their logs: most often they lack memory. "
+                        "Increase it, or use fewer threads per worker."
                     ) from error
                 if send_again is not None and n_losses % n_at_a_time == 1:
                     send_again()

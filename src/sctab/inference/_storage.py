@@ -276,7 +276,7 @@ def _read_spec(path: Path) -> tuple[ModelSpec, str, str | None]:
         if (path / ENSEMBLE_FILE).exists():
             hint = " It is the run directory of an ensemble: when the training is finished, its output is the model."
         raise ModelFormatError(
-            f"`{path}` is not an sctab model: it has no `{SPEC_FILE}`.{hint} Give a directory that `model.save` wrote."
+            f"`{path}` is not an sctab model: it has no `{SPEC_FILE}`.{hint} Provide a directory that `model.save` wrote."
         ) from error
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error

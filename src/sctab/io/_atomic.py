@@ -26,7 +26,7 @@ _ERRNO = re.compile(r"\berrno = (\d+)")
 
 @contextmanager
 def written_beside(target: str | os.PathLike[str], *, overwrite: bool = False, kind: Kind | None = None) -> Iterator[Path]:
-    """Give a path to write a file or a directory to, and move it to `target` when the block ends without an error.
+    """Yield a temporary path, and move it to `target` when the block ends without an error.
 
     The path lies in a temporary directory beside `target`, on the same file system, and has the name of `target`. Whatever happens,
     `target` is either what it was before or what was written, whole. What a process that was killed has left is removed when the same

@@ -64,7 +64,7 @@ _BY_CONTENT = (
     (rb"%%MatrixMarket", "is a Matrix Market file without names", _BY_NAME[6][2]),
     (rb"RD[AX][23]\n|X\n\0\0\0|A\n[23]\n", "is an R file", _BY_NAME[4][2]),
     (rb"PAR1", "is a Parquet table", _BY_NAME[9][2]),
-    (rb"SQLite format 3", "is an SQLite database", "Give a `.h5ad` or `.zarr`."),
+    (rb"SQLite format 3", "is an SQLite database", "Provide a `.h5ad` or `.zarr`."),
     (rb"\x80[\x02-\x05]", "is a pickle, which may run code", _BY_NAME[11][2]),
     (rb"MATLAB 5", "is a MATLAB file", f"Read it with `scipy.io.loadmat` and {_AS_H5AD}`anndata.AnnData(matrix){_WRITE}."),
     (rb"\s*[\[{]\s*[\"\]}]", "is JSON, perhaps an error of the server", "Download the file again, and check the link."),
@@ -109,7 +109,7 @@ def require_known_content(path: str) -> None:
         names = {entry.name for entry in place.iterdir()}
         if suffix == ".h5ad":
             is_zarr = names & {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
-            fix = "It holds a Zarr store: rename it to `.zarr`." if is_zarr else "Give the file."
+            fix = "It holds a Zarr store: rename it to `.zarr`." if is_zarr else "Provide the file."
             raise DataFileError(f"`{path}` is a directory, and `.h5ad` is a file. {fix}")
         if names & {"zarr.json", ".zgroup"}:
             return

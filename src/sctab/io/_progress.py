@@ -23,7 +23,7 @@ _TITLES: ContextVar[tuple[str, ...]] = ContextVar("titles", default=())
 
 @contextmanager
 def progress_titled(title: str) -> Iterator[None]:
-    """Give the bars drawn in a block a title, after those of enclosing blocks.
+    """Set a title for bars drawn in a block, after those of enclosing blocks.
 
     Parameters
     ----------

@@ -109,8 +109,8 @@ def _on_cluster[T](
             submit()
     except (distributed.KilledWorker, distributed.CancelledError) as error:
         raise ClusterError(
-            "Workers of the Dask cluster are lost again and again, with what they work on. Look at their logs: most often they lack "
-            "memory. Give them more, or let fewer threads share it, and resume with `resume=True`."
+            "Workers of the Dask cluster are lost repeatedly. Check their logs: most often they lack memory. Increase it, or "
+            "use fewer threads per worker, and resume with `resume=True`."
         ) from error
     finally:
         client.cancel(list(under_way))

@@ -125,14 +125,15 @@ class LabelSpace:
         remarks = []
         if self.without_id:
             remarks.append(
-                f"{len(self.without_id)} of {len(self)} labels are not in the Cell Ontology ({self.ontology_version}) by a name that is "
-                f"certain and get no id: {listing(self.without_id)}. {self.why_without_id()}Give ids with `label_ids` (`--label-map`)."
+                f"{len(self.without_id)} of {len(self)} labels are not in the Cell Ontology ({self.ontology_version}) by a "
+                f"name that is certain and get no id: {listing(self.without_id)}. {self.why_without_id()}Provide ids with "
+                "`label_ids` (`--label-map`)."
             )
         remarks += self.readings("labels")
         for term, names in self.sharing_an_id.items():
             remarks.append(
-                f"{listing(names)} share the id `{term}`: they are learned as different types that the Cell Ontology cannot tell apart. "
-                "Give them ids of their own with `label_ids`, or one name."
+                f"{listing(names)} share the id `{term}`: they are learned as different types that the Cell Ontology cannot "
+                "tell apart. Assign separate ids with `label_ids`, or merge them."
             )
         return tuple(remarks)
 

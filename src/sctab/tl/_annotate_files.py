@@ -320,8 +320,8 @@ def _write_table(
     check_table(path, target, f"{key_added}_{OBS_LABEL}", _names_and_labels(spec, annotations, journal))
     if n_formulas and path.suffix == ".csv":
         warn(
-            f"{n_formulas} names of cells begin as a formula of a spreadsheet does. In `{target}` they have a `'` in front, which does not "
-            "belong to the name; a `.parquet` has them as they are."
+            f"{n_formulas} cell names begin like a spreadsheet formula. In `{target}` they are prefixed with `'`, which is "
+            "not part of the name; a `.parquet` stores them unchanged."
         )
 
 

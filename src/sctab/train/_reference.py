@@ -213,7 +213,7 @@ class TrainingData(ABC):
             raise SettingError(
                 Parameter("augment", value=True),
                 " needs donors. ",
-                Either("Pass `donor_key` to `setup_anndata`, or omit `augment`.", "Give `--donor-key`, or omit `--augment`."),
+                Either("Pass `donor_key` to `setup_anndata`, or omit `augment`.", "Set `--donor-key`, or omit `--augment`."),
             )
         found = donor_differences(
             lambda cells: normalise(self.rows(split.train[cells]), normalization),

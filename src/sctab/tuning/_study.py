@@ -27,7 +27,7 @@ _LOCK_TIMEOUT = 60
 
 @contextmanager
 def open_study(path: Path | None, identity: Mapping[str, str], pruner: BasePruner) -> Iterator[Study]:
-    """Give the study in a file; a missing file is created; without a file, a study in memory.
+    """Open the study in a file, creating a missing file; without a file, create a study in memory.
 
     Parameters
     ----------
