@@ -561,7 +561,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the requested parts."""
     arguments = parse()
     folder: Path = arguments.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)

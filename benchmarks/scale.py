@@ -713,7 +713,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the requested parts."""
     arguments = parse()
     with tempfile.TemporaryDirectory() as temporary:
         arguments.folder = (arguments.folder or Path(temporary)).absolute()

@@ -340,7 +340,7 @@ def missing_key(parameter: str, key: object, known: Iterable[object], *, where: 
     parameter, key
         The parameter and what it names.
     known
-        Names that are there.
+        Existing names.
     where
         The table or mapping of the AnnData: `obs`, `var`, `raw.var`, `obsm`.
     """

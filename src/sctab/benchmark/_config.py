@@ -206,7 +206,7 @@ def _task(values: Any, where: str) -> Task:
         )
     needs_donors = task.split == "donor" or (task.subset is not None and task.subset.by == "donor")
     if needs_donors and task.donor_key is None:
-        raise SettingError(f"{where}: donors are asked for, so that `donor_key` is needed: the column of `obs` with donors.")
+        raise SettingError(f"{where}: donors are requested, so `donor_key` is needed: the column of `obs` with donors.")
     return task
 
 

@@ -165,7 +165,7 @@ def _scheduled(
 
 @contextmanager
 def _client(n_jobs: int | None, dask_scheduler: str | None) -> Iterator[Any]:
-    """A client of a Dask cluster: of one that is there, or of one of our own whose worker has a thread per run."""
+    """A client of a Dask cluster: of an existing one, or of a local one whose worker has a thread per run."""
     distributed = require("distributed", extra="benchmark")
 
     if dask_scheduler is not None:

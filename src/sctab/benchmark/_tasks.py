@@ -84,7 +84,7 @@ def load_task(task: Task, data: Path, *, fraction: float = 1.0, seed: int = 0) -
         is_test = _test_cells(task, reference.obs)
         if is_test.all() or not is_test.any():
             raise SettingError(
-                f"The split of `{task.name}` puts {int(is_test.sum())} of {len(is_test)} cells into the query. Both sides need cells."
+                f"The split of `{task.name}` assigns {int(is_test.sum())} of {len(is_test)} cells to the query. Both sides need cells."
             )
         reference, query = reference[~is_test].copy(), reference[is_test].copy()
     _require_columns(query, task.query or task.reference, [task.group_key])

@@ -86,7 +86,7 @@ def models(debug: Debug = False) -> None:
 @ends_on_signals
 def demo(
     output: Annotated[
-        Path | None, typer.Option(help="Annotated data to write; by default `sctab-demo.h5ad`, numbered if that is there.")
+        Path | None, typer.Option(help="Annotated data to write; by default `sctab-demo.h5ad`, numbered if that exists.")
     ] = None,
     overwrite: Overwrite = False,
     debug: Debug = False,

@@ -102,7 +102,7 @@ class Cells:
         Parameters
         ----------
         files
-            The sources, opened with the columns that `entries` name; each is done with when the next one is asked for.
+            The sources, opened with the columns that `entries` name; each is closed before the next one is opened.
         entries
             Under which names each has its columns.
 

@@ -242,7 +242,7 @@ def _check_labels(cells: Cells) -> None:
 def _one_by_one(
     config: CorpusConfig, tables: dict[str, Mapping[str, pd.DataFrame]], stated: dict[str, StatedSpecies]
 ) -> Iterator[CellSource]:
-    """Each source, open until the next one is asked for; what genes its matrices have is put into `tables`, its species into `stated`."""
+    """Each source, open until the next one is requested; what genes its matrices have is put into `tables`, its species into `stated`."""
     for entry in config.sources:
         path = without_credentials(entry.path)
         with closing(open_source(entry, [*entry.obs_keys, *SPECIES_KEYS])) as file:

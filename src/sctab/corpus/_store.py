@@ -303,7 +303,7 @@ class Corpus:
         return problems
 
     def changed_sources(self) -> list[str]:
-        """Sources that are there and are not what the corpus was built from; it opens each, also those on servers."""
+        """Existing sources that differ from those that the corpus was built from; opens each, including remote ones."""
         changed = []
         for source in self.manifest["sources"]:
             with suppress(SctabError):  # it was removed or is out of reach

@@ -1,4 +1,4 @@
-"""Probabilities of cell types, as fine or as coarse as they are asked for."""
+"""Probabilities of cell types at any level."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Evaluation:
     logits: NDArray[np.float32]
     """`(n_obs, n_members, n_labels)`; one member unless the model is an ensemble."""
     latent: NDArray[np.float32] | None
-    """`(n_obs, n_latent)`, those of members side by side; `None` where the model has no latent space."""
+    """`(n_obs, n_latent)`, concatenated over members; `None` where the model has no latent space."""
     measured: NDArray[np.bool_]
     """Cells with a count in the model's genes, `(n_obs,)`; the logits of others are undefined."""
 

@@ -40,7 +40,7 @@ class Decision:
         return cls(**{name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]})
 
     def to_arrays(self, *, brief: bool = False) -> dict[str, NDArray[Any]]:
-        """The arrays that are there, by name; `brief` leaves probabilities and latents out."""
+        """Available arrays, by name; `brief` omits probabilities and latents."""
         left_out = {"probabilities", "latent"} if brief else set()
         return {name: values for name, values in vars(self).items() if values is not None and name not in left_out}
 

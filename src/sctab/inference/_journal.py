@@ -217,7 +217,7 @@ class Journal:
         return _read_json(self.directory / f"file-{number:06d}.json") or None
 
     def remove(self) -> None:
-        """Throw all of it away: the results are where they belong. What somebody else has put there stays."""
+        """Throw all of it away: the results are where they belong. Files of others are kept."""
         self._finished = {}
         with suppress(OSError):
             self._forget()

@@ -100,7 +100,7 @@ def _claim(target: Path) -> tuple[Path, FileLock | None]:
 
 
 def _owned(workplace: Path) -> FileLock | None:
-    """The lock of a directory that is there then; `None` where another process has it, or where it is not ours."""
+    """The lock of an existing directory; `None` where another process has it, or where it is not ours."""
     for _ in range(3):
         try:
             workplace.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Data files of users: `.h5ad` and `.zarr`, of which only what is asked for is read."""
+"""Data files of users: `.h5ad` and `.zarr`, of which only requested parts are read."""
 
 from __future__ import annotations
 
@@ -95,8 +95,7 @@ class _FileMatrix:
 class DataFile:
     """A `.h5ad` or `.zarr` as it lies on a disk or behind a URL, with what of an AnnData annotation looks at.
 
-    Matrices are backed, and rows of them are read when they are asked for; so are the names of the cells. It can be sent to another
-    process, which opens the file again.
+    Matrices are backed, and rows and cell names are read on demand. It can be sent to another process, which opens the file again.
 
     Parameters
     ----------
@@ -179,7 +178,7 @@ class DataFile:
             return {key: read_elem(elem) for key, elem in found.items() if encoding(elem)[0] in {"string", "string-array", ""}}
 
     def _matrix(self, name: str, elem: Any, n_vars: int) -> _FileMatrix | None:
-        """A matrix that is read when its rows are asked for; `None` where there is none."""
+        """A matrix whose rows are read on demand; `None` if there is none."""
         how = "null" if elem is None else encoding(elem)[0]
         if how == "null":
             return None

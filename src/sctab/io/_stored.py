@@ -128,9 +128,9 @@ class StoredRows:
 class TransposedRows:
     """A backed CSC matrix of which rows can be read, with memory that does not grow with the matrix.
 
-    It is transposed when the first rows are asked for: a small one in memory, a large one on disk. Columns are then read in portions, and
-    of each portion the values of every `_ROWS` rows are appended to a temporary file, which has no name and goes with the process. To
-    read such a block of rows is to gather its pieces.
+    It is transposed when the first rows are requested: a small one in memory, a large one on disk. Columns are then read in portions, and
+    of each portion the values of every `_ROWS` rows are appended to a temporary file, which has no name and goes with the process. To read
+    such a block of rows is to gather its pieces.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ _OF_UNS = "_categories"
 
 
 class Table:
-    """`obs` or `var` of a file, of which columns are read when they are asked for.
+    """`obs` or `var` of a file, whose columns are read on demand.
 
     A table as anndata has written it since 0.8 is read column by column, and its index in slices. An older one is read whole, by anndata.
 

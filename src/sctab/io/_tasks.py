@@ -53,7 +53,7 @@ def run_tasks[T](
     Raises
     ------
     ClusterError
-        If workers are lost again and again over a task.
+        If workers are lost repeatedly over a task.
     SettingError
         If the cluster has no workers.
     """

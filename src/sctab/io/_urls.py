@@ -16,7 +16,7 @@ from sctab.errors import DataFileError, require
 CONNECT_TIMEOUT, READ_TIMEOUT = 30, 60
 """Seconds after which a server that does not answer, or that stops answering, is given up."""
 _BLOCK = 4 * 2**20
-"""Bytes of a file behind a URL that are asked for at a time."""
+"""Bytes requested at a time from a file behind a URL."""
 _MOST_BLOCKS = 16
 """So many blocks are kept: values and columns of a matrix are read in turn."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"`<>]+")
@@ -65,7 +65,7 @@ def store_of(path: str, *, read_only: bool = True) -> StoreLike:
 
 
 def remote_file(path: str) -> Any:
-    """A file behind a URL, of which blocks are read when they are asked for and some are kept.
+    """A file behind a URL, whose blocks are read on demand and partly cached.
 
     Raises
     ------

@@ -85,8 +85,8 @@ def _is_known(truth: ArrayLike) -> NDArray[np.bool_]:
 def calibration_error(truth: ArrayLike, predicted: ArrayLike, probabilities: pd.DataFrame, *, n_bins: int = 15) -> float:
     r"""Expected calibration error: how far confidence is from accuracy, :math:`\sum_b \frac{n_b}{n} |\mathrm{acc}_b - \mathrm{conf}_b|`.
 
-    The confidence of a cell is the largest of its probabilities. Cells are put into bins of equal width by confidence (Guo et al. 2017,
-    equation 3). A cell without probabilities (`NaN`) counts as if all types were equally probable.
+    The confidence of a cell is the largest of its probabilities. Cells are binned into intervals of equal width by confidence (Guo et al.
+    2017, equation 3). A cell without probabilities (`NaN`) counts as if all types were equally probable.
 
     Parameters
     ----------

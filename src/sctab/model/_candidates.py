@@ -1,4 +1,4 @@
-"""Judging candidates by cells that they have not seen, one after another or side by side."""
+"""Judging candidates by cells that they have not seen, sequentially or in parallel."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class DeepEnsemble:
 
     @classmethod
     def from_members(cls, members: Sequence[CellTypeClassifier]) -> Self:
-        """An ensemble of models that are there already.
+        """Create an ensemble of existing models.
 
         Parameters
         ----------
@@ -173,7 +173,7 @@ class DeepEnsemble:
         run_dir: str | PathLike[str] | None = None,
         **train_settings: Any,
     ) -> None:
-        """Train the members, one after another or side by side.
+        """Train the members, sequentially or in parallel.
 
         They differ in their initial weights, in the order of the cells and in everything else that is random but the split: all are
         validated on the same cells. Calling it again trains new members.
@@ -295,7 +295,7 @@ class DeepEnsemble:
     def get_latent_representation(
         self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE
     ) -> NDArray[np.float32]:
-        """The members' embeddings side by side, `(n_obs, n_members * n_latent)`.
+        """Concatenate the embeddings of the members, `(n_obs, n_members * n_latent)`.
 
         Each member has axes of its own, so that there is no mean of them; distances in all of them together are as good as in one.
 

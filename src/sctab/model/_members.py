@@ -1,4 +1,4 @@
-"""Training the members of an ensemble, one after another or side by side."""
+"""Training of the members of an ensemble, sequentially or in parallel."""
 
 from __future__ import annotations
 

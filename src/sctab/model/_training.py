@@ -92,7 +92,7 @@ class TrainableModel(DescribedModel):
         OutputError
             If `run_dir` or a checkpoint cannot be written.
         MissingDependencyError
-            If Neptune is asked for and not installed.
+            If Neptune is requested and not installed.
         """
         if resume and run_dir is None:
             raise SettingError(

@@ -62,6 +62,6 @@ def _by_words() -> dict[_spelling.Words, tuple[CommonName, ...]]:
     for row in read_common_names():
         words = _spelling.words_of(row.name)
         if row.name not in {other.name for other in rows.get(words, ())} and words in rows and row.where != CONFIRM:
-            continue  # another form of a name that is there
+            continue  # another form of an existing name
         rows[words] = (*rows.get(words, ()), row)
     return rows

@@ -116,7 +116,7 @@ class CellOntology:
         cache_dir
             Where the file is kept; by default `sctab` in the cache of your account.
         refresh
-            Download it again. A file that cannot be downloaded or read does not replace the one that is there.
+            Download it again. A file that cannot be downloaded or read does not replace the existing one.
         address
             Where it is downloaded from, over https; `{name}` represents the name.
         sha256
@@ -326,7 +326,7 @@ class CellOntology:
         labels
             Id, name or exact synonym of each label; `None` for one that is a kind of nothing.
         terms
-            Ids, names or exact synonyms that are asked for. They need not be labels, and they may overlap.
+            Ids, names or exact synonyms of the requested terms. They need not be labels, and they may overlap.
 
         Returns
         -------

@@ -83,7 +83,7 @@ def sketch(
     KeyNotFoundError
         If a column, a layer or a key of `obsm` not found.
     SettingError
-        If the method is unknown, if it needs labels and has none, or if there are fewer cells than are asked for.
+        If the method is unknown, if it needs labels and has none, or if there are fewer cells than requested.
     InputValueError
         If components are needed and no matrix holds counts or values convertible to counts.
     MissingDependencyError

@@ -169,7 +169,7 @@ def _largest(weights: sparse.csr_matrix, n: int) -> tuple[NDArray[np.int64], NDA
 
 
 def _named(genes: NDArray[np.int64], features: FeatureSpace, obs_names: pd.Index) -> pd.DataFrame:
-    """Genes by their names, a column per rank; the categories are the genes that are there."""
+    """Genes by their names, a column per rank; the categories are the genes that occur."""
     used = np.unique(genes[genes >= 0])
     codes = np.where(genes >= 0, np.searchsorted(used, genes), -1)
     categories = pd.Index(np.asarray(features.names, dtype=object)[used])

@@ -26,12 +26,12 @@ class Target:
 def check_targets(
     outputs: Sequence[str | os.PathLike[str]], paths: Sequence[str], others: Iterable[str | os.PathLike[str]], *, overwrite: bool
 ) -> tuple[list[Path], list[Target]]:
-    """The outputs as they were asked for, and the files to write; what cannot be written is refused before anything is read.
+    """Requested outputs, and the files to write; invalid outputs are refused before anything is read.
 
     Parameters
     ----------
     outputs
-        What a user asked for: tables, copies, and directories for copies.
+        Requested outputs: tables, copies, and directories for copies.
     paths
         The inputs.
     others
@@ -99,7 +99,7 @@ def _targets_of(output: str | os.PathLike[str], paths: Sequence[str]) -> tuple[P
 
 
 def _require_directory(place: Path) -> None:
-    """A directory that is there is added to, also by way of a link."""
+    """Files are added to an existing directory, also through a link."""
     try:
         mode = place.stat().st_mode
     except OSError:

@@ -194,7 +194,7 @@ class CorpusReference:
         return spec_for_query(spec, self.label_names, SETUP | {"categorical_covariate_keys": keys})
 
     def training_defaults[S: CommonSettings](self, settings: S) -> S:
-        """Those of the class, but validation cells are learned only where that is asked for."""
+        """Those of the class, but validation cells are used for training only on request."""
         return replace(settings, refit=False)
 
     def check_settings(self, given: Mapping[str, Any]) -> None:
@@ -222,7 +222,7 @@ class CorpusReference:
         )
 
     def n_folds(self, requested: int | None) -> int:  # noqa: ARG002 - a corpus has its own split
-        """Return one, whatever is asked for."""
+        """Return one, whatever is requested."""
         return 1
 
     def folds(self, n_folds: int | None, *, by: str, seed: int) -> Iterator[HeldOut]:  # noqa: ARG002 - a corpus has its own split

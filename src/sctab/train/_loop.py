@@ -75,7 +75,7 @@ def fit_network(
     penalty
         Added to the loss; computed from the output of the network.
     run_dir, logger, resume, keep_checkpoints
-        Where to write the training, whether to resume the one that is there, and which models of epochs stay, see
+        Where to write the training, whether to resume an existing one, and which models of epochs stay, see
         :meth:`CellTypeClassifier.train`.
     **trainer_kwargs
         Passed to `run`.
@@ -224,7 +224,7 @@ def _set_training_mode(network: nn.Module) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's generators for a block, and put them back afterwards."""
+    """Seed torch's generators for a block, and restore them afterwards."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)

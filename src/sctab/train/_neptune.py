@@ -24,8 +24,8 @@ class NeptuneLogger(Logger):
     Parameters
     ----------
     data_directory
-        Where Neptune keeps what it has not sent: all of a run in offline mode. `None` leaves that to Neptune, which takes `.neptune` in
-        the working directory. `NEPTUNE_DATA_DIRECTORY` goes first.
+        Where Neptune keeps what it has not sent: all of a run in offline mode. `None` leaves that to Neptune, which takes `.neptune` in the
+        working directory. `NEPTUNE_DATA_DIRECTORY` takes precedence.
 
     Raises
     ------
@@ -54,7 +54,7 @@ class NeptuneLogger(Logger):
 
     @property
     def experiment(self) -> Any:
-        """The `neptune.Run`, started when it is first asked for."""
+        """The `neptune.Run`, started on first access."""
         if self._run is None:
             neptune = require("neptune", extra="neptune")
             with _data_in(self._data_directory), _quiet_neptune():

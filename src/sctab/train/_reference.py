@@ -113,7 +113,7 @@ class Reference(Protocol):
         Parameters
         ----------
         requested
-            Number that is asked for; `None` leaves it to the reference.
+            Requested number; `None` leaves it to the reference.
         """
 
     def folds(self, n_folds: int | None, *, by: str, seed: int) -> Iterator[HeldOut]:
@@ -183,7 +183,7 @@ class TrainingData(ABC):
 
     @abstractmethod
     def rows(self, cells: NDArray[np.int64]) -> sparse.csr_matrix:
-        """The counts of some cells, in the order that they are asked for, `(len(cells), n_vars)`."""
+        """The counts of some cells, in the requested order, `(len(cells), n_vars)`."""
 
     @abstractmethod
     def split(self, settings: CommonSettings) -> Split:

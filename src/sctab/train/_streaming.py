@@ -31,7 +31,7 @@ _LANES = 8
 _LARGE = 32 * 2**20
 """Bytes of an array whose memory is not kept for the next one: arrays of a window, but not of a batch, which would take a third longer."""
 _AHEAD = 2
-"""Batches that are made before they are asked for."""
+"""Number of prefetched batches."""
 
 type Window = tuple[NDArray[np.int64], list[NDArray[np.int64]]]
 """Rows to read, and positions among them of each batch that they make."""
@@ -74,7 +74,7 @@ class RowLoader:
             yield found["X"], found["index"]
 
     def rows(self, rows: NDArray[np.int64]) -> sparse.csr_matrix:
-        """Some rows, in the order in which they are asked for, `(len(rows), n_vars)`."""
+        """Some rows, in the requested order, `(len(rows), n_vars)`."""
         parts = [sparse.csr_matrix((0, self._matrices[0].shape[1]), dtype=np.float32)]
         order = np.argsort(rows, kind="stable")
         windows = [(part, [np.arange(len(part))]) for part in _pieces(rows[order], WINDOW_SIZE) if len(part)]
@@ -94,7 +94,7 @@ class StreamedBatches(Batches):
     Parameters
     ----------
     load
-        Gives what reads the rows; called when the first batch is asked for.
+        Gives what reads the rows; called for the first batch.
     finish
         Brings what was read into the form of the model: the counts of a batch, `(n_obs, n_vars)`.
     cells
@@ -127,7 +127,7 @@ class StreamedBatches(Batches):
         n_read = sum(len(_span(cells[first:last])) for first, last in zip(self._bounds, self._bounds[1:], strict=False))
         n_windows = max(round(len(cells) / WINDOW_SIZE), round(n_read / (_MOST_READ * WINDOW_SIZE)))
         n_windows = max(min(n_windows, len(self), n_chunks), 1)
-        self._ends = np.linspace(0, len(self), n_windows + 1).astype(np.int64)  # batches that are there after each window
+        self._ends = np.linspace(0, len(self), n_windows + 1).astype(np.int64)  # batches available after each window
         self._windows = np.round(n_chunks * self._ends / max(len(self), 1)).astype(np.int64)
 
     def of_epoch(self, epoch: int, start: int) -> Iterator[Batch]:
@@ -196,7 +196,7 @@ def _schedule_class() -> Any:
 
 
 def _made_ahead[T](items: Iterator[T]) -> Iterator[T]:
-    """The same, some of them made in a thread before they are asked for."""
+    """The same items, prefetched in a thread."""
     with ThreadPoolExecutor(1, thread_name_prefix="sctab-batches") as pool:
         waiting = deque(pool.submit(next, items, None) for _ in range(_AHEAD))
         while (item := waiting.popleft().result()) is not None:

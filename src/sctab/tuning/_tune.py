@@ -240,7 +240,7 @@ def _objective(task: TuningTask) -> Callable[[Trial], float]:
     optuna = require("optuna", extra="tune")
 
     def objective(trial: Trial) -> float:
-        # A seed per trial: what is drawn is the same in every run, and different in processes that work side by side.
+        # A seed per trial: what is drawn is the same in every run, and different in parallel processes.
         seed = int(np.random.SeedSequence([task.seed, trial.number]).generate_state(1)[0])
         trial.study.sampler = optuna.samplers.TPESampler(seed=seed)
         is_default = trial.user_attrs.get(IS_DEFAULT, False)

@@ -20,7 +20,7 @@ def load(
     ----------
     model
         A model or ensemble, which is returned as it is, or of an `AutoClassifier` the one that it kept; a directory of a model or of an
-        ensemble; or the name of a packaged model. A directory goes before a packaged model of the same name.
+        ensemble; or the name of a packaged model. A directory takes precedence over a packaged model of the same name.
     accelerator, device
         Device, as in scvi-tools.
 

@@ -59,7 +59,7 @@ def packaged_path(name: str) -> Path:
 
 
 def model_path(model: str | PathLike[str]) -> Path:
-    """Directory of a model: a path, which goes first, or the name of a packaged model.
+    """Directory of a model: a path, which takes precedence, or the name of a packaged model.
 
     Raises
     ------
@@ -76,8 +76,8 @@ def load_predictor(model: str | PathLike[str] | inference.HasPredictor, *, accel
     Parameters
     ----------
     model
-        A model or an ensemble, a directory of one, or the name of a packaged model. A directory goes before a packaged model of the same
-        name.
+        A model or an ensemble, a directory of one, or the name of a packaged model. A directory takes precedence over a packaged model of
+        the same name.
     accelerator
         Where one that is loaded computes: `"auto"`, a GPU where there is one, `"cpu"`, `"gpu"` or `"mps"`.
 

@@ -52,7 +52,7 @@ def import_checkpoint(
     output
         Model directory to write; by default nothing is written.
     overwrite
-        Replace a model that is there.
+        Replace an existing model.
     description
         One line on what the model is for; by default where it comes from.
     ontology
@@ -112,5 +112,5 @@ def _import_run(source: Source, run: Run, given: Mapping[str, Any] | None, ident
 
 
 def _nearest_folder(path: Path) -> Path:
-    """The folder nearest to where a path will be that is there now: no folder is made before everything has been read."""
+    """The nearest existing parent folder of a path: no folder is created before everything has been read."""
     return next(folder for folder in path.absolute().parents if folder.is_dir())

@@ -93,7 +93,7 @@ def build(
     OutputError
         If it cannot be written, for example on a full disk. What is finished is kept, see `resume`.
     ClusterError
-        If workers of the cluster are lost again and again. What is finished is kept, see `resume`.
+        If the cluster keeps losing workers. What is finished is kept, see `resume`.
     MissingDependencyError
         If `annbatch`, or what a source needs, is not installed.
     """

@@ -2,7 +2,7 @@
 
 Every cell of a split has a random place, and places are cut into shards of equal size. One source after another is read in order. Some of
 its cells at a time are sorted by shard and appended to files of the source, with a note of how many are of which shard. A shard then fits
-in memory, where its cells are put in order.
+in memory, where its cells are sorted.
 """
 
 from __future__ import annotations

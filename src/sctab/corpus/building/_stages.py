@@ -150,7 +150,7 @@ def _write_part(target: Path, matrix: sparse.csr_matrix, obs: pd.DataFrame, name
 
 @contextmanager
 def _moved_to(target: Path, folder: Path) -> Iterator[Path]:
-    """A new directory in `folder`, moved to `target` when the block ends without an error; where that is there by then, it is kept."""
+    """A new directory in `folder`, moved to `target` when the block ends without an error; if it exists by then, it is kept."""
     attempt = Path(tempfile.mkdtemp(prefix=f"{target.name}-", suffix=ATTEMPT, dir=folder))
     try:
         fresh = attempt / target.name

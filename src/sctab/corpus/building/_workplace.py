@@ -66,7 +66,7 @@ def workplace(output: Path, identity: Mapping[str, Any], *, resume: bool) -> Ite
 
 
 def remove_work(work: Path) -> None:
-    """Remove what the work has left; what somebody else has put there stays."""
+    """Remove what the work has left; files of others are kept."""
     for path in work.iterdir():
         if not _OURS.fullmatch(path.name):
             continue

@@ -17,7 +17,7 @@ from sctab.io import SUFFIXES, DataFile, find_data_files, is_pattern, is_url, su
 
 
 class CellSource(Protocol):
-    """Cells of a source: the columns that were asked for, and matrices whose rows are read when they are needed."""
+    """Cells of a source: requested columns, and matrices whose rows are read on demand."""
 
     @property
     def path(self) -> str:
@@ -37,7 +37,7 @@ class CellSource(Protocol):
 
     @property
     def obs(self) -> pd.DataFrame:
-        """Columns that were asked for and are there, `(n_obs, …)`."""
+        """Requested columns that exist, `(n_obs, …)`."""
 
     @property
     def obs_columns(self) -> list[str]:
@@ -89,7 +89,7 @@ def open_source(entry: SourceEntry, obs_keys: Sequence[str] = ()) -> CellSource:
     DataFileError
         If it is missing, of another type, or damaged.
     SettingError
-        If only some of its cells are asked for, and it is not of a kind that knows how.
+        If `obs_filter` is set for a kind of source that does not support it.
     MissingDependencyError
         If a library is needed that is not installed.
     """

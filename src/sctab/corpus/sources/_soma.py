@@ -24,9 +24,9 @@ CENSUS = "census://"
 _KIND = "a SOMA experiment"
 _JOIN_ID = "soma_joinid"
 _NAMES = ("obs_id", "observation_joinid")
-"""Columns of `obs` with names of cells, the first that is there."""
+"""Columns of `obs` with names of cells, the first that exists."""
 _GENES = ("feature_id", "var_id")
-"""Columns of `var` with names of genes, the first that is there."""
+"""Columns of `var` with names of genes, the first that exists."""
 _COUNTS_FIRST = ("raw", "counts")
 """Layers that are looked at before others: to look at one is to read it."""
 _CONFIG = {"soma.init_buffer_bytes": 64 * 2**20}

@@ -73,8 +73,8 @@ _MHC = {
     "sheep": r"(?i:OVAR-|OLA-)",
     "rabbit": r"(?i:RLA-)",
 }
-"""Genes of the major histocompatibility complex have the species in their name. Those of human are not asked for in other case: a table
-of another species whose names were put in capitals, or the reverse, keeps its own."""
+"""Genes of the major histocompatibility complex have the species in their name. Those of human are not matched in other case: a table
+of another species whose names were capitalised, or the reverse, keeps its own."""
 _MHC_GENE = re.compile("|".join(f"(?P<s{i}>(?:{prefix})[A-Za-z0-9])" for i, prefix in enumerate(_MHC.values())))
 _FEWEST_MHC = 3
 _MARKERS = {

@@ -2,7 +2,7 @@
 
 A cell has some 2,000 detected genes of 20,000, and a trained mask keeps some 200. What a network computes from the others is known before
 the cell is: every normalisation is an affine map that is folded into a neighbouring layer, and the first layer is a weighted sum of the
-weights of the genes that are there, plus a constant.
+weights of the expressed genes, plus a constant.
 
 On the CPU the loops are those of :mod:`sctab.nn.fast._kernels`; on other devices they are PyTorch's.
 """
