@@ -45,7 +45,7 @@ def test_writes_settings_study_and_pictures(reference, tmp_path):
     assert (figures / "history.png").read_bytes().startswith(b"\x89PNG")
     said = " ".join(result.stderr.split())
     assert "importance.png` was not drawn. The importance of " in said
-    assert re.search(r"settings needs at least \d+ complete trials, and there (is 1|are 2)\. Provide more", said)
+    assert re.search(r"settings needs at least \d+ complete trials, and there (is 1|are 2)\. Increase", said)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "settings.json", "settings.study.db"]
 
     refused = run(reference, *arguments, "--n-trials", 3)
