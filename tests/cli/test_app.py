@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import anndata as ad
 import numpy as np
@@ -26,7 +27,8 @@ def files(tmp_path_factory):
     query.write_h5ad(folder / "query.h5ad")
     query.write_zarr(folder / "query.zarr")
     result = run("train", folder / "reference.h5ad", "--labels-key", "cell_type", "--donor-key", "donor_id",
-                 "--output", folder / "model", "--max-epochs", 20, "--batch-size", 16, "--accelerator", "cpu")  # fmt: skip
+                 "--output", folder / "model", "--model", "sctab",
+                 "--max-epochs", 20, "--batch-size", 16, "--accelerator", "cpu")  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "Validation macro F1" in result.stdout
     assert "whole donors held out" in result.stdout
@@ -61,7 +63,8 @@ class TestTrain:
         assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["model"]
 
     def test_auto_prints_what_it_compared(self, files, tmp_path):
-        result = self.train(files, tmp_path, "--model", "auto", "--donor-key", "donor_id", "--max-epochs", 12)
+        result = self.train(files, tmp_path, "--donor-key", "donor_id", "--max-epochs", 12, "--resume")  # `auto` is the default
+        assert "Note: `auto` trains several models and is not resumed" in result.stderr
         assert result.exit_code == 0, result.output
         for name in ("linear", "mlp", "xgboost", "sctab", "kept", "standard error"):
             assert name in result.stdout
@@ -87,6 +90,32 @@ class TestTrain:
         assert "Validation macro F1 of the members" in result.stdout
         assert weights.stat().st_mtime_ns == written
         assert len(sctab.model.load_model(tmp_path / "model").members) == 2
+
+    @pytest.mark.parametrize("options", [("--model", "linear"), ("--model", "linear", "--members", 2), ()], ids=str)
+    def test_a_finished_training_is_not_done_again(self, files, tmp_path, options):
+        """With `--resume` from the start, as in a script that is run until it ends well."""
+        options = (*options, "--max-epochs", 2, "--resume")
+        assert self.train(files, tmp_path, *options).exit_code == 0
+        before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.rglob("*") if path.is_file()}
+        again = self.train(files, tmp_path, *options)
+        assert (again.exit_code, again.stdout) == (
+            0,
+            f"`{tmp_path / 'model'}` is finished, by the same training: there is nothing to do.\n",
+        )
+        assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.rglob("*") if path.is_file()} == before
+        for other in (("--seed", 1), ("--donor-key", "donor_id"), ("--max-epochs", 3)):
+            refused(
+                self.train(files, tmp_path, *options, *other), "is from another reference, model or settings, so it is not resumed."
+            )
+        refused(self.train(files, tmp_path, *options[:-1]), "already exists")
+        assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.rglob("*") if path.is_file()} == before
+
+    def test_a_model_of_elsewhere_is_not_taken_for_that_of_a_training(self, files, tmp_path):
+        load_model(files / "model").save(tmp_path / "model")
+        model = load_model(tmp_path / "model")
+        model.spec = replace(model.spec, training={name: value for name, value in model.spec.training.items() if name != "run"})
+        model.save(tmp_path / "model", overwrite=True)
+        refused(self.train(files, tmp_path, "--resume"), "does not say from which training it is, so it is not resumed.")
 
     def test_a_directory_that_is_no_model_is_never_replaced(self, files, tmp_path):
         (tmp_path / "model").mkdir()
@@ -138,9 +167,9 @@ class TestTrain:
         refused(self.train(files, tmp_path, "--settings", tmp_path / "settings.json", "--paper-settings"), "both say how to train")
         refused(self.train(files, tmp_path, "--model", "auto", "--paper-settings"), "`--paper-settings` needs one model class")
         refused(self.train(files, tmp_path, "--model", "forest"), "Available: `linear`")
-        refused(self.train(files, tmp_path, "--jobs", 2), "Provide `--members` too")
+        refused(self.train(files, tmp_path, "--model", "mlp", "--jobs", 2), "Provide `--members` too")
         refused(self.train(files, tmp_path, "--model", "auto", "--members", 3), "`--members` needs one model class")
-        refused(self.train(files, tmp_path, "--model", "linear", "--logger", "wandb"), "`logger='wandb'` must be")
+        refused(self.train(files, tmp_path, "--model", "linear", "--logger", "wandb"), "`--logger wandb` must be")
         assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
 
 

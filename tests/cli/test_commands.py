@@ -27,6 +27,7 @@ def commands(group=None, names=()):
 
 
 COMMANDS = commands()
+TRAIN_OF_MISSING = "train missing.h5ad --labels-key cell_type --max-epochs 1 --model linear --output n"
 TRAIN = "train reference.h5ad --labels-key cell_type --output m"
 WRONG_KEY = r"^`labels_key='celltype'` is not in `adata.obs`\. Did you mean `cell_type`\? Columns:"
 
@@ -116,7 +117,7 @@ class TestMessages:
             (f"{TRAIN} --model mlp --members 1", "`--members 1` must be at least 2."),
             (f"{TRAIN} --model mlp --keep-checkpoints 3", "`--keep-checkpoints 3` must be"),
             ("train missing.h5ad --labels-key cell_type --donor-key donor_id --output m", "or omit `--donor-key`."),
-            ("train missing.h5ad --labels-key cell_type --max-epochs 1 --output n", "Say so with `--unlabeled-category nan`"),
+            (TRAIN_OF_MISSING, "Say so with `--unlabeled-category nan`"),
             ("train negative.h5ad --labels-key cell_type --output m", "for example as `--layer counts` or in `raw`."),
             ("tune reference.h5ad --labels-key cell_type --n-trials 0 --output s.json", "`--n-trials 0` must be at least 1."),
             ("tune reference.h5ad --labels-key cell_type --train-size 2 --output s.json", "`--train-size 2.0` must be above 0 and below 1"),

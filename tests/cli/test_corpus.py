@@ -94,7 +94,6 @@ def test_a_model_is_trained_from_it(config, tmp_path):
     assert "Trained for 2 epochs" in again.stdout
     for options, message in (
         (["--labels-key", "cell_type", "--overwrite"], "`--labels-key` cannot be given with a corpus"),
-        (["--model", "auto", "--resume", "--overwrite"], "`--resume` needs a run directory of one model class"),
         (["--fraction", "0.3", "--max-epochs", "2", "--resume", "--overwrite"], "is of a training with other `reference`"),
     ):
         refused = train(*options)

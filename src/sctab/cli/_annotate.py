@@ -95,6 +95,13 @@ def annotate(
             overwrite=overwrite,
             show_progress=True,
         )
+    if resume and not done.runs:
+        written = ", ".join(f"`{path}`" for path in done.outputs)
+        out.print(
+            f"{written} {'is' if len(done.outputs) == 1 else 'are'} finished, by the same run: there is nothing to do.",
+            soft_wrap=True,
+        )
+        return
     _report(done)
 
 

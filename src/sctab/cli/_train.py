@@ -35,14 +35,15 @@ from sctab.cli._options import (
     UnlabeledCategory,
     check_source,
 )
-from sctab.cli._reporting import err, out, reports_errors
-from sctab.errors import SettingError, listing
-from sctab.keys import SPEC_FILE
+from sctab.cli._reporting import err, out, reports_errors, show_note
+from sctab.errors import OutputExistsError, Parameter, SettingError, listing
+from sctab.keys import ENSEMBLE_FILE, SPEC_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_DEFAULT_MODEL = "sctab"
+_DEFAULT_MODEL, _ALONE = "auto", "sctab"
+"""Model class where none is named: the choice among all, and the one where that cannot choose."""
 _TOLD_TO_END = 128 + signal.SIGTERM
 
 
@@ -58,7 +59,8 @@ def train(
         str | None,
         typer.Option(
             help=f"Model class: {', '.join(f'`{name}`' for name in sctab.model.MODEL_NAMES)}; `auto` tries the others on held-out "
-            f"cells and keeps the best. By default `{_DEFAULT_MODEL}`, or that of `--settings`."
+            f"cells and keeps the best. By default `{_DEFAULT_MODEL}`; with `--corpus`, `--members` or `--paper-settings` "
+            f"`{_ALONE}`, and with `--settings` that of the file."
         ),
     ] = None,
     settings: Annotated[Path | None, typer.Option(help="Settings file, as `sctab tune` writes it.")] = None,
@@ -121,7 +123,7 @@ def train(
 
     `sctab train reference.h5ad --labels-key cell_type --donor-key donor_id --output my-model`
 
-    `sctab train reference.h5ad --labels-key cell_type --model auto --output my-model`
+    `sctab train reference.h5ad --labels-key cell_type --model mlp --output my-model --resume`
 
     `sctab train reference.h5ad --labels-key cell_type --settings tuned.json --output my-model`
 
@@ -133,11 +135,12 @@ def train(
     """
     if run_dir is not None and not logs:
         raise SettingError("`--run-dir` says where logs go and `--no-logs` that there are none. Provide one of them.")
-    if jobs is not None and members is None and model != "auto":
+    default = _DEFAULT_MODEL if corpus is None and members is None and not paper_settings else _ALONE
+    chosen = _settings(model, settings, paper_settings=paper_settings, default=default)
+    if jobs is not None and members is None and chosen.model != "auto":
         raise SettingError(
             "`--jobs` says how many members or candidates to train at a time. Provide `--members` too, or `--model auto`."
         )
-    chosen = _settings(model, settings, paper_settings=paper_settings)
     given = {
         "max_epochs": max_epochs,
         "batch_size": batch_size,
@@ -160,11 +163,14 @@ def train(
         "gene_symbol_key": gene_symbol_key,
     }
     check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"fraction": fraction != 1})
-    if resume and (not logs or cls is sctab.model.AutoClassifier):
-        raise SettingError(
-            "`--resume` needs a run directory of one model class. Omit it where there is none (`--no-logs`, `auto`)."
-        )
-    sctab.inference.require_replaceable(output, overwrite=overwrite)
+    if resume and not logs:
+        raise SettingError("`--resume` needs a run directory, and `--no-logs` writes none. Omit one of them.")
+    is_there = resume and not overwrite and any((output / name).is_file() for name in (SPEC_FILE, ENSEMBLE_FILE))
+    if not is_there:
+        sctab.inference.require_replaceable(output, overwrite=overwrite)
+    if resume and cls is sctab.model.AutoClassifier and not is_there:
+        resume = False
+        show_note("`auto` trains several models and is not resumed: it starts from the beginning. Name one class with `--model`.")
     directory = (run_dir or _run_directory(output, resumes=members is not None or resume)) if logs else None
     sctab.io.check_apart(
         [output] if directory is None else [output, directory],
@@ -182,6 +188,12 @@ def train(
         (ensemble or cls).setup_anndata(adata, str(labels_key), categorical_covariate_keys=covariate_key, **of_reference)
         n_types, n_cells = adata.obs[labels_key].nunique(), adata.n_obs
         classifier = ensemble or cls(adata, **chosen.model_settings)
+    of_training = dict(chosen.train_settings) | {key: value for key, value in given.items() if value is not None}
+    run = sctab.model.run_hash(classifier, chosen.model_settings, of_training | {"precision": precision})
+    if is_there:
+        _require_same_run(output, run)
+        out.print(f"`{output}` is finished, by the same training: there is nothing to do.", soft_wrap=True)
+        return
     with (
         sctab.io.written_beside(output, overwrite=overwrite, kind="model")
         if sctab.train.is_first_process()
@@ -197,7 +209,7 @@ def train(
             )
         try:
             classifier.train(
-                **dict(chosen.train_settings) | {key: value for key, value in given.items() if value is not None},
+                **of_training,
                 accelerator=accelerator,
                 devices=int(devices) if devices.isdecimal() else devices,
                 enable_progress_bar=True,
@@ -212,6 +224,7 @@ def train(
             if ended.code == _TOLD_TO_END and directory is not None:
                 err.print(f"Stopped. What was learned is in `{directory}`: run the same command with `--resume` to continue.")
             raise
+        sctab.model.keep_run_hash(classifier, run)
         classifier.save(path)
     if not sctab.train.is_first_process():  # the others help, and the first one reports
         return
@@ -223,7 +236,25 @@ def train(
     out.print(f"Wrote `{output}`.", soft_wrap=True)
 
 
-def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> sctab.tuning.Settings:
+def _require_same_run(output: Path, run: str) -> None:
+    """Refuse to resume a training where the model of another one is finished.
+
+    Raises
+    ------
+    OutputExistsError
+        If the model belongs to another training, or does not hold to which.
+    """
+    found = sctab.model.stored_run_hash(output)
+    if found != run:
+        why = "does not say from which training it is" if found is None else "is from another reference, model or settings"
+        raise OutputExistsError(
+            f"`{output}` already exists and {why}, so it is not resumed. Choose another name, or replace it with ",
+            Parameter("overwrite", value=True),
+            ".",
+        )
+
+
+def _settings(model: str | None, path: Path | None, *, paper_settings: bool, default: str) -> sctab.tuning.Settings:
     """Model class and settings to train, from options that must agree."""
     if path is not None:
         if paper_settings:
@@ -232,7 +263,7 @@ def _settings(model: str | None, path: Path | None, *, paper_settings: bool) -> 
         if model not in (None, found.model):
             raise SettingError(f"`{path}` has settings of `{found.model}`, not of `{model}`. Omit `--model`, or give another file.")
         return found
-    name = model or _DEFAULT_MODEL
+    name = model or default
     if not paper_settings:
         return sctab.tuning.Settings(name)
     cls = sctab.model.model_by_name(name)

@@ -15,6 +15,8 @@ from pyarrow import parquet
 from sctab.io._spreadsheets import write_csv
 
 TABLE_SUFFIXES = (".parquet", ".csv")
+_RUN = b"sctab_run"
+"""Key of the hash of a run in the metadata of a Parquet file."""
 
 
 class _Table(ABC):
@@ -36,13 +38,14 @@ class _Csv(_Table):
 
 
 class _Parquet(_Table):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run: str) -> None:
         self._path = path
+        self._metadata = {_RUN: run.encode()}
         self._writer: Any = None
 
     def add(self, rows: pd.DataFrame) -> None:
         table = pa.Table.from_pandas(rows.rename_axis("cell").reset_index(), preserve_index=False)
-        table = table.replace_schema_metadata(None)  # what pandas says of a block is not true of all
+        table = table.replace_schema_metadata(self._metadata)  # what pandas says of a block is not true of all
         if self._writer is None:
             self._writer = parquet.ParquetWriter(self._path, table.schema, compression="zstd")
         self._writer.write_table(table.cast(self._writer.schema))
@@ -53,14 +56,28 @@ class _Parquet(_Table):
 
 
 @contextmanager
-def open_table(path: Path, suffix: str) -> Iterator[_Table]:
-    """A table to write to, Parquet or CSV as `suffix` says."""
+def open_table(path: Path, suffix: str, *, run: str = "") -> Iterator[_Table]:
+    """A table to write to, Parquet or CSV as `suffix` says; Parquet holds the hash of the run that it is from."""
     if suffix == ".csv":
         with path.open("w", encoding="utf-8", newline="") as handle:
             yield _Csv(handle)
     else:
-        table = _Parquet(path)
+        table = _Parquet(path, run)
         try:
             yield table
         finally:
             table.close()
+
+
+def run_of_table(path: Path) -> str | None:
+    """Return the hash of the run that a table is from; `None` where it holds none, as CSV.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it cannot be read.
+    """
+    if path.suffix != ".parquet":
+        return None
+    found = (parquet.read_schema(path).metadata or {}).get(_RUN)
+    return None if found is None else str(found, "utf-8", "replace")

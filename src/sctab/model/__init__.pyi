@@ -6,6 +6,7 @@ from ._linear import LinearClassifier as LinearClassifier
 from ._loading import load_model as load_model
 from ._mlp import MLPClassifier as MLPClassifier
 from ._names import MODEL_NAMES as MODEL_NAMES, model_by_name as model_by_name
+from ._runs import keep_run_hash as keep_run_hash, run_hash as run_hash, stored_run_hash as stored_run_hash
 from ._sctab import SCTAB as SCTAB
 from ._search import Choice as Choice, Range as Range, SearchSpace as SearchSpace
 from ._xgboost import BoostingSettings as BoostingSettings, XGBoostClassifier as XGBoostClassifier

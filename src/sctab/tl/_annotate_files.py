@@ -49,6 +49,7 @@ from sctab.io import (
 )
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, OBS_LABEL, SPECIES_KEYS, check_key_added, is_encodable
 from sctab.nn import Precision
+from sctab.tl._finished import RUN, are_finished, run_hash
 from sctab.tl._result import (
     check_labels,
     describe_run,
@@ -77,7 +78,7 @@ class AnnotatedFiles:
     outputs: tuple[Path, ...]
     """Written files."""
     runs: Mapping[str, Mapping[str, Any]]
-    """For each input what :func:`sctab.tl.annotate` writes into `uns`."""
+    """For each input what :func:`sctab.tl.annotate` writes into `uns`; empty where `resume` found nothing to do."""
     labels: pd.DataFrame
     """For each label that occurs, most frequent first, `n_cells` and the median `confidence`; `NaN` for cells without a label."""
 
@@ -132,7 +133,8 @@ def annotate_files(
     client
         A `distributed.Client` whose workers annotate the cells (extra `dask`). They must see the inputs under the same paths or URLs.
     resume
-        Resume an interrupted run with the same inputs, model and settings from its finished blocks, if any.
+        Resume an interrupted run with the same inputs, model and settings from its finished blocks, if any. Outputs that the same run
+        has written are left as they are.
     overwrite
         Replace existing outputs, and discard the blocks of an interrupted run unless `resume` is set.
     show_progress
@@ -172,7 +174,7 @@ def annotate_files(
     paths = find_data_files([inputs] if isinstance(inputs, str | PathLike) else inputs)
     others = [model] if isinstance(model, str | PathLike) and as_path(model).is_dir() else []
     outputs = [output] if isinstance(output, str | PathLike) else output
-    places, targets = check_targets(outputs, paths, others, overwrite=overwrite)
+    places, targets = check_targets(outputs, paths, others, overwrite=overwrite or resume)
     with_all = any(target.number is not None for target in targets)
     engine = engine_for(predictor, precision=precision, client=client)
     with ExitStack() as stack:
@@ -194,6 +196,9 @@ def annotate_files(
             "probabilities": with_all,
             "version": importlib.metadata.version("sctab"),
         }
+        run_id = run_hash(identity, key_added, min_gene_coverage)
+        if resume and not overwrite and are_finished(targets, run_id, key_added):
+            return AnnotatedFiles(tuple(places), {}, pd.DataFrame(columns=["n_cells", "confidence"]).rename_axis("label"))
         first = targets[0].path
         of_copies = [] if with_all else [_journal_of(first.with_suffix(suffix)) for suffix in COPY_SUFFIXES]
         with Journal(_journal_of(first), identity, resume=resume, restart=overwrite, others=of_copies) as journal:
@@ -214,13 +219,13 @@ def annotate_files(
             for annotation, of_file in zip(annotations, codes, strict=True):
                 notes = notes_of(annotation.query, int((of_file < 0).sum()))
                 notes += precision_notes(predictor, annotation.query, precision)
-                runs[annotation.file.path] = describe_run(predictor, annotation.query, notes, precision)
+                runs[annotation.file.path] = {**describe_run(predictor, annotation.query, notes, precision), RUN: run_id}
             _require_unchanged(annotations, cells, journal)
             with ExitStack() as written:  # files take their places when all are whole
                 for target in targets:
                     beside = written.enter_context(written_beside(target.path, overwrite=overwrite))
                     if target.number is None:
-                        _write_table(beside, target.path, predictor.spec, annotations, journal, key_added)
+                        _write_table(beside, target.path, predictor.spec, annotations, journal, key_added, run_id)
                     else:
                         annotation = annotations[target.number]
                         run, of_file = runs[annotation.file.path], codes[target.number]
@@ -303,11 +308,11 @@ def _names(file: DataFile) -> Iterator[list[str]]:
 
 
 def _write_table(
-    path: Path, target: Path, spec: ModelSpec, annotations: Sequence[FileAnnotation], journal: Journal, key_added: str
+    path: Path, target: Path, spec: ModelSpec, annotations: Sequence[FileAnnotation], journal: Journal, key_added: str, run: str
 ) -> None:
     files = [_printable(annotation.file.path) for annotation in annotations]
     n_formulas = 0
-    with open_table(path, path.suffix) as table:
+    with open_table(path, path.suffix, run=run) as table:
         for annotation in annotations:
             for start, stop, decision in _decisions(annotation, journal, spec):
                 columns = {name: values for name, values in obs_columns(spec, decision, key_added).items() if values is not None}
