@@ -72,7 +72,7 @@ def principal_components(
 
     directions = rng.standard_normal((n_vars, min(n_components + _MORE_DIRECTIONS, n_vars)))
     for _ in range(n_iterations):
-        directions = np.linalg.qr(covariance_with(np.linalg.qr(directions)[0]))[0]
+        directions = np.linalg.qr(covariance_with(directions))[0]
     small = directions.T @ covariance_with(directions)
     variance, rotation = np.linalg.eigh((small + small.T) / 2)
     order = np.argsort(variance)[::-1][:n_components]
