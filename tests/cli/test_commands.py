@@ -45,6 +45,15 @@ def test_flags_have_no_value_in_the_help(name, columns):
     assert max(map(len, result.stdout.splitlines())) <= columns
 
 
+@pytest.mark.parametrize("name", ["annotate", "evaluate", "train", "tune"])
+def test_options_of_long_commands_stand_in_panels(name):
+    shown = run(name, "--help", COLUMNS=100, TERMINAL_WIDTH=100).stdout
+    panels = re.findall(r"^╭─ (\w+) ─", shown, flags=re.MULTILINE)
+    assert {"Data", "Run", "Output"} <= set(panels)
+    general = shown[shown.index("─ Options ─") :].split("╰")[0]
+    assert set(re.findall(r"--[a-z-]+", general)) <= {"--debug", "--help"}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_messages_know_the_options_that_there_are(name):
     command = COMMANDS[name]

@@ -21,11 +21,28 @@ SAME = {
 """Parameters of functions that commands call differently."""
 
 
+_PANELS = {
+    "Data": "labels_key donor_key layer unlabeled_category label_map covariate_key gene_id_key gene_symbol_key group_key only_known",
+    "Corpus": "corpus fraction fraction_by",
+    "Model": "model settings paper_settings members loss augment",
+    "Training": "max_epochs batch_size validation_split train_size n_trials timeout seed",
+    "Run": "accelerator devices precision jobs resume run_dir keep_checkpoints logs logger storage block_size min_gene_coverage "
+    "dask_scheduler n_bootstrap",
+    "Output": "output csv figures key_added overwrite",
+}
+"""Options of long commands by their panel in the help; others stand in that of all."""
+_FEW = 12
+"""Options up to which one panel is enough."""
+
+
 def _show_flags(parameters: list[Any]) -> list[Any]:
-    """Let flags have no value in the help, `--help` included."""
+    """Let flags have no value in the help, `--help` included, and the options of a long command stand in panels."""
+    panels = {name: panel for panel, names in _PANELS.items() for name in names.split()} if len(parameters) > _FEW else {}
     for parameter in parameters:
         if getattr(parameter, "is_flag", False) and parameter.metavar is None:
             parameter.metavar = ""
+        if parameter.param_type_name == "option" and parameter.name in panels:
+            parameter.rich_help_panel = panels[parameter.name]
     return parameters
 
 
