@@ -228,7 +228,7 @@ class TestStates:
                 handle.write(content)
         if change.endswith("put back"):
             os.utime(part, ns=(before.st_atime_ns, before.st_mtime_ns))
-        with pytest.raises(DataFileError, match="changed while it was read: .*Nothing was written"):
+        with pytest.raises(DataFileError, match="changed while it was read, .*Nothing was written"):
             opened.require_unchanged()
 
     def test_another_chunk(self, opened):

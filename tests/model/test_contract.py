@@ -442,8 +442,10 @@ class TestSettings:
             fresh_model(cls).train(**setting)
 
     def test_one_that_is_misspelt_is_refused(self, cls):
-        suggestion = "Did you mean `learning_rate`? Available: `max_epochs`, `learning_rate`"
-        with pytest.raises(SettingError, match=f"`lerning_rate` cannot be set for `{cls.__name__}`. {suggestion}"):
+        with pytest.raises(
+            SettingError,
+            match=f"`lerning_rate` cannot be set for `{cls.__name__}`. Did you mean `learning_rate`? Available: `max_epochs`, `learning_rate`",
+        ):
             fresh_model(cls).train(lerning_rate=0.1)
 
     def test_all_at_once_go_behind_single_ones(self, cls):
