@@ -299,7 +299,7 @@ def resolve(adata: CellData, layer: str | None) -> str:
         return wanted
     if layer is None:
         raise KeyNotFoundError(
-            "`X`, which is used where no ", Parameter("layer"), f" is named, is not in the data. Available: {listing(names)}."
+            "`X`, the default without ", Parameter("layer"), f", is not in the data. Available: {listing(names)}."
         )
     layers = [name.removeprefix("layers['").removesuffix("']").removesuffix(".X") for name in names]
     raise KeyNotFoundError(
