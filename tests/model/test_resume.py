@@ -93,15 +93,28 @@ def test_killed(tmp_path, uninterrupted):
     assert_same(uninterrupted["validated"], train(tmp_path / "run", {}, resume=True))
 
 
+def epochs(run):
+    return sorted(path.name for path in (run / "checkpoints").iterdir())
+
+
 def test_the_same_checkpoints_are_kept(tmp_path):
-    """Also where the best epoch was before the interruption, and another number of them is asked for afterwards."""
+    """Also where the best epoch was before the interruption."""
     whole = train(tmp_path / "whole", {})
     with pytest.raises(RuntimeError, match="broken off"):
-        train(tmp_path / "run", {"keep_checkpoints": "all"}, callbacks=[At(3 * N_BATCHES + 2, break_off)])
-    assert len(list((tmp_path / "run/checkpoints").iterdir())) == 3
+        train(tmp_path / "run", {}, callbacks=[At(3 * N_BATCHES + 2, break_off)])
     train(tmp_path / "run", {}, resume=True)
-    kept = [sorted(path.name for path in (tmp_path / run / "checkpoints").iterdir()) for run in ("whole", "run")]
-    assert kept[0] == kept[1] == sorted({f"epoch_{epoch:03d}" for epoch in (whole.spec.training["best_epoch"], 3)})
+    assert epochs(tmp_path / "run") == epochs(tmp_path / "whole")
+    assert epochs(tmp_path / "run") == sorted({f"epoch_{epoch:03d}" for epoch in (whole.spec.training["best_epoch"], 3)})
+
+
+def test_checkpoints_that_were_kept_on_purpose_stay(tmp_path):
+    with pytest.raises(RuntimeError, match="broken off"):
+        train(tmp_path / "run", {"keep_checkpoints": "all"}, callbacks=[At(3 * N_BATCHES + 2, break_off)])
+    kept = epochs(tmp_path / "run")
+    assert len(kept) == 3
+    (tmp_path / "run/checkpoints/epoch_000_good").mkdir()
+    train(tmp_path / "run", {}, resume=True)
+    assert {*kept, "epoch_000_good", "epoch_003"} <= set(epochs(tmp_path / "run"))
 
 
 def test_other_settings_are_refused_by_name(tmp_path, uninterrupted):

@@ -162,8 +162,8 @@ class TestCells:
         assert f"{n_missing} of 700 cells have no label in `adata.obs['truth']` and do not count." in notes
         n_unknown = {name: int((adata.obs["truth"] == name).sum()) for name in ("cluster 7", REGULATORY)}
         assert f"{sum(n_unknown.values())} of {700 - n_missing} cells are of types that the model does not know" in notes
-        assert "They count as wrong; `only_known=True` leaves them out." in notes
-        assert f"{n_unknown[REGULATORY]} of them are of subtypes of what it knows" in notes
+        assert "As labelled, they count as wrong; `only_known=True` leaves them out." in notes
+        assert f"{n_unknown[REGULATORY]} of them are of subtypes of what it knows, compared with the broader label" in notes
 
     def test_only_known(self, adata):
         evaluation = evaluate(adata, only_known=True)

@@ -29,6 +29,8 @@ OF_NETWORKS = NEEDED | {"batch_size": 32, "weight_decay": 0.0, "schedule": "one-
         ("max_epochs", None, "an integer"),
         ("seed", np.float64(3), "an integer: write `3`"),
         ("split_seed", "1", "an integer: write `1`"),
+        ("seed", -1, "between 0 and 4294967295"),
+        ("split_seed", 2**32, "between 0 and 4294967295"),
         ("learning_rate", "5e-4", "a number: write `0.0005`"),
         ("learning_rate", "1e-9", "a number: write `0.000000001`"),
         ("learning_rate", "fast", "a number"),

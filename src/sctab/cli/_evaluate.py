@@ -35,7 +35,7 @@ def evaluate(
         bool, typer.Option("--only-known", help="Leave out cells of types that the model does not know.")
     ] = False,
     n_bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap draws for the intervals; 0 for none.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of these draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of these draws.")] = 0,
     output: Annotated[Path | None, typer.Option(help="Data with the scores to write, `.h5ad` or `.zarr`.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Table of all scores to write, one per row.")] = None,
     overwrite: Overwrite = False,

@@ -112,7 +112,7 @@ def train(
     precision: Annotated[
         str | None, typer.Option(help="Of the arithmetic, as Lightning names it: `bf16-mixed` is fast on a recent GPU.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything that is random; 0 by default.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of everything that is random; 0 by default.")] = None,
     accelerator: Accelerator = "auto",
     overwrite: Overwrite = False,
     debug: Debug = False,

@@ -69,7 +69,7 @@ def tune(
         Path | None, typer.Option(help="SQLite file of the study, which is continued if it exists; by default beside the output.")
     ] = None,
     figures: Annotated[Path | None, typer.Option(help="Directory for pictures of history and importance.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything that is random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything that is random.")] = 0,
     accelerator: Accelerator = "auto",
     overwrite: Overwrite = False,
     debug: Debug = False,

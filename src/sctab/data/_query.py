@@ -23,7 +23,7 @@ from sctab.data._normalise import Normalization, align_and_normalise, normalise
 from sctab.data._source import CellData, Inspect, LearnedMatrix, Source, choose_source, some_cells, stated_species
 from sctab.data.genes._match import GeneMatch
 from sctab.data.genes._space import FeatureSpace
-from sctab.errors import InputValueError
+from sctab.errors import InputValueError, Parameter, SettingError
 from sctab.io import BLOCK_SIZE, RowReader, row_blocks, row_ranges
 
 
@@ -167,9 +167,13 @@ def open_query(
 
     Raises
     ------
+    SettingError
+        If `min_gene_coverage` is no fraction.
     InputValueError, KeyNotFoundError, GeneOverlapError
         See :func:`choose_source` and :meth:`GeneMatch.require <sctab.data.GeneMatch.require>`.
     """
+    if not 0 <= min_gene_coverage <= 1:
+        raise SettingError(Parameter("min_gene_coverage", min_gene_coverage), " must be between 0 and 1.")
     matches: list[tuple[pd.DataFrame, GeneMatch]] = []
 
     def match_of(var: pd.DataFrame) -> GeneMatch:

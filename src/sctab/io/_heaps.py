@@ -117,8 +117,7 @@ def require_sound_heaps(path: str | os.PathLike[str], *, read: Collection[str] |
 
 def _read_strings(elem: Any) -> None:
     """Read what lies in heaps, and forget it."""
-    with suppress(Exception):
-        _read_attributes(elem)
+    _read_attributes(elem)
     if isinstance(elem, h5py.Group):
         elem.visititems(lambda _, member: _read_strings(member) if isinstance(member, h5py.Dataset) else _read_attributes(member))
     elif elem.dtype.hasobject:
@@ -130,6 +129,7 @@ def _read_strings(elem: Any) -> None:
 
 
 def _read_attributes(elem: Any) -> None:
-    for name in elem.attrs:
-        with suppress(Exception):
-            elem.attrs[name]
+    with suppress(Exception):
+        for name in elem.attrs:
+            with suppress(Exception):
+                elem.attrs[name]

@@ -220,6 +220,8 @@ class AutoClassifier:
             raise SettingError(Parameter("n_folds", n_folds), " must be at least 2.")
         if n_jobs is not None and n_jobs < 1:
             raise SettingError(Parameter("n_jobs", n_jobs), " must be at least 1.")
+        if not 0 <= seed < 2**32:
+            raise SettingError(Parameter("seed", seed), " must be between 0 and 4294967295.")
         options = train_settings | {
             "seed": seed,
             "accelerator": accelerator,

@@ -14,6 +14,7 @@ import torch
 
 from sctab.errors import Parameter, SettingError, did_you_mean, listing, warn
 from sctab.inference import (
+    device_of,
     problem_of_weights,
     write_model,
 )
@@ -100,6 +101,8 @@ class TrainableModel(DescribedModel):
                 " needs the `run_dir` of the training to resume. Provide it, or omit `resume`.",
             )
         check_checkpoints(keep_checkpoints)
+        if accelerator in ("gpu", "cuda", "mps"):
+            device_of(accelerator)  # refuses one that is not in this machine
         if (reference := self._reference) is None:
             raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
         chosen, passed_on = self._settings(reference, {"max_epochs": max_epochs, **overrides}, settings)

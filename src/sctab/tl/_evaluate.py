@@ -240,9 +240,9 @@ def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool
         told = (
             f"{int(unknown.sum())} of {int(labelled.sum())} cells are of types that the model does not know, nor any subtype of them: "
             f"{listing(comparison.names[code] for code in codes)}. "
-            + ("They do not count." if only_known else f"They count as wrong; {without} leaves them out.")
+            + ("They do not count." if only_known else f"As labelled, they count as wrong; {without} leaves them out.")
             + (
-                f" {int(finer.sum())} of them are of subtypes of what it knows, and are compared as these at the shared level."
+                f" {int(finer.sum())} of them are of subtypes of what it knows, compared with the broader label at the shared level."
                 if finer.any() and not only_known
                 else ""
             )

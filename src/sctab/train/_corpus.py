@@ -90,10 +90,10 @@ class CorpusReference:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Identity of the corpus and of the part."""
+        """Identity of the corpus and of the part, under the names that stored states of trainings have."""
         return {
-            "fraction": str(self.fraction),
-            "fraction_by": self.fraction_by,
+            "subset": str(self.fraction),
+            "subset_by": self.fraction_by,
             "categorical_covariate_keys": str(list(self.covariate_keys)),
             "data": self.corpus.sha256,
         }

@@ -221,6 +221,8 @@ def read_augmentation(run_dir: str | PathLike[str]) -> tuple[sparse.csr_matrix, 
 class SaveCheckpoints(Callback):
     """Write the model after every validation, as `epoch_000`, `epoch_001`, …, and remove those that are not kept.
 
+    Only models that were written with `keep="best"` are removed, by this training or by the one that it resumes.
+
     Parameters
     ----------
     directory
@@ -240,16 +242,31 @@ class SaveCheckpoints(Callback):
         self.write = write
         self.best_epoch = best_epoch
         self.keep = keep
+        self._removable: set[int] = set()
+
+    def state_dict(self) -> dict[str, Any]:
+        """State for a resumed training."""
+        return {"removable": sorted(self._removable)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore it."""
+        self._removable = set(state_dict["removable"])
 
     def on_validation_end(self, trainer: Any, _pl_module: Any) -> None:
         """Write the epoch that was just validated."""
         if not trainer.is_global_zero:
             return
-        self.write(self.directory / f"epoch_{trainer.current_epoch:03d}")
+        self.write(self._path(trainer.current_epoch))
         if self.keep == "best":
-            written = {int(path.name.removeprefix("epoch_")): path for path in self.directory.glob("epoch_*")}
-            for epoch in written.keys() - {self.best_epoch(), max(written, default=None)}:
-                shutil.rmtree(written[epoch])
+            if self._path(trainer.current_epoch).exists():  # nothing is written where the model diverges
+                self._removable.add(trainer.current_epoch)
+            for epoch in self._removable - {self.best_epoch(), max(self._removable, default=None)}:
+                self._removable.remove(epoch)
+                if not self._path(epoch).is_symlink():
+                    shutil.rmtree(self._path(epoch), ignore_errors=True)
+
+    def _path(self, epoch: int) -> Path:
+        return self.directory / f"epoch_{epoch:03d}"
 
 
 class _History(Logger):

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LambdaCallback
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch import Tensor, nn
 
 from sctab.augmentation import SparseRows, donor_differences
+from sctab.errors import SettingError
 from sctab.inference import ModelSpec
 from sctab.io import as_path
 from sctab.train._logging import (
@@ -149,6 +150,8 @@ def fit_network(
             trainer = run(plan, batches, **options)
         except SIGTERMException as error:  # would end the process as if it were done
             raise SystemExit(128 + signal.SIGTERM) from error
+        except MisconfigurationException as error:  # such as a GPU that is not in this machine
+            raise SettingError(f"Lightning refuses the settings of the trainer: {str(error).rstrip('.!')}. Change them.") from error
     return TrainingResult(split, trainer.current_epoch, best.epoch, best.value)
 
 

@@ -98,12 +98,14 @@ class CommonSettings:
         return replace(self, train_size=1.0, max_epochs=self.max_epochs if settled_by_schedule else best_epoch + 1)
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
+        seeds = {"seed": self.seed, "split_seed": self.split_seed}
         return {
             "max_epochs": (self.max_epochs >= 1, "at least 1"),
             "learning_rate": (self.learning_rate > 0, "above 0"),
             "patience": (self.patience >= 1, "at least 1"),
             "train_size": (0 < self.train_size <= 1, "above 0 and at most 1"),
             "validation_split": (self.validation_split in ("donor", "stratified"), "`donor` or `stratified`"),
+            **{name: (seed is None or 0 <= seed < 2**32, "between 0 and 4294967295") for name, seed in seeds.items()},
         }
 
 
