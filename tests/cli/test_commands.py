@@ -115,7 +115,7 @@ class TestMessages:
         [
             ("train reference.h5ad --labels-key celltype --output m", "`--labels-key celltype` is not in `obs`. Did you mean `cell_type`?"),
             (f"{TRAIN} --donor-key donor", "`--donor-key donor` is not in `obs`. Did you mean"),
-            (f"{TRAIN} --seed -1", "-1 is not in the range"),
+            (f"{TRAIN} --seed -1", "'--seed': Input should be greater than or equal to 0"),
             (f"{TRAIN} --accelerator mps", "`--accelerator mps` is not in this machine"),
             ("annotate reference.h5ad --output o.csv --min-gene-coverage 50", "`--min-gene-coverage 50.0` must be between 0 and 1."),
             (f"{TRAIN} --layer count", "`--layer count` is not in the data. Did you mean `counts`?"),

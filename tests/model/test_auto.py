@@ -246,7 +246,7 @@ class TestRefusals:
             fresh_model().train(n_folds=1)
 
     def test_a_setting_that_one_candidate_does_not_have(self):
-        with pytest.raises(SettingError, match="`batch_size` cannot be set for `xgboost`, one of the candidates. Omit it, give it in `settings`"):
+        with pytest.raises(SettingError, match="`batch_size` cannot be set for `xgboost`, one of the candidates. Omit it"):
             fresh_model(candidates=("linear", "xgboost")).train(**QUIET, batch_size=16)
 
     def test_nothing_to_hold_out(self):
