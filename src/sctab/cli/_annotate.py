@@ -42,7 +42,7 @@ def annotate(
         float, typer.Option(help="Minimum fraction of total gene importance that the data must cover.")
     ] = 0.1,
     precision: Annotated[
-        str, typer.Option(help="Of the weights: `float32`, or `bfloat16`, which is faster, slightly less accurate.")
+        str, typer.Option(help="Precision of the weights: `float32`, or `bfloat16`, which is faster and slightly less accurate.")
     ] = "float32",
     key_added: Annotated[str, typer.Option(help="Prefix of the columns that are written.")] = DEFAULT_KEY_ADDED,
     accelerator: Accelerator = "auto",

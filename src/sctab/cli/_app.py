@@ -91,7 +91,7 @@ def demo(
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Annotate a real dataset with a packaged model, and compare with what its authors said.
+    """Annotate a real dataset with a packaged model, and compare with the authors' labels.
 
     700 blood cells of Zheng et al. (2017) that come with scanpy; no network is needed.
 

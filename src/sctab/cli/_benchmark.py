@@ -40,7 +40,7 @@ def run(
     environments: Annotated[Path | None, typer.Option(help="Folder for the environments of other programs.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Do what is not done yet of a benchmark, and write its report.
+    """Run the remaining runs of a benchmark, and write its report.
 
     What is finished is kept: when it is interrupted, the same command continues.
 

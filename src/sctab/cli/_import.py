@@ -31,7 +31,7 @@ def import_checkpoint(
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Make a model of a published checkpoint of scTab, or an ensemble of several runs. Nothing in the files is run.
+    """Convert a published scTab checkpoint to a model, or several runs to an ensemble. Nothing in the files is run.
 
     **Examples**
 

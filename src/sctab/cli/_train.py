@@ -110,7 +110,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training from its run directory.")] = False,
     devices: Annotated[str, typer.Option(help="How many devices, or processes on a CPU, to train on together.")] = "auto",
     precision: Annotated[
-        str | None, typer.Option(help="Of the arithmetic, as Lightning names it: `bf16-mixed` is fast on a recent GPU.")
+        str | None, typer.Option(help="Precision of training, as in Lightning: `bf16-mixed` is fast on a recent GPU.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of everything that is random; 0 by default.")] = None,
     accelerator: Accelerator = "auto",

@@ -50,7 +50,7 @@ def require_explainable(predictor: Predictor) -> tuple[TabNet, ...]:
         else "`gene_importance` says how much the model looks at each gene, over its whole reference"
     )
     raise SettingError(
-        f"`{predictor.spec.model_class}` selects no genes cell by cell, so that there is nothing to explain with. "
+        f"`{predictor.spec.model_class}` does not select genes per cell, so its labels cannot be explained in this way. "
         f"Use `SCTAB` or a `DeepEnsemble` of it. Of this model, {instead}."
     )
 
