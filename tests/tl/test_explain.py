@@ -159,7 +159,7 @@ class TestRefusals:
         assert not self.adata.uns
 
     def test_another_class(self):
-        with pytest.raises(SettingError, match="`LinearClassifier` selects no genes cell by cell.*Use `SCTAB`"):
+        with pytest.raises(SettingError, match="`LinearClassifier` does not select genes per cell.*Use `SCTAB`"):
             sctab.tl.explain(self.adata, train(LinearClassifier, max_epochs=1))
 
     def test_no_genes(self, model):

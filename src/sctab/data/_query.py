@@ -168,7 +168,7 @@ def open_query(
     Raises
     ------
     SettingError
-        If `min_gene_coverage` is no fraction.
+        If `min_gene_coverage` is not a fraction.
     InputValueError, KeyNotFoundError, GeneOverlapError
         See :func:`choose_source` and :meth:`GeneMatch.require <sctab.data.GeneMatch.require>`.
     """
