@@ -77,6 +77,7 @@ UNTESTED = {
     "sctab.inference._files": "`inference/test_storage.py` reads its names",
     "sctab.inference._local": "`inference/test_block_predictor.py` runs it",
     "sctab.inference._networks": "`inference/test_storage.py` builds them",
+    "sctab.inference._sizes": "two numbers",
     "sctab.inference._predictor": "`inference/test_block_predictor.py` and `tl/test_annotate.py` use it",
     "sctab.inference._spec": "`inference/test_storage.py` reads and refuses specs",
     "sctab.io._compiled": "a decorator; every test of a kernel runs it",

@@ -35,7 +35,6 @@ ELSEWHERE = {
     "tune(label_ids)": "CellTypeClassifier.setup_anndata",
     "tune_from_corpus(corpus)": "Corpus.open",
     "tune_from_corpus(storage)": "tune",
-    "write_report(directory)": "as_path",
 }
 """Paths that are given on, and to what."""
 

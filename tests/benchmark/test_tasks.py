@@ -167,7 +167,7 @@ def test_types_are_those_of_the_whole_reference(folder, tmp_path):
         (
             replace(BY_DONOR, test_donors=tuple(f"donor_{i}" for i in range(4))),
             SettingError,
-            r"puts 240 of 240 cells into the query",
+            r"assigns 240 of 240 cells to the query",
         ),
         (replace(BY_DONOR, test_donors=(), test_fraction=0.25, donor_key="cell_type"), SettingError, r"cannot be split by donor"),
     ],

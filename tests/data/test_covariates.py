@@ -65,7 +65,7 @@ class TestModels:
     def test_without_the_tissue_cells_are_named_all_the_same(self, trained, query):
         bare = query.copy()
         del bare.obs["tissue"]
-        with pytest.warns(SctabWarning, match="`adata.obs` has no column `tissue`, which the model knows"):
+        with pytest.warns(SctabWarning, match="`adata.obs` has no column `tissue`, a covariate of the model"):
             probabilities = trained.predict(bare, soft=True)
         clear = (query.obs["cell_type"] == "B cell").to_numpy()
         assert (probabilities.idxmax(axis=1)[clear] == "B cell").mean() > 0.9

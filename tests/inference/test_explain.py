@@ -111,12 +111,15 @@ class TestRefusals:
     def test_models_without_attention(self, query):
         model = train(LinearClassifier)
         with pytest.raises(
-            SettingError, match="`LinearClassifier` does not select genes per cell.*`get_coefficients` gives the weight of every gene"
+            SettingError,
+            match="`LinearClassifier` does not select genes per cell.*`get_coefficients` gives the weight of every gene",
         ):
             next(explain_query(model.predictor, model.predictor.open_query(query), batch_size=90))
         model = train(MLPClassifier)
         ensemble = DeepEnsemble.from_members([model, model])
-        with pytest.raises(SettingError, match="`MLPClassifier` does not select genes per cell.*Of this model, `gene_importance` says"):
+        with pytest.raises(
+            SettingError, match="`MLPClassifier` does not select genes per cell.*Of this model, `gene_importance` says"
+        ):
             next(explain_query(ensemble.predictor, ensemble.predictor.open_query(query), batch_size=90))
 
     def test_untrained(self, query):

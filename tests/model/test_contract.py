@@ -444,7 +444,7 @@ class TestSettings:
     def test_one_that_is_misspelt_is_refused(self, cls):
         with pytest.raises(
             SettingError,
-            match=f"`lerning_rate` cannot be set for `{cls.__name__}`. Did you mean `learning_rate`? Available: `max_epochs`",
+            match=f"`lerning_rate` cannot be set for `{cls.__name__}`. Did you mean `learning_rate`\\? Available: `max_epochs`",
         ):
             fresh_model(cls).train(lerning_rate=0.1)
 

@@ -392,7 +392,7 @@ class TestRefusals:
         monkeypatch.setattr(np, "savez", fails)
         with pytest.raises(OutputError, match="the disk is full. Free some space") as caught:
             sctab.tl.annotate_files(path, model_path, output=tmp_path / "out.h5ad", block_size=50)
-        assert "--resume" in caught.value.__notes__[0]
+        assert "Resume with `resume=True`" in caught.value.__notes__[0]
         assert len(list((tmp_path / "out.h5ad.parts").glob("part-*.npz"))) == 3
         monkeypatch.undo()
         with pytest.raises(OutputExistsError, match="was interrupted. Resume it"):

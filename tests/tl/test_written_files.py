@@ -141,7 +141,7 @@ def test_names_of_cells(model, query, tmp_path):
     named.obs_names = odd
     named.write_h5ad(tmp_path / "in.h5ad")
     outputs = [tmp_path / name for name in ("out.csv", "out.parquet", "out.h5ad")]
-    with pytest.warns(SctabWarning, match=r"7 cell names begin like a spreadsheet formula .*out.csv"):
+    with pytest.warns(SctabWarning, match=r"7 cell names begin like a spreadsheet formula\. .*out.csv"):
         sctab.tl.annotate_files(tmp_path / "in.h5ad", model, output=outputs)
     with outputs[0].open(newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
@@ -263,7 +263,7 @@ class TestInputs:
         (note,) = caught.value.__notes__
         table = tmp_path / {"copies": "copies/query.csv"}.get(outputs[0], "out.csv")
         assert note.startswith("All cells are annotated, and the results are kept in `")
-        assert f"`--output {table} --resume` (`output='{table}', resume=True`)" in note
+        assert f"`output='{table}', resume=True`" in note
         monkeypatch.setattr(LinearClassifier, "_forward", lambda *_: pytest.fail("no cell is evaluated again"))
         sctab.tl.annotate_files(path, model, output=table, block_size=16, resume=True)
         monkeypatch.undo()

@@ -329,7 +329,7 @@ class TestMalice:
         [
             (b"", r"is not a checkpoint in the zip format of PyTorch, it is empty\. Provide"),
             (b"\x80\x04}\x94.", r"is not a checkpoint in the zip format of PyTorch\. Provide a `\.ckpt` .* may run code\.$"),
-            (b"junk", r"is not a checkpoint in the zip format of PyTorch\. Give"),
+            (b"junk", r"is not a checkpoint in the zip format of PyTorch\. Provide"),
         ],
     )
     def test_what_is_no_checkpoint_is_not_to_be_downloaded_again(self, content, message, tables, tmp_path):

@@ -1,7 +1,5 @@
 from . import _dask as _dask
 from ._block_predictor import (
-    BATCH_SIZE as BATCH_SIZE,
-    DENSE_BATCH_SIZE as DENSE_BATCH_SIZE,
     BlockPredictor as BlockPredictor,
     Evaluation as Evaluation,
     require_batch_size as require_batch_size,
@@ -31,6 +29,7 @@ from ._journal import Journal as Journal, Part as Part
 from ._local import engine_for as engine_for, predict_cells as predict_cells
 from ._networks import EARLIER_WEIGHTS as EARLIER_WEIGHTS, build_network as build_network, take_weights as take_weights
 from ._predictor import HasPredictor as HasPredictor, Predictor as Predictor, load_predictor as load_predictor
+from ._sizes import BATCH_SIZE as BATCH_SIZE, DENSE_BATCH_SIZE as DENSE_BATCH_SIZE
 from ._spec import NO_SETUP as NO_SETUP, ModelSpec as ModelSpec, library_versions as library_versions
 from ._storage import (
     is_ensemble as is_ensemble,

@@ -19,14 +19,10 @@ from torch import nn
 
 from sctab.data import InputRecipe
 from sctab.errors import Parameter, SettingError
+from sctab.inference._sizes import BATCH_SIZE
 from sctab.inference._storage import require_sound
 from sctab.io import ahead
 from sctab.nn import Precision, SparseNetwork, predict_sparse, sparse_network
-
-BATCH_SIZE = 512
-"""Cells evaluated at a time, wherever none are named: 1,024 are a few percent faster and take some 70 MB more."""
-DENSE_BATCH_SIZE = 512
-"""Cells at a time where all of their genes are looked at, in dense blocks."""
 
 Block = tuple[sparse.csr_matrix, sparse.csr_matrix]
 """Rows of a matrix `(n_obs, n_query_vars)`, and covariates of these cells `(n_obs, n_categories)`."""

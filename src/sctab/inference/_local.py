@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sctab.data import CellData, MatrixContent, Query, inspect_matrix
-from sctab.inference._block_predictor import BATCH_SIZE, BlockPredictor, Evaluation, require_batch_size
+from sctab.inference._block_predictor import BlockPredictor, Evaluation, require_batch_size
 from sctab.inference._dask import DaskEngine
 from sctab.inference._decide import Decision, decide
 from sctab.inference._engine import Engine, OnProgress, Ranges
 from sctab.inference._predictor import Predictor
+from sctab.inference._sizes import BATCH_SIZE
 from sctab.io import ProgressReport, client_in_use
 from sctab.nn import Precision
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from sctab.errors import OutputExistsError, Parameter
-from sctab.io import TABLE_SUFFIXES, DataFile, run_of_table, strict_json
+from sctab.io import TABLE_SUFFIXES, DataFile, run_of_table
 from sctab.tl._targets import Target
 
 RUN = "run"
@@ -17,7 +19,8 @@ RUN = "run"
 
 def run_hash(identity: Mapping[str, Any], key_added: str, min_gene_coverage: float) -> str:
     """Hash of what decides the outputs of an annotation: files, model and settings."""
-    return strict_json.digest({**identity, "key_added": key_added, "min_gene_coverage": float(min_gene_coverage)})
+    values = {**identity, "key_added": key_added, "min_gene_coverage": float(min_gene_coverage)}
+    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()  # a path need not be Unicode
 
 
 def are_finished(targets: Sequence[Target], run: str, key_added: str) -> bool:

@@ -42,7 +42,8 @@ class StepProgress(ProgressBar):
         """Show loss and macro F1 of the epoch."""
         super().on_train_epoch_end(trainer, pl_module)
         metrics = self.get_metrics(trainer, pl_module)
-        self.report.remark(", ".join(f"{name}={float(value):.3f}" for name, value in metrics.items()))
+        numbers = {name: float(value) for name, value in metrics.items() if name != "v_num"}  # the version of a logger
+        self.report.remark(", ".join(f"{name}={value:.3f}" for name, value in numbers.items()))
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Write the last line, or leave the bar as it is."""
