@@ -90,10 +90,10 @@ class CorpusReference:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Identity of the corpus and of the part, under the names that stored states of trainings have."""
+        """Identity of the corpus and of the part."""
         return {
-            "subset": str(self.fraction),
-            "subset_by": self.fraction_by,
+            "fraction": str(self.fraction),
+            "fraction_by": self.fraction_by,
             "categorical_covariate_keys": str(list(self.covariate_keys)),
             "data": self.corpus.sha256,
         }
