@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from sctab.corpus import CorpusConfig, plan as plan_corpus
-from sctab.errors import DataFileError, KeyNotFoundError, LabelError, SettingError
+from sctab.errors import DataFileError, KeyNotFoundError, LabelError, SctabWarning, SettingError
 
 
 def plan(declared, **changes):
@@ -43,3 +43,10 @@ class TestDeclaration:
         without = {key: value for key, value in declared.items() if key != "labels_key"}
         with pytest.raises(LabelError, match="has no `labels_key`"):
             plan_corpus(CorpusConfig.of(without))
+
+
+def test_the_old_name_of_fractions(declared):
+    fractions = [0.5, 0.25, 0.25]
+    with pytest.warns(SctabWarning, match="`sizes` is called `fractions` now"):
+        old = plan(declared, split={"sizes": fractions})
+    assert old.config.split == plan(declared, split={"fractions": fractions}).config.split

@@ -12,7 +12,7 @@ from sctab.corpus._curation import FILTERS, Filter
 from sctab.corpus._entry import SourceEntry
 from sctab.corpus.sources._open import find_sources
 from sctab.data import FeatureSpace
-from sctab.errors import SettingError, listing
+from sctab.errors import SettingError, listing, warn
 from sctab.io import as_path, declared, is_url, without_credentials
 
 UNION, INTERSECTION = "union", "intersection"
@@ -143,6 +143,9 @@ def _features(value: Any, where: str, folder: Path) -> str | tuple[str, ...]:
 
 
 def _split(values: Any, where: str) -> SplitEntry:
+    if isinstance(values, dict) and "sizes" in values and "fractions" not in values:
+        warn(f"{where}: `sizes` is called `fractions` now. Rename it: the old name will be removed.")
+        values = {"fractions" if key == "sizes" else key: value for key, value in values.items()}
     split: SplitEntry = declared.instance_of(
         SplitEntry, values, where, {"fractions": _fractions, "seed": declared.integer, "validation": _names, "test": _names}
     )
