@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
+from sctab._deprecation import renamed_argument
 from sctab.data import require_anndata, require_writable, target_of
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_SPLIT, check_key_added
 from sctab.pp._cells import labels_and_donors
@@ -17,6 +18,7 @@ from sctab.sampling import SplitRule, assign_splits
 _FRACTIONS = MappingProxyType({"train": 0.7, "validation": 0.15, "test": 0.15})
 
 
+@renamed_argument("sizes", "fractions", since="0.1", removed_in="0.3")
 def split(
     adata: AnnData,
     labels_key: str,
