@@ -25,6 +25,16 @@ def test_cells_without_a_label_do_not_count():
     assert not logits.grad[1::2].any()
 
 
+@pytest.mark.parametrize(
+    "loss", [cross_entropy, lambda *args, **kwargs: hierarchical_cross_entropy(*args, torch.eye(3) > 0, **kwargs)]
+)
+def test_it_is_the_same_where_all_cells_are_known_to_have_a_label(loss):
+    logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0])
+    options = {"class_weights": torch.tensor([1.0, 2.0, 3.0]), "label_smoothing": 0.1}
+    assert torch.equal(loss(logits, labels, all_labeled=True, **options), loss(logits, labels, **options))
+    assert loss(logits[:0], labels[:0], all_labeled=True, **options) == 0
+
+
 def test_a_batch_without_labels_has_no_loss_and_no_gradient():
     logits = torch.randn(2, 3, requires_grad=True)
     loss = cross_entropy(logits, torch.tensor([-1, -1]))

@@ -6,10 +6,12 @@ import torch
 from scipy import sparse
 from tests.training import N_GENES, SETTINGS, Recorder, make_data, normalised, train
 from torch.nn.utils import clip_grad_norm_
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sctab.data import Normalization
 from sctab.train import TrainingSettings
 from sctab.train._memory import MemoryData
+from sctab.train._plan import TrainingPlan
 
 SUBTYPES = [[True, True, False], [False, True, False], [False, False, True]]
 """Type 1 is a subtype of type 0."""
@@ -223,6 +225,42 @@ class TestSteps:
         (-of_cells.mean()).backward()
         for found, parameter in zip(run.steps[0].gradients, network.parameters(), strict=True):
             np.testing.assert_allclose(found, parameter.grad, rtol=1e-3, atol=1e-6)
+
+
+class WaitsForDevice(TorchDispatchMode):
+    """Record the operations whose result, or its shape, the program cannot know before a device is done."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.overloadpacket.__name__
+        by_mask = name == "index" and any(part is not None and part.dtype == torch.bool for part in args[1])
+        if by_mask or name in {"_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal"}:
+            self.found.append(name)
+        return operation(*args, **(kwargs or {}))
+
+
+class TestWaiting:
+    @pytest.mark.parametrize("loss", ["cross-entropy", "hierarchical"])
+    def test_a_step_does_not_wait_for_the_device(self, monkeypatch, loss):
+        """On a GPU, the host would be idle until all steps so far are computed, and the GPU until the host has prepared the next."""
+        waits, step = WaitsForDevice(), TrainingPlan.training_step
+
+        def watched(*args):
+            with waits:
+                return step(*args)
+
+        monkeypatch.setattr(TrainingPlan, "training_step", watched)
+        train(make_data(child_matrix=SUBTYPES), loss=loss, class_weights=True, label_smoothing=0.1, gene_dropout=0.5, max_epochs=1)
+        assert waits.found == []
+
+    def test_operations_that_wait_are_found(self):
+        with WaitsForDevice() as waits:
+            values = torch.arange(3)
+            float(values[0]), values[values > 1], values.tolist(), values.nonzero()
+        assert set(waits.found) >= {"_local_scalar_dense", "index", "nonzero"}
 
 
 class TestValidation:

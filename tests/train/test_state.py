@@ -26,9 +26,26 @@ def breaks_at(number):
 def test_means_are_over_cells():
     means = EpochMeans()
     assert means.means() == {}
-    means.add(1, {"a": 4.0, "b": 1.0})
-    means.add(3, {"a": 8.0, "b": 1.0})
-    assert means.means() == {"a": 7.0, "b": 1.0}
+    means.add(torch.tensor([4.0, 1.0]), {"learning_rate": 1.0})
+    means.add(torch.tensor([8.0, 3.0]), {"learning_rate": 1.0})
+    assert means.means() == {"train_loss": 7.0, "learning_rate": 1.0}
+    assert means.sums == {"train_loss": 28.0, "learning_rate": 4.0, "": 4.0}
+
+
+def test_means_over_many_batches_are_those_of_all():
+    means, losses = EpochMeans(), torch.linspace(0, 1, 1000)
+    for loss in losses:
+        means.add(torch.stack([loss, torch.tensor(2.0)]), {"learning_rate": float(loss)})
+    assert means.sums[""] == 2000
+    assert means.means() == pytest.approx({"train_loss": 0.5, "learning_rate": 0.5})
+
+
+def test_sums_go_on_from_those_that_were_stored():
+    means = EpochMeans()
+    means.add(torch.tensor([1.0, 1.0]), {})
+    means.sums = {"train_loss": 6.0, "": 2.0}
+    means.add(torch.tensor([9.0, 2.0]), {})
+    assert means.means() == {"train_loss": 6.0}
 
 
 @pytest.mark.parametrize("more", [{}, {"early_stopping": True, "patience": 5}], ids=["plain", "early stopping"])

@@ -7,7 +7,14 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, *, class_weights: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    all_labeled: bool = False,
+) -> Tensor:
     r"""Class-weighted cross-entropy :math:`\sum_i w_{y_i} \ell_i / \sum_i w_{y_i}` over the labelled cells of a batch.
 
     Parameters
@@ -20,15 +27,18 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, class_weights: Tensor | Non
         `(n_classes,)`; `None` weighs all alike.
     label_smoothing
         Fraction of each label that is spread evenly over all classes (Szegedy et al. 2016, :doi:`10.1109/CVPR.2016.308`).
+    all_labeled
+        All cells are known to have a label, so that a GPU need not be asked and waited for.
 
     Returns
     -------
     A scalar; zero, with a gradient of zero, when no cell has a label.
     """
-    labeled = labels >= 0
-    if not labeled.any():
+    if not all_labeled:
+        logits, labels = _labeled(logits, labels)
+    if not len(labels):
         return logits.sum() * 0.0
-    return functional.cross_entropy(logits[labeled], labels[labeled], weight=class_weights, label_smoothing=label_smoothing)
+    return functional.cross_entropy(logits, labels, weight=class_weights, label_smoothing=label_smoothing)
 
 
 def hierarchical_cross_entropy(
@@ -39,6 +49,7 @@ def hierarchical_cross_entropy(
     own_label: float = 0.0,
     class_weights: Tensor | None = None,
     label_smoothing: float = 0.0,
+    all_labeled: bool = False,
 ) -> Tensor:
     r"""Cross-entropy for labels of mixed granularity: a label is right in all of its subtypes.
 
@@ -72,6 +83,8 @@ def hierarchical_cross_entropy(
         `(n_classes,)`; `None` weighs all alike. The weight of a cell is that of its label.
     label_smoothing
         Fraction of each label that is spread evenly over all classes, as in :func:`cross_entropy`.
+    all_labeled
+        All cells are known to have a label, as in :func:`cross_entropy`.
 
     Returns
     -------
@@ -90,10 +103,11 @@ def hierarchical_cross_entropy(
     >>> hierarchical_cross_entropy(logits, torch.tensor([0]), t_cell_and_cd4).exp()  # 1 / 0.9
     tensor(1.1111)
     """
-    labeled = labels >= 0
-    if not labeled.any():
+    if not all_labeled:
+        logits, labels = _labeled(logits, labels)
+    if not len(labels):
         return logits.sum() * 0.0
-    log_probabilities, labels = logits[labeled].log_softmax(dim=1), labels[labeled]
+    log_probabilities = logits.log_softmax(dim=1)
     of_label = log_probabilities.masked_fill(~child_matrix[labels], -torch.inf).logsumexp(dim=1)
     of_label = (1 - own_label) * of_label + own_label * log_probabilities.gather(1, labels[:, None]).squeeze(1)
     if class_weights is None:
@@ -104,3 +118,9 @@ def hierarchical_cross_entropy(
         return loss
     spread = -(log_probabilities * class_weights).mean(dim=1).sum() / weights.sum()
     return (1 - label_smoothing) * loss + label_smoothing * spread
+
+
+def _labeled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The cells that have a label."""
+    labeled = labels >= 0
+    return logits[labeled], labels[labeled]

@@ -65,8 +65,8 @@ class TrainingPlan(LightningModule):
         if self.penalty is not None:
             loss = loss + self.penalty(output)
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        whole, n_obs = summed(torch.stack([loss, torch.tensor(float(len(labels)), device=loss.device)])).tolist()
-        self.of_epoch.add(int(n_obs), {"train_loss": whole / n_processes(), "learning_rate": rate})
+        of_batch = summed(torch.stack([loss / n_processes(), loss.new_full((), len(labels))]))
+        self.of_epoch.add(of_batch, {"learning_rate": rate})
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -90,7 +90,12 @@ class TrainingPlan(LightningModule):
         return weight * n_processes() / summed(weight).clamp_min(torch.finfo(weight.dtype).tiny)
 
     def _loss(self, logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-        options: dict[str, Any] = {"class_weights": self.class_weights, "label_smoothing": label_smoothing}
+        # Cells without a label are in no split.
+        options: dict[str, Any] = {
+            "class_weights": self.class_weights,
+            "label_smoothing": label_smoothing,
+            "all_labeled": True,
+        }
         if self.is_plain:
             return cross_entropy(logits, labels, **options)
         own_label = OWN_LABEL if self.settings.loss == "auto" else 0.0

@@ -28,23 +28,50 @@ _HASH_ENTRY = b'"sha256":"%s"'
 """Format of the hash in the file header; it is the hash of the file with zeros in its place."""
 _HASH_OF_FILE = re.compile(_HASH_ENTRY % b"([0-9a-f]{64})")
 _MOST_BYTES = 2**36
+_STEPS_ON_DEVICE = 256
+"""Losses that are left on a device at most."""
 
 
 class EpochMeans:
-    """Means of what is logged of an epoch, over its cells."""
+    """Means of what is logged of an epoch, over its cells.
+
+    Losses stay where they were computed until they are needed: to ask a device for one is to wait for all that it has to do before.
+    """
 
     def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
+        self._sums: dict[str, float] = {}
+        self._steps: list[torch.Tensor] = []
+        self._values: list[Mapping[str, float]] = []
 
-    def add(self, n_obs: int, values: Mapping[str, float]) -> None:
-        """Add a batch of `n_obs` cells."""
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * n_obs
-        self.sums[""] = self.sums.get("", 0.0) + n_obs
+    def add(self, loss_and_n_obs: torch.Tensor, values: Mapping[str, float]) -> None:
+        """Add a batch: its loss and its number of cells, `(2,)`, and what else is known of it."""
+        self._steps.append(loss_and_n_obs.detach())
+        self._values.append(values)
+        if len(self._steps) == _STEPS_ON_DEVICE:
+            self._collect()
+
+    def _collect(self) -> None:
+        steps = torch.stack(self._steps).tolist() if self._steps else []
+        for (loss, n_obs), values in zip(steps, self._values, strict=True):
+            for name, value in {"train_loss": loss, **values}.items():
+                self._sums[name] = self._sums.get(name, 0.0) + value * n_obs
+            self._sums[""] = self._sums.get("", 0.0) + n_obs
+        self._steps, self._values = [], []
+
+    @property
+    def sums(self) -> dict[str, float]:
+        """Sums over the cells so far, by name, and under an empty name their number."""
+        self._collect()
+        return self._sums
+
+    @sums.setter
+    def sums(self, sums: Mapping[str, float]) -> None:
+        self._sums, self._steps, self._values = dict(sums), [], []
 
     def means(self) -> dict[str, float]:
         """Mean of each, by name; nothing before there is a batch."""
-        return {name: value / self.sums[""] for name, value in self.sums.items() if name}
+        sums = self.sums
+        return {name: value / sums[""] for name, value in sums.items() if name}
 
 
 class KeepState(Callback):
