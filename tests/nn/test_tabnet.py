@@ -196,6 +196,16 @@ def test_the_dense_decision_is_shared_out_by_what_speaks_for_the_predicted_type(
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+@pytest.mark.parametrize("mask_type", ["entmax", "sparsemax"])
+def test_masks_sum_to_one_in_mixed_precision(mask_type):
+    torch.manual_seed(0)
+    network = TabNet(n_features=2000, n_classes=3, n_steps=2, mask_type=mask_type)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        masks = network(torch.rand(64, 2000)).masks
+    for mask in masks:
+        torch.testing.assert_close(mask.sum(dim=1), torch.ones(64))
+
+
 def test_shared_layers_are_shared_and_norms_are_not():
     network = TabNet(10, 2, n_d=3, n_a=2, n_shared=2, n_independent=1, n_steps=2)
     names = [name for name, _ in network.named_parameters()]

@@ -115,7 +115,10 @@ class AttentiveTransformer(nn.Module):
     def forward(self, attention: Tensor, prior: Tensor | None) -> Tensor:
         """Mask `(n_obs, n_features)` from `attention`, `(n_obs, n_a)`, and the `prior` scale (`None` is all ones)."""
         logits = self.norm(self.linear(attention))
-        return _MASKS[self.mask_type](logits if prior is None else logits * prior)
+        if prior is not None:
+            logits = logits * prior
+        # Sums over thousands of genes: in half precision, which mixed precision would take, rows sum to 0.9 or 1.1.
+        return _MASKS[self.mask_type](logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits)
 
 
 class TabNet(nn.Module):
