@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -374,13 +374,18 @@ def exact_probabilities(network: TabNet, recipe: InputRecipe, blocks: Sequence[B
 
 
 def time_with_full_sort(network: TabNet, recipe: InputRecipe, size: int, blocks: Sequence[Block]) -> Timed:
-    """The same, with 1.5-entmax as it comes, which sorts all logits."""
+    """The same with masks by a full sort."""
+    with full_sort():
+        return time_dense(network, recipe, size, blocks)
+
+
+def full_sort() -> AbstractContextManager[Any]:
+    """Have networks compute 1.5-entmax as the published implementation does, with a sort of all logits."""
     from entmax import entmax15
 
     from sctab.nn import _tabnet
 
-    with mock.patch.dict(_tabnet._MASKS, entmax=lambda logits, dim, k: entmax15(logits, dim=dim)):  # noqa: ARG005
-        return time_dense(network, recipe, size, blocks)
+    return mock.patch.dict(_tabnet._MASKS, entmax=partial(entmax15, dim=-1))
 
 
 def time_evaluator(of_model: BlockPredictor, recipe: InputRecipe, blocks: Sequence[Block]) -> Timed:

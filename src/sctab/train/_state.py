@@ -44,7 +44,7 @@ class EpochMeans:
         self._values: list[Mapping[str, float]] = []
 
     def add(self, loss_and_n_obs: torch.Tensor, values: Mapping[str, float]) -> None:
-        """Add a batch: its loss and its number of cells, `(2,)`, and what else is known of it."""
+        """Add a batch: its loss and its number of cells, `(2,)`, and other values that are logged."""
         self._steps.append(loss_and_n_obs.detach())
         self._values.append(values)
         if len(self._steps) == _STEPS_ON_DEVICE:
