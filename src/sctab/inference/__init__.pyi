@@ -26,7 +26,9 @@ from ._explain import (
 )
 from ._files import FileAnnotation as FileAnnotation, annotate_cells as annotate_cells
 from ._journal import Journal as Journal, Part as Part
+from ._learn_types import TypeSums as TypeSums, folds_of_units as folds_of_units, learn_types as learn_types
 from ._local import engine_for as engine_for, predict_cells as predict_cells
+from ._neighbourhoods import MOST_CELLS as MOST_CELLS, Neighbourhoods as Neighbourhoods
 from ._networks import EARLIER_WEIGHTS as EARLIER_WEIGHTS, build_network as build_network, take_weights as take_weights
 from ._predictor import HasPredictor as HasPredictor, Predictor as Predictor, load_predictor as load_predictor
 from ._sizes import BATCH_SIZE as BATCH_SIZE, DENSE_BATCH_SIZE as DENSE_BATCH_SIZE
@@ -39,6 +41,11 @@ from ._storage import (
     require_replaceable as require_replaceable,
     require_sound as require_sound,
     write_model as write_model,
+)
+from ._unseen import (
+    SeenTypes as SeenTypes,
+    benjamini_hochberg as benjamini_hochberg,
+    p_values_from_logits as p_values_from_logits,
 )
 
 __all__ = ["ModelSpec", "Predictor", "decide", "load_predictor"]

@@ -1,0 +1,157 @@
+"""Neighbourhoods among the cells of a query, learned on some of them, for which memory does not grow with the query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab.io import compiled
+
+N_NEIGHBOURS = 20
+"""Cells of a neighbourhood, its landmark included."""
+MOST_CELLS = 10_000
+"""Cells that neighbourhoods are learned on."""
+_MOST_LANDMARKS = 2_000
+_MOST_GENES = 500
+_N_COMPONENTS = 20
+_ROWS_AT_A_TIME = 1_024
+
+
+@dataclass(frozen=True)
+class Neighbourhoods:
+    """Landmarks in the principal components of a query. A cell belongs to the nearest one.
+
+    Landmarks are cells drawn at random from the cells that were learned on: all of them in a small query, so that each cell then has its
+    own neighbourhood. Principal components are those of the genes that vary most in the query, whatever the model looks at: cells that the
+    model cannot tell apart can be apart in them.
+    """
+
+    rows: NDArray[np.int32]
+    """Row of the loadings for each input of the model, -1 for none, `(n_inputs,)`."""
+    loadings: NDArray[np.float32]
+    """`(n_genes, n_components)`."""
+    landmarks: NDArray[np.float32]
+    """`(n_landmarks, n_components)`."""
+
+    @classmethod
+    def learn(cls, values: sparse.csr_matrix, *, n_genes: int, seed: int = 0) -> Self:
+        """Learn principal components, and draw landmarks.
+
+        Parameters
+        ----------
+        values
+            Input of the model for some cells, `(n_cells, n_inputs)`, at least one.
+        n_genes
+            Genes among the inputs, which come first; the others, covariates, are left out.
+        seed
+            Seed of the landmarks.
+        """
+        genes = _most_variable(values[:, :n_genes])
+        dense = values[:, genes].toarray()
+        dense -= dense.mean(axis=0)
+        _, vectors = np.linalg.eigh(dense.T @ dense)  # ascending
+        loadings = np.ascontiguousarray(vectors[:, ::-1][:, :_N_COMPONENTS], dtype=np.float32)
+        rows = np.full(values.shape[1], -1, dtype=np.int32)
+        rows[genes] = np.arange(len(genes))
+        n_cells = values.shape[0]
+        chosen = np.sort(np.random.default_rng(seed).permutation(n_cells)[:_MOST_LANDMARKS])
+        return cls(rows, loadings, _project(values[chosen], rows, loadings))
+
+    def __len__(self) -> int:
+        return len(self.landmarks)
+
+    def project(self, values: sparse.csr_matrix) -> NDArray[np.float32]:
+        """Principal components of cells, not centred, `(n_obs, n_components)`.
+
+        Parameters
+        ----------
+        values
+            Input of the model, `(n_obs, n_inputs)`.
+        """
+        return _project(values, self.rows, self.loadings)
+
+    def assign(self, values: sparse.csr_matrix) -> NDArray[np.int32]:
+        """The nearest landmark of each cell, `(n_obs,)`.
+
+        Parameters
+        ----------
+        values
+            Input of the model, `(n_obs, n_inputs)`.
+        """
+        components = self.project(values)
+        nearest = np.empty(len(components), dtype=np.int32)
+        squared = (self.landmarks**2).sum(axis=1) / 2
+        for start in range(0, len(components), _ROWS_AT_A_TIME):
+            part = slice(start, start + _ROWS_AT_A_TIME)
+            nearest[part] = (components[part] @ self.landmarks.T - squared).argmax(axis=1)
+        return nearest
+
+    def mean(self, values: sparse.csr_matrix, expression: sparse.csr_matrix) -> NDArray[np.float64]:
+        """Mean expression of the cells nearest to each landmark, `(n_landmarks, n_vars)`.
+
+        Parameters
+        ----------
+        values
+            Input of the model for the cells that were learned on, `(n_cells, n_inputs)`.
+        expression
+            What to average, `(n_cells, n_vars)`.
+        """
+        n_cells = values.shape[0]
+        n_neighbours = min(N_NEIGHBOURS, n_cells)
+        components = self.project(values)
+        squared = (components**2).sum(axis=1) / 2
+        means = np.empty((len(self), expression.shape[1]))
+        for start in range(0, len(self), _ROWS_AT_A_TIME):
+            part = slice(start, start + _ROWS_AT_A_TIME)
+            closeness = self.landmarks[part] @ components.T - squared
+            members = np.argpartition(-closeness, n_neighbours - 1, axis=1)[:, :n_neighbours]
+            n_landmarks = len(members)
+            averaging = sparse.csr_matrix(
+                (
+                    np.full(members.size, 1 / n_neighbours, dtype=np.float64),
+                    members.ravel(),
+                    np.arange(0, members.size + 1, n_neighbours),
+                ),
+                shape=(n_landmarks, n_cells),
+            )
+            means[part] = (averaging @ expression).toarray()
+        return means
+
+
+def _most_variable(values: sparse.csr_matrix) -> NDArray[np.intp]:
+    """Genes with the largest variance, in order of their positions."""
+    n_cells, n_genes = values.shape
+    mean = np.asarray(values.sum(axis=0, dtype=np.float64)).ravel() / n_cells
+    squares = np.bincount(values.indices, weights=np.square(values.data, dtype=np.float64), minlength=n_genes) / n_cells
+    return np.sort(np.argsort(-(squares - mean**2), kind="stable")[:_MOST_GENES])
+
+
+def _project(values: sparse.csr_matrix, rows: NDArray[np.int32], loadings: NDArray[np.float32]) -> NDArray[np.float32]:
+    components = np.zeros((values.shape[0], loadings.shape[1]), dtype=np.float32)
+    _add_projections(values.indptr, values.indices, values.data, rows, loadings, components)
+    return components
+
+
+@compiled
+def _add_projections(
+    indptr: NDArray[np.int32],
+    indices: NDArray[np.int32],
+    data: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    loadings: NDArray[np.float32],
+    components: NDArray[np.float32],
+) -> None:
+    """Add the loadings of the genes of each cell, times their values."""
+    n_components = components.shape[1]
+    for i in range(components.shape[0]):
+        for k in range(indptr[i], indptr[i + 1]):
+            row = rows[indices[k]]
+            if row < 0:
+                continue
+            value = data[k]
+            for j in range(n_components):
+                components[i, j] += value * loadings[row, j]
