@@ -43,7 +43,7 @@ NAMES = {
     "sctab.benchmark": ["comparison", "paired_differences", "read_config", "read_results", "run_benchmark"],
     "sctab.corpus": ["Corpus", "CorpusConfig", "SourceEntry", "SplitEntry", "build", "plan"],
     "sctab.data": ["FeatureSpace", "Normalization", "inspect_matrix", "normalise"],
-    "sctab.get": ["augmentation", "evaluation", "explanation", "probabilities", "training"],
+    "sctab.get": ["augmentation", "evaluation", "explanation", "genes", "probabilities", "training"],
     "sctab.inference": ["ModelSpec", "Predictor", "decide", "load_predictor"],
     "sctab.metrics": [
         "accuracy",

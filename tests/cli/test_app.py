@@ -175,8 +175,9 @@ class TestTrain:
 
 def test_annotate_writes_data_and_table(files, tmp_path):
     result = run(
-        "annotate", files / "query.h5ad", "--model", files / "model", "--output", tmp_path / "a.h5ad", "--csv", tmp_path / "a.csv"
-    )
+        "annotate", files / "query.h5ad", "--model", files / "model", "--output", tmp_path / "a.h5ad", "--csv", tmp_path / "a.csv",
+        "--genes-table", tmp_path / "genes.csv",
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     annotated, table = ad.read_h5ad(tmp_path / "a.h5ad"), pd.read_csv(tmp_path / "a.csv", index_col="cell")
     assert list(table.columns) == ["sctab_label", "sctab_label_id", "sctab_confidence", "sctab_uncertainty"]
@@ -184,6 +185,7 @@ def test_annotate_writes_data_and_table(files, tmp_path):
     assert list(table["sctab_label"]) == list(annotated.obs["sctab_label"])
     assert (annotated.obs["sctab_label"].astype(str) == annotated.obs["cell_type"].astype(str)).mean() > 0.9
     assert annotated.uns["sctab"]["model"]["name"] == "model"
+    assert pd.read_csv(tmp_path / "genes.csv")["found"].sum() == annotated.uns["sctab"]["genes"]["n_matched"]
     for name in TYPES:
         assert name in result.stdout
 

@@ -20,7 +20,7 @@ from sctab.io._copies import Results
 from sctab.io._spreadsheets import from_text
 from sctab.model import LinearClassifier
 from sctab.ontology import LabelSpace
-from sctab.tl import _annotate_files
+from sctab.tl import _annotate_files, _written_files
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*cells have no count:sctab.errors.SctabWarning")
 
@@ -173,7 +173,8 @@ class TestInputs:
     @pytest.mark.parametrize("when", ["annotate_cells", "copy_data", "open_table", "check_copy", "check_table"])
     def test_replaced_meanwhile(self, model, query, given, tmp_path, monkeypatch, output, when):
         """Before the results are written, while they are, and after."""
-        original, n_calls = getattr(_annotate_files, when), []
+        module = _annotate_files if when == "annotate_cells" else _written_files
+        original, n_calls = getattr(module, when), []
 
         def first_replace(*arguments, **options):
             found = original(*arguments, **options)
@@ -182,7 +183,7 @@ class TestInputs:
             n_calls.append(1)
             return found
 
-        monkeypatch.setattr(_annotate_files, when, first_replace)
+        monkeypatch.setattr(module, when, first_replace)
         if when.endswith("table") != (output == "out.csv") and when != "annotate_cells":
             return  # is not called
         with pytest.raises((DataFileError, OutputError), match="changed while it was read|cannot be read back"):
@@ -272,6 +273,40 @@ class TestInputs:
         assert not list(tmp_path.rglob("*.parts"))
 
 
+class TestGenes:
+    @pytest.mark.parametrize("name", ["genes.csv", "genes.parquet"])
+    def test_of_one_file(self, model, query, path, tmp_path, name):
+        done = sctab.tl.annotate_files(path, model, output=tmp_path / "out.parquet", genes_table=tmp_path / name)
+        assert done.outputs == (tmp_path / "out.parquet", tmp_path / name)
+        found = pd.read_csv(tmp_path / name, keep_default_na=False) if name.endswith("csv") else pd.read_parquet(tmp_path / name)
+        expected = sctab.get.genes(query, model).reset_index()
+        pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+        assert not list(tmp_path.glob("*.parts"))
+
+    def test_of_several(self, model, query, path, tmp_path):
+        query[:, 5:].write_h5ad(tmp_path / "other.h5ad")
+        sctab.tl.annotate_files(
+            [path, tmp_path / "other.h5ad"], model, output=tmp_path / "out.csv", genes_table=tmp_path / "g.parquet"
+        )
+        found = pd.read_parquet(tmp_path / "g.parquet")
+        n_missing = (~found["found"]).groupby(found["file"].astype(str), sort=False).sum()
+        assert n_missing.to_dict() == {str(path): 0, str(tmp_path / "other.h5ad"): 5}
+
+    def test_belongs_to_the_run(self, model, path, tmp_path):
+        model.save(tmp_path / "model")
+        both = {"output": tmp_path / "out.parquet", "genes_table": tmp_path / "g.parquet"}
+        sctab.tl.annotate_files(path, tmp_path / "model", **both)
+        with pytest.raises(OutputExistsError, match="already exists"):
+            sctab.tl.annotate_files(path, tmp_path / "model", **both)
+        assert not sctab.tl.annotate_files(path, tmp_path / "model", resume=True, **both).runs
+
+    @pytest.mark.parametrize("name", ["genes.h5ad", "genes", "genes.txt"])
+    def test_is_a_table(self, model, path, tmp_path, name):
+        with pytest.raises(SettingError, match=rf"genes_table='.*{name}'` is none of `.parquet`, `.csv`"):
+            sctab.tl.annotate_files(path, model, output=tmp_path / "out.csv", genes_table=tmp_path / name)
+        assert names_in(tmp_path) == ["query.h5ad"]
+
+
 class TestOutputs:
     def test_files_of_others_stay(self, model, path, tmp_path):
         (tmp_path / "results/figures").mkdir(parents=True)
@@ -289,7 +324,7 @@ class TestOutputs:
         path.rename(tmp_path / "raw/query.h5ad")
         monkeypatch.chdir(tmp_path)
         before = (tmp_path / "raw/query.h5ad").read_bytes()
-        monkeypatch.setattr(_annotate_files, "_labels_of", lambda *_: 1 / 0)
+        monkeypatch.setattr(_annotate_files, "labels_of", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             sctab.tl.annotate_files("raw/query.h5ad", model, output=".")
         assert names_in(tmp_path) == ["query.h5ad.parts", "raw"]  # nothing is written outside of it

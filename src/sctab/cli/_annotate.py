@@ -35,6 +35,10 @@ def annotate(
         ),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Table of labels to write, one row per cell.")] = None,
+    genes_table: Annotated[
+        Path | None,
+        typer.Option(help="Table to write of the genes of the model: found or missing, and how important. `.parquet` or `.csv`."),
+    ] = None,
     layer: LayerOption = None,
     batch_size: Annotated[int, typer.Option(help="Cells per batch.")] = sctab.inference.BATCH_SIZE,
     block_size: Annotated[int, typer.Option(help="Cells read at a time, and kept when they are done.")] = sctab.io.BLOCK_SIZE,
@@ -64,6 +68,8 @@ def annotate(
 
     `sctab annotate runs/*.h5ad --model my-model --output labels.parquet --resume`
 
+    `sctab annotate query.h5ad --model my-model --output annotated.h5ad --genes-table genes.csv` lists found and missing genes.
+
     `sctab annotate 's3://bucket/*.zarr' --model my-model --output labels.parquet --dask-scheduler tcp://10.0.0.1:8786`
     """
     outputs = [*(output or []), *([csv] if csv is not None else [])]
@@ -76,7 +82,8 @@ def annotate(
     model = str(sctab.io.as_path(model))
     if Path(model).is_dir():
         folders = [place for place in outputs if sctab.tl.is_folder(place)]
-        sctab.io.check_apart([place for place in outputs if place not in folders], [model], folders=folders)
+        files = [place for place in (*outputs, genes_table) if place is not None and place not in folders]
+        sctab.io.check_apart(files, [model], folders=folders)
     sctab.io.release_large_arrays()
     with ExitStack() as stack:
         client = None if dask_scheduler is None else stack.enter_context(connected(dask_scheduler))
@@ -90,6 +97,7 @@ def annotate(
             min_gene_coverage=min_gene_coverage,
             precision=cast("sctab.nn.Precision", precision),  # which is checked there
             key_added=key_added,
+            genes_table=genes_table,
             client=client,
             resume=resume,
             overwrite=overwrite,

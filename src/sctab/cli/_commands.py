@@ -28,7 +28,7 @@ _PANELS = {
     "Training": "max_epochs batch_size validation_split train_size n_trials timeout seed",
     "Run": "accelerator devices precision jobs resume run_dir keep_checkpoints logs logger storage block_size min_gene_coverage "
     "dask_scheduler n_bootstrap",
-    "Output": "output csv figures key_added overwrite",
+    "Output": "output csv genes_table figures key_added overwrite",
 }
 """Options of long commands by their panel in the help; others stand in that of all."""
 _FEW = 12

@@ -38,5 +38,6 @@ from .genes._match import GeneMatch as GeneMatch
 from .genes._space import FeatureSpace as FeatureSpace
 from .genes._species import Species as Species, guess_species as guess_species
 from .genes._stated import CORRECT as CORRECT, StatedSpecies as StatedSpecies
+from .genes._table import gene_table as gene_table
 
 __all__ = ["FeatureSpace", "Normalization", "inspect_matrix", "normalise"]

@@ -2,7 +2,8 @@ from ._annotation import Annotation as Annotation, read_annotation as read_annot
 from ._augmentation import augmentation as augmentation
 from ._evaluation import evaluation as evaluation
 from ._explanation import explanation as explanation
+from ._genes import genes as genes
 from ._probabilities import probabilities as probabilities
 from ._training import training as training
 
-__all__ = ["augmentation", "evaluation", "explanation", "probabilities", "training"]
+__all__ = ["augmentation", "evaluation", "explanation", "genes", "probabilities", "training"]

@@ -1,4 +1,4 @@
-"""Tables of labels, a row per cell, written block by block."""
+"""Tables of cells or genes, a row for each, written block by block."""
 
 from __future__ import annotations
 
@@ -24,27 +24,29 @@ class _Table(ABC):
 
     @abstractmethod
     def add(self, rows: pd.DataFrame) -> None:
-        """Write more rows; the index is the name of the cell."""
+        """Write more rows; the index is the name of the cell or gene."""
 
 
 class _Csv(_Table):
-    def __init__(self, handle: IO[str]) -> None:
+    def __init__(self, handle: IO[str], index_label: str) -> None:
         self._handle = handle
+        self._index_label = index_label
         self._is_first = True
 
     def add(self, rows: pd.DataFrame) -> None:
-        write_csv(rows, self._handle, index_label="cell", header=self._is_first)
+        write_csv(rows, self._handle, index_label=self._index_label, header=self._is_first)
         self._is_first = False
 
 
 class _Parquet(_Table):
-    def __init__(self, path: Path, run: str) -> None:
+    def __init__(self, path: Path, run: str, index_label: str) -> None:
         self._path = path
+        self._index_label = index_label
         self._metadata = {_RUN: run.encode()}
         self._writer: Any = None
 
     def add(self, rows: pd.DataFrame) -> None:
-        table = pa.Table.from_pandas(rows.rename_axis("cell").reset_index(), preserve_index=False)
+        table = pa.Table.from_pandas(rows.rename_axis(self._index_label).reset_index(), preserve_index=False)
         table = table.replace_schema_metadata(self._metadata)  # what pandas says of a block is not true of all
         if self._writer is None:
             self._writer = parquet.ParquetWriter(self._path, table.schema, compression="zstd")
@@ -56,13 +58,23 @@ class _Parquet(_Table):
 
 
 @contextmanager
-def open_table(path: Path, suffix: str, *, run: str = "") -> Iterator[_Table]:
-    """A table to write to, Parquet or CSV as `suffix` says; Parquet holds the hash of the run that it is from."""
+def open_table(path: Path, suffix: str, *, run: str = "", index_label: str = "cell") -> Iterator[_Table]:
+    """A table to write to, Parquet or CSV as `suffix` says; Parquet holds the hash of the run that it is from.
+
+    Parameters
+    ----------
+    path, suffix
+        Where to write, and the suffix that it will have.
+    run
+        Hash of the run.
+    index_label
+        Name of the column for the index of what is added.
+    """
     if suffix == ".csv":
         with path.open("w", encoding="utf-8", newline="") as handle:
-            yield _Csv(handle)
+            yield _Csv(handle, index_label)
     else:
-        table = _Parquet(path, run)
+        table = _Parquet(path, run, index_label)
         try:
             yield table
         finally:

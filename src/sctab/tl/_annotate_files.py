@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,7 +20,6 @@ from numpy.typing import NDArray
 from sctab.errors import DataFileError, Either, Message, Parameter, SettingError, warn
 from sctab.inference import (
     BATCH_SIZE,
-    Decision,
     FileAnnotation,
     HasPredictor,
     Journal,
@@ -34,39 +32,23 @@ from sctab.io import (
     BLOCK_SIZE,
     TABLE_SUFFIXES,
     DataFile,
-    Results,
     as_path,
-    check_copy,
-    check_table,
-    copy_data,
     find_data_files,
-    n_marked,
-    open_copy,
-    open_table,
-    require_readable,
     require_whole_links,
     written_beside,
 )
-from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, OBS_LABEL, SPECIES_KEYS, check_key_added, is_encodable
+from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, SPECIES_KEYS, check_key_added
 from sctab.nn import Precision
 from sctab.tl._finished import RUN, are_finished, run_hash
 from sctab.tl._result import (
     check_labels,
     describe_run,
-    latent_key,
     notes_of,
-    obs_columns,
     precision_notes,
-    probabilities_key,
-    probability_columns,
 )
 from sctab.tl._targets import COPY_SUFFIXES, check_targets
+from sctab.tl._written_files import labels_of, names_of, write_copy, write_genes, write_table
 from sctab.zoo import load_predictor
-
-_ROWS_AT_A_TIME = 65_536
-"""Cells whose results are written at a time, at most."""
-_NUMBERS_AT_A_TIME = 8_000_000
-"""Probabilities that are written at a time, at most, beyond those of a block."""
 
 Inputs = str | PathLike[str] | Sequence[str | PathLike[str]]
 
@@ -93,6 +75,7 @@ def annotate_files(
     min_gene_coverage: float = 0.1,
     precision: Precision = "float32",
     key_added: str = DEFAULT_KEY_ADDED,
+    genes_table: str | PathLike[str] | None = None,
     block_size: int = BLOCK_SIZE,
     client: Any = None,
     resume: bool = False,
@@ -127,6 +110,9 @@ def annotate_files(
         Cells per batch; 1,024 are a few percent faster and take about 70 MB more.
     min_gene_coverage, precision, key_added
         As in :func:`annotate`.
+    genes_table
+        A table of the genes of the model to write as well, `.parquet` or `.csv`: :func:`sctab.get.genes` of each input, with the `file` if
+        there are several.
     block_size
         Cells per block that is read and saved. On two cores four blocks are in memory at a time, 16 MB each with 2,000 detected genes per
         cell; more cores keep more blocks in memory.
@@ -174,7 +160,7 @@ def annotate_files(
     paths = find_data_files([inputs] if isinstance(inputs, str | PathLike) else inputs)
     others = [model] if isinstance(model, str | PathLike) and as_path(model).is_dir() else []
     outputs = [output] if isinstance(output, str | PathLike) else output
-    places, targets = check_targets(outputs, paths, others, overwrite=overwrite or resume)
+    places, targets = check_targets(outputs, paths, others, genes_table=genes_table, overwrite=overwrite or resume)
     with_all = any(target.number is not None for target in targets)
     engine = engine_for(predictor, precision=precision, client=client)
     with ExitStack() as stack:
@@ -214,7 +200,7 @@ def annotate_files(
                 with_all=journal.has_all,
                 show_progress=show_progress,
             )
-            codes, confidence = _labels_of(annotations, journal, predictor.spec)
+            codes, confidence = labels_of(annotations, journal, predictor.spec)
             runs = {}
             for annotation, of_file in zip(annotations, codes, strict=True):
                 notes = notes_of(annotation.query, int((of_file < 0).sum()))
@@ -224,13 +210,15 @@ def annotate_files(
             with ExitStack() as written:  # files take their places when all are whole
                 for target in targets:
                     beside = written.enter_context(written_beside(target.path, overwrite=overwrite))
-                    if target.number is None:
-                        _write_table(beside, target.path, predictor.spec, annotations, journal, key_added, run_id)
+                    if target.of_genes:
+                        write_genes(beside, target.path.suffix, predictor, annotations, run_id)
+                    elif target.number is None:
+                        write_table(beside, target.path, predictor.spec, annotations, journal, key_added, run_id)
                     else:
                         annotation = annotations[target.number]
                         run, of_file = runs[annotation.file.path], codes[target.number]
                         with _suggests_table(first, journal):
-                            _write_copy(beside, target.path, annotation, predictor.spec, journal, run, of_file, key_added)
+                            write_copy(beside, target.path, annotation, predictor.spec, journal, run, of_file, key_added)
                 _require_unchanged(annotations, cells, journal)
             journal.remove()
     for path, run in runs.items():
@@ -263,7 +251,7 @@ def _suggests_table(first: Path, journal: Journal) -> Iterator[None]:
 def _hash_of_names(file: DataFile) -> str:
     """A hash of the names of the cells, in order."""
     found = hashlib.sha256()
-    for names in _names(file):
+    for names in names_of(file):
         for name in names:
             found.update(f"{len(name)} {name}".encode())
     return found.hexdigest()
@@ -281,115 +269,6 @@ def _require_unchanged(annotations: Sequence[FileAnnotation], cells: Sequence[st
     except DataFileError:
         journal.remove()
         raise
-
-
-def _labels_of(
-    annotations: Sequence[FileAnnotation], journal: Journal, spec: ModelSpec
-) -> tuple[list[NDArray[np.int32]], list[NDArray[np.float32]]]:
-    """Codes and confidence of all cells, file by file: 6 bytes a cell."""
-    codes, confidence = [], []
-    for annotation in annotations:
-        parts = [(part.codes, part.column(part.confidence)) for _, _, part in _decisions(annotation, journal, spec)]
-        codes.append(np.concatenate([part[0] for part in parts]))
-        confidence.append(np.concatenate([part[1] for part in parts]))
-    return codes, confidence
-
-
-def _decisions(annotation: FileAnnotation, journal: Journal, spec: ModelSpec) -> Iterator[tuple[int, int, Decision]]:
-    at_least = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // len(spec.labels)))
-    for start, stop, arrays in journal.read(annotation.number, annotation.file.n_obs, at_least=at_least):
-        yield start, stop, Decision(**arrays)
-
-
-def _names(file: DataFile) -> Iterator[list[str]]:
-    """Names of all cells, some at a time."""
-    for start in range(0, file.n_obs, _ROWS_AT_A_TIME):
-        yield file.names(start, min(start + _ROWS_AT_A_TIME, file.n_obs))
-
-
-def _write_table(
-    path: Path, target: Path, spec: ModelSpec, annotations: Sequence[FileAnnotation], journal: Journal, key_added: str, run: str
-) -> None:
-    files = [_printable(annotation.file.path) for annotation in annotations]
-    n_formulas = 0
-    with open_table(path, path.suffix, run=run) as table:
-        for annotation in annotations:
-            for start, stop, decision in _decisions(annotation, journal, spec):
-                columns = {name: values for name, values in obs_columns(spec, decision, key_added).items() if values is not None}
-                if len(annotations) > 1:
-                    file = pd.Categorical.from_codes(np.full(stop - start, annotation.number), categories=files)
-                    columns = {"file": file, **columns}
-                names = annotation.file.names(start, stop)
-                n_formulas += n_marked(names)
-                table.add(pd.DataFrame(columns, index=pd.Index(names, dtype=object)))
-    check_table(path, target, f"{key_added}_{OBS_LABEL}", _names_and_labels(spec, annotations, journal))
-    if n_formulas and path.suffix == ".csv":
-        warn(
-            f"{n_formulas} cell names begin like a spreadsheet formula. In `{target}` they are prefixed with `'`, which is "
-            "not part of the name; a `.parquet` stores them unchanged."
-        )
-
-
-def _names_and_labels(
-    spec: ModelSpec, annotations: Sequence[FileAnnotation], journal: Journal
-) -> Iterator[tuple[list[str], list[str | None]]]:
-    labels = np.array([*spec.labels.names, None], dtype=object)  # of -1: none
-    for annotation in annotations:
-        for start, stop, decision in _decisions(annotation, journal, spec):
-            yield annotation.file.names(start, stop), labels[decision.codes].tolist()
-
-
-def _write_copy(
-    path: Path,
-    target: Path,
-    annotation: FileAnnotation,
-    spec: ModelSpec,
-    journal: Journal,
-    run: Mapping[str, Any],
-    codes: NDArray[np.int32],
-    key_added: str,
-) -> None:
-    file = annotation.file
-    copy_data(file, path)
-    require_readable(path, file.path)
-    labels, probabilities, latent = probability_columns(spec), probabilities_key(key_added), latent_key(key_added)
-    with open_copy(path) as root:
-        is_annotated = "uns" in root and key_added in root["uns"]
-        results = Results(root, file.n_obs)
-        for start, stop, decision in _decisions(annotation, journal, spec):
-            columns = obs_columns(spec, decision, key_added)
-            if start == 0:
-                for name, values in columns.items():
-                    if values is not None:
-                        results.add_column(name, categories=list(values.categories) if isinstance(values, pd.Categorical) else None)
-                    elif is_annotated:
-                        results.remove("obs", name)
-                if decision.latent is not None:
-                    results.add_matrix(latent, decision.latent.shape[1])
-                elif is_annotated:
-                    results.remove("obsm", latent)
-                if labels is None:
-                    results.add_matrix(probabilities, len(spec.labels))
-                else:
-                    results.add_frame(probabilities, labels)
-            for name, values in columns.items():
-                if values is not None:
-                    results.write(name, start, values.codes if isinstance(values, pd.Categorical) else values)
-            if decision.latent is not None:
-                results.write(latent, start, decision.latent)
-            if labels is None:
-                results.write(probabilities, start, decision.column(decision.probabilities))
-                continue
-            results.write(f"{probabilities}/_index", start, np.array(file.names(start, stop), dtype=object))
-            for column, values in zip(labels, decision.column(decision.probabilities).T, strict=True):
-                results.write(f"{probabilities}/{column}", start, values)
-        results.add_run(key_added, run)
-    check_copy(path, target, f"{key_added}_{OBS_LABEL}", _names(file), spec.labels.names, codes)
-
-
-def _printable(path: str) -> str:
-    """A path as text: bytes that are not UTF-8 are spelled."""
-    return path if is_encodable(path) else os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _count_labels(spec: ModelSpec, codes: NDArray[np.int32], confidence: NDArray[np.float32]) -> pd.DataFrame:

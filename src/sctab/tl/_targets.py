@@ -1,4 +1,4 @@
-"""Outputs of an annotation of files: tables of all cells, and copies of inputs."""
+"""Outputs of an annotation of files: tables of all cells, a table of genes, and copies of inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sctab.errors import OutputError, OutputExistsError, SettingError, listing
+from sctab.errors import OutputError, OutputExistsError, Parameter, SettingError, listing
 from sctab.io import TABLE_SUFFIXES, as_path, base_name, check_apart, check_free, is_url, suffix_of, without_credentials
 
 COPY_SUFFIXES = (".h5ad", ".zarr")
@@ -20,11 +20,18 @@ class Target:
 
     path: Path
     number: int | None = None
-    """Number of the input that it is a copy of; `None` for a table of all."""
+    """Number of the input that it is a copy of; `None` for a table."""
+    of_genes: bool = False
+    """True for the table of genes."""
 
 
 def check_targets(
-    outputs: Sequence[str | os.PathLike[str]], paths: Sequence[str], others: Iterable[str | os.PathLike[str]], *, overwrite: bool
+    outputs: Sequence[str | os.PathLike[str]],
+    paths: Sequence[str],
+    others: Iterable[str | os.PathLike[str]],
+    *,
+    genes_table: str | os.PathLike[str] | None = None,
+    overwrite: bool,
 ) -> tuple[list[Path], list[Target]]:
     """Requested outputs, and the files to write; invalid outputs are refused before anything is read.
 
@@ -36,13 +43,15 @@ def check_targets(
         The inputs.
     others
         What else is read.
+    genes_table
+        A table of genes to write as well.
     overwrite
         Whether files may be replaced.
 
     Raises
     ------
     SettingError
-        If nothing would be written.
+        If nothing would be written, or if the table of genes is no table.
     OutputError
         If an output has no known kind, is or touches an input or another output, or if inputs do not fit to it.
     OutputExistsError
@@ -56,6 +65,14 @@ def check_targets(
         place, files = _targets_of(output, paths)
         places.append(place)
         targets += files
+    if genes_table is not None:
+        if Path(genes_table).suffix not in TABLE_SUFFIXES:
+            raise SettingError(
+                Parameter("genes_table", str(genes_table)), f" is none of {listing(TABLE_SUFFIXES)}, which tables are."
+            )
+        place, _ = _targets_of(genes_table, paths)
+        places.append(place)
+        targets.append(Target(place, of_genes=True))
     check_apart([target.path for target in targets], [*paths, *others], folders=filter(is_folder, places))
     for target in targets:
         check_free(target.path, overwrite=overwrite)

@@ -38,6 +38,8 @@ class GeneMatch:
     """Mask of the model genes found in the dataset, `(n_vars,)`."""
     sources: tuple[str, ...]
     """Sources of the names, most useful first: `index` or columns of `var`."""
+    named_by: NDArray[np.int32] = field(repr=False)
+    """Number of the source by which each feature of the dataset was found, -1 for none, `(n_query_vars,)`."""
     id_type: IdType
     """Kind of these names."""
     coverage: float

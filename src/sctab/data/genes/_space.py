@@ -195,12 +195,13 @@ class FeatureSpace:
         resolved = {key: np.where(is_used, positions, -1) for key, positions in found.items()}
         order = sorted(resolved, key=lambda key: -_n_found(resolved[key]))
 
-        target = np.full(len(var), -1, dtype=np.int64)
+        target, named_by = np.full(len(var), -1, dtype=np.int64), np.full(len(var), -1, dtype=np.int32)
         used: list[str | None] = []
         for key in order:
             # A second source only adds genes that the first has not found: it never contradicts it.
             new = np.where((target < 0) & ~np.isin(resolved[key], target[target >= 0]), resolved[key], -1)
             if (new >= 0).any():
+                named_by[new >= 0] = len(used)
                 used.append(key)
                 target = np.where(new >= 0, new, target)
         columns = np.flatnonzero(target >= 0)
@@ -215,6 +216,7 @@ class FeatureSpace:
             selection=selection,
             found=is_found,
             sources=tuple("index" if key is INDEX else key for key in used),
+            named_by=named_by,
             id_type="Ensembl ids" if is_mostly_ensembl(names) else "symbols",
             coverage=float(weights[is_found].sum() / weights.sum()) if weights.sum() > 0 else 0.0,
             query_species=evidence.species,

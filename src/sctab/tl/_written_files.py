@@ -1,0 +1,146 @@
+"""Results of an annotation of files as they are written: tables of all cells, tables of genes, and copies of inputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sctab.data import gene_table
+from sctab.errors import warn
+from sctab.inference import Decision, FileAnnotation, Journal, ModelSpec, Predictor
+from sctab.io import DataFile, Results, check_copy, check_table, copy_data, n_marked, open_copy, open_table, require_readable
+from sctab.keys import OBS_LABEL, is_encodable
+from sctab.tl._result import latent_key, obs_columns, probabilities_key, probability_columns
+
+_ROWS_AT_A_TIME = 65_536
+"""Cells whose results are written at a time, at most."""
+_NUMBERS_AT_A_TIME = 8_000_000
+"""Probabilities that are written at a time, at most, beyond those of a block."""
+
+
+def labels_of(
+    annotations: Sequence[FileAnnotation], journal: Journal, spec: ModelSpec
+) -> tuple[list[NDArray[np.int32]], list[NDArray[np.float32]]]:
+    """Codes and confidence of all cells, file by file: 6 bytes a cell."""
+    codes, confidence = [], []
+    for annotation in annotations:
+        parts = [(part.codes, part.column(part.confidence)) for _, _, part in _decisions(annotation, journal, spec)]
+        codes.append(np.concatenate([part[0] for part in parts]))
+        confidence.append(np.concatenate([part[1] for part in parts]))
+    return codes, confidence
+
+
+def _decisions(annotation: FileAnnotation, journal: Journal, spec: ModelSpec) -> Iterator[tuple[int, int, Decision]]:
+    at_least = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // len(spec.labels)))
+    for start, stop, arrays in journal.read(annotation.number, annotation.file.n_obs, at_least=at_least):
+        yield start, stop, Decision(**arrays)
+
+
+def names_of(file: DataFile) -> Iterator[list[str]]:
+    """Names of all cells, some at a time."""
+    for start in range(0, file.n_obs, _ROWS_AT_A_TIME):
+        yield file.names(start, min(start + _ROWS_AT_A_TIME, file.n_obs))
+
+
+def write_table(
+    path: Path, target: Path, spec: ModelSpec, annotations: Sequence[FileAnnotation], journal: Journal, key_added: str, run: str
+) -> None:
+    """Write a table of all cells, and compare it with what it was made from."""
+    files = [_printable(annotation.file.path) for annotation in annotations]
+    n_formulas = 0
+    with open_table(path, path.suffix, run=run) as table:
+        for annotation in annotations:
+            for start, stop, decision in _decisions(annotation, journal, spec):
+                columns = {name: values for name, values in obs_columns(spec, decision, key_added).items() if values is not None}
+                if len(annotations) > 1:
+                    file = pd.Categorical.from_codes(np.full(stop - start, annotation.number), categories=files)
+                    columns = {"file": file, **columns}
+                names = annotation.file.names(start, stop)
+                n_formulas += n_marked(names)
+                table.add(pd.DataFrame(columns, index=pd.Index(names, dtype=object)))
+    check_table(path, target, f"{key_added}_{OBS_LABEL}", _names_and_labels(spec, annotations, journal))
+    if n_formulas and path.suffix == ".csv":
+        warn(
+            f"{n_formulas} cell names begin like a spreadsheet formula. In `{target}` they are prefixed with `'`, which is "
+            "not part of the name; a `.parquet` stores them unchanged."
+        )
+
+
+def write_genes(path: Path, suffix: str, predictor: Predictor, annotations: Sequence[FileAnnotation], run: str) -> None:
+    """Write a table of the genes of a model in every file, as :func:`sctab.get.genes` gives it for one."""
+    files = [_printable(annotation.file.path) for annotation in annotations]
+    with open_table(path, suffix, run=run, index_label="gene") as table:
+        for annotation in annotations:
+            query = annotation.query
+            rows = gene_table(predictor.spec.features, query.match, query.source.var, predictor.gene_importance)
+            if len(annotations) > 1:
+                rows.insert(0, "file", pd.Categorical.from_codes(np.full(len(rows), annotation.number), categories=files))
+            table.add(rows)
+
+
+def _names_and_labels(
+    spec: ModelSpec, annotations: Sequence[FileAnnotation], journal: Journal
+) -> Iterator[tuple[list[str], list[str | None]]]:
+    labels = np.array([*spec.labels.names, None], dtype=object)  # of -1: none
+    for annotation in annotations:
+        for start, stop, decision in _decisions(annotation, journal, spec):
+            yield annotation.file.names(start, stop), labels[decision.codes].tolist()
+
+
+def write_copy(
+    path: Path,
+    target: Path,
+    annotation: FileAnnotation,
+    spec: ModelSpec,
+    journal: Journal,
+    run: Mapping[str, Any],
+    codes: NDArray[np.int32],
+    key_added: str,
+) -> None:
+    file = annotation.file
+    copy_data(file, path)
+    require_readable(path, file.path)
+    labels, probabilities, latent = probability_columns(spec), probabilities_key(key_added), latent_key(key_added)
+    with open_copy(path) as root:
+        is_annotated = "uns" in root and key_added in root["uns"]
+        results = Results(root, file.n_obs)
+        for start, stop, decision in _decisions(annotation, journal, spec):
+            columns = obs_columns(spec, decision, key_added)
+            if start == 0:
+                for name, values in columns.items():
+                    if values is not None:
+                        results.add_column(name, categories=list(values.categories) if isinstance(values, pd.Categorical) else None)
+                    elif is_annotated:
+                        results.remove("obs", name)
+                if decision.latent is not None:
+                    results.add_matrix(latent, decision.latent.shape[1])
+                elif is_annotated:
+                    results.remove("obsm", latent)
+                if labels is None:
+                    results.add_matrix(probabilities, len(spec.labels))
+                else:
+                    results.add_frame(probabilities, labels)
+            for name, values in columns.items():
+                if values is not None:
+                    results.write(name, start, values.codes if isinstance(values, pd.Categorical) else values)
+            if decision.latent is not None:
+                results.write(latent, start, decision.latent)
+            if labels is None:
+                results.write(probabilities, start, decision.column(decision.probabilities))
+                continue
+            results.write(f"{probabilities}/_index", start, np.array(file.names(start, stop), dtype=object))
+            for column, values in zip(labels, decision.column(decision.probabilities).T, strict=True):
+                results.write(f"{probabilities}/{column}", start, values)
+        results.add_run(key_added, run)
+    check_copy(path, target, f"{key_added}_{OBS_LABEL}", names_of(file), spec.labels.names, codes)
+
+
+def _printable(path: str) -> str:
+    """A path as text: bytes that are not UTF-8 are spelled."""
+    return path if is_encodable(path) else os.fsencode(path).decode(errors="backslashreplace")
