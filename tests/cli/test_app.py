@@ -170,7 +170,27 @@ class TestTrain:
         refused(self.train(files, tmp_path, "--model", "mlp", "--jobs", 2), "Provide `--members` too")
         refused(self.train(files, tmp_path, "--model", "auto", "--members", 3), "`--members` needs one model class")
         refused(self.train(files, tmp_path, "--model", "linear", "--logger", "wandb"), "`--logger wandb` must be")
+        for name, meant in (("MLPClassifier", "mlp"), ("tabnet", "sctab"), ("sctabb", "sctab")):
+            refused(self.train(files, tmp_path, "--model", name), f"Did you mean `{meant}`?")
+        refused(self.train(files, tmp_path, "--keep-checkpoints", "all", "--no-logs"), "which `--no-logs` omits")
         assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--model", "linear", "--batch-size", 0), "batch"),
+        (("--model", "xgboost", "--loss", "hierarchical"), "`--loss` cannot be set for `xgboost`. Omit it."),
+        (("--model", "mlp", "--logger", "wandb"), "`--logger wandb` must be"),
+        (("--model", "sctab", "--members", 1), "`--members 1` must be at least 2. Omit it to train one model."),
+    ],
+)
+def test_what_is_refused_is_not_announced(files, tmp_path, options, message):
+    result = run("train", files / "reference.h5ad", "--labels-key", "cell_type", "--output", tmp_path / "model", *options)
+    refused(result, message)
+    assert "Learning" not in result.stderr
+    assert "Classifier" not in result.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_annotate_writes_data_and_table(files, tmp_path):

@@ -52,6 +52,12 @@ def test_build_info_and_verify(config, tmp_path, monkeypatch):
     again = sctab("build", config)
     assert again.exit_code == 2
     assert "`blood.corpus` already exists" in again.output
+    resumed = sctab("build", config, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert resumed.stdout.strip() == "`blood.corpus` is finished, of the same declaration and sources: there is nothing to do."
+    other = sctab("build", config, "--resume", "--features", "union")
+    assert other.exit_code == 2
+    assert "belongs to another declaration, or its sources changed" in " ".join(other.output.split())
 
 
 def test_a_damaged_corpus(config, tmp_path):

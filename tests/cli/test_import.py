@@ -73,3 +73,13 @@ def test_notes_are_shown(files, tmp_path):
     assert result.exit_code == 0, result.output
     assert "Note:" in result.stderr
     assert "`mystery`" in result.stderr
+
+
+def test_every_missing_file_is_named(tmp_path):
+    names = [tmp_path / name for name in ("a.ckpt", "g.parquet", "l.parquet")]
+    arguments = ["import-checkpoint", names[0], "--genes", names[1], "--labels", names[2], "--output", tmp_path / "out"]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 2
+    expected = f"`{names[0]}`, `--genes {names[1]}`, `--labels {names[2]}` not found. Check the paths."
+    assert expected in result.stderr.replace("\n", "")
+    assert not list(tmp_path.iterdir())

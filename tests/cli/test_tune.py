@@ -51,6 +51,14 @@ def test_writes_settings_study_and_pictures(reference, tmp_path):
     refused = run(reference, *arguments, "--n-trials", 3)
     assert refused.exit_code == 2
     assert "already exists" in refused.stderr
+    done = run(reference, *arguments, "--n-trials", 2, "--resume")
+    assert done.exit_code == 0, done.output
+    assert " ".join(done.stdout.split()) == f"`{output}` is finished, by the same study: there is nothing to do."
+    more = run(reference, *arguments, "--n-trials", 3, "--resume")
+    assert more.exit_code == 2
+    assert "is not that of this study with all its trials" in " ".join(more.stderr.split())
+    assert "`--overwrite`" in more.stderr
+    assert Settings.read(output) == settings
     longer = run(reference, *arguments, "--n-trials", 3, "--overwrite")
     assert longer.exit_code == 0, longer.output
     assert "3 trials" in longer.stdout

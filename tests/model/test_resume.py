@@ -15,8 +15,8 @@ from lightning.pytorch.callbacks import Callback
 from safetensors.torch import save as save_file
 from tests.reference import make_reference
 
-from sctab import DataFileError, SettingError
-from sctab.model import SCTAB, AutoClassifier, DeepEnsemble, XGBoostClassifier
+from sctab import DataFileError, OutputExistsError, SettingError
+from sctab.model import SCTAB, AutoClassifier, DeepEnsemble, LinearClassifier, XGBoostClassifier
 from sctab.train._state import STATE_FILE, read_history
 
 QUICK = {"max_epochs": 4, "batch_size": 32, "refit": False, "accelerator": "cpu", "enable_progress_bar": False, "seed": 3}
@@ -26,6 +26,14 @@ PROGRAM = """
 import os, signal, sys
 from tests.model.test_resume import At, train
 train(sys.argv[1], {}, callbacks=[At(18, lambda: os.kill(os.getpid(), signal.SIGKILL))])
+"""
+HOLD = """
+import time
+from pathlib import Path
+from sctab.io import held_alone
+with held_alone(Path({path!r})):
+    print("held", flush=True)
+    time.sleep(600)
 """
 
 
@@ -91,6 +99,32 @@ def test_killed(tmp_path, uninterrupted):
     process = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path / "run")], check=False, cwd=root, capture_output=True)
     assert process.returncode == -signal.SIGKILL, process.stderr
     assert_same(uninterrupted["validated"], train(tmp_path / "run", {}, resume=True))
+
+
+def test_two_trainings_in_one_directory(tmp_path):
+    """Whether the other one resumes or begins; afterwards it can."""
+    root = Path(__file__).parents[2]
+    program = HOLD.format(path=str(tmp_path / "run"))
+    with subprocess.Popen([sys.executable, "-c", program], cwd=root, stdout=subprocess.PIPE) as other:
+        try:
+            other.stdout.readline()
+            for resume in (False, True):
+                with pytest.raises(
+                    OutputExistsError, match="Another training is running in .*run`. Wait until it is done, or choose"
+                ):
+                    train(tmp_path / "run", {"max_epochs": 1}, resume=resume)
+        finally:
+            other.kill()
+    train(tmp_path / "run", {"max_epochs": 1}, resume=True)
+    assert (tmp_path / "run" / STATE_FILE).exists()
+    assert not list(tmp_path.rglob(".sctab-lock"))
+
+
+def test_models_of_epochs_need_a_place():
+    reference = make_reference()
+    LinearClassifier.setup_anndata(reference, "cell_type")
+    with pytest.raises(SettingError, match=r"`keep_checkpoints='all'` needs a run directory .* Provide `run_dir`, or omit it."):
+        LinearClassifier(reference).train(keep_checkpoints="all")
 
 
 def epochs(run):

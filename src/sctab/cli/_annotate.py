@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 import sctab
+import sctab.data
 import sctab.inference
 import sctab.io
 from sctab.cli._cluster import connected
@@ -119,7 +120,7 @@ def _report(done: sctab.tl.AnnotatedFiles) -> None:
         where = "" if len(done.runs) == 1 else f"`{path}`: "
         err.print(
             f"{where}Used `{run['matrix']}` ({run['matrix_content']}); {genes['n_matched']:,} of {genes['n_model']:,} model "
-            f"genes found ({genes['coverage']:.0%} of total importance).",
+            f"genes found ({sctab.data.shown_fraction(genes['coverage'])} of total importance).",
             soft_wrap=True,
         )
     table = Table("label", "cells", "median confidence", box=None)

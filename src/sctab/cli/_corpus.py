@@ -62,7 +62,7 @@ def build(
         Path | None, typer.Option(help="New directory; by default named after the file, for example `blood.corpus`.")
     ] = None,
     features: Features = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume interrupted work.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume interrupted work; a finished corpus is left as it is.")] = False,
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave out sources that cannot be read, instead of stopping.")
     ] = False,
@@ -77,6 +77,7 @@ def build(
     `sctab corpus build blood.yaml --output blood.corpus`
     """
     target = output if output is not None else Path(f"{config.stem}.corpus")
+    is_there = resume and target.exists()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         nullcontext() if dask_scheduler is None else connected(dask_scheduler),
@@ -91,6 +92,9 @@ def build(
             n_jobs=jobs,
             on_progress=lambda stage, done, total: progress.update(tasks[stage], completed=done, total=total, visible=True),
         )
+    if is_there:
+        out.print(f"`{target}` is finished, of the same declaration and sources: there is nothing to do.", soft_wrap=True)
+        return
     _show_corpus(corpus)
 
 

@@ -11,6 +11,7 @@ import typer
 import sctab
 from sctab.cli._options import Debug, Overwrite
 from sctab.cli._reporting import ends_on_signals, out, reports_errors
+from sctab.errors import DataFileError, listing
 
 
 @reports_errors
@@ -39,6 +40,9 @@ def import_checkpoint(
 
     `sctab import-checkpoint scTab-checkpoints.tar.gz --folder scTab --genes var.parquet --labels cell_type.parquet --output published`
     """
+    read = {"": checkpoint, "--genes ": genes, "--labels ": labels, "--hparams ": hparams}
+    if missing := [f"{option}{path}" for option, path in read.items() if path is not None and not path.exists()]:
+        raise DataFileError(f"{listing(missing)} not found. Check the path{'s' if len(missing) > 1 else ''}.")
     model = sctab.zoo.import_checkpoint(
         checkpoint,
         genes=genes,

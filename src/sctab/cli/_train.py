@@ -133,6 +133,10 @@ def train(
 
     `sctab train --corpus blood.corpus --output my-model --resume`
     """
+    if keep_checkpoints == "all" and not logs:
+        raise SettingError(
+            "`--keep-checkpoints all` keeps models in the run directory, which `--no-logs` omits. Provide one of them."
+        )
     if run_dir is not None and not logs:
         raise SettingError("`--run-dir` says where logs go and `--no-logs` that there are none. Provide one of them.")
     default = _DEFAULT_MODEL if corpus is None and members is None and not paper_settings else _ALONE
@@ -189,6 +193,7 @@ def train(
         n_types, n_cells = adata.obs[labels_key].nunique(), adata.n_obs
         classifier = ensemble or cls(adata, **chosen.model_settings)
     of_training = dict(chosen.train_settings) | {key: value for key, value in given.items() if value is not None}
+    sctab.model.check_training(classifier, of_training, run_dir=directory, logger=logger, keep_checkpoints=keep_checkpoints)
     run = sctab.model.run_hash(classifier, chosen.model_settings, of_training | {"precision": precision})
     if is_there:
         _require_same_run(output, run)

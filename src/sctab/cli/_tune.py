@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +32,7 @@ from sctab.cli._options import (
     check_source,
 )
 from sctab.cli._reporting import err, out, reports_errors, show_note
+from sctab.errors import OutputExistsError, Parameter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +72,10 @@ def tune(
     ] = None,
     figures: Annotated[Path | None, typer.Option(help="Directory for pictures of history and importance.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything that is random.")] = 0,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Leave the settings of a finished study as they are. Interrupted studies always resume."),
+    ] = False,
     accelerator: Accelerator = "auto",
     overwrite: Overwrite = False,
     debug: Debug = False,
@@ -96,31 +102,41 @@ def tune(
         **({} if train_size is None else {"train_size": train_size}),
     }
     check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"fraction": fraction != 1})
-    sctab.io.check_free(output, overwrite=overwrite, kind="file")
+    is_there = resume and not overwrite and output.is_file()
+    if not is_there:
+        sctab.io.check_free(output, overwrite=overwrite, kind="file")
     storage = output.with_suffix(".study.db") if storage is None else storage
     pictures = [] if figures is None else [figures / name for name in _FIGURES]
     sctab.io.check_apart([output, storage, *pictures], [path for path in (reference, corpus, label_map) if path is not None])
-    for path in pictures:
+    for path in [] if is_there else pictures:
         sctab.io.check_free(path, overwrite=overwrite)
-    with sctab.io.written_beside(output, overwrite=overwrite, kind="file") as settings_path:
+    if is_there and not storage.is_file():
+        raise _other(output)
+    with nullcontext(output) if is_there else sctab.io.written_beside(output, overwrite=overwrite, kind="file") as settings_path:
         study: Any
         if corpus is not None:
             part: dict[str, Any] = {"fraction": fraction, "fraction_by": fraction_by}
             study = partial(sctab.tuning.tune_from_corpus, corpus, **part)
         else:
             study = partial(sctab.tuning.tune, read_data(reference), labels_key, **of_reference)  # type: ignore[arg-type]
-        err.print(f"The study is in `{storage}`. When it is interrupted, the same command continues it.")
+        if not is_there:
+            err.print(f"The study is in `{storage}`. When it is interrupted, the same command continues it.")
         found: sctab.tuning.TuningResult = study(
             model=model,
             train_settings={} if max_epochs is None else {"max_epochs": max_epochs},
             categorical_covariate_keys=covariate_key or [],
             n_trials=n_trials,
-            timeout=timeout,
+            timeout=0 if is_there else timeout,  # looks at the study, and adds no trial
             storage=storage,
             seed=seed,
             accelerator=accelerator,
-            show_progress=True,
+            show_progress=not is_there,
         )
+        if is_there:
+            if len(found.trials) < n_trials or sctab.tuning.Settings.read(output) != found.best:
+                raise _other(output)
+            out.print(f"`{output}` is finished, by the same study: there is nothing to do.", soft_wrap=True)
+            return
         found.best.write(settings_path)
     _report(found)
     out.print(f"Wrote `{output}`.", soft_wrap=True)
@@ -131,6 +147,15 @@ def tune(
         with sctab.io.written_beside(path, overwrite=overwrite) as picture:
             _draw(found, picture)
         out.print(f"Wrote `{path}`.", soft_wrap=True)
+
+
+def _other(output: Path) -> OutputExistsError:
+    return OutputExistsError(
+        f"`{output}` already exists and is not that of this study with all its trials, so it is not resumed. Choose another name, or "
+        "replace it with ",
+        Parameter("overwrite", value=True),
+        ".",
+    )
 
 
 def _draw(found: sctab.tuning.TuningResult, path: Path) -> None:

@@ -34,7 +34,7 @@ from ._source import (
     var_of as var_of,
 )
 from .genes._features import gene_expression as gene_expression
-from .genes._match import GeneMatch as GeneMatch
+from .genes._match import GeneMatch as GeneMatch, shown_fraction as shown_fraction
 from .genes._space import FeatureSpace as FeatureSpace
 from .genes._species import Species as Species, guess_species as guess_species
 from .genes._stated import CORRECT as CORRECT, StatedSpecies as StatedSpecies

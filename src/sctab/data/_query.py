@@ -21,7 +21,7 @@ from sctab.data._covariates import Covariate, notes_on_covariates, one_hot, with
 from sctab.data._inspection import inspect_matrix
 from sctab.data._normalise import Normalization, align_and_normalise, normalise
 from sctab.data._source import CellData, Inspect, LearnedMatrix, Source, choose_source, some_cells, stated_species
-from sctab.data.genes._match import GeneMatch
+from sctab.data.genes._match import GeneMatch, shown_fraction
 from sctab.data.genes._space import FeatureSpace
 from sctab.errors import InputValueError, Parameter, SettingError
 from sctab.io import BLOCK_SIZE, RowReader, row_blocks, row_ranges
@@ -215,7 +215,7 @@ def open_query(
         )
     if match.coverage < 0.5:
         notes.append(
-            f"{match.n_matched:,} of {len(features):,} model genes found ({match.coverage:.0%} of total importance); expect "
+            f"{match.n_matched:,} of {len(features):,} model genes found ({shown_fraction(match.coverage)} of total importance); expect "
             "less reliable labels."
         )
     notes += notes_on_covariates(adata.obs, covariates)

@@ -20,6 +20,7 @@ from ._data_file import (
 from ._formats import SUFFIXES as SUFFIXES
 from ._label_tables import TABLE_SUFFIXES as TABLE_SUFFIXES, open_table as open_table, run_of_table as run_of_table
 from ._links import check_store as check_store
+from ._locks import InUseError as InUseError, held_alone as held_alone
 from ._progress import ProgressReport as ProgressReport, progress_title as progress_title, progress_titled as progress_titled
 from ._readable import require_readable as require_readable
 from ._readback import check_copy as check_copy, check_table as check_table

@@ -28,8 +28,8 @@ _STORE_SLOTS = {"X", "layers", "obs", "obsm", "obsp", "raw", "uns", "var", "varm
 _CHUNK = re.compile(r"c(\.\d+)*|\d+(\.\d+)*")
 _MEMBER = re.compile(r"member_\d+")
 _MODEL_FILES = {WEIGHTS_FILE, SPEC_FILE, CARD_FILE}
-_OF_SYSTEM = re.compile(r"\.DS_Store|\._.+|\.nfs[0-9a-f]+|Thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
-"""Files that macOS, Windows and NFS clients leave in directories."""
+_OF_SYSTEM = re.compile(r"\.DS_Store|\._.+|\.nfs[0-9a-f]+|Thumbs\.db|desktop\.ini|\.sctab-lock", re.IGNORECASE | re.DOTALL)
+"""Files that macOS, Windows and NFS clients leave in directories, and locks of processes that were killed."""
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:

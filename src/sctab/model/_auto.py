@@ -24,7 +24,7 @@ from sctab.model._comparison import compare
 from sctab.model._ensemble import DeepEnsemble
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
-from sctab.train import Checkpoints, CorpusReference, LoggerChoice, MemoryReference, Reference, check_checkpoints, check_logging
+from sctab.train import Checkpoints, CorpusReference, LoggerChoice, MemoryReference, Reference, check_logging, run_directory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,16 +229,17 @@ class AutoClassifier:
             "enable_progress_bar": enable_progress_bar,
         }
         self._check_settings(train_settings)
-        check_logging(run_dir, logger)
-        check_checkpoints(keep_checkpoints)
+        check_logging(run_dir, logger, keep_checkpoints)
         if n_jobs is None:
             is_alone = self.adata is None or train_settings.get("callbacks")  # a callback of the user stays in this process
             n_jobs = 1 if is_alone else useful_jobs(self._reference.n_obs, accelerator, devices)
         n_trainings = len(self._names) * self._reference.n_folds(n_folds)
         n_jobs = min(n_jobs, n_trainings)
-        with ProgressReport(
-            n_trainings, "Comparing model classes", unit="trainings", shown=enable_progress_bar and n_jobs > 1
-        ) as progress:
+        is_shown = enable_progress_bar and n_jobs > 1
+        with (
+            run_directory(run_dir),
+            ProgressReport(n_trainings, "Comparing model classes", unit="trainings", shown=is_shown) as progress,
+        ):
             trial = self._try(
                 n_folds, n_jobs, options | {"enable_progress_bar": enable_progress_bar and n_jobs == 1}, progress.advance
             )

@@ -16,7 +16,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from sctab.corpus import Corpus
-from sctab.errors import NotTrainedError, Parameter, SettingError, warn
+from sctab.errors import Either, NotTrainedError, Parameter, SettingError, warn
 from sctab.inference import (
     BATCH_SIZE,
     ModelSpec,
@@ -37,7 +37,7 @@ from sctab.model._classes import class_of
 from sctab.model._members import MemberTraining
 from sctab.model._prediction import latent_of, predict
 from sctab.model._sctab import SCTAB
-from sctab.train import CorpusReference, MemoryReference, Reference
+from sctab.train import CorpusReference, MemoryReference, Reference, run_directory
 
 
 @final
@@ -87,7 +87,8 @@ class DeepEnsemble:
         if not (isinstance(model_class, type) and issubclass(model_class, CellTypeClassifier)):
             raise SettingError(Parameter("model_class", model_class), " must be a model class, such as `SCTAB`.")
         if n_members < 2:
-            raise SettingError(Parameter("n_members", n_members), f" must be at least 2. For one, use `{model_class.__name__}`.")
+            alone = Either(f"For one, use `{model_class.__name__}`.", "Omit it to train one model.")
+            raise SettingError(Parameter("n_members", n_members), " must be at least 2. ", alone)
         self.model_class = model_class
         self.n_members = n_members
         self._reference: Reference | None = None
@@ -213,9 +214,10 @@ class DeepEnsemble:
         jobs = [{"seed": int(state), **settings} for state in np.random.SeedSequence(seed).generate_state(self.n_members)]
         training = MemberTraining(self.model_class, self._reference, self._model_settings)
         if run_dir is not None:
-            training.begin_or_resume(as_path(run_dir), jobs)
-            jobs = [job | {"run_dir": free_path(as_path(run_dir) / f"curves_{i}")} for i, job in enumerate(jobs)]
-            members = training.run_in(as_path(run_dir), jobs, n_jobs)
+            with run_directory(run_dir):
+                training.begin_or_resume(as_path(run_dir), jobs)
+                jobs = [job | {"run_dir": free_path(as_path(run_dir) / f"curves_{i}")} for i, job in enumerate(jobs)]
+                members = training.run_in(as_path(run_dir), jobs, n_jobs)
         elif n_jobs > 1:
             with tempfile.TemporaryDirectory(prefix="sctab-") as directory:
                 members = training.run_in(Path(directory), jobs, n_jobs)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sctab.errors import SettingError, did_you_mean, listing
+from sctab.errors import SettingError, listing
+from sctab.model._class_names import MODEL_NAMES, meant_model
 
 if TYPE_CHECKING:
     from sctab.model._auto import AutoClassifier
     from sctab.model._base import CellTypeClassifier
-
-MODEL_NAMES = ("linear", "mlp", "xgboost", "sctab", "auto")
-"""Short names of the model classes, the simplest first."""
 
 
 def model_by_name(name: str) -> type[CellTypeClassifier] | type[AutoClassifier]:
@@ -33,7 +31,7 @@ def model_by_name(name: str) -> type[CellTypeClassifier] | type[AutoClassifier]:
     'LinearClassifier'
     """
     if name not in MODEL_NAMES:
-        raise SettingError(f"`{name}` is not a model class.{did_you_mean(name, MODEL_NAMES)} Available: {listing(MODEL_NAMES)}.")
+        raise SettingError(f"`{name}` is not a model class.{meant_model(name)} Available: {listing(MODEL_NAMES)}.")
     if name == "auto":
         from sctab.model._auto import AutoClassifier
 

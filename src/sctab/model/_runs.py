@@ -14,9 +14,43 @@ from sctab.keys import ENSEMBLE_FILE
 from sctab.model._auto import AutoClassifier
 from sctab.model._base import CellTypeClassifier
 from sctab.model._ensemble import DeepEnsemble
+from sctab.train import LoggerChoice, check_checkpoints, check_logger
 
 _RUN = "run"
 """Key of the hash in the description of the training of a model."""
+
+
+def check_training(
+    model: CellTypeClassifier | DeepEnsemble | AutoClassifier,
+    train_settings: Mapping[str, Any],
+    *,
+    run_dir: Path | None,
+    logger: LoggerChoice,
+    keep_checkpoints: str,
+) -> None:
+    """Refuse settings that `train` would refuse, before anything is said or written.
+
+    Parameters
+    ----------
+    model
+        Untrained, with its reference.
+    train_settings
+        Settings of `train`.
+    run_dir, logger, keep_checkpoints
+        As in :meth:`CellTypeClassifier.train`.
+
+    Raises
+    ------
+    SettingError
+        If a setting is invalid, or if the class does not have it.
+    """
+    check_checkpoints(keep_checkpoints, run_dir)
+    check_logger(logger)
+    if isinstance(model, AutoClassifier):
+        model._check_settings(train_settings)
+    elif (reference := model._reference) is not None:
+        cls = model.model_class if isinstance(model, DeepEnsemble) else type(model)
+        cls._settings(reference, train_settings, None)
 
 
 def run_hash(

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from sctab.errors import Parameter, SettingError, did_you_mean, listing, warn
+from sctab.errors import Either, Parameter, SettingError, did_you_mean, listed, listing, warn
 from sctab.inference import (
     device_of,
     problem_of_weights,
     write_model,
 )
 from sctab.io import progress_titled
+from sctab.model._class_names import short_name
 from sctab.model._described import DescribedModel
 from sctab.train import (
     LARGE_REFERENCE,
@@ -30,6 +31,7 @@ from sctab.train import (
     TrainingResult,
     check_checkpoints,
     measure_importance,
+    run_directory,
     seeded,
     summarise,
     trainer_options,
@@ -76,7 +78,7 @@ class TrainableModel(DescribedModel):
             needs `run_dir`.
         keep_checkpoints
             Which models of epochs stay in `run_dir`: `"best"`, that of the best and that of the last epoch; or `"all"`. Each is as large
-            as the model. A training is resumed from a file of its own.
+            as the model. A training is resumed from a file of its own. Trees have none: their first rounds are those of any earlier one.
         **overrides
             Single settings by name, which take precedence over `settings`. Every class has `learning_rate`, `class_weights`, `train_size`,
             `validation_split`, `refit`, `early_stopping`, `patience`, `seed` and `split_seed`, see :class:`~sctab.train.CommonSettings`.
@@ -89,7 +91,7 @@ class TrainableModel(DescribedModel):
             If a setting is invalid or not one of the class; if the training diverged, so that weights are NaN; or if `run_dir` belongs to
             another training than the one to resume: of other settings, or of another reference, by its content.
         OutputExistsError
-            If `run_dir` is not empty.
+            If `run_dir` is not empty, or if another training is running in it.
         OutputError
             If `run_dir` or a checkpoint cannot be written.
         MissingDependencyError
@@ -100,7 +102,7 @@ class TrainableModel(DescribedModel):
                 Parameter("resume", value=True),
                 " needs the `run_dir` of the training to resume. Provide it, or omit `resume`.",
             )
-        check_checkpoints(keep_checkpoints)
+        check_checkpoints(keep_checkpoints, run_dir)
         if accelerator in ("gpu", "cuda", "mps"):
             device_of(accelerator)  # refuses one that is not in this machine
         if (reference := self._reference) is None:
@@ -108,21 +110,22 @@ class TrainableModel(DescribedModel):
         chosen, passed_on = self._settings(reference, {"max_epochs": max_epochs, **overrides}, settings)
         data = reference.data(self.spec)
 
-        with seeded(chosen.seed):
-            is_new = not self.is_trained and not self._has_pretrained_weights
-            start = None if is_new else {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
-            if is_new:
-                self.module = self._new_network()
-            options = {"accelerator": accelerator, "devices": devices} | passed_on
-            leaves: dict[str, Any] = {"run_dir": run_dir, "logger": logger, "keep_checkpoints": keep_checkpoints}
-            try:
-                with progress_titled("fit" if chosen.refit else "training"):
-                    result = self._fit(data, chosen, resume=resume, **leaves, **options)
-            except RuntimeError:  # entmax fails on NaN
-                self._require_finite(None if is_new else start)
-                raise
-        if chosen.refit and result.best_epoch is not None:
-            result = self._fit_all(data, chosen, result, start, options)
+        with run_directory(run_dir):
+            with seeded(chosen.seed):
+                is_new = not self.is_trained and not self._has_pretrained_weights
+                start = None if is_new else {name: tensor.clone() for name, tensor in self.module.state_dict().items()}
+                if is_new:
+                    self.module = self._new_network()
+                options = {"accelerator": accelerator, "devices": devices} | passed_on
+                leaves: dict[str, Any] = {"run_dir": run_dir, "logger": logger, "keep_checkpoints": keep_checkpoints}
+                try:
+                    with progress_titled("fit" if chosen.refit else "training"):
+                        result = self._fit(data, chosen, resume=resume, **leaves, **options)
+                except RuntimeError:  # entmax fails on NaN
+                    self._require_finite(None if is_new else start)
+                    raise
+            if chosen.refit and result.best_epoch is not None:
+                result = self._fit_all(data, chosen, result, start, options)
         self._require_finite(None if is_new else start)
         self._warn_of_divergence()
         self.module.eval()
@@ -160,7 +163,9 @@ class TrainableModel(DescribedModel):
         if unknown := sorted({name for name, value in given.items() if value is not None} - {*known, *options}):
             near = "".join(did_you_mean(name, known) for name in unknown)
             raise SettingError(
-                f"{listing(unknown)} cannot be set for `{cls.__name__}`.{near} Available: {listing(known, most=30)}."
+                *listed(unknown),
+                " cannot be set for ",
+                Either(f"`{cls.__name__}`.{near} Available: {listing(known, most=30)}.", f"`{short_name(cls.__name__)}`. Omit it."),
             )
         defaults = reference.training_defaults(cls._default_training(reference.n_obs))
         if settings is not None and type(settings) is not type(defaults):

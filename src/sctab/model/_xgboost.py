@@ -20,7 +20,7 @@ from scipy import sparse
 from torch import Tensor
 
 from sctab.data import Normalization, normalise, principal_components
-from sctab.errors import Parameter, SettingError, require
+from sctab.errors import Parameter, SettingError, require, warn
 from sctab.inference import ModelSpec
 from sctab.io import BLOCK_SIZE, ProgressReport, progress_title
 from sctab.metrics import correct_codes, macro_f1_of_codes
@@ -197,7 +197,8 @@ class XGBoostClassifier(CellTypeClassifier):
         resume: bool = False,
         keep_checkpoints: Checkpoints = "best",
     ) -> TrainingResult:
-        del keep_checkpoints  # it has none: its first trees are those of any earlier round
+        if keep_checkpoints == "all":
+            warn("An `xgboost` model has no models of rounds to keep: its first trees are those of any earlier round.")
         if resume:
             raise SettingError(
                 Parameter("resume", value=True),

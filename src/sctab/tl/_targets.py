@@ -51,7 +51,7 @@ def check_targets(
     Raises
     ------
     SettingError
-        If nothing would be written, or if the table of genes is no table.
+        If nothing would be written, or if the name of the table of genes has another suffix.
     OutputError
         If an output has no known kind, is or touches an input or another output, or if inputs do not fit to it.
     OutputExistsError

@@ -16,10 +16,12 @@ from ._logging import (
     Checkpoints as Checkpoints,
     LoggerChoice as LoggerChoice,
     check_checkpoints as check_checkpoints,
+    check_logger as check_logger,
     check_logging as check_logging,
     log_epoch as log_epoch,
     read_augmentation as read_augmentation,
     read_metrics as read_metrics,
+    run_directory as run_directory,
     start_logging as start_logging,
 )
 from ._loop import fit_network as fit_network, seeded as seeded, stop_unless as stop_unless

@@ -6,7 +6,8 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,8 +21,8 @@ from safetensors.numpy import save as dump_arrays
 from scipy import sparse
 
 from sctab.data import FeatureSpace
-from sctab.errors import DataFileError, OutputError, OutputExistsError, Parameter, SettingError
-from sctab.io import as_path, entries_of, written_beside
+from sctab.errors import DataFileError, Either, OutputError, OutputExistsError, Parameter, SettingError
+from sctab.io import InUseError, as_path, entries_of, held_alone, written_beside
 from sctab.train._neptune import NeptuneLogger
 from sctab.train._processes import is_first_process
 
@@ -122,26 +123,67 @@ def forget(run_dir: str | PathLike[str]) -> None:
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def check_checkpoints(keep: str) -> None:
-    """Refuse a value of `keep_checkpoints` that there is none of.
+def check_checkpoints(keep: str, run_dir: str | PathLike[str] | None) -> None:
+    """Refuse an invalid `keep_checkpoints`, or one that asks for more models than can be kept.
 
     Raises
     ------
     SettingError
-        If it is neither `"best"` nor `"all"`.
+        If it is neither `"best"` nor `"all"`, or if it is `"all"` and no directory is written.
     """
     if keep not in get_args(Checkpoints):
         raise SettingError(Parameter("keep_checkpoints", keep), " must be `best` or `all`.")
+    if keep == "all" and run_dir is None:
+        raise SettingError(
+            Parameter("keep_checkpoints", keep),
+            " needs a run directory to keep the models in. ",
+            Either("Provide `run_dir`, or omit it.", "Omit `--no-logs` or `--keep-checkpoints`."),
+        )
 
 
-def check_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice) -> None:
-    """Refuse what :func:`start_logging` would refuse, before any work is done; nothing is made.
+@contextmanager
+def run_directory(run_dir: str | PathLike[str] | None) -> Iterator[None]:
+    """Hold the directory of a training while it runs, so that no other training writes into it.
+
+    Raises
+    ------
+    OutputExistsError
+        If another training does.
+    """
+    if run_dir is None or not is_first_process():
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held_alone(as_path(run_dir)))
+        except InUseError as error:
+            raise OutputExistsError(
+                f"Another training is running in `{run_dir}`. Wait until it is done, or choose another ", Parameter("run_dir"), "."
+            ) from error
+        yield
+
+
+def check_logger(logger: LoggerChoice) -> None:
+    """Refuse an invalid logger.
+
+    Raises
+    ------
+    SettingError, MissingDependencyError
+        As in :func:`start_logging`.
+    """
+    for choice in _several(logger):
+        _logger(choice, None)
+
+
+def check_logging(run_dir: str | PathLike[str] | None, logger: LoggerChoice, keep_checkpoints: str) -> None:
+    """Refuse what :func:`start_logging` and :func:`check_checkpoints` would refuse, before any work is done; nothing is made.
 
     Raises
     ------
     SettingError, MissingDependencyError, OutputExistsError
         As in :class:`CellTypeClassifier`.
     """
+    check_checkpoints(keep_checkpoints, run_dir)
     for choice in _several(logger):
         _logger(choice, None if run_dir is None else as_path(run_dir))
     if run_dir is not None:

@@ -10,9 +10,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
-from sctab.errors import DataFileError, Parameter, SettingError, did_you_mean, listing
+from sctab.errors import DataFileError, Parameter, SettingError, listing
 from sctab.io import as_path, strict_json, written_beside
-from sctab.model import MODEL_NAMES, AutoClassifier, CellTypeClassifier, model_by_name, model_classes
+from sctab.model import MODEL_NAMES, AutoClassifier, CellTypeClassifier, meant_model, model_by_name, model_classes
 
 _FORMAT = "sctab-settings"
 _FORMAT_VERSION = 1
@@ -41,7 +41,7 @@ class Settings:
         if self.model not in MODEL_NAMES:
             raise SettingError(
                 Parameter("model", self.model),
-                f" is not a model class.{did_you_mean(self.model, MODEL_NAMES)} Available: {listing(MODEL_NAMES)}.",
+                f" is not a model class.{meant_model(self.model)} Available: {listing(MODEL_NAMES)}.",
             )
         cls = model_by_name(self.model)
         _require_known("model_settings", self.model_settings, _of_constructor(cls))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sctab.corpus._config import CorpusConfig
+from sctab.corpus._manifest import MANIFEST
 from sctab.corpus._plan import Draft
 from sctab.corpus._store import Corpus
 from sctab.corpus.building._description import describe
@@ -17,6 +18,7 @@ from sctab.corpus.building._stages import inspect_source
 from sctab.corpus.building._workplace import (
     absolute,
     forget_work_without,
+    hash_of,
     identity_of,
     remove_work,
     require_same_sources,
@@ -64,7 +66,8 @@ def build(
     output
         New directory for it. Until it is done, work is kept in a directory beside it whose name ends in `.unfinished`.
     resume
-        Resume work that was interrupted, from the first source or part that is not finished.
+        Resume work that was interrupted, from the first source or part that is not finished. A finished corpus of the same declaration and
+        sources is returned as it is.
     skip_damaged
         Leave out sources that cannot be read, with a warning, instead of stopping.
     shard_size
@@ -87,7 +90,7 @@ def build(
     InputValueError
         If a source holds nothing convertible to counts, or some hold counts and others do not.
     OutputExistsError
-        If `output` is there, or unfinished work and `resume` is false, or if another process is at it.
+        If `output` is there and not the corpus to resume, or unfinished work and `resume` is false, or if another process is at it.
     SettingError
         If unfinished work belongs to another corpus.
     OutputError
@@ -105,12 +108,15 @@ def build(
     ontology = CellOntology.embedded() if ontology is None else ontology
     on_progress = on_progress or (lambda *_: None)
     output = as_path(output)
-    if os.path.lexists(output):
+    if os.path.lexists(output) and not (resume and (output / MANIFEST).is_file()):
         raise OutputExistsError(f"`{output}` already exists. Choose another name, or delete it: a corpus is never overwritten.")
     check_apart([output, work_directory(output)], [entry.path for entry in config.sources])
-    check_free(output, overwrite=False)
     states, damaged = states_of(config, skip_damaged=skip_damaged)
-    with workplace(output, identity_of(config, shard_size, states), resume=resume) as work:
+    identity = identity_of(config, shard_size, states)
+    if os.path.lexists(output):
+        return _finished(output, hash_of(identity))
+    check_free(output, overwrite=False)
+    with workplace(output, identity, resume=resume) as work:
         draft = Draft.of(_without(config, damaged), ontology)
         contents, further = _contents(draft, config, work, skip_damaged=skip_damaged, n_jobs=n_jobs, on_progress=on_progress)
         if further:
@@ -121,7 +127,7 @@ def build(
         directories = scatter_sources(plan, _numbers(config), contents, placement, work, n_jobs=n_jobs, on_progress=on_progress)
         store = work / "store"
         hashes = write_shards(plan, placement, directories, work, store, n_jobs=n_jobs, on_progress=on_progress)
-        describe(plan, contents, placement, hashes, store, output, ontology)
+        describe(plan, contents, placement, hashes, store, output, ontology, run=hash_of(identity))
         Corpus.open(store).keep_subsets()
         require_same_sources(states, config)
         os.rename(store, output)  # noqa: PTH104 (refuses to replace what came meanwhile)
@@ -130,6 +136,23 @@ def build(
 
 
 # ------------------------------------------------------------------------------------------------------------ the work
+
+
+def _finished(output: Path, run: str) -> Corpus:
+    """The corpus that was built before, of the same sources with the same declaration."""
+    corpus = Corpus.open(output)
+    found = corpus.manifest.get("run")
+    if found != run:
+        why = (
+            "does not say from which declaration it is"
+            if found is None
+            else "belongs to another declaration, or its sources changed"
+        )
+        raise OutputExistsError(
+            f"`{output}` already exists and {why}, so it is not resumed. Choose another name, or delete it: a corpus is never "
+            "overwritten."
+        )
+    return corpus
 
 
 def _without(config: CorpusConfig, paths: set[str]) -> CorpusConfig:

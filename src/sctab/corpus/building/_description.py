@@ -34,6 +34,8 @@ def describe(
     store: Path,
     output: Path,
     ontology: CellOntology,
+    *,
+    run: str,
 ) -> None:
     labels = plan.cells.label_space(ontology)
     features = plan.genes.features
@@ -67,6 +69,7 @@ def describe(
         "format_version": VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in ("sctab", "annbatch", "anndata", "zarr")},
+        "run": run,
         "sha256": whole.hexdigest(),
         "codes_sha256": _hash_codes(plan, placement, order),
         "n_vars": plan.n_vars,

@@ -21,7 +21,7 @@ from sctab.corpus.building._stages import ATTEMPT
 from sctab.corpus.sources._open import open_source
 from sctab.data import FeatureSpace
 from sctab.errors import DataFileError, OutputExistsError, Parameter, SettingError, listing, warn
-from sctab.io import entries_of, explain, is_url, without_credentials, written_beside
+from sctab.io import entries_of, explain, is_url, strict_json, without_credentials, written_beside
 
 _WORK_SUFFIX = ".unfinished"
 _RUN = "run.json"
@@ -129,6 +129,11 @@ def identity_of(config: CorpusConfig, shard_size: int, sources: Mapping[str, Any
     states = {without_credentials(path): state for path, state in sources.items()}
     declared["features"] = genes.to_json() if isinstance(genes, FeatureSpace) else genes
     return {"format": FORMAT, "format_version": VERSION, "config": declared, "shard_size": shard_size, "sources": states}
+
+
+def hash_of(identity: Mapping[str, Any]) -> str:
+    """Hash of the values that decide a corpus, by which a finished one is recognised."""
+    return strict_json.digest(json.loads(json.dumps(identity)))
 
 
 def fingerprint_of(entry: SourceEntry, obs_keys: Sequence[str] = ()) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,10 +23,24 @@ IdType = Literal["Ensembl ids", "symbols"]
 _MORE = 3
 """Ratio of the fraction of gene names in rows to that in columns above which genes are in the rows."""
 _MOST_SEEN = 5
+_ROUNDING = 1e-6
+"""Percent that a sum of float32 may lack."""
 _LONGEST = 40
 """Characters of a name in a message: some columns hold descriptions."""
 _TELLING = ("transcript ids", "protein ids", "probes", "positions", "numbers, such as Entrez ids", "sequences", "dates")
 """Kinds of names that tell why no gene was found, before those that any table has."""
+
+
+def shown_fraction(fraction: float, decimals: int = 0) -> str:
+    """Write a fraction in percent, rounded down: less than all is never 100 %, and less than a minimum never looks as if it reached it.
+
+    Examples
+    --------
+    >>> shown_fraction(0.9999), shown_fraction(1.0), shown_fraction(0.0999, 1)
+    ('99%', '100%', '9.9%')
+    """
+    scale = 10**decimals
+    return f"{math.floor(100 * scale * fraction + _ROUNDING) / scale:.{decimals}f}%"
 
 
 @dataclass(frozen=True)
@@ -104,7 +119,7 @@ class GeneMatch:
         n_query, n_model = self.selection.shape
         found = (
             f"{self.n_matched:,} of {n_model:,} model genes were found among the {n_query:,} features of the data "
-            f"({self.coverage:.1%} of total importance)"
+            f"({shown_fraction(self.coverage, 1)} of total importance)"
         )
         where = f" (best source: {_describe(self.sources[0])}, which holds {self.id_type})" if self.sources else ""
         seen = "; ".join(f"{place}: {listing(names)}" for place, names in self.seen)
