@@ -4,8 +4,12 @@ import inspect
 
 import pytest
 
+from sctab import SctabError
 from sctab._deprecation import renamed_argument, renamed_function
+from sctab.benchmark import run_benchmark
+from sctab.model import AutoClassifier, DeepEnsemble, LinearClassifier
 from sctab.tl import annotate
+from sctab.tuning import tune_from_corpus
 
 
 def add(first, *, second=1):
@@ -82,3 +86,20 @@ class TestRenamedArgument:
     def test_the_signature_has_the_new_names_only(self):
         assert list(inspect.signature(walk).parameters) == ["start", "size", "n_steps"]
         assert walk.__name__ == "walk"
+
+
+@pytest.mark.parametrize(
+    "function", [LinearClassifier.from_corpus, AutoClassifier.from_corpus, DeepEnsemble.from_corpus, tune_from_corpus]
+)
+def test_parts_of_a_corpus(function, tmp_path):
+    with pytest.warns(FutureWarning, match="The argument .* is deprecated since") as caught, pytest.raises(SctabError):
+        function(tmp_path / "missing", subset=0.5, subset_by="cell")
+    said = " ".join(str(each.message) for each in caught)
+    assert len(caught) == 2
+    assert all(f"The argument `{old}` of" in said for old in ("subset", "subset_by"))
+    assert all(f"Use `{new}`." in said for new in ("fraction", "fraction_by"))
+
+
+def test_jobs_of_a_benchmark(tmp_path):
+    with pytest.warns(FutureWarning, match="The argument `jobs` of `run_benchmark` .* Use `n_jobs`"), pytest.raises(AttributeError):
+        run_benchmark(None, tmp_path / "out", jobs=1)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 _OUR_FILES = str(Path(__file__).parent)
 
@@ -85,6 +86,31 @@ def renamed_argument[**P, R](old: str, new: str, *, since: str, removed_in: str)
         return accepting
 
     return decorate
+
+
+def renamed_arguments[**P, R](
+    names: Mapping[str, str], *, since: str, removed_in: str
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator for functions that take several keyword arguments under their old names as well.
+
+    Parameters
+    ----------
+    names
+        New name of each old one.
+    since, removed_in
+        As in :func:`renamed_argument`, which is applied for each.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        for old, new in names.items():
+            function = renamed_argument(old, new, since=since, removed_in=removed_in)(function)
+        return function
+
+    return decorate
+
+
+FRACTION_OF_CORPUS: Mapping[str, str] = MappingProxyType({"subset": "fraction", "subset_by": "fraction_by"})
+"""Arguments of functions that learn a part of a corpus, by their old names."""
 
 
 def _public_module(function: Callable[..., object]) -> str:

@@ -2,10 +2,28 @@
 
 import pytest
 
-from sctab import DataFileError, SettingError
+from sctab import DataFileError, SctabWarning, SettingError
 from sctab.benchmark import ModelEntry, PeerEntry, Subset, Task, read_config
 from sctab.model import SCTAB, LinearClassifier
 from sctab.tuning import Settings
+
+
+def test_old_names(write_config, task):
+    new = {**task, "split": "donor", "test_fraction": 0.25, "subset": {"by": "cell", "fractions": [0.5]}}
+    del new["test_donors"]
+    old = {**new, "split": "donors", "test_share": 0.25, "subset": {"by": "cells", "fractions": [0.5]}}
+    del old["test_fraction"]
+    with pytest.warns(SctabWarning, match="is called `.*` now. Rename it: the old name will be removed") as caught:
+        tasks = read_config(write_config("old.yaml", tasks=[old])).tasks
+    assert tasks == read_config(write_config("new.yaml", tasks=[new])).tasks
+    said = " ".join(str(each.message) for each in caught)
+    for pair in (
+        "`test_share` is called `test_fraction`",
+        "`split: donors` is called `split: donor`",
+        "`by: cells` is called `by: cell`",
+    ):
+        assert pair in said
+    assert len(caught) == 3
 
 
 def test_everything_that_can_be_said(write_config, folder):

@@ -172,6 +172,11 @@ class TestTrain:
         refused(self.train(files, tmp_path, "--model", "linear", "--logger", "wandb"), "`--logger wandb` must be")
         for name, meant in (("MLPClassifier", "mlp"), ("tabnet", "sctab"), ("sctabb", "sctab")):
             refused(self.train(files, tmp_path, "--model", name), f"Did you mean `{meant}`?")
+        old = self.train(files, tmp_path, "--subset", 0.5)
+        refused(old, "`--fraction` cannot be given with a reference")
+        assert "`--subset` is deprecated since sctab 0.1 and will be removed in 0.3. Use `--fraction`." in old.stderr.replace(
+            "\n", " "
+        )
         refused(self.train(files, tmp_path, "--keep-checkpoints", "all", "--no-logs"), "which `--no-logs` omits")
         assert [path.name for path in tmp_path.iterdir()] == ["settings.json"]
 
@@ -182,7 +187,7 @@ class TestTrain:
         (("--model", "linear", "--batch-size", 0), "batch"),
         (("--model", "xgboost", "--loss", "hierarchical"), "`--loss` cannot be set for `xgboost`. Omit it."),
         (("--model", "mlp", "--logger", "wandb"), "`--logger wandb` must be"),
-        (("--model", "sctab", "--members", 1), "`--members 1` must be at least 2. Omit it to train one model."),
+        (("--model", "sctab", "--members", 1), "`--members 1` must be at least 2."),
     ],
 )
 def test_what_is_refused_is_not_announced(files, tmp_path, options, message):

@@ -10,7 +10,7 @@ from typing import Any
 
 from sctab.benchmark._peers import PEERS
 from sctab.benchmark._scores import TYPE_GROUP
-from sctab.errors import SettingError, listing
+from sctab.errors import SettingError, listing, warn
 from sctab.io import as_path, declared
 from sctab.model import CellTypeClassifier, model_by_name
 from sctab.tuning import Settings
@@ -172,6 +172,7 @@ def _check_config(config: Config, where: str) -> None:
 
 
 def _task(values: Any, where: str) -> Task:
+    values = _renamed(values, where)
     if isinstance(values, dict) and values.get("split") == "corpus":
         declared.check_keys(values, {"name", "reference", "split", "group_key", "subset"}, where)
         values = {"labels_key": "label", "donor_key": "donor"} | values
@@ -210,6 +211,31 @@ def _task(values: Any, where: str) -> Task:
     return task
 
 
+_OLD_NAMES = {
+    "test_share": "test_fraction",
+    ("split", "donors"): "donor",
+    ("split", "datasets"): "dataset",
+    ("by", "donors"): "donor",
+    ("by", "cells"): "cell",
+}
+"""New names of keys, and of values of keys, that were renamed in 0.1; the old ones are removed in 0.3."""
+
+
+def _renamed(values: Any, where: str) -> Any:
+    """Values under their new names, with a warning for each that has an old one."""
+    if not isinstance(values, dict):
+        return values
+    new = {}
+    for key, value in values.items():
+        name = _OLD_NAMES[key] if isinstance(key, str) and key in _OLD_NAMES and _OLD_NAMES[key] not in values else key
+        kept = _OLD_NAMES.get((key, value), value) if isinstance(value, str) else value
+        if (name, kept) != (key, value):
+            old, now = (key, name) if name != key else (f"{key}: {value}", f"{key}: {kept}")
+            warn(f"{where}: `{old}` is called `{now}` now. Rename it: the old name will be removed.")
+        new[name] = kept
+    return new
+
+
 def _path(value: Any, where: str) -> str:
     path = declared.string(value, where)
     return str(as_path(path)) if path.startswith("~") else path
@@ -218,7 +244,7 @@ def _path(value: Any, where: str) -> str:
 def _subset(values: Any, where: str) -> Subset:
     subset: Subset = declared.instance_of(
         Subset,
-        values,
+        _renamed(values, where),
         where,
         {
             "fractions": lambda value, here: tuple(sorted(declared.each(declared.fraction)(value, here))),

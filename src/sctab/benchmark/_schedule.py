@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from sctab._deprecation import renamed_argument
 from sctab.benchmark._config import Config, PeerEntry
 from sctab.benchmark._files import MANIFEST_FILE, RUNS_FOLDER
 from sctab.benchmark._peers import PeerUnavailableError, default_environments, make_environment
@@ -35,6 +36,7 @@ class Progress:
     n_runs: int
 
 
+@renamed_argument("jobs", "n_jobs", since="0.1", removed_in="0.3")
 def run_benchmark(
     config: Config,
     directory: str | os.PathLike[str],

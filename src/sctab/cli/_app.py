@@ -69,15 +69,16 @@ app.add_typer(corpus_app)
 @app.command(cls=Command)
 @reports_errors
 def models(debug: Debug = False) -> None:
-    """List available pretrained models.
+    """List available pretrained models, and what each was trained on.
 
     **Example**
 
     `sctab models`
     """
-    table = Table("name", "types", "genes", "description", box=None)
+    table = Table("name", "types", "genes", "cells", "trained on", "description", box=None)
     for model in sctab.zoo.list_models():
-        table.add_row(model.name, str(model.n_labels), str(model.n_genes), model.description)
+        numbers = (f"{number:,}" for number in (model.n_labels, model.n_genes, model.n_cells))
+        table.add_row(model.name, *numbers, "; ".join(model.sources), model.description)
     out.print(table)
 
 

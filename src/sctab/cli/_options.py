@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sctab.errors import SettingError, listing
+from sctab.errors import SettingError, listing, warn
 
 Reference = Annotated[Path, typer.Argument(help="Annotated cells with counts, `.h5ad` or `.zarr`.")]
 OptionalReference = Annotated[
@@ -42,6 +42,16 @@ OptionalCorpus = Annotated[
 ]
 Fraction = Annotated[float, typer.Option(help="Fraction of the training data of the corpus to use.")]
 FractionBy = Annotated[str, typer.Option(help="Unit of the fraction: `donor` or `cell`.")]
+OldFraction = Annotated[float | None, typer.Option("--subset", hidden=True, help="Old name of `--fraction`.")]
+OldFractionBy = Annotated[str | None, typer.Option("--subset-by", hidden=True, help="Old name of `--fraction-by`.")]
+
+
+def renamed_option[T](old: str, new: str, given: T | None, value: T) -> T:
+    """Return the value of an option, or that of its old name, with a note, where this was used."""
+    if given is None:
+        return value
+    warn(f"`{old}` is deprecated since sctab 0.1 and will be removed in 0.3. Use `{new}`.")
+    return given
 
 
 def check_source(

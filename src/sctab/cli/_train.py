@@ -28,12 +28,15 @@ from sctab.cli._options import (
     GeneIdKey,
     GeneSymbolKey,
     LabelMap,
+    OldFraction,
+    OldFractionBy,
     OptionalCorpus,
     OptionalLabelsKey,
     OptionalReference,
     Overwrite,
     UnlabeledCategory,
     check_source,
+    renamed_option,
 )
 from sctab.cli._reporting import err, out, reports_errors, show_note
 from sctab.errors import OutputExistsError, Parameter, SettingError, listing
@@ -55,6 +58,8 @@ def train(
     corpus: OptionalCorpus = None,
     fraction: Fraction = 1.0,
     fraction_by: FractionBy = "donor",
+    subset: OldFraction = None,
+    subset_by: OldFractionBy = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -133,6 +138,8 @@ def train(
 
     `sctab train --corpus blood.corpus --output my-model --resume`
     """
+    fraction = renamed_option("--subset", "--fraction", subset, fraction)
+    fraction_by = renamed_option("--subset-by", "--fraction-by", subset_by, fraction_by)
     if keep_checkpoints == "all" and not logs:
         raise SettingError(
             "`--keep-checkpoints all` keeps models in the run directory, which `--no-logs` omits. Provide one of them."

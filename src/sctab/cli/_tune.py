@@ -24,12 +24,15 @@ from sctab.cli._options import (
     GeneIdKey,
     GeneSymbolKey,
     LabelMap,
+    OldFraction,
+    OldFractionBy,
     OptionalCorpus,
     OptionalLabelsKey,
     OptionalReference,
     Overwrite,
     UnlabeledCategory,
     check_source,
+    renamed_option,
 )
 from sctab.cli._reporting import err, out, reports_errors, show_note
 from sctab.errors import OutputExistsError, Parameter
@@ -51,6 +54,8 @@ def tune(
     corpus: OptionalCorpus = None,
     fraction: Fraction = 1.0,
     fraction_by: FractionBy = "donor",
+    subset: OldFraction = None,
+    subset_by: OldFractionBy = None,
     model: Annotated[str, typer.Option(help="Model class to tune: `linear`, `mlp`, `xgboost` or `sctab`.")] = "mlp",
     donor_key: DonorKey = None,
     layer: CountsLayer = None,
@@ -92,6 +97,8 @@ def tune(
 
     `sctab tune --corpus blood.corpus --fraction 0.15 --model mlp --output settings.json`
     """
+    fraction = renamed_option("--subset", "--fraction", subset, fraction)
+    fraction_by = renamed_option("--subset-by", "--fraction-by", subset_by, fraction_by)
     of_reference = {
         "donor_key": donor_key,
         "layer": layer,

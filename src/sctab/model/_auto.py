@@ -13,6 +13,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from sctab._deprecation import FRACTION_OF_CORPUS, renamed_arguments
 from sctab.corpus import Corpus
 from sctab.errors import Either, NotTrainedError, Parameter, SettingError, listed, listing, warn
 from sctab.inference import ModelSpec, Predictor
@@ -138,6 +139,7 @@ class AutoClassifier:
                 )
 
     @classmethod
+    @renamed_arguments(FRACTION_OF_CORPUS, since="0.1", removed_in="0.3")
     def from_corpus(
         cls,
         corpus: Corpus | str | PathLike[str],

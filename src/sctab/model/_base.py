@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from anndata import AnnData
 from torch import nn
 
+from sctab._deprecation import FRACTION_OF_CORPUS, renamed_arguments
 from sctab.corpus import Corpus
 from sctab.errors import ModelFormatError, SettingError, did_you_mean, listing, require, warn
 from sctab.inference import (
@@ -54,6 +55,7 @@ class CellTypeClassifier(TrainableModel):
     """
 
     @classmethod
+    @renamed_arguments(FRACTION_OF_CORPUS, since="0.1", removed_in="0.3")
     def from_corpus(
         cls,
         corpus: Corpus | str | PathLike[str],

@@ -15,8 +15,9 @@ import torch
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from sctab._deprecation import FRACTION_OF_CORPUS, renamed_arguments
 from sctab.corpus import Corpus
-from sctab.errors import Either, NotTrainedError, Parameter, SettingError, warn
+from sctab.errors import NotTrainedError, Parameter, SettingError, warn
 from sctab.inference import (
     BATCH_SIZE,
     ModelSpec,
@@ -87,8 +88,7 @@ class DeepEnsemble:
         if not (isinstance(model_class, type) and issubclass(model_class, CellTypeClassifier)):
             raise SettingError(Parameter("model_class", model_class), " must be a model class, such as `SCTAB`.")
         if n_members < 2:
-            alone = Either(f"For one, use `{model_class.__name__}`.", "Omit it to train one model.")
-            raise SettingError(Parameter("n_members", n_members), " must be at least 2. ", alone)
+            raise SettingError(Parameter("n_members", n_members), " must be at least 2.")
         self.model_class = model_class
         self.n_members = n_members
         self._reference: Reference | None = None
@@ -123,6 +123,7 @@ class DeepEnsemble:
         return ensemble
 
     @classmethod
+    @renamed_arguments(FRACTION_OF_CORPUS, since="0.1", removed_in="0.3")
     def from_corpus(
         cls,
         corpus: Corpus | str | PathLike[str],
@@ -161,8 +162,6 @@ class DeepEnsemble:
     def adata(self) -> AnnData | None:
         """The reference, where it is in an AnnData."""
         return None if self._reference is None else self._reference.adata
-
-    # --------------------------------------------------------------------------------------------------- training
 
     def train(
         self,

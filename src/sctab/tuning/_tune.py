@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from anndata import AnnData
 
+from sctab._deprecation import FRACTION_OF_CORPUS, renamed_arguments
 from sctab.corpus import Corpus
 from sctab.errors import Parameter, SettingError, require
 from sctab.io import ProgressReport, as_path
@@ -133,6 +134,7 @@ def tune(
     return _study(task, n_trials=n_trials, timeout=timeout, storage=storage, show_progress=show_progress)
 
 
+@renamed_arguments(FRACTION_OF_CORPUS, since="0.1", removed_in="0.3")
 def tune_from_corpus(
     corpus: Corpus | str | PathLike[str],
     *,

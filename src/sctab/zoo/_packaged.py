@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from os import PathLike
@@ -10,7 +11,7 @@ from pathlib import Path
 from sctab import inference
 from sctab.errors import ModelNotFoundError, did_you_mean, listing
 from sctab.io import as_path, strict_json
-from sctab.keys import ENSEMBLE_FILE, SPEC_FILE
+from sctab.keys import CARD_FILE, ENSEMBLE_FILE, SPEC_FILE
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class ModelListing:
     description: str
     n_labels: int
     n_genes: int
+    n_cells: int
+    """Cells that it was trained on."""
+    sources: tuple[str, ...]
+    """Datasets that these are from, as its card has them."""
 
 
 def list_models() -> tuple[ModelListing, ...]:
@@ -121,4 +126,19 @@ def _listing(directory: Path) -> ModelListing:
         description=spec["description"],
         n_labels=len(spec["labels"]["names"]),
         n_genes=len(spec["features"]["ids"]),
+        n_cells=spec["training"]["n_labeled"],
+        sources=sources_of_card((directory / CARD_FILE).read_text(encoding="utf-8")),
     )
+
+
+def sources_of_card(card: str) -> tuple[str, ...]:
+    r"""Return where the data of a model is from: the last column of the table under `## Data` of its card, without DOIs.
+
+    Examples
+    --------
+    >>> sources_of_card("## Data\n\n| data set | from |\n| --- | --- |\n| a | Lee et al. 2020, doi:10.1/2 |\n")
+    ('Lee et al. 2020',)
+    """
+    section = card.partition("\n## Data\n" if not card.startswith("## Data\n") else "## Data\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")][2:]  # after the names of the columns
+    return tuple(re.sub(r",? *doi:\S+", "", row.strip("| ").split("|")[-1]).strip() for row in rows)
