@@ -103,7 +103,6 @@ UNTESTED = {
     "sctab.tl._result": "`tl/test_evaluate.py` and `test_annotate.py` read its results",
     "sctab.train._continuation": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
     "sctab.train._corpus": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
-    "sctab.train._genes": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
     "sctab.train._neptune": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
     "sctab.train._processes": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
     "sctab.train._reference": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",

@@ -17,6 +17,7 @@ import sctab.inference
 import sctab.io
 import sctab.train
 from sctab.cli._files import read_data
+from sctab.cli._loading import without_garbage_collection
 from sctab.cli._options import (
     Accelerator,
     CountsLayer,
@@ -160,7 +161,8 @@ def train(
         "augment": augment,
         "seed": seed,
     }
-    cls = sctab.model.model_by_name(chosen.model)
+    with without_garbage_collection():
+        cls = sctab.model.model_by_name(chosen.model)
     if members is not None and cls is sctab.model.AutoClassifier:
         raise SettingError(
             "`--members` needs one model class. Let `auto` choose first, then train an ensemble of what it has kept."

@@ -63,7 +63,10 @@ class GhostBatchNorm(nn.Module):
         """Normalise `x`, `(n_obs, n_features)`."""
         if not self.training:
             return self.bn(x)
-        chunks = list(x.chunk(max(x.shape[0] // self.virtual_batch_size, 1), dim=0))
+        n_chunks = max(x.shape[0] // self.virtual_batch_size, 1)
+        if n_chunks == 1:  # without a copy
+            return self.bn(x)
+        chunks = list(x.chunk(n_chunks, dim=0))
         if len(chunks) > 1 and chunks[-1].shape[0] == 1:  # one cell has no variance: it joins its neighbours
             chunks[-2:] = [torch.cat(chunks[-2:], dim=0)]
         return torch.cat([self.bn(chunk) for chunk in chunks], dim=0)
@@ -238,8 +241,10 @@ class TabNet(nn.Module):
         masks: list[Tensor] = []
         decisions: list[Tensor] = []
         for attend, transform in zip(self.attentive_transformers, self.feature_transformers, strict=True):
+            if masks:
+                relaxed = self.gamma - masks[-1]
+                prior = relaxed if prior is None else relaxed * prior
             mask = attend(attention, prior)
-            prior = (self.gamma - mask) if prior is None else (self.gamma - mask) * prior
             out = transform(mask * x, self.shared)
             decisions.append(torch.relu(out[:, : self.n_d]))
             attention = out[:, self.n_d :]

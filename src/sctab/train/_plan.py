@@ -58,8 +58,10 @@ class TrainingPlan(LightningModule):
         values = normalise_tensor(drop_genes(counts, self.settings.gene_dropout), self.normalization)
         if self.differences is not None:
             values = add_donor_differences(values, self.differences, largest=self.normalization.largest)
-        known = covariates * (torch.rand_like(covariates) >= self.settings.covariate_dropout)  # one draw per cell and covariate
-        output = self.network(torch.cat([values, known], dim=1))
+        if covariates.shape[1]:
+            known = covariates * (torch.rand_like(covariates) >= self.settings.covariate_dropout)  # one draw per cell and covariate
+            values = torch.cat([values, known], dim=1)
+        output = self.network(values)
         loss = self._loss(output.logits, labels, label_smoothing=self.settings.label_smoothing)
         loss = loss * self._share(labels) + self._weight_penalty()
         if self.penalty is not None:
