@@ -83,6 +83,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "auto"  # notebooks are stored without outputs
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
+os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # of tqdm, about widgets that pages cannot have
 
 html_theme = "sphinx_book_theme"
 html_title = f"sctab {version}"
@@ -119,13 +120,15 @@ def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
 
 
 def fill_generated() -> None:
-    """Copy the notebooks to where Sphinx looks for pages, and draw the pictures of the front page and of the gallery."""
+    """Copy the notebooks to where Sphinx looks for pages, write pages of what is stored elsewhere, and draw pictures."""
     target = HERE / "generated"
     target.mkdir(exist_ok=True)
     for notebook in sorted((HERE.parent / "tutorials").glob("*.ipynb")):
         shutil.copy2(notebook, target / notebook.name)
-    if not (target / "thumbnail_umap.png").exists():
+    if not (target / "thumbnail_transfer.png").exists():
         runpy.run_path(str(HERE / "draw_front_page.py"))["main"](target)
+    for name in ("write_models", "write_answers"):
+        runpy.run_path(str(HERE / f"{name}.py"))["main"](target)
 
 
 def mathml(node: nodes.Element, *, as_block: bool) -> str:

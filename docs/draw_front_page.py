@@ -11,6 +11,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import pandas as pd
 import scanpy as sc
 from anndata import AnnData
 
@@ -56,12 +57,23 @@ def draw(adata: AnnData, theme: str) -> plt.Figure:
 def thumbnails(adata: AnnData) -> dict[str, plt.Figure]:
     """Draw a picture for each tutorial, by its name, and that of the quickstart."""
     figures = {}
-    for name in ("annotate", "imbalanced_reference"):
+    umap, importance = adata.obsm["X_umap"].T, sctab.get.genes(adata)["importance"].head(30)
+    differs = (adata.obs["bulk_labels"] == "Dendritic") & (adata.obs["sctab_label"] == "monocyte")
+    confusion = pd.crosstab(adata.obs["bulk_labels"], adata.obs["sctab_label"], normalize="index")
+    for name in ("annotate", "transfer", "which_model", "wrong_label", "imbalanced_reference"):
         figures[name], ax = plt.subplots(figsize=(4, 2.2), layout="constrained", facecolor="white")
         ax.spines[:].set_visible(False)
         ax.set(xticks=[], yticks=[])
         if name == "annotate":
-            ax.scatter(*adata.obsm["X_umap"].T, s=5, c=adata.obs["sctab_label"].cat.codes, cmap="tab10", linewidths=0)
+            ax.scatter(*umap, s=5, c=adata.obs["sctab_label"].cat.codes, cmap="tab10", linewidths=0)
+        elif name == "transfer":
+            ax.imshow(confusion, cmap="Blues", aspect="auto")
+        elif name == "which_model":
+            found = sctab.get.genes(adata)["found"].head(30)
+            ax.bar(range(30), importance, color=found.map({True: "#0072B2", False: "#D0D0D0"}))
+        elif name == "wrong_label":
+            ax.scatter(*umap, s=5, color="#D0D0D0", linewidths=0)
+            ax.scatter(*umap[:, differs.to_numpy()], s=8, color="#D55E00", linewidths=0)
         else:
             ax.bar(*zip(*enumerate(adata.obs["bulk_labels"].value_counts()), strict=True), color="#0072B2")
     with plt.rc_context({"figure.facecolor": "white", "savefig.facecolor": "white"}):
