@@ -39,7 +39,7 @@ def card(name: str, directory: Path) -> str:
     text = (directory / CARD_FILE).read_text(encoding="utf-8")
     body = re.sub(r"^#", "##", text.partition("\n")[2], flags=re.MULTILINE)
     body = re.sub(r"doi:(10\.[^\s|)]+[^\s|).,;])", r"[doi:\1](https://doi.org/\1)", body)
-    return f"(model-{name})=\n\n## `{name}`\n{body}"
+    return f"(model-{name})=\n\n## {name}\n{body}"
 
 
 def main(target: Path) -> None:

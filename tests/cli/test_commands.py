@@ -1,7 +1,9 @@
 """Commands as their help and their messages show them: flags, options, defaults, and what is meant."""
 
+import ast
 import inspect
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -170,3 +172,50 @@ class TestMessages:
         model = sctab.model.SCTAB(adata)
         with pytest.raises(sctab.SettingError, match=r"`learning_rat` cannot be set for `SCTAB`\. Did you mean `learning_rate`\?"):
             model.train(learning_rat=0.1)
+
+
+PYTHON_ONLY = ("get/", "pl/", "pp/", "tl/_variance.py", "sampling/", "ontology/_sources.py", "model/_base.py", "model/_described.py",
+               "model/_prediction.py", "model/_training.py", "data/_adata.py")  # fmt: skip
+"""Code whose messages no command shows: it is not called, or only with what cannot be wrong."""
+HAS_NO_WORD = {
+    "data/genes/_match.py": "genes in rows, or of another species: the file has to be changed, which no command does",
+    "inference/_ensemble_files.py": "a function for one model was called with an ensemble; commands take both",
+    "inference/_storage.py": "a model is saved again in Python only",
+    "io/_formats.py": "the beginning of an expression, which is taken apart",
+    "train/_labels.py": "bytes are decoded, and new types added to a model, in Python only",
+    "train/_memory.py": "a file is never a view",
+}
+"""Files whose messages may be in Python, and why."""
+IN_PYTHON = re.compile(r"`adata\b|`sctab\.(tl|pp|pl|get|model|zoo)\.|`model\.[a-z_]+\(|=True`|`[a-z_]+='|`[a-z_]+=…`")
+
+
+def messages_in_python(path):
+    """Strings with code in Python, other than docstrings and parts that commands write otherwise."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    left_out = set()
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if is_text or (isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"Either", "place"}):
+            left_out |= {id(part) for part in ast.walk(node)}
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in left_out
+        and IN_PYTHON.search(node.value)
+    ]
+
+
+def test_messages_that_commands_show_are_not_in_python():
+    root = Path(sctab.__file__).parent
+    files = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*.py"))}
+    found = {name: said for name, path in files.items() if not name.startswith(PYTHON_ONLY) and (said := messages_in_python(path))}
+    assert {name: said for name, said in found.items() if name not in HAS_NO_WORD} == {}
+    assert set(HAS_NO_WORD) <= set(found), "an exception that is not needed any more"
+
+
+def test_a_message_in_python_is_found(tmp_path):
+    code = 'raise SettingError("Call `sctab.tl.annotate(adata)`.", place("obs"), Either("`adata.obs`", "`obs`"))'
+    (tmp_path / "module.py").write_text(code, encoding="utf-8")
+    assert messages_in_python(tmp_path / "module.py") == ["Call `sctab.tl.annotate(adata)`."]

@@ -646,8 +646,8 @@ class TestArchives:
         refuses(
             path,
             tables,
-            r"runs of 2 models, in `scTab-checkpoints/linear`, `scTab-checkpoints/scTab`\. Choose one of these, or one run in it: "
-            r"`folder=…`, on the command line `--folder …`\.$",
+            r"runs of 2 models, in `scTab-checkpoints/linear`, `scTab-checkpoints/scTab`\. Choose one of these, or one run in it, "
+            r"with `folder=…`\.$",
         )
         refuses(path, tables, "has no checkpoint in `mlp`. There are runs in: `scTab-checkpoints/linear/run0`", folder="mlp")
 

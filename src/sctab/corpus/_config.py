@@ -43,7 +43,7 @@ class CorpusConfig:
 
     sources: tuple[SourceEntry, ...]
     filters: tuple[Filter, ...] = ()
-    """Rules of :mod:`sctab.corpus`, in the order in which they apply."""
+    """Rules of `sctab.corpus`, in the order in which they apply."""
     features: str | tuple[str, ...] | FeatureSpace = INTERSECTION
     """`"union"` or `"intersection"` of the sources' genes, a table of genes (`.parquet`, `.csv`), the directory of a model whose genes are
     taken, their names, or the genes themselves."""

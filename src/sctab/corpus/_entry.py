@@ -52,7 +52,7 @@ class SourceEntry:
         return Path(base_name(self.path)).stem
 
     def key_of(self, column: str) -> str | None:
-        """Under which name the file has one of :data:`COLUMNS`, or the split."""
+        """Under which name the file has one of `COLUMNS`, or the split."""
         key: str | None = getattr(self, "labels_key" if column == "label" else f"{column}_key")
         return key
 

@@ -246,7 +246,7 @@ class Corpus:
         return nested_subset(self._units(split, by), fraction, rng=np.random.default_rng(seed))
 
     def keep_subsets(self) -> None:
-        """Write down which training cells are in which of the fractions :data:`FRACTIONS` of donors and of cells, a byte for each."""
+        """Write down which training cells are in which of the fractions `FRACTIONS` of donors and of cells, a byte for each."""
         for by in ("donor", "cell"):
             first = np.full(self.n_obs_of("train"), len(FRACTIONS), dtype=np.uint8)
             for number, fraction in reversed(list(enumerate(FRACTIONS))):

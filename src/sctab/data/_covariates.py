@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from sctab.errors import listing
+from sctab.errors import Message, listing, place
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,17 @@ def with_covariates(values: sparse.csr_matrix, covariates: sparse.csr_matrix) ->
 
 def notes_on_covariates(obs: pd.DataFrame, covariates: Sequence[Covariate]) -> list[str]:
     """Notes on missing covariates and on categories that the model does not know."""
-    notes = []
+    notes: list[str] = []
     for covariate in covariates:
         if covariate.key not in obs:
-            notes.append(f"`adata.obs` has no column `{covariate.key}`, a covariate of the model: cells were annotated without it.")
+            what = f" has no column `{covariate.key}`, a covariate of the model: cells were annotated without it."
+            notes.append(Message(place("obs"), what))
             continue
         values = obs[covariate.key].dropna().astype(str)
         if unknown := sorted(set(values) - set(covariate.categories)):
-            notes.append(
-                f"`adata.obs[{covariate.key!r}]` has values that the model does not know: {listing(unknown)}. "
-                f"{int(values.isin(unknown).sum())} cells were annotated without it. It knows: "
-                f"{listing(covariate.categories)}."
+            what = (
+                f" has values that the model does not know: {listing(unknown)}. {int(values.isin(unknown).sum())} cells were annotated "
+                f"without it. It knows: {listing(covariate.categories)}."
             )
+            notes.append(Message(place(f"obs[{covariate.key!r}]"), what))
     return notes

@@ -108,7 +108,7 @@ class Query:
         return InputRecipe(self.source.content, self.match.positions, len(self.match.found), self.normalization)
 
     def ranges(self, size: int = BLOCK_SIZE) -> list[tuple[int, int]]:
-        """Ranges of cells for reading, see :func:`sctab.io.row_ranges`."""
+        """Ranges of cells for reading, see `sctab.io.row_ranges`."""
         return row_ranges(self.source.matrix, size)
 
     def read(self, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix]]:

@@ -67,7 +67,7 @@ class Predictor:
         Parameters
         ----------
         adata, layer, min_gene_coverage, **kwargs
-            As in :func:`sctab.data.open_query`; errors are those of it.
+            As in `sctab.data.open_query`; errors are those of it.
         """
         return open_query(
             adata,
@@ -87,7 +87,7 @@ class Predictor:
         Parameters
         ----------
         precision, device
-            As in :class:`~sctab.inference.BlockPredictor`; errors are those of it.
+            As in `sctab.inference.BlockPredictor`; errors are those of it.
         """
         return BlockPredictor(self.networks, precision=precision, device=device)
 

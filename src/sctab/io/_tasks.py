@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sctab.errors import ClusterError, SettingError
+from sctab.errors import ClusterError, Parameter, SettingError
 
 _TASKS_PER_THREAD = 2
 """So many tasks for each thread of a cluster are under way at a time: enough that none waits."""
@@ -110,7 +110,9 @@ def _on_cluster[T](
     except (distributed.KilledWorker, distributed.CancelledError) as error:
         raise ClusterError(
             "Workers of the Dask cluster are lost repeatedly. Check their logs: most often they lack memory. Increase it, or "
-            "use fewer threads per worker, and resume with `resume=True`."
+            "use fewer threads per worker, and resume with ",
+            Parameter("resume", value=True),
+            ".",
         ) from error
     finally:
         client.cancel(list(under_way))

@@ -43,7 +43,7 @@ class CellTypeClassifier(TrainableModel):
     Attributes
     ----------
     spec
-        :class:`ModelSpec`: genes, labels, normalisation, architecture and how the model was trained.
+        `ModelSpec`: genes, labels, normalisation, architecture and how the model was trained.
     module
         The network.
     gene_importance

@@ -76,11 +76,11 @@ class DescribedModel(BaseModelClass):
 
     @abstractmethod
     def _fit(self, data: TrainingData, settings: Any, **options: Any) -> TrainingResult:
-        """Train :attr:`module` and leave it with the weights to keep; `settings` are of the class that :meth:`_default_training` gives."""
+        """Train `module` and leave it with the weights to keep; `settings` are of the class that :meth:`_default_training` gives."""
 
     @abstractmethod
     def _forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Logits `(n_obs, n_labels)` and latent `(n_obs, n_latent)`, if any, of the input `(n_obs, n_inputs)`, see :class:`ModelSpec`."""
+        """Logits `(n_obs, n_labels)` and latent `(n_obs, n_latent)`, if any, of the input `(n_obs, n_inputs)`, see `ModelSpec`."""
 
     @abstractmethod
     def _freeze_for_query(self) -> None:

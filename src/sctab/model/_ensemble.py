@@ -46,7 +46,7 @@ class DeepEnsemble:
     """Ensemble of models of one class trained from different seeds; better calibrated, and less confident when the members disagree.
 
     The probability of a type is the mean of the members' probabilities, and the uncertainty of a cell is one minus the largest of
-    them (Lakshminarayanan et al. 2017; Fischer et al. 2023). :class:`Evaluation` tells what that uncertainty is made of: what each
+    them (Lakshminarayanan et al. 2017; Fischer et al. 2023). `Evaluation` tells what that uncertainty is made of: what each
     member is unsure of, and what they disagree on. It holds classifiers and is none, but is used in the same way.
 
     Parameters

@@ -33,11 +33,11 @@ class LinearClassifier(CellTypeClassifier):
     Parameters
     ----------
     adata
-        Reference prepared with :meth:`setup_anndata`.
+        Reference prepared with :meth:`CellTypeClassifier.setup_anndata`.
     n_top_genes
         Maximum number of genes, the most variable ones; `"all"` uses every gene of the reference.
     spec
-        Stored description instead of a reference; used by :meth:`load`.
+        Stored description instead of a reference; used by :meth:`CellTypeClassifier.load`.
 
     References
     ----------
@@ -63,7 +63,7 @@ class LinearClassifier(CellTypeClassifier):
 
     @classmethod
     def paper_settings(cls) -> dict[str, dict[str, Any]]:
-        """The published settings: `"model"` for the constructor, `"train"` for :meth:`train`.
+        """The published settings: `"model"` for the constructor, `"train"` for :meth:`CellTypeClassifier.train`.
 
         Examples
         --------

@@ -32,7 +32,7 @@ class MLPClassifier(CellTypeClassifier):
     Parameters
     ----------
     adata
-        Reference prepared with :meth:`setup_anndata`.
+        Reference prepared with :meth:`CellTypeClassifier.setup_anndata`.
     n_top_genes
         Maximum number of genes, the most variable ones; `"all"` uses every gene of the reference.
     n_layers, n_hidden
@@ -40,7 +40,7 @@ class MLPClassifier(CellTypeClassifier):
     dropout
         Fraction of the hidden units set to zero in training.
     spec
-        Stored description instead of a reference; used by :meth:`load`.
+        Stored description instead of a reference; used by :meth:`CellTypeClassifier.load`.
 
     References
     ----------
@@ -72,7 +72,7 @@ class MLPClassifier(CellTypeClassifier):
 
     @classmethod
     def paper_settings(cls) -> dict[str, dict[str, Any]]:
-        """The published settings: `"model"` for the constructor, `"train"` for :meth:`train`.
+        """The published settings: `"model"` for the constructor, `"train"` for :meth:`CellTypeClassifier.train`.
 
         For its main comparison the paper also augments training cells: add `augment=True`, which needs donors.
 

@@ -77,13 +77,14 @@ class XGBoostClassifier(CellTypeClassifier):
     The matrix is read block by block and never made dense, so that a backed reference of any size can be learned from. Parameters that are
     `None` depend on the size of the reference, see :ref:`defaults`; :meth:`paper_settings` returns the published settings.
 
-    :meth:`train` takes :class:`BoostingSettings`: an epoch is a boosting round, with one tree per type. `patience` counts rounds without a
-    lower validation loss, and the trees up to the round with the lowest are kept. With `accelerator="cuda"` trees grow on a GPU.
+    :meth:`CellTypeClassifier.train` takes :class:`BoostingSettings`: an epoch is a boosting round, with one tree per type. `patience`
+    counts rounds without a lower validation loss, and the trees up to the round with the lowest are kept. With `accelerator="cuda"`
+    trees grow on a GPU.
 
     Parameters
     ----------
     adata
-        Reference prepared with :meth:`setup_anndata`.
+        Reference prepared with :meth:`CellTypeClassifier.setup_anndata`.
     n_top_genes
         Maximum number of genes, the most variable ones; `"all"` uses every gene of the reference.
     n_components
@@ -93,7 +94,7 @@ class XGBoostClassifier(CellTypeClassifier):
     subsample
         Fraction of the cells that a tree sees.
     spec
-        Stored description instead of a reference; used by :meth:`load`.
+        Stored description instead of a reference; used by :meth:`CellTypeClassifier.load`.
 
     References
     ----------
@@ -128,7 +129,7 @@ class XGBoostClassifier(CellTypeClassifier):
 
     @classmethod
     def paper_settings(cls) -> dict[str, dict[str, Any]]:
-        """The published settings: `"model"` for the constructor, `"train"` for :meth:`train`.
+        """The published settings: `"model"` for the constructor, `"train"` for :meth:`CellTypeClassifier.train`.
 
         Examples
         --------

@@ -75,16 +75,16 @@ def hierarchical_cross_entropy(
         Class of each cell, `(n_obs,)`; negative where there is none: such cells do not count.
     child_matrix
         Whether the class of the column is that of the row or one of its subtypes, boolean, `(n_classes, n_classes)`; see
-        :meth:`sctab.ontology.CellOntology.child_matrix`. With the identity the loss is :func:`cross_entropy`.
+        :meth:`sctab.ontology.CellOntology.child_matrix`. With the identity the loss is `cross_entropy`.
     own_label
         Fraction of the loss that asks for the label itself and not for one of its subtypes; 0 as in the reference, 1 for
-        :func:`cross_entropy`.
+        `cross_entropy`.
     class_weights
         `(n_classes,)`; `None` weighs all alike. The weight of a cell is that of its label.
     label_smoothing
-        Fraction of each label that is spread evenly over all classes, as in :func:`cross_entropy`.
+        Fraction of each label that is spread evenly over all classes, as in `cross_entropy`.
     all_labeled
-        All cells are known to have a label, as in :func:`cross_entropy`.
+        All cells are known to have a label, as in `cross_entropy`.
 
     Returns
     -------

@@ -135,7 +135,10 @@ def evaluate(
     cells, notes = _cells_to_score(comparison, labels_key, only_known=only_known)
     if annotation.probabilities is None:
         notes.append(
-            f"`adata.obsm['{key_added}_{OBSM_PROBABILITIES}']` no longer exists: `cross_entropy`, `brier` and `ece` are omitted."
+            Message(
+                place(f"obsm['{key_added}_{OBSM_PROBABILITIES}']"),
+                " no longer exists: `cross_entropy`, `brier` and `ece` are omitted.",
+            )
         )
     if donors is not None and (n_without := int(donors[cells].isna().sum())):
         raise LabelError(

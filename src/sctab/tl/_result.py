@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sctab.data import Query
-from sctab.errors import LabelError, listing
+from sctab.errors import LabelError, Message, Parameter, listing
 from sctab.inference import Decision, ModelSpec, Predictor, decide, library_versions
 from sctab.keys import (
     LONGEST_NAME,
@@ -115,8 +115,12 @@ def precision_notes(predictor: Predictor, query: Query, precision: Precision) ->
     n_different = int((rough.codes != exact.codes).sum())
     difference = np.nanmax(np.abs(rough.column(rough.probabilities) - exact.column(exact.probabilities)), initial=0)
     return [
-        f"With `precision='{precision}'`, probabilities of the first {n_obs} cells differ by at most {difference:.2g} from those of "
-        f"`'float32'`, and {n_different} labels are others."
+        Message(
+            "With ",
+            Parameter("precision", precision),
+            f", probabilities of the first {n_obs} cells differ by at most {difference:.2g} from those of `float32`, and {n_different} "
+            "labels differ.",
+        )
     ]
 
 
@@ -142,6 +146,6 @@ def describe_run(predictor: Predictor, query: Query, notes: Sequence[str], preci
             "sources": list(query.match.sources),
             "id_type": query.match.id_type,
         },
-        "warnings": list(notes),
+        "warnings": [str(note) for note in notes],
         "versions": library_versions(),
     }

@@ -77,7 +77,7 @@ def fit_network(
         Added to the loss; computed from the output of the network.
     run_dir, logger, resume, keep_checkpoints
         Where to write the training, whether to resume an existing one, and which models of epochs stay, see
-        :meth:`CellTypeClassifier.train`.
+        :meth:`sctab.model.CellTypeClassifier.train`.
     **trainer_kwargs
         Passed to `run`.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
 
-from sctab.errors import ModelFormatError, ModelNotFoundError, OutputError, listing
+from sctab.errors import ModelFormatError, ModelNotFoundError, OutputError, Parameter, listing
 from sctab.zoo._published_files import HPARAMS, LARGEST_HPARAMS, read_small
 
 _SUFFIX = ".ckpt"
@@ -115,8 +115,9 @@ def find_runs(names: Sequence[str], *, folder: str | None, where: str) -> list[R
     models = sorted({str(PurePosixPath(run).parent) for run in chosen})
     if len(models) > 1:
         raise ModelFormatError(
-            f"`{where}` has runs of {len(models)} models, in {listing(models)}. Choose one of these, or one run in it: "
-            "`folder=…`, on the command line `--folder …`."
+            f"`{where}` has runs of {len(models)} models, in {listing(models)}. Choose one of these, or one run in it, with ",
+            Parameter("folder", ...),
+            ".",
         )
     return [
         Run(_best(checkpoints[run], where), hparams if (hparams := str(PurePosixPath(run) / HPARAMS)) in known else None)
