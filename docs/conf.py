@@ -141,6 +141,8 @@ def fill_generated() -> None:
         shutil.copy2(notebook, target / notebook.name)
     if not (target / "thumbnail_transfer.png").exists():
         runpy.run_path(str(HERE / "draw_front_page.py"))["main"](target)
+    if not (target / "plot_training.png").exists():
+        runpy.run_path(str(HERE / "draw_plots.py"))["main"](target)
     for name in ("write_models", "write_answers"):
         runpy.run_path(str(HERE / f"{name}.py"))["main"](target)
 

@@ -1,0 +1,56 @@
+"""Draw an example of every function of `sctab.pl` for its page.
+
+uv run python docs/draw_plots.py FOLDER
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import scanpy as sc
+
+import sctab
+from sctab.cli._demo import TERMS
+
+
+def figures() -> dict[str, Any]:
+    """Return an axes or a figure for each function: 700 blood cells (Zheng et al. 2017), annotated, learned and tuned on."""
+    adata = sc.datasets.pbmc68k_reduced()
+    sctab.tl.annotate(adata, "pbmc")
+    sctab.tl.evaluate(adata, "bulk_labels", label_ids=TERMS, show=False)
+    sctab.tl.explain(adata, "pbmc", n_top=5)
+    reference = adata.raw.to_adata()
+    sctab.model.MLPClassifier.setup_anndata(reference, "bulk_labels")
+    model = sctab.model.MLPClassifier(reference)
+    model.train(max_epochs=15, enable_progress_bar=False, accelerator="cpu")
+    found = sctab.tuning.tune(
+        reference, "bulk_labels", model="linear", train_settings={"max_epochs": 2}, n_trials=25, accelerator="cpu"
+    )
+    return {
+        "training": sctab.pl.training(model),
+        "confusion": sctab.pl.confusion(adata),
+        "type_scores": sctab.pl.type_scores(adata),
+        "explain": sctab.pl.explain(sctab.get.explanation(adata)),
+        "tuning_history": sctab.pl.tuning_history(found.trials),
+        "tuning_importance": sctab.pl.tuning_importance(found.importance),
+    }
+
+
+def main(folder: Path) -> None:
+    """Write the pictures into a folder."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        drawn = figures()
+    for name, each in drawn.items():
+        figure = each if hasattr(each, "savefig") else np.ravel(each)[0].figure
+        figure.savefig(folder / f"plot_{name}.png", dpi=110, bbox_inches="tight", facecolor="white")
+    plt.close("all")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
