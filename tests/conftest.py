@@ -158,7 +158,7 @@ def model_path(tmp_path_factory):
     reference = make_reference()
     SCTAB.setup_anndata(reference, "cell_type", donor_key="donor_id")
     model = SCTAB(reference)
-    model.train(max_epochs=10, batch_size=16, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=10, batch_size=16, accelerator="cpu", enable_progress_bar=False)
     model.save(path)
     return path
 

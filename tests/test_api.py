@@ -74,7 +74,7 @@ NAMES = {
         "model_by_name",
     ],
     "sctab.nn": ["LinearNetwork", "MultilayerPerceptron", "TabNet", "hierarchical_cross_entropy"],
-    "sctab.ontology": ["CellOntology", "read_label_map"],
+    "sctab.ontology": ["CellOntology", "read_hierarchy", "read_label_map"],
     "sctab.pl": [
         "benchmark_confusion",
         "benchmark_curves",

@@ -191,7 +191,7 @@ class TestJudging:
         LinearClassifier.setup_anndata(training, "cell_type", donor_key="donor_id")
         model = LinearClassifier(training)
         quiet = {"accelerator": "cpu", "enable_progress_bar": False}
-        model.train(learning_rate=1e-4, gene_dropout=0.5, refit=False, seed=0, **quiet, **LIGHT)
+        model.train(calibrate=False, learning_rate=1e-4, gene_dropout=0.5, refit=False, seed=0, **quiet, **LIGHT)
         expected = f1_score(query.obs["cell_type"].astype(str), model.predict(query).astype(str), average="macro")
         assert outcome.score == pytest.approx(expected)
         assert outcome.validation == model.spec.training["validation"]["macro_f1"]

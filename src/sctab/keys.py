@@ -16,6 +16,9 @@ DEFAULT_KEY_ADDED: Final = "sctab"
 OBS_LABEL: Final = "label"
 OBS_LABEL_ID: Final = "label_id"
 OBS_CONFIDENCE: Final = "confidence"
+OBS_TERM: Final = "term"
+OBS_TERM_ID: Final = "term_id"
+OBS_N_LABELS_BELOW: Final = "n_labels_below"
 OBS_UNCERTAINTY: Final = "uncertainty"
 OBS_EXPECTED_ENTROPY: Final = "expected_entropy"
 OBS_MUTUAL_INFORMATION: Final = "mutual_information"
@@ -42,10 +45,12 @@ SCVI_KEYS: Final = ("_scvi_uuid", "_scvi_manager_uuid")
 # Files of a model directory.
 WEIGHTS_FILE: Final = "model.safetensors"
 SPEC_FILE: Final = "model.json"
+REFERENCE_FILE: Final = "reference.safetensors"
 CARD_FILE: Final = "MODEL_CARD.md"
 FORMAT_NAME: Final = "sctab-model"
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 FIRST_FORMAT_VERSION: Final = 1  # before descriptions had a hash
+FORMAT_VERSIONS: Final = (FIRST_FORMAT_VERSION, 2, FORMAT_VERSION)  # 2: before models were calibrated
 ENSEMBLE_FILE: Final = "ensemble.json"
 ENSEMBLE_FORMAT: Final = "sctab-ensemble"
 

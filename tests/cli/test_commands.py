@@ -183,7 +183,7 @@ HAS_NO_WORD = {
     "inference/_storage.py": "a model is saved again in Python only",
     "io/_formats.py": "the beginning of an expression, which is taken apart",
     "train/_labels.py": "bytes are decoded, and new types added to a model, in Python only",
-    "train/_memory.py": "a file is never a view",
+    "train/_reference_checks.py": "a file is never a view",
 }
 """Files whose messages may be in Python, and why."""
 IN_PYTHON = re.compile(r"`adata\b|`sctab\.(tl|pp|pl|get|model|zoo)\.|`model\.[a-z_]+\(|=True`|`[a-z_]+='|`[a-z_]+=…`")

@@ -17,7 +17,7 @@ def annotated(tmp_path_factory):
     reference = make_reference()
     LinearClassifier.setup_anndata(reference, "cell_type")
     model = LinearClassifier(reference)
-    model.train(max_epochs=5, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=5, accelerator="cpu", enable_progress_bar=False)
     query = make_reference(60, seed=3)
     sctab.tl.annotate(query, model)
     path = tmp_path_factory.mktemp("files") / "annotated.h5ad"

@@ -102,7 +102,7 @@ def model(cells):
     reference = cells.copy()
     LinearClassifier.setup_anndata(reference, "cell_type")
     model = LinearClassifier(reference)
-    model.train(max_epochs=2, enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=2, enable_progress_bar=False)
     return model
 
 

@@ -44,7 +44,7 @@ def trained(request):
     adata = make_ambiguous()
     request.param.setup_anndata(adata, "cell_type", categorical_covariate_keys=["tissue"])
     model = request.param(adata)
-    model.train(**QUICK[request.param], seed=0)
+    model.train(calibrate=False, **QUICK[request.param], seed=0)
     return model
 
 
@@ -109,7 +109,7 @@ class TestModels:
         empty.obs["tissue"] = pd.Series(np.nan, index=query.obs_names, dtype=object)
         for adata in (bare, empty):
             model = type(trained).load_query_data(adata, trained)
-            model.train(**QUICK[type(trained)] | {"max_epochs": 1})
+            model.train(calibrate=False, **QUICK[type(trained)] | {"max_epochs": 1})
             assert model.spec.covariates == trained.spec.covariates
 
     def test_annotate_notes_what_was_missing(self, trained, query):
@@ -124,7 +124,7 @@ def test_coefficients_name_the_categories():
     adata = make_ambiguous()
     LinearClassifier.setup_anndata(adata, "cell_type", categorical_covariate_keys=["tissue"])
     model = LinearClassifier(adata)
-    model.train(**QUICK[LinearClassifier])
+    model.train(calibrate=False, **QUICK[LinearClassifier])
     coefficients = model.get_coefficients()
     assert list(coefficients.columns[-2:]) == ["tissue=blood", "tissue=lung"]
     assert coefficients.loc["monocyte", "tissue=lung"] > coefficients.loc["T cell", "tissue=lung"]

@@ -50,7 +50,7 @@ class TestLearnedMatrix:
         expected = {"X": "X", "raw": "raw.X"}.get(layer, f"layers[{layer!r}]")
         LinearClassifier.setup_anndata(adata, "cell_type", layer=None if layer == "X" else layer)
         model = LinearClassifier(adata)
-        model.train(max_epochs=1, enable_progress_bar=False)
+        model.train(calibrate=False, max_epochs=1, enable_progress_bar=False)
         assert model.spec.training["matrix"]["name"] == expected
         model.save(tmp_path / "m")
         loaded = load_model(tmp_path / "m")

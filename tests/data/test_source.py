@@ -176,7 +176,7 @@ class TestLearningFromRaw:
             LinearClassifier.setup_anndata(reference, "cell_type")
         LinearClassifier.setup_anndata(reference, "cell_type", layer="raw")
         model = LinearClassifier(reference)
-        model.train(max_epochs=15, enable_progress_bar=False)
+        model.train(calibrate=False, max_epochs=15, enable_progress_bar=False)
         assert len(model.spec.features) == 60
         assert (model.predict() == reference.obs["cell_type"]).mean() > 0.9
         assert (model.predict(make_reference(90, seed=3)) == make_reference(90, seed=3).obs["cell_type"]).mean() > 0.9
@@ -194,30 +194,30 @@ class TestLearningFromRaw:
             LinearClassifier.setup_anndata(adata, "cell_type")
         LinearClassifier.setup_anndata(adata, "cell_type", layer="raw")
         model = LinearClassifier(adata)
-        model.train(max_epochs=1, enable_progress_bar=False)
+        model.train(calibrate=False, max_epochs=1, enable_progress_bar=False)
         assert len(model.spec.features) == 60
 
     def test_loaded_with_its_reference(self, reference, tmp_path):
         LinearClassifier.setup_anndata(reference, "cell_type", layer="raw")
         model = LinearClassifier(reference)
-        model.train(max_epochs=1, enable_progress_bar=False)
+        model.train(calibrate=False, max_epochs=1, enable_progress_bar=False)
         model.save(tmp_path / "m")
         again = LinearClassifier.load(tmp_path / "m", reference)
-        again.train(max_epochs=1, enable_progress_bar=False)
+        again.train(calibrate=False, max_epochs=1, enable_progress_bar=False)
         assert again.spec.training["matrix"] == {"name": "raw.X", "content": "log1p of normalised counts", "is_sure": True}
 
     def test_an_ensemble_and_its_members(self, reference):
         ensemble = DeepEnsemble(LinearClassifier, n_members=2)
         ensemble.setup_anndata(reference, "cell_type", layer="raw")
-        ensemble.train(max_epochs=2, enable_progress_bar=False)
+        ensemble.train(calibrate=False, max_epochs=2, enable_progress_bar=False)
         assert len(ensemble.spec.features) == 60
         assert ensemble.predictor.open_query(reference).source.name == "raw.X"
 
     def test_going_on_with_a_query_remembers_its_matrix(self, reference):
         LinearClassifier.setup_anndata(reference, "cell_type", layer="raw")
         model = LinearClassifier(reference)
-        model.train(max_epochs=2, enable_progress_bar=False)
+        model.train(calibrate=False, max_epochs=2, enable_progress_bar=False)
         further = LinearClassifier.load_query_data(reference, model)
-        further.train(max_epochs=1, enable_progress_bar=False)
+        further.train(calibrate=False, max_epochs=1, enable_progress_bar=False)
         assert further.spec.training["matrix"]["name"] == "raw.X"
         assert further.predictor.open_query(reference).source.name == "raw.X"

@@ -57,12 +57,15 @@ def model_subjects(root: Path, names: Sequence[str] = CLASSES) -> list[Subject]:
         if name == "ensemble":
             model = DeepEnsemble(LinearClassifier, 2)
             model.setup_anndata(adata, "cell_type")
-            model.train(**QUIET)
+            model.train(calibrate=False, **QUIET)
         else:
             cls, settings = classes[name]
             cls.setup_anndata(adata, "cell_type")
             model = cls(adata, **settings)
-            model.train(**QUIET if name != "xgboost" else {"max_epochs": 3, "accelerator": "cpu", "seed": 0, "refit": False})
+            model.train(
+                calibrate=False,
+                **QUIET if name != "xgboost" else {"max_epochs": 3, "accelerator": "cpu", "seed": 0, "refit": False},
+            )
         model.save(files / "model")
         read = partial(annotate_with, "query.h5ad")
         subjects.append(Subject(f"{name}: load, annotate", "model", files, "model", damage.MODEL, read, judge_changed, weight=12))

@@ -47,7 +47,7 @@ def read_corpus(folder: Path) -> Any:
 def train_from_corpus(folder: Path) -> Any:
     corpus = sctab.corpus.Corpus.open(folder / "blood.corpus")
     model = LinearClassifier.from_corpus(corpus)
-    model.train(**QUIET)
+    model.train(calibrate=False, **QUIET)
     model.save(folder / "model")
     return content_of_model(model)
 
@@ -84,7 +84,9 @@ def _model_in_training(run_dir: Path, *, resume: bool) -> Any:
     del adata.raw, adata.layers["lognorm"]
     LinearClassifier.setup_anndata(adata, "cell_type", donor_key="donor_id")
     model = LinearClassifier(adata)
-    model.train(**QUIET | {"max_epochs": 2}, run_dir=run_dir, resume=resume, callbacks=[] if resume else [_Ended()])
+    model.train(
+        calibrate=False, **QUIET | {"max_epochs": 2}, run_dir=run_dir, resume=resume, callbacks=[] if resume else [_Ended()]
+    )
     return model
 
 

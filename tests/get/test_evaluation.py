@@ -13,7 +13,7 @@ def evaluated():
     reference = make_reference()
     LinearClassifier.setup_anndata(reference, "cell_type")
     model = LinearClassifier(reference)
-    model.train(max_epochs=5, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=5, accelerator="cpu", enable_progress_bar=False)
     query = make_reference(60, seed=3)
     sctab.tl.annotate(query, model, key_added="mine")
     sctab.tl.evaluate(query, "cell_type", key_added="mine", n_bootstrap=5, show=False)

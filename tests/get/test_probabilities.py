@@ -18,7 +18,7 @@ def annotated():
     LinearClassifier.setup_anndata(reference, "cell_type")
     with pytest.warns(SctabWarning, match="get no id"):
         model = LinearClassifier(reference)
-    model.train(max_epochs=5, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=5, accelerator="cpu", enable_progress_bar=False)
     return sctab.tl.annotate(make_reference(60, seed=3), model, copy=True)
 
 

@@ -18,7 +18,7 @@ def trained(tmp_path_factory):
     reference = make_reference()
     SCTAB.setup_anndata(reference, "cell_type", donor_key="donor_id")
     model = SCTAB(reference)
-    model.train(max_epochs=3, run_dir=run_dir, **QUIET)
+    model.train(calibrate=False, max_epochs=3, run_dir=run_dir, **QUIET)
     return model, run_dir
 
 
@@ -60,7 +60,7 @@ class TestTraining:
 
     def test_marks_the_best_epoch_of_a_training_that_stopped_early(self):
         model = new_model()
-        model.train(max_epochs=40, early_stopping=True, patience=2, **QUIET)
+        model.train(calibrate=False, max_epochs=40, early_stopping=True, patience=2, **QUIET)
         table = get.training(model)
         scores = table[table["metric"] == "validation_macro_f1"].set_index("epoch")
         assert len(scores) < 40
@@ -69,15 +69,15 @@ class TestTraining:
 
     def test_marks_the_last_epoch_without_validation(self):
         model = new_model()
-        model.train(max_epochs=2, train_size=1.0, **QUIET)
+        model.train(calibrate=False, max_epochs=2, train_size=1.0, **QUIET)
         table = get.training(model)
         assert set(table.loc[table["kept"], "epoch"]) == {1}
 
     def test_goes_on_when_a_model_is_trained_again(self):
         model = new_model()
-        model.train(max_epochs=2, **QUIET)
+        model.train(calibrate=False, max_epochs=2, **QUIET)
         first = get.training(model)
-        model.train(max_epochs=3, **QUIET)
+        model.train(calibrate=False, max_epochs=3, **QUIET)
         table = get.training(model)
         losses = table[table["metric"] == "train_loss"]
         assert losses["epoch"].tolist() == [0, 1, 2, 3, 4]

@@ -24,7 +24,7 @@ def model():
     reference = make_reference()
     SCTAB.setup_anndata(reference, "cell_type")
     model = SCTAB(reference)
-    model.train(max_epochs=5, batch_size=16, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=5, batch_size=16, accelerator="cpu", enable_progress_bar=False)
     return model
 
 
@@ -155,7 +155,7 @@ def test_a_class_without_a_sparse_form_has_no_other_precision():
     reference = make_reference()
     XGBoostClassifier.setup_anndata(reference, "cell_type")
     trees = XGBoostClassifier(reference)
-    trees.train(max_epochs=3, accelerator="cpu", enable_progress_bar=False)
+    trees.train(calibrate=False, max_epochs=3, accelerator="cpu", enable_progress_bar=False)
     with pytest.raises(SettingError, match="cannot be evaluated with `precision='bfloat16'`, only with `'float32'`"):
         trees.predictor.block_predictor(precision="bfloat16")
 
@@ -164,5 +164,5 @@ def test_a_linear_model_has_no_latent():
     reference = make_reference()
     LinearClassifier.setup_anndata(reference, "cell_type")
     linear = LinearClassifier(reference)
-    linear.train(max_epochs=3, accelerator="cpu", enable_progress_bar=False)
+    linear.train(calibrate=False, max_epochs=3, accelerator="cpu", enable_progress_bar=False)
     assert whole_evaluation(linear, linear.predictor.open_query(make_reference(20))).latent is None

@@ -19,7 +19,7 @@ def train(model_class, *, seed=0, covariates=None, **architecture):
     reference.obs["tissue"] = ["blood", "spleen"] * (reference.n_obs // 2)
     model_class.setup_anndata(reference, "cell_type", categorical_covariate_keys=covariates or [])
     model = model_class(reference, **(SMALL if model_class is SCTAB else {}), **architecture)
-    model.train(**QUICK, seed=seed)
+    model.train(calibrate=False, **QUICK, seed=seed)
     return model
 
 

@@ -60,7 +60,7 @@ def fresh_model(cls, adata=None, *, donor_key=None, **architecture):
 @pytest.fixture(scope="module")
 def trained(cls):
     model = fresh_model(cls, donor_key="donor_id")
-    model.train(**QUICK[cls], seed=1)
+    model.train(calibrate=False, **QUICK[cls], seed=1)
     return model
 
 
@@ -91,13 +91,13 @@ def test_a_model_whose_weights_are_not_finite_annotates_nothing(cls, trained, qu
 def test_a_training_that_diverges_says_so(network):
     model = fresh_model(network)
     with pytest.raises(SettingError, match="NaN or infinite numbers: the training diverged. Train again with a lower"):
-        model.train(**GRADIENT | {"learning_rate": 1e38, "max_epochs": 3}, train_size=1.0)
+        model.train(calibrate=False, **GRADIENT | {"learning_rate": 1e38, "max_epochs": 3}, train_size=1.0)
     with pytest.raises(NotTrainedError):
         model.predict(make_reference(30))
-    model.train(**GRADIENT | {"max_epochs": 1})
+    model.train(calibrate=False, **GRADIENT | {"max_epochs": 1})
     before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
     with pytest.raises(SettingError, match="the training diverged"):
-        model.train(**GRADIENT | {"learning_rate": 1e38, "max_epochs": 3}, train_size=1.0)
+        model.train(calibrate=False, **GRADIENT | {"learning_rate": 1e38, "max_epochs": 3}, train_size=1.0)
     for name, tensor in model.module.state_dict().items():
         torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
 
@@ -121,7 +121,7 @@ class TestTraining:
         probabilities = []
         for seed in (3, 3, 4):
             model = fresh_model(cls)
-            model.train(**QUICK[cls], seed=seed)
+            model.train(calibrate=False, **QUICK[cls], seed=seed)
             probabilities.append(model.predict(query, soft=True).to_numpy())
         np.testing.assert_array_equal(probabilities[0], probabilities[1])
         assert np.abs(probabilities[0] - probabilities[2]).max() > 1e-4
@@ -131,12 +131,12 @@ class TestTraining:
         torch.manual_seed(0)
         expected = torch.rand(3)
         torch.manual_seed(0)
-        model.train(**QUICK[cls] | {"max_epochs": 1})
+        model.train(calibrate=False, **QUICK[cls] | {"max_epochs": 1})
         torch.testing.assert_close(torch.rand(3), expected)
 
     def test_without_validation_the_last_weights_are_kept(self, cls):
         model = fresh_model(cls)
-        model.train(**QUICK[cls], train_size=1.0)
+        model.train(calibrate=False, **QUICK[cls], train_size=1.0)
         assert model.spec.training["validation"]["by"] == "none"
         assert model.spec.training["best_epoch"] is None
 
@@ -147,7 +147,7 @@ class TestTraining:
         n_threads = torch.get_num_threads()
         torch.set_num_threads(4)
         try:
-            fresh_model(network).train(**QUIET | {"max_epochs": 1}, batch_size=16, callbacks=[watch])
+            fresh_model(network).train(calibrate=False, **QUIET | {"max_epochs": 1}, batch_size=16, callbacks=[watch])
             assert torch.get_num_threads() == 4
         finally:
             torch.set_num_threads(n_threads)
@@ -155,9 +155,9 @@ class TestTraining:
 
     def test_training_again_goes_on(self, cls, query):
         model = fresh_model(cls)
-        model.train(**QUICK[cls])
+        model.train(calibrate=False, **QUICK[cls])
         before = model.predict(query, soft=True).to_numpy()
-        model.train(**QUICK[cls] | {"max_epochs": 1, "learning_rate": 1e-9})
+        model.train(calibrate=False, **QUICK[cls] | {"max_epochs": 1, "learning_rate": 1e-9})
         np.testing.assert_allclose(model.predict(query, soft=True).to_numpy(), before, atol=0.05)
 
     def test_gene_importance_points_at_the_markers(self, trained):
@@ -169,7 +169,7 @@ class TestTraining:
 class TestRefit:
     def train(self, cls, **settings):
         model = fresh_model(cls, donor_key="donor_id")
-        model.train(**QUICK[cls] | {"seed": 1} | settings)
+        model.train(calibrate=False, **QUICK[cls] | {"seed": 1} | settings)
         return model
 
     def test_all_cells_are_learned_from_and_validation_stays_what_it_was(self, cls, trained):
@@ -242,7 +242,7 @@ class TestSetup:
         cls.setup_anndata(adata, "cell_type", donor_key="donor_id")
         with pytest.warns(SctabWarning, match="1 cell type has only one cell and can barely be learned: `platelet`"):
             model = cls(adata)
-        model.train(**QUICK[cls])
+        model.train(calibrate=False, **QUICK[cls])
         assert 0 in model.train_indices
         assert "platelet" in model.spec.labels.names
 
@@ -305,7 +305,7 @@ class TestNewModel:
         adata = make_reference()
         before = adata.copy()
         model = new_model(MemoryReference.of(adata, "cell_type", donor_key="donor_id"), cls, {})
-        model.train(**QUICK[cls] | {"max_epochs": 1})
+        model.train(calibrate=False, **QUICK[cls] | {"max_epochs": 1})
         pd.testing.assert_frame_equal(adata.obs, before.obs)
         assert dict(adata.uns) == {}
         assert len(model.predict()) == adata.n_obs
@@ -380,7 +380,7 @@ class TestFiles:
     def test_loaded_with_a_reference_it_trains_on(self, cls, trained, tmp_path):
         trained.save(tmp_path / "model")
         loaded = cls.load(tmp_path / "model", make_reference(seed=3))
-        loaded.train(**QUICK[cls] | {"max_epochs": 1})
+        loaded.train(calibrate=False, **QUICK[cls] | {"max_epochs": 1})
         assert len(loaded.predict()) == 240
 
     def test_loaded_with_other_labels_is_refused(self, cls, trained, tmp_path):
@@ -439,14 +439,14 @@ class TestSettings:
     def test_senseless_settings_are_refused(self, cls, setting):
         name, value = next(iter(setting.items()))
         with pytest.raises(SettingError, match=f"`{name}={value!r}` must be"):
-            fresh_model(cls).train(**setting)
+            fresh_model(cls).train(calibrate=False, **setting)
 
     def test_one_that_is_misspelt_is_refused(self, cls):
         with pytest.raises(
             SettingError,
             match=f"`lerning_rate` cannot be set for `{cls.__name__}`. Did you mean `learning_rate`\\? Available: `max_epochs`",
         ):
-            fresh_model(cls).train(lerning_rate=0.1)
+            fresh_model(cls).train(calibrate=False, lerning_rate=0.1)
 
     def test_all_at_once_go_behind_single_ones(self, cls):
         options = {name: QUIET[name] for name in ("accelerator", "enable_progress_bar")}
@@ -459,7 +459,7 @@ class TestSettings:
         other = LinearClassifier if cls is XGBoostClassifier else XGBoostClassifier
         own, given = (type(each._default_training(240)).__name__ for each in (cls, other))
         with pytest.raises(SettingError, match=f"`settings` must be `{own}` for `{cls.__name__}`, and is `{given}`"):
-            fresh_model(cls).train(settings=other._default_training(240))
+            fresh_model(cls).train(calibrate=False, settings=other._default_training(240))
 
     def test_class_weights_bring_rare_types_forward(self, cls, query):
         """Of a type with few cells more are found when classes weigh the same."""
@@ -469,14 +469,14 @@ class TestSettings:
         found = []
         for class_weights in (False, True):
             model = fresh_model(cls, adata)
-            model.train(**QUICK[cls] | {"max_epochs": 3}, class_weights=class_weights)
+            model.train(calibrate=False, **QUICK[cls] | {"max_epochs": 3}, class_weights=class_weights)
             found.append(model.predict(query, soft=True)["monocyte"].mean())
         assert found[1] > found[0]
 
     def test_published_settings_are_accepted(self, cls):
         settings = cls.paper_settings()
         model = fresh_model(cls, **settings["model"])
-        model.train(**QUIET | settings["train"] | {"max_epochs": 1})
+        model.train(calibrate=False, **QUIET | settings["train"] | {"max_epochs": 1})
         assert model.spec.training["settings"].items() >= (settings["train"] | {"max_epochs": 1}).items()
 
     def test_what_can_be_searched_can_be_set(self, cls):
@@ -492,7 +492,7 @@ class TestSettings:
                 for part in (space.model, space.train)
             ]
             model = fresh_model(cls, donor_key="donor_id", **ends[0])
-            model.train(**QUIET | ends[1] | {"max_epochs": 1})
+            model.train(calibrate=False, **QUIET | ends[1] | {"max_epochs": 1})
             assert model.spec.architecture.items() >= ends[0].items()
 
     def test_short_name(self, cls):
@@ -514,7 +514,7 @@ class TestAnnotate:
         make_reference().write_h5ad(tmp_path / "reference.h5ad")
         model, expected = fresh_model(cls, read_h5ad(tmp_path / "reference.h5ad", backed="r")), fresh_model(cls)
         for one in (model, expected):
-            one.train(**QUICK[cls])
+            one.train(calibrate=False, **QUICK[cls])
         np.testing.assert_allclose(model.predict(query, soft=True), expected.predict(query, soft=True), atol=1e-5)
 
 
@@ -526,7 +526,7 @@ class TestGoingOn:
         model = cls.load_query_data(adata, trained)
         assert cls(adata).adata is adata
         assert model.spec.labels.names == (*TYPES, "platelet")
-        model.train(**QUICK[cls])
+        model.train(calibrate=False, **QUICK[cls])
         assert f1_score(adata.obs["cell_type"], model.predict(adata), average="macro") > 0.9
 
     def test_a_model_of_another_class_is_refused(self, cls, trained, tmp_path):

@@ -25,7 +25,7 @@ QUICK = {"accelerator": "cpu", "enable_progress_bar": False, "max_epochs": 6, "b
 def make_ensemble(cls=MLPClassifier, n_members=3, *, seed=1, **train_settings):
     ensemble = DeepEnsemble(cls, n_members)
     ensemble.setup_anndata(make_reference(), labels_key="cell_type", donor_key="donor_id")
-    ensemble.train(**QUICK | train_settings, seed=seed)
+    ensemble.train(calibrate=False, **QUICK | train_settings, seed=seed)
     return ensemble
 
 
@@ -135,7 +135,7 @@ class TestTraining:
         other = DeepEnsemble(MLPClassifier, 2)
         other.setup_anndata(make_reference(120), labels_key="cell_type", donor_key="donor_id")
         with pytest.raises(SettingError, match="`data` differs"):
-            other.train(**QUICK | {"max_epochs": 1}, seed=1, run_dir=tmp_path / "run")
+            other.train(calibrate=False, **QUICK | {"max_epochs": 1}, seed=1, run_dir=tmp_path / "run")
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine/notes.txt").write_text("mine")
         with pytest.raises(OutputExistsError, match="is not the training of an ensemble"):
@@ -151,7 +151,7 @@ class TestTraining:
         make_reference().write_h5ad(tmp_path / "reference.h5ad")
         ensemble = DeepEnsemble(LinearClassifier, 2)
         ensemble.setup_anndata(ad.read_h5ad(tmp_path / "reference.h5ad", backed="r"), "cell_type")
-        ensemble.train(**QUICK | {"max_epochs": 1}, n_jobs=2)
+        ensemble.train(calibrate=False, **QUICK | {"max_epochs": 1}, n_jobs=2)
         assert len(ensemble.members) == 2
 
     def test_members_in_a_directory_do_not_keep_the_reference_in_memory(self, tmp_path):
@@ -166,10 +166,10 @@ class TestTraining:
         adata = make_reference()
         ensemble = DeepEnsemble(MLPClassifier, 2, n_hidden=8, n_top_genes=30)
         ensemble.setup_anndata(adata, "cell_type")
-        ensemble.train(**QUICK | {"max_epochs": 1})
+        ensemble.train(calibrate=False, **QUICK | {"max_epochs": 1})
         ensemble.save(tmp_path / "two")
         again = DeepEnsemble.load(tmp_path / "two", adata)
-        again.train(**QUICK | {"max_epochs": 1}, seed=9)
+        again.train(calibrate=False, **QUICK | {"max_epochs": 1}, seed=9)
         assert again.spec.architecture == ensemble.spec.architecture
         assert again.spec.features == ensemble.spec.features
 
@@ -283,7 +283,7 @@ def make_with_fewer_genes():
     adata = make_reference()[:, :40].copy()
     MLPClassifier.setup_anndata(adata, labels_key="cell_type")
     model = MLPClassifier(adata)
-    model.train(**QUICK | {"max_epochs": 1})
+    model.train(calibrate=False, **QUICK | {"max_epochs": 1})
     return model
 
 

@@ -40,7 +40,7 @@ if __name__ == "__main__":
     model_class = {"linear": LinearClassifier, "sctab": SCTAB}[sys.argv[2]]
     settings = {"n_d": 8, "n_a": 8, "virtual_batch_size": 32} if sys.argv[2] == "sctab" else {}
     model = model_class.from_corpus(sys.argv[1], n_top_genes="all", **settings)
-    model.train(
+    model.train(calibrate=False,
         max_epochs=4, batch_size=64, gene_dropout=0.0, accelerator="cpu", devices=int(sys.argv[3]), enable_progress_bar=False,
         run_dir=sys.argv[4],
     )
@@ -187,7 +187,7 @@ def hashes(rows):
 )
 def test_every_class_learns_it(corpus, tmp_path, model_class, settings):
     model = model_class.from_corpus(corpus, **{"n_d": 8, "n_a": 8} if model_class is SCTAB else {})
-    model.train(**settings, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, **settings, accelerator="cpu", enable_progress_bar=False)
     test = corpus.to_anndata("test")
     assert macro_f1(test.obs["label"].astype(str), model.predict(test)) > 0.85
     assert model.spec.labels.names == TYPES
@@ -207,9 +207,9 @@ def test_it_learns_what_the_same_cells_in_memory_teach(corpus):
     LinearClassifier.setup_anndata(memory, "label", donor_key="donor")
     settings = QUICK | {"max_epochs": 10, "gene_dropout": 0.0, "refit": False}
     from_memory = LinearClassifier(memory, n_top_genes="all")
-    from_memory.train(train_size=1.0, **settings)
+    from_memory.train(calibrate=False, train_size=1.0, **settings)
     from_disk = LinearClassifier.from_corpus(corpus, n_top_genes="all")
-    from_disk.train(**settings)
+    from_disk.train(calibrate=False, **settings)
     losses = [model.history["train_loss"]["train_loss"].to_numpy(float) for model in (from_memory, from_disk)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=0.2)  # the cells come in another order
 
@@ -220,7 +220,7 @@ def test_interrupted_it_goes_on(corpus, tmp_path):
 
     settings = QUICK | {"max_epochs": 3}
     whole, broken, resumed = model(), model(), model()
-    whole.train(**settings, run_dir=tmp_path / "whole")
+    whole.train(calibrate=False, **settings, run_dir=tmp_path / "whole")
 
     class Break(Callback):
         def on_train_batch_end(self, trainer, *_):
@@ -228,8 +228,8 @@ def test_interrupted_it_goes_on(corpus, tmp_path):
                 raise RuntimeError("broken off")
 
     with pytest.raises(RuntimeError, match="broken off"):
-        broken.train(**settings, run_dir=tmp_path / "run", callbacks=[Break()])
-    resumed.train(**settings, run_dir=tmp_path / "run", resume=True)
+        broken.train(calibrate=False, **settings, run_dir=tmp_path / "run", callbacks=[Break()])
+    resumed.train(calibrate=False, **settings, run_dir=tmp_path / "run", resume=True)
     for name, tensor in whole.module.state_dict().items():
         np.testing.assert_array_equal(resumed.module.state_dict()[name].numpy(), tensor.numpy(), err_msg=name)
 
@@ -275,9 +275,9 @@ class TestRefusals:
     def test_splits_are_those_of_the_corpus(self, corpus):
         model = LinearClassifier.from_corpus(corpus)
         with pytest.raises(SettingError, match="`validation_split` cannot be set with a corpus"):
-            model.train(validation_split="donor")
+            model.train(calibrate=False, validation_split="donor")
         with pytest.raises(SettingError, match=r"`train_size=0.5` cannot be set with a corpus"):
-            model.train(train_size=0.5)
+            model.train(calibrate=False, train_size=0.5)
 
     def test_covariates_that_nobody_knows(self, corpus):
         with pytest.raises(KeyNotFoundError, match="`sex` is not known"):
@@ -326,26 +326,30 @@ def test_two_processes_have_the_loss_curve_of_one(corpus, tmp_path, name):
 class TestSeveralModels:
     def test_an_ensemble(self, corpus, tmp_path):
         ensemble = DeepEnsemble.from_corpus(corpus, LinearClassifier, 2, fraction=0.7)
-        ensemble.train(max_epochs=8, batch_size=64, accelerator="cpu", enable_progress_bar=False, run_dir=tmp_path / "run")
+        ensemble.train(
+            calibrate=False, max_epochs=8, batch_size=64, accelerator="cpu", enable_progress_bar=False, run_dir=tmp_path / "run"
+        )
         test = corpus.to_anndata("test")
         assert macro_f1(test.obs["label"].astype(str), ensemble.predict(test)) > 0.85
         assert [member.spec.training["corpus"]["fraction"] for member in ensemble.members] == [0.7, 0.7]
         again = DeepEnsemble.from_corpus(corpus, LinearClassifier, 2, fraction=0.3)
         with pytest.raises(SettingError, match="`data` differs"):
-            again.train(max_epochs=8, batch_size=64, accelerator="cpu", enable_progress_bar=False, run_dir=tmp_path / "run")
+            again.train(
+                calibrate=False, max_epochs=8, batch_size=64, accelerator="cpu", enable_progress_bar=False, run_dir=tmp_path / "run"
+            )
 
     def test_auto(self, corpus):
         auto = AutoClassifier.from_corpus(
             corpus, candidates=["linear", "mlp"], settings={"mlp": {"train": {"max_epochs": 1, "learning_rate": 1e-6}}}
         )
-        auto.train(batch_size=64, accelerator="cpu", enable_progress_bar=False)
+        auto.train(calibrate=False, batch_size=64, accelerator="cpu", enable_progress_bar=False)
         assert list(auto.table.index) == ["linear", "mlp"]
         assert auto.table.loc["linear", "kept"]
         selection = auto.spec.training["selection"]
         assert (selection["held_out_by"], selection["n_held_out"]) == ("corpus", corpus.n_obs_of("validation"))
         assert auto.spec.training["validation"]["by"] == "corpus"
         with pytest.raises(SettingError, match="`n_folds=3` cannot be set with a corpus"):
-            auto.train(n_folds=3)
+            auto.train(calibrate=False, n_folds=3)
 
     def test_candidates_do_not_see_the_cells_that_they_are_judged_by(self, corpus):
         reference = CorpusReference(corpus, validates_apart=True)
@@ -365,7 +369,7 @@ class TestTuning:
         )
         assert (found.split, found.n_held_out) == ("corpus", corpus.n_obs_of("validation"))
         best = new_model(CorpusReference(corpus, 0.7, validates_apart=True), LinearClassifier, {})
-        best.train(**QUICK | settings | dict(found.best.train_settings))
+        best.train(calibrate=False, **QUICK | settings | dict(found.best.train_settings))
         validation = corpus.to_anndata("validation")
         assert found.best_value == pytest.approx(macro_f1(validation.obs["label"].astype(str), best.predict(validation)))
 
@@ -393,7 +397,7 @@ def trained():
     adata.obs["sex"] = np.resize(["male", "female"], adata.n_obs)
     MLPClassifier.setup_anndata(adata, "cell_type", categorical_covariate_keys=["sex"])
     model = MLPClassifier(adata, n_top_genes="all")
-    model.train(**QUICK | {"max_epochs": 2})
+    model.train(calibrate=False, **QUICK | {"max_epochs": 2})
     return model
 
 
@@ -404,7 +408,7 @@ class TestAModelThatGoesOn:
         assert model.spec.features == trained.spec.features
         assert model.spec.labels.names == (*trained.spec.labels.names, TYPES[0])
         before = {name: tensor.clone() for name, tensor in model.module.named_parameters()}
-        model.train(**QUICK | {"max_epochs": 30})
+        model.train(calibrate=False, **QUICK | {"max_epochs": 30})
         changed = {name for name, tensor in model.module.named_parameters() if not tensor.equal(before[name])}
         assert changed
         assert all(name.startswith("classifier.") for name in changed)
@@ -412,7 +416,7 @@ class TestAModelThatGoesOn:
         assert macro_f1(test.obs["label"].astype(str), model.predict(test)) > 0.85
         model.save(tmp_path / "model")
         again = MLPClassifier.load(tmp_path / "model", corpus)
-        again.train(**QUICK | {"max_epochs": 1})
+        again.train(calibrate=False, **QUICK | {"max_epochs": 1})
         assert again.spec.training["corpus"]["sha256"] == corpus.sha256
 
     def test_refuses_types_that_it_does_not_know(self, corpus, trained, tmp_path):
@@ -425,7 +429,7 @@ class TestAModelThatGoesOn:
         adata.var = pd.DataFrame(index=[f"unheard of {i}" for i in range(adata.n_vars)])
         MLPClassifier.setup_anndata(adata, "cell_type")
         strange = MLPClassifier(adata)
-        strange.train(**QUICK | {"max_epochs": 1})
+        strange.train(calibrate=False, **QUICK | {"max_epochs": 1})
         with pytest.raises(GeneOverlapError, match="None of the model's"):
             MLPClassifier.load_query_data(corpus, strange)
 
@@ -434,7 +438,7 @@ def test_mixed_precision(corpus):
     losses = []
     for precision in ("32-true", "bf16-mixed"):
         model = SCTAB.from_corpus(corpus, n_d=8, n_a=8, n_top_genes="all")
-        model.train(**QUICK | {"max_epochs": 3, "gene_dropout": 0.0}, precision=precision)
+        model.train(calibrate=False, **QUICK | {"max_epochs": 3, "gene_dropout": 0.0}, precision=precision)
         losses.append(model.history["train_loss"]["train_loss"].to_numpy(float))
     assert not np.array_equal(losses[0], losses[1])
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)

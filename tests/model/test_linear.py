@@ -24,7 +24,7 @@ def fit(**settings):
     adata = make_reference()
     LinearClassifier.setup_anndata(adata, "cell_type", donor_key="donor_id")
     model = LinearClassifier(adata)
-    model.train(**PLAIN | settings)
+    model.train(calibrate=False, **PLAIN | settings)
     return model
 
 
@@ -70,7 +70,7 @@ def test_augmentation_needs_donors():
     adata = make_reference()
     LinearClassifier.setup_anndata(adata, "cell_type")
     with pytest.raises(SettingError, match="`augment=True` needs donors"):
-        LinearClassifier(adata).train(**PLAIN, augment=True, max_epochs=1)
+        LinearClassifier(adata).train(calibrate=False, **PLAIN, augment=True, max_epochs=1)
 
 
 def test_augmentation_changes_what_is_learned():

@@ -54,7 +54,7 @@ def train(run_dir, settings, *, resume=False, callbacks=(), change=None):
         change(adata)
     SCTAB.setup_anndata(adata, "cell_type", donor_key="donor_id")
     model = SCTAB(adata, n_d=8, n_a=8, n_top_genes="all")
-    model.train(**QUICK | settings, run_dir=run_dir, resume=resume, callbacks=list(callbacks))
+    model.train(calibrate=False, **QUICK | settings, run_dir=run_dir, resume=resume, callbacks=list(callbacks))
     return model
 
 
@@ -250,9 +250,9 @@ def test_another_model_to_start_from_is_refused(tmp_path):
         options = QUICK | {"max_epochs": 1}
         if start is starts[1]:
             with pytest.raises(SettingError, match="other `initial weights`"):
-                model.train(**options, run_dir=tmp_path / "run", resume=resume)
+                model.train(calibrate=False, **options, run_dir=tmp_path / "run", resume=resume)
         else:
-            model.train(**options, run_dir=tmp_path / "run", resume=resume)
+            model.train(calibrate=False, **options, run_dir=tmp_path / "run", resume=resume)
 
 
 def test_going_on_needs_the_directory(tmp_path):
@@ -262,11 +262,11 @@ def test_going_on_needs_the_directory(tmp_path):
     ensemble = DeepEnsemble(SCTAB, 2)
     ensemble.setup_anndata(reference, "cell_type")
     with pytest.raises(SettingError, match="`resume=True` needs the `run_dir`"):
-        ensemble.train(resume=True)
+        ensemble.train(calibrate=False, resume=True)
     AutoClassifier.setup_anndata(reference, "cell_type")
     auto = AutoClassifier(reference, candidates=["linear"])
     with pytest.raises(SettingError, match="`resume=True` cannot be set for `AutoClassifier`"):
-        auto.train(resume=True, run_dir=tmp_path / "run")
+        auto.train(calibrate=False, resume=True, run_dir=tmp_path / "run")
 
 
 def test_a_training_that_is_told_to_end_prints_nothing(tmp_path, capfd):
@@ -279,4 +279,4 @@ def test_trees_cannot_go_on(tmp_path):
     adata = make_reference(120)
     XGBoostClassifier.setup_anndata(adata, "cell_type")
     with pytest.raises(SettingError, match="grow from the start"):
-        XGBoostClassifier(adata).train(run_dir=tmp_path / "run", resume=True)
+        XGBoostClassifier(adata).train(calibrate=False, run_dir=tmp_path / "run", resume=True)

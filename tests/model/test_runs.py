@@ -52,7 +52,7 @@ def test_ensembles_differ_by_their_members():
 
 def test_it_is_stored_with_the_model(tmp_path):
     model = untrained()
-    model.train(max_epochs=1, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=1, accelerator="cpu", enable_progress_bar=False)
     model.save(tmp_path / "without")
     assert stored_run_hash(tmp_path / "without") is None
     keep_run_hash(model, "some hash")

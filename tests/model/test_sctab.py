@@ -29,7 +29,7 @@ def fresh_model(adata=None, *, donor_key=None, **architecture):
 @pytest.fixture(scope="module")
 def trained():
     model = fresh_model(donor_key="donor_id")
-    model.train(**QUICK, seed=1)
+    model.train(calibrate=False, **QUICK, seed=1)
     return model
 
 
@@ -52,7 +52,7 @@ class TestTraining:
 
     def test_the_best_epoch_is_kept_and_not_the_last(self):
         model = fresh_model()
-        model.train(**QUICK | {"schedule": "step", "learning_rate": 0.1, "lr_decay": 1.0, "max_epochs": 18})
+        model.train(calibrate=False, **QUICK | {"schedule": "step", "learning_rate": 0.1, "lr_decay": 1.0, "max_epochs": 18})
         values = model.history["validation_macro_f1"].to_numpy().ravel().astype(float)
         held_out = model.adata[model.validation_indices].copy()
         assert f1_score(held_out.obs["cell_type"], model.predict(held_out), average="macro") == pytest.approx(
@@ -66,7 +66,7 @@ class TestTraining:
         SCTAB.setup_anndata(adata, "cell_type", unlabeled_category="unknown")
         model = SCTAB(adata)
         assert model.spec.labels.names == TYPES
-        model.train(**QUICK)
+        model.train(calibrate=False, **QUICK)
         assert model.spec.training["n_labeled"] == 210
         assert min(*model.train_indices, *model.validation_indices) >= 30
         assert set(model.predict(adata)) <= set(TYPES)
@@ -76,13 +76,13 @@ class TestTraining:
         losses = []
         for lambda_sparse in (0.0, 10.0):
             model = fresh_model(lambda_sparse=lambda_sparse)
-            model.train(**QUICK | {"max_epochs": 1, "batch_size": 300})
+            model.train(calibrate=False, **QUICK | {"max_epochs": 1, "batch_size": 300})
             losses.append(float(model.history["train_loss"].iloc[0, 0]))
         assert 0 < losses[1] - losses[0] < 10 * np.log(60)
 
     def test_early_stopping_stops(self):
         model = fresh_model()
-        model.train(**QUICK | {"max_epochs": 60}, early_stopping=True, patience=2)
+        model.train(calibrate=False, **QUICK | {"max_epochs": 60}, early_stopping=True, patience=2)
         assert model.spec.training["epochs"] < 60
 
     @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ class TestTraining:
     )
     def test_any_storage_trains_the_same(self, kind, query):
         expected = fresh_model()
-        expected.train(**QUICK)
+        expected.train(calibrate=False, **QUICK)
         adata = make_reference()
         adata.X = sp.csr_matrix(kind(adata.X)) if kind is sp.coo_matrix else kind(adata.X)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Training will be faster when sparse matrix is formatted as CSR")
             model = fresh_model(adata)
-        model.train(**QUICK)
+        model.train(calibrate=False, **QUICK)
         np.testing.assert_allclose(model.predict(query, soft=True), expected.predict(query, soft=True), atol=1e-5)
 
     def test_counts_in_a_layer(self, query):
@@ -105,13 +105,13 @@ class TestTraining:
         adata.X = adata.X * -1.0
         SCTAB.setup_anndata(adata, "cell_type", layer="counts")
         model = SCTAB(adata)
-        model.train(**QUICK)
+        model.train(calibrate=False, **QUICK)
         assert f1_score(query.obs["cell_type"], model.predict(query), average="macro") > 0.9
         assert len(model.predict()) == adata.n_obs  # the reference, from its own layer
 
     def test_every_architecture_trains(self, query):
         model = fresh_model(n_steps=2, mask_type="sparsemax", n_shared=0, n_independent=2, n_d=8, n_a=4, dense_decision=False)
-        model.train(**QUICK)
+        model.train(calibrate=False, **QUICK)
         assert model.get_latent_representation(query).shape == (90, 8)
 
     def test_paper_settings_are_those_of_the_table(self):
@@ -129,7 +129,7 @@ class TestTraining:
         table = {"batch_size": 2048, "learning_rate": 0.005, "weight_decay": 0.05, "schedule": "step", "lr_decay": 0.9}
         assert settings["train"].items() >= table.items()
         model = fresh_model(**settings["model"] | {"n_d": 8, "n_a": 4})
-        model.train(**QUIET, max_epochs=2, **settings["train"])
+        model.train(calibrate=False, **QUIET, max_epochs=2, **settings["train"])
 
     @pytest.mark.parametrize(
         "setting",
@@ -145,7 +145,7 @@ class TestTraining:
     def test_senseless_settings_are_refused(self, setting):
         name, value = next(iter(setting.items()))
         with pytest.raises(SettingError, match=f"`{name}={value!r}` must be"):
-            fresh_model().train(**setting)
+            fresh_model().train(calibrate=False, **setting)
 
     def test_senseless_architecture_is_refused(self):
         with pytest.raises(SettingError, match="`n_steps=0` must be between 1 and 1000"):
@@ -166,7 +166,7 @@ class TestFiles:
         adata = make_reference(60)
         LinearClassifier.setup_anndata(adata, "cell_type")
         linear = LinearClassifier(adata)
-        linear.train(max_epochs=1, enable_progress_bar=False)
+        linear.train(calibrate=False, max_epochs=1, enable_progress_bar=False)
         linear.save(tmp_path / "model")
         with pytest.raises(ModelFormatError, match="holds a LinearClassifier, not a SCTAB"):
             SCTAB.load(tmp_path / "model")
@@ -180,7 +180,7 @@ class TestQueryData:
         assert model.spec.labels.names == (*TYPES, "platelet")
         before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
         torch.testing.assert_close(before["classifier.weight"][:3], trained.module.state_dict()["classifier.weight"])
-        model.train(**QUICK)
+        model.train(calibrate=False, **QUICK)
         changed = {name for name, tensor in model.module.state_dict().items() if not torch.equal(tensor, before[name])}
         assert changed == {"classifier.weight"}
         assert f1_score(adata.obs["cell_type"], model.predict(adata), average="macro") > 0.9
@@ -188,5 +188,5 @@ class TestQueryData:
     def test_unfrozen_all_weights_learn(self, trained):
         model = SCTAB.load_query_data(make_reference(120, seed=9), trained, unfrozen=True)
         before = model.module.input_norm.weight.clone()
-        model.train(**QUICK)
+        model.train(calibrate=False, **QUICK)
         assert not torch.equal(model.module.input_norm.weight, before)

@@ -28,7 +28,7 @@ def fresh_model(**settings):
 @pytest.fixture(scope="module")
 def trained():
     model = fresh_model(n_components=5)
-    model.train(**QUIET, learning_rate=0.3)
+    model.train(calibrate=False, **QUIET, learning_rate=0.3)
     return model
 
 
@@ -87,7 +87,7 @@ def test_training_stops_and_the_best_round_is_kept(trained):
 
 def test_every_round_is_logged(tmp_path):
     model = fresh_model()
-    model.train(**QUIET, max_epochs=4, run_dir=tmp_path / "run")
+    model.train(calibrate=False, **QUIET, max_epochs=4, run_dir=tmp_path / "run")
     table = pd.read_csv(tmp_path / "run" / "metrics.csv", index_col="epoch")
     assert list(table.index) == [0, 1, 2, 3]
     for name in ("train_loss", "validation_loss", "validation_macro_f1", "learning_rate"):
@@ -97,20 +97,20 @@ def test_every_round_is_logged(tmp_path):
 def test_training_on_adds_trees_to_those_that_are_there():
     model = fresh_model()
     for _ in range(2):
-        model.train(**QUIET, max_epochs=3, train_size=1.0)
+        model.train(calibrate=False, **QUIET, max_epochs=3, train_size=1.0)
     assert model.module.booster.num_boosted_rounds() == 6
 
 
 def test_penalties_are_those_of_xgboost():
     """With a penalty that no leaf outweighs, nothing is learned."""
     model = fresh_model()
-    model.train(**QUIET, max_epochs=2, l1=1e6)
+    model.train(calibrate=False, **QUIET, max_epochs=2, l1=1e6)
     np.testing.assert_allclose(model.predict(soft=True), 1 / 3, atol=1e-5)
 
 
 def test_a_query_model_keeps_the_components_and_grows_new_trees(trained):
     model = XGBoostClassifier.load_query_data(make_reference(120, seed=9), trained)
-    model.train(**QUIET, max_epochs=3)
+    model.train(calibrate=False, **QUIET, max_epochs=3)
     np.testing.assert_array_equal(model.module.loadings, trained.module.loadings)
     assert model.module.booster.num_boosted_rounds() <= 3
 
@@ -120,7 +120,7 @@ def test_what_trees_do_not_have_is_refused(setting):
     with pytest.raises(
         SettingError, match=f"`{next(iter(setting))}` cannot be set for `XGBoostClassifier`. Available: `max_epochs`"
     ):
-        fresh_model().train(**QUIET, **setting)
+        fresh_model().train(calibrate=False, **QUIET, **setting)
 
 
 @pytest.mark.parametrize("setting", [{"n_components": 0}, {"max_depth": 0}, {"subsample": 0.0}])

@@ -19,7 +19,7 @@ def model():
     reference = make_reference()
     SCTAB.setup_anndata(reference, "cell_type", donor_key="donor_id")
     model = SCTAB(reference)
-    model.train(max_epochs=20, batch_size=16, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=20, batch_size=16, accelerator="cpu", enable_progress_bar=False)
     return model
 
 
@@ -240,7 +240,7 @@ def test_the_result_can_be_written_and_read(suffix, query, tmp_path):
     SCTAB.setup_anndata(reference, "cell_type")
     with pytest.warns(SctabWarning, match="not in the Cell Ontology"):
         model = SCTAB(reference)
-    model.train(max_epochs=2, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=2, accelerator="cpu", enable_progress_bar=False)
     adata = sctab.tl.annotate(query, model, copy=True)
     getattr(adata, f"write_{suffix}")(tmp_path / f"a.{suffix}")
     again = getattr(ad, f"read_{suffix}")(tmp_path / f"a.{suffix}")

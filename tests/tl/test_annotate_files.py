@@ -41,7 +41,7 @@ def model_path(tmp_path_factory):
     reference = make_reference()
     sctab.model.SCTAB.setup_anndata(reference, "cell_type", donor_key="donor_id")
     model = sctab.model.SCTAB(reference)
-    model.train(max_epochs=10, batch_size=16, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=10, batch_size=16, accelerator="cpu", enable_progress_bar=False)
     model.save(path)
     return path
 
@@ -155,7 +155,7 @@ class TestCopies:
         linear = make_reference()
         LinearClassifier.setup_anndata(linear, "cell_type")
         other = LinearClassifier(linear)
-        other.train(max_epochs=3, accelerator="cpu", enable_progress_bar=False)
+        other.train(calibrate=False, max_epochs=3, accelerator="cpu", enable_progress_bar=False)
         sctab.tl.annotate_files(path, other, output=tmp_path / f"out{suffix}")
         got, expected = read(tmp_path / f"out{suffix}"), sctab.tl.annotate(first, other, copy=True)
         assert set(got.obs) == set(expected.obs)
@@ -288,7 +288,7 @@ class TestInvariance:
         reference = make_reference()
         LinearClassifier.setup_anndata(reference, "cell_type", categorical_covariate_keys=["donor_id"])
         model = LinearClassifier(reference)
-        model.train(max_epochs=20, accelerator="cpu", enable_progress_bar=False)
+        model.train(calibrate=False, max_epochs=20, accelerator="cpu", enable_progress_bar=False)
         path = write(query, tmp_path / "query.h5ad")
         sctab.tl.annotate_files(path, model, output=tmp_path / "out.h5ad", block_size=37)
         expected = sctab.tl.annotate(query, model, copy=True)

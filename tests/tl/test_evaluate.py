@@ -509,7 +509,7 @@ def test_labels_without_an_id_and_with_a_slash(tmp_path):
     LinearClassifier.setup_anndata(reference, "cell_type")
     with pytest.warns(SctabWarning, match="get no id"):
         model = LinearClassifier(reference)
-    model.train(max_epochs=20, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=20, accelerator="cpu", enable_progress_bar=False)
     query = make_reference(90, seed=7)
     query.obs["cell_type"] = query.obs["cell_type"].cat.rename_categories({"B cell": "B/plasma", "T cell": "T-cells"})
     sctab.tl.annotate(query, model)

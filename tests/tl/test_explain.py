@@ -18,7 +18,7 @@ def train(model_class, seed=0, *, max_epochs=15):
     reference = make_reference()
     model_class.setup_anndata(reference, "cell_type")
     model = model_class(reference)
-    model.train(max_epochs=max_epochs, seed=seed, **QUICK)
+    model.train(calibrate=False, max_epochs=max_epochs, seed=seed, **QUICK)
     return model
 
 

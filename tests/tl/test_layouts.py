@@ -38,7 +38,7 @@ def model():
     reference = ad.AnnData(counts, obs=pd.DataFrame(obs, index=[f"r{i}" for i in range(60)]), var=pd.DataFrame(index=symbols))
     sctab.model.LinearClassifier.setup_anndata(reference, "cell_type", categorical_covariate_keys=["partly_known"])
     model = sctab.model.LinearClassifier(reference)
-    model.train(max_epochs=1, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=1, accelerator="cpu", enable_progress_bar=False)
     return model
 
 

@@ -30,7 +30,7 @@ def model():
     reference = make_reference()
     LinearClassifier.setup_anndata(reference, "cell_type")
     model = LinearClassifier(reference)
-    model.train(max_epochs=2, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=2, accelerator="cpu", enable_progress_bar=False)
     return model
 
 

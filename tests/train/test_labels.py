@@ -149,7 +149,7 @@ class TestInAModel:
         LinearClassifier.setup_anndata(reference, "cell_type", label_ids=tmp_path / "labels.csv")
         model = LinearClassifier(reference)
         assert model.spec.labels.ids == ("CL:0002399", "CL:0000084", "CL:0000576")
-        model.train(max_epochs=1, accelerator="cpu", enable_progress_bar=False)
+        model.train(calibrate=False, max_epochs=1, accelerator="cpu", enable_progress_bar=False)
         model.save(tmp_path / "m")
         query = make_reference(60, seed=1)
         query.obs["cell_type"] = query.obs["cell_type"].cat.rename_categories({"B cell": "DC2", "T cell": "mine"})

@@ -72,7 +72,10 @@ def new_model():
 
 def train(model, **options):
     model.train(
-        max_epochs=EPOCHS, batch_size=64, **({"accelerator": "cpu", "enable_progress_bar": False, "refit": False} | options)
+        calibrate=False,
+        max_epochs=EPOCHS,
+        batch_size=64,
+        **({"accelerator": "cpu", "enable_progress_bar": False, "refit": False} | options),
     )
 
 

@@ -27,31 +27,31 @@ def new_model():
 
 
 def test_fit_and_refit_have_titles(capsys):
-    new_model().train(**QUICK, refit=True)
+    new_model().train(calibrate=False, **QUICK, refit=True)
     assert titles(capsys) == ["Fit", "Refit on all cells"]
 
 
 def test_a_training_without_a_refit(capsys):
     with progress_titled("some model"):
-        new_model().train(**QUICK, refit=False)
+        new_model().train(calibrate=False, **QUICK, refit=False)
     assert titles(capsys) == ["Some model, training"]
 
 
 def test_candidates_and_members_have_titles(capsys):
     adata = make_reference(120)
     AutoClassifier.setup_anndata(adata, "cell_type")
-    AutoClassifier(adata, candidates=["linear", "mlp"]).train(n_folds=2, **QUICK)
+    AutoClassifier(adata, candidates=["linear", "mlp"]).train(calibrate=False, n_folds=2, **QUICK)
     parts = [f"Candidate {name}, part {part}, training" for part in (1, 2) for name in ("mlp", "linear")]
     assert titles(capsys)[:4] == parts
     ensemble = DeepEnsemble(LinearClassifier, 2)
     ensemble.setup_anndata(adata, "cell_type")
-    ensemble.train(**QUICK, refit=False)
+    ensemble.train(calibrate=False, **QUICK, refit=False)
     assert titles(capsys) == ["Member 1 of 2, training", "Member 2 of 2, training"]
 
 
 def test_it_says_how_far_and_how_well(capsys):
     model = new_model()
-    model.train(**QUICK, refit=False)
+    model.train(calibrate=False, **QUICK, refit=False)
     n_steps = 2 * -(-len(model.train_indices) // 64)
     first, *_, last = [line for line in capsys.readouterr().err.splitlines() if "steps/s" in line]
     assert first.startswith(f"Training: 1 of {n_steps} steps, ")
@@ -61,5 +61,5 @@ def test_it_says_how_far_and_how_well(capsys):
 
 
 def test_it_can_be_silenced(capsys):
-    new_model().train(**QUICK, refit=False, enable_progress_bar=False)
+    new_model().train(calibrate=False, **QUICK, refit=False, enable_progress_bar=False)
     assert capsys.readouterr().err == ""

@@ -211,7 +211,7 @@ class TestTheModel:
             cells.X.copy(), obs=pd.DataFrame({"type": ["B cell", "platelet"] * 15}, index=cells.obs_names), var=cells.var
         )
         tuned = sctab.model.SCTAB.load_query_data(query, model, labels_key="type")
-        tuned.train(max_epochs=1, accelerator="cpu", enable_progress_bar=False, train_size=1.0, batch_size=8)
+        tuned.train(calibrate=False, max_epochs=1, accelerator="cpu", enable_progress_bar=False, train_size=1.0, batch_size=8)
         assert tuned.spec.labels.names == (*LABELS, "platelet")
         assert "published" not in tuned.spec.training
 

@@ -46,6 +46,17 @@ def annotate(
     min_gene_coverage: Annotated[
         float, typer.Option(help="Minimum fraction of total gene importance that the data must cover.")
     ] = 0.1,
+    accepted_error: Annotated[
+        float | None,
+        typer.Option(
+            help="Fraction of wrong answers that you accept, such as 0.1: also writes, for each cell, the most specific term of the Cell "
+            "Ontology for which that can be promised."
+        ),
+    ] = None,
+    label_hierarchy: Annotated[
+        Path | None,
+        typer.Option(help="Table of labels and their parents, `.tsv` or `.csv`, to use instead of the Cell Ontology."),
+    ] = None,
     precision: Annotated[
         str, typer.Option(help="Precision of the weights: `float32`, or `bfloat16`, which is faster and slightly less accurate.")
     ] = "float32",
@@ -70,6 +81,8 @@ def annotate(
     `sctab annotate runs/*.h5ad --model my-model --output labels.parquet --resume`
 
     `sctab annotate query.h5ad --model my-model --output annotated.h5ad --genes-table genes.csv` lists found and missing genes.
+
+    `sctab annotate query.h5ad --model my-model --output annotated.h5ad --accepted-error 0.1`
 
     `sctab annotate 's3://bucket/*.zarr' --model my-model --output labels.parquet --dask-scheduler tcp://10.0.0.1:8786`
     """
@@ -96,6 +109,8 @@ def annotate(
             batch_size=batch_size,
             block_size=block_size,
             min_gene_coverage=min_gene_coverage,
+            accepted_error=accepted_error,
+            label_hierarchy=None if label_hierarchy is None else sctab.ontology.read_hierarchy(label_hierarchy),
             precision=cast("sctab.nn.Precision", precision),  # which is checked there
             key_added=key_added,
             genes_table=genes_table,

@@ -22,9 +22,11 @@ SAME = {
 
 
 _PANELS = {
-    "Data": "labels_key donor_key layer unlabeled_category label_map covariate_key gene_id_key gene_symbol_key group_key only_known",
+    "Data": "labels_key donor_key dataset_key layer unlabeled_category label_map covariate_key gene_id_key gene_symbol_key group_key "
+    "only_known label_hierarchy",
     "Corpus": "corpus fraction fraction_by",
     "Model": "model settings paper_settings members loss augment",
+    "Trust": "accepted_error calibrate",
     "Training": "max_epochs batch_size validation_split train_size n_trials timeout seed",
     "Run": "accelerator devices precision jobs resume run_dir keep_checkpoints logs logger storage block_size min_gene_coverage "
     "dask_scheduler n_bootstrap",

@@ -15,6 +15,9 @@ OptionalReference = Annotated[
 OptionalLabelsKey = Annotated[str | None, typer.Option("--labels-key", help="Column of `obs` with cell types.")]
 LabelsKey = Annotated[str, typer.Option(help="Column of `obs` with cell types.")]
 DonorKey = Annotated[str | None, typer.Option(help="Column of `obs` with donors; whole donors are then held out.")]
+DatasetKey = Annotated[
+    str | None, typer.Option(help="Column of `obs` with datasets, such as studies; the model is then calibrated on whole datasets.")
+]
 CountsLayer = Annotated[str | None, typer.Option(help="Layer with the counts, or `X` or `raw`; `X` by default.")]
 UnlabeledCategory = Annotated[str | None, typer.Option(help='Value of the label column that means "no label".')]
 LabelMap = Annotated[

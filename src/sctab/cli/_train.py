@@ -22,6 +22,7 @@ from sctab.cli._options import (
     Accelerator,
     CountsLayer,
     CovariateKeys,
+    DatasetKey,
     Debug,
     DonorKey,
     Fraction,
@@ -71,6 +72,7 @@ def train(
     ] = None,
     settings: Annotated[Path | None, typer.Option(help="Settings file, as `sctab tune` writes it.")] = None,
     donor_key: DonorKey = None,
+    dataset_key: DatasetKey = None,
     layer: CountsLayer = None,
     unlabeled_category: UnlabeledCategory = None,
     label_map: LabelMap = None,
@@ -112,6 +114,9 @@ def train(
         str, typer.Option(help="Models of epochs to keep there: `best`, the best and the last one, or `all`.")
     ] = "best",
     logs: Annotated[bool, typer.Option("--logs/--no-logs", help="Whether to write a run directory.")] = True,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate/--no-calibrate", help="Whether to learn from held-out cells how far to trust the model.")
+    ] = True,
     logger: Annotated[str | None, typer.Option(help="Where else to send the curves: `neptune`.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training from its run directory.")] = False,
     devices: Annotated[str, typer.Option(help="How many devices, or processes on a CPU, to train on together.")] = "auto",
@@ -169,6 +174,7 @@ def train(
         )
     of_reference: dict[str, Any] = {
         "donor_key": donor_key,
+        "dataset_key": dataset_key,
         "layer": layer,
         "unlabeled_category": unlabeled_category,
         "label_ids": label_map,
@@ -230,6 +236,7 @@ def train(
                 run_dir=directory,
                 logger=logger,
                 keep_checkpoints=keep_checkpoints,
+                calibrate=calibrate,
                 **({} if jobs is None else {"n_jobs": jobs}),
                 **({"resume": True} if resume and members is None else {}),
                 **({} if precision is None else {"precision": precision}),

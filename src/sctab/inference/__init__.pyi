@@ -1,13 +1,16 @@
 from . import _dask as _dask
+from ._backoff import BackOff as BackOff, promise as promise
 from ._block_predictor import (
     BlockPredictor as BlockPredictor,
     Evaluation as Evaluation,
     require_batch_size as require_batch_size,
 )
+from ._calibration import Calibration as Calibration, Members as Members, Unit as Unit, fit_calibration as fit_calibration
 from ._decide import Decision as Decision, decide as decide
 from ._device import device_of as device_of
 from ._engine import Engine as Engine
 from ._ensemble_files import (
+    EnsembleFile as EnsembleFile,
     begin_or_resume as begin_or_resume,
     check_alike as check_alike,
     check_stored as check_stored,
@@ -15,8 +18,8 @@ from ._ensemble_files import (
     hash_of_members as hash_of_members,
     member_path as member_path,
     member_paths as member_paths,
-    read_hashes as read_hashes,
-    write_hashes as write_hashes,
+    read_ensemble as read_ensemble,
+    write_ensemble as write_ensemble,
 )
 from ._explain import (
     ExplainedCells as ExplainedCells,
@@ -25,12 +28,14 @@ from ._explain import (
     require_explainable as require_explainable,
 )
 from ._files import FileAnnotation as FileAnnotation, annotate_cells as annotate_cells
+from ._held_out import HeldOutCells as HeldOutCells
 from ._journal import Journal as Journal, Part as Part
 from ._learn_types import TypeSums as TypeSums, folds_of_units as folds_of_units, learn_types as learn_types
-from ._local import engine_for as engine_for, predict_cells as predict_cells
+from ._local import engine_for as engine_for, evaluate_cells as evaluate_cells, predict_cells as predict_cells
 from ._neighbourhoods import MOST_CELLS as MOST_CELLS, Neighbourhoods as Neighbourhoods
 from ._networks import EARLIER_WEIGHTS as EARLIER_WEIGHTS, build_network as build_network, take_weights as take_weights
 from ._predictor import HasPredictor as HasPredictor, Predictor as Predictor, load_predictor as load_predictor
+from ._reference_arrays import NO_ARRAYS as NO_ARRAYS, Arrays as Arrays
 from ._sizes import BATCH_SIZE as BATCH_SIZE, DENSE_BATCH_SIZE as DENSE_BATCH_SIZE
 from ._spec import NO_SETUP as NO_SETUP, ModelSpec as ModelSpec, library_versions as library_versions
 from ._storage import (
@@ -42,6 +47,7 @@ from ._storage import (
     require_sound as require_sound,
     write_model as write_model,
 )
+from ._terms import Hierarchy as Hierarchy, Terms as Terms
 from ._unseen import (
     SeenTypes as SeenTypes,
     benjamini_hochberg as benjamini_hochberg,

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr, softmax
 
 from sctab.errors import ModelFormatError
+from sctab.inference._backoff import BackOff
 from sctab.inference._block_predictor import Evaluation
+from sctab.inference._calibration import Calibration, Members
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Decision:
     """`(n_obs, n_latent)`; `None` where the model has no latent space, or where it was not kept."""
     expected_entropy: NDArray[np.float32] | None = None
     """Of an ensemble: mean entropy of its members' probabilities in nats, `(n_obs,)`."""
+    terms: NDArray[np.int32] | None = None
+    """Term of each cell that was promised, `(n_obs,)`: a row of :attr:`BackOff.terms`, -1 where there is none; `None` without a promise."""
     mutual_information: NDArray[np.float32] | None = None
     """Of an ensemble: entropy of the mean probabilities minus :attr:`expected_entropy`, `(n_obs,)`; how much members disagree."""
 
@@ -61,34 +64,38 @@ class Decision:
         return np.where(self.measured.reshape(-1, *[1] * (values.ndim - 1)), values, np.float32(np.nan))
 
 
-def decide(evaluation: Evaluation) -> Decision:
+def decide(evaluation: Evaluation, calibration: Calibration | None = None, backoff: BackOff | None = None) -> Decision:
     """Decide what cells are called: the label with the largest mean probability of the members.
 
     Of an ensemble it also tells what the uncertainty is made of (Depeweg et al. 2018, :doi:`10.48550/arXiv.1710.07283`):
-    the expected entropy of a member, and the mutual information between label and member.
+    the expected entropy of a member, and the mutual information between label and member, both before calibration.
 
     Parameters
     ----------
     evaluation
         Logits of the cells, and which cells were measured.
+    calibration
+        Temperature of the probabilities; by default 1. It changes confidence, never the label.
+    backoff
+        Rule that says which term can be promised of a cell.
 
     Raises
     ------
     ModelFormatError
         If a logit of a measured cell is NaN: the training diverged, or the model was damaged.
     """
-    measured = evaluation.measured
-    of_members = softmax(evaluation.logits, axis=2)
-    probabilities = of_members.mean(axis=1)
+    measured, latent = evaluation.measured, evaluation.latent
+    members = Members.of(evaluation.logits)
+    probabilities = (calibration or Calibration()).probabilities(members)
     if not np.isfinite(probabilities[measured]).all():
         raise ModelFormatError(
             "The model gives NaN for cells that have counts in its genes: its training diverged, or it was damaged. Train it again "
             "with a lower `learning_rate`, or copy it again."
         )
     codes = np.where(measured, np.nan_to_num(probabilities).argmax(axis=1), -1).astype(np.int32)
-    confidence = probabilities.max(axis=1)
-    if of_members.shape[1] == 1:
-        return Decision(codes, confidence, measured, probabilities, evaluation.latent)
-    expected = entr(of_members).sum(axis=2).mean(axis=1)
-    shared = np.maximum(entr(probabilities).sum(axis=1) - expected, 0)
-    return Decision(codes, confidence, measured, probabilities, evaluation.latent, expected, shared)
+    decision = Decision(codes, probabilities.max(axis=1), measured, probabilities, latent)
+    if backoff is not None:
+        decision = replace(decision, terms=backoff.answer(probabilities, codes))
+    if evaluation.logits.shape[1] == 1:
+        return decision
+    return replace(decision, expected_entropy=members.expected_entropy, mutual_information=members.mutual_information)

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from sctab.errors import ModelFormatError, ModelNotFoundError, OutputExistsError, SettingError
+from sctab.inference._calibration import Calibration
+from sctab.inference._reference_arrays import NO_ARRAYS, Arrays, read_arrays, write_arrays
 from sctab.inference._spec import ModelSpec
 from sctab.io import entries_of, strict_json, written_beside
-from sctab.keys import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FIRST_FORMAT_VERSION, FORMAT_VERSION
+from sctab.keys import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FIRST_FORMAT_VERSION, FORMAT_VERSION, FORMAT_VERSIONS
 
 
-def read_hashes(path: Path) -> list[str]:
-    """Hashes of the weights of the members, in order; errors as in :meth:`DeepEnsemble.load`."""
+@dataclass(frozen=True)
+class EnsembleFile:
+    """Content of `ensemble.json`, with the arrays beside it."""
+
+    hashes: list[str]
+    """Hashes of the weights of the members, in order."""
+    calibration: Calibration | None = None
+    """Temperature of the members together."""
+    arrays: Arrays = NO_ARRAYS
+    """Arrays of the reference."""
+
+
+def read_ensemble(path: Path) -> EnsembleFile:
+    """Read what :func:`write_ensemble` wrote; errors as in :meth:`DeepEnsemble.load`."""
     if not path.is_dir():
         raise ModelNotFoundError(f"`{path}` is not an ensemble: there is no such directory.")
     try:
@@ -29,7 +44,7 @@ def read_hashes(path: Path) -> list[str]:
         raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` cannot be read: {error}. Copy the ensemble again.") from error
     if not isinstance(values, dict) or values.get("format") != ENSEMBLE_FORMAT:
         raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` does not describe an ensemble: its `format` is not `{ENSEMBLE_FORMAT}`.")
-    if (version := values.get("format_version")) not in (FIRST_FORMAT_VERSION, FORMAT_VERSION):
+    if (version := values.get("format_version")) not in FORMAT_VERSIONS:
         raise ModelFormatError(
             f"The ensemble has format version {version!r}; this version of sctab reads {FIRST_FORMAT_VERSION} to {FORMAT_VERSION}. "
             "Update sctab, or train and save the ensemble again."
@@ -37,20 +52,28 @@ def read_hashes(path: Path) -> list[str]:
     try:
         content = values if version == FIRST_FORMAT_VERSION else strict_json.without_digest(values)
         hashes = content.get("members")
-        if set(content) != {"format", "format_version", "members"}:
+        calibrated = {"calibration", "reference"} if version == FORMAT_VERSION else set()
+        if set(content) != {"format", "format_version", "members", *calibrated}:
             raise ValueError("it has other entries than an ensemble")
+        calibration = None if (found := content.get("calibration")) is None else Calibration.from_json(found)
     except (TypeError, ValueError) as error:
         raise ModelFormatError(f"`{path / ENSEMBLE_FILE}` is damaged: {error}. Copy the ensemble again.") from error
     if not isinstance(hashes, list) or len(hashes) < 2 or not all(isinstance(each, str) for each in hashes):
         raise ModelFormatError(
             f"`{path / ENSEMBLE_FILE}` does not have the hashes of at least two members. Copy the ensemble again."
         )
-    return hashes
+    return EnsembleFile(hashes, calibration, read_arrays(path, content.get("reference")))
 
 
-def write_hashes(path: Path, hashes: Sequence[str]) -> None:
-    """Write the hashes of the members of an ensemble, in order."""
-    values = {"format": ENSEMBLE_FORMAT, "format_version": FORMAT_VERSION, "members": list(hashes)}
+def write_ensemble(path: Path, ensemble: EnsembleFile) -> None:
+    """Write `ensemble.json`, and the arrays beside it."""
+    values = {
+        "format": ENSEMBLE_FORMAT,
+        "format_version": FORMAT_VERSION,
+        "members": list(ensemble.hashes),
+        "calibration": None if ensemble.calibration is None else ensemble.calibration.to_json(),
+        "reference": write_arrays(path, ensemble.arrays),
+    }
     strict_json.write(path / ENSEMBLE_FILE, strict_json.with_digest(values))
 
 

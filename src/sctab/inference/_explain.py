@@ -72,7 +72,7 @@ def explain_query(predictor: Predictor, query: Query, *, batch_size: int) -> Ite
         yield ExplainedCells(
             values=block[:, :n_genes],
             weights=sum(_shares(weights) for weights, _ in of_members) / len(networks),
-            decision=decide(Evaluation(logits, None, measured)),
+            decision=decide(Evaluation(logits, None, measured), predictor.spec.calibration),
         )
 
 

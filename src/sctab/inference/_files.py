@@ -9,6 +9,7 @@ from typing import Any
 
 from sctab.data import Content, MatrixContent, Query, Source, matrices
 from sctab.errors import SctabError
+from sctab.inference._backoff import BackOff
 from sctab.inference._decide import decide
 from sctab.inference._engine import Engine
 from sctab.inference._journal import Journal
@@ -35,6 +36,7 @@ def annotate_cells(
     batch_size: int,
     block_size: int,
     min_gene_coverage: float = 0.0,
+    backoff: BackOff | None = None,
     with_all: bool = False,
     show_progress: bool = False,
 ) -> list[FileAnnotation]:
@@ -54,6 +56,8 @@ def annotate_cells(
         Where blocks of cells are kept as they are done.
     engine
         Where they are evaluated.
+    backoff
+        Rule that says which term can be promised of a cell.
     with_all
         Keep probabilities and latents, in addition to labels and confidence.
     show_progress
@@ -86,7 +90,9 @@ def annotate_cells(
             number, query = annotation.number, annotation.query
             todo = [at for at in query.ranges(block_size) if not journal.is_finished(number, *at)]
             for (start, stop), evaluation in engine.predict(annotation.file, query, todo, batch_size=batch_size):
-                journal.write(number, start, stop, decide(evaluation).to_arrays(brief=not with_all))
+                journal.write(
+                    number, start, stop, decide(evaluation, predictor.spec.calibration, backoff).to_arrays(brief=not with_all)
+                )
                 progress.advance(stop - start)
     return annotations
 

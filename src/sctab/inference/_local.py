@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sctab.data import CellData, MatrixContent, Query, inspect_matrix
+from sctab.inference._backoff import BackOff
 from sctab.inference._block_predictor import BlockPredictor, Evaluation, require_batch_size
 from sctab.inference._dask import DaskEngine
 from sctab.inference._decide import Decision, decide
@@ -54,6 +55,7 @@ def predict_cells(
     *,
     batch_size: int = BATCH_SIZE,
     precision: Precision = "float32",
+    backoff: BackOff | None = None,
     show_progress: bool = False,
 ) -> Decision:
     """Decide what all cells of a query are called; on the Dask cluster in use where they are a Dask array.
@@ -66,6 +68,8 @@ def predict_cells(
         The cells, and the query that they give.
     batch_size, precision, show_progress
         As in :func:`sctab.tl.annotate`.
+    backoff
+        Rule that says which term can be promised of a cell.
 
     Raises
     ------
@@ -73,14 +77,34 @@ def predict_cells(
         If `batch_size` is less than one, or if the model has no such precision.
     """
     require_batch_size(batch_size)
+    parts = _parts(predictor, cells, query, batch_size, precision, show_progress=show_progress)
+    return Decision.join([decide(part, predictor.spec.calibration, backoff) for part in parts])
+
+
+def evaluate_cells(predictor: Predictor, cells: CellData, query: Query, *, batch_size: int = BATCH_SIZE) -> Evaluation:
+    """Outputs of a model for all cells of a query, before anything is decided.
+
+    Parameters
+    ----------
+    predictor, cells, query, batch_size
+        As in :func:`predict_cells`; errors are those of it.
+    """
+    require_batch_size(batch_size)
+    return Evaluation.join(_parts(predictor, cells, query, batch_size, "float32", show_progress=False))
+
+
+def _parts(
+    predictor: Predictor, cells: CellData, query: Query, batch_size: int, precision: Precision, *, show_progress: bool
+) -> list[Evaluation]:
+    """Outputs for all cells, in order."""
     client = client_in_use() if hasattr(query.source.matrix, "dask") else None
     engine = engine_for(predictor, precision=precision, client=client)
     parts = {}
     with ProgressReport(query.n_obs, shown=show_progress) as progress:
         for (start, stop), evaluation in engine.predict(cells, query, query.ranges(), batch_size=batch_size):
-            parts[start] = decide(evaluation)
+            parts[start] = evaluation
             progress.advance(stop - start)
-    return Decision.join([parts[start] for start in sorted(parts)])
+    return [parts[start] for start in sorted(parts)]
 
 
 def engine_for(predictor: Predictor, *, precision: Precision = "float32", client: Any = None) -> Engine:

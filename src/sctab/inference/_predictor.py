@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any, Protocol, Self
 
@@ -11,13 +12,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sctab.data import CellData, Query, learned_matrix, open_query
-from sctab.errors import warn
+from sctab.errors import Parameter, SettingError, warn
+from sctab.inference._backoff import BackOff, promise
 from sctab.inference._block_predictor import BlockPredictor
 from sctab.inference._device import device_of
-from sctab.inference._ensemble_files import check_stored, hash_of_members, member_paths, read_hashes
+from sctab.inference._ensemble_files import check_stored, hash_of_members, member_paths, read_ensemble
+from sctab.inference._held_out import HeldOutCells
 from sctab.inference._networks import EARLIER_WEIGHTS, build_network, network_with
+from sctab.inference._reference_arrays import NO_ARRAYS, Arrays
 from sctab.inference._spec import ModelSpec
 from sctab.inference._storage import is_ensemble, read_model
+from sctab.inference._terms import Hierarchy, Terms
 from sctab.io import as_path
 from sctab.nn import Precision
 
@@ -39,6 +44,8 @@ class Predictor:
         Name of the directory that the model was loaded from.
     sha256
         Hash of the stored weights; `None` when they were not saved since they last changed.
+    arrays
+        What the model keeps of its reference, see :data:`~sctab.inference._reference_arrays.Arrays`.
     """
 
     def __init__(
@@ -49,12 +56,14 @@ class Predictor:
         *,
         name: str = "",
         sha256: str | None = None,
+        arrays: Arrays = NO_ARRAYS,
     ) -> None:
         self.spec = spec
         self.networks = tuple(networks)
         self.gene_importance = gene_importance
         self.name = name
         self.sha256 = sha256
+        self.arrays = arrays
 
     @property
     def predictor(self) -> Self:
@@ -80,6 +89,33 @@ class Predictor:
             learned=learned_matrix(self.spec.setup, self.spec.training),
             **kwargs,
         )
+
+    def promise(self, accepted_error: float, hierarchy: Hierarchy | None = None) -> BackOff:
+        """A rule that answers with terms which are wrong for at most a fraction of the cells.
+
+        Parameters
+        ----------
+        accepted_error
+            That fraction, between 0 and 1.
+        hierarchy
+            Terms above the labels, see :meth:`Terms.of`; by default those of the Cell Ontology.
+
+        Raises
+        ------
+        SettingError
+            If the model was not calibrated on held-out cells, or if a setting is invalid.
+        """
+        cells = HeldOutCells.from_arrays(self.arrays, self.spec)
+        if cells is None or self.spec.calibration is None:
+            raise SettingError(
+                Parameter("accepted_error", accepted_error),
+                " needs a model that was calibrated on held-out cells, and this one was not: nothing can be promised. Train it again "
+                "with sctab 0.3 or later, calibrate it with `model.calibrate`, or omit ",
+                Parameter("accepted_error"),
+                ".",
+            )
+        terms = Terms.of(self.spec.labels, hierarchy)
+        return promise(terms, cells.score(terms, self.spec.calibration), accepted_error)
 
     def block_predictor(self, *, precision: Precision = "float32", device: str | None = None) -> BlockPredictor:
         """The networks as they are now, in their fast form.
@@ -125,20 +161,24 @@ def load_predictor(path: str | PathLike[str], *, accelerator: str = "auto") -> P
         If it is damaged, of an unknown version or class, or if the members of an ensemble differ in more than their weights.
     """
     device, path = device_of(accelerator), as_path(path)
-    hashes = read_hashes(path) if is_ensemble(path) else None
-    directories = [path] if hashes is None else member_paths(path, len(hashes))
+    ensemble = read_ensemble(path) if is_ensemble(path) else None
+    directories = [path] if ensemble is None else member_paths(path, len(ensemble.hashes))
     stored = [read_model(directory, build_network, earlier=EARLIER_WEIGHTS) for directory in directories]
-    if hashes is not None:
-        check_stored(path, [model.spec for model in stored], [model.sha256 for model in stored], hashes)
+    spec, arrays, sha256 = stored[0].spec, stored[0].arrays, stored[0].sha256
+    if ensemble is not None:
+        check_stored(path, [model.spec for model in stored], [model.sha256 for model in stored], ensemble.hashes)
+        spec, arrays = replace(spec, calibration=ensemble.calibration), ensemble.arrays
+        sha256 = hash_of_members(ensemble.hashes)
     for note in dict.fromkeys(model.note for model in stored if model.note):
         warn(note)
     return Predictor(
-        stored[0].spec,
+        spec,
         [
             network_with(model.weights, model.spec, where=directory).to(device)
             for model, directory in zip(stored, directories, strict=True)
         ],
         np.mean([model.importance for model in stored], axis=0),
         name=path.resolve().name,
-        sha256=stored[0].sha256 if hashes is None else hash_of_members(hashes),
+        sha256=sha256,
+        arrays=arrays,
     )

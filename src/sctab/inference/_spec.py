@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from sctab.data import Covariate, FeatureSpace, Normalization
 from sctab.errors import ModelFormatError, listing
-from sctab.keys import FIRST_FORMAT_VERSION, FORMAT_NAME, FORMAT_VERSION
+from sctab.inference._calibration import Calibration
+from sctab.keys import FIRST_FORMAT_VERSION, FORMAT_NAME, FORMAT_VERSION, FORMAT_VERSIONS
 from sctab.ontology import LabelSpace
 
 NO_SETUP: Mapping[str, Any] = MappingProxyType(
@@ -22,6 +23,7 @@ NO_SETUP: Mapping[str, Any] = MappingProxyType(
         "labels_key": None,
         "layer": None,
         "donor_key": None,
+        "dataset_key": None,
         "unlabeled_category": None,
         "categorical_covariate_keys": [],
         "gene_id_key": None,
@@ -45,6 +47,8 @@ _PARTS = {
     "training",
     "versions",
     "features",
+    "calibration",
+    "reference",
 }
 _LIBRARIES = ("sctab", "scvi-tools", "torch", "anndata", "numpy", "scipy")
 
@@ -72,6 +76,8 @@ class ModelSpec:
     """Settings and outcome of the training; empty before."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the libraries that it was trained with."""
+    calibration: Calibration | None = None
+    """Temperature of its probabilities, learned from held-out cells."""
 
     @property
     def n_inputs(self) -> int:
@@ -90,8 +96,8 @@ class ModelSpec:
         return f"{self.model_class} with {len(self.labels)} cell types and {len(self.features)} genes; {architecture}"
 
     def with_training(self, summary: Mapping[str, Any]) -> ModelSpec:
-        """The same model, trained."""
-        return replace(self, training=dict(summary), versions=library_versions())
+        """The same model, trained, and not calibrated yet."""
+        return replace(self, training=dict(summary), versions=library_versions(), calibration=None)
 
     def to_registry(self) -> dict[str, Any]:
         """Registry for scvi-tools of a model without a reference."""
@@ -123,6 +129,7 @@ class ModelSpec:
             "training": finite(dict(self.training)),
             "versions": dict(self.versions),
             "features": self.features.to_json(),
+            "calibration": None if self.calibration is None else self.calibration.to_json(),
         }
 
     @classmethod
@@ -136,7 +143,7 @@ class ModelSpec:
         """
         if not isinstance(values, Mapping) or values.get("format") != FORMAT_NAME:
             raise ModelFormatError(f"`model.json` does not describe an sctab model: its `format` is not `{FORMAT_NAME}`.")
-        if (version := values.get("format_version")) not in (FIRST_FORMAT_VERSION, FORMAT_VERSION) or isinstance(version, bool):
+        if (version := values.get("format_version")) not in FORMAT_VERSIONS or isinstance(version, bool):
             raise ModelFormatError(
                 f"The model has format version {version!r}; this version of sctab reads {FIRST_FORMAT_VERSION} to {FORMAT_VERSION}. "
                 "Update sctab, or train and save the model again."
@@ -156,6 +163,9 @@ class ModelSpec:
                 versions={
                     name: _string(each, "versions", empty=True) for name, each in _object(values["versions"], "versions").items()
                 },
+                calibration=None
+                if (found := values.get("calibration")) is None
+                else Calibration.from_json(_object(found, "calibration")),
             )
         except (KeyError, TypeError, ValueError) as error:
             why = f"it has no {error}" if isinstance(error, KeyError) else error

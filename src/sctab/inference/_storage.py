@@ -19,6 +19,7 @@ from safetensors.torch import load as load_tensors, save as dump_tensors
 from torch import nn
 
 from sctab.errors import ModelFormatError, ModelNotFoundError, SctabError, listing
+from sctab.inference._reference_arrays import NO_ARRAYS, Arrays, read_arrays, write_arrays
 from sctab.inference._spec import ModelSpec
 from sctab.io import as_path, check_free, strict_json, written_beside
 from sctab.keys import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FIRST_FORMAT_VERSION, SPEC_FILE, WEIGHTS_FILE
@@ -26,7 +27,7 @@ from sctab.nn import WithoutInitialisation
 
 _IMPORTANCE = "gene_importance"
 _NETWORK = "network."
-_WEIGHTS, _SPEC_SHA256 = "weights", "spec_sha256"
+_WEIGHTS, _SPEC_SHA256, _REFERENCE = "weights", "spec_sha256", "reference"
 _HASH = re.compile("[0-9a-f]{64}")
 _VARIANCE = "running_var"
 _MOST_WEIGHTS = 2**35
@@ -39,17 +40,24 @@ _NOTE = (
 
 
 class StoredModel:
-    """Content of a model directory: :class:`ModelSpec`, network weights and gene importance.
+    """Content of a model directory: :class:`ModelSpec`, network weights, gene importance, and arrays of the reference.
 
     `note` is a caveat on how it is stored; empty if there is none.
     """
 
     def __init__(
-        self, spec: ModelSpec, weights: Mapping[str, torch.Tensor], importance: NDArray[np.float32], sha256: str, note: str
+        self,
+        spec: ModelSpec,
+        weights: Mapping[str, torch.Tensor],
+        importance: NDArray[np.float32],
+        arrays: Arrays,
+        sha256: str,
+        note: str,
     ) -> None:
         self.spec = spec
         self.weights = dict(weights)
         self.importance = importance
+        self.arrays = arrays
         self.sha256 = sha256
         self.note = note
 
@@ -60,6 +68,7 @@ def write_model(
     weights: Mapping[str, torch.Tensor],
     importance: NDArray[np.float32],
     *,
+    arrays: Arrays = NO_ARRAYS,
     overwrite: bool,
 ) -> str:
     """Write a model directory, whole or not at all, and give the SHA-256 of its weights.
@@ -77,16 +86,17 @@ def write_model(
     tensors[_IMPORTANCE] = torch.from_numpy(np.ascontiguousarray(importance, dtype=np.float32))
     values = json.loads(json.dumps(spec.to_json()))  # keys are strings from here on
     ModelSpec.from_json(values)  # nothing is written that would not be read
-    try:
-        of_spec = strict_json.digest(values)
-    except ValueError as error:
-        raise ModelFormatError(
-            f"The description of the model cannot be stored: {error}. Change it, and save the model again."
-        ) from error
-    content = dump_tensors(tensors, metadata={_SPEC_SHA256: of_spec})
-    sha256 = _sha256(content)
     with written_beside(path, overwrite=overwrite, kind="model") as directory:
         directory.mkdir()
+        values[_REFERENCE] = write_arrays(directory, arrays)
+        try:
+            of_spec = strict_json.digest(values)
+        except ValueError as error:
+            raise ModelFormatError(
+                f"The description of the model cannot be stored: {error}. Change it, and save the model again."
+            ) from error
+        content = dump_tensors(tensors, metadata={_SPEC_SHA256: of_spec})
+        sha256 = _sha256(content)
         (directory / WEIGHTS_FILE).write_bytes(content)
         strict_json.write(
             directory / SPEC_FILE, values | {_WEIGHTS: {"file": WEIGHTS_FILE, "sha256": sha256}, _SPEC_SHA256: of_spec}
@@ -165,7 +175,7 @@ def read_model(
         If a file is missing, truncated or changed, or if the format is unknown.
     """
     path = as_path(path)
-    spec, expected, of_spec = _read_spec(path)
+    spec, expected, of_spec, of_arrays = _read_spec(path)
     file_path = path / WEIGHTS_FILE
     try:
         with strict_json.open_regular(file_path) as file:
@@ -199,7 +209,7 @@ def read_model(
     importance = tensors.pop(_IMPORTANCE).numpy()
     weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items()}
     require_sound(weights, importance)
-    return StoredModel(spec, weights, importance, expected, "" if of_spec else _NOTE)
+    return StoredModel(spec, weights, importance, read_arrays(path, of_arrays), expected, "" if of_spec else _NOTE)
 
 
 def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
@@ -263,8 +273,8 @@ def _check_header(
             )
 
 
-def _read_spec(path: Path) -> tuple[ModelSpec, str, str | None]:
-    """The description, the hash of the weights that belong to it, and its own hash, which the first version does not have."""
+def _read_spec(path: Path) -> tuple[ModelSpec, str, str | None, Any]:
+    """The description, the hash of the weights, its own hash, which the first version does not have, and what it says of arrays."""
     if not path.is_dir():
         raise ModelNotFoundError(f"`{path}` is not a model directory: there is no such directory.")
     try:
@@ -292,7 +302,7 @@ def _read_spec(path: Path) -> tuple[ModelSpec, str, str | None]:
         strict_json.canonical(spec.to_json())
     except (ValueError, LookupError, TypeError) as error:
         raise _unreadable(path, error) from error
-    return spec, weights["sha256"], of_spec
+    return spec, weights["sha256"], of_spec, values.get(_REFERENCE)
 
 
 def _unreadable(path: Path, error: Exception) -> ModelFormatError:

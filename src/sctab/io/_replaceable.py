@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sctab.errors import OutputError, OutputExistsError, Parameter
-from sctab.keys import CARD_FILE, ENSEMBLE_FILE, ENSEMBLE_FORMAT, FORMAT_NAME, SPEC_FILE, WEIGHTS_FILE
+from sctab.keys import CARD_FILE, ENSEMBLE_FILE, ENSEMBLE_FORMAT, FORMAT_NAME, REFERENCE_FILE, SPEC_FILE, WEIGHTS_FILE
 
 Kind = Literal["file", "store", "model"]
 """Kind of output: a regular file, a `.zarr` store of an AnnData, or the directory of a model or an ensemble."""
@@ -27,9 +27,9 @@ _STORE_METADATA = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 _STORE_SLOTS = {"X", "layers", "obs", "obsm", "obsp", "raw", "uns", "var", "varm", "varp"}
 _CHUNK = re.compile(r"c(\.\d+)*|\d+(\.\d+)*")
 _MEMBER = re.compile(r"member_\d+")
-_MODEL_FILES = {WEIGHTS_FILE, SPEC_FILE, CARD_FILE}
 _OF_SYSTEM = re.compile(r"\.DS_Store|\._.+|\.nfs[0-9a-f]+|Thumbs\.db|desktop\.ini|\.sctab-lock", re.IGNORECASE | re.DOTALL)
 """Files that macOS, Windows and NFS clients leave in directories, and locks of processes that were killed."""
+_MODEL_FILES = {WEIGHTS_FILE, SPEC_FILE, REFERENCE_FILE, CARD_FILE}
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
@@ -94,6 +94,8 @@ def _foreign_in_model(directory: Path) -> Path | None:
             if entry.name == ENSEMBLE_FILE:
                 if not _has_format(entry, ENSEMBLE_FORMAT):
                     return entry
+            elif entry.name == REFERENCE_FILE and _is(entry, stat.S_ISREG):
+                continue
             elif not (_MEMBER.fullmatch(entry.name) and _is(entry, stat.S_ISDIR)):
                 return entry
             elif (foreign := _foreign_in_model(entry)) is not None:

@@ -9,6 +9,7 @@ from ._probabilities import (
     auroc as auroc,
     brier_score as brier_score,
     calibration_error as calibration_error,
+    calibration_error_of as calibration_error_of,
     cross_entropy as cross_entropy,
 )
 from ._scores import (

@@ -111,6 +111,11 @@ def calibration_error(truth: ArrayLike, predicted: ArrayLike, probabilities: pd.
     known = _is_known(truth)
     confidence = probabilities.fillna(1 / probabilities.shape[1]).to_numpy(dtype=np.float64)[known].max(axis=1)
     right = np.asarray(truth)[known].astype(str) == np.asarray(predicted)[known].astype(str)
+    return calibration_error_of(confidence, right, n_bins)
+
+
+def calibration_error_of(confidence: NDArray[np.floating], right: NDArray[np.bool_], n_bins: int = 15) -> float:
+    """Compute :func:`calibration_error` from the confidence of each cell and whether its label is right, `(n_obs,)` each."""
     gap = np.bincount(confidence_bins(confidence, n_bins), weights=right - confidence)
     return float(np.abs(gap).sum() / len(confidence))
 

@@ -19,9 +19,10 @@ from sctab.errors import Either, NotTrainedError, Parameter, SettingError, liste
 from sctab.inference import ModelSpec, Predictor
 from sctab.io import ProgressReport, progress_titled
 from sctab.model._base import CellTypeClassifier
-from sctab.model._candidates import judge_all, useful_jobs
+from sctab.model._candidates import judge_all
 from sctab.model._classes import CLASSES
 from sctab.model._comparison import compare
+from sctab.model._crossfit import FoldOutput, join_folds, useful_jobs
 from sctab.model._ensemble import DeepEnsemble
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
@@ -32,12 +33,13 @@ from sctab.train import Checkpoints, CorpusReference, LoggerChoice, MemoryRefere
 class _Trial:
     """Predictions of the candidates for held-out cells."""
 
-    by: str
-    n_folds: int
-    truth: NDArray[np.object_]
-    donors: NDArray[np.object_] | None
-    predicted: Mapping[str, NDArray[np.object_]]
+    outputs: Mapping[str, Sequence[FoldOutput]]
     seconds: Mapping[str, float]
+
+    @property
+    def parts(self) -> Sequence[FoldOutput]:
+        """Outputs of one of the candidates; the cells that were held out are the same for all."""
+        return next(iter(self.outputs.values()))
 
 
 @final
@@ -192,6 +194,7 @@ class AutoClassifier:
         run_dir: str | PathLike[str] | None = None,
         logger: LoggerChoice = None,
         keep_checkpoints: Checkpoints = "best",
+        calibrate: bool = True,
         **train_settings: Any,
     ) -> None:
         """Try the candidates, keep one, and train it on all cells.
@@ -210,6 +213,8 @@ class AutoClassifier:
             As in :meth:`CellTypeClassifier.train`.
         run_dir, logger, keep_checkpoints
             As in :class:`CellTypeClassifier`, for the training of the model that is kept.
+        calibrate
+            Learn how far to trust the model from the cells that were held out to compare the candidates, at no further cost.
         **train_settings
             Settings for all candidates, for example `validation_split`.
 
@@ -245,15 +250,22 @@ class AutoClassifier:
             trial = self._try(
                 n_folds, n_jobs, options | {"enable_progress_bar": enable_progress_bar and n_jobs == 1}, progress.advance
             )
+        truth = np.concatenate([part.truth for part in trial.parts])
         self.table = compare(
-            trial.truth, trial.predicted, np.random.default_rng(seed), self._reference.label_ids, trial.donors
+            truth,
+            {name: np.concatenate([output.labels for output in outputs]) for name, outputs in trial.outputs.items()},
+            np.random.default_rng(seed),
+            self._reference.label_ids,
+            None if trial.parts[0].units is None else np.concatenate([part.units for part in trial.parts]),
         ).assign(seconds=pd.Series(trial.seconds))
         kept = str(self.table.index[self.table["kept"]][0])
         best = CLASSES[kept]._of(self._reference, register=True, **self._model_settings(kept))
         with progress_titled(kept):
             leaves = {"run_dir": run_dir, "logger": logger, "keep_checkpoints": keep_checkpoints}
-            best.train(**self._train_settings(kept) | options | leaves)
-        selection = {"held_out_by": trial.by, "n_folds": trial.n_folds, "n_held_out": len(trial.truth), "kept": kept}
+            best.train(**self._train_settings(kept) | options | leaves, calibrate=False)
+        if calibrate:
+            best._take_held_out(join_folds(trial.outputs[kept], best.spec))
+        selection = {"held_out_by": trial.parts[0].by, "n_folds": len(trial.parts), "n_held_out": len(truth), "kept": kept}
         candidates = {name: {"macro_f1": row["macro_f1"], "seconds": row["seconds"]} for name, row in self.table.iterrows()}
         best.spec = replace(best.spec, training=dict(best.spec.training) | {"selection": selection | {"candidates": candidates}})
         self._best = best
@@ -284,27 +296,18 @@ class AutoClassifier:
 
     def _try(self, n_folds: int | None, n_jobs: int, options: Mapping[str, Any], advance: Callable[[], None]) -> _Trial:
         """Train each candidate on parts of the reference, and let it name the others."""
-        ways: list[str] = []
-        truth: list[NDArray[np.object_]] = []
-        donors: list[NDArray[np.object_]] = []
+        by = "stratified" if options.get("validation_split") == "stratified" else "dataset"
 
         def tasks() -> Iterator[tuple[Any, ...]]:
-            for fold in self._reference.folds(n_folds, by=options.get("validation_split", "donor"), seed=options["seed"]):
-                ways.append(fold.by)
-                truth.append(fold.truth)
-                donors.extend([] if fold.donors is None else [fold.donors])
+            for number, fold in enumerate(self._reference.folds(n_folds, by=by, seed=options["seed"]), start=1):
                 for name in reversed(self._names):  # what takes longest begins first
                     settings = self._train_settings(name) | {"refit": False} | dict(options)
-                    yield fold, name, self._model_settings(name), settings, f"candidate {name}, part {len(ways)}"
+                    yield fold, name, self._model_settings(name), settings, f"candidate {name}, part {number}"
 
         results = judge_all(tasks(), n_jobs, advance)
         of = {name: results[i :: len(self._names)] for i, name in enumerate(reversed(self._names))}
         return _Trial(
-            by=ways[0],
-            n_folds=len(ways),
-            truth=np.concatenate(truth),
-            donors=np.concatenate(donors) if donors else None,
-            predicted={name: np.concatenate([labels for labels, _ in of[name]]) for name in self._names},
+            outputs={name: [output for output, _ in of[name]] for name in self._names},
             seconds={name: sum(seconds for _, seconds in of[name]) for name in self._names},
         )
 

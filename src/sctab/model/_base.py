@@ -23,6 +23,7 @@ from sctab.inference import (
     write_model,
 )
 from sctab.io import as_path
+from sctab.model._crossfit import evaluate_unseen
 from sctab.model._setup import single_device
 from sctab.model._training import TrainableModel
 from sctab.model._transfer import copy_weights, in_model_genes, query_reference, reference_of
@@ -142,7 +143,9 @@ class CellTypeClassifier(TrainableModel):
         if not is_first_process():  # the others have the same
             return
         spec = self.spec if description is None else replace(self.spec, description=description)
-        self.sha256 = write_model(dir_path, spec, self.module.state_dict(), self.gene_importance, overwrite=overwrite)
+        self.sha256 = write_model(
+            dir_path, spec, self.module.state_dict(), self.gene_importance, arrays=self._arrays, overwrite=overwrite
+        )
         self.spec = spec
 
     @classmethod
@@ -202,12 +205,44 @@ class CellTypeClassifier(TrainableModel):
             model = cls._with(reference, reference.continue_from(stored.spec, new_labels=False), register=True)
         take_weights(model.module, stored.weights, where=dir_path)
         model.gene_importance = stored.importance
+        model._arrays = stored.arrays
         model.name = as_path(dir_path).resolve().name
         model.sha256 = stored.sha256
         model.history_ = stored_history(stored.spec.training)
         model.is_trained_ = True
         model.to_device(single_device(accelerator, device))
         return model, stored.note
+
+    def calibrate(
+        self,
+        adata: AnnData,
+        labels_key: str,
+        *,
+        donor_key: str | None = None,
+        dataset_key: str | None = None,
+        layer: str | None = None,
+    ) -> None:
+        """Learn from labelled cells that the model has not seen how far to trust it, see :doc:`/trust`.
+
+        Training does this by itself. Use it for a model that was imported or trained before, or to calibrate for a tissue or a protocol
+        of your own.
+
+        Parameters
+        ----------
+        adata
+            Cells that were not used for training, with labels of the model, `(n_obs, n_vars)`.
+        labels_key, donor_key, dataset_key, layer
+            As in :meth:`CellTypeClassifier.setup_anndata`. Promises hold for new datasets where there are two or more, else for new donors,
+            else for cells of the same donors.
+
+        Raises
+        ------
+        NotTrainedError
+            If it is not trained.
+        KeyNotFoundError, LabelError, InputValueError, GeneOverlapError
+            If the cells cannot be used.
+        """
+        self._take_held_out(evaluate_unseen(self.predictor, adata, labels_key, donor_key, dataset_key, layer))
 
     # ---------------------------------------------------------------------------------- continuing from a reference
 

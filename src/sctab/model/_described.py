@@ -24,6 +24,8 @@ from sctab.errors import (
 )
 from sctab.inference import (
     BATCH_SIZE,
+    NO_ARRAYS,
+    Arrays,
     ModelSpec,
     Predictor,
     build_network,
@@ -96,6 +98,7 @@ class DescribedModel(BaseModelClass):
         *,
         layer: str | None = None,
         donor_key: str | None = None,
+        dataset_key: str | None = None,
         unlabeled_category: str | None = None,
         label_ids: Mapping[str, str | None] | str | PathLike[str] | None = None,
         categorical_covariate_keys: Sequence[str] | None = None,
@@ -116,6 +119,9 @@ class DescribedModel(BaseModelClass):
         donor_key
             Column of `adata.obs` with donors. With at least three donors, validation holds out whole donors, which measures performance on
             new donors.
+        dataset_key
+            Column of `adata.obs` with datasets, such as studies. With two or more, the model is calibrated on whole datasets, which
+            measures how far to trust it in a new one.
         unlabeled_category
             Value of `labels_key` that means "no label"; such cells are excluded from training. By default, a single string that cannot be a
             cell type, such as `nan` or an empty string, is used, with a warning.
@@ -149,6 +155,7 @@ class DescribedModel(BaseModelClass):
             labels_key,
             layer=layer,
             donor_key=donor_key,
+            dataset_key=dataset_key,
             unlabeled_category=unlabeled_category,
             label_ids=label_ids,
             categorical_covariate_keys=categorical_covariate_keys,
@@ -200,6 +207,7 @@ class DescribedModel(BaseModelClass):
         self.gene_importance = np.full(len(spec.features), 1 / len(spec.features), dtype=np.float32)
         self.name = ""
         self.sha256: str | None = None
+        self._arrays: Arrays = NO_ARRAYS
         self._has_pretrained_weights = False
         self._model_summary_string = spec.summary
 
@@ -231,7 +239,7 @@ class DescribedModel(BaseModelClass):
             If the model is not trained.
         """
         self._require_trained()
-        return Predictor(self.spec, [self.module], self.gene_importance, name=self.name, sha256=self.sha256)
+        return Predictor(self.spec, [self.module], self.gene_importance, name=self.name, sha256=self.sha256, arrays=self._arrays)
 
     def predict(
         self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE

@@ -3,46 +3,45 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, Self, final
 
 import numpy as np
-import pandas as pd
-import torch
 from anndata import AnnData
-from numpy.typing import NDArray
 
 from sctab._deprecation import FRACTION_OF_CORPUS, renamed_arguments
 from sctab.corpus import Corpus
-from sctab.errors import NotTrainedError, Parameter, SettingError, warn
+from sctab.errors import Parameter, SctabError, SettingError, warn
 from sctab.inference import (
-    BATCH_SIZE,
-    ModelSpec,
-    Predictor,
+    NO_ARRAYS,
+    Arrays,
+    Calibration,
+    EnsembleFile,
+    HeldOutCells,
     check_alike,
     check_stored,
     free_path,
-    hash_of_members,
     member_path,
     member_paths,
-    read_hashes,
+    read_ensemble,
     require_replaceable,
-    write_hashes,
+    write_ensemble,
 )
 from sctab.io import as_path, written_beside
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
+from sctab.model._crossfit import evaluate_unseen
+from sctab.model._ensemble_prediction import PredictingEnsemble
 from sctab.model._members import MemberTraining
-from sctab.model._prediction import latent_of, predict
 from sctab.model._sctab import SCTAB
 from sctab.train import CorpusReference, MemoryReference, Reference, run_directory
 
 
 @final
-class DeepEnsemble:
+class DeepEnsemble(PredictingEnsemble):
     """Ensemble of models of one class trained from different seeds; better calibrated, and less confident when the members disagree.
 
     The probability of a type is the mean of the members' probabilities, and the uncertainty of a cell is one minus the largest of
@@ -62,6 +61,8 @@ class DeepEnsemble:
     ----------
     name
         Name of the directory that it was loaded from; empty before.
+    calibration
+        Temperature of the mean probabilities, learned from held-out cells; `None` where it was not learned.
 
     Raises
     ------
@@ -93,6 +94,8 @@ class DeepEnsemble:
         self.n_members = n_members
         self._reference: Reference | None = None
         self.name = ""
+        self.calibration: Calibration | None = None
+        self._arrays: Arrays = NO_ARRAYS
         self._model_settings = model_settings
         self._members: tuple[CellTypeClassifier, ...] = ()
 
@@ -171,6 +174,7 @@ class DeepEnsemble:
         split_seed: int | None = None,
         n_jobs: int = 1,
         run_dir: str | PathLike[str] | None = None,
+        calibrate: bool = True,
         **train_settings: Any,
     ) -> None:
         """Train the members, sequentially or in parallel.
@@ -193,6 +197,8 @@ class DeepEnsemble:
             :meth:`CellTypeClassifier.train`, and the member when it is finished. When it is there from a training that was interrupted,
             of the same reference with the same settings, the members that are finished are taken from it, with or without
             `resume=True`.
+        calibrate
+            Learn from held-out cells how far to trust the members together; see :meth:`CellTypeClassifier.train`.
 
         Raises
         ------
@@ -223,112 +229,53 @@ class DeepEnsemble:
         else:
             members = training.run_all(jobs)
         self._members = tuple(members)
+        self.calibration, self._arrays = None, NO_ARRAYS
+        if calibrate:
+            self._calibrate(training, jobs, n_jobs)
 
-    # ------------------------------------------------------------------------------------------------- prediction
+    def _calibrate(self, training: MemberTraining, jobs: Sequence[Mapping[str, Any]], n_jobs: int) -> None:
+        """Learn from held-out cells how far to trust the members; what cannot be held out is said, and they are kept."""
+        try:
+            cells = training.evaluate_held_out(self.predictor, jobs, n_jobs)
+        except SctabError as error:
+            warn("The ensemble is trained but not calibrated: ", error.message)
+        else:
+            self._take_held_out(cells)
 
-    @property
-    def members(self) -> tuple[CellTypeClassifier, ...]:
-        """The trained models.
+    def _take_held_out(self, cells: HeldOutCells) -> None:
+        """Learn from cells that ensembles of other parts of the reference evaluated."""
+        self.calibration, self._arrays = cells.calibrate(self.spec), cells.to_arrays(np.random.default_rng(0))
 
-        Raises
-        ------
-        NotTrainedError
-            Before :meth:`train`.
-        """
-        if not self._members:
-            raise NotTrainedError("The ensemble is not trained. Call `ensemble.train()` first, or `load` a trained one.")
-        return self._members
+    def calibrate(
+        self,
+        adata: AnnData,
+        labels_key: str,
+        *,
+        donor_key: str | None = None,
+        dataset_key: str | None = None,
+        layer: str | None = None,
+    ) -> None:
+        """Learn from labelled cells that the ensemble has not seen how far to trust it, see :doc:`/trust`.
 
-    @property
-    def is_trained(self) -> bool:
-        """Return whether there is something to predict with."""
-        return bool(self._members)
-
-    @property
-    def spec(self) -> ModelSpec:
-        """Description of the first member; genes, labels and scale are those of all."""
-        return self.members[0].spec
-
-    @property
-    def history(self) -> dict[str, pd.DataFrame]:
-        """Training history, one column per member."""
-        histories = [member.history for member in self.members]
-        return {
-            name: pd.concat([history[name].iloc[:, 0].rename(f"member_{i}") for i, history in enumerate(histories)], axis=1)
-            for name in histories[0]
-        }
-
-    @property
-    def sha256(self) -> str | None:
-        """Hash of the members' hashes; `None` when one of them was not saved since it last changed."""
-        hashes = [member.sha256 for member in self.members]
-        return None if None in hashes else hash_of_members([str(each) for each in hashes])
-
-    @property
-    def gene_importance(self) -> NDArray[np.float32]:
-        """Mean of the members' importance of each gene, `(n_vars,)`, summing to one."""
-        return np.mean([member.gene_importance for member in self.members], axis=0)
-
-    @property
-    def predictor(self) -> Predictor:
-        """The members as they are now, to predict with.
-
-        Raises
-        ------
-        NotTrainedError
-            Before :meth:`train`.
-        """
-        networks = [member.module for member in self.members]
-        return Predictor(self.spec, networks, self.gene_importance, name=self.name, sha256=self.sha256)
-
-    def predict(
-        self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE
-    ) -> NDArray[np.object_] | pd.DataFrame:
-        """Predict the cell type of every cell from the mean of the members' probabilities; see :meth:`CellTypeClassifier.predict`.
-
-        Parameters
-        ----------
-        adata, soft, layer, batch_size
-            As in :class:`CellTypeClassifier`.
-        """
-        return predict(self, adata, layer, soft=soft, batch_size=batch_size)
-
-    def get_latent_representation(
-        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = BATCH_SIZE
-    ) -> NDArray[np.float32]:
-        """Concatenate the embeddings of the members, `(n_obs, n_members * n_latent)`.
-
-        Each member has axes of its own, so that there is no mean of them; distances in all of them together are as good as in one.
-
-        Parameters
-        ----------
-        adata, layer, batch_size
-            As in :meth:`predict`.
-
-        Raises
-        ------
-        SettingError
-            If the members have no latent space.
-        """
-        return latent_of(self, adata, layer, batch_size=batch_size)
-
-    def to_device(self, device: str | int | torch.device) -> None:
-        """Move all members; see :meth:`scvi.model.base.BaseModelClass.to_device`."""
-        for member in self.members:
-            member.to_device(device)
-
-    def deregister_manager(self, adata: AnnData | None = None) -> None:
-        """Release a reference, so that its memory can be used again; see :meth:`scvi.model.base.BaseModelClass.deregister_manager`.
+        Training does this by itself. Use it for a model that was imported or trained before, or to calibrate for a tissue or a protocol
+        of your own.
 
         Parameters
         ----------
         adata
-            The reference.
+            Cells that were not used for training, with labels of the model, `(n_obs, n_vars)`.
+        labels_key, donor_key, dataset_key, layer
+            As in :meth:`CellTypeClassifier.setup_anndata`. Promises hold for new datasets where there are two or more, else for new donors,
+            else for cells of the same donors.
+
+        Raises
+        ------
+        NotTrainedError
+            If it is not trained.
+        KeyNotFoundError, LabelError, InputValueError, GeneOverlapError
+            If the cells cannot be used.
         """
-        for member in self.members:
-            if member.adata is not None:
-                self.model_class.register_manager(member.adata_manager)  # the one of the class goes with the first member
-                member.deregister_manager(adata)
+        self._take_held_out(evaluate_unseen(self.predictor, adata, labels_key, donor_key, dataset_key, layer))
 
     # ------------------------------------------------------------------------------------------------------ files
 
@@ -359,7 +306,7 @@ class DeepEnsemble:
             for i, member in enumerate(members):  # one model may be several members
                 member.save(member_path(directory, i), description=description)
                 hashes.append(str(member.sha256))
-            write_hashes(directory, hashes)
+            write_ensemble(directory, EnsembleFile(hashes, self.calibration, self._arrays))
 
     @classmethod
     def load(
@@ -385,13 +332,14 @@ class DeepEnsemble:
             If it is damaged, of an unknown version, or holds one model.
         """
         path = as_path(dir_path)
-        hashes = read_hashes(path)
-        directories = member_paths(path, len(hashes))
+        stored = read_ensemble(path)
+        directories = member_paths(path, len(stored.hashes))
         member_class = class_of(directories[0])
         loaded = [member_class._load(each, adata, accelerator=accelerator, device=device) for each in directories]
         members = [member for member, _ in loaded]
-        check_stored(path, [member.spec for member in members], [member.sha256 for member in members], hashes)
+        check_stored(path, [member.spec for member in members], [member.sha256 for member in members], stored.hashes)
         ensemble = cls.from_members(members)
+        ensemble.calibration, ensemble._arrays = stored.calibration, stored.arrays
         for note in dict.fromkeys(note for _, note in loaded if note):
             warn(note)
         ensemble._reference = members[0]._reference

@@ -8,16 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
-from sctab.inference import begin_or_resume, member_path
+from sctab.inference import HeldOutCells, Predictor, begin_or_resume, member_path
 from sctab.io import ProgressReport, progress_titled
-from sctab.keys import FORMAT_VERSION, SPEC_FILE
+from sctab.keys import SPEC_FILE
 from sctab.model._base import CellTypeClassifier, new_model
+from sctab.model._crossfit import FoldTraining, evaluate_fold, join_folds, run_folds
 from sctab.train import Reference
 
 _RUN_FORMAT = "sctab-ensemble-training"
+_RUN_VERSION = 2
+_LEFT_BEHIND = {"run_dir", "logger", "callbacks", "keep_checkpoints"}
+"""Settings of a training that say what stays of it."""
 _HOW_IT_RUNS = {"accelerator", "devices", "enable_progress_bar", "logger", "callbacks", "keep_checkpoints"}
 """Settings of a training that may be others when it resumes: where it runs, and who watches it."""
 
@@ -33,7 +38,7 @@ class MemberTraining:
     def run(self, train_settings: Mapping[str, Any]) -> CellTypeClassifier:
         """Train one member."""
         model = new_model(self.reference, self.model_class, self.model_settings)
-        model.train(**train_settings)
+        model.train(**train_settings, calibrate=False)
         return model
 
     def run_all(self, jobs: Sequence[Mapping[str, Any]]) -> list[CellTypeClassifier]:
@@ -65,11 +70,32 @@ class MemberTraining:
             member._reference = self.reference
         return members
 
+    def evaluate_held_out(self, predictor: Predictor, jobs: Sequence[Mapping[str, Any]], n_jobs: int) -> HeldOutCells:
+        """Evaluate each part of the reference by ensembles of the others; of a large reference, its validation cells by this one."""
+        settings, _ = self.model_class._settings(self.reference, jobs[0], None)
+        if self.reference.n_folds(None) == 1 and not settings.refit:
+            validation = self.reference.validation(self.reference.data(predictor.spec).split(settings))
+            if validation is not None:
+                return join_folds([evaluate_fold(validation, predictor)], predictor.spec)
+        spec = predictor.spec.with_training({})
+        given = [{name: value for name, value in job.items() if name not in _LEFT_BEHIND} | {"refit": False} for job in jobs]
+        trainings = [FoldTraining(self.model_class, spec, each | {"enable_progress_bar": False}) for each in given]
+        folds = self.reference.folds(None, by="dataset", seed=settings.seed if settings.split_seed is None else settings.split_seed)
+        outputs = run_folds(
+            ((training, fold) for fold in folds for training in trainings),
+            self.reference.n_folds(None) * len(jobs),
+            n_jobs=n_jobs,
+            shown=bool(jobs[0].get("enable_progress_bar", True)),
+        )
+        parts = [outputs[first : first + len(jobs)] for first in range(0, len(outputs), len(jobs))]
+        together = [replace(part[0], logits=np.concatenate([output.logits for output in part], axis=1)) for part in parts]
+        return join_folds(together, predictor.spec)
+
     def begin_or_resume(self, directory: Path, jobs: Sequence[Mapping[str, Any]]) -> None:
         """Write down in the directory what is trained, or make sure that it is the same."""
         identity = {
             "format": _RUN_FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format_version": _RUN_VERSION,
             "model_class": self.model_class.__name__,
             "model_settings": self.model_settings,
             "train_settings": [{name: value for name, value in job.items() if name not in _HOW_IT_RUNS} for job in jobs],

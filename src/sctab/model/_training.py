@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from sctab.errors import Either, Parameter, SettingError, did_you_mean, listed, listing, warn
+from sctab.errors import Either, Parameter, SctabError, SettingError, did_you_mean, listed, listing, warn
 from sctab.inference import (
+    NO_ARRAYS,
+    HeldOutCells,
     device_of,
     problem_of_weights,
     write_model,
 )
 from sctab.io import progress_titled
 from sctab.model._class_names import short_name
+from sctab.model._crossfit import FoldTraining, evaluate_fold, join_folds, run_folds, useful_jobs
 from sctab.model._described import DescribedModel
 from sctab.train import (
     LARGE_REFERENCE,
@@ -52,6 +55,7 @@ class TrainableModel(DescribedModel):
         logger: LoggerChoice = None,
         resume: bool = False,
         keep_checkpoints: Checkpoints = "best",
+        calibrate: bool = True,
         **overrides: Any,
     ) -> None:
         """Train on the reference. Defaults depend on its size, see :ref:`defaults`.
@@ -79,6 +83,9 @@ class TrainableModel(DescribedModel):
         keep_checkpoints
             Which models of epochs stay in `run_dir`: `"best"`, that of the best and that of the last epoch; or `"all"`. Each is as large
             as the model. A training is resumed from a file of its own. Trees have none: their first rounds are those of any earlier one.
+        calibrate
+            Learn from held-out cells how far to trust the model, see :doc:`/trust`: whole datasets, donors or single cells. On a small
+            reference, whose cells are all learned, it is trained three more times, each time without a part of the cells.
         **overrides
             Single settings by name, which take precedence over `settings`. Every class has `learning_rate`, `class_weights`, `train_size`,
             `validation_split`, `refit`, `early_stopping`, `patience`, `seed` and `split_seed`, see :class:`~sctab.train.CommonSettings`.
@@ -139,6 +146,52 @@ class TrainableModel(DescribedModel):
         )
         self.sha256 = None
         self.is_trained_ = True
+        self._arrays = NO_ARRAYS
+        if calibrate:
+            self._calibrate(reference, chosen, result, start, options)
+
+    def _calibrate(
+        self,
+        reference: Reference,
+        settings: CommonSettings,
+        result: TrainingResult,
+        start: Mapping[str, torch.Tensor] | None,
+        options: Mapping[str, Any],
+    ) -> None:
+        """Learn from held-out cells how far to trust the model; what cannot be held out is said, and the model is kept."""
+        try:
+            cells = self._evaluate_held_out(reference, settings, result, start, options)
+        except SctabError as error:
+            warn("The model is trained but not calibrated: ", error.message)
+        else:
+            self._take_held_out(cells)
+
+    def _take_held_out(self, cells: HeldOutCells) -> None:
+        """Learn from cells that models of other parts of the reference evaluated."""
+        self.spec = replace(self.spec, calibration=cells.calibrate(self.spec))
+        self._arrays = cells.to_arrays(np.random.default_rng(0))
+
+    def _evaluate_held_out(
+        self,
+        reference: Reference,
+        settings: CommonSettings,
+        result: TrainingResult,
+        start: Mapping[str, torch.Tensor] | None,
+        options: Mapping[str, Any],
+    ) -> HeldOutCells:
+        if reference.n_folds(None) == 1 and not settings.refit:
+            validation = reference.validation(result.split)
+            if validation is not None:
+                return join_folds([evaluate_fold(validation, self.predictor)], self.spec)
+        quiet = {name: value for name, value in options.items() if name != "callbacks"} | {"enable_progress_bar": False}
+        known = {name: value for name, value in quiet.items() if name in self._option_names()}
+        training = FoldTraining(
+            type(self), self.spec.with_training({}), {"settings": replace(settings, refit=False), **known}, start=start
+        )
+        folds = ((training, fold) for fold in reference.folds(None, by="dataset", seed=settings.seed))
+        n_jobs = useful_jobs(reference.n_obs, options.get("accelerator", "auto"), options.get("devices", "auto"))
+        shown = bool(options.get("enable_progress_bar", True))
+        return join_folds(run_folds(folds, reference.n_folds(None), n_jobs=n_jobs, shown=shown), self.spec)
 
     @classmethod
     def _setting_names(cls) -> list[str]:

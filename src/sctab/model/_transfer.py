@@ -53,8 +53,9 @@ def setup_for_query(
         setup["label_ids"] |= {label: term for label, term in known if label in labels}
         if not alike_in(setup["unlabeled_category"], labels):
             setup["unlabeled_category"] = None  # all cells of the query have a label
-    if setup["donor_key"] not in adata.obs:
-        setup["donor_key"] = None
+    for key in ("donor_key", "dataset_key"):
+        if setup.get(key) not in adata.obs:
+            setup[key] = None
     setup["categorical_covariate_keys"] = [
         key for key in setup["categorical_covariate_keys"] if key in adata.obs and adata.obs[key].notna().any()
     ]

@@ -1,4 +1,5 @@
 from . import label_values as label_values
+from ._hierarchy import read_hierarchy as read_hierarchy
 from ._label_map import label_ids_from as label_ids_from, read_label_map as read_label_map, unused as unused
 from ._labels import LabelSpace as LabelSpace, tissues_of as tissues_of
 from ._ontology import CellOntology as CellOntology
@@ -6,4 +7,4 @@ from ._resolution import Resolution as Resolution
 from ._sources import ObsoleteTerm as ObsoleteTerm
 from .label_values import counted as counted, doubts as doubts, is_missing as is_missing, why_unwritable as why_unwritable
 
-__all__ = ["CellOntology", "read_label_map"]
+__all__ = ["CellOntology", "read_hierarchy", "read_label_map"]

@@ -73,7 +73,7 @@ def read_label_map(path: str | PathLike[str], ontology: CellOntology | None = No
     """
     path = as_path(path)
     ontology = ontology or CellOntology.embedded()
-    rows, header = _read(path)
+    rows, header = read_rows(path)
     label_at, id_at, name_at = _columns(header, rows, path)
     ids: dict[str, str | None] = {}
     conflicts, left_out, misnamed = [], [], []
@@ -116,7 +116,7 @@ def unused(label_ids: Mapping[str, str | None], labels: Collection[str], where: 
     return f"{len(absent)} of {len(label_ids)} labels of the label map are not in {where}: {listing(absent)}."
 
 
-def _read(path: Path) -> tuple[list[list[str]], list[str]]:
+def read_rows(path: Path) -> tuple[list[list[str]], list[str]]:
     """Rows of a table, and its header in lower case; `[]` where the first row has an id already."""
     if not path.is_file() or path.stat().st_size > _LARGEST:
         raise DataFileError(f"`{path}` is not a file of labels. Provide a table with a label and a Cell Ontology id in each row.")

@@ -68,6 +68,11 @@ class LabelSpace:
                 by_id.setdefault(term, []).append(name)
         return {term: tuple(names) for term, names in by_id.items() if len(names) > 1}
 
+    @property
+    def ontology(self) -> CellOntology:
+        """The release that the ids are from, or the newest where it is not embedded."""
+        return CellOntology.embedded(self.ontology_version if self.ontology_version in CellOntology.embedded_versions() else None)
+
     def child_matrix(self, ontology: CellOntology) -> NDArray[np.bool_]:
         """Matrix of labels and their subtypes, see :meth:`CellOntology.child_matrix`; labels that share an id are not subtypes."""
         ids = np.array([term or "" for term in self.ids], dtype=object)

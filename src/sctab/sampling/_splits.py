@@ -26,7 +26,7 @@ class Split:
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
-    by: SplitBy | Literal["corpus", "none"]
+    by: SplitBy | Literal["dataset", "corpus", "none"]
     """Kind of split: whole donors, a fraction of every type, the split of a corpus, or no validation."""
     held_out_donors: tuple[int, ...] = ()
 

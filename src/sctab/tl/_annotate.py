@@ -10,7 +10,7 @@ from anndata import AnnData
 
 from sctab.data import require_anndata, require_writable, target_of
 from sctab.errors import warn
-from sctab.inference import BATCH_SIZE, HasPredictor, predict_cells
+from sctab.inference import BATCH_SIZE, HasPredictor, Hierarchy, predict_cells
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, check_key_added
 from sctab.nn import Precision
 from sctab.tl._result import (
@@ -33,6 +33,8 @@ def annotate(
     layer: str | None = None,
     batch_size: int = BATCH_SIZE,
     min_gene_coverage: float = 0.1,
+    accepted_error: float | None = None,
+    label_hierarchy: Hierarchy | None = None,
     precision: Precision = "float32",
     key_added: str = DEFAULT_KEY_ADDED,
     copy: bool = False,
@@ -58,6 +60,12 @@ def annotate(
     min_gene_coverage
         Minimum fraction of total gene importance that the genes of the data must cover. A panel of a few hundred well-chosen genes passes;
         another species does not.
+    accepted_error
+        Fraction of wrong answers that you accept, such as 0.1. Each cell then also gets the most specific term of the Cell Ontology for
+        which that can be promised, see :doc:`/trust`. It needs a model that was calibrated on held-out cells.
+    label_hierarchy
+        Terms above the labels to use instead of the ontology's: the parent of each label and of each other parent, or the labels of each
+        term.
     precision
         `"float32"`, or `"bfloat16"`, which is faster on processors with native support and changes probabilities slightly, see
         :doc:`/scale`.
@@ -80,6 +88,10 @@ def annotate(
         Its probability, between 0 and 1.
     `adata.obs['{key_added}_uncertainty']` : float
         One minus that, the measure of Fischer et al. (2023).
+    `adata.obs['{key_added}_term']`, `adata.obs['{key_added}_term_id']` : categorical
+        With `accepted_error`: the most specific term that can be promised, and its id; `NaN` where nothing can be promised of the cell.
+    `adata.obs['{key_added}_n_labels_below']` : int
+        How many labels the term leaves open: 1 for a label, and all of them where there is no term.
     `adata.obs['{key_added}_expected_entropy']`, `adata.obs['{key_added}_mutual_information']` : float
         For ensembles only, in nats: mean entropy of the members, and their disagreement. The two sum to the entropy of the mean
         probabilities.
@@ -121,19 +133,22 @@ def annotate(
     require_writable(adata, copy=copy)
     predictor = load_predictor(model)
     check_labels(predictor.spec)
+    backoff = None if accepted_error is None else predictor.promise(accepted_error, label_hierarchy)
     query = predictor.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
-    decision = predict_cells(predictor, adata, query, batch_size=batch_size, precision=precision, show_progress=show_progress)
-    notes = notes_of(query, int((~decision.measured).sum())) + precision_notes(predictor, query, precision)
+    decision = predict_cells(
+        predictor, adata, query, batch_size=batch_size, precision=precision, backoff=backoff, show_progress=show_progress
+    )
+    notes = notes_of(query, int((~decision.measured).sum()), backoff) + precision_notes(predictor, query, precision)
 
     target = target_of(adata, copy=copy)
-    for name, values in obs_columns(predictor.spec, decision, key_added).items():
+    for name, values in obs_columns(predictor.spec, decision, key_added, backoff).items():
         _write_result(target, target.obs, name, values, key_added)
     _write_result(target, target.obsm, latent_key(key_added), decision.latent, key_added)
     columns, probabilities = probability_columns(predictor.spec), decision.column(decision.probabilities)
     target.obsm[probabilities_key(key_added)] = (
         probabilities if columns is None else pd.DataFrame(probabilities, index=adata.obs_names, columns=columns)
     )
-    target.uns[key_added] = describe_run(predictor, query, notes, precision)
+    target.uns[key_added] = describe_run(predictor, query, notes, precision, backoff)
     for note in notes:
         warn(note)
     return target if copy else None

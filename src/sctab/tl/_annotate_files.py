@@ -22,6 +22,7 @@ from sctab.inference import (
     BATCH_SIZE,
     FileAnnotation,
     HasPredictor,
+    Hierarchy,
     Journal,
     ModelSpec,
     annotate_cells,
@@ -45,6 +46,7 @@ from sctab.tl._result import (
     describe_run,
     notes_of,
     precision_notes,
+    promised,
 )
 from sctab.tl._targets import COPY_SUFFIXES, check_targets
 from sctab.tl._written_files import labels_of, names_of, write_copy, write_genes, write_table
@@ -73,6 +75,8 @@ def annotate_files(
     layer: str | None = None,
     batch_size: int = BATCH_SIZE,
     min_gene_coverage: float = 0.1,
+    accepted_error: float | None = None,
+    label_hierarchy: Hierarchy | None = None,
     precision: Precision = "float32",
     key_added: str = DEFAULT_KEY_ADDED,
     genes_table: str | PathLike[str] | None = None,
@@ -108,7 +112,7 @@ def annotate_files(
         As in :func:`annotate`.
     batch_size
         Cells per batch; 1,024 are a few percent faster and take about 70 MB more.
-    min_gene_coverage, precision, key_added
+    min_gene_coverage, accepted_error, label_hierarchy, precision, key_added
         As in :func:`annotate`.
     genes_table
         A table of the genes of the model to write as well, `.parquet` or `.csv`: :func:`sctab.get.genes` of each input, with the `file` if
@@ -156,6 +160,7 @@ def annotate_files(
     check_key_added(key_added)
     predictor = load_predictor(model)
     check_labels(predictor.spec)
+    backoff = None if accepted_error is None else predictor.promise(accepted_error, label_hierarchy)
     covariates = [covariate.key for covariate in predictor.spec.covariates]
     paths = find_data_files([inputs] if isinstance(inputs, str | PathLike) else inputs)
     others = [model] if isinstance(model, str | PathLike) and as_path(model).is_dir() else []
@@ -180,6 +185,7 @@ def annotate_files(
             "block_size": block_size,
             "precision": precision,
             "probabilities": with_all,
+            **promised(predictor.spec, backoff),
             "version": importlib.metadata.version("sctab"),
         }
         run_id = run_hash(identity, key_added, min_gene_coverage)
@@ -197,15 +203,16 @@ def annotate_files(
                 batch_size=batch_size,
                 block_size=block_size,
                 min_gene_coverage=min_gene_coverage,
+                backoff=backoff,
                 with_all=journal.has_all,
                 show_progress=show_progress,
             )
             codes, confidence = labels_of(annotations, journal, predictor.spec)
             runs = {}
             for annotation, of_file in zip(annotations, codes, strict=True):
-                notes = notes_of(annotation.query, int((of_file < 0).sum()))
+                notes = notes_of(annotation.query, int((of_file < 0).sum()), backoff)
                 notes += precision_notes(predictor, annotation.query, precision)
-                runs[annotation.file.path] = {**describe_run(predictor, annotation.query, notes, precision), RUN: run_id}
+                runs[annotation.file.path] = {**describe_run(predictor, annotation.query, notes, precision, backoff), RUN: run_id}
             _require_unchanged(annotations, cells, journal)
             with ExitStack() as written:  # files take their places when all are whole
                 for target in targets:
@@ -213,12 +220,12 @@ def annotate_files(
                     if target.of_genes:
                         write_genes(beside, target.path.suffix, predictor, annotations, run_id)
                     elif target.number is None:
-                        write_table(beside, target.path, predictor.spec, annotations, journal, key_added, run_id)
+                        write_table(beside, target.path, predictor.spec, backoff, annotations, journal, key_added, run_id)
                     else:
                         annotation = annotations[target.number]
                         run, of_file = runs[annotation.file.path], codes[target.number]
                         with _suggests_table(first, journal):
-                            write_copy(beside, target.path, annotation, predictor.spec, journal, run, of_file, key_added)
+                            write_copy(beside, target.path, annotation, predictor.spec, backoff, journal, run, of_file, key_added)
                 _require_unchanged(annotations, cells, journal)
             journal.remove()
     for path, run in runs.items():

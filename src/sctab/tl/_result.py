@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sctab.data import Query
 from sctab.errors import LabelError, Message, Parameter, listing
-from sctab.inference import Decision, ModelSpec, Predictor, decide, library_versions
+from sctab.inference import BackOff, Decision, ModelSpec, Predictor, decide, library_versions
 from sctab.keys import (
     LONGEST_NAME,
     OBS_CONFIDENCE,
@@ -19,6 +19,9 @@ from sctab.keys import (
     OBS_LABEL,
     OBS_LABEL_ID,
     OBS_MUTUAL_INFORMATION,
+    OBS_N_LABELS_BELOW,
+    OBS_TERM,
+    OBS_TERM_ID,
     OBS_UNCERTAINTY,
     OBSM_LATENT_PREFIX,
     OBSM_PROBABILITIES,
@@ -32,8 +35,10 @@ _MOST_COLUMNS = 4_000
 _RESERVED = frozenset({"", ".", "..", "_index"})
 
 
-def obs_columns(spec: ModelSpec, decision: Decision, key_added: str) -> dict[str, pd.Categorical | NDArray[np.float32] | None]:
-    """Columns of `obs`, `(n_obs,)` each; `None` for those that only an ensemble has."""
+def obs_columns(
+    spec: ModelSpec, decision: Decision, key_added: str, backoff: BackOff | None = None
+) -> dict[str, pd.Categorical | NDArray[np.generic] | None]:
+    """Columns of `obs`, `(n_obs,)` each; `None` for those that only an ensemble or a promise has."""
     ids = label_ids(spec)
     id_of_label = np.append(ids.get_indexer(pd.Index([term or "" for term in spec.labels.ids])), -1)
     numbers = {
@@ -46,6 +51,24 @@ def obs_columns(spec: ModelSpec, decision: Decision, key_added: str) -> dict[str
         f"{key_added}_{OBS_LABEL}": pd.Categorical.from_codes(decision.codes, categories=list(spec.labels.names)),
         f"{key_added}_{OBS_LABEL_ID}": pd.Categorical.from_codes(id_of_label[decision.codes], categories=ids),
         **{f"{key_added}_{name}": decision.column(values) for name, values in numbers.items()},
+        **{f"{key_added}_{name}": values for name, values in _term_columns(decision, backoff).items()},
+    }
+
+
+def _term_columns(decision: Decision, backoff: BackOff | None) -> dict[str, pd.Categorical | NDArray[np.int32] | None]:
+    """Promised terms, their ids, and the number of labels that they leave open: all, where there is no term."""
+    if backoff is None or decision.terms is None:
+        return dict.fromkeys((OBS_TERM, OBS_TERM_ID, OBS_N_LABELS_BELOW))
+    terms = backoff.terms
+    names, ids = pd.Index(dict.fromkeys(terms.names)), pd.Index(sorted({term for term in terms.ids if term is not None}))
+    of_name, of_id = (
+        np.append(index.get_indexer(pd.Index([value or "" for value in values])), -1)
+        for index, values in ((names, terms.names), (ids, terms.ids))
+    )
+    return {
+        OBS_TERM: pd.Categorical.from_codes(of_name[decision.terms], categories=names),
+        OBS_TERM_ID: pd.Categorical.from_codes(of_id[decision.terms], categories=ids),
+        OBS_N_LABELS_BELOW: np.append(terms.n_below, terms.below.shape[1])[decision.terms].astype(np.int32),
     }
 
 
@@ -94,9 +117,9 @@ def check_labels(spec: ModelSpec) -> None:
         )
 
 
-def notes_of(query: Query, n_unknown: int) -> list[str]:
+def notes_of(query: Query, n_unknown: int, backoff: BackOff | None = None) -> list[str]:
     """Notes on an annotation."""
-    notes = list(query.notes)
+    notes = [*query.notes, *([backoff.note] if backoff is not None and backoff.note else [])]
     if n_unknown:
         notes.append(f"{n_unknown} cells have no count in the model's genes and get no label.")
     return notes
@@ -109,7 +132,10 @@ def precision_notes(predictor: Predictor, query: Query, precision: Precision) ->
     n_obs = min(query.n_obs, _CELLS_TO_COMPARE)
     (block,) = query.read([(0, n_obs)])
     rough, exact = (
-        decide(predictor.block_predictor(precision=choice).predict_rows(query.recipe, block, slice(0, n_obs)))
+        decide(
+            predictor.block_predictor(precision=choice).predict_rows(query.recipe, block, slice(0, n_obs)),
+            predictor.spec.calibration,
+        )
         for choice in (precision, "float32")
     )
     n_different = int((rough.codes != exact.codes).sum())
@@ -124,7 +150,9 @@ def precision_notes(predictor: Predictor, query: Query, precision: Precision) ->
     ]
 
 
-def describe_run(predictor: Predictor, query: Query, notes: Sequence[str], precision: str) -> Mapping[str, Any]:
+def describe_run(
+    predictor: Predictor, query: Query, notes: Sequence[str], precision: str, backoff: BackOff | None = None
+) -> Mapping[str, Any]:
     """Everything about the annotation, for `uns`."""
     spec = predictor.spec
     return {
@@ -146,6 +174,22 @@ def describe_run(predictor: Predictor, query: Query, notes: Sequence[str], preci
             "sources": list(query.match.sources),
             "id_type": query.match.id_type,
         },
+        **promised(spec, backoff),
         "warnings": [str(note) for note in notes],
         "versions": library_versions(),
     }
+
+
+def promised(spec: ModelSpec, backoff: BackOff | None) -> dict[str, Any]:
+    """Calibration of the model, and the promise that its terms carry."""
+    found: dict[str, Any] = {}
+    if spec.calibration is not None:
+        found["calibration"] = {name: value for name, value in spec.calibration.to_json().items() if value is not None}
+    if backoff is not None:
+        found["promise"] = {
+            "accepted_error": backoff.accepted_error,
+            "unit": backoff.unit,
+            "n_units": backoff.n_units,
+            "terms": list(backoff.terms.names),
+        }
+    return found

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sctab.data import gene_table
 from sctab.errors import warn
-from sctab.inference import Decision, FileAnnotation, Journal, ModelSpec, Predictor
+from sctab.inference import BackOff, Decision, FileAnnotation, Journal, ModelSpec, Predictor
 from sctab.io import DataFile, Results, check_copy, check_table, copy_data, n_marked, open_copy, open_table, require_readable
 from sctab.keys import OBS_LABEL, is_encodable
 from sctab.tl._result import latent_key, obs_columns, probabilities_key, probability_columns
@@ -49,7 +49,14 @@ def names_of(file: DataFile) -> Iterator[list[str]]:
 
 
 def write_table(
-    path: Path, target: Path, spec: ModelSpec, annotations: Sequence[FileAnnotation], journal: Journal, key_added: str, run: str
+    path: Path,
+    target: Path,
+    spec: ModelSpec,
+    backoff: BackOff | None,
+    annotations: Sequence[FileAnnotation],
+    journal: Journal,
+    key_added: str,
+    run: str,
 ) -> None:
     """Write a table of all cells, and compare it with what it was made from."""
     files = [_printable(annotation.file.path) for annotation in annotations]
@@ -57,7 +64,9 @@ def write_table(
     with open_table(path, path.suffix, run=run) as table:
         for annotation in annotations:
             for start, stop, decision in _decisions(annotation, journal, spec):
-                columns = {name: values for name, values in obs_columns(spec, decision, key_added).items() if values is not None}
+                columns = {
+                    name: values for name, values in obs_columns(spec, decision, key_added, backoff).items() if values is not None
+                }
                 if len(annotations) > 1:
                     file = pd.Categorical.from_codes(np.full(stop - start, annotation.number), categories=files)
                     columns = {"file": file, **columns}
@@ -98,6 +107,7 @@ def write_copy(
     target: Path,
     annotation: FileAnnotation,
     spec: ModelSpec,
+    backoff: BackOff | None,
     journal: Journal,
     run: Mapping[str, Any],
     codes: NDArray[np.int32],
@@ -111,7 +121,7 @@ def write_copy(
         is_annotated = "uns" in root and key_added in root["uns"]
         results = Results(root, file.n_obs)
         for start, stop, decision in _decisions(annotation, journal, spec):
-            columns = obs_columns(spec, decision, key_added)
+            columns = obs_columns(spec, decision, key_added, backoff)
             if start == 0:
                 for name, values in columns.items():
                     if values is not None:

@@ -24,7 +24,7 @@ from sctab.augmentation import donor_differences
 from sctab.corpus import COLUMNS, Corpus
 from sctab.data import Covariate, FeatureSpace, Normalization
 from sctab.errors import KeyNotFoundError, LabelError, OutputError, Parameter, SettingError, listing, warn
-from sctab.inference import ModelSpec
+from sctab.inference import ModelSpec, Unit
 from sctab.io import RowReader, row_ranges, written_beside
 from sctab.ontology import CellOntology, LabelSpace
 from sctab.sampling import Split, split_cells
@@ -45,6 +45,7 @@ SETUP: dict[str, Any] = {
     "labels_key": "label",
     "layer": None,
     "donor_key": "donor",
+    "dataset_key": "dataset",
     "unlabeled_category": None,
     "categorical_covariate_keys": [],
     "gene_id_key": None,
@@ -210,16 +211,23 @@ class CorpusReference:
     def held_out(self) -> HeldOut:
         """Learn the training cells, some of whose donors validate them, and judge by the validation cells."""
         obs = self.corpus.obs(VALIDATED)
-        donors = None if "donor" not in obs or obs["donor"].isna().any() else obs["donor"].astype(str).to_numpy(dtype=object)
+        whole: dict[str, tuple[Unit, ...]] = {"dataset": ("dataset", "donor"), "donor": ("donor",), "declared": ("donor",)}
+        found = (unit for unit in whole.get(self.corpus.manifest["split_by"], ()) if unit in obs and obs[unit].notna().all())
+        unit: Unit = next((unit for unit in found if len(set(obs[unit])) > 1), "cell")
         return HeldOut(
             reference=replace(self, validates_apart=True),
             by="corpus",
             truth=obs["label"].astype(str).to_numpy(dtype=object),
-            donors=donors,
+            unit=unit,
+            units=None if unit == "cell" else obs[unit].astype(str).to_numpy(dtype=object),
             parts=self._validation_cells,
             layer="X",
             identity=self.identity,
         )
+
+    def validation(self, split: Split) -> HeldOut | None:
+        """The validation cells of the corpus, unless they are learned as well."""
+        return self.held_out() if split.by == "corpus" else None
 
     def n_folds(self, requested: int | None) -> int:  # noqa: ARG002 - a corpus has its own split
         """Return one, whatever is requested."""

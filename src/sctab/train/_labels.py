@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sctab.errors import Either, LabelError, Message, Parameter, listing, place, warn
 from sctab.inference import ModelSpec
 from sctab.metrics import correct_predictions, macro_f1
-from sctab.ontology import CellOntology, LabelSpace, label_values as values, unused
+from sctab.ontology import LabelSpace, label_values as values, unused
 
 _FEW = 10
 """Labels that any number of cells may have."""
@@ -174,8 +174,7 @@ def label_ids_in(setup: Mapping[str, object]) -> Mapping[str, str | None]:
 
 def subtypes(labels: LabelSpace) -> NDArray[np.bool_]:
     """Matrix of labels and their subtypes, `(n_labels, n_labels)`, see :meth:`CellOntology.child_matrix`."""
-    version = labels.ontology_version if labels.ontology_version in CellOntology.embedded_versions() else None
-    return labels.child_matrix(CellOntology.embedded(version))
+    return labels.child_matrix(labels.ontology)
 
 
 def corrected_macro_f1(truth: ArrayLike, predicted: ArrayLike, labels: LabelSpace) -> float:

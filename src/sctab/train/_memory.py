@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -26,12 +26,10 @@ from sctab.data import (
     fingerprint,
     one_hot,
     reference_source,
-    require_anndata,
-    require_cells_in_rows,
     stated_species,
     var_of,
 )
-from sctab.errors import InputValueError, LabelError, Parameter, SettingError, missing_key, place, warn
+from sctab.errors import SettingError, warn
 from sctab.inference import ModelSpec
 from sctab.io import BLOCK_SIZE, require_sound_cells
 from sctab.keys import SCVI_KEYS
@@ -40,8 +38,9 @@ from sctab.sampling import Split, split_cells
 from sctab.train._batches import CountsDataModule, MemoryBatches
 from sctab.train._continuation import spec_for_query
 from sctab.train._genes import most_variable_genes
-from sctab.train._labels import check_labels, label_ids_in, require_known_labels, subtypes, warn_about_types
+from sctab.train._labels import label_ids_in, require_known_labels, subtypes, warn_about_types
 from sctab.train._reference import HeldOut, TrainingData, content_hash
+from sctab.train._reference_checks import check_reference
 from sctab.train._settings import REFIT_BELOW, CommonSettings
 
 
@@ -62,6 +61,7 @@ class MemoryReference:
         *,
         layer: str | None = None,
         donor_key: str | None = None,
+        dataset_key: str | None = None,
         unlabeled_category: str | None = None,
         label_ids: Mapping[str, str | None] | str | PathLike[str] | None = None,
         categorical_covariate_keys: Sequence[str] | None = None,
@@ -75,13 +75,14 @@ class MemoryReference:
             "labels_key": labels_key,
             "layer": layer,
             "donor_key": donor_key,
+            "dataset_key": dataset_key,
             "unlabeled_category": unlabeled_category,
             "label_ids": dict(sorted(confirmed.items())),
             "categorical_covariate_keys": keys,
             "gene_id_key": gene_id_key,
             "gene_symbol_key": gene_symbol_key,
         }
-        unlabeled_category = _check(adata, setup)
+        unlabeled_category = check_reference(adata, setup)
         return cls(adata, setup | {"unlabeled_category": unlabeled_category, "categorical_covariate_keys": list(keys)})
 
     @cached_property
@@ -99,7 +100,11 @@ class MemoryReference:
     @cached_property
     def _donors(self) -> NDArray[np.object_] | None:
         """Donor of each cell, `(n_obs,)`."""
-        key = self.setup["donor_key"]
+        return self._units("donor")
+
+    def _units(self, by: str) -> NDArray[np.object_] | None:
+        """Dataset or donor that a split can hold out whole, for each cell, `(n_obs,)`; `None` where that is single cells."""
+        key = self.setup.get(f"{by}_key") if by in ("dataset", "donor") else None
         return None if key is None else self.adata.obs[key].astype(str).to_numpy(dtype=object)
 
     @cached_property
@@ -203,23 +208,38 @@ class MemoryReference:
 
     def held_out(self, split: Split) -> HeldOut:
         """Learn the training cells of a split, and judge by its validation cells."""
-        labels, donors, held_out = self._labels, self._donors, split.validation
-        cells = own_copy(self.adata, held_out)
+        return self._held_out(split, self.part(split.train))
+
+    def _held_out(self, split: Split, reference: MemoryReference) -> HeldOut:
+        held_out = split.validation
+        cells, units = own_copy(self.adata, held_out), self._units(split.by)
         return HeldOut(
-            reference=self.part(split.train),
+            reference=reference,
             by=split.by,
-            truth=labels[held_out],
-            donors=donors[held_out] if donors is not None and split.by == "donor" else None,
+            truth=self._labels[held_out],
+            unit="cell" if units is None else "dataset" if split.by == "dataset" else "donor",
+            units=None if units is None else units[held_out],
             parts=lambda: [cells],
             layer=self.setup["layer"] or "X",
             identity=self.identity,
         )
+
+    def all_held_out(self) -> HeldOut:
+        """Judge by all labelled cells, of which nothing is learned."""
+        by = next(
+            (by for by in ("dataset", "donor") if (units := self._units(by)) is not None and len(np.unique(units)) > 1), "none"
+        )
+        return self._held_out(Split(train=self._labeled[:0], validation=self._labeled, by=cast("Any", by)), self)
 
     def split(self, train_size: float, seed: int) -> Split:
         """Labelled cells to learn from and to hold out, by donor where there are enough."""
         codes = pd.factorize(self._labels)[0].astype(np.int64)
         donors = None if self._donors is None else pd.factorize(self._donors)[0].astype(np.int64)
         return split_cells(codes, donors, train_size=train_size, by="donor", rng=np.random.default_rng(seed))
+
+    def validation(self, split: Split) -> HeldOut | None:
+        """The validation cells; types that they have are among those that are learned."""
+        return self._held_out(split, self) if len(split.validation) else None
 
     def n_folds(self, requested: int | None) -> int:
         """Return three parts by default, and one of a large reference."""
@@ -228,19 +248,34 @@ class MemoryReference:
     def folds(self, n_folds: int | None, *, by: str, seed: int) -> Iterator[HeldOut]:
         """Cut the labelled cells into parts and hold each of them out; of a large reference, by default one part of five only."""
         n_parts = n_folds or (3 if self.n_obs < REFIT_BELOW else 5)
-        labels = self._labels[self._labeled]
-        donors = None if self._donors is None or by != "donor" else self._donors[self._labeled]
-        by_donor = donors is not None and len(np.unique(donors)) >= n_parts
-        splitter = (StratifiedGroupKFold if by_donor else StratifiedKFold)(n_parts, shuffle=True, random_state=seed)
-        if not by_donor and pd.Series(labels).value_counts().max() < n_parts:
+        labels, units = self._labels[self._labeled], self._units(by)
+        n_units = 0 if units is None else len(np.unique(units[self._labeled]))
+        if by == "dataset":
+            if n_units < 2:
+                yield from self.folds(n_folds, by="donor", seed=seed)
+                return
+            n_parts = min(n_parts, n_units)
+        whole = None if units is None or n_units < n_parts else units[self._labeled]
+        splitter = (StratifiedKFold if whole is None else StratifiedGroupKFold)(n_parts, shuffle=True, random_state=seed)
+        if whole is None and pd.Series(labels).value_counts().max() < n_parts:
             raise SettingError(f"No type has {n_parts} cells, one for each part. Name one model class instead of `auto`.")
         with warnings.catch_warnings():
             message = "The least populated class"  # it is in few of the parts
             warnings.filterwarnings("ignore", message=message, category=UserWarning)
-            parts = [self._labeled[held_out] for _, held_out in splitter.split(labels, labels.astype(str), donors)]
+            pairs = list(splitter.split(labels, labels.astype(str), whole))
+        if whole is not None:  # such as donors of whom each has a type of its own
+            n_known = sum(int(np.isin(labels[held_out], labels[rest]).sum()) for rest, held_out in pairs)
+            if n_known < len(labels) / 2:
+                yield from self.folds(n_folds, by="stratified", seed=seed)
+                return
+        parts = [self._labeled[held_out] for _, held_out in pairs]
         for held_out in parts[: self.n_folds(n_folds)]:
             rest = np.setdiff1d(np.arange(self.adata.n_obs), held_out)
-            yield self.held_out(Split(train=rest, validation=held_out, by="donor" if by_donor else "stratified"))
+            yield self.held_out(
+                Split(
+                    train=rest, validation=held_out, by="stratified" if whole is None else "dataset" if by == "dataset" else "donor"
+                )
+            )
 
 
 @dataclass(frozen=True)
@@ -303,67 +338,3 @@ def own_copy(adata: AnnData, cells: NDArray[np.int64]) -> AnnData:
     for key in SCVI_KEYS:
         copy.uns.pop(key, None)
     return copy
-
-
-def _check(adata: AnnData, setup: Mapping[str, Any]) -> str | None:
-    """Refuse what cannot be learned from, and give the label that means "no label"; errors as in `setup_anndata`."""
-    labels_key, donor_key = setup["labels_key"], setup["donor_key"]
-    categorical_covariate_keys: Sequence[str] = setup["categorical_covariate_keys"]
-    require_anndata(adata)
-    if adata.n_obs == 0 or adata.n_vars == 0:
-        raise InputValueError(f"The reference has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to learn from.")
-    if adata.is_view:
-        call = "to_memory" if adata.isbacked else "copy"
-        raise InputValueError(f"The reference is a view of another AnnData. Call `adata = adata.{call}()` first.")
-    require_cells_in_rows(adata)
-    unlabeled_category = check_labels(
-        _obs_column(adata, labels_key, "labels_key"),
-        labels_key,
-        unlabeled_category=setup["unlabeled_category"],
-        label_ids=label_ids_in(setup),
-    )
-    if donor_key is not None and (donors := _obs_column(adata, donor_key, "donor_key")).isna().any():
-        raise LabelError(
-            place(f"obs[{donor_key!r}]"),
-            f" has no donor (NaN) for {int(donors.isna().sum())} of {adata.n_obs} cells. Fill them in, or omit ",
-            Parameter("donor_key"),
-            ".",
-        )
-    if isinstance(categorical_covariate_keys, str):
-        raise SettingError(
-            Parameter("categorical_covariate_keys", categorical_covariate_keys),
-            f" must be a list: write `[{categorical_covariate_keys!r}]`.",
-        )
-    for key in categorical_covariate_keys:
-        if key == labels_key:
-            raise SettingError(
-                Parameter("categorical_covariate_keys"), f" has the labels, `{key}`, which a query does not have. Omit them."
-            )
-        if _obs_column(adata, key, "categorical_covariate_keys").dropna().empty:
-            raise LabelError(
-                place(f"obs[{key!r}]"),
-                " has no value in any cell. Remove it from ",
-                Parameter("categorical_covariate_keys"),
-                ".",
-            )
-        if (n_values := adata.obs[key].nunique()) > max(adata.n_obs / 2, 2):
-            raise LabelError(
-                place(f"obs[{key!r}]"),
-                f" has {n_values} different values in {adata.n_obs} cells: these are not categories. Group them, or remove the column "
-                "from ",
-                Parameter("categorical_covariate_keys"),
-                ".",
-            )
-    source, _ = reference_source(adata, setup["layer"])
-    if source.content.remark:
-        warn(source.content.remark)
-    for parameter in ("gene_id_key", "gene_symbol_key"):
-        if (key := setup[parameter]) is not None and key not in source.var:
-            raise missing_key(parameter, key, source.var.columns, where="raw.var" if source.name == "raw.X" else "var")
-    return unlabeled_category
-
-
-def _obs_column(adata: AnnData, key: str, parameter: str) -> pd.Series:
-    if key not in adata.obs:
-        raise missing_key(parameter, key, adata.obs.columns)
-    return adata.obs[key]

@@ -18,7 +18,7 @@ from scipy import sparse
 from sctab.augmentation import donor_differences
 from sctab.data import LearnedMatrix, Normalization, normalise
 from sctab.errors import Either, Parameter, SettingError
-from sctab.inference import ModelSpec, Predictor, predict_cells
+from sctab.inference import Evaluation, ModelSpec, Predictor, Unit, decide, evaluate_cells
 from sctab.sampling import Split, balanced_class_weights
 from sctab.train._batches import CountsDataModule
 from sctab.train._settings import CommonSettings, TrainingResult
@@ -107,6 +107,15 @@ class Reference(Protocol):
     def data(self, spec: ModelSpec) -> TrainingData:
         """Training data over the genes and labels of a model; cells with other labels are excluded."""
 
+    def validation(self, split: Split) -> HeldOut | None:
+        """The validation cells of a training, to judge by; `None` where there are none.
+
+        Parameters
+        ----------
+        split
+            That of the training.
+        """
+
     def n_folds(self, requested: int | None) -> int:
         """Return the number of parts that :meth:`folds` holds out, one after another.
 
@@ -124,7 +133,8 @@ class Reference(Protocol):
         n_folds
             How many; `None` leaves it to the reference.
         by
-            `"donor"` holds out whole donors where there are enough.
+            `"dataset"` holds out whole datasets where there are two or more, and otherwise, as `"donor"` does, whole donors where there
+            are enough.
         seed
             Random seed.
 
@@ -142,11 +152,13 @@ class HeldOut:
     reference: Reference
     """Cells to learn from."""
     by: str
-    """Kind of split: `"donor"`, `"stratified"`, or `"corpus"` for the validation cells of a corpus."""
+    """Kind of split: `"dataset"`, `"donor"`, `"stratified"`, or `"corpus"` for the validation cells of a corpus."""
     truth: NDArray[np.object_] = field(repr=False)
     """Labels of the cells to judge by, `(n_held_out,)`."""
-    donors: NDArray[np.object_] | None = field(repr=False)
-    """Their donors, `(n_held_out,)`; `None` where donors are not known, or not held out whole."""
+    unit: Unit
+    """Unit that is held out whole."""
+    units: NDArray[np.object_] | None = field(repr=False)
+    """Dataset or donor of each of these cells, `(n_held_out,)`; `None` where neither is held out whole."""
     parts: Callable[[], Iterable[AnnData]] = field(repr=False)
     """The cells to judge by, in order, a part at a time."""
     layer: str
@@ -154,13 +166,15 @@ class HeldOut:
     identity: Mapping[str, str]
     """Identity of all these cells, see :attr:`Reference.identity`."""
 
+    def evaluate(self, predictor: Predictor) -> Evaluation:
+        """Outputs of a trained model for the cells to judge by."""
+        return Evaluation.join(
+            [evaluate_cells(predictor, cells, predictor.open_query(cells, layer=self.layer)) for cells in self.parts()]
+        )
+
     def judge(self, predictor: Predictor) -> NDArray[np.object_]:
         """Labels that a trained model gives the cells to judge by, `(n_held_out,)`; NaN for cells without a count in its genes."""
-        names = list(predictor.spec.labels.names)
-        predicted = [
-            predict_cells(predictor, cells, predictor.open_query(cells, layer=self.layer)).labels(names) for cells in self.parts()
-        ]
-        return np.concatenate(predicted)
+        return decide(self.evaluate(predictor)).labels(list(predictor.spec.labels.names))
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def test_a_corpus_of_it(store, declared, cells, tmp_path):
 def test_a_model_learns_it(store, declared, cells, tmp_path):
     corpus = build_corpus(CorpusConfig.of(declared), tmp_path / "corpus")
     model = LinearClassifier.from_corpus(corpus, n_top_genes="all")
-    model.train(max_epochs=2, batch_size=16, accelerator="cpu", enable_progress_bar=False)
+    model.train(calibrate=False, max_epochs=2, batch_size=16, accelerator="cpu", enable_progress_bar=False)
     assert model.spec.features.ids == IDS
     validation = model.spec.training["validation"]
     assert (validation["by"], validation["n_train"], validation["n_validation"]) == ("corpus", SIZES["train"], SIZES["val"])

@@ -1,0 +1,91 @@
+"""Cells that a model has not seen: they say how far to trust its probabilities, and what can be promised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sctab.errors import ModelFormatError
+from sctab.inference._backoff import Scores, score_cells
+from sctab.inference._calibration import Calibration, Members, Unit, fit_calibration
+from sctab.inference._reference_arrays import Arrays
+from sctab.inference._spec import ModelSpec
+from sctab.inference._terms import Terms
+
+_MOST_CELLS = 25_000
+"""Cells that are stored: two bytes a label each."""
+_LOG_PROBABILITIES, _INFORMATION, _TRUTH, _UNITS, _KNOWN = (
+    f"held_out.{name}" for name in ("log_probabilities", "mutual_information", "truth", "units", "is_known")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOutCells:
+    """Labelled cells, with the outputs of models that have not seen them."""
+
+    members: Members
+    """Outputs over the labels of the model, `-inf` for labels that these models did not learn."""
+    truth: NDArray[np.int64]
+    """Label of each cell, `(n_obs,)`."""
+    is_known: NDArray[np.bool_]
+    """Cells of a type that these models learned, `(n_obs,)`."""
+    unit: Unit
+    """Unit that was held out whole."""
+    units: NDArray[np.int64]
+    """Dataset, donor or number of each cell, `(n_obs,)`, from 0."""
+
+    def calibrate(self, spec: ModelSpec) -> Calibration:
+        """Temperature for the labels of a model."""
+        is_right, n_units = spec.labels.child_matrix(spec.labels.ontology), len(np.unique(self.units))
+        return fit_calibration(self.members, self.truth, is_right, unit=self.unit, n_units=n_units)
+
+    def score(self, terms: Terms, calibration: Calibration) -> Scores:
+        """Scores of the cells, from which terms are promised; see :func:`score_cells`."""
+        return score_cells(terms, calibration.probabilities(self.members), self.truth, self.units, self.unit)
+
+    def to_arrays(self, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
+        """Arrays to store with the model; of many cells, a random 25,000."""
+        n_obs = len(self.truth)
+        kept = np.sort(rng.permutation(n_obs)[:_MOST_CELLS])
+        log_mean = self.members.log_mean[kept]
+        arrays: dict[str, NDArray[np.generic]] = {
+            _LOG_PROBABILITIES: (log_mean - log_mean.max(axis=1, keepdims=True)).astype(np.float16),
+            _TRUTH: self.truth[kept].astype(np.int32),
+            _UNITS: np.unique(self.units[kept], return_inverse=True)[1].astype(np.int32),
+            _KNOWN: self.is_known[kept].astype(np.uint8),
+        }
+        if self.members.mutual_information.any():
+            arrays[_INFORMATION] = self.members.mutual_information[kept].astype(np.float32)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays, spec: ModelSpec) -> Self | None:
+        """Read what :meth:`to_arrays` gave; `None` for a model that keeps nothing of them.
+
+        Raises
+        ------
+        ModelFormatError
+            If the arrays are not those of this model.
+        """
+        if _LOG_PROBABILITIES not in arrays or spec.calibration is None:
+            return None
+        log_mean = arrays[_LOG_PROBABILITIES].astype(np.float32)
+        truth, units, is_known = (arrays.get(name, np.zeros(0)) for name in (_TRUTH, _UNITS, _KNOWN))
+        information = arrays.get(_INFORMATION, np.zeros(len(log_mean), dtype=np.float32))
+        is_sound = (
+            log_mean.ndim == 2
+            and log_mean.shape[1] == len(spec.labels)
+            and all(values.shape == (len(log_mean),) for values in (truth, units, is_known, information))
+        )
+        if not is_sound or not len(truth) or truth.min() < 0 or truth.max() >= len(spec.labels) or log_mean.max() > 0:
+            raise ModelFormatError("The held-out cells that are stored with the model do not fit its labels. Copy the model again.")
+        return cls(
+            members=Members(log_mean, np.zeros(len(log_mean), dtype=np.float32), information.astype(np.float32)),
+            truth=truth.astype(np.int64),
+            is_known=is_known.astype(bool),
+            unit=spec.calibration.unit,
+            units=units.astype(np.int64),
+        )

@@ -1,0 +1,177 @@
+"""Cross-fitting: each part of a reference is evaluated by models of the other parts."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from anndata import AnnData
+from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
+from numpy.typing import NDArray
+
+from sctab.errors import LabelError, SctabWarning, listing
+from sctab.inference import Evaluation, HeldOutCells, Members, ModelSpec, Predictor, Unit, decide
+from sctab.io import ProgressReport
+from sctab.model._setup import single_device
+from sctab.train import REFIT_BELOW, HeldOut, MemoryReference
+
+_FEWEST_CELLS = 1500
+"""Cells from which processes save more than their start takes, some ten seconds each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldOutput:
+    """Outputs of a model of the other parts for a part that was held out."""
+
+    logits: NDArray[np.float32]
+    """`(n_held_out, n_members, n_labels)`."""
+    measured: NDArray[np.bool_]
+    """Cells with a count in the model's genes, `(n_held_out,)`."""
+    names: Sequence[str]
+    """Labels of the model, in order."""
+    learned: Sequence[str]
+    """Labels of the cells that it learned."""
+    by: str
+    """See :attr:`~sctab.train.HeldOut.by`."""
+    truth: NDArray[np.object_]
+    """Labels of the cells, `(n_held_out,)`."""
+    unit: Unit
+    """Unit that was held out whole."""
+    units: NDArray[np.object_] | None
+    """Dataset or donor of each cell, `(n_held_out,)`; `None` where single cells were held out."""
+
+    @property
+    def labels(self) -> NDArray[np.str_]:
+        """Most probable label of each cell, `(n_held_out,)`; `"nan"` for cells without a count in the model's genes."""
+        return decide(Evaluation(self.logits, None, self.measured)).labels(self.names).astype(str)
+
+
+def evaluate_fold(fold: HeldOut, predictor: Predictor) -> FoldOutput:
+    """Evaluate cells that a model has not seen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SctabWarning)  # the model that is kept says it once
+        evaluation = fold.evaluate(predictor)
+    return FoldOutput(
+        logits=evaluation.logits,
+        measured=evaluation.measured,
+        names=predictor.spec.labels.names,
+        learned=fold.reference.label_names,
+        by=fold.by,
+        truth=fold.truth,
+        unit=fold.unit,
+        units=fold.units,
+    )
+
+
+def join_folds(outputs: Sequence[FoldOutput], spec: ModelSpec) -> HeldOutCells:
+    """All cells that were held out, over the labels of a model.
+
+    Parameters
+    ----------
+    outputs
+        Outputs of models of the other parts, for each part.
+    spec
+        The model.
+    """
+    names = pd.Index(spec.labels.names)
+    logits = []
+    for output in outputs:
+        absent = np.full((*output.logits.shape[:2], 1), -np.inf, dtype=np.float32)
+        columns = pd.Index(output.names).get_indexer(names)
+        logits.append(np.concatenate([output.logits, absent], axis=2)[:, :, columns])
+    truth = names.get_indexer(np.concatenate([output.truth for output in outputs])).astype(np.int64)
+    kept = np.concatenate([output.measured for output in outputs]) & (truth >= 0)
+    units = [np.arange(len(truth)) if outputs[0].units is None else np.concatenate([output.units for output in outputs])]
+    return HeldOutCells(
+        members=Members.of(np.concatenate(logits)[kept]),
+        truth=truth[kept],
+        is_known=np.concatenate([np.isin(output.truth, list(output.learned)) for output in outputs])[kept],
+        unit=outputs[0].unit,
+        units=np.unique(units[0][kept], return_inverse=True)[1],
+    )
+
+
+def evaluate_unseen(
+    predictor: Predictor, adata: AnnData, labels_key: str, donor_key: str | None, dataset_key: str | None, layer: str | None
+) -> HeldOutCells:
+    """Evaluate labelled cells of other data than a model was trained on.
+
+    Raises
+    ------
+    KeyNotFoundError, LabelError, InputValueError, GeneOverlapError
+        If the cells cannot be used.
+    LabelError
+        If no label is one of the model.
+    """
+    reference = MemoryReference.of(adata, labels_key, donor_key=donor_key, dataset_key=dataset_key, layer=layer)
+    known = set(reference.label_names) & set(predictor.spec.labels.names)
+    if not known:
+        raise LabelError(
+            f"No label in `obs[{labels_key!r}]` is one of the model, whose labels are {listing(predictor.spec.labels.names)}. Rename them."
+        )
+    return join_folds([evaluate_fold(reference.all_held_out(), predictor)], predictor.spec)
+
+
+@dataclass(frozen=True)
+class FoldTraining:
+    """A training on the other parts of a reference, with the genes and labels of the model that all cells give."""
+
+    model_class: type[Any]
+    spec: ModelSpec
+    train_settings: Mapping[str, Any]
+    """Arguments of `train`."""
+    start: Mapping[str, torch.Tensor] | None = None
+    """Weights to start from; `None` for a new network."""
+
+    def run(self, fold: HeldOut) -> FoldOutput:
+        """Train, and evaluate the part that was held out."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SctabWarning)
+            model = self.model_class._with(fold.reference, self.spec, register=False)
+            if self.start is not None:
+                model.module.load_state_dict(dict(self.start))
+                model._has_pretrained_weights = True
+            model.train(**self.train_settings, calibrate=False)
+            return evaluate_fold(fold, model.predictor)
+
+
+def run_folds(tasks: Iterable[tuple[FoldTraining, HeldOut]], n_tasks: int, *, n_jobs: int, shown: bool) -> list[FoldOutput]:
+    """Train and evaluate, `n_jobs` at a time in processes of their own; results are in the order of the tasks."""
+    with ProgressReport(n_tasks, "Calibrating", unit="trainings", shown=shown) as progress:
+        found = {}
+        for number, output in _side_by_side(tasks, min(n_jobs, n_tasks)):
+            found[number] = output
+            progress.advance()
+    return [found[number] for number in sorted(found)]
+
+
+def _side_by_side(tasks: Iterable[tuple[FoldTraining, HeldOut]], n_jobs: int) -> Iterator[tuple[int, FoldOutput]]:
+    run: Callable[..., Any] = Parallel(n_jobs=n_jobs, pre_dispatch="n_jobs", return_as="generator_unordered")
+    yield from run(delayed(_numbered)(number, *task) for number, task in enumerate(tasks))
+    if n_jobs > 1:
+        get_reusable_executor().shutdown(wait=True)  # they would stay for minutes
+
+
+def _numbered(number: int, training: FoldTraining, fold: HeldOut) -> tuple[int, FoldOutput]:
+    return number, training.run(fold)
+
+
+def useful_jobs(n_obs: int, accelerator: str, devices: Any) -> int:
+    """Trainings at a time: as many as PyTorch uses threads, which small batches do not need; one where that cannot help.
+
+    Parameters
+    ----------
+    n_obs
+        Cells in memory. Below 1,500, processes take longer to start than they save; many cells would be copied many times.
+    accelerator, devices
+        As in Lightning.
+    """
+    if not _FEWEST_CELLS <= n_obs < REFIT_BELOW or devices not in ("auto", 1):
+        return 1
+    return torch.get_num_threads() if single_device(accelerator, devices).type == "cpu" else 1

@@ -1,0 +1,79 @@
+"""Checks of an AnnData that is to be learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from anndata import AnnData
+
+from sctab.data import reference_source, require_anndata, require_cells_in_rows
+from sctab.errors import InputValueError, LabelError, Parameter, SettingError, missing_key, place, warn
+from sctab.train._labels import check_labels, label_ids_in
+
+
+def check_reference(adata: AnnData, setup: Mapping[str, Any]) -> str | None:
+    """Refuse what cannot be learned from, and give the label that means "no label"; errors as in `setup_anndata`."""
+    labels_key = setup["labels_key"]
+    categorical_covariate_keys: Sequence[str] = setup["categorical_covariate_keys"]
+    require_anndata(adata)
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise InputValueError(f"The reference has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to learn from.")
+    if adata.is_view:
+        call = "to_memory" if adata.isbacked else "copy"
+        raise InputValueError(f"The reference is a view of another AnnData. Call `adata = adata.{call}()` first.")
+    require_cells_in_rows(adata)
+    unlabeled_category = check_labels(
+        _obs_column(adata, labels_key, "labels_key"),
+        labels_key,
+        unlabeled_category=setup["unlabeled_category"],
+        label_ids=label_ids_in(setup),
+    )
+    for unit in ("donor", "dataset"):
+        key = setup[f"{unit}_key"]
+        if key is not None and (n_without := int(_obs_column(adata, key, f"{unit}_key").isna().sum())):
+            raise LabelError(
+                place(f"obs[{key!r}]"),
+                f" has no {unit} (NaN) for {n_without} of {adata.n_obs} cells. Fill them in, or omit ",
+                Parameter(f"{unit}_key"),
+                ".",
+            )
+    if isinstance(categorical_covariate_keys, str):
+        raise SettingError(
+            Parameter("categorical_covariate_keys", categorical_covariate_keys),
+            f" must be a list: write `[{categorical_covariate_keys!r}]`.",
+        )
+    for key in categorical_covariate_keys:
+        if key == labels_key:
+            raise SettingError(
+                Parameter("categorical_covariate_keys"), f" has the labels, `{key}`, which a query does not have. Omit them."
+            )
+        if _obs_column(adata, key, "categorical_covariate_keys").dropna().empty:
+            raise LabelError(
+                place(f"obs[{key!r}]"),
+                " has no value in any cell. Remove it from ",
+                Parameter("categorical_covariate_keys"),
+                ".",
+            )
+        if (n_values := adata.obs[key].nunique()) > max(adata.n_obs / 2, 2):
+            raise LabelError(
+                place(f"obs[{key!r}]"),
+                f" has {n_values} different values in {adata.n_obs} cells: these are not categories. Group them, or remove the column "
+                "from ",
+                Parameter("categorical_covariate_keys"),
+                ".",
+            )
+    source, _ = reference_source(adata, setup["layer"])
+    if source.content.remark:
+        warn(source.content.remark)
+    for parameter in ("gene_id_key", "gene_symbol_key"):
+        if (key := setup[parameter]) is not None and key not in source.var:
+            raise missing_key(parameter, key, source.var.columns, where="raw.var" if source.name == "raw.X" else "var")
+    return unlabeled_category
+
+
+def _obs_column(adata: AnnData, key: str, parameter: str) -> pd.Series:
+    if key not in adata.obs:
+        raise missing_key(parameter, key, adata.obs.columns)
+    return adata.obs[key]
