@@ -296,9 +296,9 @@ class AutoClassifier:
 
     def _try(self, n_folds: int | None, n_jobs: int, options: Mapping[str, Any], advance: Callable[[], None]) -> _Trial:
         """Train each candidate on parts of the reference, and let it name the others."""
-        by = "stratified" if options.get("validation_split") == "stratified" else "dataset"
 
         def tasks() -> Iterator[tuple[Any, ...]]:
+            by = "stratified" if options.get("validation_split") == "stratified" else "dataset"
             for number, fold in enumerate(self._reference.folds(n_folds, by=by, seed=options["seed"]), start=1):
                 for name in reversed(self._names):  # what takes longest begins first
                     settings = self._train_settings(name) | {"refit": False} | dict(options)
