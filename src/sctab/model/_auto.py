@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from os import PathLike
 from typing import Any, Literal, Self, final
@@ -19,27 +19,14 @@ from sctab.errors import Either, NotTrainedError, Parameter, SettingError, liste
 from sctab.inference import ModelSpec, Predictor
 from sctab.io import ProgressReport, progress_titled
 from sctab.model._base import CellTypeClassifier
-from sctab.model._candidates import judge_all
+from sctab.model._candidates import Trial, judge_all
 from sctab.model._classes import CLASSES
 from sctab.model._comparison import compare
-from sctab.model._crossfit import FoldOutput, join_folds, useful_jobs
+from sctab.model._crossfit import join_folds, useful_jobs
 from sctab.model._ensemble import DeepEnsemble
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
 from sctab.train import Checkpoints, CorpusReference, LoggerChoice, MemoryReference, Reference, check_logging, run_directory
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Trial:
-    """Predictions of the candidates for held-out cells."""
-
-    outputs: Mapping[str, Sequence[FoldOutput]]
-    seconds: Mapping[str, float]
-
-    @property
-    def parts(self) -> Sequence[FoldOutput]:
-        """Outputs of one of the candidates; the cells that were held out are the same for all."""
-        return next(iter(self.outputs.values()))
 
 
 @final
@@ -294,7 +281,7 @@ class AutoClassifier:
     def _train_settings(self, name: str) -> dict[str, Any]:
         return dict(self._settings.get(name, {}).get("train", {}))
 
-    def _try(self, n_folds: int | None, n_jobs: int, options: Mapping[str, Any], advance: Callable[[], None]) -> _Trial:
+    def _try(self, n_folds: int | None, n_jobs: int, options: Mapping[str, Any], advance: Callable[[], None]) -> Trial:
         """Train each candidate on parts of the reference, and let it name the others."""
 
         def tasks() -> Iterator[tuple[Any, ...]]:
@@ -306,7 +293,7 @@ class AutoClassifier:
 
         results = judge_all(tasks(), n_jobs, advance)
         of = {name: results[i :: len(self._names)] for i, name in enumerate(reversed(self._names))}
-        return _Trial(
+        return Trial(
             outputs={name: [output for output, _ in of[name]] for name in self._names},
             seconds={name: sum(seconds for _, seconds in of[name]) for name in self._names},
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from joblib import Parallel, delayed
@@ -16,6 +17,19 @@ from sctab.model._base import new_model
 from sctab.model._classes import CLASSES
 from sctab.model._crossfit import FoldOutput, evaluate_fold
 from sctab.train import HeldOut
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Predictions of the candidates for held-out cells."""
+
+    outputs: Mapping[str, Sequence[FoldOutput]]
+    seconds: Mapping[str, float]
+
+    @property
+    def parts(self) -> Sequence[FoldOutput]:
+        """Outputs of one of the candidates; the cells that were held out are the same for all."""
+        return next(iter(self.outputs.values()))
 
 
 def judge(
