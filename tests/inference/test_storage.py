@@ -39,6 +39,7 @@ SPEC = ModelSpec(
         "labels_key": "cell_type",
         "layer": None,
         "donor_key": None,
+        "dataset_key": None,
         "unlabeled_category": None,
         "categorical_covariate_keys": ["tissue"],
         "gene_id_key": None,
@@ -168,10 +169,10 @@ def test_a_new_model_is_not_read_as_one_of_the_first_version(path):
         read_model(path)
 
 
-@pytest.mark.parametrize("version", [0, 3, "2", None, True])
+@pytest.mark.parametrize("version", [0, 4, "2", None, True])
 def test_unknown_version(path, version):
     edit(path, format_version=version)
-    with pytest.raises(ModelFormatError, match=f"has format version {version!r}; this version of sctab reads 1 to 2. Update sctab"):
+    with pytest.raises(ModelFormatError, match=f"has format version {version!r}; this version of sctab reads 1 to 3. Update sctab"):
         read_model(path)
 
 
@@ -436,6 +437,30 @@ def test_weights_and_description_that_disagree(tmp_path):
     write_model(tmp_path / "model", other, WEIGHTS, IMPORTANCE, overwrite=False)
     with pytest.raises(ModelFormatError, match="does not have the importance of 3 genes"):
         read_model(tmp_path / "model")
+
+
+class TestSecondVersion:
+    """Models that were saved before models were calibrated; the numbers are those of the first version."""
+
+    FOLDER = Path(__file__).parent / "format_2"
+
+    @pytest.mark.parametrize("name", ["linear", "mlp", "xgboost", "sctab"])
+    def test_it_predicts_what_it_did(self, name, tmp_path):
+        model = load_model(self.FOLDER / name, accelerator="cpu")
+        query = TestFirstVersion().query()
+        np.testing.assert_allclose(
+            model.predict(query, soft=True).to_numpy(), np.load(TestFirstVersion.FOLDER / f"{name}.npy"), rtol=1e-5
+        )
+        assert model.spec.calibration is None
+        model.save(tmp_path / "new")
+        assert described(tmp_path / "new")["format_version"] == 3
+        assert load_model(tmp_path / "new", accelerator="cpu").spec == model.spec
+
+    def test_an_ensemble(self, tmp_path):
+        ensemble = load_model(self.FOLDER / "ensemble", accelerator="cpu")
+        assert ensemble.calibration is None
+        ensemble.save(tmp_path / "new")
+        assert load_model(tmp_path / "new", accelerator="cpu").spec == ensemble.spec
 
 
 class TestFirstVersion:

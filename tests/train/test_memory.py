@@ -82,8 +82,8 @@ def test_each_labelled_cell_is_held_out_once_and_by_donor(n_folds):
         (cells,) = fold.parts()
         names += list(cells.obs_names)
         assert fold.by == "donor"
-        assert set(fold.donors) == set(cells.obs["donor_id"])
-        assert not set(fold.donors) & set(fold.reference.obs["donor_id"])
+        assert set(fold.units) == set(cells.obs["donor_id"])
+        assert not set(fold.units) & set(fold.reference.obs["donor_id"])
         np.testing.assert_array_equal(fold.truth, cells.obs["cell_type"].astype(str))
     assert sorted(names) == sorted(reference.obs.index)
 
