@@ -253,7 +253,7 @@ def train(
         _report_candidates(classifier.table)
     _report_training([classifier.spec.training] if members is None else [member.spec.training for member in classifier.members])
     if directory is not None:
-        out.print(f"Wrote the curves to `{directory}`: `tensorboard --logdir {directory}` shows them.")
+        out.print(f"Wrote the curves to `{directory}`: `tensorboard --logdir {directory}` shows them.", soft_wrap=True)
     out.print(f"Wrote `{output}`.", soft_wrap=True)
 
 
