@@ -35,7 +35,7 @@ from scipy.special import logsumexp, softmax
 from sklearn.metrics import roc_auc_score
 
 from sctab.data import FeatureSpace, Normalization, open_query
-from sctab.inference import Neighbourhoods, SeenTypes, benjamini_hochberg, learn_types
+from sctab.inference import Neighbourhoods, SeenTypes, largest_p_value, learn_types
 from sctab.model import model_by_name
 
 FEWEST = 10
@@ -232,7 +232,8 @@ def reports(task: Task, lines: AnnData, seed: int, fdr: float) -> dict[str, floa
     truth, values = truth_of(task.query, task), values_of(task.query)
 
     def report(each: sparse.csr_matrix, learned: Learned) -> NDArray[np.bool_]:
-        return benjamini_hochberg(learned.seen.p_values(Cells.of(each, seed).scores(learned)), fdr)
+        p_values = learned.seen.p_values(Cells.of(each, seed).scores(learned))
+        return p_values <= largest_p_value(p_values, fdr)
 
     for left_out in left_out_types(task):
         learned = Learned.from_reference(task.reference[truth_of(task.reference, task) != left_out].copy(), task, seed)

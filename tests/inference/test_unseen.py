@@ -9,9 +9,18 @@ from scipy.stats import false_discovery_control, kstest, norm
 from sklearn.metrics import roc_auc_score
 from tests.types_of_cells import N_GENES, NORMALIZATION, draw, learn, programs, reference
 
+from sctab import ModelFormatError
 from sctab.data import Normalization, normalise
 from sctab.inference._neighbourhoods import Neighbourhoods
-from sctab.inference._unseen import SeenTypes, benjamini_hochberg, distances, p_values_from_logits
+from sctab.inference._unseen import (
+    LogitTest,
+    NeighbourhoodTest,
+    SeenTypes,
+    distances,
+    largest_p_value,
+    types_of_arrays,
+    types_to_arrays,
+)
 
 ALL_GENES = np.ones(N_GENES, dtype=bool)
 
@@ -200,14 +209,14 @@ def test_benjamini_hochberg_is_that_of_scipy():
     for _ in range(20):
         p_values = rng.uniform(size=200) ** rng.uniform(1, 6)
         expected = false_discovery_control(p_values) <= 0.1
-        np.testing.assert_array_equal(benjamini_hochberg(p_values, 0.1), expected)
+        np.testing.assert_array_equal((p_values <= largest_p_value(p_values, 0.1)), expected)
 
 
 def test_cells_without_a_p_value_are_not_counted():
     p_values = np.array([0.01, np.nan, 0.04, 0.5, np.nan])
-    assert benjamini_hochberg(p_values, 0.1).tolist() == [True, False, True, False, False]
-    assert not benjamini_hochberg(np.full(3, np.nan), 0.1).any()
-    assert not benjamini_hochberg(np.array([0.5, 0.9]), 0.1).any()
+    assert (p_values <= largest_p_value(p_values, 0.1)).tolist() == [True, False, True, False, False]
+    assert largest_p_value(np.full(3, np.nan), 0.1) == -1
+    assert largest_p_value(np.array([0.5, 0.9]), 0.1) == -1
 
 
 def test_false_discoveries_among_exchangeable_cells():
@@ -217,7 +226,8 @@ def test_false_discoveries_among_exchangeable_cells():
     for _ in range(200):
         seen = stored(rng.normal(5, 1, size=1000).clip(0), np.arange(1000) % 3)
         is_new = np.arange(300) < 60
-        reported = benjamini_hochberg(seen.p_values(rng.normal(5, 1, size=300) + 4 * is_new), 0.2)
+        p_values = seen.p_values(rng.normal(5, 1, size=300) + 4 * is_new)
+        reported = p_values <= largest_p_value(p_values, 0.2)
         fractions.append((reported & ~is_new).sum() / max(reported.sum(), 1))
         powers.append(reported[is_new].mean())
     assert np.mean(fractions) < 0.2 + 2 * np.std(fractions) / np.sqrt(200)
@@ -233,8 +243,8 @@ def test_known_cells_of_other_donors_are_rarely_reported():
     values = draw(programs(), codes, 5, shift=shifts[donors])
     learned = donors < 4
     seen = learn(values[learned], codes[learned], donors[learned])
-    reported = benjamini_hochberg(seen.p_values(score_cells(seen, values[~learned])), 0.1)
-    assert reported.mean() <= 0.1
+    p_values = seen.p_values(score_cells(seen, values[~learned]))
+    assert (p_values <= largest_p_value(p_values, 0.1)).mean() <= 0.1
 
 
 def test_without_reference_cells_the_query_is_the_null():
@@ -244,14 +254,34 @@ def test_without_reference_cells_the_query_is_the_null():
     height = rng.normal(10, 1, size=1000)
     height[:10] = 0
     logits[:, 0, 1] = height
-    found = p_values_from_logits(logits)
+    found = LogitTest.learn(logits).p_values(None, logits)
     np.testing.assert_allclose(found[10:], norm.sf(10 - height[10:]), atol=0.05)
-    assert np.flatnonzero(benjamini_hochberg(found, 0.01)).tolist() == list(range(10))
+    assert np.flatnonzero(found <= largest_p_value(found, 0.01)).tolist() == list(range(10))
 
 
 def test_members_are_averaged():
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(50, 2, 3))
-    np.testing.assert_allclose(
-        p_values_from_logits(logits), p_values_from_logits(np.repeat(logits.max(axis=2).mean(axis=1)[:, None, None], 3, axis=2))
+    logits = np.random.default_rng(0).normal(size=(50, 2, 3))
+    means = np.repeat(logits.max(axis=2).mean(axis=1)[:, None, None], 3, axis=2)
+    test = LogitTest.learn(logits)
+    assert test == LogitTest.learn(means)
+    np.testing.assert_allclose(test.p_values(None, logits), test.p_values(None, means))
+
+
+def test_cells_have_the_p_value_of_their_neighbourhood(seen):
+    values = draw(programs(), np.arange(80) % 4, 6)
+    neighbourhoods = Neighbourhoods.learn(values, n_genes=N_GENES)
+    test = NeighbourhoodTest(neighbourhoods, np.linspace(0, 1, 80, dtype=np.float32))
+    order = np.random.default_rng(0).permutation(80)
+    np.testing.assert_array_equal(
+        test.p_values(values[order], np.zeros((80, 1, 3))), np.linspace(0, 1, 80, dtype=np.float32)[order]
     )
+
+
+def test_arrays_among_those_of_others(seen):
+    arrays = {"backoff.scores": np.ones(3), **types_to_arrays(seen)}
+    again = types_of_arrays(arrays, n_genes=N_GENES, n_labels=3)
+    np.testing.assert_array_equal(again.scores, seen.scores)
+    assert types_of_arrays({"backoff.scores": np.ones(3)}, n_genes=N_GENES, n_labels=3) is None
+    del arrays["types.genes"]
+    with pytest.raises(ModelFormatError, match=r"keeps of its types was changed: .*lack \['genes'\]\. Copy the complete model"):
+        types_of_arrays(arrays, n_genes=N_GENES, n_labels=3)

@@ -35,6 +35,7 @@ from ._local import engine_for as engine_for, evaluate_cells as evaluate_cells, 
 from ._neighbourhoods import MOST_CELLS as MOST_CELLS, Neighbourhoods as Neighbourhoods
 from ._networks import EARLIER_WEIGHTS as EARLIER_WEIGHTS, build_network as build_network, take_weights as take_weights
 from ._predictor import HasPredictor as HasPredictor, Predictor as Predictor, load_predictor as load_predictor
+from ._query_test import fraction_unseen as fraction_unseen, unseen_test as unseen_test
 from ._reference_arrays import NO_ARRAYS as NO_ARRAYS, Arrays as Arrays
 from ._sizes import BATCH_SIZE as BATCH_SIZE, DENSE_BATCH_SIZE as DENSE_BATCH_SIZE
 from ._spec import NO_SETUP as NO_SETUP, ModelSpec as ModelSpec, library_versions as library_versions
@@ -49,9 +50,13 @@ from ._storage import (
 )
 from ._terms import Hierarchy as Hierarchy, Terms as Terms
 from ._unseen import (
+    LogitTest as LogitTest,
+    NeighbourhoodTest as NeighbourhoodTest,
     SeenTypes as SeenTypes,
-    benjamini_hochberg as benjamini_hochberg,
-    p_values_from_logits as p_values_from_logits,
+    UnseenTest as UnseenTest,
+    largest_p_value as largest_p_value,
+    types_of_arrays as types_of_arrays,
+    types_to_arrays as types_to_arrays,
 )
 
 __all__ = ["ModelSpec", "Predictor", "decide", "load_predictor"]

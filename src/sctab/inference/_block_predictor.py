@@ -21,6 +21,7 @@ from sctab.data import InputRecipe
 from sctab.errors import Parameter, SettingError
 from sctab.inference._sizes import BATCH_SIZE
 from sctab.inference._storage import require_sound
+from sctab.inference._unseen import UnseenTest
 from sctab.io import ahead
 from sctab.nn import Precision, SparseNetwork, predict_sparse, sparse_network
 
@@ -38,15 +39,19 @@ class Evaluation:
     """`(n_obs, n_latent)`, concatenated over members; `None` where the model has no latent space."""
     measured: NDArray[np.bool_]
     """Cells with a count in the model's genes, `(n_obs,)`; the logits of others are undefined."""
+    unseen: NDArray[np.float32] | None = None
+    """p-value of each cell for being of a type that the model has learned, `(n_obs,)`; `None` where it was not asked for."""
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         """Concatenate the evaluations of consecutive cells."""
         latents = [part.latent for part in parts if part.latent is not None]
+        unseen = [part.unseen for part in parts if part.unseen is not None]
         return cls(
             np.concatenate([part.logits for part in parts]),
             np.concatenate(latents) if latents else None,
             np.concatenate([part.measured for part in parts]),
+            np.concatenate(unseen) if unseen else None,
         )
 
 
@@ -80,23 +85,29 @@ class BlockPredictor:
         except ValueError as error:
             raise SettingError(str(error)) from error
 
-    def predict_rows(self, recipe: InputRecipe, block: Block, rows: slice) -> Evaluation:
+    def predict_rows(self, recipe: InputRecipe, block: Block, rows: slice, *, unseen: UnseenTest | None = None) -> Evaluation:
         """Evaluate some rows of a block, all at once and in this thread."""
         values, measured = recipe.apply(*block, rows)
         outputs = predict_sparse(self._networks, values)
         latents = [output.embedding.cpu().numpy() for output in outputs if output.embedding is not None]
+        logits = np.stack([output.logits.cpu().numpy() for output in outputs], axis=1)
         return Evaluation(
-            np.stack([output.logits.cpu().numpy() for output in outputs], axis=1),
+            logits,
             np.concatenate(latents, axis=1) if latents else None,
             measured,
+            None if unseen is None else unseen.p_values(values, logits),
         )
 
-    def predict_block(self, recipe: InputRecipe, block: Block, *, batch_size: int = BATCH_SIZE) -> Evaluation:
+    def predict_block(
+        self, recipe: InputRecipe, block: Block, *, batch_size: int = BATCH_SIZE, unseen: UnseenTest | None = None
+    ) -> Evaluation:
         """Evaluate the rows of a block, `batch_size` of them at a time, in this thread alone."""
         with _one_thread():
-            return Evaluation.join([self.predict_rows(recipe, block, rows) for rows in _batches(block, batch_size)])
+            return Evaluation.join([self.predict_rows(recipe, block, rows, unseen=unseen) for rows in _batches(block, batch_size)])
 
-    def predict_blocks(self, recipe: InputRecipe, blocks: Iterable[Block], *, batch_size: int = BATCH_SIZE) -> Iterator[Evaluation]:
+    def predict_blocks(
+        self, recipe: InputRecipe, blocks: Iterable[Block], *, batch_size: int = BATCH_SIZE, unseen: UnseenTest | None = None
+    ) -> Iterator[Evaluation]:
         """Evaluate the rows of blocks, in order, in as many threads as PyTorch uses here.
 
         While a block is evaluated, the next one is read. What a block gives does not depend on the number of threads.
@@ -106,7 +117,9 @@ class BlockPredictor:
         with _prediction_threads() as pool:
             try:
                 for block in ahead(blocks):
-                    waiting.append([pool.submit(self.predict_rows, recipe, block, rows) for rows in _batches(block, batch_size)])
+                    waiting.append(
+                        [pool.submit(self.predict_rows, recipe, block, rows, unseen=unseen) for rows in _batches(block, batch_size)]
+                    )
                     if sum(map(len, waiting)) - len(waiting[0]) >= n_threads:  # so that no thread is idle at the end of a block
                         yield Evaluation.join([future.result() for future in waiting.popleft()])
                 while waiting:

@@ -19,6 +19,7 @@ from sctab.data import CellData, InputRecipe, MatrixContent, MatrixInspection, Q
 from sctab.errors import ClusterError, DataFileError, SettingError, require
 from sctab.inference._block_predictor import BlockPredictor, Evaluation
 from sctab.inference._engine import Engine, OnProgress, Ranges
+from sctab.inference._unseen import UnseenTest
 from sctab.io import DataFile, RowReader, row_ranges, row_sliceable
 
 _TASKS_PER_THREAD = 3
@@ -59,14 +60,14 @@ class DaskEngine(Engine):
         return whole.decide(matrix.shape[1])
 
     def predict(
-        self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int
+        self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int, unseen: UnseenTest | None = None
     ) -> Iterator[tuple[tuple[int, int], Evaluation]]:
         """See :meth:`Engine.predict`."""
         rows_of = self._rows_of(cells, query.source.matrix, query.source.name)
         sent: list[Any] = []
 
         def send() -> None:
-            sent[:] = self._client.scatter([self._block_predictor, query.recipe], broadcast=True, hash=False)
+            sent[:] = self._client.scatter([self._block_predictor, query.recipe, unseen], broadcast=True, hash=False)
 
         def task(at: tuple[int, int]) -> tuple[Any, ...]:
             return _predict, *sent, rows_of(at), query.covariates[slice(*at)], batch_size
@@ -165,6 +166,11 @@ def _inspect(rows: Any, name: str, columns: NDArray[np.bool_] | None) -> MatrixI
 
 
 def _predict(
-    block_predictor: BlockPredictor, recipe: InputRecipe, rows: Any, known: sparse.csr_matrix, batch_size: int
+    block_predictor: BlockPredictor,
+    recipe: InputRecipe,
+    unseen: UnseenTest | None,
+    rows: Any,
+    known: sparse.csr_matrix,
+    batch_size: int,
 ) -> Evaluation:
-    return block_predictor.predict_block(recipe, (_read(rows)[1], known), batch_size=batch_size)
+    return block_predictor.predict_block(recipe, (_read(rows)[1], known), batch_size=batch_size, unseen=unseen)

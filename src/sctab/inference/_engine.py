@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sctab.data import CellData, MatrixContent, Query
 from sctab.inference._block_predictor import Evaluation
+from sctab.inference._unseen import UnseenTest
 
 Ranges = Sequence[tuple[int, int]]
 OnProgress = Callable[[int], None] | None
@@ -27,6 +28,6 @@ class Engine(ABC):
 
     @abstractmethod
     def predict(
-        self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int
+        self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int, unseen: UnseenTest | None = None
     ) -> Iterator[tuple[tuple[int, int], Evaluation]]:
-        """Predict the cells of some ranges; yields results as they are ready."""
+        """Predict the cells of some ranges, and test them for being of unseen types; yields results as they are ready."""

@@ -16,6 +16,7 @@ from sctab.inference._decide import Decision, decide
 from sctab.inference._engine import Engine, OnProgress, Ranges
 from sctab.inference._predictor import Predictor
 from sctab.inference._sizes import BATCH_SIZE
+from sctab.inference._unseen import UnseenTest
 from sctab.io import ProgressReport, client_in_use
 from sctab.nn import Precision
 
@@ -40,11 +41,11 @@ class LocalEngine(Engine):
         return inspect_matrix(matrix, name=name, columns=columns, on_progress=on_progress)
 
     def predict(
-        self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int
+        self, cells: CellData, query: Query, ranges: Ranges, *, batch_size: int, unseen: UnseenTest | None = None
     ) -> Iterator[tuple[tuple[int, int], Evaluation]]:
         """See :meth:`Engine.predict`; ranges come in order."""
         del cells
-        parts = self._block_predictor.predict_blocks(query.recipe, query.read(ranges), batch_size=batch_size)
+        parts = self._block_predictor.predict_blocks(query.recipe, query.read(ranges), batch_size=batch_size, unseen=unseen)
         return zip(ranges, parts, strict=True)
 
 

@@ -50,7 +50,7 @@ class Neighbourhoods:
         seed
             Seed of the landmarks.
         """
-        genes = _most_variable(values[:, :n_genes])
+        genes = _most_variable(values, n_genes)
         dense = values[:, genes].toarray()
         dense -= dense.mean(axis=0)
         _, vectors = np.linalg.eigh(dense.T @ dense)  # ascending
@@ -122,12 +122,17 @@ class Neighbourhoods:
         return means
 
 
-def _most_variable(values: sparse.csr_matrix) -> NDArray[np.intp]:
+def _most_variable(values: sparse.csr_matrix, n_genes: int) -> NDArray[np.intp]:
     """Genes with the largest variance, in order of their positions."""
-    n_cells, n_genes = values.shape
-    mean = np.asarray(values.sum(axis=0, dtype=np.float64)).ravel() / n_cells
-    squares = np.bincount(values.indices, weights=np.square(values.data, dtype=np.float64), minlength=n_genes) / n_cells
-    return np.sort(np.argsort(-(squares - mean**2), kind="stable")[:_MOST_GENES])
+    n_cells = values.shape[0]
+    sums, squares = np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    for start in range(0, n_cells, _ROWS_AT_A_TIME):
+        part = slice(values.indptr[start], values.indptr[min(start + _ROWS_AT_A_TIME, n_cells)])
+        data = values.data[part].astype(np.float64)
+        sums += np.bincount(values.indices[part], weights=data, minlength=len(sums))
+        squares += np.bincount(values.indices[part], weights=data**2, minlength=len(sums))
+    variance = (squares / n_cells - (sums / n_cells) ** 2)[:n_genes]
+    return np.sort(np.argsort(-variance, kind="stable")[:_MOST_GENES])
 
 
 def _project(values: sparse.csr_matrix, rows: NDArray[np.int32], loadings: NDArray[np.float32]) -> NDArray[np.float32]:

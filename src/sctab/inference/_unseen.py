@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from scipy import sparse
 from scipy.stats import norm
 
 from sctab.data import Normalization
+from sctab.errors import ModelFormatError
 from sctab.inference._neighbourhoods import Neighbourhoods
 
 _FEWEST_MARKERS = 10
@@ -26,6 +27,7 @@ cells of other tissues at 0.5 to 0.9."""
 _FEWEST_TRUSTED = 20
 """Trusted cells of a type that it takes to estimate a difference from it."""
 _MAD = 1.4826
+_PREFIX = "types."
 
 
 @dataclass(frozen=True)
@@ -198,26 +200,107 @@ def expression_of(values: sparse.csr_matrix, normalization: Normalization) -> sp
     return linear
 
 
-def p_values_from_logits(logits: NDArray[np.floating]) -> NDArray[np.float32]:
-    """p-values for a model without :class:`SeenTypes`, such as a checkpoint of another program: cells are compared with the query itself.
+def types_to_arrays(types: SeenTypes) -> dict[str, NDArray[Any]]:
+    """Types as arrays that a model keeps beside those of others.
+
+    Parameters
+    ----------
+    types
+        What it has learned.
+    """
+    return {_PREFIX + name: values for name, values in types.to_arrays().items()}
+
+
+def types_of_arrays(arrays: Mapping[str, NDArray[Any]], *, n_genes: int, n_labels: int) -> SeenTypes | None:
+    """Types that a model keeps; `None` where it keeps none.
+
+    Parameters
+    ----------
+    arrays
+        All arrays that it keeps.
+    n_genes, n_labels
+        Its genes and labels.
+
+    Raises
+    ------
+    ModelFormatError
+        If they are incomplete or cannot be right.
+    """
+    found = {name.removeprefix(_PREFIX): values for name, values in arrays.items() if name.startswith(_PREFIX)}
+    if not found:
+        return None
+    try:
+        return SeenTypes.from_arrays(found, n_genes=n_genes, n_labels=n_labels)
+    except ValueError as error:
+        raise ModelFormatError(f"What the model keeps of its types was changed: {error}. Copy the complete model again.") from error
+
+
+class UnseenTest(Protocol):
+    """Test of cells of one query for being of types that the model has learned."""
+
+    def p_values(self, values: sparse.csr_matrix, logits: NDArray[np.floating]) -> NDArray[np.float32]:
+        """p-value of each cell, `(n_obs,)`.
+
+        Parameters
+        ----------
+        values
+            Input of the model, `(n_obs, n_inputs)`.
+        logits
+            Of the members, `(n_obs, n_members, n_labels)`.
+        """
+
+
+@dataclass(frozen=True)
+class NeighbourhoodTest:
+    """Each cell has the p-value of its neighbourhood."""
+
+    neighbourhoods: Neighbourhoods
+    of_landmarks: NDArray[np.float32]
+    """p-value of each landmark, `(n_landmarks,)`."""
+
+    def p_values(self, values: sparse.csr_matrix, logits: NDArray[np.floating]) -> NDArray[np.float32]:
+        """See :meth:`UnseenTest.p_values`."""
+        del logits
+        return self.of_landmarks[self.neighbourhoods.assign(values)]
+
+
+@dataclass(frozen=True)
+class LogitTest:
+    """For a model without :class:`SeenTypes`, such as a checkpoint of another program: cells are compared with the query itself.
 
     The score is minus the largest logit, averaged over members. Most of the query is taken to be of seen types, whose scores are normally
     distributed around their median with the spread that the median absolute deviation gives (an empirical null, Efron 2004,
     :doi:`10.1198/016214504000000089`). No promise follows from it, and where most cells are of unseen types it finds none.
-
-    Parameters
-    ----------
-    logits
-        Of measured cells, `(n_obs, n_members, n_labels)`.
     """
-    score = -logits.max(axis=2).mean(axis=1)
-    centre = np.median(score)
-    spread = _MAD * np.median(np.abs(score - centre))
-    return norm.sf((score - centre) / max(spread, np.finfo(np.float32).tiny)).astype(np.float32)
+
+    centre: float
+    spread: float
+
+    @classmethod
+    def learn(cls, logits: NDArray[np.floating]) -> Self:
+        """Learn the distribution of the scores.
+
+        Parameters
+        ----------
+        logits
+            Of measured cells of the query, `(n_cells, n_members, n_labels)`.
+        """
+        scores = cls._scores(logits)
+        centre = float(np.median(scores))
+        return cls(centre, float(max(_MAD * np.median(np.abs(scores - centre)), np.finfo(np.float32).tiny)))
+
+    def p_values(self, values: sparse.csr_matrix | None, logits: NDArray[np.floating]) -> NDArray[np.float32]:
+        """See :meth:`UnseenTest.p_values`."""
+        del values
+        return norm.sf((self._scores(logits) - self.centre) / self.spread).astype(np.float32)
+
+    @staticmethod
+    def _scores(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+        return -logits.max(axis=2).mean(axis=1)
 
 
-def benjamini_hochberg(p_values: NDArray[np.floating], fdr: float) -> NDArray[np.bool_]:
-    """Cells to report so that the expected fraction of false ones among them is at most `fdr`.
+def largest_p_value(p_values: NDArray[np.floating], fdr: float) -> float:
+    """The largest p-value to report so that the expected fraction of false ones among the reported cells is at most `fdr`.
 
     Benjamini and Hochberg (1995, :doi:`10.1111/j.2517-6161.1995.tb02031.x`).
 
@@ -227,10 +310,11 @@ def benjamini_hochberg(p_values: NDArray[np.floating], fdr: float) -> NDArray[np
         Of all cells of a query, `(n_obs,)`; NaN for those without one, which are not counted.
     fdr
         Accepted false discovery rate.
+
+    Returns
+    -------
+    -1 where no cell is to be reported.
     """
-    known = np.isfinite(p_values)
-    ordered = np.sort(p_values[known])
+    ordered = np.sort(p_values[np.isfinite(p_values)])
     passed = np.flatnonzero(ordered <= fdr * np.arange(1, len(ordered) + 1) / max(len(ordered), 1))
-    if len(passed) == 0:
-        return np.zeros(len(p_values), dtype=bool)
-    return known & (p_values <= ordered[passed[-1]])
+    return float(ordered[passed[-1]]) if len(passed) else -1.0
