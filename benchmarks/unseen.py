@@ -195,7 +195,7 @@ def logits_of(task: Task, reference: AnnData, model: str, seed: int) -> Scores:
         warnings.simplefilter("ignore")
         model_class.setup_anndata(reference, task.labels_key, donor_key=task.donor_key)
         classifier = model_class(reference)
-        classifier.train(seed=seed, accelerator="cpu", enable_progress_bar=False)
+        classifier.train(calibrate=False, seed=seed, accelerator="cpu", enable_progress_bar=False)
         predictor = classifier.predictor
         query = predictor.open_query(task.query)
         blocks = predictor.block_predictor().predict_blocks(query.recipe, query.read(query.ranges()))

@@ -1,6 +1,7 @@
-"""Counts of cells of a few simulated types, with genes that tell them apart."""
+"""Cells of a few simulated types, with genes that tell them apart."""
 
 import numpy as np
+from anndata import AnnData
 from scipy import sparse
 
 from sctab.data import Normalization, normalise
@@ -20,10 +21,24 @@ def programs(n_types=4, seed=0):
 
 
 def draw(expected, codes, seed, *, shift=None):
-    """Counts of cells of these types, as a model has them: 10,000 per cell, as logarithms."""
-    rng = np.random.default_rng(seed)
+    """Expression of cells of these types, as a model has it: 10,000 counts per cell, as logarithms."""
+    return normalise(draw_counts(expected, codes, seed, shift=shift), NORMALIZATION)
+
+
+def draw_counts(expected, codes, seed, *, shift=None):
+    """Counts of cells of these types."""
     rates = expected[codes] * (1 if shift is None else shift)
-    return normalise(sparse.csr_matrix(rng.poisson(rates).astype(np.float32)), NORMALIZATION)
+    return sparse.csr_matrix(np.random.default_rng(seed).poisson(rates).astype(np.float32))
+
+
+def cells_of(codes, seed):
+    """An AnnData of cells of these types, with labels and three donors."""
+    adata = AnnData(draw_counts(programs(), codes, seed))
+    adata.var_names = [f"ENSG{number:011d}" for number in range(N_GENES)]
+    adata.obs_names = [f"cell{number}" for number in range(len(codes))]
+    adata.obs["cell_type"] = np.array(["B cell", "T cell", "monocyte", "natural killer cell"])[codes]
+    adata.obs["donor_id"] = np.array(["a", "b", "c"])[np.arange(len(codes)) % 3]
+    return adata
 
 
 def reference(n_obs=600, n_types=3, seed=1):

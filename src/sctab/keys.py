@@ -20,6 +20,8 @@ OBS_TERM: Final = "term"
 OBS_TERM_ID: Final = "term_id"
 OBS_N_LABELS_BELOW: Final = "n_labels_below"
 OBS_UNCERTAINTY: Final = "uncertainty"
+OBS_UNSEEN: Final = "unseen"
+OBS_IS_UNSEEN: Final = "is_unseen"
 OBS_EXPECTED_ENTROPY: Final = "expected_entropy"
 OBS_MUTUAL_INFORMATION: Final = "mutual_information"
 

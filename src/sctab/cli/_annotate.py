@@ -57,6 +57,16 @@ def annotate(
         Path | None,
         typer.Option(help="Table of labels and their parents, `.tsv` or `.csv`, to use instead of the Cell Ontology."),
     ] = None,
+    unseen_fdr: Annotated[
+        float | None,
+        typer.Option(
+            help="Accepted false discovery rate, such as 0.1: also writes which cells no label fits. A query of which most do not fit "
+            "is refused."
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Annotate a query all the same when no label fits most of its cells.")
+    ] = False,
     precision: Annotated[
         str, typer.Option(help="Precision of the weights: `float32`, or `bfloat16`, which is faster and slightly less accurate.")
     ] = "float32",
@@ -111,6 +121,8 @@ def annotate(
             min_gene_coverage=min_gene_coverage,
             accepted_error=accepted_error,
             label_hierarchy=None if label_hierarchy is None else sctab.ontology.read_hierarchy(label_hierarchy),
+            unseen_fdr=unseen_fdr,
+            force=force,
             precision=cast("sctab.nn.Precision", precision),  # which is checked there
             key_added=key_added,
             genes_table=genes_table,

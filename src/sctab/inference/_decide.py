@@ -33,6 +33,8 @@ class Decision:
     """Of an ensemble: mean entropy of its members' probabilities in nats, `(n_obs,)`."""
     terms: NDArray[np.int32] | None = None
     """Term of each cell that was promised, `(n_obs,)`: a row of :attr:`BackOff.terms`, -1 where there is none; `None` without a promise."""
+    unseen: NDArray[np.float32] | None = None
+    """p-value of each cell for being of a type that the model has learned, `(n_obs,)`; `None` where it was not asked for."""
     mutual_information: NDArray[np.float32] | None = None
     """Of an ensemble: entropy of the mean probabilities minus :attr:`expected_entropy`, `(n_obs,)`; how much members disagree."""
 
@@ -93,7 +95,7 @@ def decide(evaluation: Evaluation, calibration: Calibration | None = None, backo
             "with a lower `learning_rate`, or copy it again."
         )
     codes = np.where(measured, np.nan_to_num(probabilities).argmax(axis=1), -1).astype(np.int32)
-    decision = Decision(codes, probabilities.max(axis=1), measured, probabilities, latent)
+    decision = Decision(codes, probabilities.max(axis=1), measured, probabilities, latent, unseen=evaluation.unseen)
     if backoff is not None:
         decision = replace(decision, terms=backoff.answer(probabilities, codes))
     if evaluation.logits.shape[1] == 1:

@@ -24,6 +24,8 @@ class FileAnnotation:
     file: DataFile
     number: int
     query: Query
+    unseen_note: str = ""
+    """Note on how cells of unseen types were looked for."""
 
 
 def annotate_cells(
@@ -37,6 +39,7 @@ def annotate_cells(
     block_size: int,
     min_gene_coverage: float = 0.0,
     backoff: BackOff | None = None,
+    unseen: bool = False,
     with_all: bool = False,
     show_progress: bool = False,
 ) -> list[FileAnnotation]:
@@ -58,6 +61,8 @@ def annotate_cells(
         Where they are evaluated.
     backoff
         Rule that says which term can be promised of a cell.
+    unseen
+        Test cells for being of types that the model has learned.
     with_all
         Keep probabilities and latents, in addition to labels and confidence.
     show_progress
@@ -73,7 +78,7 @@ def annotate_cells(
         If the journal cannot be written.
     """
     n_obs = sum(file.n_obs for file in files)
-    annotations = []
+    annotations, tests = [], []
     with ProgressReport(n_obs, "Looking at all values", shown=show_progress) as progress:
         for number, file in enumerate(files):
             opened = partial(predictor.open_query, file, min_gene_coverage=min_gene_coverage)
@@ -83,13 +88,16 @@ def annotate_cells(
                 if len(files) > 1 and file.path not in str(error):
                     raise type(error)(f"`{file.path}`: ", error.message) from error
                 raise
-            annotations.append(FileAnnotation(file, number, query))
+            test, note = predictor.unseen_test(query) if unseen else (None, "")
+            tests.append(test)
+            annotations.append(FileAnnotation(file, number, query, note))
 
     with ProgressReport(n_obs, "Annotating", done=journal.n_finished(), shown=show_progress) as progress:
         for annotation in annotations:
             number, query = annotation.number, annotation.query
             todo = [at for at in query.ranges(block_size) if not journal.is_finished(number, *at)]
-            for (start, stop), evaluation in engine.predict(annotation.file, query, todo, batch_size=batch_size):
+            test = tests[number]
+            for (start, stop), evaluation in engine.predict(annotation.file, query, todo, batch_size=batch_size, unseen=test):
                 journal.write(
                     number, start, stop, decide(evaluation, predictor.spec.calibration, backoff).to_arrays(brief=not with_all)
                 )

@@ -57,6 +57,7 @@ def predict_cells(
     batch_size: int = BATCH_SIZE,
     precision: Precision = "float32",
     backoff: BackOff | None = None,
+    unseen: UnseenTest | None = None,
     show_progress: bool = False,
 ) -> Decision:
     """Decide what all cells of a query are called; on the Dask cluster in use where they are a Dask array.
@@ -71,6 +72,8 @@ def predict_cells(
         As in :func:`sctab.tl.annotate`.
     backoff
         Rule that says which term can be promised of a cell.
+    unseen
+        Test of the cells for being of types that the model has learned.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def predict_cells(
         If `batch_size` is less than one, or if the model has no such precision.
     """
     require_batch_size(batch_size)
-    parts = _parts(predictor, cells, query, batch_size, precision, show_progress=show_progress)
+    parts = _parts(predictor, cells, query, batch_size, precision, unseen, show_progress=show_progress)
     return Decision.join([decide(part, predictor.spec.calibration, backoff) for part in parts])
 
 
@@ -91,18 +94,25 @@ def evaluate_cells(predictor: Predictor, cells: CellData, query: Query, *, batch
         As in :func:`predict_cells`; errors are those of it.
     """
     require_batch_size(batch_size)
-    return Evaluation.join(_parts(predictor, cells, query, batch_size, "float32", show_progress=False))
+    return Evaluation.join(_parts(predictor, cells, query, batch_size, "float32", None, show_progress=False))
 
 
 def _parts(
-    predictor: Predictor, cells: CellData, query: Query, batch_size: int, precision: Precision, *, show_progress: bool
+    predictor: Predictor,
+    cells: CellData,
+    query: Query,
+    batch_size: int,
+    precision: Precision,
+    unseen: UnseenTest | None,
+    *,
+    show_progress: bool,
 ) -> list[Evaluation]:
     """Outputs for all cells, in order."""
     client = client_in_use() if hasattr(query.source.matrix, "dask") else None
     engine = engine_for(predictor, precision=precision, client=client)
     parts = {}
     with ProgressReport(query.n_obs, shown=show_progress) as progress:
-        for (start, stop), evaluation in engine.predict(cells, query, query.ranges(), batch_size=batch_size):
+        for (start, stop), evaluation in engine.predict(cells, query, query.ranges(), batch_size=batch_size, unseen=unseen):
             parts[start] = evaluation
             progress.advance(stop - start)
     return [parts[start] for start in sorted(parts)]

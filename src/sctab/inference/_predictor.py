@@ -19,10 +19,12 @@ from sctab.inference._device import device_of
 from sctab.inference._ensemble_files import check_stored, hash_of_members, member_paths, read_ensemble
 from sctab.inference._held_out import HeldOutCells
 from sctab.inference._networks import EARLIER_WEIGHTS, build_network, network_with
+from sctab.inference._query_test import unseen_test
 from sctab.inference._reference_arrays import NO_ARRAYS, Arrays
 from sctab.inference._spec import ModelSpec
 from sctab.inference._storage import is_ensemble, read_model
 from sctab.inference._terms import Hierarchy, Terms
+from sctab.inference._unseen import UnseenTest, types_of_arrays
 from sctab.io import as_path
 from sctab.nn import Precision
 
@@ -116,6 +118,22 @@ class Predictor:
             )
         terms = Terms.of(self.spec.labels, hierarchy)
         return promise(terms, cells.score(terms, self.spec.calibration), accepted_error)
+
+    def unseen_test(self, query: Query) -> tuple[UnseenTest | None, str]:
+        """The test of the cells of a query for being of types that the model has learned, and a note on it.
+
+        Parameters
+        ----------
+        query
+            The cells; some of them are read.
+
+        Raises
+        ------
+        ModelFormatError
+            If what the model keeps of its types was changed.
+        """
+        seen = types_of_arrays(self.arrays, n_genes=len(self.spec.features), n_labels=len(self.spec.labels))
+        return unseen_test(seen, query, self.spec.normalization, self.block_predictor())
 
     def block_predictor(self, *, precision: Precision = "float32", device: str | None = None) -> BlockPredictor:
         """The networks as they are now, in their fast form.

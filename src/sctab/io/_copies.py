@@ -218,11 +218,11 @@ class Results:
         self._root, self._n_obs = root, n_obs
         self._arrays: dict[str, Any] = {}
 
-    def add_column(self, name: str, *, categories: Sequence[str] | None = None) -> None:
-        """A column of `obs`, of float32 or categorical; one that has the name is replaced."""
+    def add_column(self, name: str, *, categories: Sequence[str] | None = None, dtype: Any = np.float32) -> None:
+        """A column of `obs`, of numbers, of true and false, or categorical; one that has the name is replaced."""
         obs = self._root["obs"]
         if categories is None:
-            self._arrays[name] = create_array(obs, name, (self._n_obs,), np.float32)
+            self._arrays[name] = create_array(obs, name, (self._n_obs,), dtype)
         else:
             if name in obs:
                 del obs[name]

@@ -26,6 +26,7 @@ from sctab.model._crossfit import join_folds, useful_jobs
 from sctab.model._ensemble import DeepEnsemble
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
+from sctab.model._seen_types import learned_types
 from sctab.train import Checkpoints, CorpusReference, LoggerChoice, MemoryReference, Reference, check_logging, run_directory
 
 
@@ -251,6 +252,7 @@ class AutoClassifier:
             leaves = {"run_dir": run_dir, "logger": logger, "keep_checkpoints": keep_checkpoints}
             best.train(**self._train_settings(kept) | options | leaves, calibrate=False)
         if calibrate:
+            best._arrays = learned_types(self._reference, self._reference.data(best.spec), best.spec, seed=seed)
             best._take_held_out(join_folds(trial.outputs[kept], best.spec))
         selection = {"held_out_by": trial.parts[0].by, "n_folds": len(trial.parts), "n_held_out": len(truth), "kept": kept}
         candidates = {name: {"macro_f1": row["macro_f1"], "seconds": row["seconds"]} for name, row in self.table.iterrows()}

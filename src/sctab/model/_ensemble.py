@@ -37,6 +37,7 @@ from sctab.model._crossfit import evaluate_unseen
 from sctab.model._ensemble_prediction import PredictingEnsemble
 from sctab.model._members import MemberTraining
 from sctab.model._sctab import SCTAB
+from sctab.model._seen_types import learned_types
 from sctab.train import CorpusReference, MemoryReference, Reference, run_directory
 
 
@@ -231,6 +232,8 @@ class DeepEnsemble(PredictingEnsemble):
         self._members = tuple(members)
         self.calibration, self._arrays = None, NO_ARRAYS
         if calibrate:
+            data = self._reference.data(self.spec)
+            self._arrays = learned_types(self._reference, data, self.spec, seed=seed)
             self._calibrate(training, jobs, n_jobs)
 
     def _calibrate(self, training: MemberTraining, jobs: Sequence[Mapping[str, Any]], n_jobs: int) -> None:
@@ -244,7 +247,8 @@ class DeepEnsemble(PredictingEnsemble):
 
     def _take_held_out(self, cells: HeldOutCells) -> None:
         """Learn from cells that ensembles of other parts of the reference evaluated."""
-        self.calibration, self._arrays = cells.calibrate(self.spec), cells.to_arrays(np.random.default_rng(0))
+        self.calibration = cells.calibrate(self.spec)
+        self._arrays = {**self._arrays, **cells.to_arrays(np.random.default_rng(0))}
 
     def calibrate(
         self,

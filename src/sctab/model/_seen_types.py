@@ -1,4 +1,4 @@
-"""What a model keeps of its reference to find cells of types that it has not learned."""
+"""Arrays that a model keeps to find cells of types that it has not learned."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from sctab.io import progress_titled
 from sctab.model._class_names import short_name
 from sctab.model._crossfit import FoldTraining, evaluate_fold, join_folds, run_folds, useful_jobs
 from sctab.model._described import DescribedModel
+from sctab.model._seen_types import learned_types
 from sctab.train import (
     LARGE_REFERENCE,
     Checkpoints,
@@ -85,7 +86,8 @@ class TrainableModel(DescribedModel):
             as the model. A training is resumed from a file of its own. Trees have none: their first rounds are those of any earlier one.
         calibrate
             Learn from held-out cells how far to trust the model, see :doc:`/trust`: whole datasets, donors or single cells. On a small
-            reference, whose cells are all learned, it is trained three more times, each time without a part of the cells.
+            reference, whose cells are all learned, it is trained three more times, each time without a part of the cells. The model then
+            also keeps what its types look like, to find cells of types that it has not learned.
         **overrides
             Single settings by name, which take precedence over `settings`. Every class has `learning_rate`, `class_weights`, `train_size`,
             `validation_split`, `refit`, `early_stopping`, `patience`, `seed` and `split_seed`, see :class:`~sctab.train.CommonSettings`.
@@ -148,6 +150,7 @@ class TrainableModel(DescribedModel):
         self.is_trained_ = True
         self._arrays = NO_ARRAYS
         if calibrate:
+            self._arrays = learned_types(reference, data, self.spec, seed=chosen.seed)
             self._calibrate(reference, chosen, result, start, options)
 
     def _calibrate(
@@ -169,7 +172,7 @@ class TrainableModel(DescribedModel):
     def _take_held_out(self, cells: HeldOutCells) -> None:
         """Learn from cells that models of other parts of the reference evaluated."""
         self.spec = replace(self.spec, calibration=cells.calibrate(self.spec))
-        self._arrays = cells.to_arrays(np.random.default_rng(0))
+        self._arrays = {**self._arrays, **cells.to_arrays(np.random.default_rng(0))}
 
     def _evaluate_held_out(
         self,

@@ -23,6 +23,7 @@ from sctab.tl._result import (
     probabilities_key,
     probability_columns,
 )
+from sctab.tl._unseen import Reported, check_fdr
 from sctab.zoo import load_predictor
 
 
@@ -35,6 +36,8 @@ def annotate(
     min_gene_coverage: float = 0.1,
     accepted_error: float | None = None,
     label_hierarchy: Hierarchy | None = None,
+    unseen_fdr: float | None = None,
+    force: bool = False,
     precision: Precision = "float32",
     key_added: str = DEFAULT_KEY_ADDED,
     copy: bool = False,
@@ -66,6 +69,11 @@ def annotate(
     label_hierarchy
         Terms above the labels to use instead of the ontology's: the parent of each label and of each other parent, or the labels of each
         term.
+    unseen_fdr
+        Accepted false discovery rate, such as 0.1, to look for cells that no label fits: of the cells that are reported, at most this
+        fraction are of types that the model has learned, for cells like those of its reference. See :doc:`/unseen`.
+    force
+        Annotate a query most of whose cells no label fits; with `unseen_fdr`, it is refused otherwise.
     precision
         `"float32"`, or `"bfloat16"`, which is faster on processors with native support and changes probabilities slightly, see
         :doc:`/scale`.
@@ -92,6 +100,10 @@ def annotate(
         With `accepted_error`: the most specific term that can be promised, and its id; `NaN` where nothing can be promised of the cell.
     `adata.obs['{key_added}_n_labels_below']` : int
         How many labels the term leaves open: 1 for a label, and all of them where there is no term.
+    `adata.obs['{key_added}_unseen']` : float
+        With `unseen_fdr`: p-value for being of a type that the model has learned; small where no label fits.
+    `adata.obs['{key_added}_is_unseen']` : bool
+        Whether the cell is reported at this false discovery rate.
     `adata.obs['{key_added}_expected_entropy']`, `adata.obs['{key_added}_mutual_information']` : float
         For ensembles only, in nats: mean entropy of the members, and their disagreement. The two sum to the entropy of the mean
         probabilities.
@@ -113,7 +125,8 @@ def annotate(
     KeyNotFoundError
         If the layer does not exist.
     InputValueError
-        If no matrix holds counts or values convertible to counts; or if `adata` is a view of a backed AnnData, which is read-only.
+        If no matrix holds counts or values convertible to counts; if `adata` is a view of a backed AnnData, which is read-only; or, with
+        `unseen_fdr`, if no label fits most of the cells.
     GeneOverlapError
         If the data is from another species or covers too few model genes.
     SettingError, LabelError
@@ -129,26 +142,38 @@ def annotate(
     ['sctab_label', 'sctab_label_id', 'sctab_confidence', 'sctab_uncertainty']
     """
     check_key_added(key_added)
+    check_fdr(unseen_fdr)
     require_anndata(adata, files="sctab.tl.annotate_files")
     require_writable(adata, copy=copy)
     predictor = load_predictor(model)
     check_labels(predictor.spec)
     backoff = None if accepted_error is None else predictor.promise(accepted_error, label_hierarchy)
     query = predictor.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
+    test, note = (None, "") if unseen_fdr is None else predictor.unseen_test(query)
     decision = predict_cells(
-        predictor, adata, query, batch_size=batch_size, precision=precision, backoff=backoff, show_progress=show_progress
+        predictor,
+        adata,
+        query,
+        batch_size=batch_size,
+        precision=precision,
+        backoff=backoff,
+        unseen=test,
+        show_progress=show_progress,
     )
-    notes = notes_of(query, int((~decision.measured).sum()), backoff) + precision_notes(predictor, query, precision)
+    reported = None if unseen_fdr is None else Reported.of(decision.column(decision.unseen), unseen_fdr, note)
+    if reported is not None:
+        reported.require_few(predictor, force=force)
+    notes = notes_of(query, int((~decision.measured).sum()), backoff, reported) + precision_notes(predictor, query, precision)
 
     target = target_of(adata, copy=copy)
-    for name, values in obs_columns(predictor.spec, decision, key_added, backoff).items():
+    for name, values in obs_columns(predictor.spec, decision, key_added, backoff, reported).items():
         _write_result(target, target.obs, name, values, key_added)
     _write_result(target, target.obsm, latent_key(key_added), decision.latent, key_added)
     columns, probabilities = probability_columns(predictor.spec), decision.column(decision.probabilities)
     target.obsm[probabilities_key(key_added)] = (
         probabilities if columns is None else pd.DataFrame(probabilities, index=adata.obs_names, columns=columns)
     )
-    target.uns[key_added] = describe_run(predictor, query, notes, precision, backoff)
+    target.uns[key_added] = describe_run(predictor, query, notes, precision, backoff, reported)
     for note in notes:
         warn(note)
     return target if copy else None

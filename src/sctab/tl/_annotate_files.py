@@ -49,7 +49,8 @@ from sctab.tl._result import (
     promised,
 )
 from sctab.tl._targets import COPY_SUFFIXES, check_targets
-from sctab.tl._written_files import labels_of, names_of, write_copy, write_genes, write_table
+from sctab.tl._unseen import check_fdr
+from sctab.tl._written_files import labels_of, names_of, reports_of, write_copy, write_genes, write_table
 from sctab.zoo import load_predictor
 
 Inputs = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -77,6 +78,8 @@ def annotate_files(
     min_gene_coverage: float = 0.1,
     accepted_error: float | None = None,
     label_hierarchy: Hierarchy | None = None,
+    unseen_fdr: float | None = None,
+    force: bool = False,
     precision: Precision = "float32",
     key_added: str = DEFAULT_KEY_ADDED,
     genes_table: str | PathLike[str] | None = None,
@@ -112,7 +115,7 @@ def annotate_files(
         As in :func:`annotate`.
     batch_size
         Cells per batch; 1,024 are a few percent faster and take about 70 MB more.
-    min_gene_coverage, accepted_error, label_hierarchy, precision, key_added
+    min_gene_coverage, accepted_error, label_hierarchy, unseen_fdr, force, precision, key_added
         As in :func:`annotate`.
     genes_table
         A table of the genes of the model to write as well, `.parquet` or `.csv`: :func:`sctab.get.genes` of each input, with the `file` if
@@ -158,6 +161,7 @@ def annotate_files(
     if block_size < 1:
         raise SettingError(Parameter("block_size", block_size), " must be at least 1.")
     check_key_added(key_added)
+    check_fdr(unseen_fdr)
     predictor = load_predictor(model)
     check_labels(predictor.spec)
     backoff = None if accepted_error is None else predictor.promise(accepted_error, label_hierarchy)
@@ -186,9 +190,10 @@ def annotate_files(
             "precision": precision,
             "probabilities": with_all,
             **promised(predictor.spec, backoff),
+            **({} if unseen_fdr is None else {"unseen": True}),
             "version": importlib.metadata.version("sctab"),
         }
-        run_id = run_hash(identity, key_added, min_gene_coverage)
+        run_id = run_hash(identity if unseen_fdr is None else {**identity, "unseen": unseen_fdr}, key_added, min_gene_coverage)
         if resume and not overwrite and are_finished(targets, run_id, key_added):
             return AnnotatedFiles(tuple(places), {}, pd.DataFrame(columns=["n_cells", "confidence"]).rename_axis("label"))
         first = targets[0].path
@@ -204,15 +209,21 @@ def annotate_files(
                 block_size=block_size,
                 min_gene_coverage=min_gene_coverage,
                 backoff=backoff,
+                unseen=unseen_fdr is not None,
                 with_all=journal.has_all,
                 show_progress=show_progress,
             )
             codes, confidence = labels_of(annotations, journal, predictor.spec)
+            reports = reports_of(annotations, journal, predictor, unseen_fdr, force=force)
             runs = {}
-            for annotation, of_file in zip(annotations, codes, strict=True):
-                notes = notes_of(annotation.query, int((of_file < 0).sum()), backoff)
-                notes += precision_notes(predictor, annotation.query, precision)
-                runs[annotation.file.path] = {**describe_run(predictor, annotation.query, notes, precision, backoff), RUN: run_id}
+            for annotation, of_file, reported in zip(annotations, codes, reports, strict=True):
+                query = annotation.query
+                notes = notes_of(query, int((of_file < 0).sum()), backoff, reported)
+                notes += precision_notes(predictor, query, precision)
+                runs[annotation.file.path] = {
+                    **describe_run(predictor, query, notes, precision, backoff, reported),
+                    RUN: run_id,
+                }
             _require_unchanged(annotations, cells, journal)
             with ExitStack() as written:  # files take their places when all are whole
                 for target in targets:
@@ -220,12 +231,23 @@ def annotate_files(
                     if target.of_genes:
                         write_genes(beside, target.path.suffix, predictor, annotations, run_id)
                     elif target.number is None:
-                        write_table(beside, target.path, predictor.spec, backoff, annotations, journal, key_added, run_id)
+                        write_table(beside, target.path, predictor.spec, backoff, reports, annotations, journal, key_added, run_id)
                     else:
                         annotation = annotations[target.number]
                         run, of_file = runs[annotation.file.path], codes[target.number]
                         with _suggests_table(first, journal):
-                            write_copy(beside, target.path, annotation, predictor.spec, backoff, journal, run, of_file, key_added)
+                            write_copy(
+                                beside,
+                                target.path,
+                                annotation,
+                                predictor.spec,
+                                backoff,
+                                reports[target.number],
+                                journal,
+                                run,
+                                of_file,
+                                key_added,
+                            )
                 _require_unchanged(annotations, cells, journal)
             journal.remove()
     for path, run in runs.items():

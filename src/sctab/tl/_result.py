@@ -16,6 +16,7 @@ from sctab.keys import (
     LONGEST_NAME,
     OBS_CONFIDENCE,
     OBS_EXPECTED_ENTROPY,
+    OBS_IS_UNSEEN,
     OBS_LABEL,
     OBS_LABEL_ID,
     OBS_MUTUAL_INFORMATION,
@@ -23,11 +24,13 @@ from sctab.keys import (
     OBS_TERM,
     OBS_TERM_ID,
     OBS_UNCERTAINTY,
+    OBS_UNSEEN,
     OBSM_LATENT_PREFIX,
     OBSM_PROBABILITIES,
     is_encodable,
 )
 from sctab.nn import Precision
+from sctab.tl._unseen import Reported
 
 _CELLS_TO_COMPARE = 512
 _MOST_COLUMNS = 4_000
@@ -36,7 +39,7 @@ _RESERVED = frozenset({"", ".", "..", "_index"})
 
 
 def obs_columns(
-    spec: ModelSpec, decision: Decision, key_added: str, backoff: BackOff | None = None
+    spec: ModelSpec, decision: Decision, key_added: str, backoff: BackOff | None = None, reported: Reported | None = None
 ) -> dict[str, pd.Categorical | NDArray[np.generic] | None]:
     """Columns of `obs`, `(n_obs,)` each; `None` for those that only an ensemble or a promise has."""
     ids = label_ids(spec)
@@ -52,7 +55,15 @@ def obs_columns(
         f"{key_added}_{OBS_LABEL_ID}": pd.Categorical.from_codes(id_of_label[decision.codes], categories=ids),
         **{f"{key_added}_{name}": decision.column(values) for name, values in numbers.items()},
         **{f"{key_added}_{name}": values for name, values in _term_columns(decision, backoff).items()},
+        **{f"{key_added}_{name}": values for name, values in _unseen_columns(decision, reported).items()},
     }
+
+
+def _unseen_columns(decision: Decision, reported: Reported | None) -> dict[str, NDArray[np.generic] | None]:
+    """p-values, and which cells are reported."""
+    if reported is None:
+        return dict.fromkeys((OBS_UNSEEN, OBS_IS_UNSEEN))
+    return {**reported.columns(decision.column(decision.unseen), len(decision.codes))}
 
 
 def _term_columns(decision: Decision, backoff: BackOff | None) -> dict[str, pd.Categorical | NDArray[np.int32] | None]:
@@ -117,9 +128,10 @@ def check_labels(spec: ModelSpec) -> None:
         )
 
 
-def notes_of(query: Query, n_unknown: int, backoff: BackOff | None = None) -> list[str]:
+def notes_of(query: Query, n_unknown: int, backoff: BackOff | None = None, reported: Reported | None = None) -> list[str]:
     """Notes on an annotation."""
     notes = [*query.notes, *([backoff.note] if backoff is not None and backoff.note else [])]
+    notes += [] if reported is None else reported.notes
     if n_unknown:
         notes.append(f"{n_unknown} cells have no count in the model's genes and get no label.")
     return notes
@@ -151,7 +163,12 @@ def precision_notes(predictor: Predictor, query: Query, precision: Precision) ->
 
 
 def describe_run(
-    predictor: Predictor, query: Query, notes: Sequence[str], precision: str, backoff: BackOff | None = None
+    predictor: Predictor,
+    query: Query,
+    notes: Sequence[str],
+    precision: str,
+    backoff: BackOff | None = None,
+    reported: Reported | None = None,
 ) -> Mapping[str, Any]:
     """Everything about the annotation, for `uns`."""
     spec = predictor.spec
@@ -175,6 +192,7 @@ def describe_run(
             "id_type": query.match.id_type,
         },
         **promised(spec, backoff),
+        **({} if reported is None else {"unseen": reported.to_uns()}),
         "warnings": [str(note) for note in notes],
         "versions": library_versions(),
     }

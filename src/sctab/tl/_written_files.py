@@ -17,6 +17,7 @@ from sctab.inference import BackOff, Decision, FileAnnotation, Journal, ModelSpe
 from sctab.io import DataFile, Results, check_copy, check_table, copy_data, n_marked, open_copy, open_table, require_readable
 from sctab.keys import OBS_LABEL, is_encodable
 from sctab.tl._result import latent_key, obs_columns, probabilities_key, probability_columns
+from sctab.tl._unseen import Reported
 
 _ROWS_AT_A_TIME = 65_536
 """Cells whose results are written at a time, at most."""
@@ -36,6 +37,28 @@ def labels_of(
     return codes, confidence
 
 
+def reports_of(
+    annotations: Sequence[FileAnnotation], journal: Journal, predictor: Predictor, fdr: float | None, *, force: bool
+) -> list[Reported | None]:
+    """Cells of unseen types to report, file by file; `None` where they were not asked for. It takes 4 bytes a cell.
+
+    Raises
+    ------
+    InputValueError
+        If no label fits most of the cells of a file, unless it is forced.
+    """
+    if fdr is None:
+        return [None] * len(annotations)
+    found = []
+    for annotation in annotations:
+        parts = [part.column(part.unseen) for _, _, part in _decisions(annotation, journal, predictor.spec)]
+        p_values = None if any(part is None for part in parts) else np.concatenate(parts)
+        found.append(Reported.of(p_values, fdr, annotation.unseen_note))
+        where = f"`{annotation.file.path}`: " if len(annotations) > 1 else ""
+        found[-1].require_few(predictor, force=force, where=where)
+    return [*found]
+
+
 def _decisions(annotation: FileAnnotation, journal: Journal, spec: ModelSpec) -> Iterator[tuple[int, int, Decision]]:
     at_least = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // len(spec.labels)))
     for start, stop, arrays in journal.read(annotation.number, annotation.file.n_obs, at_least=at_least):
@@ -53,6 +76,7 @@ def write_table(
     target: Path,
     spec: ModelSpec,
     backoff: BackOff | None,
+    reports: Sequence[Reported | None],
     annotations: Sequence[FileAnnotation],
     journal: Journal,
     key_added: str,
@@ -62,11 +86,10 @@ def write_table(
     files = [_printable(annotation.file.path) for annotation in annotations]
     n_formulas = 0
     with open_table(path, path.suffix, run=run) as table:
-        for annotation in annotations:
+        for annotation, reported in zip(annotations, reports, strict=True):
             for start, stop, decision in _decisions(annotation, journal, spec):
-                columns = {
-                    name: values for name, values in obs_columns(spec, decision, key_added, backoff).items() if values is not None
-                }
+                found = obs_columns(spec, decision, key_added, backoff, reported)
+                columns = {name: values for name, values in found.items() if values is not None}
                 if len(annotations) > 1:
                     file = pd.Categorical.from_codes(np.full(stop - start, annotation.number), categories=files)
                     columns = {"file": file, **columns}
@@ -108,6 +131,7 @@ def write_copy(
     annotation: FileAnnotation,
     spec: ModelSpec,
     backoff: BackOff | None,
+    reported: Reported | None,
     journal: Journal,
     run: Mapping[str, Any],
     codes: NDArray[np.int32],
@@ -121,11 +145,16 @@ def write_copy(
         is_annotated = "uns" in root and key_added in root["uns"]
         results = Results(root, file.n_obs)
         for start, stop, decision in _decisions(annotation, journal, spec):
-            columns = obs_columns(spec, decision, key_added, backoff)
+            columns = obs_columns(spec, decision, key_added, backoff, reported)
             if start == 0:
                 for name, values in columns.items():
                     if values is not None:
-                        results.add_column(name, categories=list(values.categories) if isinstance(values, pd.Categorical) else None)
+                        is_categorical = isinstance(values, pd.Categorical)
+                        results.add_column(
+                            name,
+                            categories=list(values.categories) if is_categorical else None,
+                            dtype=None if is_categorical else values.dtype,
+                        )
                     elif is_annotated:
                         results.remove("obs", name)
                 if decision.latent is not None:
