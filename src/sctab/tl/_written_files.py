@@ -149,12 +149,10 @@ def write_copy(
             if start == 0:
                 for name, values in columns.items():
                     if values is not None:
-                        is_categorical = isinstance(values, pd.Categorical)
-                        results.add_column(
-                            name,
-                            categories=list(values.categories) if is_categorical else None,
-                            dtype=None if is_categorical else values.dtype,
-                        )
+                        if isinstance(values, pd.Categorical):
+                            results.add_column(name, categories=list(values.categories))
+                        else:
+                            results.add_column(name, dtype=values.dtype)
                     elif is_annotated:
                         results.remove("obs", name)
                 if decision.latent is not None:
