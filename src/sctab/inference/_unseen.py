@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from sctab.data import Normalization
 from sctab.errors import ModelFormatError
@@ -292,7 +292,7 @@ class LogitTest:
     def p_values(self, values: sparse.csr_matrix | None, logits: NDArray[np.floating]) -> NDArray[np.float32]:
         """See :meth:`UnseenTest.p_values`."""
         del values
-        return norm.sf((self._scores(logits) - self.centre) / self.spread).astype(np.float32)
+        return ndtr((self.centre - self._scores(logits)) / self.spread).astype(np.float32)
 
     @staticmethod
     def _scores(logits: NDArray[np.floating]) -> NDArray[np.floating]:
