@@ -250,7 +250,7 @@ def test_a_model_is_not_overwritten_unless_asked(files):
 def test_nothing_is_written_into_the_model(files, monkeypatch, option):
     monkeypatch.chdir(files)
     refused(run("annotate", "query.h5ad", "--model", "model", *option, "--overwrite"), "`model`")
-    assert sorted(path.name for path in (files / "model").iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(path.name for path in (files / "model").iterdir()) == ["model.json", "model.safetensors", "reference.safetensors"]
 
 
 @pytest.mark.parametrize("name", [".", "..", "/"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sctab.errors import Parameter, SettingError
 from sctab.inference._calibration import Unit
+from sctab.inference._exchangeable import ConfidenceRanks
 from sctab.inference._terms import Terms
 
 _FEWEST_IN_LINEAGE = 200
@@ -55,6 +56,28 @@ class BackOff:
     n_units: int
     note: str = ""
     """Limit of the promise; empty where there is none."""
+    ranks: ConfidenceRanks | None = None
+    """Confidences of the held-out cells, with which those of new cells are compared."""
+
+    withdrawn: str = ""
+    """Reason why the promise does not hold for a query; empty where nothing speaks against it."""
+
+    def check(self, codes: NDArray[np.integer], confidence: NDArray[np.floating]) -> BackOff:
+        """Withdraw the promise where the cells of a query are not like those that it rests on.
+
+        Parameters
+        ----------
+        codes, confidence
+            Most probable label of each cell, -1 for none, and its probability, `(n_obs,)`.
+        """
+        if self.ranks is None or (distance := self.ranks.distance(codes, confidence)) <= self.ranks.limit:
+            return self
+        reason = (
+            f"The promise is withdrawn: confidence in these cells differs from that in held-out {self.unit}s of the reference (distance "
+            f"{distance:.2f}; at most {self.ranks.limit:.2f} for new ones), so they are not like the cells that the promise rests on. "
+            f"Terms are written, but a larger fraction than {self.accepted_error:g} may be wrong."
+        )
+        return replace(self, withdrawn=reason)
 
     def answer(self, probabilities: NDArray[np.floating], codes: NDArray[np.integer]) -> NDArray[np.int32]:
         """Term of each cell, `(n_obs,)`: a row of :attr:`terms`, or -1 where no term below the root can be promised.

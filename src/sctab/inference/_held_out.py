@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sctab.errors import ModelFormatError
 from sctab.inference._backoff import Scores, score_cells
 from sctab.inference._calibration import Calibration, Members, Unit, fit_calibration
+from sctab.inference._exchangeable import ConfidenceRanks
 from sctab.inference._reference_arrays import Arrays
 from sctab.inference._spec import ModelSpec
 from sctab.inference._terms import Terms
@@ -45,6 +46,12 @@ class HeldOutCells:
     def score(self, terms: Terms, calibration: Calibration) -> Scores:
         """Scores of the cells, from which terms are promised; see :func:`score_cells`."""
         return score_cells(terms, calibration.probabilities(self.members), self.truth, self.units, self.unit)
+
+    def confidence_ranks(self, calibration: Calibration) -> ConfidenceRanks:
+        """Confidences of the cells, with which those of a query are compared."""
+        probabilities = calibration.probabilities(self.members)
+        codes, n_labels = probabilities.argmax(axis=1), probabilities.shape[1]
+        return ConfidenceRanks.of(codes, probabilities.max(axis=1), self.units, self.unit, n_labels)
 
     def to_arrays(self, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
         """Arrays to store with the model; of many cells, a random 25,000."""

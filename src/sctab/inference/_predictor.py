@@ -117,7 +117,8 @@ class Predictor:
                 ".",
             )
         terms = Terms.of(self.spec.labels, hierarchy)
-        return promise(terms, cells.score(terms, self.spec.calibration), accepted_error)
+        backoff = promise(terms, cells.score(terms, self.spec.calibration), accepted_error)
+        return replace(backoff, ranks=cells.confidence_ranks(self.spec.calibration))
 
     def unseen_test(self, query: Query) -> tuple[UnseenTest | None, str]:
         """The test of the cells of a query for being of types that the model has learned, and a note on it.

@@ -160,6 +160,8 @@ def annotate(
         unseen=test,
         show_progress=show_progress,
     )
+    if backoff is not None:
+        backoff = backoff.check(decision.codes, decision.confidence)
     reported = None if unseen_fdr is None else Reported.of(decision.column(decision.unseen), unseen_fdr, note)
     if reported is not None:
         reported.require_few(predictor, force=force)

@@ -216,12 +216,12 @@ def annotate_files(
             codes, confidence = labels_of(annotations, journal, predictor.spec)
             reports = reports_of(annotations, journal, predictor, unseen_fdr, force=force)
             runs = {}
-            for annotation, of_file, reported in zip(annotations, codes, reports, strict=True):
-                query = annotation.query
-                notes = notes_of(query, int((of_file < 0).sum()), backoff, reported)
+            for annotation, of_file, sure, reported in zip(annotations, codes, confidence, reports, strict=True):
+                query, checked = annotation.query, None if backoff is None else backoff.check(of_file, sure)
+                notes = notes_of(query, int((of_file < 0).sum()), checked, reported)
                 notes += precision_notes(predictor, query, precision)
                 runs[annotation.file.path] = {
-                    **describe_run(predictor, query, notes, precision, backoff, reported),
+                    **describe_run(predictor, query, notes, precision, checked, reported),
                     RUN: run_id,
                 }
             _require_unchanged(annotations, cells, journal)

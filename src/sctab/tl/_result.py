@@ -130,7 +130,7 @@ def check_labels(spec: ModelSpec) -> None:
 
 def notes_of(query: Query, n_unknown: int, backoff: BackOff | None = None, reported: Reported | None = None) -> list[str]:
     """Notes on an annotation."""
-    notes = [*query.notes, *([backoff.note] if backoff is not None and backoff.note else [])]
+    notes = [*query.notes, *([] if backoff is None else filter(None, (backoff.note, backoff.withdrawn)))]
     notes += [] if reported is None else reported.notes
     if n_unknown:
         notes.append(f"{n_unknown} cells have no count in the model's genes and get no label.")
@@ -199,13 +199,14 @@ def describe_run(
 
 
 def promised(spec: ModelSpec, backoff: BackOff | None) -> dict[str, Any]:
-    """Calibration of the model, and the promise that its terms carry."""
+    """Calibration of the model, and the promise that its terms carry, unless it is withdrawn."""
     found: dict[str, Any] = {}
     if spec.calibration is not None:
         found["calibration"] = {name: value for name, value in spec.calibration.to_json().items() if value is not None}
     if backoff is not None:
         found["promise"] = {
             "accepted_error": backoff.accepted_error,
+            "is_kept": not backoff.withdrawn,
             "unit": backoff.unit,
             "n_units": backoff.n_units,
             "terms": list(backoff.terms.names),
