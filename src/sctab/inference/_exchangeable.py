@@ -1,4 +1,4 @@
-"""A check of what a promise rests on: new cells must be like held-out ones in how sure the model is of them."""
+"""A check of what a promise rests on: a model must be as confident in new cells as in held-out ones."""
 
 from __future__ import annotations
 
