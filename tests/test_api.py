@@ -43,7 +43,7 @@ NAMES = {
     "sctab.benchmark": ["comparison", "paired_differences", "read_config", "read_results", "run_benchmark"],
     "sctab.corpus": ["Corpus", "CorpusConfig", "SourceEntry", "SplitEntry", "build", "plan"],
     "sctab.data": ["FeatureSpace", "Normalization", "inspect_matrix", "normalise"],
-    "sctab.get": ["augmentation", "evaluation", "explanation", "genes", "probabilities", "training"],
+    "sctab.get": ["augmentation", "evaluation", "explanation", "genes", "probabilities", "training", "vote"],
     "sctab.inference": ["ModelSpec", "Predictor", "decide", "load_predictor"],
     "sctab.metrics": [
         "accuracy",
@@ -92,7 +92,7 @@ NAMES = {
     ],
     "sctab.pp": ["distil", "merge", "sketch", "split", "subsample"],
     "sctab.sampling": ["geometric_sketch", "herding", "k_centre"],
-    "sctab.tl": ["annotate", "annotate_files", "evaluate", "explain", "explained_variance"],
+    "sctab.tl": ["annotate", "annotate_files", "evaluate", "explain", "explained_variance", "vote"],
     "sctab.tuning": ["Settings", "tune", "tune_from_corpus"],
     "sctab.zoo": ["import_checkpoint", "list_models", "load", "packaged_path"],
 }

@@ -57,7 +57,19 @@ HOMES = {
 }
 """Rooms that may import a library."""
 OPTIONAL = {
-    *("aiohttp", "annbatch", "cellxgene_census", "dask", "distributed", "geosketch", "mudata", "neptune", "optuna", "s3fs"),
+    *(
+        "aiohttp",
+        "annbatch",
+        "cellxgene_census",
+        "dask",
+        "distributed",
+        "geosketch",
+        "igraph",
+        "mudata",
+        "neptune",
+        "optuna",
+        "s3fs",
+    ),
     *("tiledbsoma", "uv", "xgboost", "zarrs"),
 }
 """Libraries that extras install, which `require` imports."""

@@ -71,6 +71,15 @@ OBSM_TOP_WEIGHTS: Final = "top_weights"
 UNS_EXPLANATION: Final = "explanation"
 UNS_EVALUATION: Final = "evaluation"
 
+# Votes: `obs` columns and the table in `uns`, `{key_added}_{suffix}`.
+OBS_VOTE: Final = "vote"
+OBS_VOTE_ID: Final = "vote_id"
+OBS_VOTE_SHARE: Final = "vote_share"
+OBS_VOTE_TERM: Final = "vote_term"
+OBS_VOTE_TERM_ID: Final = "vote_term_id"
+OBS_CLUSTERS: Final = "clusters"
+UNS_VOTE: Final = "vote"
+
 
 def check_key_added(key_added: str) -> None:
     """Refuse a prefix that cannot be the name of an array in a file, before any work is done.

@@ -5,5 +5,6 @@ from ._explanation import explanation as explanation
 from ._genes import genes as genes
 from ._probabilities import probabilities as probabilities
 from ._training import training as training
+from ._vote import vote as vote
 
-__all__ = ["augmentation", "evaluation", "explanation", "genes", "probabilities", "training"]
+__all__ = ["augmentation", "evaluation", "explanation", "genes", "probabilities", "training", "vote"]

@@ -58,5 +58,6 @@ from ._unseen import (
     types_of_arrays as types_of_arrays,
     types_to_arrays as types_to_arrays,
 )
+from ._vote import Votes as Votes, VoteSums as VoteSums, elect as elect
 
 __all__ = ["ModelSpec", "Predictor", "decide", "load_predictor"]

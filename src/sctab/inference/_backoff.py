@@ -95,7 +95,7 @@ class BackOff:
         is_enough = known & (of_label > thresholds)
         answers = np.where(is_enough, codes, -1).astype(np.int32)
         rest = np.flatnonzero(known & ~is_enough)  # few cells climb
-        for cells, nodes, mass in _climb(self.terms, probabilities[rest], codes[rest]):
+        for cells, nodes, mass in climb(self.terms, probabilities[rest], codes[rest]):
             found = (mass > thresholds[rest[cells]]) & (answers[rest[cells]] < 0)
             answers[rest[cells[found]]] = nodes[found]
         return answers
@@ -132,7 +132,7 @@ def score_cells(
     """
     codes = probabilities.argmax(axis=1)
     accepts, values = terms.accepts, np.zeros(len(codes))
-    for cells, nodes, mass in _climb(terms, probabilities, codes):
+    for cells, nodes, mass in climb(terms, probabilities, codes):
         is_wrong = ~accepts[nodes, truth[cells]]
         values[cells[is_wrong]] = mass[is_wrong]  # the last one on the way, which has the largest
     return Scores(values=values, codes=codes, units=np.asarray(units, dtype=np.int64), unit=unit)
@@ -203,18 +203,7 @@ def promise(terms: Terms, scores: Scores, accepted_error: float) -> BackOff:
     return BackOff(terms, thresholds, accepted_error, unit, scores.n_units, note)
 
 
-def _lineages(terms: Terms, n_cells: NDArray[np.integer]) -> Iterator[NDArray[np.int64]]:
-    """Disjoint sets of labels with enough cells: labels by themselves, and the others below the most specific terms."""
-    rest = np.ones(terms.below.shape[1], dtype=bool)
-    own = np.eye(len(rest), dtype=bool)
-    for below in [*own, *terms.below[np.argsort(terms.n_below, kind="stable")]]:
-        labels = below & rest
-        if n_cells[labels].sum() >= _FEWEST_IN_LINEAGE:
-            rest &= ~labels
-            yield np.flatnonzero(labels)
-
-
-def _climb(
+def climb(
     terms: Terms, probabilities: NDArray[np.floating], codes: NDArray[np.integer]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
     """Cells that are still on their way up, where they are, and the summed probability there, step by step from the label.
@@ -230,6 +219,17 @@ def _climb(
         best = choices.argmin(axis=1)
         goes_on = np.isfinite(choices[np.arange(len(best)), best])
         cells, nodes = cells[goes_on], preference[best[goes_on]]
+
+
+def _lineages(terms: Terms, n_cells: NDArray[np.integer]) -> Iterator[NDArray[np.int64]]:
+    """Disjoint sets of labels with enough cells: labels by themselves, and the others below the most specific terms."""
+    rest = np.ones(terms.below.shape[1], dtype=bool)
+    own = np.eye(len(rest), dtype=bool)
+    for below in [*own, *terms.below[np.argsort(terms.n_below, kind="stable")]]:
+        labels = below & rest
+        if n_cells[labels].sum() >= _FEWEST_IN_LINEAGE:
+            rest &= ~labels
+            yield np.flatnonzero(labels)
 
 
 def _up(value: float) -> str:

@@ -5,6 +5,7 @@ from ._evaluate import evaluate as evaluate
 from ._explain import explain as explain
 from ._targets import is_folder as is_folder
 from ._variance import explained_variance as explained_variance
+from ._vote import vote as vote
 
 __all__ = [
     "annotate",
@@ -12,4 +13,5 @@ __all__ = [
     "evaluate",
     "explain",
     "explained_variance",
+    "vote",
 ]
