@@ -18,7 +18,7 @@ _ROUNDING = 1e-9
 
 
 class VoteSums:
-    """What the cells of each group say, summed over blocks of cells.
+    """Sums of probabilities, labels and terms over the cells of each group, block by block.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def elect(sums: VoteSums, terms: Terms, *, smallest_share: float = 1.0) -> Votes
     Parameters
     ----------
     sums
-        What the cells say.
+        Sums over the cells of the groups.
     terms
         Labels and the terms above them.
     smallest_share
