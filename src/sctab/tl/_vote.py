@@ -278,7 +278,7 @@ def _table(votes: Votes, labels: LabelSpace, terms: Terms, groups: pd.Categorica
 
 
 def _reason(votes: Votes, terms: Terms, group: int, tolerance: float | None) -> str:
-    """Why a group has no clear label or no term."""
+    """Reason why a group has no clear label or no term."""
     if not votes.n_voting[group]:
         return "No cell has a count in the model's genes."
     sentences = []
