@@ -160,7 +160,7 @@ def _tolerance(adata: AnnData, key_added: str, accepted_error: float | None) -> 
             Parameter("accepted_error", accepted_error),
             " needs cells with promised terms, and ",
             place(f"obs[{column!r}]"),
-            " is not there. Annotate them with an ",
+            " does not exist. Annotate them with an ",
             Parameter("accepted_error"),
             f" below {accepted_error:g} first.",
         )
