@@ -114,7 +114,7 @@ def main() -> None:
     reference = join(parts)
     sctab.model.SCTAB.setup_anndata(reference, "cell_type", gene_id_key="ensembl_id")
     model = sctab.model.SCTAB(reference, **WIDTHS)
-    model.train(seed=arguments.seed, accelerator="cpu", enable_progress_bar=sys.stderr.isatty(), calibrate=False)
+    model.train(seed=arguments.seed, accelerator="cpu", enable_progress_bar=sys.stderr.isatty())
     others = ad.read_h5ad(arguments.data / "pbmc_kang_ctrl_8donors.h5ad")
     others.obs["cell_type"] = pd.Categorical(others.obs["cell_type_coarse"].astype(str).map(LABELS))
     model.calibrate(others, "cell_type", donor_key="donor_id")
@@ -163,7 +163,7 @@ def join(parts: list[AnnData]) -> AnnData:
 def compare(model: sctab.model.SCTAB, reference: AnnData) -> pd.DataFrame:
     """F1 per type and macro F1 on the demo's data, beside logistic regression trained on the same cells."""
     query = sc.datasets.pbmc68k_reduced()
-    truth = author_labels(query, model, CellOntology.embedded())
+    truth = author_labels(query, model.spec.labels, CellOntology.embedded())
     counts = query.raw.to_adata()
     counts.X.data = np.expm1(counts.X.data)
     genes = [gene for gene in counts.var_names if gene in set(reference.var_names)]
