@@ -98,7 +98,7 @@ def train_and_score(task: Task, model: str, seed: int, *, architecture: dict[str
         warnings.simplefilter("ignore")
         model_class.setup_anndata(task.reference, task.labels_key, donor_key=task.donor_key)
         classifier = model_class(task.reference, **architecture)
-        classifier.train(seed=seed, accelerator="cpu", enable_progress_bar=False, **training)
+        classifier.train(calibrate=False, seed=seed, accelerator="cpu", enable_progress_bar=False, **training)
         predicted = classifier.predict(task.query)
         classifier.deregister_manager(task.reference)
     return score(task, predicted)

@@ -611,7 +611,7 @@ def options(bench: Bench, **more: Any) -> dict[str, Any]:
     """The published settings of a training, on the device."""
     accelerator = {"cuda": "gpu"}.get(bench.device.type, bench.device.type)
     published = SCTAB.paper_settings()["train"] | {"batch_size": bench.sizes.batch, "max_epochs": 4, "refit": False}
-    common = {"validation_split": "stratified", "early_stopping": False, "patience": 10}
+    common = {"validation_split": "stratified", "early_stopping": False, "patience": 10, "calibrate": False}
     return {**published, **common, "accelerator": accelerator, "devices": 1, "enable_progress_bar": False, **more}
 
 

@@ -463,7 +463,14 @@ def learn(store: Path, name: str, n_epochs: int) -> None:
     settings = cls.paper_settings()  # type: ignore[union-attr]
     model = cls.from_corpus(store, **settings["model"])
     steps = {} if name == "linear" else {"limit_train_batches": STEPS, "limit_val_batches": STEPS}
-    model.train(**settings["train"] | {"max_epochs": n_epochs}, refit=False, accelerator="cpu", enable_progress_bar=False, **steps)
+    model.train(
+        **settings["train"] | {"max_epochs": n_epochs},
+        refit=False,
+        calibrate=False,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        **steps,
+    )
 
 
 def kill_training(folder: Path, n_cells: int, n_times: int) -> None:
@@ -523,7 +530,7 @@ def human(folder: Path, seeds: Sequence[int]) -> None:
             scores = []
             for seed in seeds:
                 model = cls.from_corpus(corpus, n_top_genes=HUMAN_GENES)
-                model.train(seed=seed, accelerator="cpu", enable_progress_bar=False)
+                model.train(calibrate=False, seed=seed, accelerator="cpu", enable_progress_bar=False)
                 named = model.predict(test, layer="X").astype(str)
                 named = correct_predictions(truth, named, model.spec.labels.names, subtypes(model.spec.labels))
                 scores.append((accuracy(truth, named), macro_f1(truth, named)))

@@ -44,6 +44,7 @@ def main() -> None:
             ensemble = DeepEnsemble(SCTAB, arguments.members)
             ensemble.setup_anndata(reference, LABELS_KEY, donor_key=DONOR_KEY)
             ensemble.train(
+                calibrate=False,
                 seed=seed,
                 augment=augment,
                 n_jobs=arguments.jobs,

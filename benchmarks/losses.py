@@ -130,7 +130,7 @@ def scores(task: Task, model: str, loss: str, seed: int) -> dict[str, float]:
     model_class = model_by_name(model)
     model_class.setup_anndata(task.reference, task.labels_key, donor_key=task.donor_key)
     classifier = model_class(task.reference)
-    classifier.train(seed=seed, loss=loss, accelerator="cpu", enable_progress_bar=False)
+    classifier.train(calibrate=False, seed=seed, loss=loss, accelerator="cpu", enable_progress_bar=False)
     truth, predicted = task.query.obs[task.labels_key].astype(str).to_numpy(), classifier.predict(task.query)
     classifier.deregister_manager(task.reference)
     types = sorted({*truth, *classifier.spec.labels.names})

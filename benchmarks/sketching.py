@@ -33,7 +33,7 @@ def train(reference: AnnData, task: Task, model: str, seed: int) -> CellTypeClas
     model_class = model_by_name(model)
     model_class.setup_anndata(reference, task.labels_key, donor_key=task.donor_key)
     classifier = model_class(reference)
-    classifier.train(seed=seed, accelerator="cpu", enable_progress_bar=False)
+    classifier.train(calibrate=False, seed=seed, accelerator="cpu", enable_progress_bar=False)
     classifier.deregister_manager(reference)
     return classifier
 

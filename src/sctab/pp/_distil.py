@@ -125,7 +125,7 @@ def distil(
 
     def learn(part: MemoryReference) -> tuple[Predictor, float]:
         classifier = new_model(part, model_class, model_settings or {})
-        classifier.train(**{"seed": seed, "enable_progress_bar": False} | dict(train_settings or {}))
+        classifier.train(**{"seed": seed, "enable_progress_bar": False, "calibrate": False} | dict(train_settings or {}))
         predictor = classifier.predictor
         predicted = predict_cells(predictor, query, predictor.open_query(query)).labels(list(predictor.spec.labels.names))
         return predictor, corrected_macro_f1(query.obs[labels_key], predicted, predictor.spec.labels)

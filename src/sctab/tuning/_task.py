@@ -113,7 +113,7 @@ class TuningTask:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SctabWarning)  # what there is to know of the reference was said once
             model = new_model(self.cells.reference, self.model_class, settings.model_settings)
-            model.train(**settings.train_settings, **options)
+            model.train(**settings.train_settings, **options, calibrate=False)
             predicted = self.cells.judge(model.predictor)
         return Outcome(
             corrected_macro_f1(self.cells.truth, predicted, model.spec.labels), model.spec.training["validation"]["macro_f1"]
