@@ -215,6 +215,17 @@ def test_annotate_writes_data_and_table(files, tmp_path):
         assert name in result.stdout
 
 
+def test_annotate_reports_cells_that_no_label_fits(files, tmp_path):
+    result = run(
+        "annotate", files / "query.h5ad", "--model", files / "model", "--csv", tmp_path / "a.csv", "--unseen-fdr", 0.1, "--force"
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "a.csv", index_col="cell")
+    assert list(table.columns[-2:]) == ["sctab_unseen", "sctab_is_unseen"]
+    assert table["sctab_unseen"].between(0, 1).all()
+    assert table["sctab_is_unseen"].dtype == bool
+
+
 def test_the_table_of_an_ensemble_says_how_its_members_differ(files, tmp_path):
     model = load_model(files / "model")
     DeepEnsemble.from_members([model, model]).save(tmp_path / "ensemble")

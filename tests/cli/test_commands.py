@@ -137,6 +137,7 @@ class TestMessages:
             ("tune reference.h5ad --labels-key cell_type --train-size 2 --output s.json", "`--train-size 2.0` must be above 0 and below 1"),
             ("tune reference.h5ad --labels-key cell_type --model mpl --output s.json", "Did you mean `mlp`?"),
             ("annotate reference.h5ad --csv a.csv --batch-size 0", "`--batch-size 0` must be at least 1."),
+            ("annotate reference.h5ad --csv a.csv --unseen-fdr 2", "`--unseen-fdr 2.0` must be between 0 and 1"),
             ("annotate reference.h5ad --csv a.csv --block-size 0", "`--block-size 0` must be at least 1."),
             ("annotate reference.h5ad --csv a.csv --key-added a/b", "`--key-added a/b` cannot be the name of something in a file."),
             ("annotate reference.h5ad --csv a.csv --accelerator tpu", "`--accelerator tpu` is not known."),

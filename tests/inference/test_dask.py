@@ -56,6 +56,16 @@ def test_files(client, model_path, query, annotated, tmp_path, suffix):
     assert_same_labels(ad.read_h5ad(tmp_path / "out.h5ad"), annotated)
 
 
+def test_cells_are_tested_for_unseen_types_by_workers(client, model_path, query, tmp_path):
+    query.write_h5ad(tmp_path / "query.h5ad")
+    expected = sctab.tl.annotate(query, model_path, unseen_fdr=0.1, force=True, copy=True)
+    output = tmp_path / "out.h5ad"
+    sctab.tl.annotate_files(
+        tmp_path / "query.h5ad", model_path, output=output, block_size=20, client=client, unseen_fdr=0.1, force=True
+    )
+    assert_same_labels(ad.read_h5ad(output), expected)
+
+
 @pytest.mark.parametrize("kind", ["csr", "csc"])
 def test_a_damaged_file_is_refused_by_a_worker_as_it_is_here(client, model_path, query, tmp_path, kind):
     path = tmp_path / "query.h5ad"

@@ -54,6 +54,17 @@ def test_a_model_that_gives_nan_is_refused():
         decide(evaluation([[[0.0, 2.0]], [[NAN, NAN]]]))
 
 
+def test_p_values_of_the_test_for_unseen_types():
+    """They are kept beside the label, which does not depend on them."""
+    p_values = np.array([0.5, 0.01], dtype=np.float32)
+    plain = evaluation([[[0.0, 2.0]], [[3.0, 0.0]]])
+    tested = Evaluation(plain.logits, None, plain.measured, p_values)
+    assert decide(plain).unseen is None
+    np.testing.assert_array_equal(decide(tested).unseen, p_values)
+    np.testing.assert_array_equal(decide(tested).codes, decide(plain).codes)
+    assert set(decide(tested).to_arrays(brief=True)) == {"codes", "confidence", "measured", "unseen"}
+
+
 def test_arrays_and_back():
     whole = decide(evaluation([[[0.0, 2.0], [1.0, 0.0]], [[1.0, 0.0], [1.0, 0.5]]], latent=np.ones((2, 3), dtype=np.float32)))
     brief = whole.to_arrays(brief=True)
