@@ -84,11 +84,19 @@ def fit_logistic_regression(
     reference: AnnData, query: AnnData, genes: list[str], labels_key: str, *, balanced: bool = False
 ) -> NDArray[np.object_]:
     """Labels of the query by logistic regression on some genes, which both have; `query.X` may be proportional to counts."""
+    model, values = fit_logistic_regression_to(reference, query, genes, labels_key, balanced=balanced)
+    return model.predict(values).astype(object)
+
+
+def fit_logistic_regression_to(
+    reference: AnnData, query: AnnData, genes: list[str], labels_key: str, *, balanced: bool = False
+) -> tuple[LogisticRegression, sparse.csr_matrix]:
+    """Logistic regression on some genes of the reference, and the input of it that the query gives."""
     values = [normalise(sparse.csr_matrix(adata[:, genes].X), Normalization()) for adata in (reference, query)]
     scaler = MaxAbsScaler().fit(values[0])
     model = LogisticRegression(C=1.0, max_iter=2000, class_weight="balanced" if balanced else None)
     model.fit(scaler.transform(values[0]), reference.obs[labels_key].astype(str))
-    return model.predict(scaler.transform(values[1])).astype(object)
+    return model, scaler.transform(values[1])
 
 
 def train_and_score(task: Task, model: str, seed: int, *, architecture: dict[str, object], training: dict[str, object]) -> float:
