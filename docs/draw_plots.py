@@ -28,6 +28,12 @@ def figures() -> dict[str, Any]:
     sctab.model.MLPClassifier.setup_anndata(reference, "bulk_labels")
     model = sctab.model.MLPClassifier(reference)
     model.train(max_epochs=15, enable_progress_bar=False, accelerator="cpu")
+    learned, asked = reference[::2].copy(), reference[1::2].copy()
+    sctab.model.LinearClassifier.setup_anndata(learned, "bulk_labels", label_ids=TERMS)
+    linear = sctab.model.LinearClassifier(learned)
+    linear.train(enable_progress_bar=False, accelerator="cpu")
+    sctab.tl.annotate(asked, linear, accepted_error=0.1)
+    sctab.tl.evaluate(asked, "bulk_labels", label_ids=TERMS, show=False)
     found = sctab.tuning.tune(
         reference, "bulk_labels", model="linear", train_settings={"max_epochs": 2}, n_trials=25, accelerator="cpu"
     )
@@ -35,6 +41,8 @@ def figures() -> dict[str, Any]:
         "training": sctab.pl.training(model),
         "confusion": sctab.pl.confusion(adata),
         "type_scores": sctab.pl.type_scores(adata),
+        "reliability": sctab.pl.reliability(asked, level="as labelled"),
+        "promise": sctab.pl.promise(asked),
         "explain": sctab.pl.explain(sctab.get.explanation(adata)),
         "tuning_history": sctab.pl.tuning_history(found.trials),
         "tuning_importance": sctab.pl.tuning_importance(found.importance),

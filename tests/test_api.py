@@ -85,6 +85,8 @@ NAMES = {
         "benchmark_types",
         "confusion",
         "explain",
+        "promise",
+        "reliability",
         "training",
         "tuning_history",
         "tuning_importance",

@@ -69,6 +69,32 @@ def test_data_and_table_are_written(annotated, tmp_path):
     assert set(scores["key"].dropna()) == {"donor_id", "cell_type"}
 
 
+def test_promised_terms_are_printed_and_in_the_table(tmp_path):
+    reference = make_reference()
+    LinearClassifier.setup_anndata(reference, "cell_type", donor_key="donor_id")
+    model = LinearClassifier(reference)
+    model.train(max_epochs=5, accelerator="cpu", enable_progress_bar=False)
+    query = make_reference(60, seed=3)
+    sctab.tl.annotate(query, model, accepted_error=0.25)
+    query.write_h5ad(tmp_path / "a.h5ad")
+    options = ["--labels-key", "cell_type", "--donor-key", "donor_id", "--n-bootstrap", 9]
+    result = run(tmp_path / "a.h5ad", *options, "--csv", tmp_path / "a.csv")
+    assert result.exit_code == 0, result.output
+    assert "Promised terms: mean error over donors " in result.stdout
+    sctab.tl.evaluate(query, "cell_type", donor_key="donor_id", n_bootstrap=9, show=False)
+    expected, scores = sctab.get.evaluation(query, "promise").set_index(["over", "name"]), pd.read_csv(tmp_path / "a.csv")
+    terms = scores[scores["metric"].str.startswith("term_")]
+    of_type = terms[terms["type"] == "T cell"].set_index("metric")["value"]
+    of_donor = terms[terms["group"] == "donor_1"].set_index("metric")["value"]
+    for name in ("error", "accepted_error", "kept", "leaf", "open", "n_labels_below"):
+        assert of_type[f"term_{name}"] == pytest.approx(float(expected.loc["type", "T cell"][name]))
+        assert of_donor[f"term_{name}"] == pytest.approx(float(expected.loc["donor", "donor_1"][name]))
+    overall = terms[terms["key"].isna() & terms["type"].isna()].set_index("metric")
+    assert overall.loc["term_error", "low"] == pytest.approx(expected.loc["all", ""]["low"])
+    assert overall["low"].drop("term_error").isna().all()
+    assert terms["level"].isna().all()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -32,11 +32,31 @@ def test_tables(evaluated):
     assert (get.evaluation(evaluated, key_added="mine")["value"] != 0).any()
 
 
+def test_reliability_is_that_of_the_calibration_error(evaluated):
+    table = get.evaluation(evaluated, "reliability", key_added="mine")
+    assert list(table.columns) == ["level", "corrected", "cells", "low", "high", "confidence", "accuracy"]
+    assert len(table) == 3 * 15
+    error = get.evaluation(evaluated, key_added="mine").query("metric == 'ece'").set_index("level")["value"]
+    for level, rows in table.groupby("level"):
+        assert rows["cells"].sum() == evaluated.n_obs
+        gaps = (rows["cells"] * (rows["accuracy"] - rows["confidence"]).abs()).sum() / evaluated.n_obs
+        assert gaps == pytest.approx(error[level], abs=1e-6)
+
+
+def test_a_table_that_an_older_evaluation_lacks(evaluated):
+    older = evaluated.copy()
+    del older.uns["mine_evaluation"]["reliability"]
+    with pytest.raises(KeyNotFoundError, match=r"does not have this table. Call `sctab.tl.evaluate` again."):
+        get.evaluation(older, "reliability", key_added="mine")
+
+
 def test_refusals(evaluated):
     with pytest.raises(KeyNotFoundError, match=r"`adata\.uns\['sctab_evaluation'\]` not found\. Call `sctab\.tl\.evaluate"):
         get.evaluation(evaluated)
     with pytest.raises(KeyNotFoundError, match="The evaluation is not by groups"):
         get.evaluation(evaluated, "groups", key_added="mine")
+    with pytest.raises(KeyNotFoundError, match="The evaluation is not of promised terms"):
+        get.evaluation(evaluated, "promise", key_added="mine")
     with pytest.raises(
         SettingError, match=r"`table='tissues'` is not known\. Choose one of `overall`, `types`, `groups`, `levels`"
     ):

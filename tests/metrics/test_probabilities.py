@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, strategies as st
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from sctab.metrics import auroc, brier_score, calibration_error, cross_entropy
+from sctab.metrics import auroc, brier_score, calibration_error, calibration_error_of, cross_entropy, reliability
 
 
 @pytest.fixture
@@ -35,6 +36,30 @@ def test_calibration_error_by_hand():
     expected = abs(1 - (0.95 + 0.97)) / 5 + abs(2 - (0.55 + 0.60 + 0.55)) / 5
     assert calibration_error(truth, predicted, table) == pytest.approx(expected)
     assert calibration_error(truth, predicted, table, n_bins=1) == pytest.approx(abs(3 - 3.62) / 5)
+
+
+@given(cells=st.lists(st.tuples(st.booleans(), st.floats(0.001, 1)), min_size=1, max_size=60), n_bins=st.sampled_from([4, 15]))
+def test_scikit_learn_agrees_on_the_reliability(cells, n_bins):
+    right, confidence = (np.array(values) for values in zip(*cells, strict=True))
+    table = reliability(confidence, right, n_bins)
+    assert len(table) == n_bins
+    assert table["cells"].sum() == len(cells)
+    accuracy, mean = calibration_curve(right, confidence, n_bins=n_bins, pos_label=True)
+    some = table[table["cells"] > 0]
+    np.testing.assert_allclose(some["accuracy"], accuracy)
+    np.testing.assert_allclose(some["confidence"], mean)
+    assert table.loc[table["cells"] == 0, ["confidence", "accuracy"]].isna().all(axis=None)
+    gaps = some["cells"] * (some["accuracy"] - some["confidence"]).abs()
+    assert gaps.sum() / len(cells) == pytest.approx(calibration_error_of(confidence, right, n_bins))
+
+
+def test_reliability_by_hand():
+    table = reliability(np.array([0.2, 0.5, 0.6, 0.75, 1.0]), np.array([False, True, False, True, True]), n_bins=4)
+    assert table["low"].tolist() == [0, 0.25, 0.5, 0.75]
+    assert table["high"].tolist() == [0.25, 0.5, 0.75, 1]
+    assert table["cells"].tolist() == [1, 1, 2, 1]
+    assert table["accuracy"].tolist() == [0, 1, 0.5, 1]
+    np.testing.assert_allclose(table["confidence"], [0.2, 0.5, 0.675, 1])
 
 
 def test_certainty_that_is_right_is_calibrated():

@@ -13,7 +13,7 @@ import sctab.io
 from sctab.cli._files import check_suffix, read_data, write_data
 from sctab.cli._options import Debug, LabelMap, LabelsKey, Overwrite
 from sctab.cli._reporting import ends_on_signals, out, reports_errors
-from sctab.keys import DEFAULT_KEY_ADDED
+from sctab.keys import DEFAULT_KEY_ADDED, UNS_EVALUATION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,8 @@ def evaluate(
     """Score an annotation against known labels.
 
     Every score is given at the level of detail that both sides share, where finer labels are compared as the coarser ones that they are
-    kinds of; as labels are; and corrected along the Cell Ontology, where a subtype of the known label is right.
+    kinds of; as labels are; and corrected along the Cell Ontology, where a subtype of the known label is right. Promised terms are scored
+    beside the accepted error.
 
     **Examples**
 
@@ -90,6 +91,23 @@ def _all_scores(adata: AnnData, key_added: str, group_keys: list[str]) -> pd.Dat
     for name in ("types", "groups") if group_keys else ("types",):
         table = sctab.get.evaluation(adata, name, key_added=key_added)
         tables.append(table.melt([column for column in about if column in table], var_name="metric"))
+    if "promise" in adata.uns[f"{key_added}_{UNS_EVALUATION}"]:
+        tables.append(_term_scores(sctab.get.evaluation(adata, "promise", key_added=key_added)))
     scores = pd.concat(tables, ignore_index=True)
     scores["value"] = scores["value"].astype(float)
     return scores.reindex(columns=[column for column in [*about, "metric", "value", "low", "high"] if column in scores])
+
+
+def _term_scores(promise: pd.DataFrame) -> pd.DataFrame:
+    """Scores of promised terms, one per row; donors are groups."""
+    numbers = ["error", "accepted_error", "kept", "leaf", "open", "n_labels_below"]
+    rows = promise.assign(
+        type=promise["name"].where(promise["over"] == "type"),
+        id=promise["id"].where(promise["over"] == "type"),
+        key=promise["over"].where(promise["over"].isin(["donor", "mean over donors"])),
+        group=promise["name"].where(promise["over"] == "donor"),
+        kept=promise["kept"].astype(float),
+    )
+    long = rows.melt(["key", "group", "type", "id", "cells", "low", "high"], numbers, var_name="metric")
+    is_error = long["metric"] == "error"
+    return long.assign(metric="term_" + long["metric"], low=long["low"].where(is_error), high=long["high"].where(is_error))

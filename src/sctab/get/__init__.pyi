@@ -1,4 +1,4 @@
-from ._annotation import Annotation as Annotation, read_annotation as read_annotation
+from ._annotation import Annotation as Annotation, annotate_call as annotate_call, read_annotation as read_annotation
 from ._augmentation import augmentation as augmentation
 from ._evaluation import evaluation as evaluation
 from ._explanation import explanation as explanation

@@ -11,21 +11,26 @@ from sctab.data import require_anndata
 from sctab.errors import KeyNotFoundError, Parameter, SettingError, listing
 from sctab.keys import DEFAULT_KEY_ADDED, UNS_EVALUATION
 
-_TABLES = ("overall", "types", "groups", "levels", "confusion")
+_TABLES = ("overall", "types", "groups", "levels", "confusion", "promise", "reliability")
+_NOT_THERE = {
+    "groups": "The evaluation is not by groups. Call `sctab.tl.evaluate` with `group_keys`.",
+    "promise": "The evaluation is not of promised terms. Annotate the cells with an `accepted_error`, and call `sctab.tl.evaluate` again.",
+}
+_OLDER = "The evaluation does not have this table. Call `sctab.tl.evaluate` again."
 
 
 def evaluation(
     adata: AnnData,
-    table: Literal["overall", "types", "groups", "levels", "confusion"] = "overall",
+    table: Literal["overall", "types", "groups", "levels", "confusion", "promise", "reliability"] = "overall",
     *,
     key_added: str = DEFAULT_KEY_ADDED,
 ) -> pd.DataFrame:
     """Get the agreement of an annotation with known labels as a table.
 
-    Every table but `"levels"` has each row three times and says in the column `level` which is which, the first one first: `shared`, at the
-    level of detail that both sides share; `as labelled`, where only the same label is right; and `corrected`, where a prediction that is a
-    subtype of the known label was replaced by it, as in Fischer et al. (2023). The column `corrected` says the same of the last two, and is
-    missing for the first. What each score means is on the page :doc:`/evaluating`.
+    Every table but `"levels"` and `"promise"` has each row three times and says in the column `level` which is which, the first one
+    first: `shared`, at the level of detail that both sides share; `as labelled`, where only the same label is right; and `corrected`, where
+    a prediction that is a subtype of the known label was replaced by it, as in Fischer et al. (2023). The column `corrected` says the same
+    of the last two, and is missing for the first. What each score means is on the page :doc:`/evaluating`.
 
     Parameters
     ----------
@@ -61,12 +66,31 @@ def evaluation(
     For `"levels"`, a row per known type with columns `type`, `id`, `cells`; `compared_as`, the type as which it is compared at the shared
     level; and `level`, which says how it stands to the labels of the model: `the same`, `coarser`, `finer` or `unknown to the model`.
 
+    For `"reliability"`, a row per level and bin of confidence with columns `low` and `high`, its ends; `cells`; and their mean `confidence`
+    and `accuracy`, which are `NaN` where there are no cells. :func:`sctab.pl.reliability` plots it.
+
+    For `"promise"`, where cells were annotated with an accepted error, see :doc:`/trust`, a row for all cells and, with donors, for the
+    mean over donors; then one per donor and per true type. :func:`sctab.pl.promise` plots it. Columns are
+
+    `over`, `name`, `id`
+        `all`, `mean over donors`, `donor` or `type`; which one, and its id.
+    `cells`
+        How many there are.
+    `error`, `low`, `high`
+        Fraction of wrong answers, and the ends of its 95 % interval in the first rows. Cells that are left open are not wrong.
+    `accepted_error`, `kept`
+        The error that was accepted, and whether `error` is at most that. It is promised for the mean, not for each type or donor.
+    `leaf`, `open`
+        Fractions of cells that are answered with a single label, and that are left open.
+    `n_labels_below`
+        Mean number of labels that an answer leaves open.
+
     Raises
     ------
     SettingError
         If there is no such table.
     KeyNotFoundError
-        If there is no evaluation under this prefix, or none by groups.
+        If there is no evaluation under this prefix, or none by groups or of promised terms.
 
     Examples
     --------
@@ -89,5 +113,5 @@ def evaluation(
             f"`adata.uns[{key!r}]` not found. Call `sctab.tl.evaluate(adata, key_added={key_added!r}, …)` first."
         )
     if table not in adata.uns[key]:
-        raise KeyNotFoundError("The evaluation is not by groups. Call `sctab.tl.evaluate` with `group_keys`.")
+        raise KeyNotFoundError(_NOT_THERE.get(table, _OLDER))
     return adata.uns[key][table].reset_index(drop=True)

@@ -11,6 +11,7 @@ from ._probabilities import (
     calibration_error as calibration_error,
     calibration_error_of as calibration_error_of,
     cross_entropy as cross_entropy,
+    reliability as reliability,
 )
 from ._scores import (
     accuracy as accuracy,

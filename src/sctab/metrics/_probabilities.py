@@ -120,6 +120,30 @@ def calibration_error_of(confidence: NDArray[np.floating], right: NDArray[np.boo
     return float(np.abs(gap).sum() / len(confidence))
 
 
+def reliability(confidence: NDArray[np.floating], right: NDArray[np.bool_], n_bins: int = 15) -> pd.DataFrame:
+    """Confidence and accuracy of the cells of each bin, see :func:`confidence_bins`.
+
+    Parameters
+    ----------
+    confidence, right
+        Confidence of each cell, and whether its label is right, `(n_obs,)` each.
+    n_bins
+        Number of bins of equal width.
+
+    Returns
+    -------
+    A row per bin with columns `low`, `high`, `cells`, and the means `confidence` and `accuracy`, which are `NaN` for a bin without cells.
+    """
+    bins = confidence_bins(confidence, n_bins)
+    cells = np.bincount(bins, minlength=n_bins)
+    means = {
+        name: np.divide(np.bincount(bins, values, minlength=n_bins), cells, out=np.full(n_bins, np.nan), where=cells > 0)
+        for name, values in (("confidence", confidence), ("accuracy", right))
+    }
+    edges = np.linspace(0, 1, n_bins + 1)
+    return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "cells": cells, **means})
+
+
 def confidence_bins(confidence: NDArray[np.floating], n_bins: int = 15) -> NDArray[np.int64]:
     """Bin of each cell, `(n_obs,)`: bin `b` holds confidences above `b / n_bins` up to `(b + 1) / n_bins`."""
     return np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)

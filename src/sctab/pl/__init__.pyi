@@ -11,6 +11,7 @@ from ._benchmark import (
 from ._evaluation import confusion as confusion, type_scores as type_scores
 from ._explanation import explain as explain
 from ._training import training as training
+from ._trust import promise as promise, reliability as reliability
 from ._tuning import tuning_history as tuning_history, tuning_importance as tuning_importance
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "benchmark_types",
     "confusion",
     "explain",
+    "promise",
+    "reliability",
     "training",
     "tuning_history",
     "tuning_importance",

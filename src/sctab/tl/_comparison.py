@@ -14,6 +14,8 @@ from sctab.get import Annotation
 from sctab.metrics import SharedLevel, scores_per_type
 from sctab.ontology import LabelSpace, label_values as values, unused
 
+SHARED, LABELLED, CORRECTED = "shared", "as labelled", "corrected"
+"""Levels at which labels are compared."""
 NO_LABEL = "no label"
 """Predicted label of cells without a prediction, in a table of confusion."""
 

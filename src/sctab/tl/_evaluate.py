@@ -10,28 +10,21 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from sctab.data import require_anndata, require_writable, target_of
 from sctab.errors import KeyNotFoundError, LabelError, Message, Parameter, listing, missing_key, place, warn
 from sctab.get import Annotation, read_annotation
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION, check_key_added
-from sctab.metrics import correct_codes, overall_scores, scores_per_group
+from sctab.metrics import correct_codes, overall_scores, reliability, scores_per_group
 from sctab.ontology import CellOntology, label_ids_from, tissues_of
-from sctab.tl._comparison import Comparison, compare_labels
+from sctab.tl._comparison import CORRECTED, LABELLED, SHARED, Comparison, compare_labels
+from sctab.tl._printed import print_scores
+from sctab.tl._term_scores import score_terms
 
 _MANY = 10
 """Cells that a type must have to be worth a note."""
-SHARED, LABELLED, CORRECTED = "shared", "as labelled", "corrected"
-"""Levels at which labels are compared."""
 _IS_CORRECTED = {SHARED: pd.NA, LABELLED: False, CORRECTED: True}
 _LEVEL_OF = {is_it: level for level, is_it in _IS_CORRECTED.items()}
-_PRINTED: dict[str, tuple[list[str], list[str], list[str]]] = {
-    "types": (["type"], ["predicted", "f1"], ["precision", "recall", "f1"]),
-    "groups": (["key", "group"], ["accuracy", "macro_f1"], ["accuracy", "macro_f1"]),
-}
-"""Index and columns of tables that fit into 80 characters."""
 
 
 def evaluate(
@@ -54,7 +47,7 @@ def evaluate(
     Every score is computed three times. At the shared level, known labels that are finer than the model's are compared as the model's
     closest type above them, and for coarser ones the model's subtypes are right. As labelled, only the same label is right. Corrected as in
     Fischer et al. (2023), a subtype of the known label is right and a parent is wrong, even for labels finer than all of the model's.
-    :doc:`/evaluating` explains the scores.
+    Promised terms are scored as well. :doc:`/evaluating` explains the scores.
 
     Parameters
     ----------
@@ -69,7 +62,7 @@ def evaluate(
     group_keys
         Columns of `adata.obs` whose groups are scored separately, such as tissue, donor or assay.
     donor_key
-        Column of `adata.obs` with donors, for intervals over donors instead of cells.
+        Column of `adata.obs` with donors, for intervals over donors instead of cells, and for the error of promised terms over donors.
     ontology
         The Cell Ontology; by default the release that the model used, or the newest if that is not embedded.
     label_ids
@@ -90,8 +83,7 @@ def evaluate(
     `None`, or the copy with `copy=True`. Sets the following field:
 
     `adata.uns['{key_added}_evaluation']` : dict
-        Tables `overall`, `types`, `levels` and, with `group_keys`, `groups`, see :func:`sctab.get.evaluation`; what was compared, the
-        release of the ontology, and notes.
+        Tables, see :func:`sctab.get.evaluation`; what was compared, the release of the ontology, and notes.
 
     Raises
     ------
@@ -146,7 +138,18 @@ def evaluate(
             f" has no donor (NaN) for {n_without} of {int(cells.sum())} cells that are scored. Fill them in, or omit `donor_key`.",
         )
 
+    terms, note = score_terms(
+        adata,
+        comparison,
+        annotation,
+        cells,
+        donors=donors,
+        key_added=key_added,
+        n_bootstrap=n_bootstrap,
+        rng=np.random.default_rng(seed),
+    )
     known, predicted = comparison.truth[cells], comparison.predicted[cells]
+    uncertainty = _column(adata, f"{key_added}_{OBS_UNCERTAINTY}", "key_added").to_numpy()[cells]
     shared = comparison.shared_level(cells)
     scores = overall_scores(
         known,
@@ -154,7 +157,7 @@ def evaluate(
         comparison.child_matrix,
         probabilities=None if annotation.probabilities is None else annotation.probabilities[cells],
         columns=comparison.columns,
-        uncertainty=_column(adata, f"{key_added}_{OBS_UNCERTAINTY}", "key_added").to_numpy()[cells],
+        uncertainty=uncertainty,
         shared=shared,
         donors=None if donors is None else donors[cells].astype(str),
         n_bootstrap=n_bootstrap,
@@ -164,10 +167,13 @@ def evaluate(
     corrected = correct_codes(known, predicted, comparison.child_matrix)
     compared = {SHARED: shared.correct(known, predicted), LABELLED: (known, predicted), CORRECTED: (known, corrected)}
     levels = comparison.levels(cells, shared)
+    confidence = 1 - uncertainty if annotation.probabilities is None else annotation.probabilities[cells].max(axis=1)
+    confidence = np.where(np.isnan(confidence), 1 / len(annotation.names), confidence)
     notes += [
         *_notes_on_shared_ids(comparison, known, predicted),
         _note_on_levels(levels, overall),
         _note_on_subtypes(comparison, known, predicted, corrected),
+        note,
     ]
     result: dict[str, Any] = {
         "labels_key": labels_key,
@@ -185,6 +191,11 @@ def evaluate(
         "confusion": _at_levels(
             comparison.confusion(theirs, ours).assign(corrected=_IS_CORRECTED[level]) for level, (theirs, ours) in compared.items()
         ),
+        "reliability": _at_levels(
+            reliability(confidence, theirs == ours).assign(corrected=_IS_CORRECTED[level])
+            for level, (theirs, ours) in compared.items()
+        ),
+        **({} if terms is None else {"promise": terms}),
     }
     if groups:
         result["groups"] = _at_levels(
@@ -197,7 +208,7 @@ def evaluate(
     for note in result["notes"]:
         warn(note)
     if show:
-        _show(result)
+        print_scores(result, adata.uns[key_added])
     return target if copy else None
 
 
@@ -333,55 +344,3 @@ def _at_levels(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     first = ("key", "group", "type", "id", "metric", "level", "corrected", *(() if "metric" in table else ("cells", "predicted")))
     columns = [column for column in first if column in table]
     return table[[*columns, *(column for column in table if column not in columns)]]
-
-
-def _show(result: Mapping[str, Any]) -> None:
-    console = Console(highlight=False, markup=False)
-    scores = Table("score", "shared level", LABELLED, CORRECTED, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for metric, rows in result["overall"].groupby("metric", sort=False):
-        by_level = {row.level: _with_interval(row) for row in rows.itertuples()}
-        scores.add_row(str(metric), *(by_level[level] for level in (SHARED, LABELLED, CORRECTED)))
-    console.print(scores)
-    if (result["levels"]["level"] == "finer").any():
-        console.print("\nAt the level that both sides share:")
-        console.print(_table_at(result["types"], SHARED, ["type"], ["predicted", "precision", "recall", "f1"]))
-        console.print("\nAs labelled, and corrected:")
-    for name in _PRINTED:
-        if name in result:
-            console.print()
-            console.print(_table_of(result[name], *_PRINTED[name]))
-
-
-def _table_at(rows: pd.DataFrame, level: str, about: list[str], columns: list[str]) -> Table:
-    """The numbers at one level, the largest types first."""
-    table = Table(
-        *about, "cells", *(column.replace("f1", "F1") for column in columns), box=None, pad_edge=False, padding=(0, 2, 0, 0)
-    )
-    for row in rows[rows["level"] == level].sort_values("cells", ascending=False, kind="stable").to_dict("records"):
-        table.add_row(*(_text(row[column]) for column in (*about, "cells", *columns)))
-    return table
-
-
-def _with_interval(row: Any) -> str:
-    return f"{row.value:.3f}" + ("" if np.isnan(row.low) else f" ({row.low:.3f} to {row.high:.3f})")
-
-
-def _table_of(rows: pd.DataFrame, about: list[str], as_labelled: list[str], corrected: list[str]) -> Table:
-    """The numbers as labelled and the corrected ones side by side, the largest types or groups first."""
-    table = Table(*about, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("cells", justify="right", no_wrap=True)
-    for title, columns in (("as labelled", as_labelled), ("corrected", corrected)):
-        for i, column in enumerate(columns):
-            heading = column.replace("_", " ").replace("f1", "F1")
-            table.add_column(f"{'' if i else title}\n{heading}", justify="right", no_wrap=True)
-    plain, other = (rows[rows["level"] == level].set_index([*about, "cells"]) for level in (LABELLED, CORRECTED))
-    both = plain[as_labelled].add_suffix(" as labelled").join(other[corrected]).reset_index()
-    for row in both.sort_values("cells", ascending=False, kind="stable").itertuples(index=False):
-        table.add_row(*map(_text, row))
-    return table
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return "" if np.isnan(value) else f"{value:.3f}"

@@ -191,11 +191,19 @@ def describe_run(
             "sources": list(query.match.sources),
             "id_type": query.match.id_type,
         },
-        **promised(spec, backoff),
-        **({} if reported is None else {"unseen": reported.to_uns()}),
+        **_with_labels_below(promised(spec, backoff), backoff),
+        **({} if reported is None else {\"unseen\": reported.to_uns()}),
         "warnings": [str(note) for note in notes],
         "versions": library_versions(),
     }
+
+
+def _with_labels_below(found: Mapping[str, Any], backoff: BackOff | None) -> Mapping[str, Any]:
+    """A promise with what is needed to score its terms."""
+    if backoff is None:
+        return found
+    ids = np.array([term or "" for term in backoff.terms.ids])
+    return {**found, "promise": {**found["promise"], "term_ids": ids, "labels_below": backoff.terms.below}}
 
 
 def promised(spec: ModelSpec, backoff: BackOff | None) -> dict[str, Any]:

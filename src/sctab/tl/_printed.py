@@ -1,0 +1,111 @@
+"""An evaluation as text on a terminal of 80 characters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from sctab.tl._comparison import CORRECTED, LABELLED, SHARED
+from sctab.tl._term_scores import ALL, DONOR, OF_DONORS, TYPE
+
+_PRINTED: dict[str, tuple[list[str], list[str], list[str]]] = {
+    "types": (["type"], ["predicted", "f1"], ["precision", "recall", "f1"]),
+    "groups": (["key", "group"], ["accuracy", "macro_f1"], ["accuracy", "macro_f1"]),
+}
+"""Index and columns of tables that fit into 80 characters."""
+
+
+def print_scores(result: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    """Print an evaluation: scores, types and groups, and what became of the promise.
+
+    Parameters
+    ----------
+    result
+        The evaluation, as it is stored in `uns`.
+    run
+        The record of the annotation.
+    """
+    console = Console(highlight=False, markup=False)
+    scores = Table("score", "shared level", LABELLED, CORRECTED, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for metric, rows in result["overall"].groupby("metric", sort=False):
+        by_level = {row.level: _with_interval(row) for row in rows.itertuples()}
+        scores.add_row(str(metric), *(by_level[level] for level in (SHARED, LABELLED, CORRECTED)))
+    console.print(scores)
+    if (result["levels"]["level"] == "finer").any():
+        console.print("\nAt the level that both sides share:")
+        console.print(_table_at(result["types"], SHARED, ["type"], ["predicted", "precision", "recall", "f1"]))
+        console.print("\nAs labelled, and corrected:")
+    for name in _PRINTED:
+        if name in result:
+            console.print()
+            console.print(_table_of(result[name], *_PRINTED[name]))
+    if "promise" in result:
+        console.print(f"\n{_outcome(result['promise'], run['promise'])}")
+        console.print(_table_of_terms(result["promise"]))
+
+
+def _table_at(rows: pd.DataFrame, level: str, about: list[str], columns: list[str]) -> Table:
+    """The numbers at one level, the largest types first."""
+    table = Table(
+        *about, "cells", *(column.replace("f1", "F1") for column in columns), box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for row in rows[rows["level"] == level].sort_values("cells", ascending=False, kind="stable").to_dict("records"):
+        table.add_row(*(_text(row[column]) for column in (*about, "cells", *columns)))
+    return table
+
+
+def _with_interval(row: Any) -> str:
+    return f"{row.value:.3f}" + ("" if np.isnan(row.low) else f" ({row.low:.3f} to {row.high:.3f})")
+
+
+def _table_of(rows: pd.DataFrame, about: list[str], as_labelled: list[str], corrected: list[str]) -> Table:
+    """The numbers as labelled and the corrected ones side by side, the largest types or groups first."""
+    table = Table(*about, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("cells", justify="right", no_wrap=True)
+    for title, columns in (("as labelled", as_labelled), ("corrected", corrected)):
+        for i, column in enumerate(columns):
+            heading = column.replace("_", " ").replace("f1", "F1")
+            table.add_column(f"{'' if i else title}\n{heading}", justify="right", no_wrap=True)
+    plain, other = (rows[rows["level"] == level].set_index([*about, "cells"]) for level in (LABELLED, CORRECTED))
+    both = plain[as_labelled].add_suffix(" as labelled").join(other[corrected]).reset_index()
+    for row in both.sort_values("cells", ascending=False, kind="stable").itertuples(index=False):
+        table.add_row(*map(_text, row))
+    return table
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return "" if np.isnan(value) else f"{value:.3f}"
+
+
+def _table_of_terms(promise: pd.DataFrame) -> Table:
+    """The numbers of all cells, donors and types, the largest first."""
+    table = Table("terms", "", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("cells", "error", "leaf", "open", "labels below"):
+        table.add_column(title, justify="right", no_wrap=True)
+    order = promise["over"].map({ALL: 0, OF_DONORS: 1, DONOR: 2, TYPE: 3})
+    rows = promise.assign(order=order).sort_values(["order", "cells"], ascending=[True, False], kind="stable")
+    for row in rows.itertuples():
+        shares = (f"{value:.3f}" for value in (row.error, row.leaf, row.open))
+        table.add_row(str(row.over), str(row.name), str(row.cells), *shares, f"{row.n_labels_below:.2f}")
+    return table
+
+
+def _outcome(promise: pd.DataFrame, run: Mapping[str, Any]) -> str:
+    """A sentence on the promise: the error, what was accepted, and whether it was kept."""
+    unit = str(run["unit"])
+    rows = promise.set_index("over")
+    over = OF_DONORS if unit != "cell" and OF_DONORS in rows.index else ALL
+    row = rows.loc[over]
+    interval = "" if np.isnan(row["low"]) else f" ({row['low']:.3f} to {row['high']:.3f})"
+    return (
+        f"Promised terms: {'mean error over donors' if over == OF_DONORS else 'error'} {row['error']:.3f}{interval}, accepted "
+        f"{row['accepted_error']:g} for {'other cells of the same donors' if unit == 'cell' else f'new {unit}s'}. The promise was "
+        f"{'kept' if row['kept'] else 'not kept'}."
+    )

@@ -1,0 +1,76 @@
+"""An evaluation on a terminal of 80 characters."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sctab.tl._printed import print_scores
+
+LEVELS = ["shared", "as labelled", "corrected"]
+
+
+@pytest.fixture
+def result():
+    overall = pd.DataFrame({"metric": "accuracy", "level": LEVELS, "value": [0.9, 0.8, 0.85], "low": np.nan, "high": np.nan})
+    types = pd.DataFrame(
+        {"type": "B cell", "level": LEVELS, "cells": 7, "predicted": 6, "precision": 0.5, "recall": 0.25, "f1": [0.3, 0.4, 0.5]}
+    )
+    levels = pd.DataFrame({"type": ["B cell"], "level": ["the same"]})
+    rows = [
+        ("all", "", 30, 0.25, 0.2, 0.3, 0.6, 0.1, 2.5),
+        ("mean over donors", "", 30, 0.15, 0.1, 0.2, 0.625, 0.125, 2.25),
+        ("donor", "a", 10, 0.1, np.nan, np.nan, 0.7, 0.0, 1.5),
+        ("donor", "b", 20, 0.2, np.nan, np.nan, 0.55, 0.25, 3.0),
+        ("type", "CD16-negative, CD56-bright natural killer cell, human", 30, 0.25, np.nan, np.nan, 0.6, 0.1, 2.5),
+    ]
+    promise = pd.DataFrame(rows, columns=["over", "name", "cells", "error", "low", "high", "leaf", "open", "n_labels_below"])
+    promise = promise.assign(accepted_error=0.2, kept=promise["error"] <= 0.2)
+    return {"overall": overall, "types": types, "levels": levels, "promise": promise}
+
+
+def printed(result, unit, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_scores(result, {"promise": {"unit": unit}})
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    return lines
+
+
+def words_of(lines):
+    return " ".join(" ".join(lines).split())
+
+
+def test_the_promise_is_for_the_mean_over_donors(result, capsys, monkeypatch):
+    lines = printed(result, "donor", capsys, monkeypatch)
+    assert (
+        "Promised terms: mean error over donors 0.150 (0.100 to 0.200), accepted 0.2 for new donors. The promise was kept."
+        in words_of(lines)
+    )
+    (heading,) = (i for i, line in enumerate(lines) if line.startswith("terms"))
+    assert lines[heading].split() == ["terms", "cells", "error", "leaf", "open", "labels", "below"]
+    rows = [line.split() for line in lines[heading + 1 :]]
+    assert rows[0] == ["all", "30", "0.250", "0.600", "0.100", "2.50"]
+    assert rows[1] == ["mean", "over", "donors", "30", "0.150", "0.625", "0.125", "2.25"]
+    assert [row[1] for row in rows[2:4]] == ["b", "a"]  # the largest first
+
+
+def test_a_promise_for_cells_of_the_same_donors(result, capsys, monkeypatch):
+    assert (
+        "Promised terms: error 0.250 (0.200 to 0.300), accepted 0.2 for other cells of the same donors. The promise was not kept."
+        in words_of(printed(result, "cell", capsys, monkeypatch))
+    )
+
+
+def test_without_donors(result, capsys, monkeypatch):
+    result["promise"] = result["promise"].iloc[[0, 4]].assign(low=np.nan, high=np.nan)
+    assert "Promised terms: error 0.250, accepted 0.2 for new datasets. The promise was not kept." in words_of(
+        printed(result, "dataset", capsys, monkeypatch)
+    )
+
+
+def test_without_terms(result, capsys, monkeypatch):
+    del result["promise"]
+    lines = printed(result, "donor", capsys, monkeypatch)
+    assert not any("romise" in line for line in lines)
+    assert ["accuracy", "0.900", "0.800", "0.850"] in [line.split() for line in lines]
+    assert ["B", "cell", "7", "6", "0.400", "0.500", "0.250", "0.500"] in [line.split() for line in lines]
