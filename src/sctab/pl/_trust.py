@@ -54,8 +54,8 @@ def reliability(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", 
     >>> import pandas as pd
     >>> rows = [("shared", 30, 0.4, 0.6, 0.5, 0.5), ("shared", 70, 0.8, 1.0, 0.9, 0.8)]
     >>> figure = reliability(pd.DataFrame(rows, columns=["level", "cells", "low", "high", "confidence", "accuracy"]))
-    >>> figure.axes[0].texts[0].get_text()
-    'ECE 0.070'
+    >>> [ax.get_ylabel() for ax in figure.axes]
+    ['Accuracy', 'Cells']
     """
     rows = evaluation if isinstance(evaluation, pd.DataFrame) else get.evaluation(evaluation, "reliability", key_added=key_added)
     if not (rows["level"] == level).any():
@@ -70,7 +70,7 @@ def reliability(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", 
     area = 8 + 60 * rows["cells"] / rows["cells"].max()
     above.scatter(rows["confidence"], rows["accuracy"], s=area, color=_KEPT, zorder=3)
     error = (rows["cells"] * (rows["accuracy"] - rows["confidence"]).abs()).sum() / rows["cells"].sum()
-    above.text(0.03, 0.95, f"ECE {error:.3f}", va="top", transform=above.transAxes)
+    above.text(0.97, 0.05, f"ECE {error:.3f}", ha="right", transform=above.transAxes)
     above.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="Accuracy")
     below.bar(rows["low"], rows["cells"], width=rows["high"] - rows["low"], align="edge", color=_KEPT, linewidth=0)
     below.set(xlabel="Confidence", ylabel="Cells")

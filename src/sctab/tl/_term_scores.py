@@ -18,7 +18,7 @@ from sctab.ontology import CellOntology
 from sctab.tl._comparison import Comparison
 
 ALL, OF_DONORS, DONOR, TYPE = "all", "mean over donors", "donor", "type"
-"""What a row of the table is over."""
+"""Kinds of rows of the table."""
 
 
 def score_terms(
