@@ -75,12 +75,14 @@ def test_promised_terms_are_printed_and_in_the_table(tmp_path):
     model = LinearClassifier(reference)
     model.train(max_epochs=5, accelerator="cpu", enable_progress_bar=False)
     query = make_reference(60, seed=3)
-    sctab.tl.annotate(query, model, accepted_error=0.25)
+    with pytest.warns(sctab.SctabWarning, match="The promise is withdrawn"):
+        sctab.tl.annotate(query, model, accepted_error=0.25)
     query.write_h5ad(tmp_path / "a.h5ad")
     options = ["--labels-key", "cell_type", "--donor-key", "donor_id", "--n-bootstrap", 9]
     result = run(tmp_path / "a.h5ad", *options, "--csv", tmp_path / "a.csv")
     assert result.exit_code == 0, result.output
     assert "Promised terms: mean error over donors " in result.stdout
+    assert "for new donors. The promise was withdrawn." in " ".join(result.stdout.split())
     sctab.tl.evaluate(query, "cell_type", donor_key="donor_id", n_bootstrap=9, show=False)
     expected, scores = sctab.get.evaluation(query, "promise").set_index(["over", "name"]), pd.read_csv(tmp_path / "a.csv")
     terms = scores[scores["metric"].str.startswith("term_")]

@@ -74,3 +74,8 @@ def test_without_terms(result, capsys, monkeypatch):
     assert not any("romise" in line for line in lines)
     assert ["accuracy", "0.900", "0.800", "0.850"] in [line.split() for line in lines]
     assert ["B", "cell", "7", "6", "0.400", "0.500", "0.250", "0.500"] in [line.split() for line in lines]
+
+
+def test_a_promise_that_was_withdrawn(result, capsys, monkeypatch):
+    print_scores(result, {"promise": {"unit": "donor", "is_kept": np.False_}})
+    assert "accepted 0.2 for new donors. The promise was withdrawn." in words_of(capsys.readouterr().out.splitlines())

@@ -216,7 +216,8 @@ def of_a_model():
     model = LinearClassifier(reference)
     model.train(max_epochs=5, accelerator="cpu", enable_progress_bar=False)
     query = make_reference(90, seed=3)
-    sctab.tl.annotate(query, model, accepted_error=0.25)
+    with pytest.warns(SctabWarning, match="The promise is withdrawn"):
+        sctab.tl.annotate(query, model, accepted_error=0.25)
     return query
 
 

@@ -98,14 +98,15 @@ def _table_of_terms(promise: pd.DataFrame) -> Table:
 
 
 def _outcome(promise: pd.DataFrame, run: Mapping[str, Any]) -> str:
-    """A sentence on the promise: the error, what was accepted, and whether it was kept."""
+    """A sentence on the promise: the error, what was accepted, and whether it was kept, or withdrawn when the cells were annotated."""
     unit = str(run["unit"])
     rows = promise.set_index("over")
     over = OF_DONORS if unit != "cell" and OF_DONORS in rows.index else ALL
     row = rows.loc[over]
+    became = "kept" if row["kept"] else "not kept"
     interval = "" if np.isnan(row["low"]) else f" ({row['low']:.3f} to {row['high']:.3f})"
     return (
         f"Promised terms: {'mean error over donors' if over == OF_DONORS else 'error'} {row['error']:.3f}{interval}, accepted "
         f"{row['accepted_error']:g} for {'other cells of the same donors' if unit == 'cell' else f'new {unit}s'}. The promise was "
-        f"{'kept' if row['kept'] else 'not kept'}."
+        f"{became if run.get('is_kept', True) else 'withdrawn'}."
     )

@@ -192,7 +192,7 @@ def describe_run(
             "id_type": query.match.id_type,
         },
         **_with_labels_below(promised(spec, backoff), backoff),
-        **({} if reported is None else {\"unseen\": reported.to_uns()}),
+        **({} if reported is None else {"unseen": reported.to_uns()}),
         "warnings": [str(note) for note in notes],
         "versions": library_versions(),
     }
