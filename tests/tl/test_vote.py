@@ -9,7 +9,7 @@ from tests.reference import make_reference
 from tests.votes import CD4, CD8, CELLS, MONOCYTE, B, annotated
 
 import sctab
-from sctab import InputValueError, KeyNotFoundError, SettingError
+from sctab import InputValueError, KeyNotFoundError, SctabWarning, SettingError
 from sctab.model import LinearClassifier
 
 T = "mature alpha-beta T cell"
@@ -75,6 +75,14 @@ def test_terms_by_hand():
     assert (row["term"], row["term_id"], row["n_labels_below"]) == ("", "", 4)
     assert row["reason"].endswith("No term covers 96% of its cells.")
     assert adata.obs["sctab_vote_term"].isna().all()
+
+
+def test_a_promise_that_was_withdrawn():
+    adata = annotated([CD4], groups=["0"], terms=[CD4])
+    adata.uns["sctab"]["promise"]["is_kept"] = False
+    with pytest.warns(SctabWarning, match="was withdrawn when they were annotated, so terms of groups promise nothing either"):
+        sctab.tl.vote(adata)
+    assert adata.obs["sctab_vote_term"].tolist() == [CD4]
 
 
 def test_a_hierarchy_of_the_user():

@@ -67,6 +67,12 @@ def annotate(
     force: Annotated[
         bool, typer.Option("--force", help="Annotate a query all the same when no label fits most of its cells.")
     ] = False,
+    vote: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of `obs` with clusters: also writes the label of each cluster, and the fraction of its cells that agree."
+        ),
+    ] = None,
     precision: Annotated[
         str, typer.Option(help="Precision of the weights: `float32`, or `bfloat16`, which is faster and slightly less accurate.")
     ] = "float32",
@@ -93,6 +99,8 @@ def annotate(
     `sctab annotate query.h5ad --model my-model --output annotated.h5ad --genes-table genes.csv` lists found and missing genes.
 
     `sctab annotate query.h5ad --model my-model --output annotated.h5ad --accepted-error 0.1`
+
+    `sctab annotate query.h5ad --model my-model --output annotated.h5ad --vote leiden` labels clusters as well.
 
     `sctab annotate 's3://bucket/*.zarr' --model my-model --output labels.parquet --dask-scheduler tcp://10.0.0.1:8786`
     """
@@ -123,6 +131,7 @@ def annotate(
             label_hierarchy=None if label_hierarchy is None else sctab.ontology.read_hierarchy(label_hierarchy),
             unseen_fdr=unseen_fdr,
             force=force,
+            vote=vote,
             precision=cast("sctab.nn.Precision", precision),  # which is checked there
             key_added=key_added,
             genes_table=genes_table,

@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 import zarr
 from anndata.io import read_elem, write_elem
 from numpy.typing import NDArray
@@ -266,6 +267,10 @@ class Results:
     def add_run(self, name: str, values: Mapping[str, Any]) -> None:
         """Write the record of the run into `uns`."""
         write_elem(self._slot("uns"), name, dict(values))
+
+    def add_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table into `uns`."""
+        write_elem(self._slot("uns"), name, table)
 
     def _slot(self, name: str) -> Any:
         if name not in self._root:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab.errors import DataFileError, Either, Message, Parameter, SettingError, warn
+from sctab.errors import DataFileError, Either, KeyNotFoundError, Message, Parameter, SettingError, missing_key, warn
 from sctab.inference import (
     BATCH_SIZE,
     FileAnnotation,
@@ -50,7 +50,8 @@ from sctab.tl._result import (
 )
 from sctab.tl._targets import COPY_SUFFIXES, check_targets
 from sctab.tl._unseen import check_fdr
-from sctab.tl._written_files import labels_of, names_of, reports_of, write_copy, write_genes, write_table
+from sctab.tl._voted import groups_of
+from sctab.tl._written_files import labels_of, names_of, reports_of, votes_of, write_copy, write_genes, write_table
 from sctab.zoo import load_predictor
 
 Inputs = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -83,6 +84,7 @@ def annotate_files(
     precision: Precision = "float32",
     key_added: str = DEFAULT_KEY_ADDED,
     genes_table: str | PathLike[str] | None = None,
+    vote: str | None = None,
     block_size: int = BLOCK_SIZE,
     client: Any = None,
     resume: bool = False,
@@ -120,6 +122,9 @@ def annotate_files(
     genes_table
         A table of the genes of the model to write as well, `.parquet` or `.csv`: :func:`sctab.get.genes` of each input, with the `file` if
         there are several.
+    vote
+        Column of `obs` with groups of cells, such as clusters: also write what :func:`vote` does for them, file by file. Blocks then hold
+        probabilities, also for a table.
     block_size
         Cells per block that is read and saved. On two cores four blocks are in memory at a time, 16 MB each with 2,000 detected genes per
         cell; more cores keep more blocks in memory.
@@ -144,7 +149,8 @@ def annotate_files(
     DataFileError
         If an input is missing, has an unsupported format, or is damaged.
     KeyNotFoundError, InputValueError, GeneOverlapError
-        If an input cannot be annotated, as in :func:`annotate`. All inputs are inspected before the first cell is annotated.
+        If an input cannot be annotated, as in :func:`annotate`, or does not have the column of groups. All inputs are inspected before the
+        first cell is annotated.
     SettingError
         If a setting is invalid, or if `resume` finds blocks of another run.
     OutputExistsError, OutputError
@@ -170,16 +176,17 @@ def annotate_files(
     others = [model] if isinstance(model, str | PathLike) and as_path(model).is_dir() else []
     outputs = [output] if isinstance(output, str | PathLike) else output
     places, targets = check_targets(outputs, paths, others, genes_table=genes_table, overwrite=overwrite or resume)
-    with_all = any(target.number is not None for target in targets)
+    with_all = vote is not None or any(target.number is not None for target in targets)
     engine = engine_for(predictor, precision=precision, client=client)
     with ExitStack() as stack:
         files = []
         for path in paths:
-            files.append(DataFile(path, [*covariates, *SPECIES_KEYS]))
+            files.append(DataFile(path, [*covariates, *SPECIES_KEYS, *([] if vote is None else [vote])]))
             stack.callback(files[-1].close)
         for target in targets:
             if target.number is not None:
                 require_whole_links(files[target.number])
+        groups = None if vote is None else [_groups_of(file, vote) for file in files]
         cells = [_hash_of_names(file) for file in files]
         identity = {
             "files": [{**file.fingerprint(), "names": names} for file, names in zip(files, cells, strict=True)],
@@ -193,7 +200,8 @@ def annotate_files(
             **({} if unseen_fdr is None else {"unseen": True}),
             "version": importlib.metadata.version("sctab"),
         }
-        run_id = run_hash(identity if unseen_fdr is None else {**identity, "unseen": unseen_fdr}, key_added, min_gene_coverage)
+        settings = {name: value for name, value in {"unseen": unseen_fdr, "vote": vote}.items() if value is not None}
+        run_id = run_hash({**identity, **settings}, key_added, min_gene_coverage)
         if resume and not overwrite and are_finished(targets, run_id, key_added):
             return AnnotatedFiles(tuple(places), {}, pd.DataFrame(columns=["n_cells", "confidence"]).rename_axis("label"))
         first = targets[0].path
@@ -215,6 +223,7 @@ def annotate_files(
             )
             codes, confidence = labels_of(annotations, journal, predictor.spec)
             reports = reports_of(annotations, journal, predictor, unseen_fdr, force=force)
+            votes = votes_of(annotations, journal, predictor.spec, backoff, groups)
             runs = {}
             for annotation, of_file, sure, reported in zip(annotations, codes, confidence, reports, strict=True):
                 query, checked = annotation.query, None if backoff is None else backoff.check(of_file, sure)
@@ -231,7 +240,9 @@ def annotate_files(
                     if target.of_genes:
                         write_genes(beside, target.path.suffix, predictor, annotations, run_id)
                     elif target.number is None:
-                        write_table(beside, target.path, predictor.spec, backoff, reports, annotations, journal, key_added, run_id)
+                        write_table(
+                            beside, target.path, predictor.spec, backoff, reports, votes, annotations, journal, key_added, run_id
+                        )
                     else:
                         annotation = annotations[target.number]
                         run, of_file = runs[annotation.file.path], codes[target.number]
@@ -243,6 +254,7 @@ def annotate_files(
                                 predictor.spec,
                                 backoff,
                                 reports[target.number],
+                                votes[target.number],
                                 journal,
                                 run,
                                 of_file,
@@ -254,6 +266,13 @@ def annotate_files(
         for note in run["warnings"]:
             warn("" if len(runs) == 1 else f"`{path}`: ", note)
     return AnnotatedFiles(tuple(places), runs, _count_labels(predictor.spec, np.concatenate(codes), np.concatenate(confidence)))
+
+
+def _groups_of(file: DataFile, key: str) -> pd.Categorical:
+    """Groups of the cells of a file."""
+    if key not in file.obs:
+        raise KeyNotFoundError(f"`{file.path}`: ", missing_key("vote", key, file.obs_columns).message)
+    return groups_of(file.obs[key], Parameter("vote", key))
 
 
 def _journal_of(path: Path) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -12,27 +10,21 @@ from numpy.typing import NDArray
 from sctab.data import require_anndata, require_writable, target_of
 from sctab.errors import InputValueError, KeyNotFoundError, Parameter, SettingError, missing_key, place, warn
 from sctab.get import read_annotation
-from sctab.inference import Hierarchy, Terms, Votes, VoteSums, elect
+from sctab.inference import Hierarchy, Terms, VoteSums
 from sctab.keys import (
     DEFAULT_KEY_ADDED,
     OBS_CLUSTERS,
     OBS_TERM,
     OBS_TERM_ID,
-    OBS_VOTE,
-    OBS_VOTE_ID,
-    OBS_VOTE_SHARE,
-    OBS_VOTE_TERM,
-    OBS_VOTE_TERM_ID,
     OBSM_PROBABILITIES,
     UNS_VOTE,
     check_key_added,
 )
 from sctab.ontology import LabelSpace
 from sctab.tl._clusters import clusters_of
+from sctab.tl._voted import Voted, groups_of
 
 _DEFAULT_GROUPS = ("leiden", "louvain")
-_IS_MIXED = 0.1
-"""Fraction of cells with another label from which a group is called mixed."""
 
 
 def vote(
@@ -128,23 +120,27 @@ def vote(
     tolerance = _tolerance(adata, key_added, accepted_error)
     cell_terms = None if tolerance is None else _terms_of_cells(adata, key_added, terms)
     notes = [annotation.note] if annotation.note else []
+    if cell_terms is not None and not run["promise"].get("is_kept", True):
+        notes.append(
+            "The promise of the cells' terms was withdrawn when they were annotated, so terms of groups promise nothing either."
+        )
     groups, given, built = _groups(adata, groups, key_added)
     if built:
         notes.append(built)
 
     sums = VoteSums(len(given.categories), len(labels), 0 if cell_terms is None else len(terms))
     sums.add(given.codes, probabilities, cell_terms)
-    votes = elect(sums, terms, smallest_share=1 - (tolerance or 0))
+    voted = Voted.of(sums, labels, terms, given, tolerance)
 
     target = target_of(adata, copy=copy)
     if built:
         target.obs[groups] = given
-    for name, values in _columns(votes, labels, terms, given.codes, with_terms=cell_terms is not None).items():
+    for name, values in voted.columns().items():
         if values is not None:
             target.obs[f"{key_added}_{name}"] = values
         elif f"{key_added}_{UNS_VOTE}" in target.uns and f"{key_added}_{name}" in target.obs:
             del target.obs[f"{key_added}_{name}"]  # of an earlier vote
-    target.uns[f"{key_added}_{UNS_VOTE}"] = _table(votes, labels, terms, given, tolerance)
+    target.uns[f"{key_added}_{UNS_VOTE}"] = voted.table()
     for note in notes:
         warn(note)
     return target if copy else None
@@ -211,83 +207,4 @@ def _groups(adata: AnnData, key: str | None, key_added: str) -> tuple[str, pd.Ca
         return name, clusters, f"{built} They are in `obs[{name!r}]`."
     if key not in adata.obs:
         raise missing_key("groups", key, adata.obs.columns)
-    values = adata.obs[key]
-    if pd.api.types.is_float_dtype(values.dtype):
-        if not (values.dropna() % 1 == 0).all():
-            raise InputValueError(
-                Parameter("groups", key),
-                " holds fractions, which are not groups. Name a column of categories, strings or integers.",
-            )
-        values = values.astype("Int64")  # integers beside missing values
-    groups = pd.Categorical(values).remove_unused_categories()
-    return key, groups.rename_categories(pd.Index(_distinct(groups.categories))), ""
-
-
-def _distinct(categories: pd.Index) -> list[Any]:
-    """Categories as strings, or as they are where two would be the same string."""
-    names = [str(category) for category in categories]
-    return names if len(set(names)) == len(names) else list(categories)
-
-
-def _columns(
-    votes: Votes, labels: LabelSpace, terms: Terms, groups: NDArray[np.integer], *, with_terms: bool
-) -> dict[str, pd.Categorical | NDArray[np.float64] | None]:
-    """Columns of `obs`, `(n_obs,)` each; `None` for those of terms where cells have none."""
-    of_group = np.append(votes.labels, -1)[groups]
-    term_of_group = np.append(votes.terms, -1)[groups]
-    return {
-        OBS_VOTE: _categories(labels.names, of_group),
-        OBS_VOTE_ID: _categories(labels.ids, of_group),
-        OBS_VOTE_SHARE: np.append(votes.shares, np.nan)[groups],
-        OBS_VOTE_TERM: _categories(terms.names, term_of_group) if with_terms else None,
-        OBS_VOTE_TERM_ID: _categories(terms.ids, term_of_group) if with_terms else None,
-    }
-
-
-def _categories(names: tuple[str | None, ...], codes: NDArray[np.integer]) -> pd.Categorical:
-    """Values by position, of which several may have the same name and some have none."""
-    categories = pd.Index([name for name in dict.fromkeys(names) if name is not None], dtype=object)
-    positions = np.append(categories.get_indexer(pd.Index(["" if name is None else name for name in names], dtype=object)), -1)
-    return pd.Categorical.from_codes(positions[codes], categories=categories)
-
-
-def _table(votes: Votes, labels: LabelSpace, terms: Terms, groups: pd.Categorical, tolerance: float | None) -> pd.DataFrame:
-    names = np.array([*labels.names, ""], dtype=object)
-    ids = np.array([*(term or "" for term in labels.ids), ""], dtype=object)
-    table = pd.DataFrame(
-        {
-            "group": [str(category) for category in groups.categories],
-            "n_cells": np.bincount(groups.codes[groups.codes >= 0], minlength=len(groups.categories)),
-            "n_voting": votes.n_voting,
-            "label": names[votes.labels],
-            "id": ids[votes.labels],
-            "share": votes.shares,
-            "second": names[votes.seconds],
-            "second_share": votes.second_shares,
-            "reason": [_reason(votes, terms, group, tolerance) for group in range(len(groups.categories))],
-        }
-    )
-    if tolerance is None:
-        return table
-    return table.assign(
-        term=np.array([*terms.names, ""], dtype=object)[votes.terms],
-        term_id=np.array([*(term or "" for term in terms.ids), ""], dtype=object)[votes.terms],
-        term_share=votes.term_shares,
-        n_labels_below=np.append(terms.n_below, len(labels))[votes.terms],
-    )
-
-
-def _reason(votes: Votes, terms: Terms, group: int, tolerance: float | None) -> str:
-    """Reason why a group has no clear label or no term."""
-    if not votes.n_voting[group]:
-        return "No cell has a count in the model's genes."
-    sentences = []
-    if votes.second_shares[group] >= _IS_MIXED:
-        common = terms.names[votes.commons[group]] if votes.commons[group] >= 0 else ""
-        sentences.append(
-            f"Mixed: {votes.shares[group]:.0%} {terms.names[votes.labels[group]]}, {votes.second_shares[group]:.0%} "
-            f"{terms.names[votes.seconds[group]]}; {f'common term: {common}' if common else 'they have no term in common'}."
-        )
-    if tolerance is not None and votes.terms[group] < 0:
-        sentences.append(f"No term covers {1 - tolerance:.0%} of its cells.")
-    return " ".join(sentences)
+    return key, groups_of(adata.obs[key], Parameter("groups", key)), ""

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from sctab.data import gene_table
 from sctab.errors import warn
-from sctab.inference import BackOff, Decision, FileAnnotation, Journal, ModelSpec, Predictor
+from sctab.inference import BackOff, Decision, FileAnnotation, Journal, ModelSpec, Predictor, Terms, VoteSums
 from sctab.io import DataFile, Results, check_copy, check_table, copy_data, n_marked, open_copy, open_table, require_readable
-from sctab.keys import OBS_LABEL, is_encodable
+from sctab.keys import OBS_LABEL, UNS_VOTE, is_encodable
 from sctab.tl._result import latent_key, obs_columns, probabilities_key, probability_columns
 from sctab.tl._unseen import Reported
+from sctab.tl._voted import Voted
 
 _ROWS_AT_A_TIME = 65_536
 """Cells whose results are written at a time, at most."""
@@ -59,6 +60,29 @@ def reports_of(
     return [*found]
 
 
+def votes_of(
+    annotations: Sequence[FileAnnotation],
+    journal: Journal,
+    spec: ModelSpec,
+    backoff: BackOff | None,
+    groups: Sequence[pd.Categorical] | None,
+) -> list[Voted | None]:
+    """Votes of the groups of cells of each file, summed block by block; `None` where they were not asked for."""
+    if groups is None:
+        return [None] * len(annotations)
+    terms, found = Terms.of(spec.labels) if backoff is None else backoff.terms, []
+    for annotation, of_cells in zip(annotations, groups, strict=True):
+        sums = VoteSums(len(of_cells.categories), len(spec.labels), 0 if backoff is None else len(terms))
+        for start, stop, decision in _decisions(annotation, journal, spec):
+            sums.add(of_cells.codes[start:stop], decision.column(decision.probabilities), decision.terms)
+        found.append(Voted.of(sums, spec.labels, terms, of_cells, None if backoff is None else backoff.accepted_error))
+    return [*found]
+
+
+def _vote_columns(voted: Voted | None, start: int, stop: int, key_added: str) -> dict[str, Any]:
+    return {} if voted is None else {f"{key_added}_{name}": values for name, values in voted.columns(slice(start, stop)).items()}
+
+
 def _decisions(annotation: FileAnnotation, journal: Journal, spec: ModelSpec) -> Iterator[tuple[int, int, Decision]]:
     at_least = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // len(spec.labels)))
     for start, stop, arrays in journal.read(annotation.number, annotation.file.n_obs, at_least=at_least):
@@ -77,6 +101,7 @@ def write_table(
     spec: ModelSpec,
     backoff: BackOff | None,
     reports: Sequence[Reported | None],
+    votes: Sequence[Voted | None],
     annotations: Sequence[FileAnnotation],
     journal: Journal,
     key_added: str,
@@ -86,9 +111,12 @@ def write_table(
     files = [_printable(annotation.file.path) for annotation in annotations]
     n_formulas = 0
     with open_table(path, path.suffix, run=run) as table:
-        for annotation, reported in zip(annotations, reports, strict=True):
+        for annotation, reported, voted in zip(annotations, reports, votes, strict=True):
             for start, stop, decision in _decisions(annotation, journal, spec):
-                found = obs_columns(spec, decision, key_added, backoff, reported)
+                found: dict[str, Any] = {
+                    **obs_columns(spec, decision, key_added, backoff, reported),
+                    **_vote_columns(voted, start, stop, key_added),
+                }
                 columns = {name: values for name, values in found.items() if values is not None}
                 if len(annotations) > 1:
                     file = pd.Categorical.from_codes(np.full(stop - start, annotation.number), categories=files)
@@ -132,6 +160,7 @@ def write_copy(
     spec: ModelSpec,
     backoff: BackOff | None,
     reported: Reported | None,
+    voted: Voted | None,
     journal: Journal,
     run: Mapping[str, Any],
     codes: NDArray[np.int32],
@@ -145,7 +174,10 @@ def write_copy(
         is_annotated = "uns" in root and key_added in root["uns"]
         results = Results(root, file.n_obs)
         for start, stop, decision in _decisions(annotation, journal, spec):
-            columns = obs_columns(spec, decision, key_added, backoff, reported)
+            columns: dict[str, Any] = {
+                **obs_columns(spec, decision, key_added, backoff, reported),
+                **_vote_columns(voted, start, stop, key_added),
+            }
             if start == 0:
                 for name, values in columns.items():
                     if values is not None:
@@ -175,6 +207,8 @@ def write_copy(
             for column, values in zip(labels, decision.column(decision.probabilities).T, strict=True):
                 results.write(f"{probabilities}/{column}", start, values)
         results.add_run(key_added, run)
+        if voted is not None:
+            results.add_table(f"{key_added}_{UNS_VOTE}", voted.table())
     check_copy(path, target, f"{key_added}_{OBS_LABEL}", names_of(file), spec.labels.names, codes)
 
 
