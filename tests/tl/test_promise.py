@@ -134,3 +134,13 @@ def test_few_donors_are_said(model, query):
     with pytest.warns(sctab.SctabWarning, match="The reference has 9 donors, with which the smallest error that can be promised"):
         sctab.tl.annotate(query, model, accepted_error=0.05)
     assert query.uns["sctab"]["promise"]["unit"] == "cell"
+
+
+def test_a_run_is_not_resumed_with_other_labels_below_the_same_terms(model, query, tmp_path):
+    query.write_h5ad(tmp_path / "query.h5ad")
+    arguments = {"output": tmp_path / "out.parquet", "resume": True, "accepted_error": 0.2}
+    one, other = {"B cell": "round", "T cell": "round"}, {"B cell": "round", "monocyte": "round"}
+    sctab.tl.annotate_files(tmp_path / "query.h5ad", model, label_hierarchy=one, **arguments)
+    assert not sctab.tl.annotate_files(tmp_path / "query.h5ad", model, label_hierarchy=one, **arguments).runs
+    with pytest.raises(sctab.OutputExistsError, match="other files, settings or another model"):
+        sctab.tl.annotate_files(tmp_path / "query.h5ad", model, label_hierarchy=other, **arguments)

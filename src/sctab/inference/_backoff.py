@@ -16,6 +16,8 @@ from sctab.inference._terms import Terms
 
 _FEWEST_IN_LINEAGE = 200
 """Held-out cells from which a lineage has a threshold of its own."""
+_RESERVE = 2
+"""Times as many units as an accepted error needs at least: with fewer, the threshold of a lineage is about its worst cell."""
 _ROUNDING = 1e-9
 
 
@@ -164,8 +166,8 @@ def threshold(values: NDArray[np.floating], units: NDArray[np.integer], accepted
 def promise(terms: Terms, scores: Scores, accepted_error: float) -> BackOff:
     """A rule whose answers are wrong for at most a fraction of the cells, on average over new units.
 
-    Lineages with enough held-out cells have a threshold of their own, so that the promise also holds for each of them (Mondrian conformal
-    prediction); the others have that of all cells.
+    Lineages with enough held-out cells and units have a threshold of their own, so that the promise also holds for each of them (Mondrian
+    conformal prediction); the others have that of all cells.
 
     Parameters
     ----------
@@ -197,6 +199,8 @@ def promise(terms: Terms, scores: Scores, accepted_error: float) -> BackOff:
     thresholds = np.full(terms.below.shape[1], of_all)
     for labels in _lineages(terms, np.bincount(scores.codes, minlength=len(thresholds))):
         cells = np.isin(scores.codes, labels)
+        if len(np.unique(units[cells])) + 1 < _RESERVE / accepted_error:
+            continue
         found = threshold(scores.values[cells], units[cells], accepted_error)
         if np.isfinite(found):
             thresholds[labels] = found

@@ -26,8 +26,9 @@ class ConfidenceRanks:
     """Confidences of held-out cells by label, and how far those of a new unit may be from them.
 
     The rank of a cell is the fraction of the held-out cells with the same most probable label that have less confidence. Where cells are
-    exchangeable with held-out ones, ranks are uniform and their mean is 0.5 in each label. The distance is how far it is from that, beyond
-    three standard errors, averaged over the cells.
+    exchangeable with held-out ones, ranks are uniform and their mean is 0.5 in each label. The distance is how far it is below that, beyond
+    three standard errors, averaged over the cells. More confidence than in held-out cells does not count: the model has learned all cells
+    of the reference, and those that predicted held-out cells only some.
     """
 
     confidences: tuple[NDArray[np.float64], ...]
@@ -78,8 +79,8 @@ class ConfidenceRanks:
                 continue
             below, up_to = (np.searchsorted(known, of_label, side) for side in ("left", "right"))
             error = np.sqrt(_VARIANCE_OF_RANK * (1 / len(known) + 1 / len(of_label)))
-            away = abs(float(((below + up_to) / (2 * len(known))).mean()) - 0.5)
-            total += max(0.0, away - _DEVIATIONS * error) * len(of_label)
+            less = 0.5 - float(((below + up_to) / (2 * len(known))).mean())
+            total += max(0.0, less - _DEVIATIONS * error) * len(of_label)
             n_compared += len(of_label)
         return total / n_compared if n_compared else 0.0
 

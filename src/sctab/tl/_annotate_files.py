@@ -197,6 +197,7 @@ def annotate_files(
             "precision": precision,
             "probabilities": with_all,
             **promised(predictor.spec, backoff),
+            "labels_below": None if backoff is None else backoff.terms.below.tolist(),
             **({} if unseen_fdr is None else {"unseen": True}),
             "version": importlib.metadata.version("sctab"),
         }
