@@ -130,7 +130,7 @@ def import_checkpoint():
 
 
 def annotate_files():
-    sctab.tl.annotate_files("~/cells.h5ad", "~/model", output=["~/new"])
+    sctab.tl.annotate_files("~/cells.h5ad", "~/model", output=["~/new"], genes_table="~/new/genes.csv")
     sctab.tl.annotate_files(["~/cell*.h5ad"], "~/model", output="~/new/labels.csv")
 
 
@@ -152,6 +152,8 @@ READS = {
     ),
     "CellOntology.from_file(path)": lambda: CellOntology.from_file("~/small.obo"),
     "read_label_map(path)": lambda: read_label_map("~/map.tsv"),
+    "read_hierarchy(path)": lambda: sctab.ontology.read_hierarchy("~/map.tsv"),
+    "genes(model)": lambda: sctab.get.genes(make_reference(), "~/model"),
     "annotate(model)": lambda: sctab.tl.annotate(make_reference(), "~/model"),
     "Settings.read(path)": lambda: Settings.read("~/settings.json"),
     "read_config(path)": read_benchmark,
@@ -172,6 +174,7 @@ WRITES = {
     "annotate_files(inputs)": annotate_files,
     "annotate_files(model)": annotate_files,
     "annotate_files(output)": annotate_files,
+    "annotate_files(genes_table)": annotate_files,
     **{f"import_checkpoint({name})": import_checkpoint for name in ("checkpoint", "genes", "labels", "hparams", "output")},
 }
 

@@ -176,7 +176,7 @@ class TestSettings:
 class TestJudging:
     def test_is_by_donors_that_training_does_not_see(self, reference):
         task = task_of(reference)
-        learned, judged = set(task.cells.reference.obs["donor_id"]), set(task.cells.donors)
+        learned, judged = set(task.cells.reference.obs["donor_id"]), set(task.cells.units)
         assert task.cells.by == "donor"
         assert judged
         assert not learned & judged
@@ -186,7 +186,7 @@ class TestJudging:
         task = task_of(reference)
         settings = task.settings({"learning_rate": 1e-4, "gene_dropout": 0.5})
         outcome = task.evaluate(settings)
-        held_out = reference.obs["donor_id"].isin(task.cells.donors).to_numpy()
+        held_out = reference.obs["donor_id"].isin(task.cells.units).to_numpy()
         training, query = reference[~held_out].copy(), reference[held_out].copy()
         LinearClassifier.setup_anndata(training, "cell_type", donor_key="donor_id")
         model = LinearClassifier(training)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sctab.model._candidates import useful_jobs
+from sctab.model._crossfit import useful_jobs
 
 
 @pytest.mark.parametrize(

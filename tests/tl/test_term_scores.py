@@ -216,8 +216,7 @@ def of_a_model():
     model = LinearClassifier(reference)
     model.train(max_epochs=5, accelerator="cpu", enable_progress_bar=False)
     query = make_reference(90, seed=3)
-    with pytest.warns(SctabWarning, match="The promise is withdrawn"):
-        sctab.tl.annotate(query, model, accepted_error=0.25)
+    sctab.tl.annotate(query, model, accepted_error=0.25)
     return query
 
 

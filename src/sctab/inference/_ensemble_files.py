@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from sctab.errors import ModelFormatError, ModelNotFoundError, OutputExistsError, SettingError
 from sctab.inference._calibration import Calibration
-from sctab.inference._reference_arrays import NO_ARRAYS, Arrays, read_arrays, write_arrays
+from sctab.inference._reference_arrays import Arrays, read_arrays, write_arrays
 from sctab.inference._spec import ModelSpec
 from sctab.io import entries_of, strict_json, written_beside
 from sctab.keys import ENSEMBLE_FILE, ENSEMBLE_FORMAT, FIRST_FORMAT_VERSION, FORMAT_VERSION, FORMAT_VERSIONS
@@ -25,7 +25,7 @@ class EnsembleFile:
     """Hashes of the weights of the members, in order."""
     calibration: Calibration | None = None
     """Temperature of the members together."""
-    arrays: Arrays = NO_ARRAYS
+    arrays: Arrays = field(default_factory=dict)
     """Arrays of the reference."""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from sctab.keys import REFERENCE_FILE
 Arrays = Mapping[str, NDArray[Any]]
 """Arrays by name; a dot separates whose it is from what it is, such as `backoff.scores`."""
 
-NO_ARRAYS: Arrays = MappingProxyType({})
+NO_ARRAYS: Arrays = {}
 """Of a model that keeps nothing of its reference."""
 _MOST_BYTES = 2**31
 _ENTRIES = {"file", "sha256"}
