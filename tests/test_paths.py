@@ -63,6 +63,7 @@ def prepared(tmp_path_factory):
     task = {"name": "a", "reference": "~/cells.h5ad", "labels_key": "cell_type", "split": "random", "test_fraction": 0.2}
     values = {"tasks": [task], "models": [{"name": "linear", "settings": "~/settings.json"}], "seeds": [0]}
     (home / "benchmark.yaml").write_text(yaml.safe_dump(values))
+    (home / "tree.tsv").write_text("child\tparent\na\tb\n")
     (home / "small.obo").write_text("format-version: 1.2\n\n[Term]\nid: CL:0000000\nname: cell\n")
     (home / "others").mkdir()
     (home / "others/report.md").write_text("mine")
@@ -152,7 +153,7 @@ READS = {
     ),
     "CellOntology.from_file(path)": lambda: CellOntology.from_file("~/small.obo"),
     "read_label_map(path)": lambda: read_label_map("~/map.tsv"),
-    "read_hierarchy(path)": lambda: sctab.ontology.read_hierarchy("~/map.tsv"),
+    "read_hierarchy(path)": lambda: sctab.ontology.read_hierarchy("~/tree.tsv"),
     "genes(model)": lambda: sctab.get.genes(make_reference(), "~/model"),
     "annotate(model)": lambda: sctab.tl.annotate(make_reference(), "~/model"),
     "Settings.read(path)": lambda: Settings.read("~/settings.json"),

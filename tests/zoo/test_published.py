@@ -145,6 +145,7 @@ class TestWhatIsPredicted:
     @pytest.mark.parametrize("make", [published_tabnet, published_linear, published_mlp])
     @pytest.mark.parametrize("shape", [(N_GENES,), (1, N_GENES)])
     def test_means_of_older_checkpoints_are_subtracted(self, make, shape, tables, cells, tmp_path):
+        torch.manual_seed(0)
         network, hyperparameters = make()
         means = torch.rand(N_GENES)
         path = save(lightning_checkpoint(network, hyperparameters, feature_means=means.view(shape)), tmp_path / "old.ckpt")
