@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -115,6 +116,8 @@ def main() -> None:
     sctab.model.SCTAB.setup_anndata(reference, "cell_type", gene_id_key="ensembl_id")
     model = sctab.model.SCTAB(reference, **WIDTHS)
     model.train(seed=arguments.seed, accelerator="cpu", enable_progress_bar=sys.stderr.isatty())
+    # Where its reference kept the counts says nothing about queries of others.
+    model.spec = replace(model.spec, training={name: value for name, value in model.spec.training.items() if name != "matrix"})
     others = ad.read_h5ad(arguments.data / "pbmc_kang_ctrl_8donors.h5ad")
     others.obs["cell_type"] = pd.Categorical(others.obs["cell_type_coarse"].astype(str).map(LABELS))
     model.calibrate(others, "cell_type", donor_key="donor_id")

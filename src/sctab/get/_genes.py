@@ -63,7 +63,7 @@ def genes(adata: AnnData, model: str | PathLike[str] | HasPredictor = DEFAULT_MO
     ...     table = sctab.get.genes(adata, "pbmc")
     >>> missing = table[~table["found"]]
     >>> len(table), len(missing), round(float(missing["importance"].sum()), 2)
-    (6512, 6102, 0.75)
+    (6512, 6102, 0.76)
     """
     require_anndata(adata)
     predictor = load_predictor(model)

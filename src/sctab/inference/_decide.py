@@ -32,7 +32,7 @@ class Decision:
     expected_entropy: NDArray[np.float32] | None = None
     """Of an ensemble: mean entropy of its members' probabilities in nats, `(n_obs,)`."""
     terms: NDArray[np.int32] | None = None
-    """Term of each cell that was promised, `(n_obs,)`: a row of :attr:`BackOff.terms`, -1 where there is none; `None` without a promise."""
+    """Term of each cell that was promised, `(n_obs,)`: a row of ``BackOff.terms``, -1 where there is none; `None` without a promise."""
     unseen: NDArray[np.float32] | None = None
     """p-value of each cell for being of a type that the model has learned, `(n_obs,)`; `None` where it was not asked for."""
     mutual_information: NDArray[np.float32] | None = None

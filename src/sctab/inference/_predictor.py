@@ -100,7 +100,7 @@ class Predictor:
         accepted_error
             That fraction, between 0 and 1.
         hierarchy
-            Terms above the labels, see :meth:`Terms.of`; by default those of the Cell Ontology.
+            Terms above the labels, see ``Terms.of``; by default those of the Cell Ontology.
 
         Raises
         ------

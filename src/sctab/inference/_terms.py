@@ -148,7 +148,7 @@ def _lines(hierarchy: Hierarchy, labels: Sequence[str]) -> dict[str, frozenset[s
         lines = {label: frozenset(term for term, found in sets.items() if label in found) for label in mentioned}
         return lines | {term: frozenset(other for other in sets if sets[term] < sets[other]) for term in sets if term not in lines}
     parents = {child: str(parent) for child, parent in hierarchy.items()}
-    return {name: frozenset(_walk(name, parents)) for name in {*parents, *parents.values()}}
+    return {name: frozenset(_walk(name, parents)) for name in dict.fromkeys([*parents, *parents.values()])}
 
 
 def _walk(name: str, parents: Mapping[str, str]) -> Iterable[str]:

@@ -53,7 +53,7 @@ def training(
     >>> matplotlib.use("Agg")
     >>> axes = sctab.pl.training(sctab.zoo.packaged_path("pbmc"))
     >>> [ax.get_title() for ax in axes]
-    ['Loss', 'Validation macro F1']
+    ['Loss', 'Validation macro F1', 'Learning rate']
     """
     table = source if isinstance(source, pd.DataFrame) else get.training(source)
     panels = _panels(_chosen(table, metrics))

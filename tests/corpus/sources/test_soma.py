@@ -206,7 +206,7 @@ class TestCredentials:
         pytest.importorskip("annbatch")
         declared = CorpusConfig.of({"sources": [self.ADDRESS], "labels_key": "cell_type", "donor_key": "donor_id"})
         assert self.is_clean(str(plan_corpus(declared).sources_table().index[0]) + " example.org/atlas")
-        monkeypatch.setattr(_build, "describe", lambda *_: 1 / 0)
+        monkeypatch.setattr(_build, "describe", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build_corpus(declared, tmp_path / "c")
         monkeypatch.undo()
