@@ -3,15 +3,16 @@ r"""Training time on a small reference, alone and beside other processes.
     uv run python benchmarks/threads.py REFERENCE.h5ad --labels-key cell_type \
         [--sctab BEFORE/bin/sctab AFTER/bin/sctab] [--model sctab] [--cells 770 --genes 1767] [--repeats 3]
 
-Each command `sctab train` is run on an idle machine, beside two busy loops, and beside another training. Programs take turns, so that
-what else the machine does falls on all alike. With `--cells` or `--genes`, that many random cells of the reference are learned, and that
-many of its genes, those with counts in most cells. Prints wall and processor seconds of whole processes, and their ratio to the first
-program in the same turn.
+Each command `sctab train` is run on an idle machine, beside two busy loops, and beside another training. A program may have options of its
+own, as in `"AFTER/bin/sctab --no-calibrate"`. Programs take turns, so that what else the machine does falls on all alike. With `--cells`
+or `--genes`, that many random cells of the reference are learned, and that many of its genes, those with counts in most cells. Prints
+wall and processor seconds of whole processes, and their ratio to the first program in the same turn.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("reference", type=Path)
     parser.add_argument("--labels-key", required=True)
     parser.add_argument(
-        "--sctab", nargs="+", type=Path, default=[Path(sys.executable).with_name("sctab")], help="executables to compare"
+        "--sctab", nargs="+", default=[str(Path(sys.executable).with_name("sctab"))], help="executables to compare, with options"
     )
     parser.add_argument("--model", default="sctab")
     parser.add_argument("--beside", nargs="*", choices=list(BESIDE), default=list(BESIDE))
@@ -65,7 +66,7 @@ def compare(arguments: argparse.Namespace) -> None:
         f"`sctab train --model {arguments.model}`", "beside", "program", "wall s", "processor s", "wall, ratio", "processor, ratio"
     )
     for beside in arguments.beside:
-        found: dict[Path, list[Usage]] = defaultdict(list)
+        found: dict[str, list[Usage]] = defaultdict(list)
         with busy(BESIDE[beside]):
             for _ in range(arguments.repeats):
                 for program in arguments.sctab:
@@ -92,12 +93,13 @@ def cut(path: Path, n_cells: int | None, n_genes: int | None, output: Path) -> P
     return output
 
 
-def train(program: Path, arguments: argparse.Namespace) -> Usage:
+def train(program: str, arguments: argparse.Namespace) -> Usage:
     """Train once, into a directory that is removed."""
+    executable, *options = shlex.split(program)
     with tempfile.TemporaryDirectory() as folder:
         usage = watch([
-            program, "train", arguments.reference, "--labels-key", arguments.labels_key, "--model", arguments.model,
-            "--accelerator", "cpu", "--no-logs", "--output", Path(folder) / "model",
+            executable, "train", arguments.reference, "--labels-key", arguments.labels_key, "--model", arguments.model,
+            "--accelerator", "cpu", "--no-logs", "--output", Path(folder) / "model", *options,
         ])  # fmt: skip
     if usage is None:
         raise SystemExit("The system ended the training for want of memory.")
