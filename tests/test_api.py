@@ -92,7 +92,7 @@ NAMES = {
         "tuning_importance",
         "type_scores",
     ],
-    "sctab.pp": ["distil", "merge", "sketch", "split", "subsample"],
+    "sctab.pp": ["check", "distil", "merge", "sketch", "split", "subsample"],
     "sctab.sampling": ["geometric_sketch", "herding", "k_centre"],
     "sctab.tl": ["annotate", "annotate_files", "evaluate", "explain", "explained_variance", "vote"],
     "sctab.tuning": ["Settings", "tune", "tune_from_corpus"],
@@ -105,6 +105,7 @@ RESULTS = {
     "sctab.inference": ["Decision", "Evaluation"],
     "sctab.nn": ["NetworkOutput", "TabNetOutput"],
     "sctab.ontology": ["LabelSpace", "Resolution"],
+    "sctab.pp": ["QueryCheck"],
     "sctab.tl": ["AnnotatedFiles"],
     "sctab.tuning": ["TuningResult"],
     "sctab.zoo": ["ModelListing"],
@@ -136,7 +137,7 @@ DOCUMENTED = PUBLIC | {
 }
 FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction(value)}
 CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
-GIVES = {"sctab.pp.subsample", "sctab.tl.explained_variance"}
+GIVES = {"sctab.pp.check", "sctab.pp.subsample", "sctab.tl.explained_variance"}
 """Verbs that give something new and write nothing."""
 OF_SEVERAL = {"sctab.tl.annotate_files": "inputs", "sctab.pp.merge": "adatas"}
 """Verbs on files or several AnnData, which change none of them, and what these are called."""
@@ -170,7 +171,7 @@ def test_exported_names_are_each_there_once(module):
 
 
 def test_the_surface_stays_small():
-    assert sum(map(len, NAMES.values())) <= 118
+    assert sum(map(len, NAMES.values())) <= 119
 
 
 @pytest.mark.parametrize("module", RESULTS)

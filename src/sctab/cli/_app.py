@@ -12,6 +12,7 @@ from rich.table import Table
 import sctab
 from sctab.cli._annotate import annotate
 from sctab.cli._benchmark import benchmark_app
+from sctab.cli._check import check
 from sctab.cli._commands import Command, Group
 from sctab.cli._corpus import corpus_app
 from sctab.cli._evaluate import evaluate
@@ -60,7 +61,7 @@ def _root(
     prepare_streams()
 
 
-for command in (annotate, evaluate, train, tune, import_checkpoint):
+for command in (annotate, check, evaluate, train, tune, import_checkpoint):
     app.command(cls=Command)(command)
 app.add_typer(benchmark_app)
 app.add_typer(corpus_app)

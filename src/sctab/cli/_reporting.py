@@ -96,14 +96,14 @@ def reports_errors[**P](command: Callable[P, None]) -> Callable[P, None]:
                 if debug:
                     raise
                 message = error.message if isinstance(error, SctabError) else f"{type(error).__name__}: {error}."
-                said = " ".join(_in_shell(each, shown) for each in (message, *_notes(error)))
+                said = " ".join(in_shell(each, shown) for each in (message, *_notes(error)))
                 err.print(_titled("Error:", "bold red", said), soft_wrap=True)
                 raise typer.Exit(EXIT_REFUSED) from error
             except KeyboardInterrupt as error:
                 number = error.number if isinstance(error, Stopped) else signal.SIGINT
                 kept = _notes(error) or ["What is in a run directory is kept."]
                 what = "Interrupted" if number == signal.SIGINT else "Stopped"
-                said = " ".join(_in_shell(each, shown) for each in kept)
+                said = " ".join(in_shell(each, shown) for each in kept)
                 err.print(f"{what}. No output was written. {said}", soft_wrap=True)
                 raise typer.Exit(_EXIT_SIGNAL + number) from error
 
@@ -179,8 +179,9 @@ def show_note(message: str) -> None:
 
 
 def _show_warning(options: Mapping[str, str], message: Warning | str, *_: Any, **__: Any) -> None:
-    show_note(_in_shell(message.message if isinstance(message, SctabWarning) else str(message), options))
+    show_note(in_shell(message.message if isinstance(message, SctabWarning) else str(message), options))
 
 
-def _in_shell(text: str, options: Mapping[str, str]) -> str:
+def in_shell(text: str, options: Mapping[str, str]) -> str:
+    """Write a message for the caller of a command; `options` has the option of each of its parameters."""
     return text.in_shell(options) if isinstance(text, Message) else text

@@ -117,6 +117,12 @@ def train(
     calibrate: Annotated[
         bool, typer.Option("--calibrate/--no-calibrate", help="Whether to learn from held-out cells how far to trust the model.")
     ] = True,
+    fingerprints: Annotated[
+        bool,
+        typer.Option(
+            "--fingerprints/--no-fingerprints", help="Whether to keep five bytes per cell by which `sctab check` recognises it."
+        ),
+    ] = True,
     logger: Annotated[str | None, typer.Option(help="Where else to send the curves: `neptune`.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training from its run directory.")] = False,
     devices: Annotated[str, typer.Option(help="How many devices, or processes on a CPU, to train on together.")] = "auto",
@@ -237,6 +243,7 @@ def train(
                 logger=logger,
                 keep_checkpoints=keep_checkpoints,
                 calibrate=calibrate,
+                fingerprints=fingerprints,
                 **({} if jobs is None else {"n_jobs": jobs}),
                 **({"resume": True} if resume and members is None else {}),
                 **({} if precision is None else {"precision": precision}),

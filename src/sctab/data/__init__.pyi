@@ -33,7 +33,7 @@ from ._source import (
     stated_species as stated_species,
     var_of as var_of,
 )
-from .genes._features import gene_expression as gene_expression
+from .genes._features import find_antibodies as find_antibodies, gene_expression as gene_expression
 from .genes._match import GeneMatch as GeneMatch, shown_fraction as shown_fraction
 from .genes._space import FeatureSpace as FeatureSpace
 from .genes._species import Species as Species, guess_species as guess_species

@@ -7,6 +7,7 @@ from ._block_predictor import (
 )
 from ._calibration import Calibration as Calibration, Members as Members, Unit as Unit, fit_calibration as fit_calibration
 from ._decide import Decision as Decision, decide as decide
+from ._depth import Depth as Depth, DepthSums as DepthSums
 from ._device import device_of as device_of
 from ._engine import Engine as Engine
 from ._ensemble_files import (
@@ -28,14 +29,24 @@ from ._explain import (
     require_explainable as require_explainable,
 )
 from ._files import FileAnnotation as FileAnnotation, annotate_cells as annotate_cells
+from ._fingerprints import Fingerprints as Fingerprints
 from ._held_out import HeldOutCells as HeldOutCells
 from ._journal import Journal as Journal, Part as Part
 from ._learn_types import TypeSums as TypeSums, folds_of_units as folds_of_units, learn_types as learn_types
 from ._local import engine_for as engine_for, evaluate_cells as evaluate_cells, predict_cells as predict_cells
 from ._neighbourhoods import MOST_CELLS as MOST_CELLS, Neighbourhoods as Neighbourhoods
 from ._networks import EARLIER_WEIGHTS as EARLIER_WEIGHTS, build_network as build_network, take_weights as take_weights
+from ._panel import Panel as Panel
 from ._predictor import HasPredictor as HasPredictor, Predictor as Predictor, load_predictor as load_predictor
-from ._query_test import fraction_unseen as fraction_unseen, unseen_test as unseen_test
+from ._query_check import (
+    CellCounts as CellCounts,
+    PromiseCheck as PromiseCheck,
+    SampledCells as SampledCells,
+    count_cells as count_cells,
+    holds_counts as holds_counts,
+    sample_cells as sample_cells,
+)
+from ._query_test import MOST_UNSEEN as MOST_UNSEEN, fraction_unseen as fraction_unseen, unseen_test as unseen_test
 from ._reference_arrays import NO_ARRAYS as NO_ARRAYS, Arrays as Arrays
 from ._sizes import BATCH_SIZE as BATCH_SIZE, DENSE_BATCH_SIZE as DENSE_BATCH_SIZE
 from ._spec import NO_SETUP as NO_SETUP, ModelSpec as ModelSpec, library_versions as library_versions

@@ -16,6 +16,8 @@ from sctab.inference._unseen import LogitTest, NeighbourhoodTest, SeenTypes, Uns
 _RANGES = 50
 """Places of a query that a sample is read from: datasets are often ordered by donor or type."""
 _CELLS_FOR_LOGITS = 2_000
+MOST_UNSEEN = 0.5
+"""Fraction of the cells that no label fits beyond which a query is refused: most labels would be wrong."""
 NO_TYPES = (
     "The model keeps nothing of its reference, so that cells of unseen types were looked for in its logits, as outliers among the cells of "
     "the query: no false discovery rate can be promised, and where most cells are of unseen types, none is found. Train the model again to "

@@ -24,9 +24,9 @@ from sctab.model._classes import CLASSES
 from sctab.model._comparison import compare
 from sctab.model._crossfit import join_folds, useful_jobs
 from sctab.model._ensemble import DeepEnsemble
+from sctab.model._learned_cells import kept_arrays
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
-from sctab.model._seen_types import learned_types
 from sctab.train import Checkpoints, CorpusReference, LoggerChoice, MemoryReference, Reference, check_logging, run_directory
 
 
@@ -183,6 +183,7 @@ class AutoClassifier:
         logger: LoggerChoice = None,
         keep_checkpoints: Checkpoints = "best",
         calibrate: bool = True,
+        fingerprints: bool = True,
         **train_settings: Any,
     ) -> None:
         """Try the candidates, keep one, and train it on all cells.
@@ -203,6 +204,8 @@ class AutoClassifier:
             As in :class:`CellTypeClassifier`, for the training of the model that is kept.
         calibrate
             Learn how far to trust the model from the cells that were held out to compare the candidates, at no further cost.
+        fingerprints
+            As in :meth:`CellTypeClassifier.train`.
         **train_settings
             Settings for all candidates, for example `validation_split`.
 
@@ -252,7 +255,8 @@ class AutoClassifier:
             leaves = {"run_dir": run_dir, "logger": logger, "keep_checkpoints": keep_checkpoints}
             best.train(**self._train_settings(kept) | options | leaves, calibrate=False)
         if calibrate:
-            best._arrays = learned_types(self._reference, self._reference.data(best.spec), best.spec, seed=seed)
+            data = self._reference.data(best.spec)
+            best._arrays = kept_arrays(self._reference, data, best.spec, fingerprints=fingerprints, seed=seed)
             best._take_held_out(join_folds(trial.outputs[kept], best.spec))
         selection = {"held_out_by": trial.parts[0].by, "n_folds": len(trial.parts), "n_held_out": len(truth), "kept": kept}
         candidates = {name: {"macro_f1": row["macro_f1"], "seconds": row["seconds"]} for name, row in self.table.iterrows()}

@@ -35,9 +35,9 @@ from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
 from sctab.model._crossfit import evaluate_unseen
 from sctab.model._ensemble_prediction import PredictingEnsemble
+from sctab.model._learned_cells import kept_arrays
 from sctab.model._members import MemberTraining
 from sctab.model._sctab import SCTAB
-from sctab.model._seen_types import learned_types
 from sctab.train import CorpusReference, MemoryReference, Reference, run_directory
 
 
@@ -176,6 +176,7 @@ class DeepEnsemble(PredictingEnsemble):
         n_jobs: int = 1,
         run_dir: str | PathLike[str] | None = None,
         calibrate: bool = True,
+        fingerprints: bool = True,
         **train_settings: Any,
     ) -> None:
         """Train the members, sequentially or in parallel.
@@ -200,6 +201,8 @@ class DeepEnsemble(PredictingEnsemble):
             `resume=True`.
         calibrate
             Learn from held-out cells how far to trust the members together; see :meth:`CellTypeClassifier.train`.
+        fingerprints
+            As in :meth:`CellTypeClassifier.train`.
 
         Raises
         ------
@@ -233,7 +236,7 @@ class DeepEnsemble(PredictingEnsemble):
         self.calibration, self._arrays = None, NO_ARRAYS
         if calibrate:
             data = self._reference.data(self.spec)
-            self._arrays = learned_types(self._reference, data, self.spec, seed=seed)
+            self._arrays = kept_arrays(self._reference, data, self.spec, fingerprints=fingerprints, seed=seed)
             self._calibrate(training, jobs, n_jobs)
 
     def _calibrate(self, training: MemberTraining, jobs: Sequence[Mapping[str, Any]], n_jobs: int) -> None:

@@ -24,7 +24,7 @@ from sctab.io import progress_titled
 from sctab.model._class_names import short_name
 from sctab.model._crossfit import FoldTraining, evaluate_fold, join_folds, run_folds, useful_jobs
 from sctab.model._described import DescribedModel
-from sctab.model._seen_types import learned_types
+from sctab.model._learned_cells import kept_arrays
 from sctab.train import (
     LARGE_REFERENCE,
     Checkpoints,
@@ -57,6 +57,7 @@ class TrainableModel(DescribedModel):
         resume: bool = False,
         keep_checkpoints: Checkpoints = "best",
         calibrate: bool = True,
+        fingerprints: bool = True,
         **overrides: Any,
     ) -> None:
         """Train on the reference. Defaults depend on its size, see :ref:`defaults`.
@@ -87,7 +88,10 @@ class TrainableModel(DescribedModel):
         calibrate
             Learn from held-out cells how far to trust the model, see :doc:`/trust`: whole datasets, donors or single cells. On a small
             reference, whose cells are all learned, it is trained three more times, each time without a part of the cells. The model then
-            also keeps what its types look like, to find cells of types that it has not learned.
+            also keeps what its types look like, to find cells of types that it has not learned, and the depth of its cells.
+        fingerprints
+            With `calibrate`, also keep five bytes per cell by which :func:`sctab.pp.check` recognises cells that were learned, see
+            :doc:`/check` for what they disclose.
         **overrides
             Single settings by name, which take precedence over `settings`. Every class has `learning_rate`, `class_weights`, `train_size`,
             `validation_split`, `refit`, `early_stopping`, `patience`, `seed` and `split_seed`, see :class:`~sctab.train.CommonSettings`.
@@ -150,7 +154,7 @@ class TrainableModel(DescribedModel):
         self.is_trained_ = True
         self._arrays = NO_ARRAYS
         if calibrate:
-            self._arrays = learned_types(reference, data, self.spec, seed=chosen.seed)
+            self._arrays = kept_arrays(reference, data, self.spec, fingerprints=fingerprints, seed=chosen.seed)
             self._calibrate(reference, chosen, result, start, options)
 
     def _calibrate(

@@ -9,11 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sctab.errors import InputValueError, Parameter, SettingError
-from sctab.inference import Predictor, largest_p_value
+from sctab.inference import MOST_UNSEEN, Predictor, largest_p_value
 from sctab.keys import OBS_IS_UNSEEN, OBS_UNSEEN
-
-_MOST = 0.5
-"""Fraction of the cells beyond which a query is refused: most labels would be wrong."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class Reported:
         InputValueError
             If more than half of the cells are reported.
         """
-        if force or self.n_reported <= _MOST * self.n_cells:
+        if force or self.n_reported <= MOST_UNSEEN * self.n_cells:
             return
         raise InputValueError(
             f"{where}{self.n_reported:,} of {self.n_cells:,} cells ({self.n_reported / self.n_cells:.0%}) fit none of the "

@@ -79,6 +79,8 @@ _ANTIBODY = re.compile(
     ),
     re.IGNORECASE,
 )
+_OTHER_TAGS = re.compile(r"hashtag|HTO|CMO|atac|peak|crispr|sgrna|grna|guide", re.IGNORECASE)
+_ANTIBODIES = {"antibody", "antibodie", "ab", "abseq", "adt", "adtseq", "protein", "prot", "surface", "cite", "totalseq", "isotype"}
 _NUMBERED = re.compile(r"(?P<word>peak|tile|region|bin|interval|window|ccre|cre|dhs)s?\d+", re.IGNORECASE)
 _FEWEST_NUMBERED = 5
 """So many of one word are not genes: `PEAK1`, `PEAK3`, `BIN1`, `BIN2` and `BIN3` are."""
@@ -312,3 +314,26 @@ def _ids(var: pd.DataFrame) -> list[str] | None:
             if sum(bool(parts_of(name).gene_id) for name in ids) > 0.5 * len(ids) > 0:
                 return ids
     return None
+
+
+def find_antibodies(var: pd.DataFrame) -> NDArray[np.bool_]:
+    """Mask of the features that are antibodies, `(n_vars,)`: a column of types says so, or their names do.
+
+    Parameters
+    ----------
+    var
+        Annotation of the features, `(n_vars, …)`.
+
+    Examples
+    --------
+    >>> find_antibodies(pd.DataFrame({"feature_types": ["Gene Expression", "Antibody Capture", "Peaks"]}))
+    array([False,  True, False])
+    """
+    found = np.zeros(len(var), dtype=bool)
+    for position, column in enumerate(map(str, var.columns)):
+        values = var.iloc[:, position]
+        if is_text(values) and normalised(column) in _TYPE_COLUMNS and values.nunique() <= _MOST_TYPES:
+            kinds = {value: _kind(value) < 0 and _found_in(_ANTIBODIES, value) for value in set(strings(values))}
+            found |= np.array([kinds[value] for value in strings(values)], dtype=bool)
+    named = [bool(_ANTIBODY.fullmatch(name)) and not _OTHER_TAGS.match(name) for name in strings(var.index.to_series())]
+    return (found | np.array(named, dtype=bool)) & ~find_features(var).is_gene

@@ -1,0 +1,73 @@
+"""`sctab check`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import sctab
+import sctab.io
+from sctab.cli._commands import options_of
+from sctab.cli._options import Accelerator, Debug, LayerOption, Overwrite
+from sctab.cli._reporting import ends_on_signals, in_shell, out, reports_errors
+from sctab.keys import DEFAULT_MODEL
+
+EXIT_UNSEEN = 3
+"""No label fits most of the cells."""
+
+
+@reports_errors
+@ends_on_signals
+def check(
+    query: Annotated[str, typer.Argument(help="Cells to check: `.h5ad` or `.zarr`, also behind a URL.")],
+    model: Annotated[str, typer.Option(help="Model directory, or name of a packaged model.")] = DEFAULT_MODEL,
+    json_: Annotated[Path | None, typer.Option("--json", help="File to write the findings to, as JSON.")] = None,
+    layer: LayerOption = None,
+    min_gene_coverage: Annotated[
+        float, typer.Option(help="Minimum fraction of total gene importance that the data must cover.")
+    ] = 0.1,
+    accepted_error: Annotated[
+        float, typer.Option(help="Fraction of wrong answers that you would accept: checks whether it can be promised.")
+    ] = 0.1,
+    unseen_fdr: Annotated[float, typer.Option(help="Accepted false discovery rate for cells that no label fits.")] = 0.1,
+    accelerator: Accelerator = "auto",
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Check a file against a model before it is annotated, on one page.
+
+    It shows which matrix is used, species, genes and types that these cannot tell apart, empty cells, depth, cells that fit no label,
+    cells that the model was trained on, and whether an accepted error can be promised. Nothing is annotated, and memory does not grow with
+    the number of cells. The exit code is 0, also with warnings; 2 if the file cannot be annotated; 3 if no label fits most of its cells.
+
+    **Examples**
+
+    `sctab check query.h5ad --model my-model`
+
+    `sctab check query.h5ad --model my-model --json check.json`
+    """
+    model = str(sctab.io.as_path(model))
+    if json_ is not None:
+        sctab.io.check_free(json_, overwrite=overwrite)
+        sctab.io.check_apart([json_], [query, *([model] if Path(model).is_dir() else [])])
+    sctab.io.release_large_arrays()
+    found = sctab.pp.check_file(
+        query,
+        sctab.zoo.load_predictor(model, accelerator=accelerator),
+        layer=layer,
+        min_gene_coverage=min_gene_coverage,
+        accepted_error=accepted_error,
+        unseen_fdr=unseen_fdr,
+        show_progress=True,
+    )
+    options = options_of(check)
+    out.print(found.to_text(lambda message: in_shell(message, options)), soft_wrap=True)
+    if json_ is not None:
+        with sctab.io.written_beside(json_, overwrite=overwrite) as beside:
+            beside.write_text(json.dumps(found.to_json(), indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        out.print(f"\nWrote `{json_}`.", soft_wrap=True)
+    if found.is_refused:
+        raise typer.Exit(EXIT_UNSEEN)

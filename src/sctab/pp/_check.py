@@ -1,0 +1,295 @@
+"""Check of a query before anything is written."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from sctab.data import CellData, find_antibodies, gene_table, require_anndata
+from sctab.errors import Parameter, SettingError
+from sctab.inference import (
+    MOST_UNSEEN,
+    CellCounts,
+    Depth,
+    Fingerprints,
+    HasPredictor,
+    Panel,
+    Predictor,
+    PromiseCheck,
+    SampledCells,
+    count_cells,
+    holds_counts,
+    sample_cells,
+    types_of_arrays,
+)
+from sctab.io import DataFile, as_path, is_url
+from sctab.keys import DEFAULT_MODEL, SPECIES_KEYS
+from sctab.pp._check_notes import NO_DEPTH, NO_FINGERPRINTS, NO_PROMISE, NO_TYPES, Findings, warnings_of
+from sctab.pp._check_result import QueryCheck
+from sctab.zoo import load_predictor
+
+_TYPICAL_COUNTS = 1_000.0
+"""Counts of a cell in model genes by which types are compared where neither the query nor the model says how many there are."""
+
+
+def check(
+    adata: AnnData,
+    model: str | PathLike[str] | HasPredictor = DEFAULT_MODEL,
+    *,
+    layer: str | None = None,
+    min_gene_coverage: float = 0.1,
+    accepted_error: float = 0.1,
+    unseen_fdr: float = 0.1,
+    show_progress: bool = False,
+) -> QueryCheck:
+    """Check a query against a model, before anything is annotated: what it is, what it lacks, and what can be promised.
+
+    All cells are counted, and compared with those that the model has learned from. At most 10,000, from 50 places in the data, are
+    predicted. :doc:`/check` describes each finding.
+
+    Parameters
+    ----------
+    adata
+        Cells, `(n_obs, n_query_vars)`; in memory, backed or on Dask. Nothing is written into it. Memory does not grow
+        with backed data.
+    model
+        As in :func:`sctab.tl.annotate`.
+    layer, min_gene_coverage
+        As in :func:`sctab.tl.annotate`.
+    accepted_error
+        Fraction of wrong answers that you would accept: it is checked whether that can be promised.
+    unseen_fdr
+        Accepted false discovery rate for cells that no label fits.
+    show_progress
+        Show progress on stderr.
+
+    Returns
+    -------
+    The findings, see :class:`QueryCheck`. Printed, they are one page.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelFormatError
+        If the model is not found or cannot be trusted.
+    InputTypeError, KeyNotFoundError, InputValueError, GeneOverlapError
+        If the query cannot be annotated, as in :func:`sctab.tl.annotate`.
+    SettingError
+        If `accepted_error` or `unseen_fdr` is not between 0 and 1.
+
+    Examples
+    --------
+    >>> import scanpy as sc, sctab
+    >>> found = sctab.pp.check(sc.datasets.pbmc68k_reduced(), "pbmc")
+    >>> print(found)  # doctest: +ELLIPSIS
+    Check of 700 cells with the model `pbmc`: ...
+    <BLANKLINE>
+    matrix      raw.X holds log1p of normalised counts; 765 features
+    species     human
+    genes       ... of ... model genes found by symbols (index), which carry ...% of total importance
+    ...
+    >>> found.n_empty, found.is_refused
+    (0, False)
+    """
+    require_anndata(adata)
+    _require_fractions(accepted_error, unseen_fdr)
+    return _check(load_predictor(model), adata, layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress=show_progress)
+
+
+def check_file(
+    path: str | PathLike[str],
+    model: str | PathLike[str] | HasPredictor = DEFAULT_MODEL,
+    *,
+    layer: str | None = None,
+    min_gene_coverage: float = 0.1,
+    accepted_error: float = 0.1,
+    unseen_fdr: float = 0.1,
+    show_progress: bool = False,
+) -> QueryCheck:
+    """Check the cells of a file against a model, block by block; `sctab check` prints what it returns.
+
+    Parameters
+    ----------
+    path
+        `.h5ad` or `.zarr`; also behind a URL that `fsspec` knows.
+    model, layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress
+        As in :func:`check`.
+
+    Returns
+    -------
+    As :func:`check`.
+
+    Raises
+    ------
+    DataFileError
+        If the file is missing, has an unsupported format, or is damaged, or if it changes while it is read.
+    ModelNotFoundError, ModelFormatError, KeyNotFoundError, InputValueError, GeneOverlapError, SettingError
+        As in :func:`check`.
+
+    """
+    _require_fractions(accepted_error, unseen_fdr)
+    predictor = load_predictor(model)
+    name = str(path) if is_url(str(path)) else str(as_path(path))
+    file = DataFile(name, [*(covariate.key for covariate in predictor.spec.covariates), *SPECIES_KEYS])
+    try:
+        found = _check(predictor, file, layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress=show_progress)
+        file.require_unchanged()
+    finally:
+        file.close()
+    return found
+
+
+def _require_fractions(accepted_error: float, unseen_fdr: float) -> None:
+    for name, value in (("accepted_error", accepted_error), ("unseen_fdr", unseen_fdr)):
+        if not 0 < value < 1:
+            raise SettingError(Parameter(name, value), " must be between 0 and 1, such as 0.1.")
+
+
+def _check(
+    predictor: Predictor,
+    cells: CellData,
+    layer: str | None,
+    min_gene_coverage: float,
+    accepted_error: float,
+    unseen_fdr: float,
+    *,
+    show_progress: bool,
+) -> QueryCheck:
+    spec = predictor.spec
+    query = predictor.open_query(cells, layer=layer, min_gene_coverage=min_gene_coverage)
+    found, n_genes = query.match.found, len(spec.features)
+    seen = types_of_arrays(predictor.arrays, n_genes=n_genes, n_labels=len(spec.labels))
+    depth = Depth.from_arrays(predictor.arrays, n_genes=n_genes)
+    fingerprints = Fingerprints.from_arrays(predictor.arrays, n_genes=n_genes)
+    counted = count_cells(query, fingerprints, show_progress=show_progress)
+    test, unseen_note = predictor.unseen_test(query)
+    sampled = sample_cells(predictor, query, test, unseen_note)
+    promise = _promise(predictor, accepted_error, sampled)
+    compared = _depth_table(counted, depth, found, has_counts=holds_counts(query))
+    panel = None if seen is None else Panel(seen, found)
+    n_counts = _counts_in_all_genes(compared, depth, panel)
+    fraction_unseen = sampled.n_unseen(unseen_fdr) / sampled.n_cells if sampled.n_cells and test is not None else None
+    is_refused = fraction_unseen is not None and fraction_unseen > MOST_UNSEEN
+    is_learned = counted.is_learned
+    leakage: dict[str, float] = {}
+    if fingerprints is not None:
+        detection = np.zeros(n_genes) if depth is None else depth.mean_detected
+        leakage = {
+            "expected_recall": fingerprints.expected_recall(found, detection),
+            "false_positive_rate": fingerprints.false_positive_rate(found),
+        }
+    types = _types_table(predictor, sampled, panel, n_counts)
+    species = {"query": query.match.query_species, "model": query.match.model_species}
+    findings = Findings(
+        query=query,
+        types=types,
+        confused=[] if panel is None else [[spec.labels.names[label] for label in group] for group in panel.confused(n_counts)],
+        confused_in_all=[]
+        if seen is None
+        else [[spec.labels.names[label] for label in group] for group in Panel(seen, np.ones_like(found)).confused(n_counts)],
+        cells=compared,
+        counted=counted,
+        shift=sampled.shift if not unseen_note else None,
+        fraction_unseen=fraction_unseen,
+        unseen_fdr=unseen_fdr,
+        leakage=leakage,
+        promise=promise,
+    )
+    missing = {
+        NO_TYPES: panel is None,
+        unseen_note: bool(unseen_note) and panel is not None,
+        NO_DEPTH: depth is None,
+        NO_FINGERPRINTS: fingerprints is None,
+        NO_PROMISE: promise is None,
+    }
+    return QueryCheck(
+        model=predictor.name or spec.model_class,
+        n_obs=query.n_obs,
+        n_vars=len(query.source.var),
+        matrix={"name": query.source.name, "content": str(query.source.content.content)},
+        species={name: "" if each is None else each.name for name, each in species.items()},
+        names={"id_type": query.match.id_type, "sources": list(query.match.sources)},
+        coverage=query.match.coverage,
+        n_antibodies=int(find_antibodies(query.source.var).sum()),
+        n_ignored=query.match.n_ignored,
+        genes=gene_table(spec.features, query.match, query.source.var, predictor.gene_importance),
+        types=types,
+        cells=compared,
+        n_empty=int(counted.is_empty.sum()),
+        n_unmeasured=int((~counted.measured).sum()),
+        n_sampled=sampled.n_cells,
+        shift=findings.shift,
+        unseen_fdr=unseen_fdr,
+        fraction_unseen=fraction_unseen,
+        is_refused=is_refused,
+        is_learned=is_learned,
+        n_learned=None if is_learned is None else int(is_learned.sum()),
+        leakage=leakage,
+        promise=None if promise is None else promise.to_json() | {"holds": promise.holds and not is_refused},
+        warnings=tuple(warnings_of(findings)),
+        not_checked=tuple(note for note, is_missing in missing.items() if is_missing),
+    )
+
+
+def _promise(predictor: Predictor, accepted_error: float, sampled: SampledCells) -> PromiseCheck | None:
+    """Result of the test of the promise; `None` for a model that was not calibrated on held-out cells."""
+    try:
+        backoff = predictor.promise(accepted_error)
+    except SettingError:
+        return None
+    return PromiseCheck.of(backoff, sampled)
+
+
+def _depth_table(counted: CellCounts, depth: Depth | None, found: NDArray[np.bool_], *, has_counts: bool) -> pd.DataFrame:
+    """Depth of the query beside that of the reference."""
+    medians = [
+        float(np.median(values[counted.measured])) if counted.measured.any() else 0.0
+        for values in (counted.n_counts, counted.n_detected)
+    ]
+    expected = [np.nan, np.nan] if depth is None else [depth.expected_counts(found), depth.expected_detected(found)]
+    table = pd.DataFrame({"median": medians, "reference": expected}, index=pd.Index(["counts", "genes"], name="of"), dtype=float)
+    if not has_counts:
+        table.loc["counts", "median"] = np.nan
+    return table.assign(ratio=table["median"] / table["reference"].where(table["reference"] > 0))
+
+
+def _counts_in_all_genes(compared: pd.DataFrame, depth: Depth | None, panel: Panel | None) -> float:
+    """Counts of the median cell of the query in the genes of the model, were all of them measured."""
+    median = compared.loc["counts", "median"]
+    if panel is not None and np.isfinite(median):
+        of_genes = panel.seen.mean_expression
+        share = float(of_genes[panel.found].sum() / of_genes.sum()) if of_genes.any() else 0.0
+        if share > 0:
+            return float(median / share)
+    return float(depth.counts[len(depth.counts) // 2]) if depth is not None and len(depth.counts) else _TYPICAL_COUNTS
+
+
+def _types_table(predictor: Predictor, sampled: SampledCells, panel: Panel | None, n_counts: float) -> pd.DataFrame:
+    """The table of :attr:`QueryCheck.types`."""
+    labels, features = predictor.spec.labels.names, predictor.spec.features
+    n_labels = len(labels)
+    table = pd.DataFrame(
+        {
+            "n_cells": np.bincount(sampled.codes[sampled.codes >= 0], minlength=n_labels),
+            "coverage": np.full(n_labels, np.nan),
+            "n_informative": 0,
+            "n_found": 0,
+            "missing": "",
+            "confused_with": "",
+        },
+        index=pd.Index(list(labels), name="label"),
+    )
+    if panel is None:
+        return table
+    table["coverage"] = panel.coverage()
+    for number, label in enumerate(labels):
+        genes = panel.seen.genes[panel.informative(number)]
+        names = [features.names[gene] for gene in genes if not panel.found[gene]]
+        table.loc[label, ["n_informative", "n_found", "missing"]] = [len(genes), len(genes) - len(names), ", ".join(names)]
+    for group in panel.confused(n_counts):
+        for label in group:
+            table.loc[labels[label], "confused_with"] = ", ".join(labels[other] for other in group if other != label)
+    return table
