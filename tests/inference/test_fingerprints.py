@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from scipy import sparse
+from scipy.stats import bernoulli
 
 from sctab import ModelFormatError
 from sctab.inference._fingerprints import Fingerprints
@@ -112,6 +113,21 @@ def test_expected_recall_is_what_is_found(n_missing):
     recognised = learned.recognise(cut_to(counts, found), found).mean()
     expected = learned.expected_recall(found, np.asarray((counts > 0).mean(axis=0)).ravel())
     assert abs(recognised - expected) < 0.05
+
+
+def test_parts_are_apart_and_have_enough_entropy():
+    detection = np.random.default_rng(0).beta(0.5, 2, size=2_000)
+    parts = Fingerprints.empty(10, detection).parts
+    assert parts.sum(axis=0).max() == 2
+    for part in parts[1:]:
+        assert bernoulli(detection[part]).entropy().sum() / np.log(2) == pytest.approx(64, abs=1)
+        assert detection[part].max() <= 0.25
+
+
+def test_parts_of_few_genes_are_left_out():
+    """Genes that nearly all cells show do not distinguish them."""
+    assert not Fingerprints.empty(10, np.full(500, 0.999)).parts[1:].any()
+    assert not Fingerprints.empty(10, np.full(60, 0.5)).parts[1:].any()
 
 
 def test_missing_genes_that_no_cell_shows_do_not_matter():

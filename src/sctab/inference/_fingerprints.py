@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.special import entr
 
 from sctab.errors import ModelFormatError
 
@@ -18,8 +19,12 @@ _N_HASHES = 9
 """Bits that a cell sets, ln 2 times the bits per cell: a cell that was not learned finds all of them set with a probability of 1/512."""
 _N_PARTS = 2
 """Parts of the genes that have a fingerprint of their own, for data that lacks some of the model's genes."""
-_DETECTED_IN_PART = 10.0
-"""Genes of a part that the average cell shows: with fewer, different cells look the same; with more, a missing gene matters more often."""
+_ENTROPY_OF_PART = 64.0
+"""Bits of entropy of the genes of a part, were they independent: of 15 million cells, different ones then do not show the same genes."""
+_LEAST_ENTROPY = 40.0
+"""Bits below which a part is left out, since different cells would look the same."""
+_RARE = 0.25
+"""Genes that at most this fraction of the cells show come first: a missing one of them matters in few cells."""
 _FEWEST_DETECTED = 5
 """Detected genes from which a fingerprint tells cells apart."""
 _PREFIX = "fingerprints."
@@ -33,8 +38,8 @@ class Fingerprints:
 
     A fingerprint is a hash of the genes of the model that a cell shows, whatever their counts are. It therefore depends neither on the
     order or the storage of the data, nor on its other genes, nor on its normalisation, which keeps zeros. A cell has three: of all genes,
-    and of two small parts of them, chosen at random. Where the data lacks genes, a cell that shows none of those of a part is still
-    recognised by that part. A cell is recognised if one of its fingerprints is in the filter for it (Bloom 1970,
+    and of two small parts of them, chosen at random among genes that few cells show. Where the data lacks genes, a cell that shows none of
+    those of a part is still recognised by that part. A cell is recognised if one of its fingerprints is in the filter for it (Bloom 1970,
     :doi:`10.1145/362686.362692`): always, if it was learned and its genes are complete, and by chance with the probability
     :meth:`false_positive_rate` if not.
     """
@@ -63,9 +68,10 @@ class Fingerprints:
         parts = np.zeros((1 + _N_PARTS, n_genes), dtype=bool)
         parts[0] = True
         order = np.random.default_rng(seed).permutation(n_genes)
-        reached = np.cumsum(detection[order], dtype=np.float64)
-        size = min(_DETECTED_IN_PART, float(reached[-1]) / _N_PARTS if n_genes else 0.0)
-        for number in range(_N_PARTS):
+        order = order[np.argsort(np.maximum(detection[order], _RARE), kind="stable")]
+        reached = np.cumsum(entr(detection[order]) + entr(1 - detection[order])) / np.log(2)
+        size = min(_ENTROPY_OF_PART, float(reached[-1]) / _N_PARTS if n_genes else 0.0)
+        for number in range(_N_PARTS if size >= _LEAST_ENTROPY else 0):
             parts[1 + number, order[(reached > number * size) & (reached <= (number + 1) * size)]] = True
         n_bytes = max(8, -(-n_cells * _BITS_PER_CELL // 8))
         return cls(parts, np.zeros((len(parts), n_bytes), dtype=np.uint8), 0)
