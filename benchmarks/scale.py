@@ -7,11 +7,15 @@
     uv run python benchmarks/scale.py stages --folder DIR [--cells 4096] [--precision bfloat16]
     uv run python benchmarks/scale.py annotate --folder DIR [--cells 10000 100000 1000000] [--ensemble]
     uv run python benchmarks/scale.py celltypist --folder DIR [--cells 10000 100000]
+    uv run python benchmarks/scale.py trust --folder DIR --data FOLDER [--cells 100000 300000] [--models linear sctab]
 
 Each makes what it needs of the data and of the models, and takes what is in the folder already; without `--folder` that is temporary. Cells
 have some 2,000 detected genes of 20,000, in another order than the 19,331 of the model. Weights are random, but the statistics of the norms
 are those of the data and the mask keeps 1 % of the genes, as trained masks do, so that time and memory are those of a trained model. Labels
 are random. Processes that are measured end to end run one at a time and alternate.
+
+`trust` is about real models, which keep what promised terms and unseen types need: they learn `pbmc_zheng_facs.h5ad` of `FOLDER`, see
+docs/benchmarks.md, and annotate a file of its cells, drawn with replacement, of whose counts each keeps nine in ten.
 """
 
 from __future__ import annotations
@@ -553,6 +557,76 @@ def summary(n_cells: int, used: Sequence[Usage | None], start_up: Sequence[Usage
     ]
 
 
+# ----------------------------------------------------------------------------------------------------------------- trust
+
+
+def make_drawn_cells(folder: Path, data: Path, n_cells: int) -> Path:
+    """A file of cells of a reference, drawn with replacement and thinned; it is made block by block where it does not exist."""
+    path = folder / f"drawn_{n_cells}.h5ad"
+    if path.exists():
+        return path
+    reference = ad.read_h5ad(data / "pbmc_zheng_facs.h5ad")
+    counts, parts = sparse.csr_matrix(reference.X), []
+    for start in range(0, n_cells, BLOCK):
+        rng = np.random.default_rng([2, start])
+        block = counts[rng.integers(counts.shape[0], size=min(BLOCK, n_cells - start))]
+        block.data = rng.binomial(block.data.astype(np.int64), 0.9).astype(np.float32)
+        block.eliminate_zeros()
+        parts.append(block)
+    obs = pd.DataFrame(index=[f"cell {i}" for i in range(n_cells)])
+    unfinished = path.with_suffix(".unfinished")
+    ad.AnnData(sparse.vstack(parts, format="csr"), obs=obs, var=reference.var).write_h5ad(unfinished)
+    unfinished.rename(path)
+    return path
+
+
+def make_trained_model(folder: Path, data: Path, name: str) -> Path:
+    """A calibrated model of a reference, trained for some epochs: speed does not depend on their number."""
+    from sctab.model import model_by_name
+
+    path = folder / f"trained_{name}"
+    if not path.exists():
+        reference = ad.read_h5ad(data / "pbmc_zheng_facs.h5ad")
+        cls = model_by_name(name)
+        cls.setup_anndata(reference, "cell_type_coarse")
+        model = cls(reference)
+        model.train(max_epochs=20 if name == "linear" else 5, accelerator="cpu", enable_progress_bar=False)
+        model.save(path)
+    return path
+
+
+def trust(folder: Path, data: Path, sizes: Sequence[int], names: Sequence[str], n_runs: int | None) -> None:
+    """Time and memory of `sctab annotate` with and without promised terms and unseen types, one after the other in every run."""
+    asked: dict[str, list[object]] = {
+        "labels": [],
+        "terms": ["--accepted-error", 0.1],
+        "terms and unseen types": ["--accepted-error", 0.1, "--unseen-fdr", 0.1, "--force"],
+    }
+    models = {name: make_trained_model(folder, data, name) for name in names}
+    files = {n_cells: make_drawn_cells(folder, data, n_cells) for n_cells in (START_UP_CELLS, *sizes)}
+    head(
+        "### With promised terms and unseen types\n\nFrom the start of the process to its end, labels written as Parquet. Start-up is the "
+        f"time for {START_UP_CELLS} cells, with the same options. Speed is relative to labels alone, in the median over runs.",
+        *("model", "cells", "", "seconds", "cells/s", "cells/s without start-up", "peak memory (GB)", "speed", "without start-up"),
+    )
+    for name, model in models.items():
+        start_up: dict[str, list[Usage | None]] = {}
+        for n_cells, path in files.items():
+            command = annotate_command(path, model, folder / "labels.parquet")
+            if n_cells == START_UP_CELLS:
+                watch([*command, *asked["terms and unseen types"]])  # compiles, and reads libraries from disk
+            used: dict[str, list[Usage | None]] = {each: [] for each in asked}
+            for _ in range(n_runs or (3 if n_cells <= 100_000 else 1)):
+                for each, options in asked.items():
+                    used[each].append(watch([*command, *options]))
+            start_up = start_up or used
+            seconds = {each: median(usage.seconds for usage in of if usage) for each, of in used.items()}
+            net = {each: taken - median(usage.seconds for usage in start_up[each] if usage) for each, taken in seconds.items()}
+            for each, of in used.items():
+                speeds = [f"{seconds['labels'] / seconds[each]:.0%}", f"{net['labels'] / net[each]:.0%}" if net[each] > 0 else ""]
+                row(name, n_cells, each, *summary(n_cells, of, start_up[each]), *speeds)
+
+
 # ------------------------------------------------------------------------------------------------------------ CellTypist
 
 
@@ -704,6 +778,10 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         part.add_argument("--cells", type=int, nargs="+", default=default)
         if name == "annotate":
             part.add_argument("--ensemble", action="store_true", help="an ensemble of five too")
+    part = parts.add_parser("trust", parents=[shared], help="`sctab annotate` with promised terms and unseen types")
+    part.add_argument("--data", type=Path, required=True, help="folder of the data sets of docs/benchmarks.md")
+    part.add_argument("--cells", type=int, nargs="+", default=[100_000, 300_000])
+    part.add_argument("--models", nargs="+", default=["linear", "sctab"])
     part = parts.add_parser("model", parents=[shared], help="make the models")
     part.add_argument("--members", type=int, default=5)
     for name, n_cells, text in (
@@ -744,6 +822,8 @@ def run(arguments: argparse.Namespace) -> None:
             stages(folder, arguments.cells, n_runs or 5, arguments.precision)
         case "annotate":
             annotate(folder, arguments.cells, arguments.compression, n_runs, with_ensemble=arguments.ensemble)
+        case "trust":
+            trust(folder, arguments.data, arguments.cells, arguments.models, n_runs)
         case "celltypist":
             celltypist(folder, arguments.cells, arguments.compression, n_runs)
 

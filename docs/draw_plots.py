@@ -34,6 +34,12 @@ def figures() -> dict[str, Any]:
     linear.train(enable_progress_bar=False, accelerator="cpu")
     sctab.tl.annotate(asked, linear, accepted_error=0.1)
     sctab.tl.evaluate(asked, "bulk_labels", label_ids=TERMS, show=False)
+    without = learned[learned.obs["bulk_labels"] != "CD14+ Monocyte"].copy()
+    sctab.model.LinearClassifier.setup_anndata(without, "bulk_labels", label_ids=TERMS)
+    blind = sctab.model.LinearClassifier(without)
+    blind.train(enable_progress_bar=False, accelerator="cpu")
+    sctab.tl.annotate(asked, blind, unseen_fdr=0.1, key_added="blind")
+    sctab.tl.evaluate(asked, "bulk_labels", label_ids=TERMS, show=False, key_added="blind")
     found = sctab.tuning.tune(
         reference, "bulk_labels", model="linear", train_settings={"max_epochs": 2}, n_trials=25, accelerator="cpu"
     )
@@ -42,7 +48,9 @@ def figures() -> dict[str, Any]:
         "confusion": sctab.pl.confusion(adata),
         "type_scores": sctab.pl.type_scores(adata),
         "reliability": sctab.pl.reliability(asked, level="as labelled"),
+        "abstention": sctab.pl.abstention(asked, level="as labelled"),
         "promise": sctab.pl.promise(asked),
+        "unseen": sctab.pl.unseen(asked, key_added="blind"),
         "explain": sctab.pl.explain(sctab.get.explanation(adata)),
         "tuning_history": sctab.pl.tuning_history(found.trials),
         "tuning_importance": sctab.pl.tuning_importance(found.importance),

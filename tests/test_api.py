@@ -76,6 +76,7 @@ NAMES = {
     "sctab.nn": ["LinearNetwork", "MultilayerPerceptron", "TabNet", "hierarchical_cross_entropy"],
     "sctab.ontology": ["CellOntology", "read_hierarchy", "read_label_map"],
     "sctab.pl": [
+        "abstention",
         "benchmark_confusion",
         "benchmark_curves",
         "benchmark_groups",
@@ -91,6 +92,7 @@ NAMES = {
         "tuning_history",
         "tuning_importance",
         "type_scores",
+        "unseen",
     ],
     "sctab.pp": ["check", "distil", "merge", "sketch", "split", "subsample"],
     "sctab.sampling": ["geometric_sketch", "herding", "k_centre"],

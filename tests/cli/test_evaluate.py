@@ -1,6 +1,7 @@
 """`sctab evaluate` as typed in a shell."""
 
 import anndata as ad
+import numpy as np
 import pandas as pd
 import pytest
 from tests.reference import make_reference
@@ -63,6 +64,12 @@ def test_data_and_table_are_written(annotated, tmp_path):
         pd.testing.assert_frame_equal(
             sctab.get.evaluation(written, table), sctab.get.evaluation(expected, table), check_dtype=False
         )
+    curve = scores[scores["metric"] == "abstention_error"]
+    of_curve = sctab.get.evaluation(expected, "abstention")
+    assert curve["value"].tolist() == pytest.approx(of_curve["error"].tolist())
+    assert curve["level"].tolist() == of_curve["level"].tolist()
+    assert curve["group"].astype(float).tolist() == pytest.approx(of_curve["answered"].tolist(), abs=1e-3)
+    scores = scores[scores["metric"] != "abstention_error"]
     overall = scores[scores["key"].isna() & scores["type"].isna()]
     assert overall["value"].astype(float).tolist() == pytest.approx(sctab.get.evaluation(expected)["value"].tolist(), nan_ok=True)
     assert scores.query("type == 'B cell' and metric == 'f1' and level == 'shared'")["value"].item() > 0.5
@@ -95,6 +102,26 @@ def test_promised_terms_are_printed_and_in_the_table(tmp_path):
     assert overall.loc["term_error", "low"] == pytest.approx(expected.loc["all", ""]["low"])
     assert overall["low"].drop("term_error").isna().all()
     assert terms["level"].isna().all()
+
+
+def test_reports_of_unseen_types_are_printed_and_in_the_table(annotated, tmp_path):
+    query = ad.read_h5ad(annotated)
+    query.obs["sctab_unseen"] = np.linspace(0.01, 1, query.n_obs, dtype=np.float32)
+    query.obs["sctab_is_unseen"] = query.obs["sctab_unseen"] < 0.1
+    query.obs["cell_type"] = query.obs["cell_type"].astype(str).replace("B cell", "hepatocyte")
+    query.write_h5ad(tmp_path / "a.h5ad")
+    result = run(tmp_path / "a.h5ad", "--labels-key", "cell_type", "--n-bootstrap", 0, "--csv", tmp_path / "a.csv")
+    assert result.exit_code == 0, result.output
+    assert "Cells that no label fits: reported are" in " ".join(result.stdout.split())
+    scores = pd.read_csv(tmp_path / "a.csv").query("metric.str.startswith('unseen_')")
+    is_new = query.obs["cell_type"] == "hepatocyte"
+    of_type = scores[scores["type"] == "hepatocyte"].set_index("metric")["value"]
+    assert of_type["unseen_reported"] == pytest.approx(query.obs["sctab_is_unseen"][is_new].mean())
+    assert of_type["unseen_median_p_value"] == pytest.approx(query.obs["sctab_unseen"][is_new].median())
+    known = scores[scores["key"] == "known types"].set_index("metric")["value"]
+    assert known["unseen_reported"] == pytest.approx(query.obs["sctab_is_unseen"][~is_new].mean())
+    assert "unseen_auroc" not in known
+    assert of_type["unseen_auroc"] == scores[scores["key"] == "unknown types"].set_index("metric")["value"]["unseen_auroc"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Tables of an evaluation."""
 
+import numpy as np
 import pytest
 from tests.reference import make_reference
 
@@ -43,6 +44,18 @@ def test_reliability_is_that_of_the_calibration_error(evaluated):
         assert gaps == pytest.approx(error[level], abs=1e-6)
 
 
+def test_abstention_ends_at_the_error_of_all_cells(evaluated):
+    table = get.evaluation(evaluated, "abstention", key_added="mine")
+    assert list(table.columns) == ["level", "corrected", "cells", "threshold", "answered", "error"]
+    accuracy = get.evaluation(evaluated, key_added="mine").query("metric == 'accuracy'").set_index("level")["value"]
+    confidence = evaluated.obs["mine_confidence"].to_numpy()
+    for level, rows in table.groupby("level"):
+        assert (np.diff(rows["answered"]) > 0).all()
+        assert rows["cells"].iloc[-1] == evaluated.n_obs
+        assert rows["error"].iloc[-1] == pytest.approx(1 - accuracy[level])
+        assert rows["cells"].tolist() == [(confidence >= threshold).sum() for threshold in rows["threshold"]]
+
+
 def test_a_table_that_an_older_evaluation_lacks(evaluated):
     older = evaluated.copy()
     del older.uns["mine_evaluation"]["reliability"]
@@ -57,6 +70,8 @@ def test_refusals(evaluated):
         get.evaluation(evaluated, "groups", key_added="mine")
     with pytest.raises(KeyNotFoundError, match="The evaluation is not of promised terms"):
         get.evaluation(evaluated, "promise", key_added="mine")
+    with pytest.raises(KeyNotFoundError, match="The evaluation is not of unseen types"):
+        get.evaluation(evaluated, "unseen", key_added="mine")
     with pytest.raises(
         SettingError, match=r"`table='tissues'` is not known\. Choose one of `overall`, `types`, `groups`, `levels`"
     ):

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from sctab.metrics import auroc, brier_score, calibration_error, calibration_error_of, cross_entropy, reliability
+from sctab.metrics import abstention, auroc, brier_score, calibration_error, calibration_error_of, cross_entropy, reliability
 
 
 @pytest.fixture
@@ -103,3 +103,30 @@ def test_scikit_learn_agrees_on_the_auroc(pairs):
 def test_a_cell_without_uncertainty_is_the_least_certain():
     assert auroc([True, False, False], [np.nan, 0.9, 0.1]) == 1
     assert auroc([False, True, True], [np.nan, 0.9, 0.1]) == 0
+
+
+def test_abstention_by_hand():
+    confidence = np.array([0.9, 0.4, 0.7, 0.7, 0.2])
+    right = np.array([True, False, False, True, True])
+    table = abstention(confidence, right, n_points=5)
+    assert table["threshold"].tolist() == [0.9, 0.7, 0.4, 0.2]
+    assert table["cells"].tolist() == [1, 3, 4, 5]  # two cells of the same confidence are answered together
+    assert table["answered"].tolist() == [0.2, 0.6, 0.8, 1.0]
+    assert table["error"].tolist() == [0, 1 / 3, 2 / 4, 2 / 5]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.1, 0.25, 0.5, 0.75, 1.0]), st.booleans()), min_size=1, max_size=40), st.integers(1, 60)
+)
+def test_abstention_is_the_error_above_each_threshold(cells, n_points):
+    confidence, right = (np.array(values) for values in zip(*cells, strict=True))
+    table = abstention(confidence, right, n_points)
+    assert (np.diff(table["threshold"]) < 0).all()
+    assert table["cells"].iloc[-1] == len(cells)
+    assert table["error"].iloc[-1] == pytest.approx(1 - right.mean())
+    for row in table.itertuples():
+        answered = confidence >= row.threshold
+        assert (row.cells, row.answered) == (answered.sum(), pytest.approx(answered.mean()))
+        assert row.error == pytest.approx((~right[answered]).mean())
+    for share in np.arange(1, n_points + 1) / n_points:  # no fraction was left out
+        assert (table["answered"] >= share - 1e-9).any()

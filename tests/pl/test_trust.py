@@ -1,4 +1,4 @@
-"""Figures of reliability and of promised terms, by what stands on them."""
+"""Figures of reliability, abstention, promised terms and unseen types, by what stands on them."""
 
 import itertools
 
@@ -30,6 +30,58 @@ def terms():
     ]
     table = pd.DataFrame(rows, columns=["over", "name", "cells", "error", "low", "high", "leaf", "open"])
     return table.assign(accepted_error=0.1)
+
+
+@pytest.fixture
+def curve():
+    rows = [("shared", 0.95, 10, 0.25, 0.0), ("shared", 0.8, 30, 0.75, 0.1), ("shared", 0.3, 40, 1.0, 0.2)]
+    return pd.DataFrame([*rows, ("corrected", 0.3, 40, 1.0, 0.1)], columns=["level", "threshold", "cells", "answered", "error"])
+
+
+@pytest.fixture
+def reports():
+    rows = [
+        ("known types", "", True, 30, 0.1, 0.2, 0.5, 0.8, 0.9, 0.02),
+        ("unknown types", "", False, 15, 0.001, 0.001, 0.004, 0.02, 0.2, 0.7),
+        ("type", "B cell", True, 10, 0.1, 0.2, 0.6, 0.8, 0.9, 0.0),
+        ("type", "T cell", True, 20, 0.1, 0.2, 0.5, 0.8, 0.9, 0.03),
+        ("type", "neuron", False, 15, 0.001, 0.001, 0.004, 0.02, 0.2, 0.7),
+    ]
+    columns = ["over", "name", "is_known", "cells", "lowest", "low", "median", "high", "highest", "reported"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_abstention_by_hand(curve):
+    above, below = pl.abstention(curve).axes
+    assert [line.get_ydata()[0] for line in above.lines if line.get_linestyle() == "--"] == [0.2]
+    (errors,) = (line for line in above.lines if line.get_linestyle() != "--")
+    assert errors.get_xydata().tolist() == [[0.25, 0.0], [0.75, 0.1], [1.0, 0.2]]
+    assert below.lines[0].get_xydata().tolist() == [[0.25, 0.95], [0.75, 0.8], [1.0, 0.3]]
+    assert (above.get_ylabel(), below.get_ylabel(), below.get_xlabel()) == ("Wrong labels", "Confidence", "Cells with a label")
+    (errors,) = (line for line in pl.abstention(curve, level="corrected").axes[0].lines if line.get_linestyle() != "--")
+    assert errors.get_xydata().tolist() == [[1.0, 0.1]]
+
+
+def test_no_wrong_label_at_all(curve):
+    assert pl.abstention(curve.assign(error=0.0)).axes[0].get_ylim()[1] > 0
+
+
+def test_unseen_types_come_first_in_another_colour(reports):
+    values, reported = pl.unseen(reports).axes
+    assert [label.get_text() for label in values.get_yticklabels()] == ["neuron (15)", "T cell (20)", "B cell (10)"]
+    assert values.yaxis_inverted()
+    assert values.get_xscale() == "log"
+    points = [tuple(point) for each in values.collections for point in each.get_offsets().tolist() if len(each.get_sizes())]
+    assert sorted(points) == [(0.004, 0), (0.5, 1), (0.6, 2)]
+    assert [(bar.get_y() + 0.35, bar.get_width()) for bar in reported.patches] == [
+        (pytest.approx(1), 0.03),
+        (pytest.approx(2), 0.0),
+        (pytest.approx(0), 0.7),
+    ]
+    colours = {tuple(bar.get_facecolor()) for bar in reported.patches}
+    assert len(colours) == 2
+    only = pl.unseen(reports[reports["is_known"]])
+    assert [text.get_text() for text in only.legends[0].get_texts()] == ["known to the model"]
 
 
 def test_reliability_by_hand(bins):
@@ -86,9 +138,9 @@ def test_no_error_at_all(terms):
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])
-def test_what_is_drawn_differs_from_the_paper(bins, terms, style):
+def test_what_is_drawn_differs_from_the_paper(bins, terms, curve, reports, style):
     with plt.style.context(style):
-        drawn = [pl.reliability(bins), pl.promise(terms)]
+        drawn = [pl.reliability(bins), pl.promise(terms), pl.abstention(curve), pl.unseen(reports)]
         paper = mpl.colors.to_rgb(mpl.rcParams["axes.facecolor"])
     for figure in drawn:
         for ax in figure.axes:
@@ -110,11 +162,13 @@ def test_many_types_have_room():
     assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(boxes))
 
 
-def test_refusals(bins, terms):
+def test_refusals(bins, terms, curve):
+    with pytest.raises(SettingError, match="`level='fine'` is not in the evaluation. Available: `shared`, `corrected`"):
+        pl.abstention(curve, level="fine")
     with pytest.raises(SettingError, match="`level='fine'` is not in the evaluation. Available: `shared`, `corrected`"):
         pl.reliability(bins, level="fine")
     with pytest.raises(SettingError, match="`over='donor'` is not in the evaluation. Call `sctab.tl.evaluate` with `donor_key`"):
         pl.promise(terms[terms["over"] != "donor"], over="donor")
-    for draw in (pl.reliability, pl.promise):
+    for draw in (pl.reliability, pl.promise, pl.abstention, pl.unseen):
         with pytest.raises(KeyNotFoundError, match="tl.evaluate"):
             draw(AnnData(np.ones((1, 1))))

@@ -79,3 +79,23 @@ def test_without_terms(result, capsys, monkeypatch):
 def test_a_promise_that_was_withdrawn(result, capsys, monkeypatch):
     print_scores(result, {"promise": {"unit": "donor", "is_kept": np.False_}})
     assert "accepted 0.2 for new donors. The promise was withdrawn." in words_of(capsys.readouterr().out.splitlines())
+
+
+def test_the_error_of_the_most_confident_cells(result, capsys, monkeypatch):
+    rows = [("shared", share, share / 5) for share in (0.1, 0.5, 0.81, 0.9, 1.0)]
+    result["abstention"] = pd.DataFrame([("corrected", 1.0, 0.0), *rows], columns=["level", "answered", "error"])
+    told = words_of(printed(result, "donor", capsys, monkeypatch))
+    assert (
+        "Wrong labels at the shared level: 0.100 of the most confident 50%, 0.162 of the most confident 81%, 0.180 of the most confident "
+        "90%, and 0.200 of all cells."
+    ) in told
+
+
+def test_reports_of_unseen_types(result, capsys, monkeypatch):
+    rows = [("known types", 90, 0.01, np.nan), ("unknown types", 10, 0.7, 0.95), ("type", 10, 0.7, 0.95)]
+    result["unseen"] = pd.DataFrame(rows, columns=["over", "cells", "reported", "auroc"])
+    told = words_of(printed(result, "donor", capsys, monkeypatch))
+    assert (
+        "Cells that no label fits: reported are 0.010 of 90 cells of known types and 0.700 of 10 cells of unknown types (AUROC 0.950)."
+        in told
+    )

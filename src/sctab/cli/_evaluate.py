@@ -45,7 +45,7 @@ def evaluate(
 
     Every score is given at the level of detail that both sides share, where finer labels are compared as the coarser ones that they are
     kinds of; as labels are; and corrected along the Cell Ontology, where a subtype of the known label is right. Promised terms are scored
-    beside the accepted error.
+    beside the accepted error, and reports of unseen types by true type.
 
     **Examples**
 
@@ -93,6 +93,9 @@ def _all_scores(adata: AnnData, key_added: str, group_keys: list[str]) -> pd.Dat
         tables.append(table.melt([column for column in about if column in table], var_name="metric"))
     if "promise" in adata.uns[f"{key_added}_{UNS_EVALUATION}"]:
         tables.append(_term_scores(sctab.get.evaluation(adata, "promise", key_added=key_added)))
+    if "unseen" in adata.uns[f"{key_added}_{UNS_EVALUATION}"]:
+        tables.append(_unseen_scores(sctab.get.evaluation(adata, "unseen", key_added=key_added)))
+    tables.append(_abstention(sctab.get.evaluation(adata, "abstention", key_added=key_added)))
     scores = pd.concat(tables, ignore_index=True)
     scores["value"] = scores["value"].astype(float)
     return scores.reindex(columns=[column for column in [*about, "metric", "value", "low", "high"] if column in scores])
@@ -111,3 +114,20 @@ def _term_scores(promise: pd.DataFrame) -> pd.DataFrame:
     long = rows.melt(["key", "group", "type", "id", "cells", "low", "high"], numbers, var_name="metric")
     is_error = long["metric"] == "error"
     return long.assign(metric="term_" + long["metric"], low=long["low"].where(is_error), high=long["high"].where(is_error))
+
+
+def _unseen_scores(unseen: pd.DataFrame) -> pd.DataFrame:
+    """Scores of reports of unseen types, one per row; all known and all unknown types are groups."""
+    rows = unseen.assign(
+        type=unseen["name"].where(unseen["over"] == "type"),
+        id=unseen["id"].where(unseen["over"] == "type"),
+        key=unseen["over"].where(unseen["over"] != "type"),
+    )
+    long = rows.melt(["key", "type", "id", "cells"], ["reported", "median", "auroc"], var_name="metric").dropna(subset="value")
+    return long.assign(metric="unseen_" + long["metric"].replace("median", "median_p_value"))
+
+
+def _abstention(abstention: pd.DataFrame) -> pd.DataFrame:
+    """Error of the most confident cells, one fraction of answered cells per row."""
+    about = abstention[["level", "corrected", "cells"]].assign(key="answered", group=abstention["answered"].map("{:.3f}".format))
+    return about.assign(metric="abstention_error", value=abstention["error"])

@@ -11,26 +11,29 @@ from sctab.data import require_anndata
 from sctab.errors import KeyNotFoundError, Parameter, SettingError, listing
 from sctab.keys import DEFAULT_KEY_ADDED, UNS_EVALUATION
 
-_TABLES = ("overall", "types", "groups", "levels", "confusion", "promise", "reliability")
+_TABLES = ("overall", "types", "groups", "levels", "confusion", "reliability", "abstention", "promise", "unseen")
 _NOT_THERE = {
     "groups": "The evaluation is not by groups. Call `sctab.tl.evaluate` with `group_keys`.",
     "promise": "The evaluation is not of promised terms. Annotate the cells with an `accepted_error`, and call `sctab.tl.evaluate` again.",
+    "unseen": "The evaluation is not of unseen types. Annotate the cells with an `unseen_fdr`, and call `sctab.tl.evaluate` again.",
 }
 _OLDER = "The evaluation does not have this table. Call `sctab.tl.evaluate` again."
 
 
 def evaluation(
     adata: AnnData,
-    table: Literal["overall", "types", "groups", "levels", "confusion", "promise", "reliability"] = "overall",
+    table: Literal[
+        "overall", "types", "groups", "levels", "confusion", "reliability", "abstention", "promise", "unseen"
+    ] = "overall",
     *,
     key_added: str = DEFAULT_KEY_ADDED,
 ) -> pd.DataFrame:
     """Get the agreement of an annotation with known labels as a table.
 
-    Every table but `"levels"` and `"promise"` has each row three times and says in the column `level` which is which, the first one
-    first: `shared`, at the level of detail that both sides share; `as labelled`, where only the same label is right; and `corrected`, where
-    a prediction that is a subtype of the known label was replaced by it, as in Fischer et al. (2023). The column `corrected` says the same
-    of the last two, and is missing for the first. What each score means is on the page :doc:`/evaluating`.
+    Every table but `"levels"`, `"promise"` and `"unseen"` has each row three times and says in the column `level` which is which, the first
+    one first: `shared`, at the level of detail that both sides share; `as labelled`, where only the same label is right; and `corrected`,
+    where a prediction that is a subtype of the known label was replaced by it, as in Fischer et al. (2023). The column `corrected` says the
+    same of the last two, and is missing for the first. What each score means is on the page :doc:`/evaluating`.
 
     Parameters
     ----------
@@ -69,6 +72,10 @@ def evaluation(
     For `"reliability"`, a row per level and bin of confidence with columns `low` and `high`, its ends; `cells`; and their mean `confidence`
     and `accuracy`, which are `NaN` where there are no cells. :func:`sctab.pl.reliability` plots it.
 
+    For `"abstention"`, a row per level and threshold of confidence, the highest first, with columns `threshold`; `cells`, those with at
+    least this confidence; the fraction of all cells that they are, `answered`; and the fraction of them whose label is wrong, `error`.
+    :func:`sctab.pl.abstention` plots it.
+
     For `"promise"`, where cells were annotated with an accepted error, see :doc:`/trust`, a row for all cells and, with donors, for the
     mean over donors; then one per donor and per true type. :func:`sctab.pl.promise` plots it. Columns are
 
@@ -85,12 +92,28 @@ def evaluation(
     `n_labels_below`
         Mean number of labels that an answer leaves open.
 
+    For `"unseen"`, where unseen types were looked for, see :doc:`/unseen`, a row for all cells of types that the model knows and one for
+    those of types that it does not know; then one per true type. :func:`sctab.pl.unseen` plots it. Columns are
+
+    `over`, `name`, `id`
+        `known types`, `unknown types` or `type`; which one, and its id.
+    `is_known`
+        Whether the type is a label of the model, or is above or below one.
+    `cells`
+        How many there are.
+    `lowest`, `low`, `median`, `high`, `highest`
+        Quantiles of the p-values of the cells: 5, 25, 50, 75 and 95 %.
+    `reported`
+        Fraction of the cells that were reported.
+    `auroc`
+        Of unknown types: area under the ROC curve with which p-values tell their cells from those of known types.
+
     Raises
     ------
     SettingError
         If there is no such table.
     KeyNotFoundError
-        If there is no evaluation under this prefix, or none by groups or of promised terms.
+        If there is no evaluation under this prefix, or none by groups, of promised terms or of unseen types.
 
     Examples
     --------

@@ -6,6 +6,7 @@ from ._corrected import (
 from ._intervals import bootstrap_interval as bootstrap_interval
 from ._overall import SharedLevel as SharedLevel, overall_scores as overall_scores
 from ._probabilities import (
+    abstention as abstention,
     auroc as auroc,
     brier_score as brier_score,
     calibration_error as calibration_error,

@@ -144,6 +144,35 @@ def reliability(confidence: NDArray[np.floating], right: NDArray[np.bool_], n_bi
     return pd.DataFrame({"low": edges[:-1], "high": edges[1:], "cells": cells, **means})
 
 
+def abstention(confidence: NDArray[np.floating], right: NDArray[np.bool_], n_points: int = 50) -> pd.DataFrame:
+    """Error of the most confident cells, for rising fractions of them that are answered (Geifman and El-Yaniv 2017).
+
+    Parameters
+    ----------
+    confidence, right
+        Confidence of each cell, and whether its label is right, `(n_obs,)` each.
+    n_points
+        Fractions, evenly spaced. Cells with the same confidence are answered together, so that there can be fewer.
+
+    Returns
+    -------
+    A row per threshold, the highest first, with columns `threshold`, `cells` with at least this confidence, the fraction of all cells
+    that they are, `answered`, and their `error`. The last row has all cells.
+
+    References
+    ----------
+    Geifman and El-Yaniv, Selective classification for deep neural networks, NeurIPS 2017, :doi:`10.48550/arXiv.1705.08500`.
+    """
+    n_cells = len(confidence)
+    order = np.argsort(-confidence, kind="stable")
+    wrong, ranked = np.cumsum(~right[order]), confidence[order]
+    asked = np.ceil(np.arange(1, n_points + 1) * n_cells / n_points).astype(np.int64)
+    cells = np.unique(np.searchsorted(-ranked, -ranked[asked - 1], side="right"))
+    return pd.DataFrame(
+        {"threshold": ranked[cells - 1], "cells": cells, "answered": cells / n_cells, "error": wrong[cells - 1] / cells}
+    )
+
+
 def confidence_bins(confidence: NDArray[np.floating], n_bins: int = 15) -> NDArray[np.int64]:
     """Bin of each cell, `(n_obs,)`: bin `b` holds confidences above `b / n_bins` up to `(b + 1) / n_bins`."""
     return np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)

@@ -11,10 +11,11 @@ from ._benchmark import (
 from ._evaluation import confusion as confusion, type_scores as type_scores
 from ._explanation import explain as explain
 from ._training import training as training
-from ._trust import promise as promise, reliability as reliability
+from ._trust import abstention as abstention, promise as promise, reliability as reliability, unseen as unseen
 from ._tuning import tuning_history as tuning_history, tuning_importance as tuning_importance
 
 __all__ = [
+    "abstention",
     "benchmark_confusion",
     "benchmark_curves",
     "benchmark_groups",
@@ -30,4 +31,5 @@ __all__ = [
     "tuning_history",
     "tuning_importance",
     "type_scores",
+    "unseen",
 ]

@@ -1,4 +1,4 @@
-"""Figures of what an annotation promises: reliability of confidence, and errors of promised terms."""
+"""Figures of what an annotation promises: reliability of confidence, abstention, errors of promised terms, and unseen types."""
 
 from __future__ import annotations
 
@@ -76,6 +76,122 @@ def reliability(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", 
     below.set(xlabel="Confidence", ylabel="Cells")
     for ax in (above, below):
         ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def abstention(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", key_added: str = DEFAULT_KEY_ADDED) -> Figure:
+    """Plot the error of the most confident cells against the fraction of cells that is answered.
+
+    Parameters
+    ----------
+    evaluation
+        Cells that :func:`sctab.tl.evaluate` has scored, or the table `get.evaluation(adata, "abstention")`.
+    level
+        Labels to compare: `"shared"`, at the level of detail that both sides share; `"as labelled"`; or `"corrected"`, where a subtype of
+        the true label counts as that.
+    key_added
+        Prefix of the evaluation.
+
+    Returns
+    -------
+    The figure. The upper curve is the fraction of wrong labels among the cells that keep their label, where the others, which are less
+    confident, are left without one; the dashed line is the error of all cells. The lower curve is the confidence that a cell needs.
+
+    Raises
+    ------
+    SettingError
+        If there is no such level.
+    KeyNotFoundError
+        If the cells were not evaluated.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = [("shared", 0.9, 50, 0.5, 0.0), ("shared", 0.6, 100, 1.0, 0.2)]
+    >>> figure = abstention(pd.DataFrame(rows, columns=["level", "threshold", "cells", "answered", "error"]))
+    >>> [ax.get_ylabel() for ax in figure.axes]
+    ['Wrong labels', 'Confidence']
+    """
+    rows = evaluation if isinstance(evaluation, pd.DataFrame) else get.evaluation(evaluation, "abstention", key_added=key_added)
+    if not (rows["level"] == level).any():
+        raise SettingError(Parameter("level", level), f" is not in the evaluation. Available: {listing(rows['level'].unique())}.")
+    rows = rows[rows["level"] == level].sort_values("answered", kind="stable")
+    figure = Figure(figsize=(4.2, 5.0), layout="constrained")
+    above, below = figure.subplots(2, sharex=True, height_ratios=(2, 1))
+    text = above.xaxis.label.get_color()
+    of_all = float(rows["error"].iloc[-1])
+    above.axhline(of_all, color=text, alpha=0.5, linewidth=1, linestyle="--")
+    above.plot(rows["answered"], rows["error"], color=_KEPT, linewidth=1.6, marker="o", markersize=3)
+    above.set(xlim=(0, 1.02), ylim=(0, max(1.15 * rows["error"].max(), 0.02)), ylabel="Wrong labels")
+    below.plot(rows["answered"], rows["threshold"], color=_KEPT, linewidth=1.6)
+    below.set(xlabel="Cells with a label", ylabel="Confidence", ylim=(0, 1.02))
+    above.yaxis.set_major_formatter(PercentFormatter(1))
+    below.xaxis.set_major_formatter(PercentFormatter(1))
+    for ax in (above, below):
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(color="0.5", alpha=0.2)
+        ax.set_axisbelow(True)
+    return figure
+
+
+def unseen(evaluation: AnnData | pd.DataFrame, *, key_added: str = DEFAULT_KEY_ADDED) -> Figure:
+    """Plot the p-values of the cells of each true type for being of a type that the model knows, and the fraction that is reported.
+
+    Parameters
+    ----------
+    evaluation
+        Cells that :func:`sctab.tl.evaluate` has scored, or the table `get.evaluation(adata, "unseen")`.
+    key_added
+        Prefix of the evaluation.
+
+    Returns
+    -------
+    The figure. A dot is the median of the p-values, a thick line goes from the first to the third quartile, a thin one from 5 to 95 %.
+    Types that the model does not know come first, in another colour: the further left they are of the others, the better are they found.
+
+    Raises
+    ------
+    KeyNotFoundError
+        If the cells were not evaluated, or unseen types were not looked for.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> columns = ["over", "name", "is_known", "cells", "lowest", "low", "median", "high", "highest", "reported"]
+    >>> rows = [
+    ...     ("type", "B cell", True, 10, 0.1, 0.2, 0.5, 0.8, 0.9, 0.0),
+    ...     ("type", "neuron", False, 5, 0.001, 0.001, 0.001, 0.01, 0.1, 1.0),
+    ... ]
+    >>> figure = unseen(pd.DataFrame(rows, columns=columns))
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['neuron (5)', 'B cell (10)']
+    """
+    table = evaluation if isinstance(evaluation, pd.DataFrame) else get.evaluation(evaluation, "unseen", key_added=key_added)
+    rows = table[table["over"] == "type"].sort_values(["is_known", "median"], kind="stable")
+    named = [f"{name} ({cells:,})" for name, cells in zip(rows["name"], rows["cells"], strict=True)]
+    size = 6.5 + _LETTER * max(map(len, named)), 1.3 + _ROW * max(len(rows), 2)
+    figure = Figure(figsize=size, layout="constrained")
+    values, reported = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
+    positions, text = np.arange(len(rows)), values.xaxis.label.get_color()
+    for is_known, colour, label in ((True, _KEPT, "known to the model"), (False, _BROKEN, "unknown to the model")):
+        own = (rows["is_known"] == is_known).to_numpy()
+        if own.any():
+            values.hlines(positions[own], rows["lowest"][own], rows["highest"][own], color=colour, linewidth=1)
+            values.hlines(positions[own], rows["low"][own], rows["high"][own], color=colour, linewidth=4, alpha=0.6)
+            values.scatter(rows["median"][own], positions[own], color=colour, s=34, zorder=3, label=label)
+            reported.barh(positions[own], rows["reported"][own], height=0.7, color=colour, linewidth=0)
+    values.set_xscale("log")
+    values.set_xlabel("p-value")
+    reported.set(xlim=(0, 1), xlabel="Reported cells")
+    reported.xaxis.set_major_formatter(PercentFormatter(1))
+    n_unknown = int((~rows["is_known"].astype(bool)).sum())
+    for ax in (values, reported):
+        name_rows(ax, named)
+        ax.spines[["top", "right"]].set_visible(False)
+        if 0 < n_unknown < len(rows):
+            ax.axhline(n_unknown - 0.5, color=text, alpha=0.4, linewidth=0.8)
+    reported.tick_params(labelleft=False)
+    figure.legend(loc="outside upper right", frameon=False, ncols=2, fontsize=9)
     return figure
 
 

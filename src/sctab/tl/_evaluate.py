@@ -15,11 +15,12 @@ from sctab.data import require_anndata, require_writable, target_of
 from sctab.errors import KeyNotFoundError, LabelError, Message, Parameter, listing, missing_key, place, warn
 from sctab.get import Annotation, read_annotation
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION, check_key_added
-from sctab.metrics import correct_codes, overall_scores, reliability, scores_per_group
+from sctab.metrics import abstention, correct_codes, overall_scores, reliability, scores_per_group
 from sctab.ontology import CellOntology, label_ids_from, tissues_of
 from sctab.tl._comparison import CORRECTED, LABELLED, SHARED, Comparison, compare_labels
 from sctab.tl._printed import print_scores
 from sctab.tl._term_scores import score_terms
+from sctab.tl._unseen_scores import score_unseen
 
 _MANY = 10
 """Cells that a type must have to be worth a note."""
@@ -47,7 +48,7 @@ def evaluate(
     Every score is computed three times. At the shared level, known labels that are finer than the model's are compared as the model's
     closest type above them, and for coarser ones the model's subtypes are right. As labelled, only the same label is right. Corrected as in
     Fischer et al. (2023), a subtype of the known label is right and a parent is wrong, even for labels finer than all of the model's.
-    Promised terms are scored as well. :doc:`/evaluating` explains the scores.
+    Promised terms and reports of unseen types are scored as well. :doc:`/evaluating` explains the scores.
 
     Parameters
     ----------
@@ -148,6 +149,7 @@ def evaluate(
         n_bootstrap=n_bootstrap,
         rng=np.random.default_rng(seed),
     )
+    unseen = score_unseen(adata.obs, comparison, cells, key_added)
     known, predicted = comparison.truth[cells], comparison.predicted[cells]
     uncertainty = _column(adata, f"{key_added}_{OBS_UNCERTAINTY}", "key_added").to_numpy()[cells]
     shared = comparison.shared_level(cells)
@@ -195,7 +197,12 @@ def evaluate(
             reliability(confidence, theirs == ours).assign(corrected=_IS_CORRECTED[level])
             for level, (theirs, ours) in compared.items()
         ),
+        "abstention": _at_levels(
+            abstention(confidence, theirs == ours).assign(corrected=_IS_CORRECTED[level])
+            for level, (theirs, ours) in compared.items()
+        ),
         **({} if terms is None else {"promise": terms}),
+        **({} if unseen is None else {"unseen": unseen}),
     }
     if groups:
         result["groups"] = _at_levels(

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from sctab.tl._comparison import CORRECTED, LABELLED, SHARED
 from sctab.tl._term_scores import ALL, DONOR, OF_DONORS, TYPE
+from sctab.tl._unseen_scores import KNOWN, UNKNOWN
 
 _PRINTED: dict[str, tuple[list[str], list[str], list[str]]] = {
     "types": (["type"], ["predicted", "f1"], ["precision", "recall", "f1"]),
@@ -36,6 +37,8 @@ def print_scores(result: Mapping[str, Any], run: Mapping[str, Any]) -> None:
         by_level = {row.level: _with_interval(row) for row in rows.itertuples()}
         scores.add_row(str(metric), *(by_level[level] for level in (SHARED, LABELLED, CORRECTED)))
     console.print(scores)
+    if "abstention" in result:
+        console.print(f"\n{_most_confident(result['abstention'])}")
     if (result["levels"]["level"] == "finer").any():
         console.print("\nAt the level that both sides share:")
         console.print(_table_at(result["types"], SHARED, ["type"], ["predicted", "precision", "recall", "f1"]))
@@ -47,6 +50,8 @@ def print_scores(result: Mapping[str, Any], run: Mapping[str, Any]) -> None:
     if "promise" in result:
         console.print(f"\n{_outcome(result['promise'], run['promise'])}")
         console.print(_table_of_terms(result["promise"]))
+    if "unseen" in result:
+        console.print(f"\n{_reported(result['unseen'])}")
 
 
 def _table_at(rows: pd.DataFrame, level: str, about: list[str], columns: list[str]) -> Table:
@@ -95,6 +100,30 @@ def _table_of_terms(promise: pd.DataFrame) -> Table:
         shares = (f"{value:.3f}" for value in (row.error, row.leaf, row.open))
         table.add_row(str(row.over), str(row.name), str(row.cells), *shares, f"{row.n_labels_below:.2f}")
     return table
+
+
+def _most_confident(abstention: pd.DataFrame) -> str:
+    """A sentence on the error of the most confident cells, at the shared level."""
+    rows = abstention[abstention["level"] == SHARED].sort_values("answered", kind="stable")
+    told = {}
+    for share in (0.5, 0.8, 0.9):
+        row = rows[rows["answered"] >= share].iloc[0]
+        told[f"{row['answered']:.0%}"] = f"{row['error']:.3f}"
+    most = ", ".join(f"{error} of the most confident {share}" for share, error in told.items())
+    return f"Wrong labels at the shared level: {most}, and {rows['error'].iloc[-1]:.3f} of all cells."
+
+
+def _reported(unseen: pd.DataFrame) -> str:
+    """A sentence on the cells that were reported."""
+    rows = unseen.set_index("over")
+    told = [
+        f"{row['reported']:.3f} of {int(row['cells'])} cells of {kind}"
+        + ("" if np.isnan(row["auroc"]) else f" (AUROC {row['auroc']:.3f})")
+        for kind in (KNOWN, UNKNOWN)
+        if kind in rows.index
+        for row in [rows.loc[kind]]
+    ]
+    return f"Cells that no label fits: reported are {' and '.join(told)}."
 
 
 def _outcome(promise: pd.DataFrame, run: Mapping[str, Any]) -> str:
