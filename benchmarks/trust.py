@@ -155,7 +155,7 @@ def do(unit: Unit, plan: Plan, output: Path) -> float:
 
 
 def do_confidence(unit: Unit, plan: Plan, folder: Path) -> None:
-    """What a model or a peer says of the query."""
+    """Let a model or a peer annotate the query."""
     entry, cells = plan.entry(unit.label), plan.cells(unit.task)
     if isinstance(entry, PeerEntry):
         probabilities = of_peer(entry, unit.task, cells, unit.seed, folder)
@@ -165,7 +165,7 @@ def do_confidence(unit: Unit, plan: Plan, folder: Path) -> None:
 
 
 def do_donors(unit: Unit, plan: Plan, folder: Path) -> None:
-    """What a model of some donors says of the others."""
+    """Annotate the other donors by a model of some."""
     cells, entry = plan.all_cells(unit.task), plan.entry(unit.label)
     is_learned = cells.obs[unit.task.donor_key].astype(str).isin(unit.donors).to_numpy()
     reference = MemoryReference.of(cells[is_learned].copy(), unit.task.labels_key, donor_key=unit.task.donor_key)
@@ -173,7 +173,7 @@ def do_donors(unit: Unit, plan: Plan, folder: Path) -> None:
 
 
 def do_cells(unit: Unit, plan: Plan, folder: Path) -> None:
-    """What a model of some cells of a reference, whose donors it does not know, says of the others."""
+    """Annotate the other cells of a reference by a model of some, whose donors it does not know."""
     cells = plan.cells(unit.task).reference
     order = np.random.default_rng(unit.seed).permutation(cells.n_obs)
     learned, asked = np.split(order, [int(plan.trust["cells"]["fraction"] * cells.n_obs)])
@@ -206,7 +206,7 @@ def truth_of(adata: AnnData, task: Task) -> NDArray[np.str_]:
 
 
 def do_unseen(unit: Unit, plan: Plan, folder: Path) -> None:
-    """How well cells of types that were left out of the reference are told from the others."""
+    """Look for cells of types that were left out of the reference, one after another."""
     entry, cells = plan.entry(unit.label), plan.cells(unit.task)
     names = cells.types
     query = cells.query[np.isin(truth_of(cells.query, unit.task), names)].copy()

@@ -173,7 +173,7 @@ def test_exported_names_are_each_there_once(module):
 
 
 def test_the_surface_stays_small():
-    assert sum(map(len, NAMES.values())) <= 119
+    assert sum(map(len, NAMES.values())) <= 121
 
 
 @pytest.mark.parametrize("module", RESULTS)

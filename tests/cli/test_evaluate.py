@@ -64,12 +64,17 @@ def test_data_and_table_are_written(annotated, tmp_path):
         pd.testing.assert_frame_equal(
             sctab.get.evaluation(written, table), sctab.get.evaluation(expected, table), check_dtype=False
         )
-    curve = scores[scores["metric"] == "abstention_error"]
+    is_curve = scores["metric"].str.startswith("abstention_error_")
     of_curve = sctab.get.evaluation(expected, "abstention")
-    assert curve["value"].tolist() == pytest.approx(of_curve["error"].tolist())
-    assert curve["level"].tolist() == of_curve["level"].tolist()
-    assert curve["group"].astype(float).tolist() == pytest.approx(of_curve["answered"].tolist(), abs=1e-3)
-    scores = scores[scores["metric"] != "abstention_error"]
+    for tenths in range(5, 10):
+        for level, rows in of_curve.groupby("level"):
+            row = rows[rows["answered"] >= tenths / 10].iloc[0]
+            (found,) = scores[is_curve & (scores["metric"] == f"abstention_error_0.{tenths}") & (scores["level"] == level)].to_dict(
+                "records"
+            )
+            assert (found["value"], found["cells"]) == (pytest.approx(row["error"]), row["cells"])
+    assert is_curve.sum() == 15
+    scores = scores[~is_curve]
     overall = scores[scores["key"].isna() & scores["type"].isna()]
     assert overall["value"].astype(float).tolist() == pytest.approx(sctab.get.evaluation(expected)["value"].tolist(), nan_ok=True)
     assert scores.query("type == 'B cell' and metric == 'f1' and level == 'shared'")["value"].item() > 0.5

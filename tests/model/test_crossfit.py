@@ -82,6 +82,15 @@ def test_without_donors_cells_are_held_out():
     assert (calibration.unit, calibration.n_units, calibration.n_obs) == ("cell", 240, 240)
 
 
+def test_without_donors_the_temperature_is_of_clusters_that_were_held_out(folds):
+    model = trained(LinearClassifier)
+    assert len(folds) == 6
+    random, clusters = ([names for _, names in part] for part in (folds[:3], folds[3:]))
+    assert sorted(name for names in random for name in names) == sorted(name for names in clusters for name in names)
+    assert {frozenset(names) for names in random}.isdisjoint(frozenset(names) for names in clusters)
+    assert held_out_of(model).calibrate(model.spec) != model.spec.calibration
+
+
 def test_donors_with_a_type_each_cannot_be_held_out():
     adata = make_reference()
     adata.obs["run"] = adata.obs["cell_type"].astype(str)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from matplotlib.collections import PathCollection
 
 from sctab import KeyNotFoundError, SettingError, pl
 
@@ -71,7 +72,8 @@ def test_unseen_types_come_first_in_another_colour(reports):
     assert [label.get_text() for label in values.get_yticklabels()] == ["neuron (15)", "T cell (20)", "B cell (10)"]
     assert values.yaxis_inverted()
     assert values.get_xscale() == "log"
-    points = [tuple(point) for each in values.collections for point in each.get_offsets().tolist() if len(each.get_sizes())]
+    dots = [each for each in values.collections if isinstance(each, PathCollection)]
+    points = [tuple(point) for each in dots for point in each.get_offsets().tolist()]
     assert sorted(points) == [(0.004, 0), (0.5, 1), (0.6, 2)]
     assert [(bar.get_y() + 0.35, bar.get_width()) for bar in reported.patches] == [
         (pytest.approx(1), 0.03),

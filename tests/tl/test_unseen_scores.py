@@ -90,7 +90,8 @@ def test_an_annotation_by_a_model():
     model = LinearClassifier(learned)
     model.train(max_epochs=5, accelerator="cpu", enable_progress_bar=False)
     query = make_reference(90, seed=3)
-    sctab.tl.annotate(query, model, unseen_fdr=0.2)
+    with pytest.warns(SctabWarning, match="cells fit none of the labels"):
+        sctab.tl.annotate(query, model, unseen_fdr=0.2)
     with pytest.warns(SctabWarning):
         sctab.tl.evaluate(query, "cell_type", n_bootstrap=0, show=False)
     table = sctab.get.evaluation(query, "unseen").set_index(["over", "name"])

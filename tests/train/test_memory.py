@@ -4,8 +4,10 @@ import pickle
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from anndata import read_h5ad
+from scipy import sparse
 from scvi.data import _constants
 from tests.reference import make_reference
 
@@ -85,6 +87,26 @@ def test_each_labelled_cell_is_held_out_once_and_by_donor(n_folds):
         assert set(fold.units) == set(cells.obs["donor_id"])
         assert not set(fold.units) & set(fold.reference.obs["donor_id"])
         np.testing.assert_array_equal(fold.truth, cells.obs["cell_type"].astype(str))
+    assert sorted(names) == sorted(reference.obs.index)
+
+
+def test_clusters_of_each_type_are_held_out():
+    """Half of the cells of each type have a gene that the other half lacks."""
+    adata = unlabeled(make_reference())
+    differs = np.arange(240) // 3 % 2 == 0
+    counts = adata.X.toarray()
+    counts[differs, 50:56] += 40
+    counts[~differs, 40:46] += 40
+    adata.X = sparse.csr_matrix(counts)
+    reference, names = reference_of(adata, unlabeled_category="unknown"), []
+    for fold in reference.folds(2, by="cluster", seed=0):
+        (cells,) = fold.parts()
+        names += list(cells.obs_names)
+        assert (fold.unit, fold.units) == ("cell", None)
+        assert not set(cells.obs_names) & set(fold.reference.adata.obs_names)
+        of_half = pd.Series(differs, index=adata.obs_names)[cells.obs_names].to_numpy()
+        for label in reference.label_names:
+            assert len(np.unique(of_half[fold.truth == label])) == 1
     assert sorted(names) == sorted(reference.obs.index)
 
 

@@ -128,6 +128,13 @@ def _unseen_scores(unseen: pd.DataFrame) -> pd.DataFrame:
 
 
 def _abstention(abstention: pd.DataFrame) -> pd.DataFrame:
-    """Error of the most confident cells, one fraction of answered cells per row."""
-    about = abstention[["level", "corrected", "cells"]].assign(key="answered", group=abstention["answered"].map("{:.3f}".format))
-    return about.assign(metric="abstention_error", value=abstention["error"])
+    """Error of the most confident half to nine tenths of the cells, one fraction and level per row."""
+    import pandas as pd
+
+    rows = [
+        own[own["answered"] >= tenths / 10 - 1e-9].head(1).assign(metric=f"abstention_error_{tenths / 10:g}")
+        for _, own in abstention.groupby("level", sort=False)
+        for tenths in range(5, 10)
+    ]
+    found = pd.concat(rows, ignore_index=True)
+    return found[["level", "corrected", "cells", "metric"]].assign(value=found["error"])

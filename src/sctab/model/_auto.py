@@ -257,7 +257,9 @@ class AutoClassifier:
         if calibrate:
             data = self._reference.data(best.spec)
             best._arrays = kept_arrays(self._reference, data, best.spec, fingerprints=fingerprints, seed=seed)
-            best._take_held_out(join_folds(trial.outputs[kept], best.spec))
+            cells = join_folds(trial.outputs[kept], best.spec)
+            chosen, passed_on = best._settings(self._reference, self._train_settings(kept) | options, None)
+            best._take_held_out(cells, best._cross_fit(self._reference, chosen, passed_on).evaluate_unlike(cells))
         selection = {"held_out_by": trial.parts[0].by, "n_folds": len(trial.parts), "n_held_out": len(truth), "kept": kept}
         candidates = {name: {"macro_f1": row["macro_f1"], "seconds": row["seconds"]} for name, row in self.table.iterrows()}
         best.spec = replace(best.spec, training=dict(best.spec.training) | {"selection": selection | {"candidates": candidates}})

@@ -242,7 +242,8 @@ class CellTypeClassifier(TrainableModel):
         KeyNotFoundError, LabelError, InputValueError, GeneOverlapError
             If the cells cannot be used.
         """
-        self._take_held_out(evaluate_unseen(self.predictor, adata, labels_key, donor_key, dataset_key, layer))
+        cells = evaluate_unseen(self.predictor, adata, labels_key, donor_key, dataset_key, layer)
+        self._take_held_out(cells, cells)
 
     # ---------------------------------------------------------------------------------- continuing from a reference
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from sctab.errors import LabelError, SctabWarning, listing
 from sctab.inference import Evaluation, HeldOutCells, Members, ModelSpec, Predictor, Unit, decide
 from sctab.io import ProgressReport
 from sctab.model._setup import single_device
-from sctab.train import REFIT_BELOW, HeldOut, MemoryReference
+from sctab.train import REFIT_BELOW, HeldOut, MemoryReference, Reference
 
 _FEWEST_CELLS = 1500
 """Cells from which processes save more than their start takes, some ten seconds each."""
@@ -139,6 +139,48 @@ class FoldTraining:
                 model._has_pretrained_weights = True
             model.train(**self.train_settings, calibrate=False)
             return evaluate_fold(fold, model.predictor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossFit:
+    """Trainings on the other parts of a reference, of one model or of the members of an ensemble."""
+
+    reference: Reference
+    trainings: Sequence[FoldTraining]
+    spec: ModelSpec
+    """The model that is kept."""
+    seed: int
+    n_jobs: int
+    shown: bool
+
+    def evaluate(self, by: str) -> HeldOutCells:
+        """Evaluate each part of the reference by models of the others.
+
+        Parameters
+        ----------
+        by
+            Kind of the parts, see :meth:`~sctab.train.Reference.folds`.
+        """
+        n_members, n_folds = len(self.trainings), self.reference.n_folds(None)
+        folds = self.reference.folds(None, by=by, seed=self.seed)
+        tasks = ((training, fold) for fold in folds for training in self.trainings)
+        outputs = run_folds(tasks, n_folds * n_members, n_jobs=self.n_jobs, shown=self.shown)
+        parts = [outputs[first : first + n_members] for first in range(0, len(outputs), n_members)]
+        together = [replace(part[0], logits=np.concatenate([output.logits for output in part], axis=1)) for part in parts]
+        return join_folds(together, self.spec)
+
+    def evaluate_unlike(self, cells: HeldOutCells) -> HeldOutCells:
+        """Held-out cells to learn a temperature from: those that differ from all that was learned, as a new query does.
+
+        Where whole datasets or donors are held out, these are such cells. Random cells are not: the model has learned their like. In their
+        place, clusters of cells within each type are held out.
+
+        Parameters
+        ----------
+        cells
+            Cells that were held out.
+        """
+        return self.evaluate("cluster") if cells.unit == "cell" and self.reference.n_folds(None) > 1 else cells
 
 
 def run_folds(tasks: Iterable[tuple[FoldTraining, HeldOut]], n_tasks: int, *, n_jobs: int, shown: bool) -> list[FoldOutput]:

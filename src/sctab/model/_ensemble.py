@@ -243,14 +243,15 @@ class DeepEnsemble(PredictingEnsemble):
         """Learn from held-out cells how far to trust the members; what cannot be held out is said, and they are kept."""
         try:
             cells = training.evaluate_held_out(self.predictor, jobs, n_jobs)
+            unlike = training.cross_fit(self.predictor, jobs, n_jobs).evaluate_unlike(cells)
         except SctabError as error:
             warn("The ensemble is trained but not calibrated: ", error.message)
         else:
-            self._take_held_out(cells)
+            self._take_held_out(cells, unlike)
 
-    def _take_held_out(self, cells: HeldOutCells) -> None:
-        """Learn from cells that ensembles of other parts of the reference evaluated."""
-        self.calibration = cells.calibrate(self.spec)
+    def _take_held_out(self, cells: HeldOutCells, unlike: HeldOutCells) -> None:
+        """Learn from cells that ensembles of other parts of the reference evaluated; from `unlike` the temperature."""
+        self.calibration = unlike.calibrate(self.spec)
         self._arrays = {**self._arrays, **cells.to_arrays(np.random.default_rng(0))}
 
     def calibrate(
@@ -282,7 +283,8 @@ class DeepEnsemble(PredictingEnsemble):
         KeyNotFoundError, LabelError, InputValueError, GeneOverlapError
             If the cells cannot be used.
         """
-        self._take_held_out(evaluate_unseen(self.predictor, adata, labels_key, donor_key, dataset_key, layer))
+        cells = evaluate_unseen(self.predictor, adata, labels_key, donor_key, dataset_key, layer)
+        self._take_held_out(cells, cells)
 
     # ------------------------------------------------------------------------------------------------------ files
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
@@ -16,7 +15,7 @@ from sctab.inference import HeldOutCells, Predictor, begin_or_resume, member_pat
 from sctab.io import ProgressReport, progress_titled
 from sctab.keys import SPEC_FILE
 from sctab.model._base import CellTypeClassifier, new_model
-from sctab.model._crossfit import FoldTraining, evaluate_fold, join_folds, run_folds
+from sctab.model._crossfit import CrossFit, FoldTraining, evaluate_fold, join_folds
 from sctab.train import Reference
 
 _RUN_FORMAT = "sctab-ensemble-training"
@@ -77,19 +76,21 @@ class MemberTraining:
             validation = self.reference.validation(self.reference.data(predictor.spec).split(settings))
             if validation is not None:
                 return join_folds([evaluate_fold(validation, predictor)], predictor.spec)
+        return self.cross_fit(predictor, jobs, n_jobs).evaluate("dataset")
+
+    def cross_fit(self, predictor: Predictor, jobs: Sequence[Mapping[str, Any]], n_jobs: int) -> CrossFit:
+        """Trainings of the members on other parts of the reference."""
+        settings, _ = self.model_class._settings(self.reference, jobs[0], None)
         spec = predictor.spec.with_training({})
         given = [{name: value for name, value in job.items() if name not in _LEFT_BEHIND} | {"refit": False} for job in jobs]
-        trainings = [FoldTraining(self.model_class, spec, each | {"enable_progress_bar": False}) for each in given]
-        folds = self.reference.folds(None, by="dataset", seed=settings.seed if settings.split_seed is None else settings.split_seed)
-        outputs = run_folds(
-            ((training, fold) for fold in folds for training in trainings),
-            self.reference.n_folds(None) * len(jobs),
+        return CrossFit(
+            reference=self.reference,
+            trainings=[FoldTraining(self.model_class, spec, each | {"enable_progress_bar": False}) for each in given],
+            spec=predictor.spec,
+            seed=settings.seed if settings.split_seed is None else settings.split_seed,
             n_jobs=n_jobs,
             shown=bool(jobs[0].get("enable_progress_bar", True)),
         )
-        parts = [outputs[first : first + len(jobs)] for first in range(0, len(outputs), len(jobs))]
-        together = [replace(part[0], logits=np.concatenate([output.logits for output in part], axis=1)) for part in parts]
-        return join_folds(together, predictor.spec)
 
     def begin_or_resume(self, directory: Path, jobs: Sequence[Mapping[str, Any]]) -> None:
         """Write down in the directory what is trained, or make sure that it is the same."""

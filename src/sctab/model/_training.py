@@ -22,7 +22,7 @@ from sctab.inference import (
 )
 from sctab.io import progress_titled
 from sctab.model._class_names import short_name
-from sctab.model._crossfit import FoldTraining, evaluate_fold, join_folds, run_folds, useful_jobs
+from sctab.model._crossfit import CrossFit, FoldTraining, evaluate_fold, join_folds, useful_jobs
 from sctab.model._described import DescribedModel
 from sctab.model._learned_cells import kept_arrays
 from sctab.train import (
@@ -87,8 +87,9 @@ class TrainableModel(DescribedModel):
             as the model. A training is resumed from a file of its own. Trees have none: their first rounds are those of any earlier one.
         calibrate
             Learn from held-out cells how far to trust the model, see :doc:`/trust`: whole datasets, donors or single cells. On a small
-            reference, whose cells are all learned, it is trained three more times, each time without a part of the cells. The model then
-            also keeps what its types look like, to find cells of types that it has not learned, and the depth of its cells.
+            reference, whose cells are all learned, it is trained three more times, each time without a part of the cells; without datasets
+            and donors another three times. The model then also keeps what its types look like, to find cells of types that it has not
+            learned, and the depth of its cells.
         fingerprints
             With `calibrate`, also keep five bytes per cell by which :func:`sctab.pp.check` recognises cells that were learned, see
             :doc:`/check` for what they disclose.
@@ -166,39 +167,58 @@ class TrainableModel(DescribedModel):
         options: Mapping[str, Any],
     ) -> None:
         """Learn from held-out cells how far to trust the model; what cannot be held out is said, and the model is kept."""
+        cross_fit = self._cross_fit(reference, settings, options, start)
         try:
-            cells = self._evaluate_held_out(reference, settings, result, start, options)
+            cells = self._evaluate_held_out(reference, settings, result, cross_fit)
+            unlike = cross_fit.evaluate_unlike(cells)
         except SctabError as error:
             warn("The model is trained but not calibrated: ", error.message)
         else:
-            self._take_held_out(cells)
+            self._take_held_out(cells, unlike)
 
-    def _take_held_out(self, cells: HeldOutCells) -> None:
-        """Learn from cells that models of other parts of the reference evaluated."""
-        self.spec = replace(self.spec, calibration=cells.calibrate(self.spec))
+    def _take_held_out(self, cells: HeldOutCells, unlike: HeldOutCells) -> None:
+        """Learn from cells that models of other parts of the reference evaluated.
+
+        Parameters
+        ----------
+        cells
+            Cells that promises rest on.
+        unlike
+            Cells that the temperature is learned from.
+        """
+        self.spec = replace(self.spec, calibration=unlike.calibrate(self.spec))
         self._arrays = {**self._arrays, **cells.to_arrays(np.random.default_rng(0))}
 
     def _evaluate_held_out(
-        self,
-        reference: Reference,
-        settings: CommonSettings,
-        result: TrainingResult,
-        start: Mapping[str, torch.Tensor] | None,
-        options: Mapping[str, Any],
+        self, reference: Reference, settings: CommonSettings, result: TrainingResult, cross_fit: CrossFit
     ) -> HeldOutCells:
         if reference.n_folds(None) == 1 and not settings.refit:
             validation = reference.validation(result.split)
             if validation is not None:
                 return join_folds([evaluate_fold(validation, self.predictor)], self.spec)
+        return cross_fit.evaluate("dataset")
+
+    def _cross_fit(
+        self,
+        reference: Reference,
+        settings: CommonSettings,
+        options: Mapping[str, Any],
+        start: Mapping[str, torch.Tensor] | None = None,
+    ) -> CrossFit:
+        """Trainings on other parts of the reference, from the same start and without the second training on all cells."""
         quiet = {name: value for name, value in options.items() if name != "callbacks"} | {"enable_progress_bar": False}
         known = {name: value for name, value in quiet.items() if name in self._option_names()}
         training = FoldTraining(
             type(self), self.spec.with_training({}), {"settings": replace(settings, refit=False), **known}, start=start
         )
-        folds = ((training, fold) for fold in reference.folds(None, by="dataset", seed=settings.seed))
-        n_jobs = useful_jobs(reference.n_obs, options.get("accelerator", "auto"), options.get("devices", "auto"))
-        shown = bool(options.get("enable_progress_bar", True))
-        return join_folds(run_folds(folds, reference.n_folds(None), n_jobs=n_jobs, shown=shown), self.spec)
+        return CrossFit(
+            reference=reference,
+            trainings=[training],
+            spec=self.spec,
+            seed=settings.seed,
+            n_jobs=useful_jobs(reference.n_obs, options.get("accelerator", "auto"), options.get("devices", "auto")),
+            shown=bool(options.get("enable_progress_bar", True)),
+        )
 
     @classmethod
     def _setting_names(cls) -> list[str]:

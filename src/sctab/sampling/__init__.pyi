@@ -1,3 +1,4 @@
+from ._clusters import clusters_of_types as clusters_of_types
 from ._splits import (
     Split as Split,
     SplitBy as SplitBy,

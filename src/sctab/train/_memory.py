@@ -24,17 +24,19 @@ from sctab.data import (
     Query,
     find_covariates,
     fingerprint,
+    normalise,
     one_hot,
+    principal_components,
     reference_source,
     stated_species,
     var_of,
 )
 from sctab.errors import SettingError, warn
 from sctab.inference import ModelSpec
-from sctab.io import BLOCK_SIZE, require_sound_cells
+from sctab.io import BLOCK_SIZE, require_sound_cells, to_csr
 from sctab.keys import SCVI_KEYS
 from sctab.ontology import CellOntology, LabelSpace, label_ids_from, tissues_of
-from sctab.sampling import Split, split_cells
+from sctab.sampling import Split, SplitBy, clusters_of_types, split_cells
 from sctab.train._batches import CountsDataModule, MemoryBatches
 from sctab.train._continuation import spec_for_query
 from sctab.train._genes import most_variable_genes
@@ -42,6 +44,9 @@ from sctab.train._labels import label_ids_in, require_known_labels, subtypes, wa
 from sctab.train._reference import HeldOut, TrainingData, content_hash
 from sctab.train._reference_checks import check_reference
 from sctab.train._settings import REFIT_BELOW, CommonSettings
+
+_N_COMPONENTS = 20
+"""Principal components in which cells of a type are clustered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,8 +251,15 @@ class MemoryReference:
         return requested or (3 if self.n_obs < REFIT_BELOW else 1)
 
     def folds(self, n_folds: int | None, *, by: str, seed: int) -> Iterator[HeldOut]:
-        """Cut the labelled cells into parts and hold each of them out; of a large reference, by default one part of five only."""
+        """Cut the labelled cells into parts and hold each of them out; of a large reference, by default one part of five only.
+
+        `"cluster"` holds out a cluster of each type at a time.
+        """
         n_parts = n_folds or (3 if self.n_obs < REFIT_BELOW else 5)
+        if by == "cluster":
+            for part in self._clusters(n_parts, seed):
+                yield self._without(part, "stratified")
+            return
         labels, units = self._labels[self._labeled], self._units(by)
         n_units = 0 if units is None else len(np.unique(units[self._labeled]))
         if by == "dataset":
@@ -270,12 +282,22 @@ class MemoryReference:
                 return
         parts = [self._labeled[held_out] for _, held_out in pairs]
         for held_out in parts[: self.n_folds(n_folds)]:
-            rest = np.setdiff1d(np.arange(self.adata.n_obs), held_out)
-            yield self.held_out(
-                Split(
-                    train=rest, validation=held_out, by="stratified" if whole is None else "dataset" if by == "dataset" else "donor"
-                )
-            )
+            yield self._without(held_out, "stratified" if whole is None else "dataset" if by == "dataset" else "donor")
+
+    def _without(self, held_out: NDArray[np.int64], by: SplitBy) -> HeldOut:
+        """Learn all cells but some."""
+        rest = np.setdiff1d(np.arange(self.adata.n_obs), held_out)
+        return self.held_out(Split(train=rest, validation=held_out, by=by))
+
+    def _clusters(self, n_parts: int, seed: int) -> list[NDArray[np.int64]]:
+        """Labelled cells in parts, each with a cluster of each type: cells that differ from the others of their type."""
+        cells, rng = own_copy(self.adata, self._labeled), np.random.default_rng(seed)
+        source, _ = reference_source(cells, self.setup["layer"])
+        values = normalise(source.content.to_linear(to_csr(source.matrix, source.name)), Normalization())
+        n_components = min(_N_COMPONENTS, values.shape[1])
+        found = principal_components(lambda: iter([values]), values.shape[1], n_components, rng=rng).project(values)
+        parts = clusters_of_types(found, pd.factorize(self._labels[self._labeled])[0], n_parts, rng=rng)
+        return [self._labeled[parts == part] for part in range(n_parts)]
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ class Reference(Protocol):
             How many; `None` leaves it to the reference.
         by
             `"dataset"` holds out whole datasets where there are two or more, and otherwise, as `"donor"` does, whole donors where there
-            are enough.
+            are enough. `"cluster"` holds out cells that differ from the others of their type, and needs two parts or more.
         seed
             Random seed.
 
