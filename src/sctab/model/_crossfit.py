@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
-from sctab.errors import LabelError, SctabWarning, listing
+from sctab.errors import LabelError, SctabError, SctabWarning, listing
 from sctab.inference import Evaluation, HeldOutCells, Members, ModelSpec, Predictor, Unit, decide
 from sctab.io import ProgressReport
 from sctab.model._setup import single_device
@@ -173,14 +173,19 @@ class CrossFit:
         """Held-out cells to learn a temperature from: those that differ from all that was learned, as a new query does.
 
         Where whole datasets or donors are held out, these are such cells. Random cells are not: the model has learned their like. In their
-        place, clusters of cells within each type are held out.
+        place, clusters of cells within each type are held out; if that fails, as with few cells, random cells remain.
 
         Parameters
         ----------
         cells
             Cells that were held out.
         """
-        return self.evaluate("cluster") if cells.unit == "cell" and self.reference.n_folds(None) > 1 else cells
+        if cells.unit != "cell" or self.reference.n_folds(None) == 1:
+            return cells
+        try:
+            return self.evaluate("cluster")
+        except SctabError:
+            return cells
 
 
 def run_folds(tasks: Iterable[tuple[FoldTraining, HeldOut]], n_tasks: int, *, n_jobs: int, shown: bool) -> list[FoldOutput]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -284,7 +284,7 @@ class MemoryReference:
         for held_out in parts[: self.n_folds(n_folds)]:
             yield self._without(held_out, "stratified" if whole is None else "dataset" if by == "dataset" else "donor")
 
-    def _without(self, held_out: NDArray[np.int64], by: SplitBy) -> HeldOut:
+    def _without(self, held_out: NDArray[np.int64], by: SplitBy | Literal["dataset"]) -> HeldOut:
         """Learn all cells but some."""
         rest = np.setdiff1d(np.arange(self.adata.n_obs), held_out)
         return self.held_out(Split(train=rest, validation=held_out, by=by))
