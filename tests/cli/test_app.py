@@ -311,7 +311,7 @@ def test_annotate_without_an_output(files):
     [
         ("missing.h5ad", None, "not found. Check the path"),
         ("damaged.h5ad", b"no hdf5", "cannot be read as .h5ad"),
-        ("table.csv", b"a,b", "is a text table, and neither `.h5ad` nor `.zarr`"),
+        ("table.csv", b"a,b", "is a text table, and none of the formats that are read"),
     ],
 )
 def test_files_that_cannot_be_read(name, content, message, files, tmp_path):

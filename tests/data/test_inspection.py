@@ -200,3 +200,24 @@ class TestTinyMatrices:
         found = inspect_matrix(np.array([[2.7]]))
         assert found.content is Content.LOG1P
         assert "it holds no value above 2.7" in found.note
+
+
+class TestAllBarcodes:
+    def matrix(self, n_cells, n_empty, n_genes=300):
+        rng = np.random.default_rng(0)
+        return sparse.vstack(
+            [sparse.csr_matrix(rng.poisson(1.0, (n_cells, n_genes))), sparse.csr_matrix(rng.poisson(0.005, (n_empty, n_genes)))]
+        ).tocsr()
+
+    def test_noticed(self):
+        remark = inspect_matrix(self.matrix(100, 1900)).remark
+        assert "`X` seems to hold all barcodes and not only cells: 1,900 of 2,000 have at most 10 genes" in remark
+        assert "scanpy.pp.filter_cells" in remark
+
+    @pytest.mark.parametrize(
+        ("n_cells", "n_empty", "n_genes"),
+        [(1100, 900, 300), (100, 500, 300), (100, 1900, 100)],
+        ids=["mostly cells", "too few to tell", "a small panel"],
+    )
+    def test_not_noticed(self, n_cells, n_empty, n_genes):
+        assert inspect_matrix(self.matrix(n_cells, n_empty, n_genes)).remark == ""

@@ -164,9 +164,9 @@ class TestFinding:
         assert find_data_files([c, f"{a}/", tmp_path / "b.h5ad", c]) == [c, a, b]
 
     def test_nothing_found(self, tmp_path):
-        with pytest.raises(DataFileError, match=r"matches no `.h5ad` or `.zarr`"):
+        with pytest.raises(DataFileError, match="matches none of the formats that are read"):
             find_data_files([f"{tmp_path}/*.h5ad"])
-        with pytest.raises(DataFileError, match=r"holds no `.h5ad` or `.zarr`"):
+        with pytest.raises(DataFileError, match="holds no file in the formats that are read"):
             find_data_files([tmp_path])
 
 
@@ -176,8 +176,9 @@ class TestRefusals:
             DataFile(tmp_path / "a.h5ad")
 
     def test_another_type(self, tmp_path):
-        with pytest.raises(DataFileError, match=r"is a Loom file, and neither `.h5ad` nor `.zarr`"):
-            DataFile(tmp_path / "a.loom")
+        (tmp_path / "a.csv").write_text("a,b")
+        with pytest.raises(DataFileError, match="is a text table, and none of the formats that are read"):
+            DataFile(tmp_path / "a.csv")
 
     def test_damaged(self, tmp_path):
         (tmp_path / "a.h5ad").write_bytes(b"no hdf5")

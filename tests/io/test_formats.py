@@ -36,24 +36,23 @@ class TestNames:
     @pytest.mark.parametrize(
         ("name", "says"),
         [
-            ("a.h5ad.gz", "compressed as a whole, and neither `.h5ad` nor `.zarr`. Unpack it first"),
+            ("a.h5ad.gz", "compressed as a whole, and none of the formats that are read. Unpack it first"),
             ("a.zarr.zip", "an archive.*Unpack it"),
             ("a.tar.gz", "an archive"),
-            ("a.loom", r"Loom.*`anndata.io.read_loom\(path\).write_h5ad\(new_path\)`"),
-            ("a.h5mu", "MuData.*mudata.read_h5mu"),
-            ("a.rds", "an R file.*anndataR"),
-            ("a.RData", "an R file"),
-            ("a.h5Seurat", "SeuratDisk"),
-            ("matrix.mtx", "Matrix Market.*read_10x_mtx"),
-            ("matrix.mtx.gz", "Matrix Market"),
-            ("filtered_feature_bc_matrix.h5", "10x Genomics.*scanpy.read_10x_h5"),
-            ("a.csv", "text table.*read_csv"),
+            ("a.rds", r'an R file.*`anndataR::write_h5ad\(readRDS\(".*/a.rds"\), ".*/a.h5ad"\)`'),
+            ("a.RData", r'an R file.*`load\(".*/a.RData"\); anndataR::write_h5ad\(object, ".*/a.h5ad"\)`'),
+            ("a.qs", r'an R file.*`anndataR::write_h5ad\(qs::qread\(".*/a.qs"\), ".*/a.h5ad"\)`'),
+            ("a.h5Seurat", r'SeuratDisk.*`SeuratDisk::Convert\(".*/a.h5Seurat", dest = "h5ad"\)`'),
+            ("matrix.mtx", "needs the names of its features beside it, in `features.tsv`, `genes.tsv`"),
+            ("GSM1_matrix.mtx.gz", "needs the names of its features beside it, in `GSM1_features.tsv`, `GSM1_genes.tsv`"),
+            ("counts.mtx", "a Matrix Market file without names of genes and cells. Call it `matrix.mtx`"),
+            ("counts.csv.gz", r'text table.*`anndata.io.read_csv\(".*/counts.csv.gz"\).T.write_h5ad\(".*/counts.h5ad"\)`'),
             ("a.txt.gz", "text table"),
             ("a.parquet", "is a table"),
             ("a.xlsx", "spreadsheet"),
             ("a.soma", "TileDB"),
             ("a.pkl", "pickle, which may run code"),
-            ("a", "neither `.h5ad` nor `.zarr`. Provide one of these"),
+            ("a", "in none of the formats that are read: `.h5ad`, `.zarr`, `.h5mu`.*Provide one of these"),
         ],
     )
     def test_each_is_named(self, tmp_path, name, says):
@@ -110,7 +109,7 @@ class TestContent:
         [
             ([], "It is empty; copy the complete store again"),
             (["X", "obs"], "It holds `X`, `obs`; copy the complete store again"),
-            (["matrix.mtx.gz", "barcodes.tsv.gz"], "10x Genomics directory"),
+            (["matrix.mtx.gz", "barcodes.tsv.gz"], "10x Genomics directory and not a Zarr store. Rename it, without `.zarr`"),
             (["__group", "__schema"], "is a TileDB store and no Zarr store"),
         ],
     )
@@ -123,12 +122,15 @@ class TestContent:
     @pytest.mark.parametrize(
         ("groups", "says"),
         [
-            (["matrix/barcodes", "matrix/indptr", "matrix/features"], r"10x Genomics matrix, despite its suffix.*read_10x_h5"),
+            (
+                ["matrix/barcodes", "matrix/indptr", "matrix/features"],
+                "a matrix of 10x Genomics, despite its suffix. Rename it to `.h5`",
+            ),
             (["GRCh38/barcodes", "GRCh38/indptr", "GRCh38/genes"], "10x Genomics"),
-            (["mod/rna", "mod/prot", "obs", "var"], r"MuData with the modalities `prot`, `rna`.*mudata.*\(path\)\['rna'\]"),
             (["tables/table", "images"], r"SpatialData with the tables `table`.*anndata.read_zarr\(path \+ '/tables/table'\)"),
             (["tables/a", "shapes"], "SpatialData with the tables `a`"),
-            (["row_attrs", "col_attrs", "matrix"], "Loom"),
+            (["row_attrs", "col_attrs", "matrix"], "a Loom file, despite its suffix. Rename it to `.loom`"),
+            (["barcode_idx", "feature_idx"], "the molecule information.*Provide `filtered_feature_bc_matrix.h5`"),
             (["assays/RNA", "meta.data", "cell.names"], "SeuratDisk"),
             (["data", "stuff"], "is not an AnnData: it has neither `obs` nor `var`, but `data`, `stuff`"),
         ],

@@ -14,7 +14,7 @@ import sctab.data
 import sctab.inference
 import sctab.io
 from sctab.cli._cluster import connected
-from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Overwrite
+from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Modality, Overwrite
 from sctab.cli._reporting import ends_on_signals, err, out, reports_errors
 from sctab.errors import SettingError
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL
@@ -25,7 +25,9 @@ from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 def annotate(
     query: Annotated[
         list[str],
-        typer.Argument(help="Cells to annotate: `.h5ad` or `.zarr`, directories of them, patterns, URLs."),
+        typer.Argument(
+            help="Cells to annotate: `.h5ad`, `.zarr`, `.h5mu`, `.loom`, 10x `.h5`, directories of them, patterns, URLs."
+        ),
     ],
     model: Annotated[str, typer.Option(help="Model directory, or name of a packaged model.")] = DEFAULT_MODEL,
     output: Annotated[
@@ -41,6 +43,7 @@ def annotate(
         typer.Option(help="Table to write of the genes of the model: found or missing, and how important. `.parquet` or `.csv`."),
     ] = None,
     layer: LayerOption = None,
+    modality: Modality = None,
     batch_size: Annotated[int, typer.Option(help="Cells per batch.")] = sctab.inference.BATCH_SIZE,
     block_size: Annotated[int, typer.Option(help="Cells read at a time, and kept when they are done.")] = sctab.io.BLOCK_SIZE,
     min_gene_coverage: Annotated[
@@ -94,6 +97,8 @@ def annotate(
 
     `sctab annotate query.h5ad --csv labels.csv` uses the packaged model `pbmc`.
 
+    `sctab annotate filtered_feature_bc_matrix.h5 --output annotated.h5ad` reads what Cell Ranger writes.
+
     `sctab annotate runs/*.h5ad --model my-model --output labels.parquet --resume`
 
     `sctab annotate query.h5ad --model my-model --output annotated.h5ad --genes-table genes.csv` lists found and missing genes.
@@ -124,6 +129,7 @@ def annotate(
             sctab.zoo.load_predictor(model, accelerator=accelerator),
             output=outputs,
             layer=layer,
+            modality=modality,
             batch_size=batch_size,
             block_size=block_size,
             min_gene_coverage=min_gene_coverage,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import sctab.data
 import sctab.io
 from sctab.errors import DataFileError, OutputError
 
@@ -15,14 +16,17 @@ _SUFFIXES = (".h5ad", ".zarr")
 
 
 def read_data(path: Path) -> AnnData:
-    """Read `.h5ad` or `.zarr`.
+    """Read a data file whole; of several modalities the one with gene expression.
 
     Raises
     ------
     DataFileError
         If it is missing, of another format, compressed with what is not installed, or damaged.
     """
-    return sctab.io.read_data_file(path)
+    found = sctab.io.find_data_files([path]) if path.is_dir() else [path]
+    if len(found) > 1:
+        raise DataFileError(f"`{path}` holds {len(found)} data files. Provide one of them.")
+    return sctab.io.read_data_file(found[0], choose=sctab.data.choose_modality())
 
 
 def write_data(adata: AnnData, path: Path, *, target: Path) -> None:

@@ -8,9 +8,9 @@ import typer
 
 from sctab.errors import SettingError, listing, warn
 
-Reference = Annotated[Path, typer.Argument(help="Annotated cells with counts, `.h5ad` or `.zarr`.")]
+Reference = Annotated[Path, typer.Argument(help="Annotated cells with counts, such as `.h5ad`, `.zarr` or `.h5mu`.")]
 OptionalReference = Annotated[
-    Path | None, typer.Argument(help="Annotated cells with counts, `.h5ad` or `.zarr`; or give `--corpus`.")
+    Path | None, typer.Argument(help="Annotated cells with counts, such as `.h5ad`, `.zarr` or `.h5mu`; or give `--corpus`.")
 ]
 OptionalLabelsKey = Annotated[str | None, typer.Option("--labels-key", help="Column of `obs` with cell types.")]
 LabelsKey = Annotated[str, typer.Option(help="Column of `obs` with cell types.")]
@@ -36,6 +36,10 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when some
 Accelerator = Annotated[str, typer.Option(help="Where to compute: `auto`, `cpu`, `gpu` or `mps`.")]
 LayerOption = Annotated[
     str | None, typer.Option(help="Matrix to use: the name of a layer, `X` or `raw`. By default counts are detected.")
+]
+Modality = Annotated[
+    str | None,
+    typer.Option(help="Modality of a `.h5mu`, or genome of a 10x `.h5` of several. By default it is found by its features."),
 ]
 DaskScheduler = Annotated[
     str | None, typer.Option("--dask-scheduler", help="Address of a Dask scheduler, `tcp://…`, whose workers do the work.")

@@ -19,6 +19,10 @@ _MOST_ZEROS = 100
 """Stored zeros that follow each other before a part of the values may have been lost: zeros left by a filter are rarely that long."""
 _MULTIPLE_TOLERANCE = 0.02
 _ROWS_AT_A_TIME = 512
+_ALMOST_EMPTY = 10
+"""Genes that a barcode without a cell has at most, by most: cells have hundreds."""
+_FEWEST_BARCODES, _FEWEST_GENES = 1000, 200
+"""Cells and genes of a matrix that may be one of all barcodes; small panels have cells with few genes."""
 _LARGEST_LOGARITHM = 50
 """Largest value of a logarithm of counts; the exponential of larger ones overflows."""
 _LARGEST_VALUE = 1e30
@@ -197,10 +201,17 @@ class MatrixInspection:
             log_multiples=self._log_multiples.value if may_be_logarithms else 0.0,
             deviations=np.sqrt(np.maximum(variances, 0)),
         )
-        return replace(decide_content(found, self._name), remark=self._remark(), is_empty=not found.sums.size)
+        return replace(decide_content(found, self._name), remark=self._remark(found, n_genes), is_empty=not found.sums.size)
 
-    def _remark(self) -> str:
+    def _remark(self, found: Statistics, n_genes: int) -> str:
         remarks = [self._storage] if self._storage else []
+        n_almost_empty = self._n_obs - int((found.lengths > _ALMOST_EMPTY).sum())
+        if self._n_obs >= _FEWEST_BARCODES and n_genes >= _FEWEST_GENES and n_almost_empty > self._n_obs / 2:
+            remarks.append(
+                f"`{self._name}` seems to hold all barcodes and not only cells: {n_almost_empty:,} of {self._n_obs:,} have at most "
+                f"{_ALMOST_EMPTY} genes. Labels of empty droplets mean nothing. Provide the filtered matrix, or remove them first, for "
+                "example with `scanpy.pp.filter_cells(adata, min_genes=200)`."
+            )
         if self._n_repeated:
             remarks.append(
                 f"`{self._name}` has duplicate entries for some cells and genes ({self._n_repeated:,} too many); they were summed."

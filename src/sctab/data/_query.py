@@ -19,6 +19,7 @@ from scipy import sparse
 from sctab.data._content import MatrixContent
 from sctab.data._covariates import Covariate, notes_on_covariates, one_hot, with_covariates
 from sctab.data._inspection import inspect_matrix
+from sctab.data._modality import notes_on_modality
 from sctab.data._normalise import Normalization, align_and_normalise, normalise
 from sctab.data._source import CellData, Inspect, LearnedMatrix, Source, choose_source, some_cells, stated_species
 from sctab.data.genes._match import GeneMatch, shown_fraction
@@ -202,6 +203,7 @@ def open_query(
     match = match_of(source.var)
     match.require(min_gene_coverage, cells=lambda: some_cells(adata))
     notes += match.notes
+    notes += notes_on_modality(adata)
     notes += stated_species(adata).notes(match.model_species, owner="the model", fix="use a model of the same species")
     if match.n_summed:
         notes.append(

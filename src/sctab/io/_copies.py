@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sctab.errors import DataFileError, SctabError
 from sctab.io._data_file import DataFile, is_url
+from sctab.io._fresh import write_fresh
 from sctab.io._links import check_hdf5, check_store
 from sctab.io._replaceable import names_of_system
 from sctab.io._tables import attribute_list, quietly
@@ -38,12 +39,18 @@ def copy_data(file: DataFile, target: Path) -> None:
     DataFileError
         If something in the file cannot be written in the other format.
     """
+    if file.layout is not None:
+        with _opened(target, "w") as group, quietly():
+            write_fresh(file, group)
+        if target.suffix == ".zarr":
+            _consolidate(target)
+        return
     has_links = require_whole_links(file)
     if file.is_of_records:
         _write_anew(file, target)
         return
-    is_local = not is_url(file.path)
-    if is_local and Path(file.path).suffix.lower() == target.suffix and not has_links:
+    is_whole = file.modality is None and not is_url(file.path)
+    if is_whole and Path(file.path).suffix.lower() == target.suffix and not has_links:
         if Path(file.path).is_dir():
             shutil.copytree(file.path, target, symlinks=True, ignore=names_of_system)
         else:
@@ -69,7 +76,7 @@ def require_whole_links(file: DataFile) -> bool:
     DataFileError
         If there is such a link, also in a part that annotation does not read.
     """
-    return isinstance(file.group, h5py.File) and check_hdf5(file.group, file.path)
+    return isinstance(file.group, h5py.Group) and check_hdf5(file.group.file, file.path)
 
 
 def _write_anew(file: DataFile, target: Path) -> None:

@@ -1,13 +1,12 @@
-"""Data files of users: `.h5ad` and `.zarr`, of which only requested parts are read."""
+"""Data files of users, in any format that is read, of which only requested parts are read."""
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,26 +18,31 @@ import zarr
 from anndata import AnnData
 from anndata.io import read_elem, read_h5ad, read_zarr
 
-from sctab.errors import DataFileError, SctabError
+from sctab.errors import DataFileError, Parameter, SctabError, SettingError
 from sctab.io import integrity
 from sctab.io._checks import require_sound_cells, require_whole, stored_rows
 from sctab.io._formats import (
     SUFFIXES,
+    Kind,
     codec_problem,
-    require_anndata,
+    kind_of_content,
     require_filters,
     require_known_content,
     require_known_name,
     truncation,
 )
 from sctab.io._heaps import SoundHeaps, require_sound_heaps
-from sctab.io._links import check_hdf5, check_store, is_same_state, require_plain, state_of
-from sctab.io._replaceable import as_path
+from sctab.io._inputs import filtered_beside, find_data_files
+from sctab.io._layout import CellColumns, Choose, Layout, as_counts, choose_part
+from sctab.io._links import check_hdf5, check_store, require_plain
+from sctab.io._loom import read_loom
+from sctab.io._market import is_market, market_files, read_market
+from sctab.io._rows import to_csr
+from sctab.io._states import is_same, stamp, state
 from sctab.io._tables import Table, encoding, quietly
+from sctab.io._ten_x import read_ten_x
 from sctab.io._urls import (
     base_name,
-    filesystem,
-    is_pattern,
     is_url,
     network_reason,
     remote_file,
@@ -63,7 +67,6 @@ __all__ = [
 
 _READ = ("X", "layers", "obs", "raw", "raw.X", "raw.var", "var")
 """Parts of a file that are read when it is opened."""
-_ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,11 @@ class _FileMatrix:
     def __init__(self, path: str, matrix: Any) -> None:
         self._path, self._matrix = path, matrix
         self.shape, self.dtype = tuple(matrix.shape), matrix.dtype
-        self.is_dense = hasattr(matrix, "chunks")  # of HDF5 or Zarr
+        self.is_dense = getattr(matrix, "is_dense", hasattr(matrix, "chunks"))  # of HDF5 or Zarr
 
     def remark(self, name: str) -> str:
         """Note on how the matrix is stored; empty where nothing needs saying."""
-        return integrity.dense_remark(self._matrix, name) if self.is_dense else ""
+        return integrity.dense_remark(getattr(self._matrix, "stored", self._matrix), name) if self.is_dense else ""
 
     def __getitem__(self, rows: slice) -> Any:
         """The rows `start:stop`."""
@@ -93,7 +96,7 @@ class _FileMatrix:
 
 
 class DataFile:
-    """A `.h5ad` or `.zarr` as it lies on a disk or behind a URL, with what of an AnnData annotation looks at.
+    """A data file as it lies on a disk or behind a URL, with what of an AnnData annotation looks at.
 
     Matrices are backed, and rows and cell names are read on demand. It can be sent to another process, which opens the file again.
 
@@ -103,6 +106,10 @@ class DataFile:
         Path, or any URL that `fsspec` knows, such as `s3://bucket/atlas.zarr`.
     obs_keys
         Columns of `obs` to read.
+    modality
+        Which modality of a MuData, or which genome of a matrix of 10x Genomics that has several, to read.
+    choose
+        Function from the `var` of each to the name of the one that is read without `modality`.
 
     Raises
     ------
@@ -114,33 +121,78 @@ class DataFile:
     path: str
     """Path or URL, without credentials."""
 
-    def __init__(self, path: str | os.PathLike[str], obs_keys: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        obs_keys: Sequence[str] = (),
+        *,
+        modality: str | None = None,
+        choose: Choose | None = None,
+    ) -> None:
         self._address = os.fspath(path)
         self.path = without_credentials(self._address)
         self._obs_keys = tuple(obs_keys)
+        self.layout: Layout | None = None
+        """What the file holds, where it is not in the format of anndata."""
+        self.modality: str | None = None
+        """The modality or genome that is read, where there are several."""
+        self.modalities: list[str] = []
+        """All of them."""
+        self.is_modality_given = modality is not None
+        self.filtered = filtered_beside(self._address)
+        """Name of the file or folder beside it that holds cells only, where this one holds all barcodes; empty if there is none."""
         with explains_damage(self.path):
-            self._stamp = _stamp(self._address)
-            self.group: Any = _open_group(self._address, _READ)
+            self._stamp = stamp(self._address)
+            self._root, kind = _open_root(self._address, _READ)
+            self.group: Any = self._root
+            self._open(kind, modality, choose)
+
+    def _open(self, kind: Kind, modality: str | None, choose: Choose | None) -> None:
+        """Read what annotation looks at first."""
+        if kind in {"anndata", "loom", "market"} and modality is not None:
+            raise SettingError(
+                Parameter("modality", modality), f" is for files of several modalities, and `{self.path}` has one. Omit it."
+            )
+        if kind == "mudata":
+            parts = {name: Table(part, "var").whole() for name, part in self._root["mod"].items()}
+            self.modalities, self.modality = list(parts), choose_part(parts, modality, choose, self.path, "modality")
+            self.group = self._root["mod"][self.modality]
+        elif kind == "10x":
+            self.layout = read_ten_x(self._root, self.path, part=modality, choose=choose)
+        elif kind == "loom":
+            self.layout = read_loom(self._root, self.path)
+        elif kind == "market":
+            self.layout = read_market(self._root)
+        if self.layout is None:
             obs, var = Table(self.group, "obs"), Table(self.group, "var")
-            self._table = obs
-            self.n_obs, self.n_vars = obs.n_rows, var.n_rows
-            self.obs_columns = obs.columns
-            self.obs = obs.select(self._obs_keys)
-            self.var: pd.DataFrame = var.whole()
+            self._set_cells(obs, var.whole())
             self.X = self._matrix("X", self.group.get("X"), self.n_vars)
             layers = self.group.get("layers", {})
             self.layers = {key: self._matrix(f"layers[{key!r}]", layers[key], self.n_vars) for key in layers}
             self.raw = self._read_raw()
             self.uns = self._read_uns()
+        else:
+            self.modalities, self.modality = self.layout.parts, self.layout.part
+            self._set_cells(self.layout.obs, self.layout.var)
+            self.X = _FileMatrix(self.path, self.layout.X)
+            self.layers = {key: _FileMatrix(self.path, matrix) for key, matrix in self.layout.layers.items()}
+            self.raw, self.uns = None, {}
+
+    def _set_cells(self, obs: Table | CellColumns, var: pd.DataFrame) -> None:
+        self._table = obs
+        self.n_obs, self.n_vars = obs.n_rows, len(var)
+        self.obs_columns = obs.columns
+        self.obs = obs.select(self._obs_keys)
+        self.var: pd.DataFrame = var
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Open it again in another process, once there."""
-        return _opened_once, (self._address, self._obs_keys, json.dumps(_state(self._address)))
+        return _opened_once, (self._address, self._obs_keys, self.modality, json.dumps(state(self._address)))
 
     def close(self) -> None:
         """Release the file, so that it can be written again."""
-        if isinstance(self.group, h5py.File):
-            self.group.close()
+        if isinstance(self._root, h5py.File):
+            self._root.close()
 
     def require_unchanged(self) -> None:
         """Refuse a file that is not what it was when it was opened.
@@ -151,10 +203,10 @@ class DataFile:
             If it was replaced, written to, or removed.
         """
         try:
-            is_same = _is_same(self._stamp, _stamp(self._address))
+            is_unchanged = is_same(self._stamp, stamp(self._address))
         except (OSError, DataFileError):
-            is_same = False
-        if not is_same:
+            is_unchanged = False
+        if not is_unchanged:
             raise DataFileError(
                 f"`{self.path}` changed while it was read, so results may belong to other cells. Nothing was written. Run it "
                 "again when the file is no longer being written."
@@ -193,14 +245,26 @@ class DataFile:
     @property
     def is_of_records(self) -> bool:
         """Return whether anndata 0.6 or older wrote it, with tables as arrays of records."""
-        return not hasattr(self.group["obs"], "keys")
+        return self.layout is None and not hasattr(self.group["obs"], "keys")
 
     def to_anndata(self) -> AnnData:
         """All of it in memory, as anndata reads it."""
         with explains_damage(self.path), quietly():
+            if self.layout is not None:
+                return self._from_layout(self.layout)
+            if self.modality is not None:
+                adata: AnnData = read_elem(self.group)
+                return adata
             if suffix_of(self._address) == ".zarr":
                 return read_zarr(store_of(self._address))
             return read_h5ad(SoundHeaps(remote_file(self._address)) if is_url(self._address) else self._address)
+
+    def _from_layout(self, layout: Layout) -> AnnData:
+        obs = layout.obs.select(layout.obs.columns).set_axis(self.names(0, self.n_obs))
+        layers = {key: to_csr(matrix, f"layers[{key!r}]") for key, matrix in layout.layers.items()}
+        return AnnData(
+            as_counts(to_csr(layout.X)), obs=obs, var=layout.var, layers={key: as_counts(layer) for key, layer in layers.items()}
+        )
 
     def names(self, start: int, stop: int) -> list[str]:
         """Names of the cells from `start` to `stop`."""
@@ -210,47 +274,24 @@ class DataFile:
     def fingerprint(self) -> dict[str, Any]:
         """Values that differ between this file and another one, or an earlier state of it, without reading it whole."""
         names = hashlib.sha256("\n".join(map(str, self.var.index)).encode()).hexdigest()
-        return {"path": self.path, "n_obs": self.n_obs, "genes": names, "layers": sorted(self.layers), **_state(self._address)}
+        chosen = {} if self.modality is None else {"modality": self.modality}
+        return {
+            "path": self.path,
+            "n_obs": self.n_obs,
+            "genes": names,
+            "layers": sorted(self.layers),
+            **chosen,
+            **state(self._address),
+        }
 
 
-def find_data_files(inputs: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """Paths and URLs of the data files in inputs, each once: files, directories of files, and patterns with `*`.
+def read_data_file(path: str | os.PathLike[str], *, modality: str | None = None, choose: Choose | None = None) -> AnnData:
+    """A local data file, whole.
 
     Parameters
     ----------
-    inputs
-        As a user names them. Files in a directory or of a pattern come in alphabetical order.
-
-    Raises
-    ------
-    DataFileError
-        If there is nothing where an input points to, or something else.
-    """
-    found: list[str] = []
-    for given in inputs:
-        name = os.fsdecode(given).rstrip("/") or "/"
-        name = name if is_url(name) else str(as_path(name))
-        if is_pattern(name) and (is_url(name) or not os.path.lexists(name)):
-            paths = [path for path in _matching(name) if suffix_of(path) in SUFFIXES]
-            if not paths:
-                raise DataFileError(f"`{without_credentials(name)}` matches no `.h5ad` or `.zarr`. Check the pattern.")
-        elif not is_url(name) and Path(name).is_dir() and suffix_of(name) != ".zarr":
-            paths = sorted(
-                str(path) for path in Path(name).iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-            )
-            if not paths:
-                raise DataFileError(f"The directory `{name}` holds no `.h5ad` or `.zarr`. Provide files, or a directory of files.")
-        else:
-            paths = [name]
-        found += paths
-    places: dict[str, str] = {}
-    for path in found:
-        places.setdefault(path if is_url(path) else os.path.abspath(path), path)  # noqa: PTH100 (`./a` is `a`)
-    return list(places.values())
-
-
-def read_data_file(path: str | os.PathLike[str]) -> AnnData:
-    """A local `.h5ad` or `.zarr`, whole.
+    path, modality, choose
+        As for :class:`DataFile`.
 
     Raises
     ------
@@ -259,12 +300,19 @@ def read_data_file(path: str | os.PathLike[str]) -> AnnData:
     """
     name = os.fspath(path)
     with explains_damage(name):
-        root = _open_group(name)
-        require_whole(root, name)
+        root, kind = _open_root(name)
+        if kind == "anndata":
+            require_whole(root, name)
         if isinstance(root, h5py.File):
             root.close()
         with quietly():
-            adata = read_h5ad(name) if suffix_of(name) == ".h5ad" else read_zarr(name)
+            if kind != "anndata" or modality is not None:
+                with closing(DataFile(name, modality=modality, choose=choose)) as file:
+                    if file.layout is None:
+                        require_whole(file.group, name)
+                    adata = file.to_anndata()
+            else:
+                adata = read_zarr(name) if suffix_of(name) == ".zarr" else read_h5ad(name)
         require_sound_cells(adata, name)
         return adata
 
@@ -301,23 +349,27 @@ def _reason(error: BaseException) -> str:
 
 
 @lru_cache(maxsize=16)
-def _opened_once(path: str, obs_keys: tuple[str, ...], state: str) -> DataFile:
+def _opened_once(path: str, obs_keys: tuple[str, ...], modality: str | None, state: str) -> DataFile:
     del state  # a file that has changed is another one
-    return DataFile(path, obs_keys)
+    return DataFile(path, obs_keys, modality=modality)
 
 
-def _open_group(path: str, read: Sequence[str] | None = None) -> Any:
-    """The root of a file or a store that holds an AnnData, of which some slots are read; by default all."""
-    require_known_name(path)
-    is_hdf5 = suffix_of(path) == ".h5ad"
+def _open_root(path: str, read: Sequence[str] | None = None) -> tuple[Any, Kind]:
+    """The root of a file or a store, or the files of a matrix, and what it holds; of an AnnData some slots are read, by default all."""
+    if (files := market_files(path)) is not None:
+        return files, "market"
+    is_missing = not is_url(path) and not Path(path).exists()
+    if not (is_missing and (not suffix_of(path) or is_market(path))):
+        require_known_name(path)
+    if is_missing:
+        raise DataFileError(f"`{path}` not found. Check the path.")
     if not is_url(path):
-        if not Path(path).exists():
-            raise DataFileError(f"`{path}` not found. Check the path.")
         require_plain(Path(path))
         require_known_content(path)
         if Path(path).is_dir():
             check_store(path)
-    if is_hdf5:
+    if suffix_of(path) != ".zarr":
+        read = read if suffix_of(path) == ".h5ad" else None
         if not is_url(path):
             require_sound_heaps(path, read=read and (*read, "uns"))
         root = h5py.File(SoundHeaps(remote_file(path)) if is_url(path) else path, mode="r")
@@ -325,49 +377,4 @@ def _open_group(path: str, read: Sequence[str] | None = None) -> Any:
         require_filters(root, path)
     else:
         root = zarr.open_group(store_of(path), mode="r")
-    require_anndata(root, path)
-    return root
-
-
-def _matching(pattern: str) -> list[str]:
-    if not is_url(pattern):
-        folder = Path(pattern).parent
-        if folder.is_dir():  # whose name may look like a pattern
-            pattern = str(Path(glob.escape(str(folder)), Path(pattern).name))
-        return sorted(glob.glob(pattern))  # noqa: PTH207 (a pattern may be absolute)
-    system, path = filesystem(pattern)
-    return sorted(system.unstrip_protocol(match) for match in system.glob(path))
-
-
-def _stamp(path: str) -> Any:
-    """State of a file, or of every file of a Zarr store by path; of what is behind a URL what its server says."""
-    if not is_url(path):
-        place = Path(path)
-        require_plain(place)
-        return check_store(path) if place.is_dir() else {path: state_of(place.stat())} if place.exists() else {}
-    system, name = filesystem(path)
-    system.invalidate_cache()
-    names = [name] if suffix_of(path) == ".h5ad" else [f"{name}/{part}" for part in _ZARR_METADATA]
-    return [(system.size(part), system.ukey(part)) for part in names if system.exists(part)]
-
-
-def _is_same(before: Any, now: Any) -> bool:
-    if not isinstance(before, dict):
-        return bool(before == now)
-    return before.keys() == now.keys() and all(is_same_state(state, now[path]) for path, state in before.items())
-
-
-def _state(path: str) -> Mapping[str, Any]:
-    """Size and time of the last change of what tells of a change: the file, or the metadata of a Zarr store.
-
-    Of a file behind a URL it is what its server says of it, and of a Zarr store there nothing.
-    """
-    if is_url(path):
-        if suffix_of(path) != ".h5ad":
-            return {}
-        system, name = filesystem(path)
-        return {"size": [system.size(name)], "changed": [system.ukey(name)]}
-    root = Path(path)
-    entries = [root] if root.is_file() else [root / name for name in _ZARR_METADATA]
-    states = [entry.stat() for entry in entries if entry.exists()]
-    return {"size": [state.st_size for state in states], "changed": [state.st_mtime_ns for state in states]}
+    return root, kind_of_content(root, path)

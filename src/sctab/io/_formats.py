@@ -3,37 +3,53 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 
 from sctab.errors import DataFileError, listing
 from sctab.io._urls import base_name, is_url, suffix_of, without_credentials
 
-SUFFIXES = (".h5ad", ".zarr")
+Kind = Literal["anndata", "mudata", "10x", "loom", "market"]
+"""What an HDF5 file or a Zarr store holds."""
+SUFFIXES = (".h5ad", ".zarr", ".h5mu", ".loom", ".h5", ".hdf5")
+_SUFFIXES_OF: dict[Kind, tuple[str, ...]] = {
+    "anndata": (".h5ad", ".zarr", ".h5", ".hdf5"),
+    "mudata": (".h5mu", ".zarr", ".h5", ".hdf5"),
+    "10x": (".h5", ".hdf5"),
+    "loom": (".loom", ".h5", ".hdf5"),
+}
+_CALLED: dict[Kind, str] = {"anndata": "an AnnData", "mudata": "a MuData", "10x": "a matrix of 10x Genomics", "loom": "a Loom file"}
+FORMATS = "`.h5ad`, `.zarr`, `.h5mu`, `.loom`, the `.h5` and `.mtx` of 10x Genomics"
+"""All formats that are read, in messages."""
 _UNPACK = "Unpack it and use its content."
 _AS_H5AD = "write it as `.h5ad`: "
 _WRITE = ".write_h5ad(new_path)`"
 _BY_NAME = (
     (r"\.(h5ad|h5|loom|h5mu)\.(gz|bz2|xz|zst)", "is compressed as a whole", "Unpack it first, for example with `gunzip`."),
     (r"\.(zip|tar|tgz|tbz2?|tar\.(gz|bz2|xz|zst)|7z|rar)", "is an archive", _UNPACK),
-    (r"\.loom", "is a Loom file", f"Read it and {_AS_H5AD}`anndata.io.read_loom(path){_WRITE}."),
-    (r"\.h5mu", "is a MuData file of several modalities", f"Take one and {_AS_H5AD}`mudata.read_h5mu(path)['rna']{_WRITE}."),
-    (r"\.(rds|rda|rdata|qs2?)", "is an R file", f"Convert it in R, and {_AS_H5AD}`anndataR::write_h5ad(object, new_path)`."),
-    (r"\.h5seurat", "is a SeuratDisk file", 'Convert it in R: `SeuratDisk::Convert(path, dest = "h5ad")`.'),
+    (
+        r"\.(rda|rdata)",
+        "is an R file",
+        "Convert it in R: `load({path}); anndataR::write_h5ad(object, {new})`, with the name of the object.",
+    ),
+    (r"\.qs2?", "is an R file", "Convert it in R: `anndataR::write_h5ad(qs::qread({path}), {new})`."),
+    (r"\.rds", "is an R file", "Convert it in R: `anndataR::write_h5ad(readRDS({path}), {new})`."),
+    (r"\.h5seurat", "is a SeuratDisk file", 'Convert it in R: `SeuratDisk::Convert({path}, dest = "h5ad")`.'),
     (
         r"\.mtx(\.gz)?",
-        "is a Matrix Market file without names",
-        f"Read its directory and {_AS_H5AD}`scanpy.read_10x_mtx(directory){_WRITE}.",
+        "is a Matrix Market file",
+        "Provide it on this machine, in its folder with the names of genes and barcodes.",
     ),
     (
         r"\.(csv|tsv|txt|tab)(\.gz)?",
         "is a text table",
-        f"Read it with cells in rows and {_AS_H5AD}`anndata.io.read_csv(path){_WRITE}.",
+        f"If its rows are genes, {_AS_H5AD}`anndata.io.read_csv({{path}}).T.write_h5ad({{new}})`; if its rows are cells, without `.T`.",
     ),
     (r"\.xlsx?", "is a spreadsheet", f"Read it with pandas and {_AS_H5AD}`anndata.AnnData(table){_WRITE}."),
     (r"\.(parquet|feather|arrow)", "is a table", f"Read it with pandas and {_AS_H5AD}`anndata.AnnData(table){_WRITE}."),
@@ -49,7 +65,6 @@ _BY_NAME = (
     ),
 )
 """Endings of other formats, what they are, and what to do."""
-_TEN_X = ("is a 10x Genomics matrix", f"Read it and {_AS_H5AD}`scanpy.read_10x_h5(path){_WRITE}.")
 _BY_CONTENT = (
     (rb"version https://git-lfs", "is a Git LFS pointer and not the file itself", "Fetch the file with `git lfs pull`."),
     (
@@ -82,18 +97,22 @@ def require_known_name(path: str) -> None:
     Raises
     ------
     DataFileError
-        If it ends in neither `.h5ad` nor `.zarr`.
+        If it ends like no format that is read.
     """
     if suffix_of(path) in SUFFIXES:
         return
+    called = f"`{without_credentials(path)}`"
     for pattern, what, fix in _BY_NAME:
         if re.search(pattern + "$", base_name(path), re.IGNORECASE):
-            raise DataFileError(f"`{without_credentials(path)}` {what}, and neither `.h5ad` nor `.zarr`. {fix}")
-    if suffix_of(path) in {".h5", ".hdf5", ".he5"}:
-        raise DataFileError(
-            f"`{without_credentials(path)}` is neither `.h5ad` nor `.zarr`. Where it is {_TEN_X[0][3:]}, or of CellBender: {_TEN_X[1]}"
-        )
-    raise DataFileError(f"`{without_credentials(path)}` is neither `.h5ad` nor `.zarr`. Provide one of these.")
+            raise DataFileError(f"{called} {what}, and none of the formats that are read. {_filled(fix, path)}")
+    raise DataFileError(f"{called} is in none of the formats that are read: {FORMATS}. Provide one of these.")
+
+
+def _filled(fix: str, path: str) -> str:
+    """A fix with the name of the file, and one for the file that is written, where it has code for these."""
+    name = without_credentials(path)
+    new = re.sub(r"(\.[A-Za-z0-9]+)(\.gz)?$", "", name) + ".h5ad"
+    return fix.replace("{path}", json.dumps(name, ensure_ascii=False)).replace("{new}", json.dumps(new, ensure_ascii=False))
 
 
 def require_known_content(path: str) -> None:
@@ -107,19 +126,16 @@ def require_known_content(path: str) -> None:
     place, suffix = Path(path), suffix_of(path)
     if place.is_dir():
         names = {entry.name for entry in place.iterdir()}
-        if suffix == ".h5ad":
+        if suffix != ".zarr":
             is_zarr = names & {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
             fix = "It holds a Zarr store: rename it to `.zarr`." if is_zarr else "Provide the file."
-            raise DataFileError(f"`{path}` is a directory, and `.h5ad` is a file. {fix}")
+            raise DataFileError(f"`{path}` is a directory, and `{suffix}` is a file. {fix}")
         if names & {"zarr.json", ".zgroup"}:
             return
         if any(name.startswith("__") and name.endswith(("group", "schema", "fragments", ".tdb")) for name in names):
             raise DataFileError(f"`{path}` {_BY_NAME[10][1]} and no Zarr store. {_BY_NAME[10][2]}")
         if any(name.startswith("matrix.mtx") for name in names):
-            raise DataFileError(
-                f"`{path}` is a 10x Genomics directory and not a Zarr store. Read it and "
-                f"{_AS_H5AD}`scanpy.read_10x_mtx(path){_WRITE}."
-            )
+            raise DataFileError(f"`{path}` is a 10x Genomics directory and not a Zarr store. Rename it, without `.zarr`.")
         has = f"It holds {listing(sorted(names), most=5)}" if names else "It is empty"
         raise DataFileError(
             f"`{path}` has no `zarr.json` or `.zgroup`, which every Zarr store has. {has}; copy the complete store again."
@@ -130,7 +146,7 @@ def require_known_content(path: str) -> None:
         raise DataFileError(f"`{path}` is empty: it has 0 bytes. Copy or export it again.")
     for pattern, what, fix in _BY_CONTENT:
         if re.match(pattern, start):
-            raise DataFileError(f"`{path}` {what}, despite its suffix. {fix}")
+            raise DataFileError(f"`{path}` {what}, despite its suffix. {_filled(fix, path)}")
     if suffix == ".zarr":
         what = (
             "is an HDF5 file: rename it to `.h5ad`"
@@ -140,42 +156,50 @@ def require_known_content(path: str) -> None:
         raise DataFileError(f"`{path}` {what}.")
 
 
-def require_anndata(root: Any, path: str) -> None:
-    """Refuse an HDF5 file or a Zarr store that holds something else than one AnnData.
+def kind_of_content(root: Any, path: str) -> Kind:
+    """What an opened HDF5 file or Zarr store holds.
 
     Raises
     ------
     DataFileError
-        If it is another format.
+        If it is another format, or one that its suffix does not announce.
     """
     names = set(root)
     called = f"`{without_credentials(path)}`"
+    kind: Kind
     if "mod" in names and hasattr(root["mod"], "keys"):
-        modalities = sorted(root["mod"])
-        chosen = next((name for name in modalities if name.lower() in {"rna", "gex"}), modalities[0] if modalities else "rna")
-        raise DataFileError(
-            f"{called} is MuData with the modalities {listing(modalities)}. Take the one with gene expression and {_AS_H5AD}"
-            f"`mudata.{'read_h5mu' if isinstance(root, h5py.Group) else 'read_zarr'}(path)[{chosen!r}]{_WRITE}."
-        )
-    if names >= _TABLES:
-        return
-    if "tables" in names and names & {"images", "labels", "points", "shapes", "tables"} and not _TABLES & names:
+        kind = "mudata"
+        if not len(root["mod"]):
+            raise DataFileError(f"{called} is a MuData without modalities. Export it again.")
+    elif names >= _TABLES:
+        kind = "anndata"
+    elif "tables" in names and names & {"images", "labels", "points", "shapes", "tables"} and not _TABLES & names:
         tables = sorted(root["tables"])
         raise DataFileError(
             f"{called} is SpatialData with the tables {listing(tables)}. Take one and {_AS_H5AD}"
             f"`anndata.read_zarr(path + '/tables/{tables[0] if tables else 'table'}'){_WRITE}."
         )
-    if {"row_attrs", "col_attrs"} <= names:
-        raise DataFileError(f"{called} {_BY_NAME[2][1]}, despite its suffix. {_BY_NAME[2][2]}")
-    if {"assays", "cell.names"} <= names or {"assays", "meta.data"} <= names:
-        raise DataFileError(f"{called} {_BY_NAME[5][1]}, despite its suffix. {_BY_NAME[5][2]}")
-    if any({"barcodes", "indptr"} <= set(_members(root, name)) for name in names):
-        raise DataFileError(f"{called} {_TEN_X[0]}, despite its suffix. {_TEN_X[1]}")
-    if not _TABLES & names:
+    elif {"row_attrs", "col_attrs"} <= names:
+        kind = "loom"
+    elif {"assays", "cell.names"} <= names or {"assays", "meta.data"} <= names:
+        raise DataFileError(f"{called} {_BY_NAME[5][1]}, despite its suffix. {_filled(_BY_NAME[5][2], path)}")
+    elif any({"barcodes", "indptr"} <= set(_members(root, name)) for name in names):
+        kind = "10x"
+    elif "barcode_idx" in names:
+        raise DataFileError(
+            f"{called} is the molecule information of a Cell Ranger run, and holds no matrix. Provide "
+            "`filtered_feature_bc_matrix.h5` of the same run."
+        )
+    elif not _TABLES & names:
         raise DataFileError(
             f"{called} is not an AnnData: it has neither `obs` nor `var`, but {listing(sorted(names), most=5)}. Provide a "
             "file that anndata wrote, or export it again."
         )
+    else:
+        kind = "anndata"  # of which a table is missing
+    if suffix_of(path) not in _SUFFIXES_OF[kind]:
+        raise DataFileError(f"{called} is {_CALLED[kind]}, despite its suffix. Rename it to `{_SUFFIXES_OF[kind][0]}`.")
+    return kind
 
 
 def require_filters(root: Any, path: str) -> None:

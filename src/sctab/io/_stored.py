@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-import weakref
 from functools import cached_property
 from typing import Any, cast
 
@@ -13,9 +11,8 @@ from scipy import sparse
 
 from sctab.errors import listing
 from sctab.io import integrity
+from sctab.io._pieces import ROWS as _ROWS, RowPieces
 
-_ROWS = 1024
-"""Rows of a transposed matrix that lie together in the temporary file."""
 _MOST_IN_MEMORY = 16_000_000
 """Stored values of a backed CSC matrix up to which it is transposed in memory. A larger one is transposed on disk in such portions."""
 
@@ -128,9 +125,8 @@ class StoredRows:
 class TransposedRows:
     """A backed CSC matrix of which rows can be read, with memory that does not grow with the matrix.
 
-    It is transposed when the first rows are requested: a small one in memory, a large one on disk. Columns are then read in portions, and
-    of each portion the values of every `_ROWS` rows are appended to a temporary file, which has no name and goes with the process. To read
-    such a block of rows is to gather its pieces.
+    It is transposed when the first rows are requested: a small one in memory, a large one on disk, as :class:`~sctab.io._pieces.RowPieces`
+    that columns are added to in portions.
 
     Parameters
     ----------
@@ -144,9 +140,7 @@ class TransposedRows:
         self._columns = StoredRows(dataset, name, path)
         self.shape, self.dtype = self._columns.shape, self._columns.dtype
         self._in_memory: sparse.csr_matrix | None = None
-        self._file: Any = None
-        self._pieces: list[list[tuple[int, int]]] = []
-        """For every `_ROWS` rows, where in the file pieces of them are and how many values those have; empty until all are there."""
+        self._pieces: RowPieces | None = None
 
     def require_whole(self) -> None:
         """Refuse the matrix where a piece of it is missing."""
@@ -159,53 +153,27 @@ class TransposedRows:
             self._columns.require_unbroken(portion.indptr, portion.indices)
         return portion.tocsr()
 
-    def _transpose_on_disk(self) -> None:
-        indptr = self._columns.indptr
-        self._file = tempfile.TemporaryFile(prefix="sctab-")  # noqa: SIM115 (it is closed with the object)
-        weakref.finalize(self, self._file.close)
-        n_obs, n_vars = self.shape
-        pieces: list[list[tuple[int, int]]] = [[] for _ in range(0, n_obs, _ROWS)]
+    def _transpose_on_disk(self) -> RowPieces:
+        indptr, (n_obs, n_vars) = self._columns.indptr, self.shape
+        pieces = RowPieces(self.shape, self.dtype, _ROWS)
         first = 0
         while first < n_vars:
             last = max(first + 1, int(np.searchsorted(indptr, indptr[first] + _MOST_IN_MEMORY, side="right")) - 1)
             portion = self._portion(first, last)
             for number, start in enumerate(range(0, n_obs, _ROWS)):
-                self._append(pieces[number], portion[start : start + _ROWS], first)
+                rows = portion[start : start + _ROWS]
+                pieces.append(number, np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), rows.indices + first, rows.data)
             first = last
-        self._pieces = pieces
-
-    def _append(self, pieces: list[tuple[int, int]], rows: sparse.csr_matrix, first_column: int) -> None:
-        if rows.nnz == 0:
-            return
-        pieces.append((self._file.seek(0, 2), rows.nnz))
-        row_of_value = np.repeat(np.arange(rows.shape[0], dtype=np.int32), np.diff(rows.indptr))
-        for part in (row_of_value, (rows.indices + first_column).astype(np.int32), rows.data):
-            self._file.write(np.ascontiguousarray(part).data)
-
-    def _block(self, number: int) -> sparse.csr_matrix:
-        rows, columns, values = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty(0, self.dtype)]
-        for place, length in self._pieces[number]:
-            self._file.seek(place)
-            for parts, dtype in ((rows, np.dtype(np.int32)), (columns, np.dtype(np.int32)), (values, self.dtype)):
-                parts.append(np.frombuffer(self._file.read(length * dtype.itemsize), dtype=dtype))
-        height = min(_ROWS, self.shape[0] - number * _ROWS)
-        entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-        return sparse.csr_matrix(entries, shape=(height, self.shape[1]))
+        return pieces
 
     def __getitem__(self, rows: slice) -> sparse.csr_matrix:
         """The rows `start:stop`."""
-        if self._in_memory is None and not self._pieces:
+        if self._in_memory is None and self._pieces is None:
             if self._columns.n_values <= _MOST_IN_MEMORY:
                 self._in_memory = self._portion(0, self.shape[1])
             else:
-                self._transpose_on_disk()
-        if self._in_memory is not None:
-            return cast("sparse.csr_matrix", self._in_memory[rows])
-        start, stop, _ = rows.indices(self.shape[0])
-        first, last = start // _ROWS, -(-stop // _ROWS)
-        blocks = [self._block(number) for number in range(first, last)]
-        whole = sparse.vstack(blocks, format="csr") if len(blocks) > 1 else blocks[0]
-        return cast("sparse.csr_matrix", whole[start - first * _ROWS : stop - first * _ROWS])
+                self._pieces = self._transpose_on_disk()
+        return cast("sparse.csr_matrix", (self._in_memory if self._pieces is None else self._pieces)[rows])
 
 
 def native_dtype(dtype: Any) -> np.dtype[Any]:

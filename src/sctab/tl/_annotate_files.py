@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sctab.data import choose_modality
 from sctab.errors import DataFileError, Either, KeyNotFoundError, Message, Parameter, SettingError, missing_key, warn
 from sctab.inference import (
     BATCH_SIZE,
@@ -75,6 +76,7 @@ def annotate_files(
     *,
     output: str | PathLike[str] | Sequence[str | PathLike[str]],
     layer: str | None = None,
+    modality: str | None = None,
     batch_size: int = BATCH_SIZE,
     min_gene_coverage: float = 0.1,
     accepted_error: float | None = None,
@@ -99,8 +101,8 @@ def annotate_files(
     Parameters
     ----------
     inputs
-        `.h5ad` and `.zarr` files, directories of them, and patterns such as `runs/*.h5ad`; also behind any URL that `fsspec` knows, such as
-        `s3://bucket/*.zarr` (extra `remote`).
+        `.h5ad`, `.zarr`, `.h5mu` and `.loom` files, 10x Genomics matrices (`.h5`), directories, and patterns such as `runs/*.h5ad`; also
+        behind any URL that `fsspec` knows, such as `s3://bucket/*.zarr` (extra `remote`).
     model
         As in :func:`annotate`.
     output
@@ -110,11 +112,15 @@ def annotate_files(
             A table with one row per cell: its name, the columns that :func:`annotate` adds to `obs`, and the `file` if there are several
             inputs.
         `annotated.h5ad`, `annotated.zarr`
-            A copy of the input with all results of :func:`annotate`. Matrices are copied unchanged, without loading them.
+            A copy of the input with all results of :func:`annotate`. Matrices are copied unchanged, without loading them. Of an input in
+            another format it is its cells, genes and counts as anndata stores them; of a MuData, one modality.
         a directory
             A copy of each of several inputs.
     layer
         As in :func:`annotate`.
+    modality
+        Modality of a MuData, or genome of a 10x Genomics matrix of several, to annotate. By default the one whose features have most of the
+        gene importance of the model.
     batch_size
         Cells per batch; 1,024 are a few percent faster and take about 70 MB more.
     min_gene_coverage, accepted_error, label_hierarchy, unseen_fdr, force, precision, key_added
@@ -177,11 +183,13 @@ def annotate_files(
     outputs = [output] if isinstance(output, str | PathLike) else output
     places, targets = check_targets(outputs, paths, others, genes_table=genes_table, overwrite=overwrite or resume)
     with_all = vote is not None or any(target.number is not None for target in targets)
+    choose = choose_modality(predictor.spec.features, predictor.gene_importance)
     engine = engine_for(predictor, precision=precision, client=client)
     with ExitStack() as stack:
         files = []
         for path in paths:
-            files.append(DataFile(path, [*covariates, *SPECIES_KEYS, *([] if vote is None else [vote])]))
+            obs_keys = [*covariates, *SPECIES_KEYS, *([] if vote is None else [vote])]
+            files.append(DataFile(path, obs_keys, modality=modality, choose=choose))
             stack.callback(files[-1].close)
         for target in targets:
             if target.number is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sctab.errors import OutputError, OutputExistsError, Parameter, SettingError, listing
-from sctab.io import TABLE_SUFFIXES, as_path, base_name, check_apart, check_free, is_url, suffix_of, without_credentials
+from sctab.io import SUFFIXES, TABLE_SUFFIXES, as_path, base_name, check_apart, check_free, is_url, suffix_of, without_credentials
 
 COPY_SUFFIXES = (".h5ad", ".zarr")
 
@@ -105,14 +105,19 @@ def _targets_of(output: str | os.PathLike[str], paths: Sequence[str]) -> tuple[P
             "or a directory for a copy of each input."
         )
     _require_directory(place)
-    names = [str(Path(base_name(path)).with_suffix(suffix_of(path))) for path in paths]  # `.H5AD` is read, and `.h5ad` is written
+    names = [_name_of_copy(path) for path in paths]
     if len(set(names)) < len(names):
         raise OutputError("Inputs of different directories have the same name. Annotate them apart, or write a table.")
-    if unknown := [name for name in names if Path(name).suffix not in COPY_SUFFIXES]:
-        raise OutputError(
-            f"Copies of {listing(unknown)} have none of the suffixes {listing(COPY_SUFFIXES)}. Provide the name of each copy."
-        )
     return place, [Target(place / name, number) for number, name in enumerate(names)]
+
+
+def _name_of_copy(path: str) -> str:
+    """Name of the copy of an input: its own where anndata writes such files, else with `.h5ad`; `.H5AD` is read, and `.h5ad` is written."""
+    name, suffix = base_name(path), suffix_of(path)
+    if suffix in COPY_SUFFIXES:
+        return str(Path(name).with_suffix(suffix))
+    ending = next((ending for ending in (".mtx.gz", ".mtx", *SUFFIXES) if name.lower().endswith(ending)), "")
+    return f"{name[: len(name) - len(ending)]}.h5ad"
 
 
 def _require_directory(place: Path) -> None:

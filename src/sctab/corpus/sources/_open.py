@@ -12,6 +12,7 @@ import pandas as pd
 from sctab.corpus._entry import SPLIT, SourceEntry
 from sctab.corpus.sources._parquet import ParquetStore, is_parquet_store
 from sctab.corpus.sources._soma import SomaSource, is_soma
+from sctab.data import choose_modality
 from sctab.errors import SettingError
 from sctab.io import SUFFIXES, DataFile, find_data_files, is_pattern, is_url, suffix_of, without_credentials
 
@@ -100,7 +101,9 @@ def open_source(entry: SourceEntry, obs_keys: Sequence[str] = ()) -> CellSource:
             f"`{without_credentials(entry.path)}`: `obs_filter` is for SOMA experiments and the Census only. Use `filters`, "
             "or omit it."
         )
-    return ParquetStore(entry.path, obs_keys) if _is_parquet(entry.path) else DataFile(entry.path, obs_keys)
+    return (
+        ParquetStore(entry.path, obs_keys) if _is_parquet(entry.path) else DataFile(entry.path, obs_keys, choose=choose_modality())
+    )
 
 
 def _is_parquet(path: str) -> bool:
