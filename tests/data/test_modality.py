@@ -21,7 +21,7 @@ def test_by_names():
 def test_by_the_genes_of_a_model():
     reference = make_reference()
     features = FeatureSpace.from_var(reference.var)
-    others = pd.DataFrame(index=[f"Gene{i}" for i in range(500)])
+    others = pd.DataFrame(index=[f"Rpl{i}" for i in range(500)])
     tables = {"mm10": others, "GRCh38": reference.var}
     assert choose_modality(features)(tables) == "GRCh38"
     assert choose_modality()(tables) == "mm10"

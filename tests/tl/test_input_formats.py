@@ -12,7 +12,10 @@ import sctab
 from sctab import SctabWarning
 from sctab.cli import app
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*1 cells have no count:sctab.errors.SctabWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*1 cells have no count:sctab.errors.SctabWarning"),
+    pytest.mark.filterwarnings("ignore:The inplace keyword"),  # of pandas, which mudata uses
+]
 
 
 def run(*arguments):

@@ -209,8 +209,8 @@ class MatrixInspection:
         if self._n_obs >= _FEWEST_BARCODES and n_genes >= _FEWEST_GENES and n_almost_empty > self._n_obs / 2:
             remarks.append(
                 f"`{self._name}` seems to hold all barcodes and not only cells: {n_almost_empty:,} of {self._n_obs:,} have at most "
-                f"{_ALMOST_EMPTY} genes. Labels of empty droplets mean nothing. Provide the filtered matrix, or remove them first, for "
-                "example with `scanpy.pp.filter_cells(adata, min_genes=200)`."
+                f"{_ALMOST_EMPTY} genes. Labels of empty droplets are not meaningful. Provide the filtered matrix, or remove them first, "
+                "for example with `scanpy.pp.filter_cells(adata, min_genes=200)`."
             )
         if self._n_repeated:
             remarks.append(

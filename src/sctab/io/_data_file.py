@@ -133,7 +133,7 @@ class DataFile:
         self.path = without_credentials(self._address)
         self._obs_keys = tuple(obs_keys)
         self.layout: Layout | None = None
-        """What the file holds, where it is not in the format of anndata."""
+        """Content of a file in another format than that of anndata; `None` for others."""
         self.modality: str | None = None
         """The modality or genome that is read, where there are several."""
         self.modalities: list[str] = []
@@ -148,7 +148,7 @@ class DataFile:
             self._open(kind, modality, choose)
 
     def _open(self, kind: Kind, modality: str | None, choose: Choose | None) -> None:
-        """Read what annotation looks at first."""
+        """Read tables, and open matrices."""
         if kind in {"anndata", "loom", "market"} and modality is not None:
             raise SettingError(
                 Parameter("modality", modality), f" is for files of several modalities, and `{self.path}` has one. Omit it."

@@ -16,7 +16,7 @@ from sctab.errors import DataFileError, listing
 from sctab.io._urls import base_name, is_url, suffix_of, without_credentials
 
 Kind = Literal["anndata", "mudata", "10x", "loom", "market"]
-"""What an HDF5 file or a Zarr store holds."""
+"""Kinds of content of a file, a Zarr store or a folder."""
 SUFFIXES = (".h5ad", ".zarr", ".h5mu", ".loom", ".h5", ".hdf5")
 _SUFFIXES_OF: dict[Kind, tuple[str, ...]] = {
     "anndata": (".h5ad", ".zarr", ".h5", ".hdf5"),
@@ -157,7 +157,7 @@ def require_known_content(path: str) -> None:
 
 
 def kind_of_content(root: Any, path: str) -> Kind:
-    """What an opened HDF5 file or Zarr store holds.
+    """Kind of an opened HDF5 file or Zarr store.
 
     Raises
     ------

@@ -21,7 +21,7 @@ def is_loom(root: Any) -> bool:
 
 
 def read_loom(root: Any, path: str) -> Layout:
-    """What is in a Loom file, with names as `scanpy.read_loom` takes them: `Gene` and `CellID`.
+    """Content of a Loom file, with names as `scanpy.read_loom` takes them: `Gene` and `CellID`.
 
     Raises
     ------

@@ -17,10 +17,8 @@ from typing import IO, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.io import mmread
 
 from sctab.errors import DataFileError, listing
 from sctab.io._layout import CellColumns, Layout
@@ -111,7 +109,7 @@ def _plain_name(name: str) -> str:
 
 
 def _known(name: str) -> tuple[str, tuple[str, tuple[str, ...], tuple[str, ...], bool]] | None:
-    """What stands before the name of a matrix, as in `GSM1_matrix.mtx.gz`, and the names that belong to it."""
+    """Prefix of the name of a matrix, as in `GSM1_matrix.mtx.gz`, and the names that belong to it."""
     plain = _plain_name(name)
     for names in _SETS:
         if plain.endswith(names[0]) and (plain == names[0] or plain[-len(names[0]) - 1] in "_.-"):
@@ -236,6 +234,8 @@ def _entries(path: Path) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[A
 
 def _parsed(portion: bytes, header: _Header, path: Path, before: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Entries of whole lines, parsed by SciPy, which also holds indices to the shape."""
+    from scipy.io import mmread
+
     if b"\n\n" in portion or b"\n\r" in portion or b"\n " in portion or portion[:1].isspace():
         portion = b"\n".join(line for line in portion.splitlines() if line.strip()) + b"\n"
     n_lines = portion.count(b"\n") + (not portion.endswith(b"\n"))
@@ -303,18 +303,20 @@ def _without_ambiguous(var: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 def _read_barcodes(path: Path) -> Any:
     """Names of the cells, the first column: in one buffer, since all barcodes of a run are millions."""
+    import pyarrow as pa
+
     parts, rest = [], b""
     with _opened(path) as text:
         while read := text.read(_TEXT_AT_A_TIME):
             lines = (rest + read).split(b"\n")
             rest = lines.pop()
-            parts.append(_names(lines))
-    parts.append(_names([rest] if rest.strip() else []))
+            parts.append(pa.array(_names(lines), type=pa.large_string()))
+    parts.append(pa.array(_names([rest] if rest.strip() else []), type=pa.large_string()))
     return _Names(pa.chunked_array(parts))
 
 
-def _names(lines: list[bytes]) -> Any:
-    return pa.array([line.split(b"\t", 1)[0].strip().decode("utf-8", "replace") for line in lines], type=pa.large_string())
+def _names(lines: list[bytes]) -> list[str]:
+    return [line.split(b"\t", 1)[0].strip().decode("utf-8", "replace") for line in lines]
 
 
 class _Names:

@@ -33,7 +33,7 @@ def genomes_of(root: Any) -> list[str]:
 
 
 def read_ten_x(root: Any, path: str, *, part: str | None, choose: Choose | None) -> Layout:
-    """What is in a file of 10x Genomics, with names and columns as `scanpy.read_10x_h5` gives them.
+    """Content of a file of 10x Genomics, with names and columns as `scanpy.read_10x_h5` gives them.
 
     Parameters
     ----------
