@@ -22,7 +22,9 @@ EXIT_UNSEEN = 3
 @reports_errors
 @ends_on_signals
 def check(
-    query: Annotated[str, typer.Argument(help="Cells to check: `.h5ad` or `.zarr`, also behind a URL.")],
+    query: Annotated[
+        str, typer.Argument(help="Cells to check: a file in any format that `sctab annotate` reads, also behind a URL.")
+    ],
     model: Annotated[str, typer.Option(help="Model directory, or name of a packaged model.")] = DEFAULT_MODEL,
     json_: Annotated[Path | None, typer.Option("--json", help="File to write the findings to, as JSON.")] = None,
     layer: LayerOption = None,

@@ -9,8 +9,8 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab.data import CellData, find_antibodies, gene_table, require_anndata
-from sctab.errors import Parameter, SettingError
+from sctab.data import CellData, choose_modality, find_antibodies, gene_table, require_anndata
+from sctab.errors import DataFileError, Parameter, SettingError
 from sctab.inference import (
     MOST_UNSEEN,
     CellCounts,
@@ -26,7 +26,7 @@ from sctab.inference import (
     sample_cells,
     types_of_arrays,
 )
-from sctab.io import DataFile, as_path, is_url
+from sctab.io import DataFile, find_data_files
 from sctab.keys import DEFAULT_MODEL, SPECIES_KEYS
 from sctab.pp._check_notes import NO_DEPTH, NO_FINGERPRINTS, NO_PROMISE, NO_TYPES, Findings, warnings_of
 from sctab.pp._check_result import QueryCheck
@@ -114,7 +114,7 @@ def check_file(
     Parameters
     ----------
     path
-        `.h5ad` or `.zarr`; also behind a URL that `fsspec` knows.
+        A data file in any format that :func:`sctab.tl.annotate_files` reads, or the folder of a run; also behind a URL that `fsspec` knows.
     model, layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress
         As in :func:`check`.
 
@@ -132,8 +132,11 @@ def check_file(
     """
     _require_fractions(accepted_error, unseen_fdr)
     predictor = load_predictor(model)
-    name = str(path) if is_url(str(path)) else str(as_path(path))
-    file = DataFile(name, [*(covariate.key for covariate in predictor.spec.covariates), *SPECIES_KEYS])
+    paths = find_data_files([path])
+    if len(paths) > 1:
+        raise DataFileError(f"`{path}` holds {len(paths)} data files, and one is checked at a time. Provide one of them.")
+    choose = choose_modality(predictor.spec.features, predictor.gene_importance)
+    file = DataFile(paths[0], [*(covariate.key for covariate in predictor.spec.covariates), *SPECIES_KEYS], choose=choose)
     try:
         found = _check(predictor, file, layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress=show_progress)
         file.require_unchanged()
