@@ -69,6 +69,7 @@ def test_messages_know_the_options_that_there_are(name):
     ("name", "functions"),
     {
         "annotate": [sctab.tl.annotate_files, sctab.tl.annotate],
+        "check": [sctab.pp.check],
         "evaluate": [sctab.tl.evaluate],
         "train": [CellTypeClassifier.train, CellTypeClassifier.setup_anndata, CellTypeClassifier.from_corpus],
         "tune": [sctab.tuning.tune, sctab.tuning.tune_from_corpus],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +26,7 @@ def check(
         str, typer.Argument(help="Cells to check: a file in any format that `sctab annotate` reads, also behind a URL.")
     ],
     model: Annotated[str, typer.Option(help="Model directory, or name of a packaged model.")] = DEFAULT_MODEL,
-    json_: Annotated[Path | None, typer.Option("--json", help="File to write the findings to, as JSON.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File to write the findings to, as JSON.")] = None,
     layer: LayerOption = None,
     min_gene_coverage: Annotated[
         float, typer.Option(help="Minimum fraction of total gene importance that the data must cover.")
@@ -52,9 +52,9 @@ def check(
     `sctab check query.h5ad --model my-model --json check.json`
     """
     model = str(sctab.io.as_path(model))
-    if json_ is not None:
-        sctab.io.check_free(json_, overwrite=overwrite)
-        sctab.io.check_apart([json_], [query, *([model] if Path(model).is_dir() else [])])
+    if json is not None:
+        sctab.io.check_free(json, overwrite=overwrite)
+        sctab.io.check_apart([json], [query, *([model] if Path(model).is_dir() else [])])
     sctab.io.release_large_arrays()
     found = sctab.pp.check_file(
         query,
@@ -67,9 +67,9 @@ def check(
     )
     options = options_of(check)
     out.print(found.to_text(lambda message: in_shell(message, options)), soft_wrap=True)
-    if json_ is not None:
-        with sctab.io.written_beside(json_, overwrite=overwrite) as beside:
-            beside.write_text(json.dumps(found.to_json(), indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
-        out.print(f"\nWrote `{json_}`.", soft_wrap=True)
+    if json is not None:
+        with sctab.io.written_beside(json, overwrite=overwrite) as beside:
+            beside.write_text(dumps(found.to_json(), indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        out.print(f"\nWrote `{json}`.", soft_wrap=True)
     if found.is_refused:
         raise typer.Exit(EXIT_UNSEEN)
