@@ -378,7 +378,7 @@ class TestRefusals:
         monkeypatch.undo()
         sctab.tl.annotate_files(path, model_path, output=tmp_path / "out.csv", block_size=50, resume=True)
         assert len(pd.read_csv(tmp_path / "out.csv")) == 300
-        assert {entry.name for entry in tmp_path.iterdir()} == {"query.h5ad", "out.csv"}
+        assert {entry.name for entry in tmp_path.iterdir()} == {"query.h5ad", "out.csv", ".out.csv.sctab-run"}
 
     def test_a_full_disk_keeps_what_was_done(self, model_path, path, expected, tmp_path, monkeypatch):
         savez, n_saved = np.savez, []

@@ -321,7 +321,7 @@ class TestRefusals:
     def test_labels_of_which_none_can_be_right(self, adata):
         message = (
             r"^None of the 11 different labels in `adata\.obs\['louvain'\]` is a label of the model or in the Cell Ontology \(v.*\), "
-            r"so that no cell could be right: `0`, `1`, .*\. Name a column of cell types, or translate .* labels of the model: `B cell`"
+            r"so no cell could be right: `0`, `1`, .*\. Name a column of cell types, or translate .* labels of the model: `B cell`"
         )
         with pytest.raises(LabelError, match=message):
             sctab.tl.evaluate(adata, "louvain")

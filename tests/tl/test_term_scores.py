@@ -192,7 +192,7 @@ def test_terms_without_their_record_are_noted(adata, lost):
 
 def test_terms_that_were_changed_are_refused(adata):
     adata.obs["sctab_term"] = adata.obs["sctab_term"].cat.rename_categories({AB: "ab T"})
-    with pytest.raises(LabelError, match=r"has terms that the annotation did not report as they are there: `ab T`\. Annotate"):
+    with pytest.raises(LabelError, match=r"has terms that differ from those that the annotation reported: `ab T`\. Annotate"):
         sctab.tl.evaluate(adata, "truth", show=False)
     assert "sctab_evaluation" not in adata.uns
 

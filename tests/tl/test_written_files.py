@@ -243,7 +243,7 @@ class TestInputs:
         )
         with pytest.raises(DataFileError, match=r"`uns/old` is a link to `/uns/gone`, .* not for tables of labels\."):
             sctab.tl.annotate_files(path, model, output=tmp_path / output)
-        assert names_in(tmp_path) == ["out.csv", "out.parquet", "query.h5ad"]
+        assert names_in(tmp_path) == [".out.csv.sctab-run", "out.csv", "out.parquet", "query.h5ad"]
 
     def test_what_the_other_format_cannot_hold_is_named(self, model, path, tmp_path):
         with h5py.File(path, "r+") as file:
@@ -302,7 +302,7 @@ class TestGenes:
 
     @pytest.mark.parametrize("name", ["genes.h5ad", "genes", "genes.txt"])
     def test_is_a_table(self, model, path, tmp_path, name):
-        with pytest.raises(SettingError, match=rf"genes_table='.*{name}'` is none of `.parquet`, `.csv`"):
+        with pytest.raises(SettingError, match=rf"genes_table='.*{name}'` must end with one of `.parquet`, `.csv`"):
             sctab.tl.annotate_files(path, model, output=tmp_path / "out.csv", genes_table=tmp_path / name)
         assert names_in(tmp_path) == ["query.h5ad"]
 

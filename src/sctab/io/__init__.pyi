@@ -18,7 +18,14 @@ from ._data_file import (
     read_data_file as read_data_file,
 )
 from ._formats import SUFFIXES as SUFFIXES
-from ._label_tables import TABLE_SUFFIXES as TABLE_SUFFIXES, open_table as open_table, run_of_table as run_of_table
+from ._label_tables import (
+    TABLE_SUFFIXES as TABLE_SUFFIXES,
+    check_run_file as check_run_file,
+    open_table as open_table,
+    run_file_of as run_file_of,
+    run_of_table as run_of_table,
+    write_run_file as write_run_file,
+)
 from ._links import check_store as check_store
 from ._locks import InUseError as InUseError, held_alone as held_alone
 from ._progress import ProgressReport as ProgressReport, progress_title as progress_title, progress_titled as progress_titled

@@ -37,6 +37,8 @@ from sctab.io import (
     as_path,
     find_data_files,
     require_whole_links,
+    run_file_of,
+    write_run_file,
     written_beside,
 )
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, SPECIES_KEYS, check_key_added
@@ -110,7 +112,7 @@ def annotate_files(
 
         `labels.parquet`, `labels.csv`
             A table with one row per cell: its name, the columns that :func:`annotate` adds to `obs`, and the `file` if there are several
-            inputs.
+            inputs. A hidden file beside a `.csv`, `.labels.csv.sctab-run`, lets `resume` recognise it.
         `annotated.h5ad`, `annotated.zarr`
             A copy of the input with all results of :func:`annotate`. Matrices are copied unchanged, without loading them. Of an input in
             another format it is its cells, genes and counts as anndata stores them; of a MuData, one modality.
@@ -269,6 +271,10 @@ def annotate_files(
                                 of_file,
                                 key_added,
                             )
+                    if target.path.suffix == ".csv":  # which takes its place after this file, and cannot hold the hash itself
+                        write_run_file(
+                            written.enter_context(written_beside(run_file_of(target.path), overwrite=True)), beside, run_id
+                        )
                 _require_unchanged(annotations, cells, journal)
             journal.remove()
     for path, run in runs.items():

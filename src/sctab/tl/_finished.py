@@ -36,11 +36,11 @@ def are_finished(targets: Sequence[Target], run: str, key_added: str) -> bool:
         found = _stored_run(target.path, key_added)
         if found == run:
             continue
-        is_unknown = (
-            "does not say from which annotation it is" if found is None else "is from other files, settings or another model"
-        )
+        why = "does not say from which annotation it is" if found is None else "is from other files, settings or another model"
+        if found is None and target.path.suffix == ".csv":
+            why = f"was edited or {why}"
         raise OutputExistsError(
-            f"`{target.path}` already exists and {is_unknown}, so it is not resumed. Choose another name, or replace it with ",
+            f"`{target.path}` already exists and {why}, so it is not resumed. Choose another name, or replace it with ",
             Parameter("overwrite", value=True),
             ".",
         )

@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sctab.errors import OutputError, OutputExistsError, Parameter, SettingError, listing
-from sctab.io import SUFFIXES, TABLE_SUFFIXES, as_path, base_name, check_apart, check_free, is_url, suffix_of, without_credentials
+from sctab.io import (
+    SUFFIXES,
+    TABLE_SUFFIXES,
+    as_path,
+    base_name,
+    check_apart,
+    check_free,
+    check_run_file,
+    is_url,
+    suffix_of,
+    without_credentials,
+)
 
 COPY_SUFFIXES = (".h5ad", ".zarr")
 
@@ -67,15 +78,15 @@ def check_targets(
         targets += files
     if genes_table is not None:
         if Path(genes_table).suffix not in TABLE_SUFFIXES:
-            raise SettingError(
-                Parameter("genes_table", str(genes_table)), f" is none of {listing(TABLE_SUFFIXES)}, which tables are."
-            )
+            raise SettingError(Parameter("genes_table", str(genes_table)), f" must end with one of {listing(TABLE_SUFFIXES)}.")
         place, _ = _targets_of(genes_table, paths)
         places.append(place)
         targets.append(Target(place, of_genes=True))
     check_apart([target.path for target in targets], [*paths, *others], folders=filter(is_folder, places))
     for target in targets:
         check_free(target.path, overwrite=overwrite)
+        if target.path.suffix == ".csv":
+            check_run_file(target.path)
     return places, targets
 
 
@@ -107,7 +118,7 @@ def _targets_of(output: str | os.PathLike[str], paths: Sequence[str]) -> tuple[P
     _require_directory(place)
     names = [_name_of_copy(path) for path in paths]
     if len(set(names)) < len(names):
-        raise OutputError("Inputs of different directories have the same name. Annotate them apart, or write a table.")
+        raise OutputError("Inputs of different directories have the same name. Annotate them separately, or write a table.")
     return place, [Target(place / name, number) for number, name in enumerate(names)]
 
 
