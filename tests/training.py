@@ -16,6 +16,7 @@ from sctab.inference import ModelSpec
 from sctab.ontology import LabelSpace
 from sctab.train import TrainingSettings, fit_network
 from sctab.train._memory import MemoryData
+from sctab.train._reference import content_hash
 
 N_CLASSES = 3
 N_GENES = 12
@@ -52,6 +53,7 @@ def make_data(n_obs=80, *, n_genes=N_GENES, child_matrix=None, n_categories=4, n
         covariates=sparse.csr_matrix(np.ones((n_obs, n_categories), dtype=np.float32)),
         child_matrix=np.eye(N_CLASSES, dtype=bool) if child_matrix is None else np.array(child_matrix),
         blocks=lambda _: iter([stored]),
+        content=lambda: content_hash(stored.indptr, stored.indices, stored.data),
     )
 
 

@@ -15,7 +15,10 @@ from typer.testing import CliRunner
 
 import sctab
 from sctab.cli import _app, app
+from sctab.data import fingerprint
 from sctab.model import DeepEnsemble, load_model
+from sctab.train import _memory, _reference
+from sctab.train._reference import content_hash
 
 
 @pytest.fixture(scope="module")
@@ -103,12 +106,32 @@ class TestTrain:
             f"`{tmp_path / 'model'}` is finished, by the same training: there is nothing to do.\n",
         )
         assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.rglob("*") if path.is_file()} == before
-        for other in (("--seed", 1), ("--donor-key", "donor_id"), ("--max-epochs", 3)):
+        for other in (("--seed", 1), ("--donor-key", "donor_id"), ("--max-epochs", 3), ("--no-calibrate",)):
             refused(
                 self.train(files, tmp_path, *options, *other), "is from another reference, model or settings, so it is not resumed."
             )
         refused(self.train(files, tmp_path, *options[:-1]), "already exists")
         assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.rglob("*") if path.is_file()} == before
+
+    @pytest.mark.parametrize("options", [("--model", "linear"), ("--model", "linear", "--members", 2), ()], ids=str)
+    def test_the_reference_is_hashed_once(self, files, tmp_path, options, monkeypatch):
+        """Of all that compares references (run directories, members, finished models), the first one hashes the matrix."""
+        hashed = []
+
+        def count(source, *columns):
+            hashed.append(source.matrix.shape)
+            return fingerprint(source, *columns)
+
+        def refuse_matrices(*arrays):
+            assert all(array.size < 60 * 240 for array in arrays)
+            return content_hash(*arrays)
+
+        monkeypatch.setattr(_memory, "fingerprint", count)
+        monkeypatch.setattr(_reference, "content_hash", refuse_matrices)
+        result = self.train(files, tmp_path, *options, "--max-epochs", 2)
+        assert result.exit_code == 0, result.output
+        assert hashed == [(240, 60)]
+        assert list((tmp_path / "model.run").rglob("state.safetensors"))
 
     def test_a_model_of_elsewhere_is_not_taken_for_that_of_a_training(self, files, tmp_path):
         load_model(files / "model").save(tmp_path / "model")

@@ -86,6 +86,7 @@ class TestWhoLookedCloser:
     def unlooked(self, labels, donors):
         data = MemoryData(
             blocks=lambda _size: iter(()),
+            content=str,
             labels=np.array(labels),
             donors=None if donors is None else np.array(donors),
             n_classes=3,

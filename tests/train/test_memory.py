@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,22 @@ class TestIdentity:
         adata.write_h5ad(tmp_path / "reference.h5ad")
         expected = reference_of(adata).identity
         for same in (adata.copy(), read_h5ad(tmp_path / "reference.h5ad"), read_h5ad(tmp_path / "reference.h5ad", backed="r")):
+            assert reference_of(same).identity == expected
+
+    def test_does_not_depend_on_how_the_matrix_is_stored(self):
+        adata = make_reference()
+        expected = reference_of(adata).identity
+        dense, zeros, unsorted = adata.copy(), adata.copy(), adata.copy()
+        dense.X = adata.X.toarray().astype(np.float64)
+        shape, counts = adata.X.shape, adata.X.tocoo()
+        absent = np.argwhere(adata.X.toarray() == 0)[:5].T
+        rows, columns = np.append(counts.row, absent[0]), np.append(counts.col, absent[1])
+        zeros.X = sparse.csr_matrix((np.append(counts.data, np.zeros(5, dtype=np.float32)), (rows, columns)), shape=shape)
+        assert zeros.X.nnz == adata.X.nnz + 5
+        starts = adata.X.indptr
+        order = np.concatenate([np.arange(start, stop)[::-1] for start, stop in pairwise(starts)])
+        unsorted.X = sparse.csr_matrix((adata.X.data[order], adata.X.indices[order], starts), shape=shape)
+        for same in (dense, zeros, unsorted):
             assert reference_of(same).identity == expected
 
     @pytest.mark.parametrize("change", [change_a_count, change_a_label, change_a_donor, change_a_gene])

@@ -70,7 +70,7 @@ def train(
             f"`{_ALONE}`, and with `--settings` that of the file."
         ),
     ] = None,
-    settings: Annotated[Path | None, typer.Option(help="Settings file, as `sctab tune` writes it.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="Settings file, written by `sctab tune` or by hand.")] = None,
     donor_key: DonorKey = None,
     dataset_key: DatasetKey = None,
     layer: CountsLayer = None,
@@ -80,15 +80,15 @@ def train(
     gene_id_key: GeneIdKey = None,
     gene_symbol_key: GeneSymbolKey = None,
     max_epochs: Annotated[
-        int | None, typer.Option(help="Passes over the reference, or rounds of boosting; by default from its size.")
+        int | None, typer.Option(help="Passes over the reference, or rounds of boosting; the default depends on its size.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Cells per step; by default from the size.")] = None,
-    validation_split: Annotated[str | None, typer.Option(help="How to validate: `donor` or `stratified`.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Cells per step; the default depends on the size.")] = None,
+    validation_split: Annotated[
+        str | None, typer.Option(help="Validation split: `donor` holds out whole donors, `stratified` cells of every type.")
+    ] = None,
     loss: Annotated[
         str | None,
-        typer.Option(
-            help="What to make of labels of mixed granularity: `auto`, `cross-entropy` or `hierarchical`; not for `xgboost`."
-        ),
+        typer.Option(help="Loss for labels of mixed granularity: `auto`, `cross-entropy` or `hierarchical`; not for `xgboost`."),
     ] = None,
     augment: Annotated[
         bool | None, typer.Option("--augment/--no-augment", help="Add differences between donors to training cells.")
@@ -103,19 +103,19 @@ def train(
     jobs: Annotated[
         int | None,
         typer.Option(
-            help="Members, or candidates of `auto`, to train at a time; by default one member, and a useful number of candidates."
+            help="Members, or candidates of `auto`, to train in parallel; by default one member, and a useful number of candidates."
         ),
     ] = None,
     run_dir: Annotated[
         Path | None,
-        typer.Option(help="Directory for the curves and for models of epochs; by default the output's name with `.run`."),
+        typer.Option(help="Directory for curves and checkpoints; by default the name of the output with `.run`."),
     ] = None,
     keep_checkpoints: Annotated[
-        str, typer.Option(help="Models of epochs to keep there: `best`, the best and the last one, or `all`.")
+        str, typer.Option(help="Checkpoints to keep there: `best`, which are the best and the last epoch, or `all`.")
     ] = "best",
     logs: Annotated[bool, typer.Option("--logs/--no-logs", help="Whether to write a run directory.")] = True,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate/--no-calibrate", help="Whether to learn from held-out cells how far to trust the model.")
+        bool, typer.Option("--calibrate/--no-calibrate", help="Whether to calibrate the confidence on held-out cells.")
     ] = True,
     fingerprints: Annotated[
         bool,
@@ -123,18 +123,18 @@ def train(
             "--fingerprints/--no-fingerprints", help="Whether to keep five bytes per cell by which `sctab check` recognises it."
         ),
     ] = True,
-    logger: Annotated[str | None, typer.Option(help="Where else to send the curves: `neptune`.")] = None,
+    logger: Annotated[str | None, typer.Option(help="Additional logger: `neptune`.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training from its run directory.")] = False,
-    devices: Annotated[str, typer.Option(help="How many devices, or processes on a CPU, to train on together.")] = "auto",
+    devices: Annotated[str, typer.Option(help="Number of devices, or of processes on a CPU, to train on.")] = "auto",
     precision: Annotated[
         str | None, typer.Option(help="Precision of training, as in Lightning: `bf16-mixed` is fast on a recent GPU.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of everything that is random; 0 by default.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="Random seed; 0 by default.")] = None,
     accelerator: Accelerator = "auto",
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Learn cell types from an annotated reference.
+    """Train a model on an annotated reference.
 
     **Examples**
 
@@ -215,7 +215,8 @@ def train(
         classifier = ensemble or cls(adata, **chosen.model_settings)
     of_training = dict(chosen.train_settings) | {key: value for key, value in given.items() if value is not None}
     sctab.model.check_training(classifier, of_training, run_dir=directory, logger=logger, keep_checkpoints=keep_checkpoints)
-    run = sctab.model.run_hash(classifier, chosen.model_settings, of_training | {"precision": precision})
+    left_out = {name: False for name, kept in {"calibrate": calibrate, "fingerprints": fingerprints}.items() if not kept}
+    run = sctab.model.run_hash(classifier, chosen.model_settings, of_training | {"precision": precision} | left_out)
     if is_there:
         _require_same_run(output, run)
         out.print(f"`{output}` is finished, by the same training: there is nothing to do.", soft_wrap=True)
@@ -250,7 +251,9 @@ def train(
             )
         except SystemExit as ended:
             if ended.code == _TOLD_TO_END and directory is not None:
-                err.print(f"Stopped. What was learned is in `{directory}`: run the same command with `--resume` to continue.")
+                err.print(
+                    f"Stopped. The state of the training is in `{directory}`: run the same command with `--resume` to continue."
+                )
             raise
         sctab.model.keep_run_hash(classifier, run)
         classifier.save(path)

@@ -232,11 +232,15 @@ def open_query(
 
 
 def fingerprint(source: Source, *columns: Iterable[object]) -> str:
-    """Hash of the genes and the matrix of a source, and of the annotation of its cells."""
+    """Hash of the genes and the matrix of a source, and of the annotation of its cells, however the matrix is stored."""
     digest = hashlib.sha256()
     for names in (source.var.index, *columns):
         digest.update(json.dumps([str(name) for name in names]).encode())
     for block in row_blocks(source.matrix, name=source.name):
+        if not block.has_canonical_format or (block.data == 0).any():
+            block = block.copy()
+            block.sum_duplicates()
+            block.eliminate_zeros()
         for part, dtype in ((block.indptr, np.int64), (block.indices, np.int64), (block.data, np.float32)):
             digest.update(np.ascontiguousarray(part, dtype=dtype).tobytes())
     return digest.hexdigest()

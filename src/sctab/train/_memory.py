@@ -41,7 +41,7 @@ from sctab.train._batches import CountsDataModule, MemoryBatches
 from sctab.train._continuation import spec_for_query
 from sctab.train._genes import most_variable_genes
 from sctab.train._labels import label_ids_in, require_known_labels, subtypes, warn_about_types
-from sctab.train._reference import HeldOut, TrainingData, content_hash
+from sctab.train._reference import HeldOut, TrainingData
 from sctab.train._reference_checks import check_reference
 from sctab.train._settings import REFIT_BELOW, CommonSettings
 
@@ -121,6 +121,9 @@ class MemoryReference:
         return {name: str(value) for name, value in self.setup.items() if name != "label_ids" or value} | {
             "data": fingerprint(source, labels, () if self._donors is None else self._donors, *columns)
         }
+
+    def _content(self) -> str:
+        return self.identity["data"]
 
     @property
     def n_obs(self) -> int:
@@ -203,6 +206,7 @@ class MemoryReference:
         donors = None if self._donors is None else pd.factorize(self._donors)[0]
         return MemoryData(
             blocks=query.counts,
+            content=self._content,
             learned=self.matrix or LearnedMatrix.of(source),
             labels=pd.Index(spec.labels.names).get_indexer(self._labels).astype(np.int64),
             donors=None if donors is None else donors.astype(np.int64),
@@ -306,6 +310,8 @@ class MemoryData(TrainingData):
 
     blocks: Callable[[int], Iterator[sparse.csr_matrix]] = field(repr=False)
     """Source of :meth:`read`."""
+    content: Callable[[], str] = field(repr=False)
+    """Gives the hash of the content of the reference."""
     learned: LearnedMatrix | None = None
     """Source of :attr:`matrix`."""
 
@@ -329,12 +335,8 @@ class MemoryData(TrainingData):
 
     @property
     def _identity_of_counts(self) -> dict[str, Any]:
-        counts = self.counts
-        if not counts.has_canonical_format or (counts.data == 0).any():
-            counts = counts.copy()
-            counts.sum_duplicates()
-            counts.eliminate_zeros()
-        return {"counts": content_hash(counts.indptr, counts.indices, counts.data)}
+        # The hash is that of the reference, computed once; the sum reveals that the matrix was changed after it was computed.
+        return {"content": self.content(), "sum": float(self.counts.sum(dtype=np.float64))}
 
     def split(self, settings: CommonSettings) -> Split:
         """Split the labelled cells by donor or stratified by type."""
