@@ -113,7 +113,44 @@ class TestThreads:
         blocks = model.predictor.block_predictor().predict_blocks(query.recipe, query.read(query.ranges(20)))
         next(blocks)
         blocks.close()
+        for thread in threading.enumerate():
+            if thread.name.startswith("sctab-"):
+                thread.join()
         assert threading.active_count() == before
+
+    def test_a_thread_that_the_system_refuses_is_an_error(self, model, query, monkeypatch):
+        """Those that have begun do not wait for it."""
+        before, start = torch.get_num_threads(), threading.Thread.start
+
+        def start_one(thread):
+            if thread.name == "sctab-predict_1":
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        torch.set_num_threads(3)
+        monkeypatch.setattr(threading.Thread, "start", start_one)
+        try:
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                predict_cells(model.predictor, None, query)
+        finally:
+            torch.set_num_threads(before)
+
+    def test_a_reader_is_not_waited_for_when_its_items_are_no_longer_wanted(self):
+        """The garbage collector may close it in a thread that holds what the reader waits for."""
+        lock = threading.Lock()
+
+        def items():
+            yield 1
+            with lock:
+                yield 2
+
+        with lock:
+            found = ahead(items())
+            assert next(found) == 1
+            closing = threading.Thread(target=found.close, daemon=True)
+            closing.start()
+            closing.join(timeout=60)
+            assert not closing.is_alive()
 
     def test_an_error_of_the_reader_comes_through(self):
         def fails():

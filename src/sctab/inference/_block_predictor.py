@@ -146,7 +146,11 @@ def _prediction_threads() -> Iterator[ThreadPoolExecutor]:
         everyone.wait()
 
     with ThreadPoolExecutor(n_threads, thread_name_prefix="sctab-predict", initializer=begin) as pool:
-        list(pool.map(lambda _: None, range(n_threads)))
+        try:
+            list(pool.map(lambda _: None, range(n_threads)))
+        except BaseException:  # such as a thread that the system refuses, for which the others would wait for ever
+            everyone.abort()
+            raise
         torch.set_num_threads(n_threads)
         yield pool
 

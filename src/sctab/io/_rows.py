@@ -173,12 +173,15 @@ def ahead[T](items: Iterable[T]) -> Iterator[T]:
     [0, 1, 2]
     """
     iterator, end = iter(items), object()
-    with ThreadPoolExecutor(1, thread_name_prefix="sctab-read") as reader:
+    reader = ThreadPoolExecutor(1, thread_name_prefix="sctab-read")
+    try:
         coming = reader.submit(next, iterator, end)
         while (item := coming.result()) is not end:
             coming = reader.submit(next, iterator, end)
             yield cast("T", item)
             del item  # it may be large
+    finally:  # without waiting: the thread that closes this, maybe for the garbage collector, may hold a lock that the reader needs
+        reader.shutdown(wait=False, cancel_futures=True)
 
 
 def rows_of(matrix: Any, ranges: Sequence[tuple[int, int]], name: str = "X") -> sparse.csr_matrix:

@@ -197,11 +197,14 @@ def _schedule_class() -> Any:
 
 def _made_ahead[T](items: Iterator[T]) -> Iterator[T]:
     """The same items, prefetched in a thread."""
-    with ThreadPoolExecutor(1, thread_name_prefix="sctab-batches") as pool:
+    pool = ThreadPoolExecutor(1, thread_name_prefix="sctab-batches")
+    try:
         waiting = deque(pool.submit(next, items, None) for _ in range(_AHEAD))
         while (item := waiting.popleft().result()) is not None:
             waiting.append(pool.submit(next, items, None))
             yield item
+    finally:  # without waiting, as in `sctab.io.ahead`
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _pieces(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
