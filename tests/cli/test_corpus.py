@@ -100,7 +100,7 @@ def test_a_model_is_trained_from_it(config, tmp_path):
     assert "Trained for 2 epochs" in again.stdout
     for options, message in (
         (["--labels-key", "cell_type", "--overwrite"], "`--labels-key` cannot be given with a corpus"),
-        (["--fraction", "0.3", "--max-epochs", "2", "--resume", "--overwrite"], "is of a training with other `reference`"),
+        (["--fraction", "0.3", "--max-epochs", "2", "--resume", "--overwrite"], "belongs to a training with other `reference`"),
     ):
         refused = train(*options)
         assert refused.exit_code == 2, refused.output

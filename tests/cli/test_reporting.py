@@ -56,7 +56,7 @@ def test_a_reader_that_is_gone(console):
 def test_a_full_disk(console):
     with open("/dev/full", "w") as full:  # noqa: PTH123
         console.file = full
-        with pytest.raises(OutputError, match="What was to be printed could not be written: No space left on device"):
+        with pytest.raises(OutputError, match="The output could not be printed: No space left on device"):
             console.print("Wrote `x`.")
     notes = _Console(stderr=True)
     with open("/dev/full", "w") as full:  # noqa: PTH123
@@ -182,7 +182,7 @@ class TestCommands:
 @pytest.mark.parametrize(
     ("redirection", "code", "message"),
     [
-        ("> /dev/full", 2, "Error: What was to be printed could not be written: No space left on device."),
+        ("> /dev/full", 2, "Error: The output could not be printed: No space left on device."),
         ("| head -c 0", 0, ""),
     ],
 )

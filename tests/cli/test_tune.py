@@ -54,6 +54,11 @@ def test_writes_settings_study_and_pictures(reference, tmp_path):
     done = run(reference, *arguments, "--n-trials", 2, "--resume")
     assert done.exit_code == 0, done.output
     assert " ".join(done.stdout.split()) == f"`{output}` is finished, by the same study: there is nothing to do."
+    (figures / "history.png").unlink()
+    drawn = run(reference, *arguments, "--n-trials", 2, "--resume")
+    assert drawn.exit_code == 0, drawn.output
+    assert " ".join(drawn.stdout.split()) == f"`{output}` is finished, by the same study. Wrote `{figures / 'history.png'}`."
+    assert (figures / "history.png").read_bytes().startswith(b"\x89PNG")
     more = run(reference, *arguments, "--n-trials", 3, "--resume")
     assert more.exit_code == 2
     assert "is not that of this study with all its trials" in " ".join(more.stderr.split())

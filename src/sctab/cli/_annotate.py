@@ -33,19 +33,19 @@ def annotate(
     output: Annotated[
         list[Path] | None,
         typer.Option(
-            help="What to write: a table, `.parquet` or `.csv`; an annotated copy, `.h5ad` or `.zarr`; or a directory for a copy of each "
+            help="Output: a table, `.parquet` or `.csv`; an annotated copy, `.h5ad` or `.zarr`; or a directory for a copy of each "
             "input. Can be repeated."
         ),
     ] = None,
-    csv: Annotated[Path | None, typer.Option(help="Table of labels to write, one row per cell.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Output table of labels, one row per cell.")] = None,
     genes_table: Annotated[
         Path | None,
-        typer.Option(help="Table to write of the genes of the model: found or missing, and how important. `.parquet` or `.csv`."),
+        typer.Option(help="Output table of the genes of the model, found or missing, with their importance. `.parquet` or `.csv`."),
     ] = None,
     layer: LayerOption = None,
     modality: Modality = None,
     batch_size: Annotated[int, typer.Option(help="Cells per batch.")] = sctab.inference.BATCH_SIZE,
-    block_size: Annotated[int, typer.Option(help="Cells read at a time, and kept when they are done.")] = sctab.io.BLOCK_SIZE,
+    block_size: Annotated[int, typer.Option(help="Cells read at a time, and saved when finished.")] = sctab.io.BLOCK_SIZE,
     min_gene_coverage: Annotated[
         float, typer.Option(help="Minimum fraction of total gene importance that the data must cover.")
     ] = 0.1,
@@ -63,13 +63,11 @@ def annotate(
     unseen_fdr: Annotated[
         float | None,
         typer.Option(
-            help="Accepted false discovery rate, such as 0.1: also writes which cells no label fits. A query of which most do not fit "
-            "is refused."
+            help="Accepted false discovery rate, such as 0.1: also reports cells that no label fits. A query is refused if most of its "
+            "cells do not fit."
         ),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Annotate a query all the same when no label fits most of its cells.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Annotate a query even if no label fits most of its cells.")] = False,
     vote: Annotated[
         str | None,
         typer.Option(
@@ -79,17 +77,20 @@ def annotate(
     precision: Annotated[
         str, typer.Option(help="Precision of the weights: `float32`, or `bfloat16`, which is faster and slightly less accurate.")
     ] = "float32",
-    key_added: Annotated[str, typer.Option(help="Prefix of the columns that are written.")] = DEFAULT_KEY_ADDED,
+    key_added: Annotated[str, typer.Option(help="Prefix of the output columns.")] = DEFAULT_KEY_ADDED,
     accelerator: Accelerator = "auto",
     dask_scheduler: DaskScheduler = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from what an interrupted run has finished.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Resume an interrupted run. Outputs that the same run has finished are left as they are."),
+    ] = False,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
     """Annotate the cells of files of any size.
 
-    Memory does not grow with the number of cells. Finished blocks are kept beside the output until it is written, so that an interrupted
-    run can be resumed with `--resume`.
+    Memory does not grow with the number of cells. Finished blocks are kept beside the output until it is written, and `--resume` resumes
+    an interrupted run.
 
     **Examples**
 

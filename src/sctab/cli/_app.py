@@ -41,7 +41,7 @@ def main() -> None:
         app()
     except OSError as error:  # of help, which no command prints
         out.on_broken_pipe()
-        err.print(f"Error: What was to be printed could not be written: {error.strerror}.")
+        err.print(f"Error: The output could not be printed: {error.strerror}.")
         raise SystemExit(EXIT_REFUSED) from error
 
 

@@ -1,4 +1,4 @@
-"""`sctab benchmark`: compare models and other programs, and show what came out."""
+"""`sctab benchmark`: compare models and other programs, and show the results."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ benchmark_app = typer.Typer(
 @benchmark_app.command(cls=Command)
 @reports_errors
 def run(
-    config: Annotated[Path, typer.Argument(help="What to compare, a YAML file.")],
+    config: Annotated[Path, typer.Argument(help="YAML file that declares the benchmark.")],
     output: Annotated[
         Path | None, typer.Option(help="Directory for results; by default named after the file, for example `blood-benchmark`.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the data files; by default what the file says.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time; by default one per processor.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data files; by default the one in the file.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Parallel runs; by default one per processor.")] = None,
     dask_scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to use.")] = None,
     environments: Annotated[Path | None, typer.Option(help="Folder for the environments of other programs.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Run the remaining runs of a benchmark, and write its report.
+    """Execute the remaining runs of a benchmark, and write its report.
 
-    What is finished is kept: when it is interrupted, the same command continues.
+    Finished runs are kept: after an interruption, the same command resumes.
 
     **Examples**
 
@@ -68,7 +68,7 @@ def report(
     directory: Annotated[Path, typer.Argument(help="Directory that `sctab benchmark run` writes; it may still run.")],
     debug: Debug = False,
 ) -> None:
-    """Write the tables and figures of what a benchmark has found so far.
+    """Write tables and figures of the results so far.
 
     **Example**
 

@@ -31,8 +31,9 @@ _PANELS = {
     "Run": "accelerator devices precision jobs resume run_dir keep_checkpoints logs logger storage block_size min_gene_coverage "
     "dask_scheduler n_bootstrap",
     "Output": "output csv genes_table figures key_added overwrite",
+    "Other": "debug help",
 }
-"""Options of long commands by their panel in the help; others stand in that of all."""
+"""Options of long commands by their panel in the help."""
 _FEW = 12
 """Options up to which one panel is enough."""
 
@@ -40,6 +41,8 @@ _FEW = 12
 def _show_flags(parameters: list[Any]) -> list[Any]:
     """Let flags have no value in the help, `--help` included, and the options of a long command stand in panels."""
     panels = {name: panel for panel, names in _PANELS.items() for name in names.split()} if len(parameters) > _FEW else {}
+    if not any(parameter.name == "max_epochs" for parameter in parameters):  # a command that trains nothing
+        panels = {name: "Run" if panel == "Training" else panel for name, panel in panels.items()}
     for parameter in parameters:
         if getattr(parameter, "is_flag", False) and parameter.metavar is None:
             parameter.metavar = ""

@@ -26,25 +26,25 @@ if TYPE_CHECKING:
 corpus_app = typer.Typer(
     name="corpus",
     cls=Group,
-    help="Make one training store from many files.",
+    help="Build one training corpus from many files.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-_STAGES = {"inspect": "Looking at what sources hold", "read": "Reading sources", "write": "Writing the store"}
+_STAGES = {"inspect": "Inspecting sources", "read": "Reading sources", "write": "Writing the store"}
 
-Declaration = Annotated[Path, typer.Argument(help="The corpus, a YAML file.")]
+Declaration = Annotated[Path, typer.Argument(help="YAML file that declares the corpus.")]
 Store = Annotated[Path, typer.Argument(help="Directory of a corpus.")]
 
 
 Features = Annotated[
-    str | None, typer.Option(help="Genes, instead of those of the declaration: `union`, `intersection`, a table, or a model.")
+    str | None, typer.Option(help="Genes to use instead of those in the file: `union`, `intersection`, a table, or a model.")
 ]
 
 
 @corpus_app.command(cls=Command)
 @reports_errors
 def plan(config: Declaration, features: Features = None, debug: Debug = False) -> None:
-    """Say what a corpus would be, without writing anything: what every rule removes, and what is left in each split.
+    """Preview a corpus without writing anything: cells that each rule removes, and cells left in each split.
 
     **Example**
 
@@ -63,14 +63,12 @@ def build(
     ] = None,
     features: Features = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume interrupted work; a finished corpus is left as it is.")] = False,
-    skip_damaged: Annotated[
-        bool, typer.Option("--skip-damaged", help="Leave out sources that cannot be read, instead of stopping.")
-    ] = False,
-    jobs: Annotated[int, typer.Option(min=1, help="Sources that are read at a time.")] = 2,
+    skip_damaged: Annotated[bool, typer.Option("--skip-damaged", help="Skip unreadable sources instead of stopping.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Sources to read in parallel.")] = 2,
     dask_scheduler: DaskScheduler = None,
     debug: Debug = False,
 ) -> None:
-    """Build a corpus. When it is interrupted, `--resume` continues with the first source that is not finished.
+    """Build a corpus. After an interruption, `--resume` continues with the first unfinished source.
 
     **Example**
 
@@ -101,7 +99,7 @@ def build(
 @corpus_app.command(cls=Command)
 @reports_errors
 def info(corpus: Store, debug: Debug = False) -> None:
-    """Say what is in a corpus.
+    """Describe a corpus: sources, splits, genes and cell types.
 
     **Example**
 
@@ -115,11 +113,11 @@ def info(corpus: Store, debug: Debug = False) -> None:
 def verify(
     corpus: Store,
     sources: Annotated[
-        bool, typer.Option("--sources", help="Look at the sources too, also those on servers: have they changed since?")
+        bool, typer.Option("--sources", help="Also check whether the sources, including those on servers, have changed.")
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Read all of a corpus, and compare every cell with what it was when it was built. Sources are not contacted.
+    """Read every cell of a corpus and check it against its hash.
 
     **Example**
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @reports_errors
 @ends_on_signals
 def evaluate(
-    annotated: Annotated[Path, typer.Argument(help="Cells that `sctab annotate` has annotated, `.h5ad` or `.zarr`.")],
+    annotated: Annotated[Path, typer.Argument(help="Output of `sctab annotate`, `.h5ad` or `.zarr`.")],
     labels_key: LabelsKey,
     key_added: Annotated[str, typer.Option(help="Prefix of the columns that `sctab annotate` wrote.")] = DEFAULT_KEY_ADDED,
     group_key: Annotated[
@@ -31,21 +31,19 @@ def evaluate(
     ] = None,
     donor_key: Annotated[str | None, typer.Option(help="Column of `obs` with donors; intervals are then over donors.")] = None,
     label_map: LabelMap = None,
-    only_known: Annotated[
-        bool, typer.Option("--only-known", help="Leave out cells of types that the model does not know.")
-    ] = False,
+    only_known: Annotated[bool, typer.Option("--only-known", help="Exclude cells of types unknown to the model.")] = False,
     n_bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap draws for the intervals; 0 for none.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of these draws.")] = 0,
-    output: Annotated[Path | None, typer.Option(help="Data with the scores to write, `.h5ad` or `.zarr`.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Table of all scores to write, one per row.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed of these draws.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="Output data with the scores, `.h5ad` or `.zarr`.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Output table of all scores, one per row.")] = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
     """Score an annotation against known labels.
 
-    Every score is given at the level of detail that both sides share, where finer labels are compared as the coarser ones that they are
-    kinds of; as labels are; and corrected along the Cell Ontology, where a subtype of the known label is right. Promised terms are scored
-    beside the accepted error, and reports of unseen types by true type.
+    Every score is given at the level of detail that both sides share, as labelled, and corrected along the Cell Ontology, where a subtype
+    of the known label is right. Promised terms are scored beside the accepted error, and
+    reports of unseen types by true type.
 
     **Examples**
 

@@ -23,16 +23,16 @@ def import_checkpoint(
     output: Annotated[Path, typer.Option(help="Directory to write the model to.")],
     hparams: Annotated[
         Path | None,
-        typer.Option(help="Hyperparameters: `hparams.yaml`; by default that in the folder of the run, or the checkpoint's own."),
+        typer.Option(help="Hyperparameters, `hparams.yaml`; by default those in the folder of the run or in the checkpoint."),
     ] = None,
     folder: Annotated[
-        str | None, typer.Option(help="Folder of the archive whose runs to take, where there are several models.")
+        str | None, typer.Option(help="Folder in the archive whose runs to import, if it holds several models.")
     ] = None,
     description: Annotated[str | None, typer.Option(help="One-line description of the model.")] = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Convert a published scTab checkpoint to a model, or several runs to an ensemble. Nothing in the files is run.
+    """Convert a published scTab checkpoint to a model, or several runs to an ensemble. Code in the files is never run.
 
     **Examples**
 

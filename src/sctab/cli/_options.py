@@ -10,7 +10,7 @@ from sctab.errors import SettingError, listing, warn
 
 Reference = Annotated[Path, typer.Argument(help="Annotated cells with counts, such as `.h5ad`, `.zarr` or `.h5mu`.")]
 OptionalReference = Annotated[
-    Path | None, typer.Argument(help="Annotated cells with counts, such as `.h5ad`, `.zarr` or `.h5mu`; or give `--corpus`.")
+    Path | None, typer.Argument(help="Annotated cells with counts, such as `.h5ad`, `.zarr` or `.h5mu`; or use `--corpus`.")
 ]
 OptionalLabelsKey = Annotated[str | None, typer.Option("--labels-key", help="Column of `obs` with cell types.")]
 LabelsKey = Annotated[str, typer.Option(help="Column of `obs` with cell types.")]
@@ -26,14 +26,14 @@ LabelMap = Annotated[
 ]
 CovariateKeys = Annotated[
     list[str] | None,
-    typer.Option("--covariate-key", help="Column of `obs` to look at besides the genes, such as the tissue; can be repeated."),
+    typer.Option("--covariate-key", help="Column of `obs` used as a covariate, such as the tissue; can be repeated."),
 ]
 GeneIdKey = Annotated[str | None, typer.Option(help="Column of `var` with Ensembl ids; detected by default.")]
 GeneSymbolKey = Annotated[str | None, typer.Option(help="Column of `var` with symbols; detected by default.")]
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")]
-Accelerator = Annotated[str, typer.Option(help="Where to compute: `auto`, `cpu`, `gpu` or `mps`.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")]
+Accelerator = Annotated[str, typer.Option(help="Device to compute on: `auto`, `cpu`, `gpu` or `mps`.")]
 LayerOption = Annotated[
     str | None, typer.Option(help="Matrix to use: the name of a layer, `X` or `raw`. By default counts are detected.")
 ]
@@ -42,10 +42,10 @@ Modality = Annotated[
     typer.Option(help="Modality of a `.h5mu`, or genome of a 10x `.h5` of several. By default it is found by its features."),
 ]
 DaskScheduler = Annotated[
-    str | None, typer.Option("--dask-scheduler", help="Address of a Dask scheduler, `tcp://…`, whose workers do the work.")
+    str | None, typer.Option("--dask-scheduler", help="Address of a Dask scheduler, `tcp://…`; its workers do the work.")
 ]
 OptionalCorpus = Annotated[
-    Path | None, typer.Option("--corpus", help="Learn from a corpus, as `sctab corpus build` makes it, instead of a reference.")
+    Path | None, typer.Option("--corpus", help="Train on a corpus, built with `sctab corpus build`, instead of a reference.")
 ]
 Fraction = Annotated[float, typer.Option(help="Fraction of the training data of the corpus to use.")]
 FractionBy = Annotated[str, typer.Option(help="Unit of the fraction: `donor` or `cell`.")]

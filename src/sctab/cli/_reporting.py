@@ -49,7 +49,7 @@ class _Console(Console):
         except OSError as error:
             self.on_broken_pipe()
             if not self.stderr:
-                raise OutputError(f"What was to be printed could not be written: {error.strerror}.") from error
+                raise OutputError(f"The output could not be printed: {error.strerror}.") from error
 
     def on_broken_pipe(self) -> None:
         """Say nothing more."""

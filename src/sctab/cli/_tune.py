@@ -65,18 +65,18 @@ def tune(
     gene_id_key: GeneIdKey = None,
     gene_symbol_key: GeneSymbolKey = None,
     train_size: Annotated[
-        float | None, typer.Option(help="Fraction of the cells to learn from; the others are held out. By default 0.75.")
+        float | None, typer.Option(help="Fraction of the cells to train on; the others are held out. By default 0.75.")
     ] = None,
     max_epochs: Annotated[
-        int | None, typer.Option(help="Passes over the cells in each trial; by default from their number.")
+        int | None, typer.Option(help="Passes over the cells in each trial; the default depends on their number.")
     ] = None,
-    n_trials: Annotated[int, typer.Option(help="Trials that the study is to have, earlier ones included.")] = 50,
-    timeout: Annotated[float | None, typer.Option(help="Seconds after which no new trial begins.")] = None,
+    n_trials: Annotated[int, typer.Option(help="Total number of trials, including earlier ones.")] = 50,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which no new trial starts.")] = None,
     storage: Annotated[
-        Path | None, typer.Option(help="SQLite file of the study, which is continued if it exists; by default beside the output.")
+        Path | None, typer.Option(help="SQLite file of the study, resumed if it exists; by default beside the output.")
     ] = None,
-    figures: Annotated[Path | None, typer.Option(help="Directory for pictures of history and importance.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything that is random.")] = 0,
+    figures: Annotated[Path | None, typer.Option(help="Directory for `history.png` and `importance.png`.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")] = 0,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Leave the settings of a finished study as they are. Interrupted studies always resume."),
@@ -85,9 +85,9 @@ def tune(
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Search for settings that do better than the defaults on held-out donors, or on held-out cells where there are no donors.
+    """Search for settings that beat the defaults on held-out donors, or on held-out cells if there are no donors.
 
-    Those of a corpus are judged by its validation cells.
+    Settings for a corpus are scored on its validation cells.
 
     **Examples**
 
@@ -142,11 +142,15 @@ def tune(
         if is_there:
             if len(found.trials) < n_trials or sctab.tuning.Settings.read(output) != found.best:
                 raise _other(output)
-            out.print(f"`{output}` is finished, by the same study: there is nothing to do.", soft_wrap=True)
-            return
-        found.best.write(settings_path)
-    _report(found)
-    out.print(f"Wrote `{output}`.", soft_wrap=True)
+            drawn = [path for path in pictures if path.name != "importance.png" or not found.importance_note]
+            pictures = [path for path in drawn if not path.exists()]
+            done = f"`{output}` is finished, by the same study"
+            out.print(f"{done}." if pictures else f"{done}: there is nothing to do.", soft_wrap=True)
+        else:
+            found.best.write(settings_path)
+    if not is_there:
+        _report(found)
+        out.print(f"Wrote `{output}`.", soft_wrap=True)
     for path in pictures:
         if path.name == "importance.png" and found.importance_note:
             show_note(f"`{path}` was not drawn. {found.importance_note}")
