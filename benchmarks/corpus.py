@@ -280,7 +280,7 @@ def build(folder: Path, sizes: Sequence[int], n_runs: int) -> None:
 
 
 def kill(folder: Path, n_cells: int, n_times: int) -> None:
-    """Kill a build again and again, resume it every time, and compare what comes out with the store of one that was left alone."""
+    """Kill a build again and again, resume it every time, and compare the result with the store of one that was left alone."""
     whole = build_store(folder, n_cells)
     declaration = make_sources(folder, n_cells)
     output = declaration.with_name("store_of_killed")

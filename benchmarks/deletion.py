@@ -5,7 +5,7 @@
 `FOLDER` holds the data sets that are listed in docs/benchmarks.md. `SCTAB` learns four fifths of the FACS-sorted blood cells, once with its
 defaults and once without a dense decision. The top genes of each type are those of the cells that it has learned from. They are set to zero
 in the counts of the other fifth and of pbmc3k, cells of that type only, and so are as many genes that are drawn at random: among all, and
-such that each has about the mean expression in that type of the gene that it represents. Of the model with a dense decision, the attention
+such that each has about the mean expression in that type of the gene that it represents. For the model with a dense decision, the attention
 alone is measured beside its whole explanation. Prints what is lost of the type's probability and of its recall, mean over types ± standard
 deviation over seeds, beside what there was before; the loss of probability type by type; and how much of the decisions and of the masks can
 be explained and removed at all.
@@ -54,7 +54,7 @@ def counts_by_type(model: SCTAB, adata: AnnData, rng: np.random.Generator) -> di
 
 
 def evaluate(model: SCTAB, counts: sparse.csr_matrix, name: str) -> NDArray[np.float64]:
-    """Mean probability of a type, and the fraction of cells that are called so."""
+    """Mean probability of a type, and the fraction of cells with that prediction."""
     values = torch.from_numpy(normalise(counts, model.spec.normalization).toarray())
     with torch.inference_mode():
         probabilities = model.module(values).logits.softmax(dim=1)

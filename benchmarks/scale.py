@@ -470,7 +470,7 @@ def stages(folder: Path, n_cells: int, n_runs: int, precision: Precision) -> Non
     head(
         f"### Stages\n\n{n_cells} cells, {n_runs} runs, weights in {precision}, one thread, {BATCH} cells at a time; {n_values:.0f} values "
         f"per cell, {n_kept:.0f} of its genes in the mask. A product of matrices, 512 × 192 by 192 × 384 in float32, runs at "
-        f"{speed / 1e9:.0f} GFLOP/s. Of the mask, the sum with the bias and one comparison per logit are counted.",
+        f"{speed / 1e9:.0f} GFLOP/s. For the mask, the sum with the bias and one comparison per logit are counted.",
         *("stage", "µs per cell", "share", "operations", "µs at the speed of a product", "times as long"),
     )
     for stage, taken in [(stage, taken) for stage, taken in micros.items() if stage != WHOLE] + [("sum", total)]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import io
+import json
 import re
 import tokenize
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if "generated" not in page.parts]  # what a build writes
+NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
 MODULES = sorted((ROOT / "src").rglob("*.py")) + sorted((ROOT / "benchmarks").glob("*.py"))
 
 
@@ -91,6 +93,22 @@ PHRASES = [
     Rule(r"\bis wished\b|\bif wished\b", "requested, optional"),
     Rule(r"\bhave of a\b|\bhas of a\b|\bin the manner of\b", "like"),
     Rule(r"\bshel(f|ves)\b", "shard"),
+    Rule(r"\bin small letters\b", "in lower case"),
+    Rule(r"\bor alike\b", "or similar"),
+    Rule(r"\b(is|are|was|were|has|have) (not |no )?[^.;:]{0,30}\bany more\b", "no longer"),
+    Rule(r"\b(is|are) of (human|mouse)\b|\bof a macaque\b", "is human, from a macaque"),
+    Rule(r"\bcalled so\b", "predicted as, named"),
+    Rule(r"\b(cells?|one|type) of (mine|yours)\b", "my cells"),
+    Rule(r"\bsomething dear\b", "important results"),
+    Rule(r"\bstands? (beside|twice)\b", "accompanies, occurs twice"),
+    Rule(r"(^|[.] )Of (the|each|all|trees|what|several)\b", "begin with the subject: `All rows of the matrix are read`"),
+    Rule(r"\bask for less\b", "relax, lower the minimum"),
+    Rule(r"\blearns? badly\b", "performs poorly"),
+    Rule(r"\bcame (of it|about)\b", "resulted"),
+    Rule(r"\bis any good\b|\bdo better\b", "beats the defaults, improves"),
+    Rule(r"\bthinn(ed|ing) out\b", "subsampled"),
+    Rule(r", so that (it was|there is nothing|no cell could)", "so, for a result"),
+    Rule(r"\bwhat (came|comes) out\b", "results"),
     Rule(r"\bput aside\b|\bput together\b|\bput back\b", "store, concatenate, restore"),
 ]
 """Phrases in docstrings, messages, comments and pages."""
@@ -132,6 +150,13 @@ def paragraphs_of(path: Path) -> Iterator[tuple[int, str]]:
         line += paragraph.count("\n") + 2
 
 
+def cells_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Paragraphs of the text cells of a notebook, with the number of the cell."""
+    for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"], 1):
+        if cell["cell_type"] == "markdown":
+            yield from ((number, paragraph) for paragraph in re.split(r"\n{2,}", "".join(cell["source"])))
+
+
 def hits_of(rule: Rule) -> list[str]:
     """Places where a rule is broken: file, line and words."""
     opening = rule in OPENINGS
@@ -153,7 +178,8 @@ def openings() -> list[tuple[str, str]]:
 def everything() -> list[tuple[str, str]]:
     """Prose of all modules and pages on one line per text, with their places."""
     modules = [_placed(path, *block) for path in MODULES for block in prose_of(path)]
-    return modules + [_placed(path, *block) for path in PAGES for block in paragraphs_of(path)]
+    notebooks = [_placed(path, *block) for path in NOTEBOOKS for block in cells_of(path)]
+    return modules + notebooks + [_placed(path, *block) for path in PAGES for block in paragraphs_of(path)]
 
 
 def _placed(path: Path, line: int, text: str) -> tuple[str, str]:

@@ -385,7 +385,7 @@ class TestFile:
             other.var_names = [f"{name}X" for name in other.var_names]
         else:
             other = other[:-3].copy()
-        with pytest.raises(sctab.SettingError, match=r"was begun with other `data`\. Resume with the original settings"):
+        with pytest.raises(sctab.SettingError, match=r"was started with other `data`\. Resume with the original settings"):
             search(other, storage=stored)
 
     @pytest.mark.parametrize(

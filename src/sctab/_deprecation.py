@@ -21,7 +21,7 @@ def renamed_function[**P, R](name: str, function: Callable[P, R], *, since: str,
     Parameters
     ----------
     name
-        Full name under which it was called so far, such as `sctab.tl.label`.
+        Full name of the old name, such as `sctab.tl.label`.
     function
         The function under its new name.
     since

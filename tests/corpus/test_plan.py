@@ -79,7 +79,7 @@ class TestGenes:
         assert planned.n_obs == 360
         studies["one"].obs["organism"] = "Macaca mulatta"
         studies["one"].write_h5ad(tmp_path / "one.h5ad")
-        with pytest.warns(SctabWarning, match=r"The cells are of rhesus macaque .* genes of the corpus are those of human"):
+        with pytest.warns(SctabWarning, match=r"The cells are from rhesus macaque .* genes of the corpus are those of human"):
             plan(declared, sources=[str(tmp_path / "one.h5ad")])
 
     @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])

@@ -286,7 +286,7 @@ class TestRefusals:
             LinearClassifier.from_corpus(corpus, categorical_covariate_keys="tissue")
 
     def test_a_covariate_of_which_nothing_is_known(self, corpus):
-        with pytest.raises(LabelError, match="The assay of no training cell is known. Name its column as `assay_key`"):
+        with pytest.raises(LabelError, match="No training cell has a known assay. Name its column as `assay_key`"):
             LinearClassifier.from_corpus(corpus, categorical_covariate_keys=["assay"])
 
     def test_settings_that_the_class_does_not_have(self, corpus):

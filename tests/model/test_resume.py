@@ -230,7 +230,7 @@ def swap_donors(adata):
 @pytest.mark.parametrize("change", [permute_cells, permute_genes, add_one_count, swap_labels, swap_donors])
 def test_another_reference_of_the_same_size_is_refused(tmp_path, change):
     train(tmp_path / "run", {"max_epochs": 1})
-    with pytest.raises(SettingError, match="is of a training with other `reference`"):
+    with pytest.raises(SettingError, match="belongs to a training with other `reference`"):
         train(tmp_path / "run", {"max_epochs": 1}, resume=True, change=change)
 
 

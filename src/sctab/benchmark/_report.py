@@ -189,7 +189,7 @@ def _kept(scores: pd.DataFrame) -> list[str]:
     cells = runs.groupby(["model", "task"], sort=False)["kept"].agg(
         lambda names: ", ".join(f"{name} {times}×" for name, times in names.value_counts().items())
     )
-    return ["## Models that were kept", "Of the classes that it tries, and in how many runs.", _markdown(_wide(cells))]
+    return ["## Models that were kept", "Model classes that were kept, with the number of runs.", _markdown(_wide(cells))]
 
 
 def _costs(scores: pd.DataFrame) -> list[str]:
@@ -204,7 +204,7 @@ def _costs(scores: pd.DataFrame) -> list[str]:
         "To train and to predict, without reading files and loading libraries; mean over the seeds.",
         _markdown(seconds),
         "## Peak memory",
-        "Of the whole process, in GB, with its libraries and the data; the largest over the seeds.",
+        "The whole process, with its libraries and the data, in GB; the maximum over the seeds.",
         _markdown(memory),
     ]
 

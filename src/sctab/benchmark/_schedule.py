@@ -117,7 +117,7 @@ def _locked(directory: Path) -> Iterator[None]:
         (directory / RUNS_FOLDER).mkdir(parents=True, exist_ok=True)
         lock = FileLock(directory / _LOCK_FILE, timeout=0).acquire()
     except Timeout as error:
-        raise OutputError(f"Another benchmark runs in `{directory}`. Wait for its end, or choose another directory.") from error
+        raise OutputError(f"Another benchmark runs in `{directory}`. Wait until it ends, or choose another directory.") from error
     except OSError as error:
         raise OutputError(f"`{directory}` cannot be written: {error.strerror}. Choose another directory.") from error
     with lock:  # the system releases the lock when the process ends, however it ends
@@ -132,7 +132,7 @@ def _require_own(directory: Path) -> None:
         foreign = [path.name for path in entries_of(directory) if path.name not in (RUNS_FOLDER, _LOCK_FILE)]
         if foreign:
             raise OutputExistsError(
-                f"`{directory}` exists and holds no benchmark: {listing(foreign)} would be among its files. Choose another "
+                f"`{directory}` exists and holds no benchmark: {listing(foreign)} would be mixed with its files. Choose another "
                 "directory."
             )
 

@@ -75,5 +75,5 @@ def options_of(command: Callable[..., Any]) -> Mapping[str, str]:
         if any(isinstance(kind, typer.models.ArgumentInfo) for kind in kinds):
             continue
         for each in (name, *SAME.get(name, ())):
-            options[each] = f"--{name.replace('_', '-')}"
+            options[each] = f"--{name.rstrip('_').replace('_', '-')}"
     return options

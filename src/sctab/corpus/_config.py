@@ -34,7 +34,7 @@ class SplitEntry:
     test: tuple[str, ...] = ()
     """Those that are tested on. Where both are named, the training cells are all others, also those of which nobody knows the donor."""
     seed: int = 0
-    """Of the split, and of the order of the cells."""
+    """Seed of the split and of the order of the cells."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _filter(item: Any, where: str) -> Filter:
         return rule(term=declared.string(given, f"{where}, `{name}`"))  # type: ignore[call-arg]
     if known == ["assays"]:
         return rule(assays=declared.each(declared.string)(given, f"{where}, `{name}`"))  # type: ignore[call-arg]
-    raise SettingError(f"{where}: `{name}` takes nothing, found `{given!r}`.")
+    raise SettingError(f"{where}: `{name}` takes no value, found `{given!r}`.")
 
 
 def _features(value: Any, where: str, folder: Path) -> str | tuple[str, ...]:

@@ -143,7 +143,7 @@ def _require_one_species(spaces: Sequence[FeatureSpace], names: Sequence[str]) -
             first.setdefault(space.species, name)
     for (one, name), (other, other_name) in combinations(first.items(), 2):
         if one.contradicts(other):
-            raise GeneOverlapError(f"`{name}` is of {one.name} and `{other_name}` of {other.name}. Build a corpus of one species.")
+            raise GeneOverlapError(f"`{name}` is {one.name} and `{other_name}` is {other.name}. Build a corpus from one species.")
 
 
 def _union(spaces: Sequence[FeatureSpace]) -> FeatureSpace:

@@ -269,7 +269,7 @@ def _require_types(cells: Cells) -> None:
     n_types = len(cells.names["label"])
     if n_types < 2:
         raise LabelError(
-            f"{'No cell is' if not n_types else 'Only one cell type is'} left after the rules. Look at what each removed, and ask for less."
+            f"{'No cell is' if not n_types else 'Only one cell type is'} left after the rules. Check what each rule removed, and relax one."
         )
 
 

@@ -292,7 +292,7 @@ class Corpus:
         every_cell = np.concatenate(cells) if cells else np.empty((0, 2), dtype=np.int64)
         n_double = len(every_cell) - len(np.unique(every_cell, axis=0))
         if n_double:
-            problems.append(f"{n_double:,} cells are there more than once.")
+            problems.append(f"{n_double:,} cells occur more than once.")
         if self.manifest["split_by"] in {"donor", "declared"}:
             for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
                 if shared := donors.get(one, set()) & donors.get(other, set()):

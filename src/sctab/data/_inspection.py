@@ -63,8 +63,8 @@ def inspect_matrix(
     Raises
     ------
     InputValueError
-        Without rows or columns; with NaN, infinite or far too large values; with negative values or unit variances (scaled); when cells
-        with integer counts stand beside cells with fractional library sizes.
+        Without rows or columns; with NaN, infinite or far too large values; with negative values or unit variances (scaled); when
+        some cells have integer counts and others fractional library sizes.
 
     Examples
     --------
@@ -279,7 +279,7 @@ def _refuse_invalid(values: NDArray[np.float64], name: str) -> None:
         )
     if (n_negative := int((values < 0).sum())) > 0:
         raise InputValueError(
-            f"`{name}` holds negative values ({n_negative} of them, down to {values.min():.4g}), so that it was scaled, centred or "
+            f"`{name}` holds negative values ({n_negative} of them, down to {values.min():.4g}), so it was scaled, centred or "
             "corrected, and counts cannot be recovered from it. Provide the matrix from before that step, for example as ",
             Parameter("layer", "counts"),
             " or in ",

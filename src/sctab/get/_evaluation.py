@@ -57,9 +57,9 @@ def evaluation(
         How many cells it is over.
 
     For `"types"`, a row per type and level with columns `type`, `id`, `cells`, `predicted`, `precision`, `recall`, `f1`.
-    `cells` are known to be of the type. As labelled, `predicted` is how many are called so; corrected and at the shared level, it
-    counts cells of the type that are called what is right for it with it, and not with what they are called. A type all of whose
-    predictions were replaced has no corrected row.
+    `cells` is the number of cells known to have the type. As labelled, `predicted` is the number of cells with that prediction.
+    Corrected and at the shared level, a right prediction counts for the known type and not for the predicted one. A type all of
+    whose predictions were replaced has no corrected row.
 
     For `"groups"`, a row per group and level with columns `key`, `group`, `cells`, `accuracy`, `macro_f1`, `weighted_f1`.
 

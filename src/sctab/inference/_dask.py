@@ -144,7 +144,7 @@ class _RowsOfFile:
     def read(self) -> tuple[RowReader, sparse.csr_matrix]:
         matrix = next((matrix for name, matrix, _ in matrices(self.file) if name == self.matrix), None)
         if matrix is None:
-            raise DataFileError(f"`{self.file.path}` has no `{self.matrix}` any more. Annotate the file again.")
+            raise DataFileError(f"`{self.file.path}` no longer has `{self.matrix}`. Annotate the file again.")
         reader = RowReader(matrix, self.matrix)
         return reader, reader.read(self.start, self.stop)
 

@@ -157,7 +157,7 @@ def begin_or_resume(directory: Path, identity: Mapping[str, Any]) -> None:
     if path.is_file():
         if differing := _differences(path, identity):
             raise SettingError(
-                f"`{directory}` is of an ensemble that was trained differently: {', '.join(differing)}. Provide another "
+                f"`{directory}` belongs to an ensemble that was trained differently: {', '.join(differing)}. Provide another "
                 "`run_dir`, or train with the same reference and settings."
             )
         return

@@ -32,7 +32,7 @@ class ConfidenceRanks:
     """
 
     confidences: tuple[NDArray[np.float64], ...]
-    """Of each label, in order, `(n_cells_of_label,)`."""
+    """One array per label, in order, `(n_cells_of_label,)`."""
     limit: float
     """Largest distance of a unit like those that were held out."""
 

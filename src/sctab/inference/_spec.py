@@ -303,7 +303,7 @@ def _number(value: Any, what: str, *, flag: bool = False) -> float:
 
 def _require_unique(names: Iterable[str], what: str) -> None:
     if repeated := [name for name, times in Counter(names).items() if times > 1]:
-        raise ValueError(f"{what} stand twice: {listing(repeated)}")
+        raise ValueError(f"{what} occur twice: {listing(repeated)}")
 
 
 def finite(values: Any) -> Any:

@@ -232,7 +232,7 @@ def types_of_arrays(arrays: Mapping[str, NDArray[Any]], *, n_genes: int, n_label
     try:
         return SeenTypes.from_arrays(found, n_genes=n_genes, n_labels=n_labels)
     except ValueError as error:
-        raise ModelFormatError(f"What the model keeps of its types was changed: {error}. Copy the complete model again.") from error
+        raise ModelFormatError(f"The stored types of the model were changed: {error}. Copy the complete model again.") from error
 
 
 class UnseenTest(Protocol):

@@ -152,7 +152,7 @@ def _read_whole(root: Any, name: str, elem: Any) -> pd.DataFrame:
             return _as_in_anndata(read_elem(elem), is_obs=name == "obs")
         if not isinstance(elem, h5py.Dataset):
             raise DataFileError(
-                "A `.zarr` of anndata 0.6 or older is not read any more, neither here nor by anndata. Read it with anndata 0.10, and "
+                "A `.zarr` of anndata 0.6 or older is no longer read, neither here nor by anndata. Read it with anndata 0.10, and "
                 "write it again."
             )
         return _read_records(root, name)

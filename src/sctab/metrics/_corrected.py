@@ -1,6 +1,6 @@
 """Scores that know the Cell Ontology: a subtype of what the author said is right, a parent is wrong.
 
-A prediction that is right in this sense is replaced by the truth. Any score of what comes out is the ontology-corrected score.
+A prediction that is right in this sense is replaced by the truth. Any score of the result is the ontology-corrected score.
 
 References
 ----------

@@ -21,7 +21,7 @@ _OTHER_NAMES = {
     "tabnet": "sctab",
     "autoclassifier": "auto",
 }
-"""Other names under which users may know a class, in small letters and without what joins words."""
+"""Other names under which users may know a class, in lower case and without what joins words."""
 
 
 def meant_model(name: object) -> str:

@@ -237,7 +237,7 @@ class SCTAB(CellTypeClassifier):
     ) -> sparse.csr_matrix:
         """Compute the contribution of each gene to the decision on each cell.
 
-        It is the feature mask of each step times the decision that came of it, summed over the steps (Arik and Pfister 2021,
+        It is the feature mask of each step times the resulting decision, summed over the steps (Arik and Pfister 2021,
         :doi:`10.1609/aaai.v35i8.16826`). With `dense_decision`, what the decision without a mask adds is shared out among the genes whose
         expression speaks for the predicted type, see :meth:`sctab.nn.TabNet.explain`. What the weights mean is on the page
         :doc:`/explaining`; :func:`sctab.tl.explain` sums them up by cell and by type.

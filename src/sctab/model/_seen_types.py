@@ -13,7 +13,7 @@ from sctab.inference import ModelSpec, learn_types, types_to_arrays
 from sctab.train import Reference, TrainingData
 
 _MOST_CELLS = 100_000
-"""Labelled cells that types are learned from. Of each label an equal number is taken, and all of rarer ones."""
+"""Labelled cells that types are learned from. An equal number is taken of each label, and all of rarer ones."""
 
 
 def learned_types(reference: Reference, data: TrainingData, spec: ModelSpec, *, seed: int) -> dict[str, NDArray[Any]]:

@@ -199,7 +199,7 @@ class XGBoostClassifier(CellTypeClassifier):
         keep_checkpoints: Checkpoints = "best",
     ) -> TrainingResult:
         if keep_checkpoints == "all":
-            warn("An `xgboost` model has no models of rounds to keep: its first trees are those of any earlier round.")
+            warn("An `xgboost` model has no checkpoints to keep: its first trees are the model of any earlier round.")
         if resume:
             raise SettingError(
                 Parameter("resume", value=True),

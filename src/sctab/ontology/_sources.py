@@ -144,9 +144,7 @@ def _require_https(url: str) -> None:
     """Refuse addresses whose content anybody on the way could change; a server on this machine may do without."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1", "::1"}):
-        raise SettingError(
-            f"`{url}` is not read over https, so that it could be changed on the way. Provide an `https://` address."
-        )
+        raise SettingError(f"`{url}` is not read over https, so it could be changed on the way. Provide an `https://` address.")
 
 
 def _follow_https(response: Any, *_: Any, **__: Any) -> None:

@@ -268,5 +268,5 @@ def _of_all_cells(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _some(table: pd.DataFrame, what: str) -> pd.DataFrame:
     if table.empty:
-        raise SettingError(f"There is no {what} in the table, so that there is nothing to draw.")
+        raise SettingError(f"There is no {what} in the table, so there is nothing to draw.")
     return table

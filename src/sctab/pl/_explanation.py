@@ -76,7 +76,7 @@ def explain(explanation: pd.DataFrame, *, n_top: int = 10, n_columns: int = 4, m
             "`sctab.pl.explain(sctab.get.explanation(adata))`."
         )
     if explanation.empty:
-        raise SettingError("There is no gene in the table, so that there is nothing to draw.")
+        raise SettingError("There is no gene in the table, so there is nothing to draw.")
     panels = {_title(name, rows): _expressed(rows, min_expressed, n_top) for name, rows in explanation.groupby("type", sort=False)}
     table = pd.concat(panels.values())
     figure, axes = _grid(table, panels, min(n_columns, len(panels)))

@@ -24,7 +24,7 @@ NO_LABEL = "no label"
 class Comparison:
     """Known and predicted labels as numbers of types.
 
-    Each label of the model is a type. A known label is the type of the model's label that is called so, or that alone has its id; other
+    Each label of the model is a type. A known label is the type of the model's label of that name, or that alone has its id; other
     known labels are one type where they have one id, and a type of its own each where they have none. A type whose name is that of a
     label of the model already has its id in its name.
 

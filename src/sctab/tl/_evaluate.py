@@ -235,7 +235,7 @@ def _require_comparable(comparison: Comparison, labels_key: str, annotation: Ann
             f"None of the {len(codes)} different labels in ",
             place(f"obs[{labels_key!r}]"),
             " is a label of the model or in the Cell Ontology "
-            f"({annotation.ontology.version}), so that no cell could be right: {listing(comparison.names[code] for code in codes)}. Name a "
+            f"({annotation.ontology.version}), so no cell could be right: {listing(comparison.names[code] for code in codes)}. Name a "
             "column of cell types, or translate its labels to names of the Cell Ontology or to labels of the model: "
             f"{listing(annotation.names)}.",
         )

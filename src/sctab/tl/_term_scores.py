@@ -153,7 +153,7 @@ def _nodes(
     if unknown:
         raise LabelError(
             place(f"obs[{column!r}]"),
-            f" has terms that the annotation did not report as they are there: {listing(unknown)}. Annotate the cells again.",
+            f" has terms that differ from those that the annotation reported: {listing(unknown)}. Annotate the cells again.",
         )
     return found[codes.ravel()]
 

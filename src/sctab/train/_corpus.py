@@ -256,10 +256,10 @@ class CorpusReference:
             raise SettingError(Parameter("categorical_covariate_keys", keys), f" must be a list: write `[{keys!r}]`.")
         for key in keys:
             if key not in _COVARIATES:
-                raise KeyNotFoundError(f"`{key}` is not known of the cells of a corpus. Choose from {listing(_COVARIATES)}.")
+                raise KeyNotFoundError(f"`{key}` is not a column of a corpus. Choose from {listing(_COVARIATES)}.")
             if (self.corpus.codes(LEARNED, [key])[key] < 0).all():
                 raise LabelError(
-                    f"The {key} of no training cell is known. Name its column as `{key}_key` of the sources, and build the corpus again."
+                    f"No training cell has a known {key}. Name its column as `{key}_key` of the sources, and build the corpus again."
                 )
         return keys
 

@@ -176,7 +176,8 @@ def read_history(path: Path, identity: Mapping[str, Any]) -> dict[str, dict[int,
     stored = _read(path)[_KEY]
     if changed := sorted(name for name, value in identity.items() if stored["identity"].get(name) != value):
         raise SettingError(
-            f"`{path.parent}` is of a training with other {listing(changed)}. Resume with the original settings, or use another `run_dir`."
+            f"`{path.parent}` belongs to a training with other {listing(changed)}. Resume with the original settings, or use another "
+            "`run_dir`."
         )
     return dict(stored["history"])
 

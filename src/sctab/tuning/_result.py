@@ -82,7 +82,7 @@ def summarise(study: Study, task: TuningTask) -> TuningResult:
     trials = _trials(study, task)
     complete = trials[trials["state"] == "complete"]
     if complete.empty:
-        raise SettingError("No trial is complete yet, so that there is nothing to choose from. Increase `timeout` or `n_trials`.")
+        raise SettingError("No trial is complete yet, so there is nothing to choose from. Increase `timeout` or `n_trials`.")
     best = complete.sort_values(["value", "is_default"], ascending=False, kind="stable").index[0]
     values = {} if complete.loc[best, "is_default"] else next(trial.params for trial in finished(study) if trial.number == best)
     importance, note = _importance(study, task)

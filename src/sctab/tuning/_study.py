@@ -129,7 +129,7 @@ def _require_same(found: Mapping[str, Any], wanted: Mapping[str, str], path: Pat
         return
     shown = [f"`{name}` was {found.get(name)} and is {wanted.get(name)}" for name in others if name not in ("data", "space")]
     raise SettingError(
-        f"The study in `{path}` was begun with other {listing(others)}"
+        f"The study in `{path}` was started with other {listing(others)}"
         + (f" ({'; '.join(shown)})" if shown else "")
         + ". Resume with the original settings, or use another name for the study."
     )

@@ -99,7 +99,7 @@ def tune(
     MissingDependencyError
         If Optuna is not installed; it comes with the extra `tune`.
     SettingError
-        If a setting is invalid, or if the study in `storage` was begun with other data, columns, model class, space or settings, or by
+        If a setting is invalid, or if the study in `storage` was started with other data, columns, model class, space or settings, or by
         another version of sctab.
     KeyNotFoundError, LabelError, InputValueError
         If the reference cannot be learned from.

@@ -38,8 +38,9 @@ def import_checkpoint(
     Parameters
     ----------
     checkpoint
-        A Lightning checkpoint (`.ckpt`), the folder of a run, or a folder or tar archive with several runs of a model. Of each run, the
-        checkpoint with the highest validation macro F1 in its name is taken. An archive is read member by member, never unpacked.
+        A Lightning checkpoint (`.ckpt`), the folder of a run, or a folder or tar archive with several runs of a model. The
+        checkpoint of each run with the highest validation macro F1 in its name is imported. An archive is read member by member, never
+        unpacked.
     genes
         `var.parquet`, the genes in the order of the model: columns `feature_id` and `feature_name`. `.csv` and `.tsv` are read as well.
     labels

@@ -180,7 +180,7 @@ def test_a_model_without_ids_refuses_them_too(name):
         (OWN["symbols with homologs in macaque"], r"`var\['macaque_homolog'\]` holds ids of rhesus macaque"),
         (OWN["with ids of another species in a column of any name"], r"`var\['x'\]` holds ids of mouse"),
         (OWN["half a barnyard by id"], "Ignored features from mouse: 1500"),
-        (OWN["symbols in small letters"], "The symbols are in small letters, as those of fish and frogs are"),
+        (OWN["symbols in small letters"], "The symbols are in lower case, like those of fish and frogs"),
     ],
 )  # fmt: skip
 def test_what_is_accepted_and_not_certain_is_told(var, told):

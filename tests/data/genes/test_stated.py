@@ -75,7 +75,7 @@ def test_only_cells_that_have_an_entry_count(values):
     assert found.found == {"mouse": (1, "`obs['organism']`: `Mus musculus`")}
     (note,) = found.notes(HUMAN, owner="the model", fix="use another")
     assert note.startswith(
-        "1 of 2 cells are of mouse (`obs['organism']`: `Mus musculus`), and the genes of the model are those of human."
+        "1 of 2 cells are from mouse (`obs['organism']`: `Mus musculus`), and the genes of the model are those of human."
     )
     assert note.endswith("otherwise use another.")
 
@@ -83,7 +83,7 @@ def test_only_cells_that_have_an_entry_count(values):
 def test_what_says_the_same_is_told_once():
     obs = pd.DataFrame({"organism": ["Mus musculus"] * 3, "organism_ontology_term_id": ["NCBITaxon:10090"] * 3})
     (note,) = StatedSpecies.of(obs, {"organism": "Mus musculus"}).notes(HUMAN, owner="the model", fix="")
-    assert note.startswith("The cells are of mouse (`obs['organism']`: `Mus musculus`)")
+    assert note.startswith("The cells are from mouse (`obs['organism']`: `Mus musculus`)")
 
 
 def test_a_mixture_is_told_whatever_the_genes():
@@ -132,7 +132,7 @@ def tell(adata, key, where):
 def test_annotation_tells_it_in_memory_and_from_files(cells, tmp_path, key, where):
     tell(cells, key, where)
     expected = said_by(lambda: sctab.tl.annotate(cells, "pbmc", copy=True))
-    assert any(note.startswith("The cells are of mouse (") and ORTHOLOGS in note for note in expected)
+    assert any(note.startswith("The cells are from mouse (") and ORTHOLOGS in note for note in expected)
     cells.write_h5ad(tmp_path / "cells.h5ad")
     cells.write_zarr(tmp_path / "cells.zarr")
     for name in ("cells.h5ad", "cells.zarr"):
@@ -178,7 +178,7 @@ def test_a_reference_is_told(cells):
     cells.obs["organism"] = "Mus musculus"
     cells.obs["bulk_labels"] = np.where(np.arange(cells.n_obs) % 2, "B cell", "natural killer cell")
     LinearClassifier.setup_anndata(cells, "bulk_labels")
-    with pytest.warns(SctabWarning, match="of mouse .*, and the genes of the reference are those of human"):
+    with pytest.warns(SctabWarning, match="from mouse .*, and the genes of the reference are those of human"):
         LinearClassifier(cells)
 
 

@@ -139,7 +139,7 @@ def _named(file: CellSource, name: str, content: MatrixContent) -> Source:
     for found, matrix, var in matrices(file):
         if found == name:
             return Source(name, matrix, var, content)
-    raise DataFileError(f"`{file.path}` has no `{name}` any more. Build the corpus again.")
+    raise DataFileError(f"`{file.path}` no longer has `{name}`. Build the corpus again.")
 
 
 def _write_part(target: Path, matrix: sparse.csr_matrix, obs: pd.DataFrame, names: Sequence[str]) -> None:

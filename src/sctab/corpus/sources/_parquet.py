@@ -75,7 +75,7 @@ class ParquetStore:
         self.path = path
         root = Path(path)
         if not (root / _VAR).exists():
-            raise DataFileError(f"`{path}` has no `{_VAR}`, which names its genes. Copy it from where the store is from.")
+            raise DataFileError(f"`{path}` has no `{_VAR}`, which names its genes. Copy it from the source of the store.")
         with explains_damage(path, _KIND):
             var = pd.read_parquet(root / _VAR)
             self.var = var.set_axis(var.index.astype(str))

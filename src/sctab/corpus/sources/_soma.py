@@ -101,7 +101,7 @@ class SomaSource:
                 if isinstance(found[key], tiledbsoma.SparseNDArray)
             }
         if obs_filter is not None and not self.n_obs:
-            raise SettingError(f"`{path}`: `obs_filter: {obs_filter}` leaves no cell. Ask for less.")
+            raise SettingError(f"`{path}`: `obs_filter: {obs_filter}` matches no cell. Relax it.")
 
     def _read_obs(self, keys: list[str], soma_error: type[Exception]) -> pd.DataFrame:
         try:

@@ -61,7 +61,7 @@ class Source:
 
 
 def normalised(column: str) -> str:
-    """A column's name in small letters, without what joins words and what concatenation adds: `Gene_Symbols-1-0` is `genesymbols`."""
+    """A column's name in lower case, without what joins words and what concatenation adds: `Gene_Symbols-1-0` is `genesymbols`."""
     return re.sub(r"[\W_]+", "", re.sub(r"([-_.](\d+|[xy]))+$", "", column)).lower()
 
 

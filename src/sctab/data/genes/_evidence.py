@@ -48,7 +48,7 @@ def weigh(
     """Weigh all that tells the species of a dataset against that of a model.
 
     Ids, genomes and names that only one species has count in the index and in every column. In columns whose name says that they hold
-    orthologs, they are only told: these stand beside genes of any species. How symbols are written counts where they are the names of the
+    orthologs, they are only told: these accompany genes of any species. How symbols are written counts where they are the names of the
     data.
 
     Parameters

@@ -19,7 +19,7 @@ _TYPE_COLUMNS = {
     "featuretypes", "featuretype", "featurestype", "featurestypes", "featureclass", "featurebiotype", "featurekind", "modality",
     "modalities", "librarytype", "librarytypes", "libtype", "omic", "omics", "assay", "assays", "type", "types", "datatype", "analyte",
 }  # fmt: skip
-"""Columns that say what features are, in small letters without what joins words."""
+"""Columns that say what features are, in lower case without what joins words."""
 _ASKED = {"featuretypes", "featuretype", "modality"}
 """Columns whose unknown words are reported."""
 _MOST_TYPES = 40

@@ -262,7 +262,7 @@ class FeatureSpace:
         symbols = [symbol for name in names if len(symbol := parts_of(name).symbol) > 2 and symbol[0].isalpha()]
         if self.species and len(symbols) >= 20 and sum(symbol.lower() == symbol for symbol in symbols) > 0.8 * len(symbols):
             notes.append(
-                f"The symbols are in small letters, as those of fish and frogs are: {listing(symbols[:2])}. Check that the "
+                f"The symbols are in lower case, like those of fish and frogs: {listing(symbols[:2])}. Check that the "
                 f"data is from {self.species.name}."
             )
         return notes

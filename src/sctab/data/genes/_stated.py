@@ -83,11 +83,11 @@ class StatedSpecies:
         of_genes = "" if genes is None else f", and the genes of {owner} are those of {genes.name}"
         if len(self.found) > 1:
             listed = ", ".join(f"{n_cells:,} of {name} ({where})" for name, (n_cells, where) in self.found.items())
-            return [f"The cells are of several species: {listed}{of_genes}. Separate the cells by species."]
+            return [f"The cells are from several species: {listed}{of_genes}. Separate the cells by species."]
         ((name, (n_cells, where)),) = self.found.items()
         cells = "The cells are" if n_cells == self.n_obs else f"{n_cells:,} of {self.n_obs:,} cells are"
         return [
-            f"{cells} of {name} ({where}){of_genes}. This is valid only if the genes were replaced by their orthologs, whose "
+            f"{cells} from {name} ({where}){of_genes}. This is valid only if the genes were replaced by their orthologs, whose "
             f"expression differs; otherwise {fix}."
         ]
 
