@@ -2,7 +2,7 @@
 
     uv run python benchmarks/panels.py --data FOLDER [--seeds 0]
 
-Types are learned from half of the cells of a data set, over all of its genes. Of the genes, as many as a panel has are drawn at random.
+Types are learned from half of the cells of a data set, over all of its genes. As many genes as a panel has are then drawn at random.
 Logistic regression, in all types and in the genes of the panel, learns the same half and predicts the other. The error of two types is the
 mean over both of the fraction of their cells that gets the other label, of those that get either. It is printed by the overlap of the two
 types in the panel.

@@ -18,8 +18,8 @@ ROWS = 1024
 class RowPieces:
     """A matrix that is written in portions, in any order, and read by rows.
 
-    Of each portion the values of every `ROWS` rows are appended to a temporary file, which has no name and goes with the process. To read
-    such a block of rows is to gather its pieces.
+    The values of every `ROWS` rows of each portion are appended to a temporary file, which has no name and goes with the process. Such a
+    block of rows is read by gathering its pieces.
 
     Parameters
     ----------
