@@ -173,7 +173,8 @@ class TransposedRows:
                 self._in_memory = self._portion(0, self.shape[1])
             else:
                 self._pieces = self._transpose_on_disk()
-        return cast("sparse.csr_matrix", (self._in_memory if self._pieces is None else self._pieces)[rows])
+        transposed: Any = self._in_memory if self._pieces is None else self._pieces
+        return cast("sparse.csr_matrix", transposed[rows])
 
 
 def native_dtype(dtype: Any) -> np.dtype[Any]:
