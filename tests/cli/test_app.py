@@ -413,6 +413,8 @@ def test_demo(tmp_path, monkeypatch):
     result = run("demo")
     assert result.exit_code == 0, result.output
     assert "Macro F1" in result.stdout
+    assert "With an accepted error of 0.2" in result.stdout
+    assert "left open" in result.stdout
     assert run("demo").exit_code == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sctab-demo-1.h5ad", "sctab-demo.h5ad"]
     assert "sctab_label" in ad.read_h5ad("sctab-demo.h5ad").obs
