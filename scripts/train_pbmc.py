@@ -162,7 +162,7 @@ def main() -> None:
         calibration=spec.calibration,
         broad_error=broad_error(model, others),
     )
-    with written_beside(arguments.output, overwrite=arguments.overwrite) as directory:
+    with written_beside(arguments.output, overwrite=arguments.overwrite, kind="model") as directory:
         model.save(directory, description=DESCRIPTION)
         (directory / CARD_FILE).write_text(card, encoding="utf-8")
     print(f"Wrote {arguments.output}.")
