@@ -139,7 +139,7 @@ def fill_generated() -> None:
     target.mkdir(exist_ok=True)
     for notebook in sorted((HERE.parent / "tutorials").glob("*.ipynb")):
         shutil.copy2(notebook, target / notebook.name)
-    if not (target / "thumbnail_transfer.png").exists():
+    if not (target / "thumbnail_trust.png").exists():
         runpy.run_path(str(HERE / "draw_front_page.py"))["main"](target)
     if not (target / "plot_training.png").exists():
         runpy.run_path(str(HERE / "draw_plots.py"))["main"](target)

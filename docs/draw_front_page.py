@@ -30,6 +30,13 @@ def annotated() -> AnnData:
     return adata
 
 
+def short(label: str) -> str:
+    """Name of a type as biologists say it."""
+    for words in ("-positive, alpha-beta", "-positive", "thymus-derived ", "CD14-low, ", "CD25 "):
+        label = label.replace(words, "")
+    return label.replace(", alpha-beta", "")
+
+
 def draw(adata: AnnData, theme: str) -> plt.Figure:
     """Draw the query, its labels and their confidence on the UMAP of the dataset."""
     ink = INKS[theme]
@@ -44,9 +51,9 @@ def draw(adata: AnnData, theme: str) -> plt.Figure:
             ax.spines[:].set_visible(False)
         axes[0].scatter(x, y, s=14, color="#9a9a9a", linewidths=0)
         labels = adata.obs["sctab_label"].astype(str)
-        for label, colour in zip(labels.value_counts().index, plt.get_cmap("tab10").colors, strict=False):
+        for label, colour in zip(labels.value_counts().index, plt.get_cmap("tab20").colors, strict=False):
             here = (labels == label).to_numpy()
-            axes[1].scatter(x[here], y[here], s=14, color=colour, linewidths=0, label=label.replace("-positive, alpha-beta", ""))
+            axes[1].scatter(x[here], y[here], s=14, color=colour, linewidths=0, label=short(label))
         axes[1].legend(loc="center left", bbox_to_anchor=(0.98, 0.5), frameon=False, markerscale=2.5, handletextpad=0.2)
         dots = axes[2].scatter(x, y, s=14, c=adata.obs["sctab_confidence"], cmap="viridis", vmin=0.2, vmax=1, linewidths=0)
         bar = figure.colorbar(dots, ax=axes[2], shrink=0.7)
@@ -58,16 +65,20 @@ def thumbnails(adata: AnnData) -> dict[str, plt.Figure]:
     """Draw a picture for each tutorial, by its name, and that of the quickstart."""
     figures = {}
     umap, importance = adata.obsm["X_umap"].T, sctab.get.genes(adata)["importance"].head(30)
-    differs = (adata.obs["bulk_labels"] == "Dendritic") & (adata.obs["sctab_label"] == "monocyte")
+    differs = (adata.obs["bulk_labels"] == "Dendritic") & adata.obs["sctab_label"].astype(str).str.endswith("monocyte")
     confusion = pd.crosstab(adata.obs["bulk_labels"], adata.obs["sctab_label"], normalize="index")
-    for name in ("annotate", "transfer", "which_model", "wrong_label", "imbalanced_reference"):
+    for name in ("annotate", "transfer", "trust", "which_model", "wrong_label", "imbalanced_reference"):
         figures[name], ax = plt.subplots(figsize=(4, 2.2), layout="constrained", facecolor="white")
         ax.spines[:].set_visible(False)
         ax.set(xticks=[], yticks=[])
         if name == "annotate":
-            ax.scatter(*umap, s=5, c=adata.obs["sctab_label"].cat.codes, cmap="tab10", linewidths=0)
+            ax.scatter(*umap, s=5, c=adata.obs["sctab_label"].cat.codes, cmap="tab20", linewidths=0)
         elif name == "transfer":
             ax.imshow(confusion, cmap="Blues", aspect="auto")
+        elif name == "trust":
+            is_hidden = (adata.obs["bulk_labels"] == "CD19+ B").to_numpy()
+            ax.scatter(*umap, s=5, c=adata.obs["sctab_confidence"], cmap="viridis", linewidths=0)
+            ax.scatter(*umap[:, is_hidden], s=8, color="#D55E00", linewidths=0)
         elif name == "which_model":
             found = sctab.get.genes(adata)["found"].head(30)
             ax.bar(range(30), importance, color=found.map({True: "#0072B2", False: "#D0D0D0"}))
