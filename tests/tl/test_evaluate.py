@@ -27,11 +27,33 @@ LYMPHOCYTES = ["B cell", "CD4-positive, alpha-beta T cell", "CD8-positive, alpha
 REGULATORY = "CD4-positive, CD25-positive, alpha-beta regulatory T cell"
 
 
+FINE = {  # labels of the authors as terms of the Cell Ontology, and the labels of the model that are the same or above
+    "CD14+ Monocyte": ("CL:0001054", "monocyte"),
+    "CD19+ B": ("CL:0000236", "B cell"),
+    "CD34+": ("CL:0008001", "hematopoietic precursor cell"),
+    "CD4+/CD25 T Reg": ("CL:0000792", "CD4-positive, alpha-beta T cell"),
+    "CD4+/CD45RA+/CD25- Naive T": ("CL:0000895", "CD4-positive, alpha-beta T cell"),
+    "CD4+/CD45RO+ Memory": ("CL:0000897", "CD4-positive, alpha-beta T cell"),
+    "CD56+ NK": ("CL:0000623", "natural killer cell"),
+    "CD8+ Cytotoxic T": ("CL:0000794", "CD8-positive, alpha-beta T cell"),
+    "CD8+/CD45RA+ Naive Cytotoxic": ("CL:0000900", "CD8-positive, alpha-beta T cell"),
+    "Dendritic": ("CL:0000451", "dendritic cell"),
+}
+
+
 @pytest.fixture(scope="module")
 def annotated():
+    """Cells annotated by a model of broad labels, which has learned some regulatory T cells as natural killer cells."""
     adata = sc.datasets.pbmc68k_reduced()
+    reference = adata.raw.to_adata()
+    reference.obs["label"] = reference.obs["bulk_labels"].map({label: name for label, (_, name) in FINE.items()})
+    regulatory = reference.obs_names[reference.obs["bulk_labels"] == "CD4+/CD25 T Reg"]
+    reference.obs.loc[regulatory[::2], "label"] = "natural killer cell"
     with warnings.catch_warnings(action="ignore"):  # `X` is scaled: it warns that it used `raw.X`
-        sctab.tl.annotate(adata, "pbmc")
+        LinearClassifier.setup_anndata(reference, "label")
+        model = LinearClassifier(reference)
+        model.train(max_epochs=8, seed=0, accelerator="cpu", enable_progress_bar=False, calibrate=False)
+        sctab.tl.annotate(adata, model)
     adata.obs["truth"] = adata.obs["bulk_labels"].map(TRUTH)
     adata.obs["donor"] = [f"donor {i % 7}" for i in range(adata.n_obs)]
     return adata
@@ -233,20 +255,6 @@ class TestWithoutProbabilities:
         pd.testing.assert_frame_equal(found["overall"], kept)
         for name in ("types", "groups"):
             pd.testing.assert_frame_equal(found[name], expected[name])
-
-
-FINE = {  # labels of the authors as terms of the Cell Ontology, and the labels of the model that are the same or above
-    "CD14+ Monocyte": ("CL:0001054", "monocyte"),
-    "CD19+ B": ("CL:0000236", "B cell"),
-    "CD34+": ("CL:0008001", "hematopoietic precursor cell"),
-    "CD4+/CD25 T Reg": ("CL:0000792", "CD4-positive, alpha-beta T cell"),
-    "CD4+/CD45RA+/CD25- Naive T": ("CL:0000895", "CD4-positive, alpha-beta T cell"),
-    "CD4+/CD45RO+ Memory": ("CL:0000897", "CD4-positive, alpha-beta T cell"),
-    "CD56+ NK": ("CL:0000623", "natural killer cell"),
-    "CD8+ Cytotoxic T": ("CL:0000794", "CD8-positive, alpha-beta T cell"),
-    "CD8+/CD45RA+ Naive Cytotoxic": ("CL:0000900", "CD8-positive, alpha-beta T cell"),
-    "Dendritic": ("CL:0000451", "dendritic cell"),
-}
 
 
 class TestSharedLevel:
