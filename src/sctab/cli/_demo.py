@@ -61,11 +61,12 @@ def run_demo(output: Path | None, *, overwrite: bool) -> None:
     terms = sctab.get.evaluation(adata, "promise").iloc[0]
     out.print(
         f"With an accepted error of {ACCEPTED_ERROR:g}, {terms['leaf']:.0%} of the cells keep a label without subtypes, "
-        f"{1 - terms['leaf'] - terms['open']:.0%} get a broader term and {terms['open']:.0%} are left open; {terms['error']:.1%} of the terms "
-        "are wrong by the authors' labels.",
+        f"{1 - terms['leaf'] - terms['open']:.0%} get a broader term and {terms['open']:.0%} are left open; {terms['error']:.1%} of "
+        "the terms are wrong by the authors' labels.",
         soft_wrap=True,
     )
-    out.print(f"Wrote `{output}`: see `obs['sctab_label']`, `obs['sctab_confidence']`, `obs['sctab_term']` and `uns['sctab']`.", soft_wrap=True)
+    columns = "`obs['sctab_label']`, `obs['sctab_confidence']`, `obs['sctab_term']`"
+    out.print(f"Wrote `{output}`: see {columns} and `uns['sctab']`.", soft_wrap=True)
 
 
 def author_labels(adata: AnnData, labels: sctab.ontology.LabelSpace, ontology: sctab.ontology.CellOntology) -> pd.Series:

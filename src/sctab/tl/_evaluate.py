@@ -283,7 +283,8 @@ def _note_on_levels(levels: pd.DataFrame, overall: pd.DataFrame) -> str:
     accuracy = overall[overall["metric"] == "accuracy"].set_index("level")["value"]
     told = [f"`{row.type}` as `{row.compared_as}`" for row in finer.itertuples()]
     return (
-        f"{len(finer)} of {len(levels)} known types are finer than the model's labels. At the level that both share, accuracy is "
+        f"{len(finer)} of {len(levels)} known types {'is' if len(finer) == 1 else 'are'} finer than the model's labels. "
+        "At the level that both share, accuracy is "
         f"{accuracy[SHARED]:.3f}, and {accuracy[LABELLED]:.3f} as labelled. Compared are {_first(told, most=8)}."
     )
 
