@@ -174,3 +174,12 @@ def test_damaged_arrays_are_refused(name):
             ModelFormatError, match="fingerprints of training cells that are stored with the model do not fit its genes"
         ):
             Fingerprints.from_arrays(changed, n_genes=N_GENES)
+
+
+def test_parts_that_are_too_small_recognise_no_cell():
+    """With few genes there is one fingerprint, and a missing gene is a missing cell."""
+    detection = np.full(8, 0.5)
+    fingerprints = Fingerprints.empty(10, detection)
+    found = np.arange(8) > 0
+    assert not fingerprints.parts[1:].any()
+    assert fingerprints.expected_recall(found, detection) == 0.5

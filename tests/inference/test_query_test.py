@@ -66,9 +66,17 @@ def test_genes_of_a_panel_come_from_the_match(seen):
 
 
 def test_cells_without_counts_are_not_learned_from(seen):
-    query = open_cells(np.arange(100) % 3, empty=30)
+    query = open_cells(np.arange(130) % 3, empty=30)
     test, _ = unseen_test(seen, query, NORMALIZATION, Logits())
-    assert len(test.of_landmarks) == 70
+    assert len(test.of_landmarks) == 100
+
+
+@pytest.mark.parametrize("n_obs", [1, 20, 79])
+def test_few_cells_are_not_tested(seen, n_obs):
+    """The difference between datasets cannot be estimated from them, and all would seem to be of unseen types."""
+    test, note = unseen_test(seen, open_cells(np.arange(n_obs) % 3), NORMALIZATION, Logits())
+    assert test is None
+    assert note.startswith(f"Only {n_obs} cells have counts in the model's genes, too few to look for unseen types")
 
 
 def test_without_types_the_logits_are_looked_at(seen):

@@ -283,5 +283,7 @@ def test_arrays_among_those_of_others(seen):
     np.testing.assert_array_equal(again.scores, seen.scores)
     assert types_of_arrays({"backoff.scores": np.ones(3)}, n_genes=N_GENES, n_labels=3) is None
     del arrays["types.genes"]
-    with pytest.raises(ModelFormatError, match=r"keeps of its types was changed: .*lack \['genes'\]\. Copy the complete model"):
+    with pytest.raises(
+        ModelFormatError, match=r"stored types of the model were changed: .*lack \['genes'\]\. Copy the complete model"
+    ):
         types_of_arrays(arrays, n_genes=N_GENES, n_labels=3)

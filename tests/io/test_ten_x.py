@@ -122,3 +122,28 @@ def test_without_shape(cells, tmp_path):
     path = write_ten_x(cells, tmp_path / "a.h5")
     replaced(path, "matrix/shape", None)
     assert sparse.issparse(read_data_file(path).X)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_genome_that_is_not_there(cells, tmp_path, version):
+    """One genome is used where it is asked for, and no other is."""
+    path = tmp_path / "a.h5"
+    write_ten_x(cells, path) if version == 3 else write_ten_x_v2({"GRCh38": cells}, path)
+    (genome,) = set(DataFile(path).var["genome"])
+    assert DataFile(path, modality=genome).n_obs == cells.n_obs
+    with pytest.raises(DataFileError, match="has no genome `mm10`"):
+        DataFile(path, modality="mm10")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_claimed_features_are_not_read(cells, tmp_path, version):
+    """A small file that states many features, of which none is stored."""
+    path = tmp_path / "a.h5"
+    write_ten_x(cells, path) if version == 3 else write_ten_x_v2({"GRCh38": cells}, path)
+    with h5py.File(path, "a") as file:
+        group = file["matrix/features"] if version == 3 else file["GRCh38"]
+        for name in ("id", "name") if version == 3 else ("genes", "gene_names"):
+            del group[name]
+            group.create_dataset(name, shape=(10**9,), dtype="S1", chunks=(10**6,))
+    with pytest.raises(DataFileError, match="missing"):
+        DataFile(path)

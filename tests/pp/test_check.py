@@ -153,7 +153,7 @@ def test_a_type_that_was_not_learned(model):
     assert found.fraction_unseen > 0.9
     assert found.shift > 0.9
     assert not found.promise["holds"]
-    assert "cannot be promised for cells of the donors of the reference: no label is right" in text_of(found)
+    assert "cannot be promised for other cells of what was held out: no label is right" in text_of(found)
     assert "no label fits most of them" in str(found)
     (note,) = [note for note in found.warnings if "fit no label" in note]
     assert "`sctab.tl.annotate` with `unseen_fdr=0.1` refuses them, unless `force=True` is given." in note
@@ -275,3 +275,19 @@ def test_tables_of_the_packaged_model():
     assert isinstance(found.types, pd.DataFrame)
     assert found.types["coverage"].max() < 0.9
     assert found.matrix["name"] == "raw.X"
+
+
+def test_cells_without_a_count(model, query):
+    """Nothing can be annotated, and nothing is promised."""
+    empty = query.copy()
+    empty.X = empty.X * 0
+    found = sctab.pp.check(empty, model)
+    assert (found.n_empty, found.promise, found.fraction_unseen, found.is_refused) == (empty.n_obs, None, None, False)
+    assert any(note.startswith(f"{empty.n_obs} cells have no count and get no label.") for note in found.warnings)
+
+
+@pytest.mark.parametrize("name", ["accepted_error", "unseen_fdr", "min_gene_coverage"])
+@pytest.mark.parametrize("value", ["0.1", None])
+def test_rates_that_are_not_numbers(model, query, name, value):
+    with pytest.raises(sctab.SettingError, match=f"`{name}=.*between 0 and 1"):
+        sctab.pp.check(query, model, **{name: value})

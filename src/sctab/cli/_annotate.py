@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 from rich.table import Table
@@ -157,6 +158,19 @@ def annotate(
     _report(done)
 
 
+def _trust(run: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences on promised terms, and on unseen types where no cell is reported; warnings say the rest."""
+    promise, unseen = run.get("promise"), run.get("unseen")
+    if promise is not None and promise["is_kept"]:
+        of_whom = "other cells of the same data" if promise["unit"] == "cell" else f"new {promise['unit']}s, on average"
+        yield f"At most {promise['accepted_error']:g} of the terms are wrong, for {of_whom}."
+    if unseen is not None and not unseen["n_reported"]:
+        yield (
+            f"No cell of {unseen['n_cells']:,} is reported as of an unseen type, at a false discovery rate of {unseen['fdr']:g}. "
+            "Types that are close to those of the model are rarely found."
+        )
+
+
 def _report(done: sctab.tl.AnnotatedFiles) -> None:
     for path, run in done.runs.items():
         genes = run["genes"]
@@ -166,6 +180,8 @@ def _report(done: sctab.tl.AnnotatedFiles) -> None:
             f"genes found ({sctab.data.shown_fraction(genes['coverage'])} of total importance).",
             soft_wrap=True,
         )
+        for line in _trust(run):
+            err.print(f"{where}{line}", soft_wrap=True)
     table = Table("label", "cells", "median confidence", box=None)
     for label, row in done.labels.iterrows():
         table.add_row(str(label), f"{row['n_cells']:.0f}", f"{row['confidence']:.2f}")

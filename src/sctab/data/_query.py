@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,7 @@ def open_query(
     InputValueError, KeyNotFoundError, GeneOverlapError
         See :func:`choose_source` and :meth:`GeneMatch.require <sctab.data.GeneMatch.require>`.
     """
-    if not 0 <= min_gene_coverage <= 1:
+    if not (isinstance(min_gene_coverage, Real) and 0 <= min_gene_coverage <= 1):
         raise SettingError(Parameter("min_gene_coverage", min_gene_coverage), " must be between 0 and 1.")
     matches: list[tuple[pd.DataFrame, GeneMatch]] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,7 +182,7 @@ def promise(terms: Terms, scores: Scores, accepted_error: float) -> BackOff:
     SettingError
         If `accepted_error` is not between 0 and 1.
     """
-    if not 0 < accepted_error < 1:
+    if not (isinstance(accepted_error, Real) and 0 < accepted_error < 1):
         raise SettingError(Parameter("accepted_error", accepted_error), " must be above 0 and below 1.")
     units, unit, note = scores.units, scores.unit, ""
     if accepted_error < scores.smallest_error - _ROUNDING and unit != "cell":

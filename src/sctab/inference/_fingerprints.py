@@ -142,7 +142,7 @@ class Fingerprints:
         detection
             Fraction of the training cells that show each gene, `(n_genes,)`.
         """
-        complete = [float(np.prod(1 - detection[part & ~found], dtype=np.float64)) for part in self.parts]
+        complete = [float(np.prod(1 - detection[part & ~found], dtype=np.float64)) for part in self.parts if part.any()]
         return float(1 - np.prod([1 - each for each in complete]))
 
     def with_cells(self, values: sparse.csr_matrix) -> Self:

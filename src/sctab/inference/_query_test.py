@@ -16,6 +16,8 @@ from sctab.inference._unseen import LogitTest, NeighbourhoodTest, SeenTypes, Uns
 _RANGES = 50
 """Places of a query that a sample is read from: datasets are often ordered by donor or type."""
 _CELLS_FOR_LOGITS = 2_000
+_FEWEST_CELLS = 80
+"""Cells of which a quarter, 20, suffices to estimate the difference between datasets. With fewer, all seem to be of unseen types."""
 MOST_UNSEEN = 0.5
 """Fraction of the cells that no label fits beyond which a query is refused: most labels would be wrong."""
 NO_TYPES = (
@@ -47,12 +49,17 @@ def unseen_test(
 
     Returns
     -------
-    `None` for a query in which no cell has a count in the model's genes; and a note for the user, empty if there is none.
+    `None` for a query in which no cell, or too few, have a count in the model's genes; and a note for the user, empty if there is none.
     """
     if seen is not None:
         values = _sample(query, MOST_CELLS)
         if values.shape[0] == 0:
             return None, ""
+        if values.shape[0] < _FEWEST_CELLS:
+            return None, (
+                f"Only {values.shape[0]} cells have counts in the model's genes, too few to look for unseen types: neighbourhoods and the "
+                f"difference between datasets need {_FEWEST_CELLS}. Annotate them together with the other cells of their dataset."
+            )
         n_genes = len(query.match.found)
         neighbourhoods = Neighbourhoods.learn(values, n_genes=n_genes)
         scores = seen.score(values, neighbourhoods, found=query.match.found, normalization=normalization)

@@ -53,7 +53,11 @@ def read_ten_x(root: Any, path: str, *, part: str | None, choose: Choose | None)
     """
     genomes = genomes_of(root)
     tables = {genome: _features(root[genome], genome, path) for genome in genomes}
-    chosen = choose_part(tables, part if len(genomes) > 1 else None, choose, path, "genome")
+    named = tables
+    if part is not None and genomes == [_MATRIX]:  # its features say the genome
+        named = dict.fromkeys(tables[_MATRIX].get("genome", pd.Series([_MATRIX])).unique(), tables[_MATRIX])
+    chosen = choose_part(named, part, choose, path, "genome")
+    chosen = chosen if named is tables else _MATRIX
     group, var = root[chosen], tables[chosen]
     barcodes = array_of(group, "barcodes", path)
     shape = (int(barcodes.shape[0]), len(var))
@@ -73,11 +77,15 @@ def _features(group: Any, genome: str, path: str) -> pd.DataFrame:
     if "features" not in group:  # version 2
         ids = array_of(group, "genes", path)
         names = array_of(group, "gene_names", path, ids.shape[0])
+        for array in (ids, names):
+            integrity.require_stored(array, "the genes")
         found = {"gene_ids": strings(ids[:]), "genome": genome} if genome != _MATRIX else {"gene_ids": strings(ids[:])}
         return pd.DataFrame(found, index=pd.Index(strings(names[:]), dtype=object))
     features = group["features"]
     ids = array_of(features, "id", path)
     names = array_of(features, "name", path, ids.shape[0])
+    for array in (ids, names):
+        integrity.require_stored(array, "the features")
     columns = {
         _COLUMNS.get(name, name): strings(array[:])
         for name, array in features.items()

@@ -21,6 +21,7 @@ from sctab.io import ProgressReport
 from sctab.model._setup import single_device
 from sctab.train import REFIT_BELOW, HeldOut, MemoryReference, Reference
 
+_TITLES = {"cluster": "Calibrating on clusters"}
 _FEWEST_CELLS = 1500
 """Cells from which processes save more than their start takes, some ten seconds each."""
 
@@ -164,7 +165,7 @@ class CrossFit:
         n_members, n_folds = len(self.trainings), self.reference.n_folds(None)
         folds = self.reference.folds(None, by=by, seed=self.seed)
         tasks = ((training, fold) for fold in folds for training in self.trainings)
-        outputs = run_folds(tasks, n_folds * n_members, n_jobs=self.n_jobs, shown=self.shown)
+        outputs = run_folds(tasks, n_folds * n_members, title=_TITLES.get(by, "Calibrating"), n_jobs=self.n_jobs, shown=self.shown)
         parts = [outputs[first : first + n_members] for first in range(0, len(outputs), n_members)]
         together = [replace(part[0], logits=np.concatenate([output.logits for output in part], axis=1)) for part in parts]
         return join_folds(together, self.spec)
@@ -188,9 +189,11 @@ class CrossFit:
             return cells
 
 
-def run_folds(tasks: Iterable[tuple[FoldTraining, HeldOut]], n_tasks: int, *, n_jobs: int, shown: bool) -> list[FoldOutput]:
+def run_folds(
+    tasks: Iterable[tuple[FoldTraining, HeldOut]], n_tasks: int, *, title: str, n_jobs: int, shown: bool
+) -> list[FoldOutput]:
     """Train and evaluate, `n_jobs` at a time in processes of their own; results are in the order of the tasks."""
-    with ProgressReport(n_tasks, "Calibrating", unit="trainings", shown=shown) as progress:
+    with ProgressReport(n_tasks, title, unit="trainings", shown=shown) as progress:
         found = {}
         for number, output in _side_by_side(tasks, min(n_jobs, n_tasks)):
             found[number] = output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from os import PathLike
 
 import numpy as np
@@ -147,7 +148,7 @@ def check_file(
 
 def _require_fractions(accepted_error: float, unseen_fdr: float) -> None:
     for name, value in (("accepted_error", accepted_error), ("unseen_fdr", unseen_fdr)):
-        if not 0 < value < 1:
+        if not (isinstance(value, Real) and 0 < value < 1):
             raise SettingError(Parameter(name, value), " must be between 0 and 1, such as 0.1.")
 
 
@@ -170,7 +171,7 @@ def _check(
     counted = count_cells(query, fingerprints, show_progress=show_progress)
     test, unseen_note = predictor.unseen_test(query)
     sampled = sample_cells(predictor, query, test, unseen_note)
-    promise = _promise(predictor, accepted_error, sampled)
+    promise = _promise(predictor, accepted_error, sampled) if sampled.n_cells else None
     compared = _depth_table(counted, depth, found, has_counts=holds_counts(query))
     panel = None if seen is None else Panel(seen, found)
     n_counts = _counts_in_all_genes(compared, depth, panel)
@@ -206,7 +207,7 @@ def _check(
         unseen_note: bool(unseen_note) and panel is not None,
         NO_DEPTH: depth is None,
         NO_FINGERPRINTS: fingerprints is None,
-        NO_PROMISE: promise is None,
+        NO_PROMISE: promise is None and sampled.n_cells > 0,
     }
     return QueryCheck(
         model=predictor.name or spec.model_class,

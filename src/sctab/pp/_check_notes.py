@@ -12,12 +12,20 @@ from sctab.data import Query, shown_fraction
 from sctab.errors import Either, Message, Parameter, listing
 from sctab.inference import MOST_UNSEEN, CellCounts, PromiseCheck
 
-_TRAIN_AGAIN = "Train it again, with calibration, to check that."
+_TRAINED_NOW = "Models that are trained with this version keep them"
 NO_TYPES = (
-    f"Informative genes of each type and the difference from the reference: the model keeps nothing of its types. {_TRAIN_AGAIN}"
+    "Informative genes of each type and the difference from the reference: the model keeps nothing of its types. "
+    f"{_TRAINED_NOW}, where they are calibrated."
 )
-NO_DEPTH = f"Depth beside that of the reference: the model does not keep the depth of its training cells. {_TRAIN_AGAIN}"
-NO_FINGERPRINTS = f"Cells of the training data in the query: the model keeps no fingerprints of its cells. {_TRAIN_AGAIN}"
+NO_DEPTH = f"Depth beside that of the reference: the model does not keep the counts of its training cells. {_TRAINED_NOW}."
+NO_FINGERPRINTS = Message(
+    "Cells of the training data in the query: the model keeps no fingerprints of its cells, so scores on data that it was trained on would "
+    "look like those of new data. Compare the data with the sources of the model. ",
+    Either("`train`", "`sctab train`"),
+    " keeps fingerprints, unless ",
+    Either("`fingerprints=False`", "`--no-fingerprints`"),
+    " is given.",
+)
 NO_PROMISE = (
     "Whether an error can be promised: the model was not calibrated on held-out cells. Train it again, or calibrate it with "
     "`model.calibrate`."

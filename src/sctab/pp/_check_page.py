@@ -113,8 +113,9 @@ def _facts(check: Any) -> Iterator[tuple[str, str]]:
 
 
 def _promise(found: Mapping[str, Any], *, is_refused: bool) -> str:
-    of_whom = "cells of the donors of the reference" if found["unit"] == "cell" else f"a new {found['unit']}, on average"
-    text = f"an error of {found['accepted_error']:g} {'can' if found['holds'] else 'cannot'} be promised for {of_whom}"
+    of_whom = "other cells of what was held out" if found["unit"] == "cell" else f"a new {found['unit']}, on average"
+    verdict = "cannot be promised" if not found["holds"] else "can be promised, but only" if found["note"] else "can be promised"
+    text = f"an error of {found['accepted_error']:g} {verdict} for {of_whom}"
     if is_refused:
         return f"{text}: no label is right for cells of unseen types"
     return (

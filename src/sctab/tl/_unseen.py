@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -107,5 +108,5 @@ def check_fdr(fdr: float | None) -> None:
     SettingError
         If it is not between 0 and 1.
     """
-    if fdr is not None and not 0 < fdr < 1:
+    if fdr is not None and not (isinstance(fdr, Real) and 0 < fdr < 1):
         raise SettingError(Parameter("unseen_fdr", fdr), " must be between 0 and 1, such as 0.1.")

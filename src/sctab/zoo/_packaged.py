@@ -141,4 +141,5 @@ def sources_of_card(card: str) -> tuple[str, ...]:
     """
     section = card.partition("\n## Data\n" if not card.startswith("## Data\n") else "## Data\n")[2].partition("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("|")][2:]  # after the names of the columns
-    return tuple(re.sub(r",? *doi:\S+", "", row.strip("| ").split("|")[-1]).strip() for row in rows)
+    learned = [row for row in rows if "calibration only" not in row]
+    return tuple(re.sub(r",? *doi:\S+", "", row.strip("| ").split("|")[-1]).strip() for row in learned)

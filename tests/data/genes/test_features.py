@@ -367,3 +367,9 @@ class TestRepeats:
         with pytest.warns(SctabWarning, match="look like antibodies"):
             space = FeatureSpace.from_var(frame([*SYMBOLS, *(f"{name}-1" for name in SURFACE)]))
         assert len(space) == N
+
+
+def test_repeated_names_with_a_number_stay_genes():
+    """Three genes that occur twice do not make six numbered bins."""
+    names = [*SYMBOLS, "BIN1", "BIN2", "BIN3"] * 2
+    assert find_features(frame(names)).is_gene.all()

@@ -171,7 +171,7 @@ def _is_other(name: str) -> bool:
 def _are_numbered(names: Sequence[str]) -> NDArray[np.bool_]:
     """Names such as `peak1`, one of which may be a gene, and of which many cannot be."""
     words = [found["word"].lower() if (found := _NUMBERED.fullmatch(name)) else "" for name in names]
-    counts = Counter(words)
+    counts = Counter(word for word, _ in {*zip(words, names, strict=True)})  # of different names
     return np.array([bool(word) and counts[word] > _FEWEST_NUMBERED for word in words], dtype=bool)
 
 
