@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 import sctab
 from sctab.cli import app
+from tests.formats import write_ten_x
 from tests.published import lightning_checkpoint, published_tabnet, write_tables
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +52,7 @@ def commands() -> dict[str, str]:
             found.setdefault(example, f"{path} --help")
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        lines = [line.removeprefix("$ ") for block in FENCE.findall(text) for line in block.splitlines()]
+        lines = [line.removeprefix("$ ") for block in FENCE.findall(text) for line in block.replace("\\\n", " ").splitlines()]
         inline = [code for code in re.findall(r"(?<!`)`(sctab \w[^`\n]*)`", FENCE.sub("", text)) if "--output" in code]
         for line in (*lines, *inline):
             if line.startswith("sctab "):
@@ -125,6 +126,15 @@ def _several(suffix: str) -> Callable[[Path, Inputs], None]:
     return write
 
 
+def _ten_x(path: Path, _inputs: Inputs) -> None:
+    write_ten_x(cells()[1::2].copy(), path)
+
+
+def _outs(path: Path, inputs: Inputs) -> None:
+    path.mkdir()
+    shutil.copy(inputs.get("filtered_feature_bc_matrix.h5"), path)
+
+
 def _model(path: Path, _inputs: Inputs) -> None:
     reference = cells()[::2].copy()
     sctab.model.LinearClassifier.setup_anndata(reference, "cell_type", donor_key="donor_id")
@@ -182,10 +192,12 @@ def _published_tables(path: Path, _inputs: Inputs) -> None:
 
 
 MAKE: dict[str, Callable[[Path, Inputs], None]] = {
-    **dict.fromkeys(["query.h5ad", "your.h5ad", "atlas.h5ad", "run1.h5ad"], _some_cells(1)),
+    **dict.fromkeys(["query.h5ad", "cells.h5ad", "your.h5ad", "atlas.h5ad", "run1.h5ad"], _some_cells(1)),
     **dict.fromkeys(["reference.h5ad", "atlas.zarr", "run2.h5ad"], _some_cells(0)),
     "runs": _several(".h5ad"),
     "zarrs": _several(".zarr"),
+    "filtered_feature_bc_matrix.h5": _ten_x,
+    "sample/outs": _outs,
     "my-model": _model,
     "annotated.h5ad": _annotated,
     **dict.fromkeys(["settings.json", "tuned.json"], _settings),
@@ -261,4 +273,4 @@ def test_examples_are_found_everywhere() -> None:
     places = list(commands().values())
     for name in ("annotate", "evaluate", "train", "tune", "import-checkpoint", "benchmark run", "corpus build", "models", "demo"):
         assert f"sctab {name} --help" in places
-    assert {"README.md", "cli.md", "scale.md", "trust.md"} <= {*places}
+    assert {"cli.md", "scale.md", "published.md"} <= {*places}

@@ -107,7 +107,7 @@ def _runs_in(directory):
 def test_a_directory_of_somebody_else_is_not_written_to(write_config, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/report.md").write_text("mine")
-    with pytest.raises(OutputExistsError, match=r"holds no benchmark: `report.md` would be among its files"):
+    with pytest.raises(OutputExistsError, match=r"holds no benchmark: `report.md` would be mixed with its files"):
         run_benchmark(read_config(write_config()), tmp_path / "thesis")
     assert [entry.name for entry in (tmp_path / "thesis").iterdir()] == ["report.md"]
 

@@ -43,7 +43,7 @@ OTHERS = {
 @pytest.mark.parametrize("one", ["symbols", "ids", "symbols in a column"])
 def test_sources_of_two_species_are_refused(one, other):
     foreign, species = OTHERS[other]
-    with pytest.raises(GeneOverlapError, match=f"^`study` is of human and `atlas` of {species}\\. Build a corpus of one species"):
+    with pytest.raises(GeneOverlapError, match=f"^`study` is human and `atlas` is {species}\\. Build a corpus from one species"):
         join_genes([HUMAN[one], foreign], "union", names=["study", "atlas"])
 
 
@@ -51,12 +51,12 @@ def test_every_pair_is_compared():
     """The first source tells nothing certain, so that neither of the others contradicts it."""
     unsure = space([symbol for symbol in SYMBOLS if not symbol.startswith(("HLA-", "LINC", "RP"))])
     assert not unsure.species.is_certain
-    with pytest.raises(GeneOverlapError, match="^`b` is of human and `c` of rhesus macaque"):
+    with pytest.raises(GeneOverlapError, match="^`b` is human and `c` is rhesus macaque"):
         join_genes([unsure, HUMAN["ids"], OTHERS["macaque"][0]], "union", names=["a", "b", "c"])
 
 
 def test_genes_that_are_given_have_a_species_too():
-    with pytest.raises(GeneOverlapError, match="^`features` is of human and `atlas` of rhesus macaque"):
+    with pytest.raises(GeneOverlapError, match="^`features` is human and `atlas` is rhesus macaque"):
         join_genes([OTHERS["macaque"][0]], HUMAN["ids of GENCODE and symbols"], names=["atlas"])
 
 

@@ -100,7 +100,7 @@ class TestGenes:
         mouse = studies["two"].copy()
         mouse.var_names = [f"ENSMUSG{i:011d}" for i in range(mouse.n_vars)]
         mouse.write_h5ad(tmp_path / "mouse.h5ad")
-        with pytest.raises(GeneOverlapError, match="Build a corpus of one species"):
+        with pytest.raises(GeneOverlapError, match="Build a corpus from one species"):
             plan(declared, sources=[*declared["sources"], str(tmp_path / "mouse.h5ad")])
 
 

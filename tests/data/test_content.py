@@ -223,7 +223,7 @@ class TestLogarithm:
     def test_in_the_scanpy_wheel(self):
         adata = sc.datasets.pbmc68k_reduced()
         assert inspect_matrix(adata.raw.X) == MatrixContent(Content.LOG1P, log_base=np.e)
-        with pytest.raises(InputValueError, match="holds negative values .* so that it was scaled"):
+        with pytest.raises(InputValueError, match="holds negative values .* so it was scaled"):
             inspect_matrix(adata.X)
 
 

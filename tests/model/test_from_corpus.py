@@ -280,7 +280,7 @@ class TestRefusals:
             model.train(calibrate=False, train_size=0.5)
 
     def test_covariates_that_nobody_knows(self, corpus):
-        with pytest.raises(KeyNotFoundError, match="`sex` is not known"):
+        with pytest.raises(KeyNotFoundError, match="`sex` is not a column of a corpus"):
             LinearClassifier.from_corpus(corpus, categorical_covariate_keys=["sex"])
         with pytest.raises(SettingError, match=r"write `\['tissue'\]`"):
             LinearClassifier.from_corpus(corpus, categorical_covariate_keys="tissue")

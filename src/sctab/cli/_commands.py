@@ -22,8 +22,8 @@ SAME = {
 
 
 _PANELS = {
-    "Data": "labels_key donor_key dataset_key layer unlabeled_category label_map covariate_key gene_id_key gene_symbol_key group_key "
-    "only_known label_hierarchy",
+    "Data": "labels_key donor_key dataset_key layer modality unlabeled_category label_map covariate_key gene_id_key gene_symbol_key "
+    "group_key only_known label_hierarchy",
     "Corpus": "corpus fraction fraction_by",
     "Model": "model settings paper_settings members loss augment",
     "Trust": "accepted_error vote calibrate fingerprints force unseen_fdr",

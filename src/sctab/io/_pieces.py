@@ -41,8 +41,10 @@ class RowPieces:
 
     def add(self, rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any]) -> None:
         """Add a portion of values, which must lie in the matrix."""
+        if not len(rows):
+            return
         numbers = rows // self._size
-        if len(numbers) and (np.diff(numbers) < 0).any():
+        if (np.diff(numbers) < 0).any():
             order = np.argsort(numbers, kind="stable")
             rows, columns, values, numbers = rows[order], columns[order], values[order], numbers[order]
         starts = np.flatnonzero(np.diff(numbers, prepend=-1))

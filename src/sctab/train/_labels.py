@@ -63,7 +63,7 @@ def check_labels(
             raise LabelError(
                 Message.of(
                     f"No cell of {where} has the `unlabeled_category` {unlabeled_category!r}, but {there} differs from "
-                    f"it in case or blanks only. Provide {given}, or use one spelling.",
+                    f"it in case or spaces only. Provide {given}, or use one spelling.",
                     where,
                     given,
                     category,

@@ -197,7 +197,7 @@ class TestCredentials:
         assert self.is_clean(str(caught.value))
 
     def test_nor_where_nothing_is_there(self):
-        with pytest.raises(DataFileError, match=r"`file:///nothing/here` is neither"):
+        with pytest.raises(DataFileError, match=r"`file:///nothing/here` is in none of the formats"):
             open_source(SourceEntry("file:///nothing/here?sig=hidden"))
         with pytest.raises(DataFileError, match=r"`census://2024-07-01` is not a valid Census source"):
             open_source(SourceEntry("census://me:secret@2024-07-01"))
@@ -233,7 +233,7 @@ class TestRefusals:
             plan_corpus(CorpusConfig.of(declared | {"obs_filter": asked}))
 
     def test_filters_that_leave_nothing(self, declared):
-        with pytest.raises(SettingError, match="leaves no cell. Ask for less"):
+        with pytest.raises(SettingError, match="matches no cell. Relax it"):
             plan_corpus(CorpusConfig.of(declared | {"obs_filter": "tissue == 'heart'"}))
 
     def test_what_is_no_experiment(self, path):
