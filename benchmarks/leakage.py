@@ -138,7 +138,6 @@ def synthetic(n_cells: int) -> dict[str, object]:
     """Rates of errors and sizes with many training cells."""
     rng = np.random.default_rng(0)
     rates = np.minimum(rng.gamma(0.5, 0.15, size=N_GENES), 0.95)
-    found = np.ones(N_GENES, dtype=bool)
     fingerprints = Fingerprints.empty(n_cells, rates)
     seconds = 0.0
     if n_cells <= MOST_DRAWN:
@@ -146,9 +145,9 @@ def synthetic(n_cells: int) -> dict[str, object]:
             start = time.perf_counter()
             fingerprints = fingerprints.with_cells(block)
             seconds += time.perf_counter() - start
-        learned = np.concatenate([fingerprints.recognise(block, found) for block in drawn(rates, N_TESTED, 1)])
+        learned = np.concatenate([fingerprints.recognise(block) for block in drawn(rates, N_TESTED, 1)])
         start = time.perf_counter()
-        others = np.concatenate([fingerprints.recognise(block, found) for block in drawn(rates, N_TESTED, 2)])
+        others = np.concatenate([fingerprints.recognise(block) for block in drawn(rates, N_TESTED, 2)])
         took = time.perf_counter() - start
     else:
         for bits in fingerprints.bits:
@@ -161,7 +160,7 @@ def synthetic(n_cells: int) -> dict[str, object]:
         start = time.perf_counter()
         others = holds_hashes(fingerprints.bits[0], rng.integers(2**64, size=N_TESTED, dtype=np.uint64))
         took = time.perf_counter() - start
-    partly = fingerprints.false_positive_rate(np.arange(N_GENES) > 0)
+    partly = fingerprints.false_positive_rate()
     return {
         "training cells": f"{n_cells:,}",
         "drawn": "cells" if n_cells <= MOST_DRAWN else "fingerprints",

@@ -27,7 +27,7 @@ def kept(model):
 
 def recognised(model, counts):
     learned = Fingerprints.from_arrays(model.predictor.arrays, n_genes=counts.shape[1])
-    return learned.recognise(counts, np.ones(counts.shape[1], dtype=bool))
+    return learned.recognise(counts)
 
 
 def test_all_cells_are_recognised_those_of_the_validation_included(reference):
@@ -98,6 +98,6 @@ def test_a_corpus_is_read_in_blocks(reference, tmp_path):
     n_of_splits = sum(model._reference.corpus.n_obs_of(split) for split in ("train", "validation"))
     assert learned.n_cells == n_of_splits > 0
     match = model.spec.features.match(reference.var)
-    found = learned.recognise(match.align(reference.X), match.found)
+    found = learned.recognise(match.align(reference.X))
     assert found.sum() >= n_of_splits
     assert found.sum() < n_of_splits + 5

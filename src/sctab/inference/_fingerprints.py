@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -38,10 +38,10 @@ class Fingerprints:
 
     A fingerprint is a hash of the genes of the model that a cell shows, whatever their counts are. It therefore depends neither on the
     order or the storage of the data, nor on its other genes, nor on its normalisation, which keeps zeros. A cell has three: of all genes,
-    and of two small parts of them, chosen at random among genes that few cells show. Where the data lacks genes, a cell that shows none of
-    those of a part is still recognised by that part. A cell is recognised if one of its fingerprints is in the filter for it (Bloom 1970,
-    :doi:`10.1145/362686.362692`): always, if it was learned and its genes are complete, and by chance with the probability
-    :meth:`false_positive_rate` if not.
+    and of two small parts of them, chosen at random among genes that few cells show. Where the data lacks genes or sums other features
+    into them, a cell in which those of a part are as they were is still recognised by that part. A cell is recognised if one of its
+    fingerprints is in the filter for it (Bloom 1970, :doi:`10.1145/362686.362692`): always, if it was learned and its genes are complete,
+    and by chance with the probability :meth:`false_positive_rate` if not.
     """
 
     parts: NDArray[np.bool_]
@@ -121,15 +121,9 @@ class Fingerprints:
         """Size of the filters."""
         return int(self.bits.size)
 
-    def false_positive_rate(self, found: NDArray[np.bool_]) -> float:
-        """Probability that a cell which was not learned is recognised by chance.
-
-        Parameters
-        ----------
-        found
-            Genes of the model that the data has, `(n_genes,)`.
-        """
-        filled = np.array([np.bitwise_count(bits).mean() / 8 for bits in self._used(list(self.bits), found)])
+    def false_positive_rate(self) -> float:
+        """Probability that a cell which was not learned is recognised by chance."""
+        filled = np.array([np.bitwise_count(bits).mean() / 8 for bits in self.bits])
         return float(1 - np.prod(1 - filled**_N_HASHES))
 
     def expected_recall(self, found: NDArray[np.bool_], detection: NDArray[np.floating]) -> float:
@@ -160,7 +154,7 @@ class Fingerprints:
             add_hashes(bits, hashes[is_usable])
         return type(self)(self.parts, self.bits, self.n_cells + values.shape[0])
 
-    def recognise(self, values: sparse.csr_matrix, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def recognise(self, values: sparse.csr_matrix) -> NDArray[np.bool_]:
         """Mask of the cells that the model has learned from, `(n_obs,)`.
 
         Parameters
@@ -168,18 +162,12 @@ class Fingerprints:
         values
             Counts, or values that are zero where these are, over the genes of the model and further columns, which are left out,
             `(n_obs, n_inputs)`; no column twice in a row.
-        found
-            Genes of the model that the data has, `(n_genes,)`. Where it has all, the fingerprint of all genes decides alone.
         """
         is_learned = np.zeros(values.shape[0], dtype=bool)
-        for bits, (hashes, is_usable) in self._used(list(zip(self.bits, self._hashes(values), strict=True)), found):
+        for bits, (hashes, is_usable) in zip(self.bits, self._hashes(values), strict=True):
             cells = np.flatnonzero(is_usable & ~is_learned)
             is_learned[cells] = holds_hashes(bits, hashes[cells])
         return is_learned
-
-    @staticmethod
-    def _used[T](of_parts: Sequence[T], found: NDArray[np.bool_]) -> Sequence[T]:
-        return of_parts[:1] if found.all() else of_parts
 
     def _hashes(self, values: sparse.csr_matrix) -> list[tuple[NDArray[np.uint64], NDArray[np.bool_]]]:
         """Hash of each cell for each part, and mask of the cells that show enough genes of it, `(n_obs,)` each."""

@@ -52,7 +52,7 @@ def count_cells(query: Query, fingerprints: Fingerprints | None, *, show_progres
     show_progress
         Show progress on stderr.
     """
-    found, n_genes = query.match.found, len(query.match.found)
+    n_genes = len(query.match.found)
     of_model = (query.match.positions >= 0).astype(np.float64)
     counts, detected, empty, learned = [], [], [], []
     with ProgressReport(query.n_obs, "Looking at all cells", shown=show_progress) as progress:
@@ -64,7 +64,7 @@ def count_cells(query: Query, fingerprints: Fingerprints | None, *, show_progres
             empty.append(_n_positive(block[0], block[0].shape[1]) == 0)
             detected.append(_n_positive(values, n_genes))
             if fingerprints is not None:
-                learned.append(fingerprints.recognise(values, found))
+                learned.append(fingerprints.recognise(values))
             progress.advance(n_obs)
     return CellCounts(
         np.concatenate(counts), np.concatenate(detected), np.concatenate(empty), np.concatenate(learned) if learned else None

@@ -183,7 +183,7 @@ def _check(
         detection = np.zeros(n_genes) if depth is None else depth.mean_detected
         leakage = {
             "expected_recall": fingerprints.expected_recall(found, detection),
-            "false_positive_rate": fingerprints.false_positive_rate(found),
+            "false_positive_rate": fingerprints.false_positive_rate(),
         }
     types = _types_table(predictor, sampled, panel, n_counts)
     species = {"query": query.match.query_species, "model": query.match.model_species}
