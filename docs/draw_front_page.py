@@ -34,7 +34,7 @@ def short(label: str) -> str:
     """Name of a type as biologists say it."""
     for words in ("-positive, alpha-beta", "-positive", "thymus-derived ", "CD14-low, ", "CD25 "):
         label = label.replace(words, "")
-    return label.replace(", alpha-beta", "")
+    return label.replace(", alpha-beta", "").replace(", ", " ")
 
 
 def draw(adata: AnnData, theme: str) -> plt.Figure:
