@@ -43,7 +43,7 @@ class QueryCheck:
     types: pd.DataFrame = field(repr=False)
     """A row per label: `n_cells`, predicted among :attr:`n_sampled` cells; `coverage`, the fraction of what tells it from other labels that
     the genes of the query carry; `n_informative` and `n_found`, its most informative genes and how many of them the query has; `missing`,
-    the others; and `confused_with`, the labels that it cannot be distinguished from, separated by `, `."""
+    the others; and `confused_with`, the labels that it cannot be distinguished from, separated by commas."""
     cells: pd.DataFrame = field(repr=False)
     """Rows `counts` and `genes`: the `median` over the cells of the query of counts and of detected genes, in the genes of the model that
     the query has; that of the `reference`; and their `ratio`."""
