@@ -97,8 +97,8 @@ def explain(
     (700, 10)
     >>> sctab.get.explanation(adata)[["type", "rank", "gene"]].head(3)
          type  rank      gene
-    0  B cell     1      AIF1
-    1  B cell     2     CD79A
+    0  B cell     1     CD79A
+    1  B cell     2  HLA-DQA1
     2  B cell     3  TNFRSF17
     """
     check_key_added(key_added)
