@@ -48,7 +48,7 @@ def test_a_label_map(annotated, tmp_path):
     predicted, known = adata.obs["sctab_label"].astype(str), adata.obs["cell_type"].astype(str)
     expected = [(predicted == known).mean(), ((predicted == known) & (known != "monocyte")).mean()]
     assert accuracy == [f"{value:.3f}" for value in (*expected, expected[1])]
-    assert "1 of 3 known types are finer than the model's labels." in " ".join(result.stderr.split())
+    assert "1 of 3 known types is finer than the model's labels." in " ".join(result.stderr.split())
 
 
 def test_data_and_table_are_written(annotated, tmp_path):
