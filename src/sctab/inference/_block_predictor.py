@@ -102,7 +102,7 @@ class BlockPredictor:
         self, recipe: InputRecipe, block: Block, *, batch_size: int = BATCH_SIZE, unseen: UnseenTest | None = None
     ) -> Evaluation:
         """Evaluate the rows of a block, `batch_size` of them at a time, in this thread alone."""
-        with _one_thread():
+        with one_thread():
             return Evaluation.join([self.predict_rows(recipe, block, rows, unseen=unseen) for rows in _batches(block, batch_size)])
 
     def predict_blocks(
@@ -156,7 +156,8 @@ def _prediction_threads() -> Iterator[ThreadPoolExecutor]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """PyTorch uses this thread alone."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -19,6 +20,8 @@ _MOST_LANDMARKS = 2_000
 _MOST_GENES = 500
 _N_COMPONENTS = 20
 _ROWS_AT_A_TIME = 1_024
+_CELLS_AT_A_TIME = 128
+"""Cells whose distances to all landmarks stay in the cache of a core."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,9 @@ class Neighbourhoods:
     Landmarks are cells drawn at random from the cells that were learned on: all of them in a small query, so that each cell then has its
     own neighbourhood. Principal components are those of the genes that vary most in the query, whatever the model looks at: cells that the
     model cannot tell apart can be apart in them.
+
+    Products of matrices are those of PyTorch, which uses one thread where its caller says so: that of NumPy has threads of its own, which
+    cost more processor time than they save for products of this size.
     """
 
     rows: NDArray[np.int32]
@@ -53,7 +59,8 @@ class Neighbourhoods:
         genes = _most_variable(values, n_genes)
         dense = values[:, genes].toarray()
         dense -= dense.mean(axis=0)
-        _, vectors = np.linalg.eigh(dense.T @ dense)  # ascending
+        centred = torch.from_numpy(dense)
+        vectors = torch.linalg.eigh(centred.T @ centred).eigenvectors.numpy()  # ascending
         loadings = np.ascontiguousarray(vectors[:, ::-1][:, :_N_COMPONENTS], dtype=np.float32)
         rows = np.full(values.shape[1], -1, dtype=np.int32)
         rows[genes] = np.arange(len(genes))
@@ -84,10 +91,9 @@ class Neighbourhoods:
         """
         components = self.project(values)
         nearest = np.empty(len(components), dtype=np.int32)
-        squared = (self.landmarks**2).sum(axis=1) / 2
-        for start in range(0, len(components), _ROWS_AT_A_TIME):
-            part = slice(start, start + _ROWS_AT_A_TIME)
-            nearest[part] = (components[part] @ self.landmarks.T - squared).argmax(axis=1)
+        for start in range(0, len(components), _CELLS_AT_A_TIME):
+            part = slice(start, start + _CELLS_AT_A_TIME)
+            nearest[part] = _closeness(components[part], self.landmarks).argmax(axis=1)
         return nearest
 
     def mean(self, values: sparse.csr_matrix, expression: sparse.csr_matrix) -> NDArray[np.float64]:
@@ -103,11 +109,10 @@ class Neighbourhoods:
         n_cells = values.shape[0]
         n_neighbours = min(N_NEIGHBOURS, n_cells)
         components = self.project(values)
-        squared = (components**2).sum(axis=1) / 2
         means = np.empty((len(self), expression.shape[1]))
         for start in range(0, len(self), _ROWS_AT_A_TIME):
             part = slice(start, start + _ROWS_AT_A_TIME)
-            closeness = self.landmarks[part] @ components.T - squared
+            closeness = _closeness(self.landmarks[part], components)
             members = np.argpartition(-closeness, n_neighbours - 1, axis=1)[:, :n_neighbours]
             n_landmarks = len(members)
             averaging = sparse.csr_matrix(
@@ -120,6 +125,12 @@ class Neighbourhoods:
             )
             means[part] = (averaging @ expression).toarray()
         return means
+
+
+def _closeness(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Half the squared distance of each point of `a` to each point of `b`, negative, and without the part that is equal for all `b`."""
+    points = torch.from_numpy(b)
+    return torch.addmm(-(points**2).sum(dim=1) / 2, torch.from_numpy(a), points.T).numpy()
 
 
 def _most_variable(values: sparse.csr_matrix, n_genes: int) -> NDArray[np.intp]:

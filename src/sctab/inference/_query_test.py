@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.data import Normalization, Query
-from sctab.inference._block_predictor import BlockPredictor
+from sctab.inference._block_predictor import BlockPredictor, one_thread
 from sctab.inference._neighbourhoods import MOST_CELLS, Neighbourhoods
 from sctab.inference._unseen import LogitTest, NeighbourhoodTest, SeenTypes, UnseenTest
 
@@ -61,8 +61,9 @@ def unseen_test(
                 f"difference between datasets need {_FEWEST_CELLS}. Annotate them together with the other cells of their dataset."
             )
         n_genes = len(query.match.found)
-        neighbourhoods = Neighbourhoods.learn(values, n_genes=n_genes)
-        scores = seen.score(values, neighbourhoods, found=query.match.found, normalization=normalization)
+        with one_thread():
+            neighbourhoods = Neighbourhoods.learn(values, n_genes=n_genes)
+            scores = seen.score(values, neighbourhoods, found=query.match.found, normalization=normalization)
         if scores is not None:
             return NeighbourhoodTest(neighbourhoods, seen.p_values(scores)), ""
     logits = []
