@@ -180,6 +180,12 @@ def test_damaged_arrays_are_refused(name):
             Fingerprints.from_arrays(changed, n_genes=N_GENES)
 
 
+@pytest.mark.parametrize("n_cells", [np.array([-1]), np.array([np.inf]), np.array([b"x"]), np.array([2.0])])
+def test_a_number_of_cells_that_is_none_is_refused(n_cells):
+    with pytest.raises(ModelFormatError, match="do not fit its genes"):
+        Fingerprints.from_arrays({**learn(draw(20, 0)).to_arrays(), "fingerprints.n_cells": n_cells}, n_genes=N_GENES)
+
+
 def test_parts_that_are_too_small_recognise_no_cell():
     """With few genes there is one fingerprint, and a missing gene is a missing cell."""
     detection = np.full(8, 0.5)

@@ -164,7 +164,7 @@ def test_many_types_have_room():
     assert all(above.y0 >= below.y1 for above, below in itertools.pairwise(boxes))
 
 
-def test_refusals(bins, terms, curve):
+def test_refusals(bins, terms, curve, reports):
     with pytest.raises(SettingError, match="`level='fine'` is not in the evaluation. Available: `shared`, `corrected`"):
         pl.abstention(curve, level="fine")
     with pytest.raises(SettingError, match="`level='fine'` is not in the evaluation. Available: `shared`, `corrected`"):
@@ -174,3 +174,13 @@ def test_refusals(bins, terms, curve):
     for draw in (pl.reliability, pl.promise, pl.abstention, pl.unseen):
         with pytest.raises(KeyNotFoundError, match="tl.evaluate"):
             draw(AnnData(np.ones((1, 1))))
+    for draw in (pl.reliability, pl.promise, pl.abstention, pl.unseen, pl.confusion, pl.type_scores):
+        for other, said in ((pd.DataFrame(), "`DataFrame` without its columns"), ([1], "`list`"), (terms[["name"]], "`DataFrame`")):
+            with pytest.raises(SettingError, match=rf"`evaluation` must be an AnnData, or the table .* and is a {said}"):
+                draw(other)
+    for draw, table in ((pl.reliability, bins), (pl.promise, terms), (pl.abstention, curve), (pl.unseen, reports)):
+        with pytest.raises(SettingError, match="`evaluation` has no rows"):
+            draw(table.iloc[:0])
+    p_values = ["lowest", "low", "median", "high", "highest"]
+    with pytest.raises(SettingError, match="No cell that was scored has a p-value"):
+        pl.unseen(reports.assign(**dict.fromkeys(p_values, np.nan)))

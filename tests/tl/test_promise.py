@@ -107,6 +107,30 @@ def test_on_the_command_line(model, query, tmp_path):
     assert "round" in set(found["sctab_term"])
 
 
+@pytest.mark.parametrize("form", ["mapping", "table", "file"])
+def test_every_form_of_a_hierarchy_gives_the_same_terms(model, query, tmp_path, form):
+    (tmp_path / "tree.csv").write_text("child,parent\nB cell,round\nT cell,round\n")
+    tree = {"B cell": "round", "T cell": "round"}
+    forms = {"mapping": tree, "table": pd.DataFrame({"child": [*tree], "parent": "round"}), "file": tmp_path / "tree.csv"}
+    sctab.tl.annotate(query, model, accepted_error=0.2, label_hierarchy={"round": ["B cell", "T cell"]})
+    expected = query.obs["sctab_term"].astype(str).tolist()
+    assert "round" in expected
+    sctab.tl.annotate(query, model, accepted_error=0.2, label_hierarchy=forms[form])
+    assert query.obs["sctab_term"].astype(str).tolist() == expected
+
+
+def test_a_hierarchy_that_nothing_uses_is_refused(model, query, tmp_path):
+    with pytest.raises(sctab.SettingError, match="`label_hierarchy` is used for promised terms. Provide `accepted_error`, too"):
+        sctab.tl.annotate(query, model, label_hierarchy={"B cell": "round"})
+    query.write_h5ad(tmp_path / "query.h5ad")
+    (tmp_path / "tree.tsv").write_text("child\tparent\nB cell\tround\n")
+    arguments = ["annotate", tmp_path / "query.h5ad", "--model", model, "--output", tmp_path / "out.csv"]
+    result = CliRunner().invoke(app, [*map(str, arguments), "--label-hierarchy", str(tmp_path / "tree.tsv")])
+    assert result.exit_code == 2
+    assert "`--label-hierarchy` is used for promised terms. Provide `--accepted-error`, too." in " ".join(result.output.split())
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_a_promise_needs_held_out_cells(query):
     reference = make_reference()
     LinearClassifier.setup_anndata(reference, "cell_type")

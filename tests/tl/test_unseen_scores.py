@@ -101,3 +101,20 @@ def test_an_annotation_by_a_model():
     expected = pd.Series(-query.obs["sctab_unseen"]).rank()[is_b].to_numpy()
     n_b, n_others = is_b.sum(), (~is_b).sum()
     assert table["auroc"]["unknown types", ""] == pytest.approx((expected.sum() - n_b * (n_b + 1) / 2) / (n_b * n_others))
+
+
+@pytest.mark.parametrize("key", ["sctab_unseen", "sctab_is_unseen"])
+@pytest.mark.parametrize("dtype", ["str", "category", "object"])
+def test_columns_of_strings_are_refused(adata, key, dtype):
+    adata.obs[key] = adata.obs[key].astype(str).astype(dtype)
+    with pytest.raises(
+        sctab.InputTypeError, match=rf"`adata\.obs\['{key}'\]` must hold numbers, and holds `.*`. Annotate the cells again"
+    ):
+        score(adata)
+
+
+def test_nullable_columns_are_read(adata):
+    expected = score(adata)
+    adata.obs["sctab_is_unseen"] = adata.obs["sctab_is_unseen"].astype("boolean")
+    adata.obs["sctab_unseen"] = adata.obs["sctab_unseen"].astype("Float32")
+    pd.testing.assert_frame_equal(score(adata), expected)

@@ -101,6 +101,8 @@ class Fingerprints:
             or len(bits) != len(packed)
             or bits.size == 0
             or n_cells.shape != (1,)
+            or n_cells.dtype.kind not in "iu"
+            or n_cells[0] < 0
         ):
             raise ModelFormatError(
                 "The fingerprints of training cells that are stored with the model do not fit its genes. Copy the complete model again."

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from sctab.errors import Parameter, SettingError, did_you_mean, listing
-from sctab.ontology import CellOntology, LabelSpace
+from sctab.ontology import CellOntology, LabelSpace, as_hierarchy
 
-Hierarchy = Mapping[str, str | Collection[str]]
+type Hierarchy = Mapping[str, str | Collection[str]] | pd.DataFrame | str | PathLike[str]
 """Parent of each label or other parent; or, where the values are collections, the labels of each term."""
 
 
@@ -65,6 +67,8 @@ class Terms:
         ------
         SettingError
             If the hierarchy names no label, or has a term above itself.
+        InputTypeError, DataFileError, LabelError
+            As in :func:`sctab.ontology.as_hierarchy`.
         """
         ontology = labels.ontology
         shared = set(labels.sharing_an_id)
@@ -75,7 +79,7 @@ class Terms:
         above = {term: ontology.ancestors(term) for term in names}
         members: dict[str, set[int]] = {}
         if hierarchy is not None:
-            found = _lines(hierarchy, labels.names)
+            found = _lines(as_hierarchy(hierarchy), labels.names)
             parents = frozenset().union(*found.values())
             names |= {term: term for term in parents}
             above |= {term: found.get(term, frozenset()) for term in parents}
@@ -131,7 +135,7 @@ class Terms:
         )
 
 
-def _lines(hierarchy: Hierarchy, labels: Sequence[str]) -> dict[str, frozenset[str]]:
+def _lines(hierarchy: Mapping[str, str | Collection[str]], labels: Sequence[str]) -> dict[str, frozenset[str]]:
     """All terms above each label and each term of a hierarchy."""
     sets = {term: frozenset(found) for term, found in hierarchy.items() if not isinstance(found, str)}
     if sets and len(sets) < len(hierarchy):

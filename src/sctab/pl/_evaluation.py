@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,8 @@ from sctab.keys import DEFAULT_KEY_ADDED
 from sctab.pl._panels import draw_confusion, name_rows
 
 Level = Literal["shared", "as labelled", "corrected"]
+Table = Literal["confusion", "types", "reliability", "abstention", "promise", "unseen"]
+"""Tables of an evaluation that are drawn."""
 _COLOURS = {"precision": "#0072B2", "recall": "#E69F00", "f1": "#000000"}
 """After Okabe and Ito; F1 has the colour of the text."""
 _MARKERS = {"precision": "<", "recall": ">", "f1": "o"}
@@ -45,7 +48,7 @@ def confusion(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", ke
     Raises
     ------
     SettingError
-        If there is no such level.
+        If there is no such level, or the table is another one.
     KeyNotFoundError
         If the cells were not evaluated.
 
@@ -57,7 +60,7 @@ def confusion(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", ke
     >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
     ('Predicted label', 'True label')
     """
-    rows = _at(level, evaluation, "confusion", key_added)
+    rows = at_level(level, evaluation, "confusion", ["type", "predicted", "cells"], key_added=key_added)
     counts = rows.pivot_table(index="type", columns="predicted", values="cells", aggfunc="sum", fill_value=0)
     n_types, n_columns = len(counts), len({*counts.index, *counts.columns})
     longest = max(map(len, map(str, [*counts.index, *counts.columns])))
@@ -86,7 +89,7 @@ def type_scores(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", 
     Raises
     ------
     SettingError
-        If there is no such level.
+        If there is no such level, or the table is another one.
     KeyNotFoundError
         If the cells were not evaluated.
 
@@ -98,7 +101,7 @@ def type_scores(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", 
     >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
     ['T cell (5)', 'B cell (10)']
     """
-    rows = _at(level, evaluation, "types", key_added)
+    rows = at_level(level, evaluation, "types", ["type", "cells", *_TITLES], key_added=key_added)
     rows = rows[rows["cells"] > 0].sort_values("f1", kind="stable")
     figure = Figure(figsize=(7.0, 1.0 + _ROW * max(len(rows), 2)), layout="constrained")
     ax = figure.subplots()
@@ -123,9 +126,44 @@ def _tidy(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _at(level: str, evaluation: AnnData | pd.DataFrame, table: Literal["confusion", "types"], key_added: str) -> pd.DataFrame:
-    """Rows of one level of a table of an evaluation."""
-    rows = evaluation if isinstance(evaluation, pd.DataFrame) else get.evaluation(evaluation, table, key_added=key_added)
+def table_of(evaluation: AnnData | pd.DataFrame, table: Table, columns: Collection[str], *, key_added: str) -> pd.DataFrame:
+    """A table of an evaluation, as :func:`sctab.get.evaluation` gives it.
+
+    Parameters
+    ----------
+    evaluation
+        Evaluated cells, or the table.
+    table
+        Its name.
+    columns
+        Columns that it must have.
+    key_added
+        Prefix of the evaluation.
+
+    Raises
+    ------
+    SettingError
+        If it is another table, or empty.
+    KeyNotFoundError
+        If the cells were not evaluated.
+    """
+    rows = get.evaluation(evaluation, table, key_added=key_added) if isinstance(evaluation, AnnData) else evaluation
+    if not isinstance(rows, pd.DataFrame) or not {*columns} <= {*rows.columns}:
+        raise SettingError(
+            Parameter("evaluation"),
+            f" must be an AnnData, or the table `sctab.get.evaluation(adata, {table!r})`, and is a `{type(rows).__name__}`"
+            f"{' without its columns' if isinstance(rows, pd.DataFrame) else ''}.",
+        )
+    if rows.empty:
+        raise SettingError(Parameter("evaluation"), " has no rows, so there is nothing to draw.")
+    return rows
+
+
+def at_level(
+    level: str, evaluation: AnnData | pd.DataFrame, table: Table, columns: Collection[str], *, key_added: str
+) -> pd.DataFrame:
+    """Rows of one level of a table of an evaluation; errors are those of :func:`table_of`."""
+    rows = table_of(evaluation, table, ["level", *columns], key_added=key_added)
     found = rows[rows["level"] == level]
     if found.empty:
         raise SettingError(Parameter("level", level), f" is not in the evaluation. Available: {listing(rows['level'].unique())}.")

@@ -10,10 +10,9 @@ from anndata import AnnData
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from sctab import get
-from sctab.errors import Parameter, SettingError, listing
+from sctab.errors import Parameter, SettingError
 from sctab.keys import DEFAULT_KEY_ADDED
-from sctab.pl._evaluation import Level
+from sctab.pl._evaluation import Level, at_level, table_of
 from sctab.pl._panels import name_rows
 
 _KEPT, _BROKEN = "#0072B2", "#D55E00"
@@ -45,7 +44,7 @@ def reliability(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", 
     Raises
     ------
     SettingError
-        If there is no such level.
+        If there is no such level, or the table is another one.
     KeyNotFoundError
         If the cells were not evaluated.
 
@@ -57,10 +56,8 @@ def reliability(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", 
     >>> [ax.get_ylabel() for ax in figure.axes]
     ['Accuracy', 'Cells']
     """
-    rows = evaluation if isinstance(evaluation, pd.DataFrame) else get.evaluation(evaluation, "reliability", key_added=key_added)
-    if not (rows["level"] == level).any():
-        raise SettingError(Parameter("level", level), f" is not in the evaluation. Available: {listing(rows['level'].unique())}.")
-    rows = rows[(rows["level"] == level) & (rows["cells"] > 0)]
+    rows = at_level(level, evaluation, "reliability", ["cells", "low", "high", "confidence", "accuracy"], key_added=key_added)
+    rows = rows[rows["cells"] > 0]
     figure = Figure(figsize=(4.2, 5.0), layout="constrained")
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     text = above.xaxis.label.get_color()
@@ -100,7 +97,7 @@ def abstention(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", k
     Raises
     ------
     SettingError
-        If there is no such level.
+        If there is no such level, or the table is another one.
     KeyNotFoundError
         If the cells were not evaluated.
 
@@ -112,10 +109,8 @@ def abstention(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", k
     >>> [ax.get_ylabel() for ax in figure.axes]
     ['Wrong labels', 'Confidence']
     """
-    rows = evaluation if isinstance(evaluation, pd.DataFrame) else get.evaluation(evaluation, "abstention", key_added=key_added)
-    if not (rows["level"] == level).any():
-        raise SettingError(Parameter("level", level), f" is not in the evaluation. Available: {listing(rows['level'].unique())}.")
-    rows = rows[rows["level"] == level].sort_values("answered", kind="stable")
+    rows = at_level(level, evaluation, "abstention", ["threshold", "answered", "error"], key_added=key_added)
+    rows = rows.sort_values("answered", kind="stable")
     figure = Figure(figsize=(4.2, 5.0), layout="constrained")
     above, below = figure.subplots(2, sharex=True, height_ratios=(2, 1))
     text = above.xaxis.label.get_color()
@@ -151,6 +146,8 @@ def unseen(evaluation: AnnData | pd.DataFrame, *, key_added: str = DEFAULT_KEY_A
 
     Raises
     ------
+    SettingError
+        If no cell has a p-value, or the table is another one.
     KeyNotFoundError
         If the cells were not evaluated, or unseen types were not looked for.
 
@@ -166,7 +163,10 @@ def unseen(evaluation: AnnData | pd.DataFrame, *, key_added: str = DEFAULT_KEY_A
     >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
     ['neuron (5)', 'B cell (10)']
     """
-    table = evaluation if isinstance(evaluation, pd.DataFrame) else get.evaluation(evaluation, "unseen", key_added=key_added)
+    columns = ["over", "name", "is_known", "cells", "lowest", "low", "median", "high", "highest", "reported"]
+    table = table_of(evaluation, "unseen", columns, key_added=key_added)
+    if not (table["median"] > 0).any():
+        raise SettingError("No cell that was scored has a p-value, so there is nothing to draw.")
     rows = table[table["over"] == "type"].sort_values(["is_known", "median"], kind="stable")
     named = [f"{name} ({cells:,})" for name, cells in zip(rows["name"], rows["cells"], strict=True)]
     size = 6.5 + _LETTER * max(map(len, named)), 1.3 + _ROW * max(len(rows), 2)
@@ -230,7 +230,8 @@ def promise(
     >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
     ['all cells (30)', 'T cell (20)', 'B cell (10)']
     """
-    table = evaluation if isinstance(evaluation, pd.DataFrame) else get.evaluation(evaluation, "promise", key_added=key_added)
+    columns = ["over", "name", "cells", "error", "low", "high", "accepted_error", "leaf", "open"]
+    table = table_of(evaluation, "promise", columns, key_added=key_added)
     own = table[table["over"] == over].sort_values("error", ascending=False, kind="stable")
     if own.empty:
         raise SettingError(Parameter("over", over), " is not in the evaluation. Call `sctab.tl.evaluate` with `donor_key`.")

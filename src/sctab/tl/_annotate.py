@@ -14,6 +14,7 @@ from sctab.inference import BATCH_SIZE, HasPredictor, Hierarchy, predict_cells
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, check_key_added
 from sctab.nn import Precision
 from sctab.tl._result import (
+    check_hierarchy,
     check_labels,
     describe_run,
     latent_key,
@@ -67,8 +68,8 @@ def annotate(
         Fraction of wrong answers that you accept, such as 0.1. Each cell then also gets the most specific term of the Cell Ontology for
         which that can be promised, see :doc:`/trust`. It needs a model that was calibrated on held-out cells.
     label_hierarchy
-        Terms above the labels to use instead of the ontology's: the parent of each label and of each other parent, or the labels of each
-        term.
+        Terms above the labels to use instead of the ontology's: the parent of each label and of each other parent, as a mapping, a table
+        with the columns `child` and `parent`, or a file with such a table; or the labels of each term, as a mapping.
     unseen_fdr
         Accepted false discovery rate, such as 0.1, to look for cells that no label fits: of the cells that are reported, at most this
         fraction are of types that the model has learned, for cells like those of its reference. See :doc:`/unseen`.
@@ -143,6 +144,7 @@ def annotate(
     """
     check_key_added(key_added)
     check_fdr(unseen_fdr)
+    check_hierarchy(label_hierarchy, accepted_error)
     require_anndata(adata, files="sctab.tl.annotate_files")
     require_writable(adata, copy=copy)
     predictor = load_predictor(model)

@@ -45,6 +45,7 @@ from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, SPECIES_KEYS, check_key
 from sctab.nn import Precision
 from sctab.tl._finished import RUN, are_finished, run_hash
 from sctab.tl._result import (
+    check_hierarchy,
     check_labels,
     describe_run,
     notes_of,
@@ -176,6 +177,7 @@ def annotate_files(
         raise SettingError(Parameter("block_size", block_size), " must be at least 1.")
     check_key_added(key_added)
     check_fdr(unseen_fdr)
+    check_hierarchy(label_hierarchy, accepted_error)
     predictor = load_predictor(model)
     check_labels(predictor.spec)
     backoff = None if accepted_error is None else predictor.promise(accepted_error, label_hierarchy)

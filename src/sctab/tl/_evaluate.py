@@ -20,7 +20,7 @@ from sctab.ontology import CellOntology, label_ids_from, tissues_of
 from sctab.tl._comparison import CORRECTED, LABELLED, SHARED, Comparison, compare_labels
 from sctab.tl._printed import print_scores
 from sctab.tl._term_scores import score_terms
-from sctab.tl._unseen_scores import score_unseen
+from sctab.tl._unseen_scores import numbers_of, score_unseen
 
 _MANY = 10
 """Cells that a type must have to be worth a note."""
@@ -151,7 +151,8 @@ def evaluate(
     )
     unseen = score_unseen(adata.obs, comparison, cells, key_added)
     known, predicted = comparison.truth[cells], comparison.predicted[cells]
-    uncertainty = _column(adata, f"{key_added}_{OBS_UNCERTAINTY}", "key_added").to_numpy()[cells]
+    _column(adata, f"{key_added}_{OBS_UNCERTAINTY}", "key_added")
+    uncertainty = numbers_of(adata.obs, f"{key_added}_{OBS_UNCERTAINTY}")[cells]
     shared = comparison.shared_level(cells)
     scores = overall_scores(
         known,

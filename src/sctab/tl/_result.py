@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sctab.data import Query
-from sctab.errors import LabelError, Message, Parameter, listing
+from sctab.errors import LabelError, Message, Parameter, SettingError, listing
 from sctab.inference import BackOff, Decision, ModelSpec, Predictor, decide, library_versions
 from sctab.keys import (
     LONGEST_NAME,
@@ -125,6 +125,20 @@ def check_labels(spec: ModelSpec) -> None:
     if wrong := [name for name in spec.labels.names if "\0" in name or not is_encodable(name)]:
         raise LabelError(
             f"The labels {listing(map(repr, wrong))} of the model cannot be written to a file. Train it with other names for these types."
+        )
+
+
+def check_hierarchy(hierarchy: object, accepted_error: float | None) -> None:
+    """Refuse a hierarchy of labels that nothing would use.
+
+    Raises
+    ------
+    SettingError
+        If there is no accepted error.
+    """
+    if hierarchy is not None and accepted_error is None:
+        raise SettingError(
+            Parameter("label_hierarchy"), " is used for promised terms. Provide ", Parameter("accepted_error"), ", too."
         )
 
 

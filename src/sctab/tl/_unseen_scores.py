@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
+from sctab.errors import InputTypeError, place
 from sctab.keys import OBS_IS_UNSEEN, OBS_UNSEEN
 from sctab.metrics import auroc
 from sctab.tl._comparison import Comparison
@@ -40,12 +42,7 @@ def score_unseen(obs: pd.DataFrame, comparison: Comparison, cells: NDArray[np.bo
         return None
     truth = comparison.truth[cells]
     is_known = (comparison.is_known | comparison.is_finer)[truth]
-    found = pd.DataFrame(
-        {
-            "p_value": obs[columns[0]].to_numpy(dtype=np.float64)[cells],
-            "reported": obs[columns[1]].to_numpy(dtype=np.float64)[cells],
-        }
-    )
+    found = pd.DataFrame({name: numbers_of(obs, key)[cells] for name, key in zip(("p_value", "reported"), columns, strict=True)})
     rows = []
     for kind, chosen in ((KNOWN, is_known), (UNKNOWN, ~is_known)):
         if chosen.any():
@@ -55,6 +52,20 @@ def score_unseen(obs: pd.DataFrame, comparison: Comparison, cells: NDArray[np.bo
         about = {"over": TYPE, "name": comparison.names[code], "id": comparison.ids[code], "is_known": bool(is_known[chosen][0])}
         rows.append({**about, **_row(found, chosen, is_known)})
     return pd.DataFrame(rows)
+
+
+def numbers_of(obs: pd.DataFrame, key: str) -> NDArray[np.float64]:
+    """Numbers of a column that an annotation has written, `(n_obs,)`; NaN for missing ones.
+
+    Raises
+    ------
+    InputTypeError
+        If the column holds something else, as after a text table was read.
+    """
+    values = obs[key]
+    if not is_numeric_dtype(values):  # true for booleans
+        raise InputTypeError(place(f"obs[{key!r}]"), f" must hold numbers, and holds `{values.dtype}`. Annotate the cells again.")
+    return values.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _row(found: pd.DataFrame, chosen: NDArray[np.bool_], is_known: NDArray[np.bool_]) -> dict[str, float]:
