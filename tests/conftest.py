@@ -177,5 +177,5 @@ def query():
 @pytest.fixture(scope="session")
 def annotated(query, model_path):
     """The query, annotated in memory."""
-    with pytest.warns(sctab.SctabWarning, match="1 cells have no count"):
+    with pytest.warns(sctab.SctabWarning, match="1 cell has no count"):
         return sctab.tl.annotate(query, model_path, copy=True)

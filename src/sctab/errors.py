@@ -364,3 +364,14 @@ def listing(names: Iterable[object], *, most: int = 10) -> str:
         return "none"
     rest = len(shown) - most
     return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def agreeing(n: int, one: str, several: str) -> str:
+    """Words that agree with a number: `one` for 1, else `several`.
+
+    Examples
+    --------
+    >>> f"1 of 3 cells {agreeing(1, 'has', 'have')} no label, and 0 {agreeing(0, 'is', 'are')} empty"
+    '1 of 3 cells has no label, and 0 are empty'
+    """
+    return one if n == 1 else several

@@ -35,6 +35,7 @@ def files(tmp_path_factory):
     assert result.exit_code == 0, result.output
     assert "Validation macro F1" in result.stdout
     assert "whole donors held out" in result.stdout
+    assert "expect less on new donors" not in result.stdout
     return folder
 
 
@@ -60,6 +61,10 @@ class TestTrain:
     def test_every_model_can_be_named(self, files, tmp_path, name, cls):
         result = self.train(files, tmp_path, "--model", name, "--max-epochs", 20, "--no-logs")
         assert result.exit_code == 0, result.output
+        assert (
+            "(a fraction of each type held out).\nDonors of these cells were learned, too, so expect less on new donors. `--donor-key` "
+            "holds out whole donors.\n"
+        ) in result.stdout
         assert sctab.model.load_model(tmp_path / "model").spec.model_class == cls
         annotated = run("annotate", files / "query.h5ad", "--model", tmp_path / "model", "--csv", tmp_path / "a.csv")
         assert annotated.exit_code == 0, annotated.output
@@ -71,6 +76,7 @@ class TestTrain:
         assert result.exit_code == 0, result.output
         for name in ("linear", "mlp", "xgboost", "sctab", "kept", "standard error"):
             assert name in result.stdout
+        assert "cells that no candidate had learned in 3 parts (whole donors held out)." in result.stdout
         assert "selection" in sctab.model.load_model(tmp_path / "model").spec.training
 
     def test_curves_are_written_beside_the_model(self, files, tmp_path):

@@ -16,7 +16,7 @@ def annotated():
     reference = make_reference()
     reference.obs["cell_type"] = reference.obs["cell_type"].cat.rename_categories({"monocyte": "mono/mac"})
     LinearClassifier.setup_anndata(reference, "cell_type")
-    with pytest.warns(SctabWarning, match="get no id"):
+    with pytest.warns(SctabWarning, match="gets no id"):
         model = LinearClassifier(reference)
     model.train(calibrate=False, max_epochs=5, accelerator="cpu", enable_progress_bar=False)
     return sctab.tl.annotate(make_reference(60, seed=3), model, copy=True)

@@ -25,6 +25,21 @@ def test_what_is_quick_says_nothing(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_quick_ones_after_each_other_speak_every_half_minute(capsys, monkeypatch):
+    now = [5000.0]
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: now[0])
+    for number in range(1, 6):
+        with ProgressReport(2, f"Part {number}", unit="steps") as progress:
+            for _ in range(2):
+                now[0] += 8
+                progress.advance()
+    shown = capsys.readouterr().err.splitlines()
+    assert shown == [
+        "Part 2: 2 of 2 steps, 0.12 steps/s",
+        "Part 4: 2 of 2 steps, 0.12 steps/s",
+    ]
+
+
 @pytest.mark.usefixtures("clock")
 def test_what_is_slow_has_digits_and_a_remark(capsys):
     with ProgressReport(12, "Comparing", unit="trainings") as progress:
@@ -54,6 +69,8 @@ def test_it_can_be_silenced(capsys):
 
 def test_titles_stand_behind_those_around_them():
     assert progress_title("training") == "Training"
-    with progress_titled("member 1 of 2"), progress_titled("fit"):
-        assert progress_title("training") == "Member 1 of 2, fit"
+    with progress_titled("member 1 of 2"), progress_titled("with validation", after="training"):
+        assert progress_title("boosting") == "Member 1 of 2, with validation"
+    with progress_titled("on all cells", after="training"):
+        assert progress_title("boosting") == "Training, on all cells"
     assert progress_title("training") == "Training"

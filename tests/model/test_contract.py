@@ -250,7 +250,7 @@ class TestSetup:
         adata = make_reference()
         adata.obs["cell_type"] = adata.obs["cell_type"].cat.rename_categories({"monocyte": "my odd cells"})
         cls.setup_anndata(adata, "cell_type")
-        with pytest.warns(SctabWarning, match="1 of 3 labels are not in the Cell Ontology.*`my odd cells`") as record:
+        with pytest.warns(SctabWarning, match="1 of 3 labels is not in the Cell Ontology.*`my odd cells`") as record:
             model = cls(adata)
         assert sum("my odd cells" in str(warning.message) for warning in record) == 1
         assert model.spec.labels.ids == ("CL:0000236", "CL:0000084", None)

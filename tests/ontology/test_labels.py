@@ -53,7 +53,7 @@ class TestLabelSpace:
         term, note = told("cardiac muscle cell", "B cell")
         assert term == "CL:0000121"
         assert note == (
-            "1 of 3 labels are names of one type in the Cell Ontology and of another elsewhere. Check how they were read, and set "
+            "1 of 3 labels is the name of one type in the Cell Ontology and of another elsewhere. Check how it was read, and set "
             "`label_ids` (`--label-map`) where that is wrong: `Purkinje cell` as `Purkinje cell` (`CL:0000121`), but may mean "
             "`Purkinje myocyte` (`CL:0002068`)."
         )
@@ -82,7 +82,7 @@ class TestLabelSpace:
         without, read, shared = labels.remarks()
         assert "2 of 5 labels are not in the Cell Ontology" in without
         assert "get no id: `DC2`, `cluster 7`. `DC2` may mean" in without
-        assert "1 of 5 labels are other names" in read
+        assert "1 of 5 labels has another name in the Cell Ontology. Check how it was read" in read
         assert "`pDC` as `plasmacytoid dendritic cell` (`CL:0000784`)." in read
         assert shared.startswith("`pDC`, `plasmacytoid dendritic cell` share the id `CL:0000784`")
         assert labels.sharing_an_id == {"CL:0000784": ("pDC", "plasmacytoid dendritic cell")}
@@ -98,7 +98,7 @@ class TestLabelSpace:
             "`NK` as `natural killer cell` (`CL:0000623`); `B cells` as `B cell` (`CL:0000236`); "
             "`monocytes` as `monocyte` (`CL:0000576`)."
         )
-        assert labels.readings("labels", ["NK", "stellate of layer a"])[0].startswith("1 of 29 labels are")
+        assert labels.readings("labels", ["NK", "stellate of layer a"])[0].startswith("1 of 29 labels has")
         assert labels.readings("labels", []) == []
 
 

@@ -32,7 +32,7 @@ from sctab import (
 from sctab.data import Normalization, normalise
 from sctab.model import DeepEnsemble, LinearClassifier, load_model
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*1 cells have no count:sctab.errors.SctabWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*1 cell has no count:sctab.errors.SctabWarning")
 
 
 @pytest.fixture(scope="module")

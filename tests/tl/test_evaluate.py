@@ -178,8 +178,8 @@ class TestScores:
 class TestCells:
     def test_notes(self, adata):
         notes = " ".join(evaluate(adata)["notes"])
-        assert "1 of 6 known labels are not in the Cell Ontology" in notes
-        assert "are compared by name: `cluster 7`." in notes
+        assert "1 of 6 known labels is not in the Cell Ontology" in notes
+        assert "is compared by name: `cluster 7`." in notes
         n_missing = int(adata.obs["truth"].isna().sum())
         assert f"{n_missing} of 700 cells have no label in `adata.obs['truth']` and do not count." in notes
         n_unknown = {name: int((adata.obs["truth"] == name).sum()) for name in ("cluster 7", REGULATORY)}
@@ -213,7 +213,7 @@ class TestCells:
         ):
             sctab.tl.evaluate(adata, "nothing")
         adata.obs["unknown"] = "hepatocyte"
-        with pytest.raises(LabelError, match=r"no label to compare with\. 700 of 700 cells are of types"):
+        with pytest.raises(LabelError, match=r"no label to compare with\. 700 of 700 cells are of a type that"):
             sctab.tl.evaluate(adata, "unknown", only_known=True)
         assert "sctab_evaluation" not in adata.uns
 
@@ -515,7 +515,7 @@ def test_labels_without_an_id_and_with_a_slash(tmp_path):
     reference = make_reference()
     reference.obs["cell_type"] = reference.obs["cell_type"].cat.rename_categories({"B cell": "B/plasma"})
     LinearClassifier.setup_anndata(reference, "cell_type")
-    with pytest.warns(SctabWarning, match="get no id"):
+    with pytest.warns(SctabWarning, match="gets no id"):
         model = LinearClassifier(reference)
     model.train(calibrate=False, max_epochs=20, accelerator="cpu", enable_progress_bar=False)
     query = make_reference(90, seed=7)
@@ -523,9 +523,9 @@ def test_labels_without_an_id_and_with_a_slash(tmp_path):
     sctab.tl.annotate(query, model)
     evaluation = evaluate(query, "cell_type")
     read = evaluation["notes"][0]
-    assert read.startswith("1 of 3 known labels are other names")
+    assert read.startswith("1 of 3 known labels has another name in the Cell Ontology. Check how it was read")
     assert read.endswith(": `T-cells` as `T cell` (`CL:0000084`).")
-    assert [note.split(" are not in")[0] for note in evaluation["notes"][1:]] == [
+    assert [note.split(" is not in")[0] for note in evaluation["notes"][1:]] == [
         "1 of 3 known labels",
         "1 of 3 labels of the model",
     ]

@@ -13,7 +13,7 @@ from sctab import SctabWarning
 from sctab.cli import app
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*1 cells have no count:sctab.errors.SctabWarning"),
+    pytest.mark.filterwarnings("ignore:.*1 cell has no count:sctab.errors.SctabWarning"),
     pytest.mark.filterwarnings("ignore:The inplace keyword"),  # of pandas, which mudata uses
 ]
 

@@ -13,7 +13,7 @@ from sctab.cli import app
 from sctab.model import LinearClassifier
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*cells have no count:sctab.errors.SctabWarning"),
+    pytest.mark.filterwarnings("ignore:.*cells? ha(ve|s) no count:sctab.errors.SctabWarning"),
     pytest.mark.filterwarnings("ignore:.*The promise (is|of the cells' terms was) withdrawn:sctab.errors.SctabWarning"),
 ]
 COLUMNS = ["sctab_vote", "sctab_vote_id", "sctab_vote_share", "sctab_vote_term", "sctab_vote_term_id"]

@@ -22,7 +22,7 @@ from sctab.model import LinearClassifier
 from sctab.ontology import LabelSpace
 from sctab.tl import _annotate_files, _written_files
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*cells have no count:sctab.errors.SctabWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*cells? ha(ve|s) no count:sctab.errors.SctabWarning")
 
 
 @pytest.fixture(scope="module")

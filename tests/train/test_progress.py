@@ -28,25 +28,29 @@ def new_model():
 
 def test_fit_and_refit_have_titles(capsys):
     new_model().train(calibrate=False, **QUICK, refit=True)
-    assert titles(capsys) == ["Fit", "Refit on all cells"]
+    assert titles(capsys) == ["Training, with validation", "Training, on all cells"]
 
 
 def test_a_training_without_a_refit(capsys):
     with progress_titled("some model"):
         new_model().train(calibrate=False, **QUICK, refit=False)
-    assert titles(capsys) == ["Some model, training"]
+    assert titles(capsys) == ["Some model"]
 
 
 def test_candidates_and_members_have_titles(capsys):
     adata = make_reference(120)
     AutoClassifier.setup_anndata(adata, "cell_type")
     AutoClassifier(adata, candidates=["linear", "mlp"]).train(calibrate=False, n_folds=2, **QUICK)
-    parts = [f"Candidate {name}, part {part}, training" for part in (1, 2) for name in ("mlp", "linear")]
-    assert titles(capsys)[:4] == parts
+    order = [(part, name) for part in (1, 2) for name in ("mlp", "linear")]
+    shown = titles(capsys)
+    assert shown[:4] == [
+        f"Comparing {name} (training {number} of 4, part {part} of 2)" for number, (part, name) in enumerate(order, start=1)
+    ]
+    assert [title.partition(", which is kept, ")[2] for title in shown[4:]] == ["with validation", "on all cells"]
     ensemble = DeepEnsemble(LinearClassifier, 2)
     ensemble.setup_anndata(adata, "cell_type")
     ensemble.train(calibrate=False, **QUICK, refit=False)
-    assert titles(capsys) == ["Member 1 of 2, training", "Member 2 of 2, training"]
+    assert titles(capsys) == ["Member 1 of 2", "Member 2 of 2"]
 
 
 def test_it_says_how_far_and_how_well(capsys):
@@ -58,6 +62,7 @@ def test_it_says_how_far_and_how_well(capsys):
     assert last.startswith(f"Training: {n_steps} of {n_steps} steps, ")
     assert "train_loss=" in last
     assert "validation_macro_f1=" in last
+    assert last.endswith(" (validated on learned donors)")
 
 
 def test_it_can_be_silenced(capsys):

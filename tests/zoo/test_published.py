@@ -224,7 +224,7 @@ class TestTheModel:
         assert model.spec.labels.names[3] == "NA"
         assert model.spec.labels.ids[3] is None
         assert any(
-            "1 of 4 labels are not in the Cell Ontology" in str(note.message) and "`NA`" in str(note.message) for note in notes
+            "1 of 4 labels is not in the Cell Ontology" in str(note.message) and "`NA`" in str(note.message) for note in notes
         )
 
     def test_genes_from_a_text_table(self, tables, cells, tmp_path):

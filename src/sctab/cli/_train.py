@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
@@ -16,6 +16,7 @@ import sctab
 import sctab.inference
 import sctab.io
 import sctab.train
+from sctab.cli._commands import options_of
 from sctab.cli._files import read_data
 from sctab.cli._loading import without_garbage_collection
 from sctab.cli._options import (
@@ -40,7 +41,7 @@ from sctab.cli._options import (
     check_source,
     renamed_option,
 )
-from sctab.cli._reporting import err, out, reports_errors, show_note
+from sctab.cli._reporting import err, in_shell, out, reports_errors, show_note
 from sctab.errors import OutputExistsError, Parameter, SettingError, listing
 from sctab.keys import ENSEMBLE_FILE, SPEC_FILE
 
@@ -50,6 +51,14 @@ if TYPE_CHECKING:
 _DEFAULT_MODEL, _ALONE = "auto", "sctab"
 """Model class where none is named: the choice among all, and the one where that cannot choose."""
 _TOLD_TO_END = 128 + signal.SIGTERM
+_HELD_OUT = {
+    "corpus": "those of the corpus",
+    "dataset": "whole datasets held out",
+    "donor": "whole donors held out",
+    "stratified": "a fraction of each type held out",
+    "none": "no validation",
+}
+"""Kinds of splits in words."""
 
 
 @reports_errors
@@ -260,7 +269,7 @@ def train(
     if not sctab.train.is_first_process():  # the others help, and the first one reports
         return
     if isinstance(classifier, sctab.model.AutoClassifier):
-        _report_candidates(classifier.table)
+        _report_candidates(classifier.table, classifier.spec.training["selection"])
     _report_training([classifier.spec.training] if members is None else [member.spec.training for member in classifier.members])
     if directory is not None:
         out.print(f"Wrote the curves to `{directory}`: `tensorboard --logdir {directory}` shows them.", soft_wrap=True)
@@ -314,24 +323,23 @@ def _run_directory(output: Path, *, resumes: bool) -> Path:
     return next(name for i in count(1) if not (name := path.with_name(f"{path.name}-{i}")).exists())
 
 
-def _report_candidates(candidates: pd.DataFrame) -> None:
+def _report_candidates(candidates: pd.DataFrame, selection: Mapping[str, Any]) -> None:
     table = Table("model", "macro F1", "behind the best", "standard error", "seconds", "", box=None)
     for name, row in candidates.iterrows():
         numbers = [f"{row[column]:.3f}" for column in ("macro_f1", "behind", "standard_error")]
         table.add_row(str(name), *numbers, f"{row['seconds']:.0f}", "kept" if row["kept"] else "")
     out.print(table)
+    parts = f" in {selection['n_folds']} parts" if selection["n_folds"] > 1 else ""
+    out.print(
+        f"Compared by {selection['n_held_out']} cells that no candidate had learned{parts} ({_HELD_OUT[selection['held_out_by']]}).",
+        soft_wrap=True,
+    )
 
 
 def _report_training(trainings: Sequence[Any]) -> None:
     """Of one model, or of each member of an ensemble."""
     training = trainings[0]
     validation = training["validation"]
-    how = {
-        "corpus": "those of the corpus",
-        "donor": "whole donors held out",
-        "stratified": "a fraction of each type held out",
-        "none": "no validation",
-    }
     epochs = sorted({each["epochs"] for each in trainings})
     out.print(
         f"Trained for {' to '.join(map(str, dict.fromkeys((epochs[0], epochs[-1]))))} epochs on {validation['n_train']} cells."
@@ -339,6 +347,8 @@ def _report_training(trainings: Sequence[Any]) -> None:
     if validation["macro_f1"] is not None:
         values = ", ".join(f"{each['validation']['macro_f1']:.3f}" for each in trainings)
         whose = " of the members" if len(trainings) > 1 else ""
-        out.print(f"Validation macro F1{whose} {values} on {validation['n_validation']} cells ({how[validation['by']]}).")
+        out.print(f"Validation macro F1{whose} {values} on {validation['n_validation']} cells ({_HELD_OUT[validation['by']]}).")
+        if (note := sctab.train.note_on_validation(training)) is not None:
+            out.print(in_shell(note, options_of(train)), soft_wrap=True)
         if training["settings"]["refit"]:
             out.print(f"Trained again on all {training['n_labeled']} cells.")

@@ -25,7 +25,7 @@ from sctab.data._normalise import Normalization, align_and_normalise, normalise
 from sctab.data._source import CellData, Inspect, LearnedMatrix, Source, choose_source, some_cells, stated_species
 from sctab.data.genes._match import GeneMatch, shown_fraction
 from sctab.data.genes._space import FeatureSpace
-from sctab.errors import InputValueError, Parameter, SettingError
+from sctab.errors import InputValueError, Parameter, SettingError, listing
 from sctab.io import BLOCK_SIZE, RowReader, row_blocks, row_ranges
 
 
@@ -209,7 +209,8 @@ def open_query(
     if match.n_summed:
         notes.append(
             f"{match.n_summed} duplicated gene{'' if match.n_summed == 1 else 's'} "
-            f"{'was' if match.n_summed == 1 else 'were'} collapsed by summing."
+            f"{'was' if match.n_summed == 1 else 'were'} collapsed by summing: "
+            f"{listing(dict.fromkeys(map(str, source.var.index[match.summed])), most=5)}."
         )
     if match.n_ignored:
         notes.append(

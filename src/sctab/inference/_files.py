@@ -79,7 +79,7 @@ def annotate_cells(
     """
     n_obs = sum(file.n_obs for file in files)
     annotations, tests = [], []
-    with ProgressReport(n_obs, "Looking at all values", shown=show_progress) as progress:
+    with ProgressReport(n_obs, "Inspecting all values", shown=show_progress) as progress:
         for number, file in enumerate(files):
             opened = partial(predictor.open_query, file, min_gene_coverage=min_gene_coverage)
             try:

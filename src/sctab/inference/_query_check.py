@@ -55,7 +55,7 @@ def count_cells(query: Query, fingerprints: Fingerprints | None, *, show_progres
     n_genes = len(query.match.found)
     of_model = (query.match.positions >= 0).astype(np.float64)
     counts, detected, empty, learned = [], [], [], []
-    with ProgressReport(query.n_obs, "Looking at all cells", shown=show_progress) as progress:
+    with ProgressReport(query.n_obs, "Inspecting all cells", shown=show_progress) as progress:
         for block in ahead(query.read(query.ranges())):
             n_obs = block[0].shape[0]
             values, _ = query.recipe.apply(*block, slice(0, n_obs))

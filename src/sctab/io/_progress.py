@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -21,16 +22,33 @@ _WITH_DIGITS_BELOW = 10
 _TITLES: ContextVar[tuple[str, ...]] = ContextVar("titles", default=())
 
 
+class _Silence:
+    """How long nothing has been written: short reports, one after another, would otherwise say nothing for hours."""
+
+    since = -math.inf
+    """Time of the last line, or when the first of several reports began that follow each other."""
+    last_end = -math.inf
+    """When a report ended."""
+
+    @classmethod
+    def begin(cls, now: float) -> None:
+        """Begin a report."""
+        if not 0 <= now - cls.last_end <= _SECONDS_BETWEEN_LINES:
+            cls.since = now
+
+
 @contextmanager
-def progress_titled(title: str) -> Iterator[None]:
+def progress_titled(title: str, *, after: str = "") -> Iterator[None]:
     """Set a title for bars drawn in a block, after those of enclosing blocks.
 
     Parameters
     ----------
     title
-        What is done: `fit`, `candidate mlp`.
+        What is done: `with validation`, `member 1 of 5`.
+    after
+        Title before it where no block around has one.
     """
-    token = _TITLES.set((*_TITLES.get(), title))
+    token = _TITLES.set((*(_TITLES.get() or filter(None, [after])), title))
     try:
         yield
     finally:
@@ -45,6 +63,8 @@ def progress_title(default: str) -> str:
 
 class ProgressReport:
     """A bar on stderr, or a line every half minute where stderr is neither a terminal nor a notebook that can draw.
+
+    Reports that follow each other share the half minute.
 
     Parameters
     ----------
@@ -66,7 +86,10 @@ class ProgressReport:
         self._remark = ""
         self._console = Console(stderr=True, highlight=False)
         self._shows_lines = shown and not _draws(self._console)
-        self._start = self._last_line = time.monotonic()
+        self._start = time.monotonic()
+        self._written: tuple[int, str] | None = None
+        if self._shows_lines:
+            _Silence.begin(self._start)
         self._bar = Progress(
             TextColumn(what),
             BarColumn(),
@@ -87,14 +110,16 @@ class ProgressReport:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._bar.stop()
-        if self._shows_lines and kind is None and self._last_line != self._start:
-            self._line()
+        if self._shows_lines:
+            if kind is None and self._written not in (None, (self._done, self._remark)):
+                self._line()
+            _Silence.last_end = time.monotonic()
 
     def advance(self, n: int = 1) -> None:
         """So many more units are done."""
         self._done += n
         self._bar.advance(self._task, n)
-        if self._shows_lines and time.monotonic() - self._last_line > _SECONDS_BETWEEN_LINES:
+        if self._shows_lines and time.monotonic() - _Silence.since > _SECONDS_BETWEEN_LINES:
             self._line()
 
     def remark(self, text: str) -> None:
@@ -103,12 +128,13 @@ class ProgressReport:
         self._bar.update(self._task, remark=text)
 
     def _line(self) -> None:
-        self._last_line = time.monotonic()
-        speed = (self._done - self._before) / max(self._last_line - self._start, 1e-9)
-        left = (self._total - self._done) / speed / 60 if speed > 0 else float("nan")
-        done = f"{self._done:,} of {self._total:,} {self._unit}"
-        line = f"{self._what}: {done}, {_per_second(speed, self._unit)}, {left:.1f} min left"
-        line = ", ".join(filter(None, [line, self._remark]))
+        now = _Silence.since = time.monotonic()
+        self._written = self._done, self._remark
+        speed = (self._done - self._before) / max(now - self._start, 1e-9)
+        left = (self._total - self._done) / speed / 60 if speed > 0 else math.nan
+        time_left = f"{left:.1f} min left" if self._done < self._total else ""
+        parts = [f"{self._done:,} of {self._total:,} {self._unit}", _per_second(speed, self._unit), time_left, self._remark]
+        line = f"{self._what}: {', '.join(filter(None, parts))}"
         with suppress(OSError, AttributeError):  # a reader that is gone is no reason to stop
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()

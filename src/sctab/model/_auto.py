@@ -19,7 +19,7 @@ from sctab.errors import Either, NotTrainedError, Parameter, SettingError, liste
 from sctab.inference import ModelSpec, Predictor
 from sctab.io import ProgressReport, progress_titled
 from sctab.model._base import CellTypeClassifier
-from sctab.model._candidates import Trial, judge_all
+from sctab.model._candidates import Trial, judge_all, title_of_candidate
 from sctab.model._classes import CLASSES
 from sctab.model._comparison import compare
 from sctab.model._crossfit import join_folds, useful_jobs
@@ -251,7 +251,7 @@ class AutoClassifier:
         ).assign(seconds=pd.Series(trial.seconds))
         kept = str(self.table.index[self.table["kept"]][0])
         best = CLASSES[kept]._of(self._reference, register=True, **self._model_settings(kept))
-        with progress_titled(kept):
+        with progress_titled(f"training {kept}, which is kept"):
             leaves = {"run_dir": run_dir, "logger": logger, "keep_checkpoints": keep_checkpoints}
             best.train(**self._train_settings(kept) | options | leaves, calibrate=False)
         if calibrate:
@@ -293,11 +293,13 @@ class AutoClassifier:
         """Train each candidate on parts of the reference, and let it name the others."""
 
         def tasks() -> Iterator[tuple[Any, ...]]:
+            n_parts = self._reference.n_folds(n_folds)
             by = "stratified" if options.get("validation_split") == "stratified" else "dataset"
-            for number, fold in enumerate(self._reference.folds(n_folds, by=by, seed=options["seed"]), start=1):
-                for name in reversed(self._names):  # what takes longest begins first
+            for part, fold in enumerate(self._reference.folds(n_folds, by=by, seed=options["seed"])):
+                for number, name in enumerate(reversed(self._names)):  # what takes longest begins first
                     settings = self._train_settings(name) | {"refit": False} | dict(options)
-                    yield fold, name, self._model_settings(name), settings, f"candidate {name}, part {number}"
+                    title = title_of_candidate(name, number, len(self._names), part, n_parts)
+                    yield fold, name, self._model_settings(name), settings, title
 
         results = judge_all(tasks(), n_jobs, advance)
         of = {name: results[i :: len(self._names)] for i, name in enumerate(reversed(self._names))}

@@ -69,5 +69,11 @@ def judge_all(
     return [found[number] for number in sorted(found)]
 
 
+def title_of_candidate(name: str, number: int, n_candidates: int, part: int, n_parts: int) -> str:
+    """Title of the bar of a candidate; it and the part that is held out are counted from 0."""
+    of_all = f"training {part * n_candidates + number + 1} of {n_candidates * n_parts}"
+    return f"comparing {name} ({of_all}{f', part {part + 1} of {n_parts}' if n_parts > 1 else ''})"
+
+
 def _numbered(number: int, task: tuple[Any, ...]) -> tuple[int, tuple[FoldOutput, float]]:
     return number, judge(*task)

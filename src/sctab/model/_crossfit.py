@@ -21,7 +21,7 @@ from sctab.io import ProgressReport
 from sctab.model._setup import single_device
 from sctab.train import REFIT_BELOW, HeldOut, MemoryReference, Reference
 
-_TITLES = {"cluster": "Calibrating on clusters"}
+_TITLES = {"cluster": "Calibrating on held-out clusters of cells"}
 _FEWEST_CELLS = 1500
 """Cells from which processes save more than their start takes, some ten seconds each."""
 
@@ -165,7 +165,9 @@ class CrossFit:
         n_members, n_folds = len(self.trainings), self.reference.n_folds(None)
         folds = self.reference.folds(None, by=by, seed=self.seed)
         tasks = ((training, fold) for fold in folds for training in self.trainings)
-        outputs = run_folds(tasks, n_folds * n_members, title=_TITLES.get(by, "Calibrating"), n_jobs=self.n_jobs, shown=self.shown)
+        outputs = run_folds(
+            tasks, n_folds * n_members, title=_TITLES.get(by, "Calibrating on held-out parts"), n_jobs=self.n_jobs, shown=self.shown
+        )
         parts = [outputs[first : first + n_members] for first in range(0, len(outputs), n_members)]
         together = [replace(part[0], logits=np.concatenate([output.logits for output in part], axis=1)) for part in parts]
         return join_folds(together, self.spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from inspect import signature
 from os import PathLike
@@ -133,7 +134,7 @@ class TrainableModel(DescribedModel):
                 options = {"accelerator": accelerator, "devices": devices} | passed_on
                 leaves: dict[str, Any] = {"run_dir": run_dir, "logger": logger, "keep_checkpoints": keep_checkpoints}
                 try:
-                    with progress_titled("fit" if chosen.refit else "training"):
+                    with progress_titled("with validation", after="training") if chosen.refit else nullcontext():
                         result = self._fit(data, chosen, resume=resume, **leaves, **options)
                 except RuntimeError:  # entmax fails on NaN
                     self._require_finite(None if is_new else start)
@@ -289,7 +290,7 @@ class TrainableModel(DescribedModel):
         """Train from the same start, `None` being a new network, on all cells; history and split stay those that were validated."""
         kept = {name: getattr(self, name) for name in ("history_", "train_indices", "validation_indices")}
         self.history_, self.is_trained_ = None, False  # otherwise scvi-tools continues with the history
-        with seeded(settings.seed), progress_titled("refit on all cells"):
+        with seeded(settings.seed), progress_titled("on all cells", after="training"):
             if start is None:
                 self.module = self._new_network()
             else:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab.errors import LabelError, listing
+from sctab.errors import LabelError, agreeing, listing
 from sctab.ontology._ontology import CellOntology
 from sctab.ontology._resolution import MAY_MEAN, Resolution
 from sctab.ontology._spelling import contexts_of
@@ -130,8 +130,9 @@ class LabelSpace:
         remarks = []
         if self.without_id:
             remarks.append(
-                f"{len(self.without_id)} of {len(self)} labels are not in the Cell Ontology ({self.ontology_version}) by a "
-                f"name that is certain and get no id: {listing(self.without_id)}. {self.why_without_id()}Provide ids with "
+                f"{len(self.without_id)} of {len(self)} labels {agreeing(len(self.without_id), 'is', 'are')} not in the Cell Ontology "
+                f"({self.ontology_version}) by a name that is certain and {agreeing(len(self.without_id), 'gets', 'get')} no id: "
+                f"{listing(self.without_id)}. {self.why_without_id()}Provide ids with "
                 "`label_ids` (`--label-map`)."
             )
         remarks += self.readings("labels")
@@ -166,13 +167,14 @@ class LabelSpace:
         several = [note for note in notes if MAY_MEAN in note]
         read = sorted((note for note in notes if note not in several), key=lambda note: note.endswith(_OBVIOUS))
         notes_by_kind = (
-            (several, "are names of one type in the Cell Ontology and of another elsewhere"),
-            (read, "are other names than the Cell Ontology's own"),
+            (several, "is the name", "are names", "of one type in the Cell Ontology and of another elsewhere"),
+            (read, "has", "have", "another name in the Cell Ontology"),
         )
         return [
-            f"{len(of_kind)} of {len(self)} {whose} {what}. Check how they were read, and set `label_ids` (`--label-map`) where that is "
+            f"{len(of_kind)} of {len(self)} {whose} {agreeing(len(of_kind), one, several)} {what}. Check how "
+            f"{agreeing(len(of_kind), 'it was', 'they were')} read, and set `label_ids` (`--label-map`) where that is "
             f"wrong: {'; '.join(_HOW.sub('', note).replace(' is read as ', ' as ', 1) for note in of_kind)}."
-            for of_kind, what in notes_by_kind
+            for of_kind, one, several, what in notes_by_kind
             if of_kind
         ]
 

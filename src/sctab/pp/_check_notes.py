@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sctab.data import Query, shown_fraction
-from sctab.errors import Either, Message, Parameter, listing
+from sctab.errors import Either, Message, Parameter, agreeing, listing
 from sctab.inference import MOST_UNSEEN, CellCounts, PromiseCheck
 
 _TRAINED_NOW = "Models that are trained with this version keep them"
@@ -78,9 +78,14 @@ def _on_cells(findings: Findings) -> Iterator[str]:
     counted = findings.counted
     n_empty, n_unmeasured = int(counted.is_empty.sum()), int((~counted.measured).sum())
     if n_empty:
-        yield f"{n_empty:,} cells have no count and get no label. Remove them with `scanpy.pp.filter_cells(adata, min_counts=1)`."
+        which = agreeing(
+            n_empty, "cell has no count and gets no label. Remove it", "cells have no count and get no label. Remove them"
+        )
+        yield f"{n_empty:,} {which} with `scanpy.pp.filter_cells(adata, min_counts=1)`."
     if n_unmeasured > n_empty:
-        yield f"{n_unmeasured - n_empty:,} further cells have no count in the genes of the model and get no label."
+        which = agreeing(n_unmeasured - n_empty, "cell has no count", "cells have no count")
+        gets = agreeing(n_unmeasured - n_empty, "gets", "get")
+        yield f"{n_unmeasured - n_empty:,} further {which} in the genes of the model and {gets} no label."
     ratio = findings.cells.loc["genes", "ratio"]
     if np.isfinite(ratio) and not _SHALLOW <= ratio <= _DEEP:
         yield (

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab.errors import listing
+from sctab.errors import agreeing, listing
 from sctab.get import Annotation
 from sctab.metrics import SharedLevel, scores_per_type
 from sctab.ontology import LabelSpace, label_values as values, unused
@@ -217,8 +217,9 @@ def _notes(
     for whose, (labels, unknown) in without.items():
         if unknown:
             notes.append(
-                f"{len(unknown)} of {len(labels)} {whose} are not in the Cell Ontology ({version}) and are compared by name: "
-                f"{listing(unknown)}. {known.why_without_id() if labels is theirs else ''}".rstrip()
+                f"{len(unknown)} of {len(labels)} {whose} {agreeing(len(unknown), 'is', 'are')} not in the Cell Ontology ({version}) and "
+                f"{agreeing(len(unknown), 'is', 'are')} compared by name: {listing(unknown)}. "
+                f"{known.why_without_id() if labels is theirs else ''}".rstrip()
             )
     if missing:
         notes.append(f"Known labels that denote a missing label: {', '.join(map(repr, missing))}. Their cells do not count.")

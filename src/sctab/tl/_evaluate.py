@@ -12,7 +12,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from sctab.data import require_anndata, require_writable, target_of
-from sctab.errors import KeyNotFoundError, LabelError, Message, Parameter, listing, missing_key, place, warn
+from sctab.errors import KeyNotFoundError, LabelError, Message, Parameter, agreeing, listing, missing_key, place, warn
 from sctab.get import Annotation, read_annotation
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION, check_key_added
 from sctab.metrics import abstention, correct_codes, overall_scores, reliability, scores_per_group
@@ -246,12 +246,12 @@ def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool
     """Mask of the cells to score, `(n_obs,)`, with notes on excluded cells and on cells that cannot be right."""
     labelled = comparison.truth >= 0
     notes: list[str] = []
-    if not labelled.all():
+    if n_without := int((~labelled).sum()):
         notes.append(
             Message(
-                f"{int((~labelled).sum())} of {len(labelled)} cells have no label in ",
+                f"{n_without} of {len(labelled)} cells {agreeing(n_without, 'has', 'have')} no label in ",
                 place(f"obs[{labels_key!r}]"),
-                " and do not count.",
+                f" and {agreeing(n_without, 'does', 'do')} not count.",
             )
         )
     unknown = labelled & ~comparison.is_known[comparison.truth]
@@ -260,11 +260,13 @@ def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool
         finer = labelled & comparison.is_finer[comparison.truth]
         without = Parameter("only_known", value=True)
         told = (
-            f"{int(unknown.sum())} of {int(labelled.sum())} cells are of types that the model does not know, nor any subtype of them: "
-            f"{listing(comparison.names[code] for code in codes)}. "
+            f"{int(unknown.sum())} of {int(labelled.sum())} cells {agreeing(int(unknown.sum()), 'is', 'are')} of "
+            f"{agreeing(len(codes), 'a type', 'types')} that the model does not know, nor any subtype of "
+            f"{agreeing(len(codes), 'it', 'them')}: {listing(comparison.names[code] for code in codes)}. "
             + ("They do not count." if only_known else f"As labelled, they count as wrong; {without} leaves them out.")
             + (
-                f" {int(finer.sum())} of them are of subtypes of what it knows, compared with the broader label at the shared level."
+                f" {int(finer.sum())} of them {agreeing(int(finer.sum()), 'is', 'are')} of subtypes of what it knows, "
+                "compared with the broader label at the shared level."
                 if finer.any() and not only_known
                 else ""
             )
@@ -302,13 +304,14 @@ def _notes_on_shared_ids(comparison: Comparison, known: NDArray[np.integer], pre
         )
         if n_swapped := int((is_one & np.isin(predicted, labels) & (known != predicted)).sum()):
             note += (
-                f" {n_swapped} of {int(is_one.sum())} cells of these types are called another one of them, which counts as wrong at every "
-                "level. If the labels are names of one type, give them one name and train again."
+                f" {n_swapped} of {int(is_one.sum())} cells of these types {agreeing(n_swapped, 'is', 'are')} called "
+                "another one of them, which counts as wrong at every level. If the "
+                "labels are names of one type, give them one name and train again."
             )
         if is_term.any():
             note += (
-                f" {int(is_term.sum())} of {len(known)} cells are known as this type by another name: as labelled, none of the labels is "
-                "right for them; at the shared level and corrected, each is."
+                f" {int(is_term.sum())} of {len(known)} cells {agreeing(int(is_term.sum()), 'is', 'are')} known as this type "
+                "by another name: as labelled, none of the labels is right for them; at the shared level and corrected, each is."
             )
         notes.append(note)
     return notes

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sctab.data import Query
-from sctab.errors import LabelError, Message, Parameter, SettingError, listing
+from sctab.errors import LabelError, Message, Parameter, SettingError, agreeing, listing
 from sctab.inference import BackOff, Decision, ModelSpec, Predictor, decide, library_versions
 from sctab.keys import (
     LONGEST_NAME,
@@ -147,7 +147,10 @@ def notes_of(query: Query, n_unknown: int, backoff: BackOff | None = None, repor
     notes = [*query.notes, *([] if backoff is None else filter(None, (backoff.note, backoff.withdrawn)))]
     notes += [] if reported is None else reported.notes
     if n_unknown:
-        notes.append(f"{n_unknown} cells have no count in the model's genes and get no label.")
+        notes.append(
+            f"{n_unknown:,} {agreeing(n_unknown, 'cell has', 'cells have')} no count in the model's genes and "
+            f"{agreeing(n_unknown, 'gets', 'get')} no label."
+        )
     return notes
 
 

@@ -28,6 +28,7 @@ from ._loop import fit_network as fit_network, seeded as seeded, stop_unless as 
 from ._memory import MemoryReference as MemoryReference, own_copy as own_copy
 from ._processes import is_first_process as is_first_process
 from ._reference import HeldOut as HeldOut, Reference as Reference, TrainingData as TrainingData, summarise as summarise
+from ._reference_checks import note_on_validation as note_on_validation
 from ._settings import (
     LARGE_REFERENCE as LARGE_REFERENCE,
     PUBLISHED_TRAINING as PUBLISHED_TRAINING,

@@ -108,7 +108,7 @@ def fit_network(
             stopping = EarlyStopping(monitor=MONITOR, mode="max", patience=settings.patience, check_on_train_epoch_end=False)
             callbacks.append(stopping)
     if trainer_kwargs.get("enable_progress_bar", True):
-        callbacks.append(StepProgress())
+        callbacks.append(StepProgress("validated on learned donors" if split.by == "stratified" else ""))
     facts = {"model": spec.model_class} | dict(spec.architecture) | asdict(settings)
     history = None
     if run_dir is not None:

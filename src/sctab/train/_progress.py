@@ -10,10 +10,17 @@ from sctab.io import ProgressReport, progress_title
 
 
 class StepProgress(ProgressBar):
-    """Steps of a training, shown as :class:`sctab.io.ProgressReport` does, with loss and validation of the last epoch."""
+    """Steps of a training, shown as :class:`sctab.io.ProgressReport` does, with loss and validation of the last epoch.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    whose
+        Remark on the validation cells.
+    """
+
+    def __init__(self, whose: str = "") -> None:
         super().__init__()
+        self._whose = whose
         self.report = ProgressReport(0, shown=False)
         self._is_enabled = True
 
@@ -43,7 +50,8 @@ class StepProgress(ProgressBar):
         super().on_train_epoch_end(trainer, pl_module)
         metrics = self.get_metrics(trainer, pl_module)
         numbers = {name: float(value) for name, value in metrics.items() if name != "v_num"}  # the version of a logger
-        self.report.remark(", ".join(f"{name}={value:.3f}" for name, value in numbers.items()))
+        whose = f" ({self._whose})" if self._whose and numbers else ""
+        self.report.remark(", ".join(f"{name}={value:.3f}" for name, value in numbers.items()) + whose)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Write the last line, or leave the bar as it is."""

@@ -9,7 +9,7 @@ import pandas as pd
 from anndata import AnnData
 
 from sctab.data import reference_source, require_anndata, require_cells_in_rows
-from sctab.errors import InputValueError, LabelError, Parameter, SettingError, missing_key, place, warn
+from sctab.errors import InputValueError, LabelError, Message, Parameter, SettingError, missing_key, place, warn
 from sctab.train._labels import check_labels, label_ids_in
 
 
@@ -71,6 +71,26 @@ def check_reference(adata: AnnData, setup: Mapping[str, Any]) -> str | None:
         if (key := setup[parameter]) is not None and key not in source.var:
             raise missing_key(parameter, key, source.var.columns, where="raw.var" if source.name == "raw.X" else "var")
     return unlabeled_category
+
+
+def note_on_validation(training: Mapping[str, Any]) -> Message | None:
+    """Sentence on a validation score that is optimistic, since the cells are of donors that were learned; `None` where it is not.
+
+    Parameters
+    ----------
+    training
+        Summary of a training, see :func:`~sctab.train.summarise`.
+    """
+    if training["validation"]["by"] != "stratified" or training["validation"]["macro_f1"] is None:
+        return None
+    beginning = "Donors of these cells were learned, too, so expect less on new donors. "
+    if "corpus" in training:
+        return Message(beginning, "A corpus with a donor of each cell holds out whole donors.")
+    if training["n_donors"] is None:
+        return Message(beginning, Parameter("donor_key"), " holds out whole donors.")
+    if training["settings"]["validation_split"] == "stratified":
+        return Message(beginning, Parameter("validation_split", "donor"), " holds out whole donors.")
+    return Message(beginning, f"Whole donors could not be held out of {training['n_donors']}.")
 
 
 def _obs_column(adata: AnnData, key: str, parameter: str) -> pd.Series:

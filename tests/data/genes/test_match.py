@@ -10,7 +10,30 @@ from scipy import sparse
 from tests.genes import IDS, N_GENES, NUMBERS, SYMBOLS, counts_for, frame
 
 from sctab import GeneOverlapError
-from sctab.data import FeatureSpace
+from sctab.data import FeatureSpace, shown_fraction
+
+
+@pytest.mark.parametrize(
+    ("fraction", "decimals", "minimum", "shown"),
+    [
+        (0.259, 0, None, "26%"),
+        (0.25, 0, None, "25%"),
+        (0.0, 0, None, "0%"),
+        (1.0, 0, None, "100%"),
+        (1 - 1e-9, 0, None, "100%"),  # a sum of float32
+        (0.9951, 0, None, ">99%"),
+        (0.994, 0, None, "99%"),
+        (0.0049, 0, None, "<1%"),
+        (0.006, 0, None, "1%"),
+        (0.00001, 1, None, "<0.1%"),
+        (0.9999, 1, None, ">99.9%"),
+        (0.09999, 1, 0.1, "9.9%"),
+        (0.1, 1, 0.1, "10.0%"),
+        (0.2, 1, 0.1, "20.0%"),
+    ],
+)
+def test_fractions_are_rounded_but_not_to_all_or_nothing(fraction, decimals, minimum, shown):
+    assert shown_fraction(fraction, decimals, minimum=minimum) == shown
 
 
 class TestOneGeneTwice:
@@ -22,6 +45,8 @@ class TestOneGeneTwice:
         np.testing.assert_array_equal(match.align(block).toarray(), expected)
         n_of_model = int(np.isin(names, SYMBOLS).sum())
         assert match.n_summed == n_of_model - match.n_matched > 0
+        is_later = pd.Series(names).duplicated() & pd.Series(names).isin(SYMBOLS)
+        np.testing.assert_array_equal(match.summed, np.flatnonzero(is_later))
 
     def test_suffixes_of_unique_names(self, human):
         match = human.match(frame(["TBCE", "TBCE-1", "TBCE-2"]))

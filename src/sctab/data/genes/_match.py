@@ -31,16 +31,27 @@ _TELLING = ("transcript ids", "protein ids", "probes", "positions", "numbers, su
 """Kinds of names that tell why no gene was found, before those that any table has."""
 
 
-def shown_fraction(fraction: float, decimals: int = 0) -> str:
-    """Write a fraction in percent, rounded down: less than all is never 100 %, and less than a minimum never looks as if it reached it.
+def shown_fraction(fraction: float, decimals: int = 0, *, minimum: float | None = None) -> str:
+    """Write a fraction in percent: less than all is never 100 %, more than nothing never 0 %, and less than a minimum never that minimum.
 
     Examples
     --------
-    >>> shown_fraction(0.9999), shown_fraction(1.0), shown_fraction(0.0999, 1)
-    ('99%', '100%', '9.9%')
+    >>> shown_fraction(0.259), shown_fraction(0.9999), shown_fraction(1.0), shown_fraction(0.004)
+    ('26%', '>99%', '100%', '<1%')
+    >>> shown_fraction(0.0999, 1, minimum=0.1), shown_fraction(0.0999, 1)
+    ('9.9%', '10.0%')
     """
-    scale = 10**decimals
-    return f"{math.floor(100 * scale * fraction + _ROUNDING) / scale:.{decimals}f}%"
+    scale, percent = 10**decimals, 100 * fraction
+    if percent >= 100 - _ROUNDING:
+        return f"{100:.{decimals}f}%"
+    rounded = round(percent * scale) / scale
+    if rounded >= 100:
+        return f">{100 - 1 / scale:.{decimals}f}%"
+    if rounded <= 0 < percent:
+        return f"<{1 / scale:.{decimals}f}%"
+    if minimum is not None and percent < 100 * minimum <= rounded:
+        rounded = math.floor(percent * scale) / scale
+    return f"{rounded:.{decimals}f}%"
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,15 @@ class GeneMatch:
         """Features that were added to another one of the same gene."""
         return int(self.selection.nnz - self.n_matched)
 
+    @property
+    def summed(self) -> NDArray[np.int64]:
+        """These features, by their positions in the dataset."""
+        columns = self.selection.tocsc()
+        columns.sort_indices()
+        is_first = np.zeros(columns.nnz, dtype=bool)
+        is_first[columns.indptr[:-1][np.diff(columns.indptr) > 0]] = True
+        return np.sort(columns.indices[~is_first]).astype(np.int64)
+
     @cached_property
     def positions(self) -> NDArray[np.int32]:
         """Gene of the model for each feature of the dataset, -1 for none, `(n_query_vars,)`."""
@@ -119,7 +139,7 @@ class GeneMatch:
         n_query, n_model = self.selection.shape
         found = (
             f"{self.n_matched:,} of {n_model:,} model genes were found among the {n_query:,} features of the data "
-            f"({shown_fraction(self.coverage, 1)} of total importance)"
+            f"({shown_fraction(self.coverage, 1, minimum=minimum)} of total importance)"
         )
         where = f" (best source: {_describe(self.sources[0])}, which holds {self.id_type})" if self.sources else ""
         seen = "; ".join(f"{place}: {listing(names)}" for place, names in self.seen)
