@@ -119,7 +119,6 @@ UNTESTED = {
     "sctab.train._neptune": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
     "sctab.train._processes": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
     "sctab.train._reference": "`model/test_contract.py`, `test_resume.py` and `test_from_corpus.py` train with it",
-    "sctab.train._reference_checks": "`model/test_setup.py` gives it what it refuses",
     "sctab.tuning._cells": "`test_tuning.py` runs studies",
     "sctab.tuning._result": "`test_tuning.py` runs studies",
     "sctab.tuning._settings": "`test_tuning.py` runs studies",
