@@ -117,3 +117,14 @@ def write_mtx(matrix, path, **kwargs):
     """Write a matrix as SciPy does."""
     io.mmwrite(path, matrix, **kwargs)
     return path
+
+
+def plant_claim(path, name, shape, dtype):
+    """Replace an array of an HDF5 file by one that claims a size and holds nothing."""
+    with h5py.File(path, "r+") as file:
+        if name in file:
+            del file[name]
+        file.create_dataset(
+            name, shape=shape, dtype=dtype, chunks=tuple(min(n, 1000) if np.dtype(dtype).itemsize < 1000 else 1 for n in shape)
+        )
+    return path

@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 import pytest
-from tests.formats import write_loom
+from tests.formats import plant_claim, write_loom
 
 from sctab import DataFileError
 from sctab.io import DataFile, RowReader, read_data_file
@@ -51,3 +51,38 @@ def test_parts_that_do_not_belong_together(query, tmp_path, name, values, says):
 def test_no_modalities(query, tmp_path):
     with pytest.raises(ValueError, match=r"`modality='rna'` is for files of several modalities, and `.*a.loom` has one. Omit it"):
         DataFile(write_loom(query, tmp_path / "a.loom"), modality="rna")
+
+
+class TestClaims:
+    """Arrays that claim more than a disk would hold, in files of some kilobytes."""
+
+    @pytest.mark.parametrize("name", ["row_attrs/Gene", "row_attrs/Note", "col_attrs/CellID", "col_attrs/Note"])
+    def test_long_strings(self, query, tmp_path, name):
+        n = query.n_vars if name.startswith("row") else query.n_obs
+        path = plant_claim(write_loom(query, tmp_path / "a.loom"), name, (n,), "S1000000000")
+        with pytest.raises(
+            DataFileError, match=rf"`{name}` claims {n}\.0 GB with the shape \({n},\) and the type \|S1000000000, and 0 bytes"
+        ):
+            DataFile(path)
+
+    @pytest.mark.parametrize("name", ["row_attrs/Gene", "col_attrs/CellID"])
+    def test_many_names(self, query, tmp_path, name):
+        path, n = write_loom(query, tmp_path / "a.loom"), 10**10
+        with h5py.File(path, "r+") as file:
+            for attribute in list(file[name.split("/")[0]]):
+                del file[name.split("/")[0]][attribute]
+        plant_claim(path, name, (n,), h5py.string_dtype())
+        plant_claim(path, "matrix", (n, query.n_obs) if name.startswith("row") else (query.n_vars, n), "f4")
+        with pytest.raises(DataFileError, match=rf"`{name}` claims 80\.0 GB"):
+            DataFile(path)
+
+    def test_a_matrix_without_values_is_read_in_blocks(self, query, tmp_path):
+        path = plant_claim(write_loom(query, tmp_path / "a.loom"), "matrix", (query.n_vars, query.n_obs), "f4")
+        assert RowReader(DataFile(path).X).read(0, 9).nnz == 0
+
+    def test_compressed_strings_are_plausible(self, query, tmp_path):
+        path = write_loom(query, tmp_path / "a.loom")
+        with h5py.File(path, "r+") as file:
+            values = np.full(query.n_obs, b"the same", dtype="S400000")  # 120 MB, of which little is stored
+            file.create_dataset("col_attrs/Note", data=values, compression="gzip", chunks=(1,))
+        assert DataFile(path).obs_columns == ["Note"]

@@ -159,3 +159,29 @@ def test_too_little_space(query, tmp_path, monkeypatch):
     monkeypatch.setattr("sctab.io._market.shutil.disk_usage", lambda _: usage)
     with pytest.raises(DataFileError, match="GB of temporary space.*Set the environment variable `TMPDIR`"):
         RowReader(DataFile(write_market(query, tmp_path / "m")).X).read(0, 3)
+
+
+@pytest.mark.parametrize(("compressed", "n_values"), [(False, 10**5), (False, 10**14), (True, 10**14)])
+def test_a_header_that_promises_more_than_the_file_can_hold(tmp_path, compressed, n_values, monkeypatch):
+    """No space is sought for it, and the disk is not blamed."""
+    monkeypatch.delattr(_market.MarketRows, "__getitem__")
+    folder = tmp_path / "m"
+    folder.mkdir()
+    n = 2**24
+    text = f"%%MatrixMarket matrix coordinate integer general\n{n} {n} {n_values}\n1 1 1\n".encode()
+    (folder / ("matrix.mtx.gz" if compressed else "matrix.mtx")).write_bytes(gzip.compress(text) if compressed else text)
+    (folder / "features.tsv").write_text("A\tB\n")
+    (folder / "barcodes.tsv").write_text("A\n")
+    with pytest.raises(DataFileError, match=rf"cannot hold the {n_values:,} values that its header promises in [0-9]+ bytes"):
+        DataFile(folder)
+
+
+def test_a_header_that_promises_a_large_matrix(tmp_path):
+    """Its names are as many as the files beside it have."""
+    folder = tmp_path / "m"
+    folder.mkdir()
+    (folder / "matrix.mtx").write_text(f"%%MatrixMarket matrix coordinate integer general\n{2**31 - 1} {2**31 - 1} 1\n1 1 1\n")
+    (folder / "features.tsv").write_text("A\tB\n")
+    (folder / "barcodes.tsv").write_text("A\n")
+    with pytest.raises(DataFileError, match=r"must have a row for each of the 1 features .*and has 2,147,483,647 rows"):
+        DataFile(folder)

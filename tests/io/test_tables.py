@@ -11,6 +11,7 @@ import pytest
 import zarr
 from scipy import sparse
 from tests.anndata_files import FILES, RELEASES, read, unpack
+from tests.formats import plant_claim
 
 from sctab import DataFileError
 from sctab.io._data_file import DataFile
@@ -230,3 +231,17 @@ def test_warnings_of_others_are_not_lost(folder):
     assert warnings.filters == before
     for file in files:
         file.close()
+
+
+@pytest.mark.parametrize("column", ["obs/note", "var/note"])
+def test_a_column_that_claims_a_size_that_it_cannot_have(tmp_path, column):
+    """Of `obs` where it is read, and of `var`, which is read whole."""
+    table, name = column.split("/")
+    ad.AnnData(np.eye(3, dtype=np.float32)).write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "r+") as file:
+        file[table].attrs["column-order"] = [name]
+    plant_claim(tmp_path / "a.h5ad", column, (3,), "S1000000000")
+    with h5py.File(tmp_path / "a.h5ad", "r+") as file:
+        file[column].attrs.update(ARRAY)
+    with pytest.raises(DataFileError, match=r"its column `note` claims 3\.0 GB with the shape \(3,\)"):
+        DataFile(tmp_path / "a.h5ad", ["note"])

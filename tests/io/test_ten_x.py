@@ -7,7 +7,7 @@ import pytest
 import scanpy as sc
 from anndata import AnnData
 from scipy import sparse
-from tests.formats import write_ten_x, write_ten_x_v2
+from tests.formats import plant_claim, write_ten_x, write_ten_x_v2
 
 from sctab import DataFileError
 from sctab.io import DataFile, RowReader, read_data_file
@@ -146,4 +146,12 @@ def test_claimed_features_are_not_read(cells, tmp_path, version):
             del group[name]
             group.create_dataset(name, shape=(10**9,), dtype="S1", chunks=(10**6,))
     with pytest.raises(DataFileError, match="missing"):
+        DataFile(path)
+
+
+@pytest.mark.parametrize("name", ["barcodes", "features/feature_type", "features/Note"])
+def test_a_column_that_claims_a_size_that_it_cannot_have(cells, tmp_path, name):
+    n = cells.n_obs if name == "barcodes" else cells.n_vars
+    path = plant_claim(write_ten_x(cells, tmp_path / "a.h5"), f"matrix/{name}", (n,), "S1000000000")
+    with pytest.raises(DataFileError, match=rf"`matrix/{name}` claims {n}\.0 GB with the shape \({n},\)"):
         DataFile(path)

@@ -135,3 +135,78 @@ def test_the_modality_of_published_cells(shared_data, tmp_path):
     got = ad.read_h5ad(tmp_path / "a.h5ad")
     assert list(got.obs["sctab_label"]) == list(rna.obs["sctab_label"])
     np.testing.assert_allclose(got.obsm["sctab_probabilities"], rna.obsm["sctab_probabilities"], rtol=0, atol=1e-6)
+
+
+def two_genomes(cells, path):
+    """A matrix of version 2 with the cells under a genome, and others, of another species, under one that comes before it."""
+    others = cells[:50].copy()
+    others.var_names = [f"Other{i}" for i in range(others.n_vars)]
+    others.var["gene_ids"] = [f"ENSMUSG{i:011d}" for i in range(others.n_vars)]
+    return write_ten_x_v2({"aa10": others, "hg19": cells}, path)
+
+
+def test_check_of_a_genome(cells, model_path, tmp_path):
+    path = two_genomes(cells, tmp_path / "a.h5")
+    result = run("check", path, "--model", model_path)
+    assert "`hg19` was used, of `aa10`, `hg19`. Choose another with `--modality`." in " ".join(result.stdout.split())
+    result = run("check", path, "--model", model_path, "--modality", "hg19")
+    assert result.exit_code in (0, 3), result.output
+    assert "was used, of" not in result.stdout
+    result = run("check", path, "--model", model_path, "--modality", "mm10")
+    assert (result.exit_code, "has no genome `mm10`" in result.stderr) == (2, True)
+
+
+@pytest.fixture
+def labelled(cells, query, tmp_path):
+    """A MuData with two modalities that have genes, of which the first has most."""
+    mudata = pytest.importorskip("mudata")
+    whole = ad.AnnData(cells.X, obs=query.obs[["cell_type"]], var=cells.var)
+    part = whole[:, :40].copy()
+    part.var_names = [f"part{i}" for i in range(40)]
+    mudata.MuData({"rna": whole, "part": part}).write(tmp_path / "a.h5mu")
+    return tmp_path / "a.h5mu"
+
+
+def test_training_on_a_modality(labelled, tmp_path):
+    options = (
+        "--labels-key",
+        "cell_type",
+        "--model",
+        "linear",
+        "--max-epochs",
+        1,
+        "--no-calibrate",
+        "--no-logs",
+        "--accelerator",
+        "cpu",
+    )
+    result = run("train", labelled, *options, "--output", tmp_path / "a")
+    assert result.exit_code == 0, result.output
+    assert "Note: `rna` was used, of `part`, `rna`. Choose another with `--modality`." in result.stderr
+    result = run("train", labelled, *options, "--output", tmp_path / "b", "--modality", "part")
+    assert result.exit_code == 0, result.output
+    assert "was used, of" not in result.stderr
+    assert (
+        len(sctab.model.load_model(tmp_path / "b").spec.features) <= 40 < len(sctab.model.load_model(tmp_path / "a").spec.features)
+    )
+    result = run("train", labelled, *options, "--output", tmp_path / "c", "--modality", "parts")
+    assert "has no modality `parts`. Did you mean `part`?" in result.stderr
+    result = run("tune", labelled, "--labels-key", "cell_type", "--output", tmp_path / "c.json", "--modality", "parts")
+    assert "has no modality `parts`. Did you mean `part`?" in result.stderr
+    result = run("train", "--corpus", tmp_path, "--output", tmp_path / "c", "--modality", "part")
+    assert "`--modality` cannot be given with a corpus" in result.stderr
+
+
+def test_evaluating_a_modality(labelled):
+    for options, used in (((), "rna"), (("--modality", "part"), "part")):
+        result = run("evaluate", labelled, "--labels-key", "cell_type", *options)
+        assert result.exit_code == 2
+        assert ("`rna` was used" in result.stderr) == (used == "rna" and not options)
+    assert "has no modality `x`" in run("evaluate", labelled, "--labels-key", "cell_type", "--modality", "x").stderr
+
+
+def test_a_modality_of_a_source_of_a_corpus(labelled):
+    from sctab.corpus._entry import SourceEntry
+    from sctab.corpus.sources._open import open_source
+
+    assert [open_source(SourceEntry(str(labelled), modality=name)).n_vars for name in (None, "rna", "part")] == [60, 60, 40]

@@ -47,6 +47,8 @@ class Task:
     """Column of the query by which scores are given as well."""
     layer: str | None = None
     """Layer with the counts, `"X"` or `"raw"`; by default counts are detected."""
+    modality: str | None = None
+    """Modality of a MuData, or genome of a 10x Genomics matrix of several; by default the one with gene expression."""
     label_map: str | None = None
     """Table of labels and their Cell Ontology ids, relative to the folder of the data, see :func:`sctab.ontology.read_label_map`."""
     unlabeled_category: str | None = None

@@ -142,6 +142,8 @@ def _asked_of(entry: ModelEntry | PeerEntry, config: Config) -> dict[str, Any]:
 def _content(task: Task, data: Path, file_hash: Callable[[Path], str]) -> dict[str, Any]:
     """A task by its content: hashes of files and ids of labels instead of names of files, and no name."""
     fields = {key: value for key, value in asdict(task).items() if key not in {"name", "subset"}}
+    if task.modality is None:  # as before there was a choice
+        del fields["modality"]
     files: dict[str, Any] = {key: file_hash(data / name) for key in ("reference", "query") if (name := fields[key]) is not None}
     if task.label_map is not None:
         files["label_map"] = read_label_map(data / task.label_map)

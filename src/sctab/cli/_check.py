@@ -11,7 +11,7 @@ import typer
 import sctab
 import sctab.io
 from sctab.cli._commands import options_of
-from sctab.cli._options import Accelerator, Debug, LayerOption, Overwrite
+from sctab.cli._options import Accelerator, Debug, LayerOption, Modality, Overwrite
 from sctab.cli._reporting import ends_on_signals, in_shell, out, reports_errors
 from sctab.keys import DEFAULT_MODEL
 
@@ -28,6 +28,7 @@ def check(
     model: Annotated[str, typer.Option(help="Model directory, or name of a packaged model.")] = DEFAULT_MODEL,
     json: Annotated[Path | None, typer.Option(help="File to write the findings to, as JSON.")] = None,
     layer: LayerOption = None,
+    modality: Modality = None,
     min_gene_coverage: Annotated[
         float, typer.Option(help="Minimum fraction of total gene importance that the data must cover.")
     ] = 0.1,
@@ -60,6 +61,7 @@ def check(
         query,
         sctab.zoo.load_predictor(model, accelerator=accelerator),
         layer=layer,
+        modality=modality,
         min_gene_coverage=min_gene_coverage,
         accepted_error=accepted_error,
         unseen_fdr=unseen_fdr,

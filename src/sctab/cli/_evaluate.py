@@ -11,7 +11,7 @@ import typer
 import sctab
 import sctab.io
 from sctab.cli._files import check_suffix, read_data, write_data
-from sctab.cli._options import Debug, LabelMap, LabelsKey, Overwrite
+from sctab.cli._options import Debug, LabelMap, LabelsKey, Modality, Overwrite
 from sctab.cli._reporting import ends_on_signals, out, reports_errors
 from sctab.keys import DEFAULT_KEY_ADDED, UNS_EVALUATION
 
@@ -31,6 +31,7 @@ def evaluate(
     ] = None,
     donor_key: Annotated[str | None, typer.Option(help="Column of `obs` with donors; intervals are then over donors.")] = None,
     label_map: LabelMap = None,
+    modality: Modality = None,
     only_known: Annotated[bool, typer.Option("--only-known", help="Exclude cells of types unknown to the model.")] = False,
     n_bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap draws for the intervals; 0 for none.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed of these draws.")] = 0,
@@ -56,7 +57,7 @@ def evaluate(
     sctab.io.check_apart(
         [path for path in (output, csv) if path is not None], [path for path in (annotated, label_map) if path is not None]
     )
-    adata = read_data(annotated)
+    adata = read_data(annotated, modality)
     with ExitStack() as outputs:
         data_path = outputs.enter_context(sctab.io.written_beside(output, overwrite=overwrite)) if output else None
         table_path = outputs.enter_context(sctab.io.written_beside(csv, overwrite=overwrite, kind="file")) if csv else None

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sctab.data
 import sctab.io
-from sctab.errors import DataFileError, OutputError
+from sctab.errors import DataFileError, OutputError, warn
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 _SUFFIXES = (".h5ad", ".zarr")
 
 
-def read_data(path: Path) -> AnnData:
-    """Read a data file whole; of several modalities the one with gene expression.
+def read_data(path: Path, modality: str | None = None) -> AnnData:
+    """Read a data file whole; of several modalities or genomes the one that is named, else the one with gene expression, with a note.
 
     Raises
     ------
@@ -26,7 +28,14 @@ def read_data(path: Path) -> AnnData:
     found = sctab.io.find_data_files([path]) if path.is_dir() else [path]
     if len(found) > 1:
         raise DataFileError(f"`{path}` holds {len(found)} data files. Provide one of them.")
-    return sctab.io.read_data_file(found[0], choose=sctab.data.choose_modality())
+    find = sctab.data.choose_modality()
+
+    def choose(tables: Mapping[str, pd.DataFrame]) -> str:
+        chosen = find(tables)
+        warn(sctab.data.note_on_choice(chosen, tables))
+        return chosen
+
+    return sctab.io.read_data_file(found[0], modality=modality, choose=choose)
 
 
 def write_data(adata: AnnData, path: Path, *, target: Path) -> None:

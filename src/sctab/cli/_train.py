@@ -31,6 +31,7 @@ from sctab.cli._options import (
     GeneIdKey,
     GeneSymbolKey,
     LabelMap,
+    Modality,
     OldFraction,
     OldFractionBy,
     OptionalCorpus,
@@ -83,6 +84,7 @@ def train(
     donor_key: DonorKey = None,
     dataset_key: DatasetKey = None,
     layer: CountsLayer = None,
+    modality: Modality = None,
     unlabeled_category: UnlabeledCategory = None,
     label_map: LabelMap = None,
     covariate_key: CovariateKeys = None,
@@ -196,7 +198,7 @@ def train(
         "gene_id_key": gene_id_key,
         "gene_symbol_key": gene_symbol_key,
     }
-    check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"fraction": fraction != 1})
+    check_source(reference, corpus, {"labels_key": labels_key, "modality": modality, **of_reference}, {"fraction": fraction != 1})
     if resume and not logs:
         raise SettingError("`--resume` needs a run directory, and `--no-logs` writes none. Omit one of them.")
     is_there = resume and not overwrite and any((output / name).is_file() for name in (SPEC_FILE, ENSEMBLE_FILE))
@@ -217,7 +219,7 @@ def train(
         n_types, n_cells = len(opened.labels), opened.n_obs_of("train")
         classifier = from_corpus(opened, *([] if members is None else [cls, members]), **part, **chosen.model_settings)
     else:
-        adata = read_data(reference)  # type: ignore[arg-type]
+        adata = read_data(reference, modality)  # type: ignore[arg-type]
         ensemble = None if members is None else sctab.model.DeepEnsemble(cls, members, **chosen.model_settings)
         (ensemble or cls).setup_anndata(adata, str(labels_key), categorical_covariate_keys=covariate_key, **of_reference)
         n_types, n_cells = adata.obs[labels_key].nunique(), adata.n_obs

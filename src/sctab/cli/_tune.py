@@ -24,6 +24,7 @@ from sctab.cli._options import (
     GeneIdKey,
     GeneSymbolKey,
     LabelMap,
+    Modality,
     OldFraction,
     OldFractionBy,
     OptionalCorpus,
@@ -59,6 +60,7 @@ def tune(
     model: Annotated[str, typer.Option(help="Model class to tune: `linear`, `mlp`, `xgboost` or `sctab`.")] = "mlp",
     donor_key: DonorKey = None,
     layer: CountsLayer = None,
+    modality: Modality = None,
     unlabeled_category: UnlabeledCategory = None,
     label_map: LabelMap = None,
     covariate_key: CovariateKeys = None,
@@ -108,7 +110,7 @@ def tune(
         "gene_symbol_key": gene_symbol_key,
         **({} if train_size is None else {"train_size": train_size}),
     }
-    check_source(reference, corpus, {"labels_key": labels_key, **of_reference}, {"fraction": fraction != 1})
+    check_source(reference, corpus, {"labels_key": labels_key, "modality": modality, **of_reference}, {"fraction": fraction != 1})
     is_there = resume and not overwrite and output.is_file()
     if not is_there:
         sctab.io.check_free(output, overwrite=overwrite, kind="file")
@@ -125,7 +127,7 @@ def tune(
             part: dict[str, Any] = {"fraction": fraction, "fraction_by": fraction_by}
             study = partial(sctab.tuning.tune_from_corpus, corpus, **part)
         else:
-            study = partial(sctab.tuning.tune, read_data(reference), labels_key, **of_reference)  # type: ignore[arg-type]
+            study = partial(sctab.tuning.tune, read_data(reference, modality), labels_key, **of_reference)  # type: ignore[arg-type]
         if not is_there:
             err.print(f"The study is in `{storage}`. When it is interrupted, the same command continues it.")
         found: sctab.tuning.TuningResult = study(

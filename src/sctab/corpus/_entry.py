@@ -34,6 +34,8 @@ class SourceEntry:
     """Column that says whether a cell is for `train`, `validation` (or `val`) or `test`, for `split: {by: declared}`."""
     layer: str | None = None
     """Layer with the counts, such as `raw` of the Census; by default counts are detected."""
+    modality: str | None = None
+    """Modality of a MuData, or genome of a 10x Genomics matrix of several; by default the one with gene expression."""
     gene_id_key: str | None = None
     gene_symbol_key: str | None = None
     measurement: str = "RNA"

@@ -13,7 +13,7 @@ from ._inspection import (
     inspect_matrix as inspect_matrix,
 )
 from ._kernels import TILE_BITS as TILE_BITS
-from ._modality import choose_modality as choose_modality
+from ._modality import choose_modality as choose_modality, note_on_choice as note_on_choice
 from ._normalise import Normalization as Normalization, normalise as normalise, normalise_tensor as normalise_tensor
 from ._query import (
     InputRecipe as InputRecipe,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,12 +50,17 @@ def choose_modality(
     return lambda tables: max(tables, key=lambda name: (score(tables[name]), name.lower() in _USUAL))
 
 
+def note_on_choice(chosen: str, known: Iterable[str]) -> Message:
+    """Note on which part of a file is used, where it has several and the user named none."""
+    return Message(f"`{chosen}` was used, of {listing(known)}. Choose another with ", Parameter("modality"), ".")
+
+
 def notes_on_modality(cells: Any) -> list[str]:
     """Notes on which part of a file is used, where it has several and the user named none; and on a better file beside it."""
     notes: list[str] = []
     modality, known = getattr(cells, "modality", None), getattr(cells, "modalities", [])
     if modality is not None and len(known) > 1 and not cells.is_modality_given:
-        notes.append(Message(f"`{modality}` was used, of {listing(known)}. Choose another with ", Parameter("modality"), "."))
+        notes.append(note_on_choice(modality, known))
     if filtered := getattr(cells, "filtered", ""):
         notes.append(f"`{cells.path}` holds all barcodes, and `{filtered}` beside it those of cells only.")
     return notes

@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 
 from sctab.errors import DataFileError
+from sctab.io._claims import claim_problem
 
 _SIGNATURE = b"GCOL\x01\x00\x00\x00"
 _N_ROWS = 65_536
@@ -120,7 +121,7 @@ def _read_strings(elem: Any) -> None:
     _read_attributes(elem)
     if isinstance(elem, h5py.Group):
         elem.visititems(lambda _, member: _read_strings(member) if isinstance(member, h5py.Dataset) else _read_attributes(member))
-    elif elem.dtype.hasobject:
+    elif elem.dtype.hasobject and not claim_problem(elem):  # others are refused where they are read
         with suppress(Exception):
             for start in range(0, elem.shape[0], _N_ROWS) if elem.shape else ():
                 elem[start : start + _N_ROWS]

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sctab.errors import DataFileError, listing
 from sctab.io import integrity
+from sctab.io._claims import require_claim
 from sctab.io._layout import CellColumns, Layout, StoredColumns, strings, values
 
 _CELL_NAMES = ("CellID", "cell_names", "obs_names", "barcode", "barcodes", "Cell")
@@ -26,7 +27,8 @@ def read_loom(root: Any, path: str) -> Layout:
     Raises
     ------
     DataFileError
-        If the matrix, or the names of genes or cells, are missing or have another shape than the others.
+        If the matrix, or the names of genes or cells, are missing or have another shape than the others, or if something claims a size
+        that it cannot have.
     """
     matrix = root["matrix"]
     if hasattr(matrix, "keys") or (problem := integrity.shape_problem(matrix.shape) or integrity.dtype_problem(matrix.dtype)):
@@ -36,6 +38,7 @@ def read_loom(root: Any, path: str) -> Layout:
     gene_key = _key_of(genes, _GENE_NAMES, "row_attrs", "Gene", path)
     cell_key = _key_of(cells, _CELL_NAMES, "col_attrs", "CellID", path)
     integrity.require_stored(cells[cell_key], "the names of the cells")
+    integrity.require_stored(genes[gene_key], "the names of the genes")
     columns = {key: values(array) for key, array in genes.items() if key != gene_key}
     var = pd.DataFrame(columns, index=pd.Index(strings(genes[gene_key][:]), dtype=object))
     obs = CellColumns(cells[cell_key], {key: array for key, array in cells.items() if key != cell_key})
@@ -53,6 +56,8 @@ def _attributes(root: Any, name: str, n: int, path: str) -> dict[str, Any]:
     found = root[name]
     arrays = {key: array for key, array in found.items() if not hasattr(array, "keys")} if hasattr(found, "keys") else {}
     usable = {key: array for key, array in arrays.items() if array.shape == (n,)}
+    for key, array in usable.items():  # that of a gene is read whole, and that of a cell where it is wanted
+        require_claim(array, f"{name}/{key}", path)
     if wrong := [key for key, array in arrays.items() if not array.shape or array.shape[0] != n]:
         raise DataFileError(
             f"`{path}`: `{name}/{wrong[0]}` must have a value for each of the {n:,} {'genes' if name == 'row_attrs' else 'cells'} of the "

@@ -31,6 +31,10 @@ _TEXT_AT_A_TIME = 2**24
 _LONGEST_HEADER = 2**20
 _BYTES_OF_VALUE = 12
 """Bytes that a value takes in the temporary file."""
+_BYTES_OF_ENTRY = 5
+"""Bytes that a value takes in the file at least: `1 1 1`."""
+_MOST_PER_BYTE = 1_032
+"""Largest ratio of bytes before to those after deflate."""
 _MOST_NAMES = 100_000_000
 """Bytes of a table of features, which is read whole."""
 _SETS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], bool], ...] = (
@@ -134,6 +138,7 @@ def read_market(files: MarketFiles) -> Layout:
     barcodes = _read_barcodes(files.barcodes)
     with _opened(files.matrix) as text:
         header = _Header.read(text, files.matrix)
+    _require_plausible(header, files.matrix)
     row, column = ("barcodes", "features") if files.has_cells_in_rows else ("features", "barcodes")
     expected = (len(barcodes), len(var)) if files.has_cells_in_rows else (len(var), len(barcodes))
     is_swapped = header.shape != expected and header.shape == expected[::-1]
@@ -205,6 +210,21 @@ class _Header:
         if n_rows >= 2**31 or n_columns >= 2**31 or n_values > n_rows * n_columns:
             raise _damage(path, f"cannot have {n_values:,} values in {n_rows:,} rows and {n_columns:,} columns")
         return cls(words[3], (n_rows, n_columns), n_values)
+
+
+def _require_plausible(header: _Header, path: Path) -> None:
+    """Refuse a header that promises more values than the file has room for, before space is sought for them.
+
+    Raises
+    ------
+    DataFileError
+        If it does.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as raw:
+        is_compressed = raw.read(2) == b"\x1f\x8b"
+    if header.n_values * _BYTES_OF_ENTRY > size * (_MOST_PER_BYTE if is_compressed else 1):
+        raise _damage(path, f"cannot hold the {header.n_values:,} values that its header promises in {size:,} bytes")
 
 
 def _entries(path: Path) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:

@@ -23,12 +23,12 @@ _TITLES: ContextVar[tuple[str, ...]] = ContextVar("titles", default=())
 
 
 class _Silence:
-    """How long nothing has been written: short reports, one after another, would otherwise say nothing for hours."""
+    """Time without a line, which reports that follow each other share: short ones would otherwise say nothing for hours."""
 
     since = -math.inf
     """Time of the last line, or when the first of several reports began that follow each other."""
     last_end = -math.inf
-    """When a report ended."""
+    """Time at which a report ended."""
 
     @classmethod
     def begin(cls, now: float) -> None:

@@ -17,6 +17,7 @@ from anndata import ImplicitModificationWarning, OldFormatWarning
 from anndata.io import read_elem
 
 from sctab.errors import DataFileError, warn
+from sctab.io._claims import claim_problem
 from sctab.io.integrity import column_remark, require_stored
 
 _NOW = ("dataframe", "0.2.0")
@@ -82,11 +83,18 @@ class Table:
     def whole(self) -> pd.DataFrame:
         """All of it, as anndata gives it."""
         if self._frame is None:
+            for key in self.columns:
+                self._require_claim(key)
             with quietly():
                 self._frame = _as_in_anndata(read_elem(self._elem), is_obs=self._is_obs)
         return self._frame
 
+    def _require_claim(self, key: str) -> None:
+        if key in self._elem and (problem := claim_problem(self._elem[key])):
+            raise ValueError(f"its column `{key}` {problem}")
+
     def _column(self, key: str) -> Any:
+        self._require_claim(key)
         values = read_elem(self._elem[key])
         if np.ndim(values) != 1 or len(values) != self.n_rows:
             raise ValueError(f"its column `{key}` has the shape {np.shape(values)} instead of ({self.n_rows},)")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from sctab.errors import DataFileError
 from sctab.io import integrity
+from sctab.io._claims import require_claim
 from sctab.io._layout import CellColumns, Choose, Layout, array_of, choose_part, strings
 from sctab.io._stored import StoredRows
 
@@ -49,7 +50,7 @@ def read_ten_x(root: Any, path: str, *, part: str | None, choose: Choose | None)
     Raises
     ------
     DataFileError
-        If an array is missing or has another shape than the others.
+        If an array is missing, has another shape than the others, or claims a size that it cannot have.
     """
     genomes = genomes_of(root)
     tables = {genome: _features(root[genome], genome, path) for genome in genomes}
@@ -67,6 +68,7 @@ def read_ten_x(root: Any, path: str, *, part: str | None, choose: Choose | None)
             f"`{path}`: `{chosen}/shape` must be the numbers of features and of barcodes, {shape[1]:,} and {shape[0]:,}, and is {stated}. "
             "The file is incomplete or damaged; copy or export it again."
         )
+    require_claim(barcodes, f"{chosen}/barcodes", path)
     integrity.require_stored(barcodes, "the barcodes")
     matrix = StoredRows(_Matrix(group, shape), "X", path)
     is_choice = len(genomes) > 1
@@ -79,6 +81,7 @@ def _features(group: Any, genome: str, path: str) -> pd.DataFrame:
         names = array_of(group, "gene_names", path, ids.shape[0])
         for array in (ids, names):
             integrity.require_stored(array, "the genes")
+            require_claim(array, array.name.strip("/"), path)
         found = {"gene_ids": strings(ids[:]), "genome": genome} if genome != _MATRIX else {"gene_ids": strings(ids[:])}
         return pd.DataFrame(found, index=pd.Index(strings(names[:]), dtype=object))
     features = group["features"]
@@ -86,9 +89,12 @@ def _features(group: Any, genome: str, path: str) -> pd.DataFrame:
     names = array_of(features, "name", path, ids.shape[0])
     for array in (ids, names):
         integrity.require_stored(array, "the features")
-    columns = {
-        _COLUMNS.get(name, name): strings(array[:])
+    usable = {
+        name: array
         for name, array in features.items()
-        if name not in _NOT_COLUMNS and not hasattr(array, "keys") and array.shape == ids.shape
+        if not hasattr(array, "keys") and array.shape == ids.shape and name != "_all_tag_keys"
     }
+    for name, array in usable.items():
+        require_claim(array, f"{genome}/features/{name}", path)
+    columns = {_COLUMNS.get(name, name): strings(array[:]) for name, array in usable.items() if name not in _NOT_COLUMNS}
     return pd.DataFrame(columns, index=pd.Index(strings(names[:]), dtype=object))

@@ -105,6 +105,7 @@ def check_file(
     model: str | PathLike[str] | HasPredictor = DEFAULT_MODEL,
     *,
     layer: str | None = None,
+    modality: str | None = None,
     min_gene_coverage: float = 0.1,
     accepted_error: float = 0.1,
     unseen_fdr: float = 0.1,
@@ -118,6 +119,8 @@ def check_file(
         A data file in any format that :func:`sctab.tl.annotate_files` reads, or the folder of a run; also behind a URL that `fsspec` knows.
     model, layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress
         As in :func:`check`.
+    modality
+        As in :func:`sctab.tl.annotate_files`.
 
     Returns
     -------
@@ -137,7 +140,8 @@ def check_file(
     if len(paths) > 1:
         raise DataFileError(f"`{path}` holds {len(paths)} data files, and one is checked at a time. Provide one of them.")
     choose = choose_modality(predictor.spec.features, predictor.gene_importance)
-    file = DataFile(paths[0], [*(covariate.key for covariate in predictor.spec.covariates), *SPECIES_KEYS], choose=choose)
+    obs_keys = [*(covariate.key for covariate in predictor.spec.covariates), *SPECIES_KEYS]
+    file = DataFile(paths[0], obs_keys, modality=modality, choose=choose)
     try:
         found = _check(predictor, file, layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress=show_progress)
         file.require_unchanged()

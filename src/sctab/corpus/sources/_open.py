@@ -102,7 +102,9 @@ def open_source(entry: SourceEntry, obs_keys: Sequence[str] = ()) -> CellSource:
             "or omit it."
         )
     return (
-        ParquetStore(entry.path, obs_keys) if _is_parquet(entry.path) else DataFile(entry.path, obs_keys, choose=choose_modality())
+        ParquetStore(entry.path, obs_keys)
+        if _is_parquet(entry.path)
+        else DataFile(entry.path, obs_keys, modality=entry.modality, choose=choose_modality())
     )
 
 
