@@ -33,8 +33,9 @@ def run(*arguments):
 def test_scores_are_printed(annotated):
     result = run(annotated, "--labels-key", "cell_type", "--n-bootstrap", 5)
     assert result.exit_code == 0, result.output
-    for text in ("accuracy", "macro_f1", "auroc", "as labelled", "corrected", "monocyte"):
+    for text in ("accuracy", "macro_f1", "auroc", "at every level", "monocyte"):
         assert text in result.stdout
+    assert "corrected" not in result.stdout  # no label is broader than another one
 
 
 def test_a_label_map(annotated, tmp_path):
@@ -47,7 +48,8 @@ def test_a_label_map(annotated, tmp_path):
     accuracy = next(line for line in result.stdout.splitlines() if line.startswith("accuracy")).split()[1:]
     predicted, known = adata.obs["sctab_label"].astype(str), adata.obs["cell_type"].astype(str)
     expected = [(predicted == known).mean(), ((predicted == known) & (known != "monocyte")).mean()]
-    assert accuracy == [f"{value:.3f}" for value in (*expected, expected[1])]
+    assert accuracy == [f"{value:.3f}" for value in expected]
+    assert "as labelled and corrected" in result.stdout
     assert "1 of 3 known types is finer than the model's labels." in " ".join(result.stderr.split())
 
 
@@ -74,7 +76,18 @@ def test_data_and_table_are_written(annotated, tmp_path):
             )
             assert (found["value"], found["cells"]) == (pytest.approx(row["error"]), row["cells"])
     assert is_curve.sum() == 15
-    scores = scores[~is_curve]
+    is_bin = scores["metric"].str.startswith("reliability_")
+    bins = sctab.get.evaluation(expected, "reliability").query("cells > 0")
+    assert is_bin.sum() == 2 * len(bins) > 0
+    for row in bins.itertuples():
+        group = f"{row.low:.3f} to {row.high:.3f}"
+        found = scores[is_bin & (scores["group"] == group) & (scores["level"] == row.level)].set_index("metric")
+        assert set(found["cells"]) == {row.cells}
+        assert found["value"].to_dict() == pytest.approx(
+            {"reliability_confidence": row.confidence, "reliability_accuracy": row.accuracy}
+        )
+    assert set(scores.loc[is_bin, "key"]) == {"confidence"}
+    scores = scores[~is_curve & ~is_bin]
     overall = scores[scores["key"].isna() & scores["type"].isna()]
     assert overall["value"].astype(float).tolist() == pytest.approx(sctab.get.evaluation(expected)["value"].tolist(), nan_ok=True)
     assert scores.query("type == 'B cell' and metric == 'f1' and level == 'shared'")["value"].item() > 0.5
@@ -164,4 +177,4 @@ def test_nothing_is_overwritten_unless_asked(annotated, tmp_path):
     assert run(*arguments).exit_code == 2
     assert (tmp_path / "a.csv").read_text() == "precious"
     assert run(*arguments, "--overwrite").exit_code == 0
-    assert (tmp_path / "a.csv").read_text().startswith("type,id,cells,level,corrected,metric")
+    assert (tmp_path / "a.csv").read_text().startswith("key,group,type,id,cells,level,corrected,metric")

@@ -137,6 +137,23 @@ def test_the_modality_of_published_cells(shared_data, tmp_path):
     np.testing.assert_allclose(got.obsm["sctab_probabilities"], rna.obsm["sctab_probabilities"], rtol=0, atol=1e-6)
 
 
+def test_labels_of_cell_ranger_are_carried(cells, expected, model_path, tmp_path):
+    outs = write_run(cells, tmp_path / "run")
+    (outs / "cell_types").mkdir()
+    table = pd.DataFrame({"barcode": cells.obs_names[:200], "coarse_cell_type": "T cell"})
+    table.to_csv(outs / "cell_types/cell_types.csv", index=False)
+    result = run("annotate", outs, "--model", model_path, "--output", tmp_path / "a.h5ad", "--csv", tmp_path / "a.csv")
+    assert result.exit_code == 0, result.output
+    assert (
+        f"has labels of Cell Ranger for 200 of {cells.n_obs} cells, which are in `obs` as `cellranger_coarse_cell_type`."
+        in result.stderr
+    )
+    got = ad.read_h5ad(tmp_path / "a.h5ad")
+    assert got.obs["cellranger_coarse_cell_type"].isna().tolist() == [False] * 200 + [True] * (cells.n_obs - 200)
+    pd.testing.assert_frame_equal(got.obsm["sctab_probabilities"], expected.obsm["sctab_probabilities"], rtol=0, atol=1e-6)
+    assert list(pd.read_csv(tmp_path / "a.csv", nrows=1).filter(like="cellranger")) == []
+
+
 def two_genomes(cells, path):
     """A matrix of version 2 with the cells under a genome, and others, of another species, under one that comes before it."""
     others = cells[:50].copy()

@@ -76,6 +76,32 @@ def test_without_terms(result, capsys, monkeypatch):
     assert ["B", "cell", "7", "6", "0.400", "0.500", "0.250", "0.500"] in [line.split() for line in lines]
 
 
+def test_equal_levels_are_shown_once(result, capsys, monkeypatch):
+    del result["promise"]
+    result["overall"]["value"] = [0.9, 0.8, 0.8]
+    heading, row, *_ = [line for line in printed(result, "donor", capsys, monkeypatch) if "cc" in line or "level" in line]
+    assert heading.split() == ["score", "shared", "level", "as", "labelled", "and", "corrected"]
+    assert row.split() == ["accuracy", "0.900", "0.800"]
+    result["overall"]["value"], result["types"]["f1"] = 0.9, 0.5
+    result["groups"] = result["types"].assign(key="donor", group="a", accuracy=0.5, macro_f1=0.75)
+    lines = [line.split() for line in printed(result, "donor", capsys, monkeypatch) if line]
+    assert lines == [
+        ["score", "at", "every", "level"],
+        ["accuracy", "0.900"],
+        ["type", "cells", "predicted", "precision", "recall", "F1"],
+        ["B", "cell", "7", "6", "0.500", "0.250", "0.500"],
+        ["key", "group", "cells", "accuracy", "macro", "F1"],
+        ["donor", "a", "7", "0.500", "0.750"],
+    ]
+
+
+def test_levels_that_are_equal_apart(result, capsys, monkeypatch):
+    del result["promise"]
+    result["overall"]["value"] = [0.9, 0.8, 0.9]
+    heading = next(line for line in printed(result, "donor", capsys, monkeypatch) if "level" in line)
+    assert heading.split() == ["score", "shared", "level", "and", "corrected", "as", "labelled"]
+
+
 def test_a_promise_that_was_withdrawn(result, capsys, monkeypatch):
     print_scores(result, {"promise": {"unit": "donor", "is_kept": np.False_}})
     assert "accepted 0.2 for new donors. The promise was withdrawn." in words_of(capsys.readouterr().out.splitlines())

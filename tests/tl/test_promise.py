@@ -51,6 +51,25 @@ def test_columns(model, query):
     promise = query.uns["sctab"]["promise"]
     assert (promise["accepted_error"], promise["unit"], promise["n_units"]) == (0.3, "donor", 9)
     assert query.uns["sctab"]["calibration"]["unit"] == "donor"
+    counted = (open_labels == 1).sum(), (terms.notna() & (open_labels > 1)).sum(), terms.isna().sum()
+    assert tuple(promise[name] for name in ("n_leaf", "n_broader", "n_open")) == counted
+    assert sum(counted) == query.n_obs
+
+
+def test_the_command_counts_terms(model, query, tmp_path):
+    for name in "ab":
+        query.write_h5ad(tmp_path / f"{name}.h5ad")
+    options = ["--model", model, "--csv", tmp_path / "a.csv", "--accepted-error", 0.3, "--unseen-fdr", 0.1, "--force"]
+    result = CliRunner().invoke(app, list(map(str, ["annotate", tmp_path / "a.h5ad", tmp_path / "b.h5ad", *options])))
+    assert result.exit_code == 0, result.output
+    table = pd.read_csv(tmp_path / "a.csv")
+    is_leaf, is_open = table["sctab_n_labels_below"] == 1, table["sctab_term"].isna()
+    shown = [
+        f"{mask.sum():,} ({'<1' if 0 < mask.mean() < 0.005 else round(100 * mask.mean())}%)"
+        for mask in (is_leaf, ~is_leaf & ~is_open, is_open)
+    ]
+    assert f"of {len(table):,} cells: a single label {shown[0]}, a broader term {shown[1]}, none {shown[2]}." in result.stdout
+    assert f"Unseen types: {table['sctab_is_unseen'].sum()} of {len(table)} cells fit no label." in result.stdout
 
 
 def test_less_error_leaves_more_open(model, query):
@@ -82,6 +101,8 @@ def test_files_hold_the_same(model, query, tmp_path, suffix):
         written = ad.read_h5ad(output) if suffix == ".h5ad" else ad.read_zarr(output)
         found = written.obs
         assert written.uns["sctab"]["promise"]["accepted_error"] == 0.2
+        for name in ("n_leaf", "n_broader", "n_open"):
+            assert written.uns["sctab"]["promise"][name] == query.uns["sctab"]["promise"][name]
     for key in KEYS:
         expected = query.obs[key].astype(object).where(query.obs[key].notna(), None).tolist()
         assert found[key].astype(object).where(found[key].notna(), None).tolist() == expected

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -27,7 +27,8 @@ def annotate(
     query: Annotated[
         list[str],
         typer.Argument(
-            help="Cells to annotate: `.h5ad`, `.zarr`, `.h5mu`, `.loom`, 10x `.h5`, directories of them, patterns, URLs."
+            help="Cells to annotate: `.h5ad`, `.zarr`, `.h5mu`, `.loom`, 10x `.h5`, a folder with `matrix.mtx`, a run of Cell Ranger or "
+            "its `outs/`, directories of files, patterns, URLs."
         ),
     ],
     model: Annotated[str, typer.Option(help="Model directory, or name of a packaged model.")] = DEFAULT_MODEL,
@@ -101,6 +102,8 @@ def annotate(
 
     `sctab annotate filtered_feature_bc_matrix.h5 --output annotated.h5ad` reads what Cell Ranger writes.
 
+    `sctab annotate sample/outs --output annotated.h5ad` finds the filtered matrix in the folder of a run.
+
     `sctab annotate runs/*.h5ad --model my-model --output labels.parquet --resume`
 
     `sctab annotate query.h5ad --model my-model --output annotated.h5ad --genes-table genes.csv` lists found and missing genes.
@@ -171,6 +174,28 @@ def _trust(run: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _summary(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Lines on how many cells of all files have a label, a broader term or none, and how many are of unseen types."""
+    promises, unseen = ([run[name] for run in runs if name in run] for name in ("promise", "unseen"))
+    if promises:
+        n_leaf, n_broader, n_open = (sum(promise[name] for promise in promises) for name in ("n_leaf", "n_broader", "n_open"))
+        n_cells = n_leaf + n_broader + n_open
+        is_kept = all(promise["is_kept"] for promise in promises)
+
+        def told(n: int) -> str:
+            return f"{n:,} ({sctab.data.shown_fraction(n / max(n_cells, 1))})"
+
+        yield (
+            f"{'Promised terms' if is_kept else 'Terms, without a promise'}, of {n_cells:,} cells: a single label {told(n_leaf)}, "
+            f"a broader term {told(n_broader)}, none {told(n_open)}."
+        )
+    if unseen:
+        yield (
+            f"Unseen types: {sum(found['n_reported'] for found in unseen):,} of {sum(found['n_cells'] for found in unseen):,} cells fit no "
+            "label."
+        )
+
+
 def _report(done: sctab.tl.AnnotatedFiles) -> None:
     for path, run in done.runs.items():
         genes = run["genes"]
@@ -186,5 +211,7 @@ def _report(done: sctab.tl.AnnotatedFiles) -> None:
     for label, row in done.labels.iterrows():
         table.add_row(str(label), f"{row['n_cells']:.0f}", f"{row['confidence']:.2f}")
     out.print(table)
+    for line in _summary([*done.runs.values()]):
+        out.print(line, soft_wrap=True)
     for written in done.outputs:
         out.print(f"Wrote `{written}`.", soft_wrap=True)

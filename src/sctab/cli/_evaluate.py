@@ -36,7 +36,7 @@ def evaluate(
     n_bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap draws for the intervals; 0 for none.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed of these draws.")] = 0,
     output: Annotated[Path | None, typer.Option(help="Output data with the scores, `.h5ad` or `.zarr`.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Output table of all scores, one per row.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Output table of all scores, one per row, with accuracy by confidence.")] = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
@@ -94,6 +94,7 @@ def _all_scores(adata: AnnData, key_added: str, group_keys: list[str]) -> pd.Dat
         tables.append(_term_scores(sctab.get.evaluation(adata, "promise", key_added=key_added)))
     if "unseen" in adata.uns[f"{key_added}_{UNS_EVALUATION}"]:
         tables.append(_unseen_scores(sctab.get.evaluation(adata, "unseen", key_added=key_added)))
+    tables.append(_reliability(sctab.get.evaluation(adata, "reliability", key_added=key_added)))
     tables.append(_abstention(sctab.get.evaluation(adata, "abstention", key_added=key_added)))
     scores = pd.concat(tables, ignore_index=True)
     scores["value"] = scores["value"].astype(float)
@@ -124,6 +125,16 @@ def _unseen_scores(unseen: pd.DataFrame) -> pd.DataFrame:
     )
     long = rows.melt(["key", "type", "id", "cells"], ["reported", "median", "auroc"], var_name="metric").dropna(subset="value")
     return long.assign(metric="unseen_" + long["metric"].replace("median", "median_p_value"))
+
+
+def _reliability(reliability: pd.DataFrame) -> pd.DataFrame:
+    """Mean confidence and accuracy in bins of confidence, one per row; bins with cells are groups."""
+    rows = reliability[reliability["cells"] > 0]
+    groups = [f"{low:.3f} to {high:.3f}" for low, high in zip(rows["low"], rows["high"], strict=True)]
+    long = rows.assign(key="confidence", group=groups).melt(
+        ["key", "group", "cells", "level", "corrected"], ["confidence", "accuracy"], var_name="metric"
+    )
+    return long.assign(metric="reliability_" + long["metric"])
 
 
 def _abstention(abstention: pd.DataFrame) -> pd.DataFrame:

@@ -56,11 +56,13 @@ def note_on_choice(chosen: str, known: Iterable[str]) -> Message:
 
 
 def notes_on_modality(cells: Any) -> list[str]:
-    """Notes on which part of a file is used, where it has several and the user named none; and on a better file beside it."""
+    """Notes on which part of a file is used, where it has several and the user named none; and on labels or a better file beside it."""
     notes: list[str] = []
     modality, known = getattr(cells, "modality", None), getattr(cells, "modalities", [])
     if modality is not None and len(known) > 1 and not cells.is_modality_given:
         notes.append(note_on_choice(modality, known))
+    if (of_run := getattr(cells, "run_labels", None)) is not None:
+        notes += of_run.notes
     if filtered := getattr(cells, "filtered", ""):
         notes.append(f"`{cells.path}` holds all barcodes, and `{filtered}` beside it those of cells only.")
     return notes

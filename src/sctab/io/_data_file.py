@@ -18,7 +18,7 @@ import zarr
 from anndata import AnnData
 from anndata.io import read_elem, read_h5ad, read_zarr
 
-from sctab.errors import DataFileError, Parameter, SctabError, SettingError
+from sctab.errors import DataFileError, Parameter, SctabError, SettingError, warn
 from sctab.io import integrity
 from sctab.io._checks import require_sound_cells, require_whole, stored_rows
 from sctab.io._formats import (
@@ -38,6 +38,7 @@ from sctab.io._links import check_hdf5, check_store, require_plain
 from sctab.io._loom import read_loom
 from sctab.io._market import is_market, market_files, read_market
 from sctab.io._rows import to_csr
+from sctab.io._run_labels import RunLabels
 from sctab.io._states import is_same, stamp, state
 from sctab.io._tables import Table, encoding, quietly
 from sctab.io._ten_x import read_ten_x
@@ -141,6 +142,8 @@ class DataFile:
         self.is_modality_given = modality is not None
         self.filtered = filtered_beside(self._address)
         """Name of the file or folder beside it that holds cells only, where this one holds all barcodes; empty if there is none."""
+        self.run_labels = RunLabels()
+        """Labels from the run of Cell Ranger whose matrix it is."""
         with explains_damage(self.path):
             self._stamp = stamp(self._address)
             self._root, kind = _open_root(self._address, _READ)
@@ -173,6 +176,9 @@ class DataFile:
             self.uns = self._read_uns()
         else:
             self.modalities, self.modality = self.layout.parts, self.layout.part
+            if kind in {"10x", "market"}:
+                self.run_labels = RunLabels.beside(self._address, self.layout.obs.n_rows, self.layout.obs.names)
+                self.layout.obs.add(self.run_labels.columns)
             self._set_cells(self.layout.obs, self.layout.var)
             self.X = _FileMatrix(self.path, self.layout.X)
             self.layers = {key: _FileMatrix(self.path, matrix) for key, matrix in self.layout.layers.items()}
@@ -274,7 +280,9 @@ class DataFile:
     def fingerprint(self) -> dict[str, Any]:
         """Values that differ between this file and another one, or an earlier state of it, without reading it whole."""
         names = hashlib.sha256("\n".join(map(str, self.var.index)).encode()).hexdigest()
-        chosen = {} if self.modality is None else {"modality": self.modality}
+        chosen: dict[str, Any] = {} if self.modality is None else {"modality": self.modality}
+        if self.run_labels.paths:
+            chosen["labels"] = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in self.run_labels.paths}
         return {
             "path": self.path,
             "n_obs": self.n_obs,
@@ -310,6 +318,8 @@ def read_data_file(path: str | os.PathLike[str], *, modality: str | None = None,
                 with closing(DataFile(name, modality=modality, choose=choose)) as file:
                     if file.layout is None:
                         require_whole(file.group, name)
+                    for note in file.run_labels.notes:
+                        warn(note)
                     adata = file.to_anndata()
             else:
                 adata = read_zarr(name) if suffix_of(name) == ".zarr" else read_h5ad(name)

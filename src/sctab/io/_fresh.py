@@ -6,6 +6,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pandas as pd
 from anndata.io import write_elem
 from numpy.typing import NDArray
 
@@ -56,7 +57,8 @@ def _write_obs(file: DataFile, obs: Any) -> None:
         names[start : start + len(found)] = np.array(found, dtype=object)
     if file.layout is not None:
         for column in file.obs_columns:
-            write_elem(obs, column, file.layout.obs.select([column])[column].to_numpy())
+            values = file.layout.obs.select([column])[column].array
+            write_elem(obs, column, values if isinstance(values, pd.Categorical) else np.asarray(values))
 
 
 def _write_rows(matrix: Any, name: str, root: Any) -> None:

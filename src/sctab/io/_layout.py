@@ -38,6 +38,11 @@ class CellColumns:
         """Names of the cells from `start` to `stop`."""
         return strings(self._names[start:stop])
 
+    def add(self, columns: Mapping[str, Any]) -> None:
+        """Add annotation, each `(n_obs,)`."""
+        self._arrays |= columns
+        self.columns = list(self._arrays)
+
     def select(self, keys: Sequence[str]) -> pd.DataFrame:
         """Those columns that there are, in the order of `keys`, with numbers as their index."""
         known = [key for key in dict.fromkeys(keys) if key in self._arrays]
@@ -91,6 +96,8 @@ def strings(found: Any) -> list[str]:
 def values(dataset: Any) -> Any:
     """A whole column: numbers as they are, anything else as strings."""
     found = dataset[:]
+    if isinstance(found, pd.Categorical):
+        return found
     return found if found.dtype.kind in "biuf" else np.array(strings(found), dtype=object)
 
 

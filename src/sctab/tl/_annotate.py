@@ -16,6 +16,7 @@ from sctab.nn import Precision
 from sctab.tl._result import (
     check_hierarchy,
     check_labels,
+    count_terms,
     describe_run,
     latent_key,
     notes_of,
@@ -177,7 +178,7 @@ def annotate(
     target.obsm[probabilities_key(key_added)] = (
         probabilities if columns is None else pd.DataFrame(probabilities, index=adata.obs_names, columns=columns)
     )
-    target.uns[key_added] = describe_run(predictor, query, notes, precision, backoff, reported)
+    target.uns[key_added] = describe_run(predictor, query, notes, precision, backoff, reported, count_terms(decision, backoff))
     for note in notes:
         warn(note)
     return target if copy else None

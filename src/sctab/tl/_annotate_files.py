@@ -234,16 +234,16 @@ def annotate_files(
                 with_all=journal.has_all,
                 show_progress=show_progress,
             )
-            codes, confidence = labels_of(annotations, journal, predictor.spec)
+            codes, confidence, n_terms = labels_of(annotations, journal, predictor.spec, backoff)
             reports = reports_of(annotations, journal, predictor, unseen_fdr, force=force)
             votes = votes_of(annotations, journal, predictor.spec, backoff, groups)
             runs = {}
-            for annotation, of_file, sure, reported in zip(annotations, codes, confidence, reports, strict=True):
+            for annotation, of_file, sure, reported, counts in zip(annotations, codes, confidence, reports, n_terms, strict=True):
                 query, checked = annotation.query, None if backoff is None else backoff.check(of_file, sure)
                 notes = notes_of(query, int((of_file < 0).sum()), checked, reported)
                 notes += precision_notes(predictor, query, precision)
                 runs[annotation.file.path] = {
-                    **describe_run(predictor, query, notes, precision, checked, reported),
+                    **describe_run(predictor, query, notes, precision, checked, reported, counts),
                     RUN: run_id,
                 }
             _require_unchanged(annotations, cells, journal)

@@ -21,6 +21,9 @@ _PRINTED: dict[str, tuple[list[str], list[str], list[str]]] = {
 """Index and columns of tables that fit into 80 characters."""
 
 
+_TITLES = {SHARED: "shared level"}
+
+
 def print_scores(result: Mapping[str, Any], run: Mapping[str, Any]) -> None:
     """Print an evaluation: scores, types and groups, and what became of the promise.
 
@@ -32,21 +35,21 @@ def print_scores(result: Mapping[str, Any], run: Mapping[str, Any]) -> None:
         The record of the annotation.
     """
     console = Console(highlight=False, markup=False)
-    scores = Table("score", "shared level", LABELLED, CORRECTED, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for metric, rows in result["overall"].groupby("metric", sort=False):
-        by_level = {row.level: _with_interval(row) for row in rows.itertuples()}
-        scores.add_row(str(metric), *(by_level[level] for level in (SHARED, LABELLED, CORRECTED)))
-    console.print(scores)
+    console.print(_table_of_scores(result["overall"]))
     if "abstention" in result:
         console.print(f"\n{_most_confident(result['abstention'])}")
     if (result["levels"]["level"] == "finer").any():
         console.print("\nAt the level that both sides share:")
         console.print(_table_at(result["types"], SHARED, ["type"], ["predicted", "precision", "recall", "f1"]))
         console.print("\nAs labelled, and corrected:")
-    for name in _PRINTED:
+    for name, (about, as_labelled, corrected) in _PRINTED.items():
         if name in result:
             console.print()
-            console.print(_table_of(result[name], *_PRINTED[name]))
+            rows, columns = result[name], [*(name for name in as_labelled if name not in corrected), *corrected]
+            if _is_alike(rows, [*about, "cells", *columns]):
+                console.print(_table_at(rows, LABELLED, about, columns))
+            else:
+                console.print(_table_of(rows, about, as_labelled, corrected))
     if "promise" in result:
         console.print(f"\n{_outcome(result['promise'], run['promise'])}")
         console.print(_table_of_terms(result["promise"]))
@@ -54,10 +57,41 @@ def print_scores(result: Mapping[str, Any], run: Mapping[str, Any]) -> None:
         console.print(f"\n{_reported(result['unseen'])}")
 
 
+def _table_of_scores(overall: pd.DataFrame) -> Table:
+    """The scores of all cells; levels with the same ones share a column."""
+    texts = {
+        level: {str(row.metric): _with_interval(row) for row in rows.itertuples()}
+        for level, rows in overall.groupby("level", sort=False)
+    }
+    columns: list[tuple[list[str], dict[str, str]]] = []
+    for level in (SHARED, LABELLED, CORRECTED):
+        same = next((titles for titles, scores in columns if scores == texts[level]), None)
+        if same is None:
+            columns.append(([level], texts[level]))
+        else:
+            same.append(level)
+    titles = [" and ".join([_TITLES.get(level, level) for level in levels]) for levels, _ in columns]
+    table = Table("score", *(titles if len(columns) > 1 else ["at every level"]), box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for metric in dict.fromkeys(overall["metric"]):
+        table.add_row(str(metric), *(scores[str(metric)] for _, scores in columns))
+    return table
+
+
+def _is_alike(rows: pd.DataFrame, columns: list[str]) -> bool:
+    """Return whether the numbers as labelled are the corrected ones."""
+    plain, other = (rows.loc[rows["level"] == level, columns].reset_index(drop=True) for level in (LABELLED, CORRECTED))
+    return plain.equals(other)
+
+
 def _table_at(rows: pd.DataFrame, level: str, about: list[str], columns: list[str]) -> Table:
     """The numbers at one level, the largest types first."""
     table = Table(
-        *about, "cells", *(column.replace("f1", "F1") for column in columns), box=None, pad_edge=False, padding=(0, 2, 0, 0)
+        *about,
+        "cells",
+        *(column.replace("_", " ").replace("f1", "F1") for column in columns),
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
     )
     for row in rows[rows["level"] == level].sort_values("cells", ascending=False, kind="stable").to_dict("records"):
         table.add_row(*(_text(row[column]) for column in (*about, "cells", *columns)))

@@ -179,6 +179,18 @@ def precision_notes(predictor: Predictor, query: Query, precision: Precision) ->
     ]
 
 
+def count_terms(decision: Decision, backoff: BackOff | None) -> dict[str, int]:
+    """Number of cells with a label, with a broader term, and with a count but no term; empty without a promise."""
+    if backoff is None or decision.terms is None:
+        return {}
+    n_below = np.append(backoff.terms.n_below, 0)[decision.terms]
+    return {
+        "n_leaf": int((n_below == 1).sum()),
+        "n_broader": int((n_below > 1).sum()),
+        "n_open": int(((n_below == 0) & (decision.codes >= 0)).sum()),
+    }
+
+
 def describe_run(
     predictor: Predictor,
     query: Query,
@@ -186,6 +198,7 @@ def describe_run(
     precision: str,
     backoff: BackOff | None = None,
     reported: Reported | None = None,
+    n_terms: Mapping[str, int] | None = None,
 ) -> Mapping[str, Any]:
     """Everything about the annotation, for `uns`."""
     spec = predictor.spec
@@ -208,19 +221,19 @@ def describe_run(
             "sources": list(query.match.sources),
             "id_type": query.match.id_type,
         },
-        **_with_labels_below(promised(spec, backoff), backoff),
+        **_with_labels_below(promised(spec, backoff), backoff, n_terms or {}),
         **({} if reported is None else {"unseen": reported.to_uns()}),
         "warnings": [str(note) for note in notes],
         "versions": library_versions(),
     }
 
 
-def _with_labels_below(found: Mapping[str, Any], backoff: BackOff | None) -> Mapping[str, Any]:
-    """A promise with what is needed to score its terms."""
+def _with_labels_below(found: Mapping[str, Any], backoff: BackOff | None, n_terms: Mapping[str, int]) -> Mapping[str, Any]:
+    """A promise with what is needed to score its terms, and how many cells have which."""
     if backoff is None:
         return found
     ids = np.array([term or "" for term in backoff.terms.ids])
-    return {**found, "promise": {**found["promise"], "term_ids": ids, "labels_below": backoff.terms.below}}
+    return {**found, "promise": {**found["promise"], "term_ids": ids, "labels_below": backoff.terms.below, **n_terms}}
 
 
 def promised(spec: ModelSpec, backoff: BackOff | None) -> dict[str, Any]:

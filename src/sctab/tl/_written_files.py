@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from sctab.errors import warn
 from sctab.inference import BackOff, Decision, FileAnnotation, Journal, ModelSpec, Predictor, Terms, VoteSums
 from sctab.io import DataFile, Results, check_copy, check_table, copy_data, n_marked, open_copy, open_table, require_readable
 from sctab.keys import OBS_LABEL, UNS_VOTE, is_encodable
-from sctab.tl._result import latent_key, obs_columns, probabilities_key, probability_columns
+from sctab.tl._result import count_terms, latent_key, obs_columns, probabilities_key, probability_columns
 from sctab.tl._unseen import Reported
 from sctab.tl._voted import Voted
 
@@ -27,15 +28,19 @@ _NUMBERS_AT_A_TIME = 8_000_000
 
 
 def labels_of(
-    annotations: Sequence[FileAnnotation], journal: Journal, spec: ModelSpec
-) -> tuple[list[NDArray[np.int32]], list[NDArray[np.float32]]]:
-    """Codes and confidence of all cells, file by file: 6 bytes a cell."""
-    codes, confidence = [], []
+    annotations: Sequence[FileAnnotation], journal: Journal, spec: ModelSpec, backoff: BackOff | None
+) -> tuple[list[NDArray[np.int32]], list[NDArray[np.float32]], list[Counter[str]]]:
+    """Codes and confidence of all cells, file by file, 6 bytes a cell; and how many have a label, a broader term or none."""
+    codes, confidence, n_terms = [], [], []
     for annotation in annotations:
-        parts = [(part.codes, part.column(part.confidence)) for _, _, part in _decisions(annotation, journal, spec)]
+        parts, counts = [], Counter[str]()
+        for _, _, part in _decisions(annotation, journal, spec):
+            parts.append((part.codes, part.column(part.confidence)))
+            counts.update(count_terms(part, backoff))
         codes.append(np.concatenate([part[0] for part in parts]))
         confidence.append(np.concatenate([part[1] for part in parts]))
-    return codes, confidence
+        n_terms.append(counts)
+    return codes, confidence, n_terms
 
 
 def reports_of(
