@@ -168,8 +168,17 @@ def visit_math_block(writer: Any, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def keep_numbers_together(_app: Any, doctree: nodes.document) -> None:
+    """Keep a number and its spread in one line of a table, which scrolls where it does not fit."""
+    for table in doctree.findall(nodes.table):
+        for text in [*table.findall(nodes.Text)]:
+            if " ± " in text or " × " in text:
+                text.parent.replace(text, nodes.Text(text.replace(" ± ", "\u00a0±\u00a0").replace(" × ", "\u00a0×\u00a0")))
+
+
 def setup(app: Any) -> None:
     """Register what this file adds to Sphinx."""
+    app.connect("doctree-read", keep_numbers_together)
     fill_generated()
     # Types are in the annotations: the first line of an attribute is a sentence, with or without a colon in it.
     NumpyDocstring._parse_attribute_docstring = lambda self: list(self._lines)
