@@ -43,7 +43,7 @@ NAMES = {
     "sctab.benchmark": ["comparison", "paired_differences", "read_config", "read_results", "run_benchmark"],
     "sctab.corpus": ["Corpus", "CorpusConfig", "SourceEntry", "SplitEntry", "build", "plan"],
     "sctab.data": ["FeatureSpace", "Normalization", "inspect_matrix", "normalise"],
-    "sctab.get": ["augmentation", "evaluation", "explanation", "genes", "probabilities", "training", "vote"],
+    "sctab.get": ["augmentation", "consensus", "evaluation", "explanation", "genes", "probabilities", "training", "vote"],
     "sctab.inference": ["ModelSpec", "Predictor", "decide", "load_predictor"],
     "sctab.metrics": [
         "accuracy",
@@ -96,7 +96,7 @@ NAMES = {
     ],
     "sctab.pp": ["check", "distil", "merge", "sketch", "split", "subsample"],
     "sctab.sampling": ["geometric_sketch", "herding", "k_centre"],
-    "sctab.tl": ["annotate", "annotate_files", "evaluate", "explain", "explained_variance", "vote"],
+    "sctab.tl": ["annotate", "annotate_files", "consensus", "evaluate", "explain", "explained_variance", "vote"],
     "sctab.tuning": ["Settings", "tune", "tune_from_corpus"],
     "sctab.zoo": ["import_checkpoint", "list_models", "load", "packaged_path"],
 }
@@ -173,7 +173,7 @@ def test_exported_names_are_each_there_once(module):
 
 
 def test_the_surface_stays_small():
-    assert sum(map(len, NAMES.values())) <= 121
+    assert sum(map(len, NAMES.values())) <= 123
 
 
 @pytest.mark.parametrize("module", RESULTS)

@@ -22,8 +22,12 @@ OBS_N_LABELS_BELOW: Final = "n_labels_below"
 OBS_UNCERTAINTY: Final = "uncertainty"
 OBS_UNSEEN: Final = "unseen"
 OBS_IS_UNSEEN: Final = "is_unseen"
+OBS_EXCLUDED: Final = "excluded"
 OBS_EXPECTED_ENTROPY: Final = "expected_entropy"
 OBS_MUTUAL_INFORMATION: Final = "mutual_information"
+
+UNS_EXPECTED: Final = "expected"
+"""Entry of the record of a run: labels that can occur."""
 
 # `obsm`: latent `X_{key_added}`, probabilities `{key_added}_probabilities`.
 OBSM_LATENT_PREFIX: Final = "X_"
@@ -79,6 +83,13 @@ OBS_VOTE_TERM: Final = "vote_term"
 OBS_VOTE_TERM_ID: Final = "vote_term_id"
 OBS_CLUSTERS: Final = "clusters"
 UNS_VOTE: Final = "vote"
+
+# Consensus of several tools, and review of given labels: `obs` columns and tables in `uns`, `{key_added}_{suffix}`.
+OBS_CONSENSUS: Final = "consensus"
+OBS_CONSENSUS_ID: Final = "consensus_id"
+OBS_CONSENSUS_N_LABELS_BELOW: Final = "consensus_n_labels_below"
+OBS_AGREEMENT: Final = "agreement"
+UNS_CONSENSUS: Final = "consensus"
 
 
 def check_key_added(key_added: str) -> None:

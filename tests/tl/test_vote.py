@@ -55,7 +55,7 @@ def test_cells_that_were_not_measured():
     table = sctab.get.vote(adata)
     assert table[["n_cells", "n_voting"]].to_numpy().tolist() == [[2, 1], [1, 0]]
     assert table["label"].tolist() == [CD4, ""]
-    assert table["reason"].tolist() == ["", "No cell has a count in the model's genes."]
+    assert table["reason"].tolist() == ["", "No cell has a label."]
 
 
 def test_terms_by_hand():

@@ -15,6 +15,7 @@ import sctab.data
 import sctab.inference
 import sctab.io
 from sctab.cli._cluster import connected
+from sctab.cli._files import read_names
 from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Modality, Overwrite
 from sctab.cli._reporting import ends_on_signals, err, out, reports_errors
 from sctab.errors import SettingError
@@ -61,6 +62,13 @@ def annotate(
     label_hierarchy: Annotated[
         Path | None,
         typer.Option(help="Table of labels and their parents, `.tsv` or `.csv`, to use instead of the Cell Ontology."),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Type that can occur, with its subtypes: a label of the model, or a name or id of the Cell Ontology. Can be repeated; "
+            "or a `.txt` file with one per line. Cells of other types get no label."
+        ),
     ] = None,
     unseen_fdr: Annotated[
         float | None,
@@ -112,6 +120,8 @@ def annotate(
 
     `sctab annotate query.h5ad --model my-model --output annotated.h5ad --vote leiden` labels clusters as well.
 
+    `sctab annotate query.h5ad --model my-model --csv labels.csv --labels "T cell" --labels "B cell"` expects these types only.
+
     `sctab annotate 's3://bucket/*.zarr' --model my-model --output labels.parquet --dask-scheduler tcp://10.0.0.1:8786`
     """
     outputs = [*(output or []), *([csv] if csv is not None else [])]
@@ -140,6 +150,7 @@ def annotate(
             min_gene_coverage=min_gene_coverage,
             accepted_error=accepted_error,
             label_hierarchy=None if label_hierarchy is None else sctab.ontology.read_hierarchy(label_hierarchy),
+            labels=_expected(labels),
             unseen_fdr=unseen_fdr,
             force=force,
             vote=vote,
@@ -159,6 +170,11 @@ def annotate(
         )
         return
     _report(done)
+
+
+def _expected(labels: list[str] | None) -> list[str] | None:
+    """Types that can occur, those in files included."""
+    return [name for each in labels for name in (read_names(Path(each)) if each.endswith(".txt") else [each])] if labels else None
 
 
 def _trust(run: Mapping[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from sctab.cli._annotate import annotate
 from sctab.cli._benchmark import benchmark_app
 from sctab.cli._check import check
 from sctab.cli._commands import Command, Group
+from sctab.cli._consensus import consensus
 from sctab.cli._corpus import corpus_app
 from sctab.cli._evaluate import evaluate
 from sctab.cli._import import import_checkpoint
@@ -61,7 +62,7 @@ def _root(
     prepare_streams()
 
 
-for command in (annotate, check, evaluate, train, tune, import_checkpoint):
+for command in (annotate, check, evaluate, consensus, train, tune, import_checkpoint):
     app.command(cls=Command)(command)
 app.add_typer(benchmark_app)
 app.add_typer(corpus_app)

@@ -13,6 +13,7 @@ SAME = {
     "label_map": ("label_ids",),
     "covariate_key": ("categorical_covariate_keys",),
     "group_key": ("group_keys",),
+    "key": ("keys",),
     "members": ("n_members",),
     "jobs": ("n_jobs", "n_threads"),
     "fraction_by": ("by",),
@@ -26,7 +27,7 @@ _PANELS = {
     "group_key only_known label_hierarchy",
     "Corpus": "corpus fraction fraction_by",
     "Model": "model settings paper_settings members loss augment",
-    "Trust": "accepted_error vote calibrate fingerprints force unseen_fdr",
+    "Trust": "accepted_error labels vote calibrate fingerprints force unseen_fdr",
     "Training": "max_epochs batch_size validation_split train_size n_trials timeout seed",
     "Run": "accelerator devices precision jobs resume run_dir keep_checkpoints logs logger storage block_size min_gene_coverage "
     "dask_scheduler n_bootstrap",

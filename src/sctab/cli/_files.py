@@ -67,3 +67,44 @@ def check_suffix(path: Path) -> None:
     """
     if path.suffix.lower() not in _SUFFIXES:
         raise DataFileError(f"`{path}` is neither `.h5ad` nor `.zarr`. Provide one of these.")
+
+
+def check_table_suffix(path: Path) -> None:
+    """Refuse a table that is neither `.csv` nor `.parquet`.
+
+    Raises
+    ------
+    DataFileError
+        If it is another type.
+    """
+    if path.suffix.lower() not in sctab.io.TABLE_SUFFIXES:
+        raise DataFileError(f"`{path}` is neither `.csv` nor `.parquet`. Provide one of these.")
+
+
+def write_table(table: pd.DataFrame, path: Path, suffix: str, *, index_label: str | None = None) -> None:
+    """Write a table to `path`, as its `suffix` says; its index under a label, or not at all."""
+    if suffix.lower() == ".csv":
+        sctab.io.write_csv(table, path, index_label=index_label)
+    else:
+        shown = table.rename_axis(index_label) if index_label else table
+        shown.to_parquet(path, index=index_label is not None)
+
+
+def read_names(path: Path) -> list[str]:
+    """Names in a text file, one per line; lines that are empty or begin with `#` are left out.
+
+    Raises
+    ------
+    DataFileError
+        If it cannot be read, or has none.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataFileError(f"`{path}` is not text in UTF-8. Save it as text, with one name per line.") from error
+    except OSError as error:
+        raise DataFileError(f"`{path}` cannot be read: {error.strerror}. Check the path.") from error
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not names:
+        raise DataFileError(f"`{path}` has no names. Provide one per line.")
+    return names

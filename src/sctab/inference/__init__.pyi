@@ -22,6 +22,7 @@ from ._ensemble_files import (
     read_ensemble as read_ensemble,
     write_ensemble as write_ensemble,
 )
+from ._expected import Expected as Expected, restrict as restrict
 from ._explain import (
     ExplainedCells as ExplainedCells,
     explain_block as explain_block,

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sctab.data import Content, MatrixContent, Query, Source, matrices
 from sctab.errors import SctabError
 from sctab.inference._backoff import BackOff
@@ -40,6 +43,7 @@ def annotate_cells(
     min_gene_coverage: float = 0.0,
     backoff: BackOff | None = None,
     unseen: bool = False,
+    expected: NDArray[np.bool_] | None = None,
     with_all: bool = False,
     show_progress: bool = False,
 ) -> list[FileAnnotation]:
@@ -63,6 +67,8 @@ def annotate_cells(
         Rule that says which term can be promised of a cell.
     unseen
         Test cells for being of types that the model has learned.
+    expected
+        Labels that can occur, `(n_labels,)`; by default all.
     with_all
         Keep probabilities and latents, in addition to labels and confidence.
     show_progress
@@ -98,9 +104,8 @@ def annotate_cells(
             todo = [at for at in query.ranges(block_size) if not journal.is_finished(number, *at)]
             test = tests[number]
             for (start, stop), evaluation in engine.predict(annotation.file, query, todo, batch_size=batch_size, unseen=test):
-                journal.write(
-                    number, start, stop, decide(evaluation, predictor.spec.calibration, backoff).to_arrays(brief=not with_all)
-                )
+                decision = decide(evaluation, predictor.spec.calibration, backoff, expected=expected)
+                journal.write(number, start, stop, decision.to_arrays(brief=not with_all))
                 progress.advance(stop - start)
     return annotations
 

@@ -58,6 +58,7 @@ def predict_cells(
     precision: Precision = "float32",
     backoff: BackOff | None = None,
     unseen: UnseenTest | None = None,
+    expected: NDArray[np.bool_] | None = None,
     show_progress: bool = False,
 ) -> Decision:
     """Decide what all cells of a query are called; on the Dask cluster in use where they are a Dask array.
@@ -74,6 +75,8 @@ def predict_cells(
         Rule that says which term can be promised of a cell.
     unseen
         Test of the cells for being of types that the model has learned.
+    expected
+        Labels that can occur, `(n_labels,)`; by default all.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def predict_cells(
     """
     require_batch_size(batch_size)
     parts = _parts(predictor, cells, query, batch_size, precision, unseen, show_progress=show_progress)
-    return Decision.join([decide(part, predictor.spec.calibration, backoff) for part in parts])
+    return Decision.join([decide(part, predictor.spec.calibration, backoff, expected=expected) for part in parts])
 
 
 def evaluate_cells(predictor: Predictor, cells: CellData, query: Query, *, batch_size: int = BATCH_SIZE) -> Evaluation:

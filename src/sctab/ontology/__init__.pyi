@@ -1,4 +1,5 @@
 from . import label_values as label_values
+from ._consensus import Consensus as Consensus, MappedLabels as MappedLabels
 from ._hierarchy import as_hierarchy as as_hierarchy, read_hierarchy as read_hierarchy
 from ._label_map import label_ids_from as label_ids_from, read_label_map as read_label_map, unused as unused
 from ._labels import LabelSpace as LabelSpace, tissues_of as tissues_of

@@ -1,6 +1,7 @@
 from . import _annotate_files as _annotate_files
 from ._annotate import annotate as annotate
 from ._annotate_files import AnnotatedFiles as AnnotatedFiles, annotate_files as annotate_files
+from ._consensus import consensus as consensus
 from ._evaluate import evaluate as evaluate
 from ._explain import explain as explain
 from ._targets import is_folder as is_folder
@@ -10,6 +11,7 @@ from ._vote import vote as vote
 __all__ = [
     "annotate",
     "annotate_files",
+    "consensus",
     "evaluate",
     "explain",
     "explained_variance",

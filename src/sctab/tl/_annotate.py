@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -10,9 +11,10 @@ from anndata import AnnData
 
 from sctab.data import require_anndata, require_writable, target_of
 from sctab.errors import warn
-from sctab.inference import BATCH_SIZE, HasPredictor, Hierarchy, predict_cells
+from sctab.inference import BATCH_SIZE, Expected, HasPredictor, Hierarchy, predict_cells
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, check_key_added
 from sctab.nn import Precision
+from sctab.tl._excluded import ExcludedCells
 from sctab.tl._result import (
     check_hierarchy,
     check_labels,
@@ -38,6 +40,7 @@ def annotate(
     min_gene_coverage: float = 0.1,
     accepted_error: float | None = None,
     label_hierarchy: Hierarchy | None = None,
+    labels: str | Sequence[str] | None = None,
     unseen_fdr: float | None = None,
     force: bool = False,
     precision: Precision = "float32",
@@ -71,6 +74,10 @@ def annotate(
     label_hierarchy
         Terms above the labels to use instead of the ontology's: the parent of each label and of each other parent, as a mapping, a table
         with the columns `child` and `parent`, or a file with such a table; or the labels of each term, as a mapping.
+    labels
+        Types that can occur, such as `["T cell", "B cell"]`: labels of the model, or names or ids of the Cell Ontology, with all their
+        subtypes. By default all labels can. Probabilities are restricted to them and renormalised; a cell more than half of whose
+        probability is excluded gets no label and counts as unseen, see :doc:`/expected`.
     unseen_fdr
         Accepted false discovery rate, such as 0.1, to look for cells that no label fits: of the cells that are reported, at most this
         fraction are of types that the model has learned, for cells like those of its reference. See :doc:`/unseen`.
@@ -91,7 +98,7 @@ def annotate(
     `None`, or the annotated copy with `copy=True`. Results are written only after everything succeeded:
 
     `adata.obs['{key_added}_label']` : categorical
-        The most probable label; `NaN` for a cell without a count in the model's genes.
+        The most probable label; `NaN` for a cell without a count in the model's genes, or with the evidence outside of `labels`.
     `adata.obs['{key_added}_label_id']` : categorical
         Its Cell Ontology id; `NaN` if the label has none.
     `adata.obs['{key_added}_confidence']` : float
@@ -105,7 +112,9 @@ def annotate(
     `adata.obs['{key_added}_unseen']` : float
         With `unseen_fdr`: p-value for being of a type that the model has learned; small where no label fits.
     `adata.obs['{key_added}_is_unseen']` : bool
-        Whether the cell is reported at this false discovery rate.
+        Whether the cell is reported at this false discovery rate; with `labels`, also if its evidence lies outside of them.
+    `adata.obs['{key_added}_excluded']` : float
+        With `labels`: probability of the other labels of the model, before they were excluded.
     `adata.obs['{key_added}_expected_entropy']`, `adata.obs['{key_added}_mutual_information']` : float
         For ensembles only, in nats: mean entropy of the members, and their disagreement. The two sum to the entropy of the mean
         probabilities.
@@ -132,7 +141,7 @@ def annotate(
     GeneOverlapError
         If the data is from another species or covers too few model genes.
     SettingError, LabelError
-        If `key_added` or a label cannot be written to a file.
+        If `key_added` or a label cannot be written to a file, or if the model has none of `labels`.
 
     Examples
     --------
@@ -151,6 +160,7 @@ def annotate(
     predictor = load_predictor(model)
     check_labels(predictor.spec)
     backoff = None if accepted_error is None else predictor.promise(accepted_error, label_hierarchy)
+    expected = None if labels is None else Expected.of(predictor.spec.labels, labels)
     query = predictor.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
     test, note = (None, "") if unseen_fdr is None else predictor.unseen_test(query)
     decision = predict_cells(
@@ -161,14 +171,17 @@ def annotate(
         precision=precision,
         backoff=backoff,
         unseen=test,
+        expected=None if expected is None else expected.allowed,
         show_progress=show_progress,
     )
     if backoff is not None:
-        backoff = backoff.check(decision.codes, decision.confidence)
+        backoff = backoff.check(*decision.compared)
     reported = None if unseen_fdr is None else Reported.of(decision.column(decision.unseen), unseen_fdr, note)
     if reported is not None:
         reported.require_few(predictor, force=force)
-    notes = notes_of(query, int((~decision.measured).sum()), backoff, reported) + precision_notes(predictor, query, precision)
+    excluded = ExcludedCells.of(expected, decision)
+    notes = notes_of(query, int((~decision.measured).sum()), backoff, reported, excluded)
+    notes += precision_notes(predictor, query, precision)
 
     target = target_of(adata, copy=copy)
     for name, values in obs_columns(predictor.spec, decision, key_added, backoff, reported).items():
@@ -178,7 +191,9 @@ def annotate(
     target.obsm[probabilities_key(key_added)] = (
         probabilities if columns is None else pd.DataFrame(probabilities, index=adata.obs_names, columns=columns)
     )
-    target.uns[key_added] = describe_run(predictor, query, notes, precision, backoff, reported, count_terms(decision, backoff))
+    target.uns[key_added] = describe_run(
+        predictor, query, notes, precision, backoff, reported, count_terms(decision, backoff), excluded
+    )
     for note in notes:
         warn(note)
     return target if copy else None

@@ -15,12 +15,12 @@ from uuid import uuid4
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from sctab.data import choose_modality
 from sctab.errors import DataFileError, Either, KeyNotFoundError, Message, Parameter, SettingError, missing_key, warn
 from sctab.inference import (
     BATCH_SIZE,
+    Expected,
     FileAnnotation,
     HasPredictor,
     Hierarchy,
@@ -55,7 +55,7 @@ from sctab.tl._result import (
 from sctab.tl._targets import COPY_SUFFIXES, check_targets
 from sctab.tl._unseen import check_fdr
 from sctab.tl._voted import groups_of
-from sctab.tl._written_files import labels_of, names_of, reports_of, votes_of, write_copy, write_genes, write_table
+from sctab.tl._written_files import Labelled, labels_of, names_of, reports_of, votes_of, write_copy, write_genes, write_table
 from sctab.zoo import load_predictor
 
 Inputs = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -84,6 +84,7 @@ def annotate_files(
     min_gene_coverage: float = 0.1,
     accepted_error: float | None = None,
     label_hierarchy: Hierarchy | None = None,
+    labels: str | Sequence[str] | None = None,
     unseen_fdr: float | None = None,
     force: bool = False,
     precision: Precision = "float32",
@@ -126,7 +127,7 @@ def annotate_files(
         gene importance of the model.
     batch_size
         Cells per batch; 1,024 are a few percent faster and take about 70 MB more.
-    min_gene_coverage, accepted_error, label_hierarchy, unseen_fdr, force, precision, key_added
+    min_gene_coverage, accepted_error, label_hierarchy, labels, unseen_fdr, force, precision, key_added
         As in :func:`annotate`.
     genes_table
         A table of the genes of the model to write as well, `.parquet` or `.csv`: :func:`sctab.get.genes` of each input, with the `file` if
@@ -181,6 +182,7 @@ def annotate_files(
     predictor = load_predictor(model)
     check_labels(predictor.spec)
     backoff = None if accepted_error is None else predictor.promise(accepted_error, label_hierarchy)
+    expected = None if labels is None else Expected.of(predictor.spec.labels, labels)
     covariates = [covariate.key for covariate in predictor.spec.covariates]
     paths = find_data_files([inputs] if isinstance(inputs, str | PathLike) else inputs)
     others = [model] if isinstance(model, str | PathLike) and as_path(model).is_dir() else []
@@ -211,6 +213,7 @@ def annotate_files(
             **promised(predictor.spec, backoff),
             "labels_below": None if backoff is None else backoff.terms.below.tolist(),
             **({} if unseen_fdr is None else {"unseen": True}),
+            **({} if expected is None else {"labels": expected.names(predictor.spec.labels)}),
             "version": importlib.metadata.version("sctab"),
         }
         settings = {name: value for name, value in {"unseen": unseen_fdr, "vote": vote}.items() if value is not None}
@@ -231,19 +234,20 @@ def annotate_files(
                 min_gene_coverage=min_gene_coverage,
                 backoff=backoff,
                 unseen=unseen_fdr is not None,
+                expected=None if expected is None else expected.allowed,
                 with_all=journal.has_all,
                 show_progress=show_progress,
             )
-            codes, confidence, n_terms = labels_of(annotations, journal, predictor.spec, backoff)
+            found = labels_of(annotations, journal, predictor.spec, backoff, expected)
             reports = reports_of(annotations, journal, predictor, unseen_fdr, force=force)
             votes = votes_of(annotations, journal, predictor.spec, backoff, groups)
             runs = {}
-            for annotation, of_file, sure, reported, counts in zip(annotations, codes, confidence, reports, n_terms, strict=True):
-                query, checked = annotation.query, None if backoff is None else backoff.check(of_file, sure)
-                notes = notes_of(query, int((of_file < 0).sum()), checked, reported)
+            for annotation, of_file, reported in zip(annotations, found, reports, strict=True):
+                query, checked = annotation.query, None if backoff is None else backoff.check(*of_file.compared)
+                notes = notes_of(query, of_file.n_unmeasured, checked, reported, of_file.excluded)
                 notes += precision_notes(predictor, query, precision)
                 runs[annotation.file.path] = {
-                    **describe_run(predictor, query, notes, precision, checked, reported, counts),
+                    **describe_run(predictor, query, notes, precision, checked, reported, of_file.n_terms, of_file.excluded),
                     RUN: run_id,
                 }
             _require_unchanged(annotations, cells, journal)
@@ -258,7 +262,7 @@ def annotate_files(
                         )
                     else:
                         annotation = annotations[target.number]
-                        run, of_file = runs[annotation.file.path], codes[target.number]
+                        run, codes = runs[annotation.file.path], found[target.number].codes
                         with _suggests_table(first, journal):
                             write_copy(
                                 beside,
@@ -270,7 +274,7 @@ def annotate_files(
                                 votes[target.number],
                                 journal,
                                 run,
-                                of_file,
+                                codes,
                                 key_added,
                             )
                     if target.path.suffix == ".csv":  # which takes its place after this file, and cannot hold the hash itself
@@ -282,7 +286,7 @@ def annotate_files(
     for path, run in runs.items():
         for note in run["warnings"]:
             warn("" if len(runs) == 1 else f"`{path}`: ", note)
-    return AnnotatedFiles(tuple(places), runs, _count_labels(predictor.spec, np.concatenate(codes), np.concatenate(confidence)))
+    return AnnotatedFiles(tuple(places), runs, _count_labels(predictor.spec, found))
 
 
 def _groups_of(file: DataFile, key: str) -> pd.Categorical:
@@ -336,8 +340,8 @@ def _require_unchanged(annotations: Sequence[FileAnnotation], cells: Sequence[st
         raise
 
 
-def _count_labels(spec: ModelSpec, codes: NDArray[np.int32], confidence: NDArray[np.float32]) -> pd.DataFrame:
-    labels = pd.Categorical.from_codes(codes, categories=list(spec.labels.names))
-    by_label = pd.Series(confidence).groupby(labels, observed=True, dropna=False)
+def _count_labels(spec: ModelSpec, found: Sequence[Labelled]) -> pd.DataFrame:
+    labels = pd.Categorical.from_codes(np.concatenate([each.codes for each in found]), categories=list(spec.labels.names))
+    by_label = pd.Series(np.concatenate([each.confidence for each in found])).groupby(labels, observed=True, dropna=False)
     table = pd.DataFrame({"n_cells": by_label.size(), "confidence": by_label.median()})
     return table.sort_values("n_cells", ascending=False, kind="stable").rename_axis("label")

@@ -15,6 +15,7 @@ from sctab.inference import BackOff, Decision, ModelSpec, Predictor, decide, lib
 from sctab.keys import (
     LONGEST_NAME,
     OBS_CONFIDENCE,
+    OBS_EXCLUDED,
     OBS_EXPECTED_ENTROPY,
     OBS_IS_UNSEEN,
     OBS_LABEL,
@@ -27,9 +28,11 @@ from sctab.keys import (
     OBS_UNSEEN,
     OBSM_LATENT_PREFIX,
     OBSM_PROBABILITIES,
+    UNS_EXPECTED,
     is_encodable,
 )
 from sctab.nn import Precision
+from sctab.tl._excluded import ExcludedCells
 from sctab.tl._unseen import Reported
 
 _CELLS_TO_COMPARE = 512
@@ -41,7 +44,7 @@ _RESERVED = frozenset({"", ".", "..", "_index"})
 def obs_columns(
     spec: ModelSpec, decision: Decision, key_added: str, backoff: BackOff | None = None, reported: Reported | None = None
 ) -> dict[str, pd.Categorical | NDArray[np.generic] | None]:
-    """Columns of `obs`, `(n_obs,)` each; `None` for those that only an ensemble or a promise has."""
+    """Columns of `obs`, `(n_obs,)` each; `None` for those that only an ensemble, a promise or expected labels have."""
     ids = label_ids(spec)
     id_of_label = np.append(ids.get_indexer(pd.Index([term or "" for term in spec.labels.ids])), -1)
     numbers = {
@@ -49,6 +52,7 @@ def obs_columns(
         OBS_UNCERTAINTY: 1 - decision.confidence,
         OBS_EXPECTED_ENTROPY: decision.expected_entropy,
         OBS_MUTUAL_INFORMATION: decision.mutual_information,
+        OBS_EXCLUDED: decision.excluded,
     }
     return {
         f"{key_added}_{OBS_LABEL}": pd.Categorical.from_codes(decision.codes, categories=list(spec.labels.names)),
@@ -60,10 +64,14 @@ def obs_columns(
 
 
 def _unseen_columns(decision: Decision, reported: Reported | None) -> dict[str, NDArray[np.generic] | None]:
-    """p-values, and which cells are reported."""
-    if reported is None:
-        return dict.fromkeys((OBS_UNSEEN, OBS_IS_UNSEEN))
-    return {**reported.columns(decision.column(decision.unseen), len(decision.codes))}
+    """p-values, and which cells are reported; where only some labels can occur, also cells whose evidence lies outside."""
+    columns: dict[str, NDArray[np.generic] | None] = dict.fromkeys((OBS_UNSEEN, OBS_IS_UNSEEN))
+    if reported is not None:
+        columns |= reported.columns(decision.column(decision.unseen), len(decision.codes))
+    if decision.excluded is not None:
+        by_p_value = columns[OBS_IS_UNSEEN]
+        columns[OBS_IS_UNSEEN] = decision.outside if by_p_value is None else decision.outside | by_p_value
+    return columns
 
 
 def _term_columns(decision: Decision, backoff: BackOff | None) -> dict[str, pd.Categorical | NDArray[np.int32] | None]:
@@ -142,10 +150,17 @@ def check_hierarchy(hierarchy: object, accepted_error: float | None) -> None:
         )
 
 
-def notes_of(query: Query, n_unknown: int, backoff: BackOff | None = None, reported: Reported | None = None) -> list[str]:
+def notes_of(
+    query: Query,
+    n_unknown: int,
+    backoff: BackOff | None = None,
+    reported: Reported | None = None,
+    excluded: ExcludedCells | None = None,
+) -> list[str]:
     """Notes on an annotation."""
     notes = [*query.notes, *([] if backoff is None else filter(None, (backoff.note, backoff.withdrawn)))]
     notes += [] if reported is None else reported.notes
+    notes += [] if excluded is None else excluded.notes
     if n_unknown:
         notes.append(
             f"{n_unknown:,} {agreeing(n_unknown, 'cell has', 'cells have')} no count in the model's genes and "
@@ -199,6 +214,7 @@ def describe_run(
     backoff: BackOff | None = None,
     reported: Reported | None = None,
     n_terms: Mapping[str, int] | None = None,
+    excluded: ExcludedCells | None = None,
 ) -> Mapping[str, Any]:
     """Everything about the annotation, for `uns`."""
     spec = predictor.spec
@@ -223,6 +239,7 @@ def describe_run(
         },
         **_with_labels_below(promised(spec, backoff), backoff, n_terms or {}),
         **({} if reported is None else {"unseen": reported.to_uns()}),
+        **({} if excluded is None else {UNS_EXPECTED: excluded.to_uns(spec.labels)}),
         "warnings": [str(note) for note in notes],
         "versions": library_versions(),
     }

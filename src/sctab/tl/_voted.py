@@ -47,16 +47,21 @@ class Voted:
             OBS_VOTE_TERM_ID: _categories(self.terms.ids, term_of_group) if has_terms else None,
         }
 
+    @property
+    def _n_cells(self) -> NDArray[np.int64]:
+        """Cells of each group, `(n_groups,)`."""
+        codes = self.groups.codes
+        return np.bincount(codes[codes >= 0], minlength=len(self.groups.categories))
+
     def table(self) -> pd.DataFrame:
         """A row per group, see :func:`sctab.get.vote`."""
-        votes, codes = self.votes, self.groups.codes
-        n_groups = len(self.groups.categories)
+        votes, n_groups = self.votes, len(self.groups.categories)
         names = np.array([*self.labels.names, ""], dtype=object)
         ids = np.array([*(term or "" for term in self.labels.ids), ""], dtype=object)
         table = pd.DataFrame(
             {
                 "group": [str(category) for category in self.groups.categories],
-                "n_cells": np.bincount(codes[codes >= 0], minlength=n_groups),
+                "n_cells": self._n_cells,
                 "n_voting": votes.n_voting,
                 "label": names[votes.labels],
                 "id": ids[votes.labels],
@@ -79,8 +84,10 @@ class Voted:
         """Reason why a group has no clear label or no term."""
         votes, names = self.votes, self.terms.names
         if not votes.n_voting[group]:
-            return "No cell has a count in the model's genes."
+            return "No cell has a label."
         sentences = []
+        if votes.n_voting[group] < self._n_cells[group] / 2:
+            sentences.append(f"Only {votes.n_voting[group]} of {self._n_cells[group]} cells have a label.")
         if votes.second_shares[group] >= _IS_MIXED:
             common = names[votes.commons[group]] if votes.commons[group] >= 0 else ""
             sentences.append(

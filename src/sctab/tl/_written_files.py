@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from sctab.data import gene_table
 from sctab.errors import warn
-from sctab.inference import BackOff, Decision, FileAnnotation, Journal, ModelSpec, Predictor, Terms, VoteSums
+from sctab.inference import BackOff, Decision, Expected, FileAnnotation, Journal, ModelSpec, Predictor, Terms, VoteSums
 from sctab.io import DataFile, Results, check_copy, check_table, copy_data, n_marked, open_copy, open_table, require_readable
 from sctab.keys import OBS_LABEL, UNS_VOTE, is_encodable
+from sctab.tl._excluded import ExcludedCells
 from sctab.tl._result import count_terms, latent_key, obs_columns, probabilities_key, probability_columns
 from sctab.tl._unseen import Reported
 from sctab.tl._voted import Voted
@@ -27,20 +29,47 @@ _NUMBERS_AT_A_TIME = 8_000_000
 """Probabilities that are written at a time, at most, beyond those of a block."""
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Labels of the cells of one file."""
+
+    codes: NDArray[np.int32]
+    """`(n_obs,)`; -1 for a cell without a label."""
+    confidence: NDArray[np.float32]
+    """`(n_obs,)`; NaN for a cell without a label."""
+    compared: tuple[NDArray[np.int32], NDArray[np.float32]]
+    """Most probable label of all labels of the model and its confidence, where only some can occur; codes and confidence otherwise."""
+    n_unmeasured: int
+    """Cells without a count in the model's genes."""
+    excluded: ExcludedCells | None
+    """Cells whose evidence lies in labels that cannot occur."""
+    n_terms: Mapping[str, int]
+    """Cells with a label, a broader term or none; empty where nothing was promised."""
+
+
 def labels_of(
-    annotations: Sequence[FileAnnotation], journal: Journal, spec: ModelSpec, backoff: BackOff | None
-) -> tuple[list[NDArray[np.int32]], list[NDArray[np.float32]], list[Counter[str]]]:
-    """Codes and confidence of all cells, file by file, 6 bytes a cell; and how many have a label, a broader term or none."""
-    codes, confidence, n_terms = [], [], []
+    annotations: Sequence[FileAnnotation], journal: Journal, spec: ModelSpec, backoff: BackOff | None, expected: Expected | None
+) -> list[Labelled]:
+    """Codes and confidence of all cells, 9 bytes a cell or 21 where only some labels can occur, and counts; file by file."""
+    found = []
     for annotation in annotations:
-        parts, counts = [], Counter[str]()
+        parts, n_terms = [], Counter[str]()
         for _, _, part in _decisions(annotation, journal, spec):
-            parts.append((part.codes, part.column(part.confidence)))
-            counts.update(count_terms(part, backoff))
-        codes.append(np.concatenate([part[0] for part in parts]))
-        confidence.append(np.concatenate([part[1] for part in parts]))
-        n_terms.append(counts)
-    return codes, confidence, n_terms
+            n_terms.update(count_terms(part, backoff))
+            parts.append(
+                Decision(
+                    part.codes,
+                    part.column(part.confidence),
+                    part.measured,
+                    excluded=part.excluded,
+                    likeliest=part.likeliest,
+                    likeliest_confidence=part.likeliest_confidence,
+                )
+            )
+        cells = Decision.join(parts)
+        n_unmeasured = int((~cells.measured).sum())
+        found.append(Labelled(cells.codes, cells.confidence, cells.compared, n_unmeasured, ExcludedCells.of(expected, cells), n_terms))
+    return found
 
 
 def reports_of(
