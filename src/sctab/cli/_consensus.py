@@ -12,7 +12,7 @@ from rich.table import Table
 import sctab
 import sctab.io
 from sctab.cli._files import check_suffix, check_table_suffix, read_data, write_data, write_table
-from sctab.cli._options import Debug, LabelMap, Overwrite
+from sctab.cli._options import Debug, LabelMap, Modality, Overwrite
 from sctab.cli._reporting import ends_on_signals, out, reports_errors
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_AGREEMENT, OBS_CONSENSUS
 
@@ -28,6 +28,7 @@ _BESIDE = ("", "_id", "_ontology_term_id")
 def consensus(
     annotated: Annotated[Path, typer.Argument(help="Cells with labels of several tools, `.h5ad`, `.zarr` or `.h5mu`.")],
     key: Annotated[list[str], typer.Option(help="Column of `obs` with the labels of one tool; repeat it for each.")],
+    modality: Modality = None,
     label_map: LabelMap = None,
     max_labels_below: Annotated[
         int | None,
@@ -60,7 +61,7 @@ def consensus(
     sctab.io.check_apart(
         [path for path in (output, *tables) if path is not None], [path for path in (annotated, label_map) if path is not None]
     )
-    adata = _read_labels(annotated, key) if output is None else read_data(annotated)
+    adata = _read_labels(annotated, key, modality) if output is None else read_data(annotated, modality)
     with ExitStack() as outputs:
         beside = {
             path: outputs.enter_context(sctab.io.written_beside(path, overwrite=overwrite, kind=None if path == output else "file"))
@@ -84,15 +85,15 @@ def consensus(
         out.print(f"Wrote `{path}`.", soft_wrap=True)
 
 
-def _read_labels(path: Path, keys: list[str]) -> AnnData:
+def _read_labels(path: Path, keys: list[str], modality: str | None) -> AnnData:
     """Cells of a file with their labels alone."""
     from anndata import AnnData
 
     found = sctab.io.find_data_files([path]) if path.is_dir() else [str(path)]
     if len(found) > 1:
-        return read_data(path)  # which refuses it
+        return read_data(path, modality)  # which refuses it
     wanted = [f"{key}{suffix}" for key in keys for suffix in _BESIDE]
-    with closing(sctab.io.DataFile(found[0], [*wanted, "tissue"], choose=sctab.data.choose_modality())) as file:
+    with closing(sctab.io.DataFile(found[0], [*wanted, "tissue"], modality=modality, choose=sctab.data.choose_modality())) as file:
         obs = file.obs.copy()
         obs.index = file.names(0, file.n_obs)
         return AnnData(obs=obs)

@@ -68,7 +68,9 @@ def labels_of(
             )
         cells = Decision.join(parts)
         n_unmeasured = int((~cells.measured).sum())
-        found.append(Labelled(cells.codes, cells.confidence, cells.compared, n_unmeasured, ExcludedCells.of(expected, cells), n_terms))
+        found.append(
+            Labelled(cells.codes, cells.confidence, cells.compared, n_unmeasured, ExcludedCells.of(expected, cells), n_terms)
+        )
     return found
 
 
