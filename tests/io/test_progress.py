@@ -60,6 +60,19 @@ def test_a_terminal_has_a_bar(capsys, monkeypatch):
     assert "the last one" in shown
 
 
+def test_a_long_remark_does_not_cut_the_title(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    with ProgressReport(200, "Training, with validation", unit="steps") as progress:
+        progress.advance(100)
+        progress.remark("validation_macro_f1=0.681, train_loss=0.291 (validated on learned donors)")
+    shown = capsys.readouterr().err
+    assert "Training, with validation" in shown
+    assert "100 of 200 steps" in shown
+    assert "validation_" in shown
+    assert "learned" not in shown
+
+
 @pytest.mark.usefixtures("clock")
 def test_it_can_be_silenced(capsys):
     with ProgressReport(10, shown=False) as progress:

@@ -19,6 +19,8 @@ from rich.text import Text
 _SECONDS_BETWEEN_LINES = 30
 _REFRESHES_PER_SECOND = 4
 _WITH_DIGITS_BELOW = 10
+_OTHER_COLUMNS = 42
+"""Characters of a short bar, the speed and the time left."""
 _TITLES: ContextVar[tuple[str, ...]] = ContextVar("titles", default=())
 
 
@@ -102,6 +104,9 @@ class ProgressReport:
             refresh_per_second=_REFRESHES_PER_SECOND,
             disable=not shown or self._shows_lines,
         )
+        counts = f"{total:,} of {total:,} {unit}"
+        self._room = self._console.width - len(what) - len(counts) - len(unit) - _OTHER_COLUMNS
+        """Characters of a remark beside which nothing else is cut off."""
         self._task = self._bar.add_task(what, total=total, completed=done, remark="")
 
     def __enter__(self) -> Self:
@@ -125,7 +130,9 @@ class ProgressReport:
     def remark(self, text: str) -> None:
         """Show this behind the numbers from now on."""
         self._remark = text
-        self._bar.update(self._task, remark=text)
+        self._bar.update(
+            self._task, remark=text if len(text) <= self._room else f"{text[: self._room - 1]}…" if self._room > 1 else ""
+        )
 
     def _line(self) -> None:
         now = _Silence.since = time.monotonic()

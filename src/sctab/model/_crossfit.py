@@ -21,7 +21,7 @@ from sctab.io import ProgressReport
 from sctab.model._setup import single_device
 from sctab.train import REFIT_BELOW, HeldOut, MemoryReference, Reference
 
-_TITLES = {"cluster": "Calibrating on held-out clusters of cells"}
+_TITLES = {"cluster": "Calibrating on held-out clusters"}
 _FEWEST_CELLS = 1500
 """Cells from which processes save more than their start takes, some ten seconds each."""
 
