@@ -110,6 +110,7 @@ html_theme_options = {
 }
 html_static_path = ["_static"]
 html_css_files = ["sctab.css"]
+html_extra_path = ["generated/example"]  # the live report
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
@@ -143,6 +144,9 @@ def fill_generated() -> None:
         runpy.run_path(str(HERE / "draw_front_page.py"))["main"](target)
     if not (target / "plot_training.png").exists():
         runpy.run_path(str(HERE / "draw_plots.py"))["main"](target)
+    (target / "example").mkdir(exist_ok=True)
+    if not (target / "example" / "example_report.html").exists():
+        runpy.run_path(str(HERE / "write_report.py"))["main"](target / "example")
     for name in ("write_models", "write_answers"):
         runpy.run_path(str(HERE / f"{name}.py"))["main"](target)
 

@@ -43,7 +43,14 @@ def figures() -> dict[str, Any]:
     found = sctab.tuning.tune(
         reference, "bulk_labels", model="linear", train_settings={"max_epochs": 2}, n_trials=25, accelerator="cpu"
     )
+    shown = sc.datasets.pbmc68k_reduced()
+    sctab.tl.annotate(shown, "pbmc", unseen_fdr=0.1, force=True)
     return {
+        "annotation": sctab.pl.annotation(shown),
+        "evidence": sctab.pl.evidence(shown),
+        "composition": sctab.pl.composition(shown, "louvain"),
+        "comparison": sctab.pl.comparison(shown, "bulk_labels"),
+        "ontology": sctab.pl.ontology(shown),
         "training": sctab.pl.training(model),
         "confusion": sctab.pl.confusion(adata),
         "type_scores": sctab.pl.type_scores(adata),

@@ -36,6 +36,7 @@ NAMES = {
         "model",
         "pl",
         "pp",
+        "report",
         "tl",
         "tuning",
         "zoo",
@@ -43,7 +44,22 @@ NAMES = {
     "sctab.benchmark": ["comparison", "paired_differences", "read_config", "read_results", "run_benchmark"],
     "sctab.corpus": ["Corpus", "CorpusConfig", "SourceEntry", "SplitEntry", "build", "plan"],
     "sctab.data": ["FeatureSpace", "Normalization", "inspect_matrix", "normalise"],
-    "sctab.get": ["augmentation", "consensus", "evaluation", "explanation", "genes", "probabilities", "training", "vote"],
+    "sctab.get": [
+        "annotation",
+        "augmentation",
+        "comparison",
+        "composition",
+        "consensus",
+        "evaluation",
+        "evidence",
+        "explanation",
+        "genes",
+        "ontology",
+        "probabilities",
+        "training",
+        "types",
+        "vote",
+    ],
     "sctab.inference": ["ModelSpec", "Predictor", "decide", "load_predictor"],
     "sctab.metrics": [
         "accuracy",
@@ -77,6 +93,7 @@ NAMES = {
     "sctab.ontology": ["CellOntology", "read_hierarchy", "read_label_map"],
     "sctab.pl": [
         "abstention",
+        "annotation",
         "benchmark_confusion",
         "benchmark_curves",
         "benchmark_groups",
@@ -84,8 +101,12 @@ NAMES = {
         "benchmark_scaling",
         "benchmark_sizes",
         "benchmark_types",
+        "comparison",
+        "composition",
         "confusion",
+        "evidence",
         "explain",
+        "ontology",
         "promise",
         "reliability",
         "training",
@@ -95,6 +116,7 @@ NAMES = {
         "unseen",
     ],
     "sctab.pp": ["check", "distil", "merge", "sketch", "split", "subsample"],
+    "sctab.report": ["write"],
     "sctab.sampling": ["geometric_sketch", "herding", "k_centre"],
     "sctab.tl": ["annotate", "annotate_files", "consensus", "evaluate", "explain", "explained_variance", "vote"],
     "sctab.tuning": ["Settings", "tune", "tune_from_corpus"],
@@ -173,7 +195,7 @@ def test_exported_names_are_each_there_once(module):
 
 
 def test_the_surface_stays_small():
-    assert sum(map(len, NAMES.values())) <= 123
+    assert sum(map(len, NAMES.values())) <= 136
 
 
 @pytest.mark.parametrize("module", RESULTS)

@@ -30,7 +30,7 @@ from tests.published import lightning_checkpoint, published_tabnet, write_tables
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(?:console|bash)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OUTPUTS = ("--output", "--csv", "--genes-table", "--figures", "--json")
+OUTPUTS = ("--output", "--csv", "--genes-table", "--figures", "--json", "--report", "--multiqc")
 SHORTER = {"train": ["--max-epochs", "1"], "tune": ["--max-epochs", "1", "--n-trials", "2"], "run": ["--jobs", "1"]}
 """Options that are added to a command so that it takes seconds."""
 REPLACED = {

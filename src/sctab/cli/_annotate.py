@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +16,7 @@ import sctab
 import sctab.data
 import sctab.inference
 import sctab.io
+import sctab.report
 from sctab.cli._cluster import connected
 from sctab.cli._files import read_names
 from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Modality, Overwrite
@@ -44,6 +47,12 @@ def annotate(
     genes_table: Annotated[
         Path | None,
         typer.Option(help="Output table of the genes of the model, found or missing, with their importance. `.parquet` or `.csv`."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Report to write as well, `.html`, on the annotated copy: one page that opens offline, see `sctab report`."
+        ),
     ] = None,
     layer: LayerOption = None,
     modality: Modality = None,
@@ -122,6 +131,8 @@ def annotate(
 
     `sctab annotate query.h5ad --model my-model --csv labels.csv --labels "T cell" --labels "B cell"` expects these types only.
 
+    `sctab annotate query.h5ad --output annotated.h5ad --report report.html` writes a report for those who use the labels.
+
     `sctab annotate 's3://bucket/*.zarr' --model my-model --output labels.parquet --dask-scheduler tcp://10.0.0.1:8786`
     """
     outputs = [*(output or []), *([csv] if csv is not None else [])]
@@ -132,9 +143,10 @@ def annotate(
     if csv is not None and csv.suffix != ".csv":
         raise SettingError(f"`--csv {csv}` does not end with `.csv`. Provide another name, or `--output` for another kind of file.")
     model = str(sctab.io.as_path(model))
+    copy = None if report is None else _copy_to_report(report, query, outputs, overwrite=overwrite or resume)
     if Path(model).is_dir():
         folders = [place for place in outputs if sctab.tl.is_folder(place)]
-        files = [place for place in (*outputs, genes_table) if place is not None and place not in folders]
+        files = [place for place in (*outputs, genes_table, report) if place is not None and place not in folders]
         sctab.io.check_apart(files, [model], folders=folders)
     sctab.io.release_large_arrays()
     with ExitStack() as stack:
@@ -168,8 +180,29 @@ def annotate(
             f"{written} {'is' if len(done.outputs) == 1 else 'are'} finished, by the same run: there is nothing to do.",
             soft_wrap=True,
         )
-        return
-    _report(done)
+    else:
+        _report(done)
+    if report is not None and copy is not None and (done.runs or not report.exists()):
+        sctab.report.write(copy, report, model=model, key_added=key_added, command=_command(), overwrite=overwrite or resume)
+        out.print(f"Wrote `{report}`.", soft_wrap=True)
+
+
+def _copy_to_report(report: Path, query: list[str], outputs: list[Path], *, overwrite: bool) -> Path:
+    """The annotated copy that a report is on; what would keep it from being written is found before any work is done."""
+    copies = [place for place in outputs if place.suffix.lower() in {".h5ad", ".zarr"}]
+    if len(copies) != 1:
+        raise SettingError(
+            f"A report is on one annotated copy, and {len(copies) or 'none'} would be written. Provide `--output annotated.h5ad`, or run "
+            "`sctab report` on each copy afterwards."
+        )
+    sctab.report.check_outputs(report, None, overwrite=overwrite)
+    sctab.io.check_apart([report, *outputs], query)
+    return copies[0]
+
+
+def _command() -> str:
+    """The command as it was typed."""
+    return shlex.join(["sctab", *sys.argv[1:]])
 
 
 def _expected(labels: list[str] | None) -> list[str] | None:

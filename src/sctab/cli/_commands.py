@@ -24,14 +24,14 @@ SAME = {
 
 _PANELS = {
     "Data": "labels_key donor_key dataset_key layer modality unlabeled_category label_map covariate_key gene_id_key gene_symbol_key "
-    "group_key only_known label_hierarchy",
+    "sample_key group_key only_known label_hierarchy",
     "Corpus": "corpus fraction fraction_by",
     "Model": "model settings paper_settings members loss augment",
     "Trust": "accepted_error labels vote calibrate fingerprints force unseen_fdr",
     "Training": "max_epochs batch_size validation_split train_size n_trials timeout seed",
     "Run": "accelerator devices precision jobs resume run_dir keep_checkpoints logs logger storage block_size min_gene_coverage "
     "dask_scheduler n_bootstrap",
-    "Output": "output csv genes_table figures key_added overwrite",
+    "Output": "output csv report multiqc genes_table figures key_added overwrite",
     "Other": "debug help",
 }
 """Options of long commands by their panel in the help."""

@@ -22,6 +22,7 @@ from ._ensemble_files import (
     read_ensemble as read_ensemble,
     write_ensemble as write_ensemble,
 )
+from ._evidence import EXPLANATION as EXPLANATION, explained_shares as explained_shares, gene_evidence as gene_evidence
 from ._expected import Expected as Expected, restrict as restrict
 from ._explain import (
     ExplainedCells as ExplainedCells,

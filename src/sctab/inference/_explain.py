@@ -71,7 +71,7 @@ def explain_query(predictor: Predictor, query: Query, *, batch_size: int) -> Ite
         logits = np.stack([logits for _, logits in of_members], axis=1)
         yield ExplainedCells(
             values=block[:, :n_genes],
-            weights=sum(_shares(weights) for weights, _ in of_members) / len(networks),
+            weights=sum(shares_of(weights) for weights, _ in of_members) / len(networks),
             decision=decide(Evaluation(logits, None, measured), predictor.spec.calibration),
         )
 
@@ -98,7 +98,7 @@ def explain_block(network: TabNet, block: sparse.csr_matrix, n_genes: int) -> tu
     return sparse.csr_matrix(weights[:, :n_genes].cpu().numpy()), logits.cpu().numpy()
 
 
-def _shares(weights: sparse.csr_matrix) -> sparse.csr_matrix:
+def shares_of(weights: sparse.csr_matrix) -> sparse.csr_matrix:
     """Weights divided by the sum of their row; rows without any stay empty."""
     sums = np.asarray(weights.sum(axis=1, dtype=np.float64)).ravel()
     shares = weights.copy()

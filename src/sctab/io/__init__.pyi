@@ -32,6 +32,7 @@ from ._progress import ProgressReport as ProgressReport, progress_title as progr
 from ._readable import require_readable as require_readable
 from ._readback import check_copy as check_copy, check_table as check_table
 from ._replaceable import as_path as as_path, check_free as check_free, entries_of as entries_of, explain as explain
+from ._results import read_results as read_results
 from ._rows import (
     RowReader as RowReader,
     ahead as ahead,

@@ -6,6 +6,7 @@ from ._labels import LabelSpace as LabelSpace, tissues_of as tissues_of
 from ._ontology import CellOntology as CellOntology
 from ._resolution import Resolution as Resolution
 from ._sources import ObsoleteTerm as ObsoleteTerm
+from ._tree import TreeNode as TreeNode, label_tree as label_tree
 from .label_values import counted as counted, doubts as doubts, is_missing as is_missing, why_unwritable as why_unwritable
 
 __all__ = ["CellOntology", "read_hierarchy", "read_label_map"]

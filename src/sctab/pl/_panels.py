@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pandas as pd
 from matplotlib import rcParams
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
@@ -138,6 +138,16 @@ def draw_confusion(ax: Axes, counts: pd.DataFrame, *, with_cells: bool = False) 
     ax.set_xlabel("Predicted label")
     ax.set_ylabel("True label")
     return image
+
+
+def figure_of(ax: Axes) -> Figure:
+    return cast("Figure", ax.get_figure(root=True))
+
+
+def paper_of(ax: Axes) -> Any:
+    """Colour behind the axes; `none` where it is transparent."""
+    colour = ax.get_facecolor()
+    return colour if to_rgba(colour)[3] else "none"
 
 
 def name_rows(ax: Axes, names: Sequence[str]) -> None:

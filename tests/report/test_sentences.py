@@ -1,0 +1,49 @@
+"""Sentences of a report."""
+
+import numpy as np
+import pytest
+from tests.annotated import annotated
+from tests.report.test_content import content
+
+from sctab.report._sentences import command_of, facts, limits, map_caption, percent, plural, summary
+
+
+@pytest.mark.parametrize(
+    ("fraction", "shown"), [(0, "0%"), (1, "100%"), (0.5, "50%"), (0.052, "5.2%"), (0.0004, "< 0.1%"), (np.nan, "")]
+)
+def test_percent(fraction, shown):
+    assert percent(fraction) == shown
+
+
+def test_plural():
+    assert [plural(1, "cell"), plural(1200, "cell"), plural(2, "entry", "entries")] == ["1 cell", "1,200 cells", "2 entries"]
+
+
+def test_a_withdrawn_promise_and_no_test():
+    adata = annotated(unseen=False)
+    adata.uns["sctab"]["promise"]["is_kept"] = False
+    text = " ".join(summary(content(adata)))
+    assert "An error of 0.1 was asked for and cannot be promised for these cells" in text
+    assert "were not looked for" in text
+
+
+def test_the_map_is_explained():
+    assert map_caption(content(annotated())) == "All cells, on the UMAP that the data has."
+
+
+def test_facts_and_limits():
+    found = content(annotated(terms=False))
+    assert dict(facts(found))["Genes"] == (
+        "573 of 6,512 genes of the model, found by symbol in index; they carry 32% of total importance"
+    )
+    lines = list(limits(found))
+    assert lines[0].startswith("573 of 6,512 model genes found")
+    assert any("Labels carry no promise" in line for line in lines)
+
+
+def test_the_command_is_quoted():
+    adata = annotated()
+    adata.uns["sctab"]["model"]["name"] = "my model"
+    assert command_of(content(adata, source="a b.h5ad")) == (
+        "sctab annotate 'a b.h5ad' --model 'my model' --output annotated.h5ad --accepted-error 0.1 --unseen-fdr 0.1"
+    )
