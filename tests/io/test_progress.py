@@ -35,8 +35,8 @@ def test_quick_ones_after_each_other_speak_every_half_minute(capsys, monkeypatch
                 progress.advance()
     shown = capsys.readouterr().err.splitlines()
     assert shown == [
-        "Part 2: 2 of 2 steps, 0.12 steps/s",
-        "Part 4: 2 of 2 steps, 0.12 steps/s",
+        "Part 2: 2 of 2 steps, 8 s each",
+        "Part 4: 2 of 2 steps, 8 s each",
     ]
 
 
@@ -46,7 +46,7 @@ def test_what_is_slow_has_digits_and_a_remark(capsys):
         progress.remark("train_loss=0.500")
         progress.advance(3)  # after 60 s
     first, *_ = capsys.readouterr().err.splitlines()
-    assert first.startswith("Comparing: 3 of 12 trainings, 0.025 trainings/s, 6.0 min left, train_loss=0.500")
+    assert first.startswith("Comparing: 3 of 12 trainings, 40 s each, 6.0 min left, train_loss=0.500")
 
 
 def test_a_terminal_has_a_bar(capsys, monkeypatch):

@@ -28,8 +28,8 @@ def test_each_finding_has_a_line():
     ]
     text = "\n".join(lines_of(CHECK))
     for part in (
-        "2.0% of 1,000 cells looked at fit no label, at a false discovery rate of 0.1",
-        "12 of 1,200 cells were in the training data (by chance, 0.2% of others are",
+        "2.0% of 1,000 sampled cells fit no label, at a false discovery rate of 0.1",
+        "12 of 1,200 cells are recognised as training data (2 expected by chance",
         "an error of 0.1 can be promised for a new donor, on average: the distance",
         "B cell      900       95%           19 of 20",
         "- The first warning.",

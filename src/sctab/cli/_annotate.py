@@ -214,7 +214,7 @@ def _trust(run: Mapping[str, Any]) -> Iterator[str]:
     """Sentences on promised terms, and on unseen types where no cell is reported; warnings say the rest."""
     promise, unseen = run.get("promise"), run.get("unseen")
     if promise is not None and promise["is_kept"]:
-        of_whom = "other cells of the same data" if promise["unit"] == "cell" else f"new {promise['unit']}s, on average"
+        of_whom = "other cells of the reference" if promise["unit"] == "cell" else f"new {promise['unit']}s, on average"
         yield f"At most {promise['accepted_error']:g} of the terms are wrong, for {of_whom}."
     if unseen is not None and not unseen["n_reported"]:
         yield (

@@ -153,6 +153,8 @@ def _draws(console: Console) -> bool:
 
 
 def _per_second(speed: float, unit: str) -> str:
+    if 0 < speed < _WITH_DIGITS_BELOW / 10:
+        return f"{1 / speed:.0f} s each"
     return f"{speed:,.0f} {unit}/s" if speed >= _WITH_DIGITS_BELOW else f"{speed:.2g} {unit}/s"
 
 

@@ -98,15 +98,15 @@ def _facts(check: Any) -> Iterator[tuple[str, str]]:
     if check.fraction_unseen is not None:
         yield (
             "unseen types",
-            f"{check.fraction_unseen:.1%} of {check.n_sampled:,} cells looked at fit no label, at a false discovery rate of "
+            f"{check.fraction_unseen:.1%} of {check.n_sampled:,} sampled cells fit no label, at a false discovery rate of "
             f"{check.unseen_fdr:g}",
         )
     if check.n_learned is not None:
         rate, recall = (check.leakage[name] for name in ("false_positive_rate", "expected_recall"))
         yield (
             "leakage",
-            f"{_number(check.n_learned)} of {check.n_obs:,} cells were in the training data (by chance, {rate:.1%} of others are "
-            f"recognised{'' if recall > 0.999 else f'; of learned cells, {recall:.0%} with the genes of this data'})",
+            f"{_number(check.n_learned)} of {check.n_obs:,} cells are recognised as training data ({rate * check.n_obs:,.0f} expected by "
+            f"chance{'' if recall > 0.999 else f'; of learned cells, {recall:.0%} with the genes of this data'})",
         )
     if check.promise is not None:
         yield "promise", _promise(check.promise, is_refused=check.is_refused)

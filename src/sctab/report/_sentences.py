@@ -58,7 +58,7 @@ def _promise(content: Content) -> Iterator[str]:
         yield f"An error of {accepted:g} was asked for and cannot be promised for these cells: their terms carry no promise."
         return
     unit = str(promise["unit"])
-    whom = "other cells of the same data" if unit == "cell" else f"new {unit}s, on average"
+    whom = "other cells of the reference" if unit == "cell" else f"new {unit}s, on average"
     types = content.types
     left_open = float((types["left_open"].fillna(0) * types["cells"]).sum() / max(types["cells"].sum(), 1))
     yield f"At most {percent(accepted)} of the promised terms are wrong, for {whom}; {percent(left_open)} of the cells are left open."

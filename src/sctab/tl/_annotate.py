@@ -108,7 +108,7 @@ def annotate(
     `adata.obs['{key_added}_term']`, `adata.obs['{key_added}_term_id']` : categorical
         With `accepted_error`: the most specific term that can be promised, and its id; `NaN` where nothing can be promised of the cell.
     `adata.obs['{key_added}_n_labels_below']` : int
-        How many labels the term leaves open: 1 for a label, and all of them where there is no term.
+        How many labels the term leaves open: 1 for a label without subtypes, and all of them where there is no term.
     `adata.obs['{key_added}_unseen']` : float
         With `unseen_fdr`: p-value for being of a type that the model has learned; small where no label fits.
     `adata.obs['{key_added}_is_unseen']` : bool

@@ -78,7 +78,8 @@ class Reported:
         if self.n_reported:
             found.append(
                 f"{self.n_reported:,} of {self.n_cells:,} cells fit none of the labels, at a false discovery rate of {self.fdr:g}: see the "
-                f"columns `…_{OBS_UNSEEN}` and `…_{OBS_IS_UNSEEN}`."
+                f"columns `…_{OBS_UNSEEN}` and `…_{OBS_IS_UNSEEN}`. The rate holds for cells like those of the reference; where types that "
+                "it has are reported, the query differs from it as a whole, such as in protocol."
             )
         return found
 
