@@ -19,6 +19,7 @@ IMPORTED_AS = {
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",
     "scvi-tools": "scvi",
+    "umap-learn": "umap",
 }
 """Distributions whose package has another name."""
 
