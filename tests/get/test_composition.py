@@ -11,7 +11,7 @@ from sctab import KeyNotFoundError
 def test_counts_are_those_of_a_cross_table():
     adata = annotated(n_without=3)
     table = sctab.get.composition(adata, "donor")
-    wide = table.pivot_table(index="sample", columns="type", values="cells")
+    wide = table.pivot_table(index="sample", columns="type", values="cells", aggfunc="sum")
     label = adata.obs["sctab_label"].cat.add_categories("no label").fillna("no label").astype(str)
     pd.testing.assert_frame_equal(wide, pd.crosstab(adata.obs["donor"].astype(str), label), check_names=False)
     assert table.groupby("sample")["fraction"].sum().tolist() == pytest.approx([1, 1])
