@@ -30,7 +30,9 @@ from tests.published import lightning_checkpoint, published_tabnet, write_tables
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(?:console|bash)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OUTPUTS = ("--output", "--csv", "--genes-table", "--figures", "--json", "--report", "--multiqc")
+TYPES = ("Dendritic", "CD14+ Monocyte", "CD19+ B", "CD56+ NK")
+"""Types of the cells."""
+OUTPUTS = ("--output", "--csv", "--labels-table", "--genes-table", "--figures", "--json", "--report", "--multiqc")
 SHORTER = {"train": ["--max-epochs", "1"], "tune": ["--max-epochs", "1", "--n-trials", "2"], "run": ["--jobs", "1"]}
 """Options that are added to a command so that it takes seconds."""
 REPLACED = {
@@ -73,7 +75,7 @@ def cells() -> ad.AnnData:
     """Blood cells of four types, with the columns that examples name; donors are made up."""
     with warnings.catch_warnings(action="ignore"):
         adata = sc.datasets.pbmc68k_reduced()
-    adata = adata.raw.to_adata()[adata.obs["bulk_labels"].isin(["Dendritic", "CD14+ Monocyte", "CD19+ B", "CD56+ NK"])].copy()
+    adata = adata.raw.to_adata()[adata.obs["bulk_labels"].isin(TYPES)].copy()
     numbers = np.arange(adata.n_obs)
     adata.obs = adata.obs[["phase"]].assign(
         cell_type=adata.obs["bulk_labels"].astype(str).astype("category"),
@@ -150,6 +152,29 @@ def _annotated(path: Path, inputs: Inputs) -> None:
     adata.write_h5ad(path)
 
 
+def _labelled(path: Path, _inputs: Inputs) -> None:
+    adata = cells()[1::2].copy()
+    known = adata.obs["cell_type"].astype(str)
+    names = {
+        "azimuth_fine": ("dendritic cell", "CD14-positive monocyte", "B cell", "natural killer cell"),
+        "predicted_labels": ("DC", "Monocytes", "B cells", "NK cells"),
+        "sctab_label": ("dendritic cell", "monocyte", "naive B cell", "natural killer cell"),
+    }
+    for column, of_type in names.items():
+        adata.obs[column] = known.map(dict(zip(TYPES, of_type, strict=True))).astype("category")
+    adata.obs["author_label"] = adata.obs["cell_type"]
+    adata.write_h5ad(path)
+
+
+def _label_map(path: Path, _inputs: Inputs) -> None:
+    ids = ("CL:0000451", "CL:0001054", "CL:0000236", "CL:0000623")
+    path.write_text("".join(f"{name}\t{term}\n" for name, term in zip(TYPES, ids, strict=True)), encoding="utf-8")
+
+
+def _expected_types(path: Path, _inputs: Inputs) -> None:
+    path.write_text("\n".join(TYPES), encoding="utf-8")
+
+
 def _settings(path: Path, _inputs: Inputs) -> None:
     sctab.tuning.Settings("mlp", {"n_hidden": 8}, {"learning_rate": 0.01}).write(path)
 
@@ -193,8 +218,11 @@ def _published_tables(path: Path, _inputs: Inputs) -> None:
 
 
 MAKE: dict[str, Callable[[Path, Inputs], None]] = {
-    **dict.fromkeys(["query.h5ad", "cells.h5ad", "your.h5ad", "atlas.h5ad", "run1.h5ad"], _some_cells(1)),
+    **dict.fromkeys(["query.h5ad", "your.h5ad", "atlas.h5ad", "run1.h5ad"], _some_cells(1)),
     **dict.fromkeys(["reference.h5ad", "atlas.zarr", "run2.h5ad"], _some_cells(0)),
+    "cells.h5ad": _labelled,
+    "ids.tsv": _label_map,
+    "types.txt": _expected_types,
     "runs": _several(".h5ad"),
     "zarrs": _several(".zarr"),
     "filtered_feature_bc_matrix.h5": _ten_x,

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "CellTypeClassifier.load_query_data(reference_model)": "CellTypeClassifier.prepare_query_anndata",
     "CellTypeClassifier.write_checkpoint(path)": "CellTypeClassifier.train",
     "DeepEnsemble.from_corpus(corpus)": "Corpus.open",
+    "consensus(label_ids)": "read_label_map",
     "evaluate(label_ids)": "read_label_map",
     "explain(model)": "sctab.zoo.load",
     "load_predictor(path)": "as_path",
@@ -135,6 +136,14 @@ def annotate_files():
     sctab.tl.annotate_files(["~/cell*.h5ad"], "~/model", output="~/new/labels.csv")
 
 
+def write_report():
+    sctab.tl.annotate_files("~/cells.h5ad", "~/model", output="~/annotated.h5ad")
+    Path("~/new").expanduser().mkdir()
+    sctab.report.write("~/annotated.h5ad", "~/new/report.html", multiqc="~/new/report_mqc.json")
+    assert Path("~/new/report.html").expanduser().exists()
+    assert Path("~/new/report_mqc.json").expanduser().exists()
+
+
 READS = {
     "read_results(directory)": no_results,
     "CorpusConfig.read(path)": lambda: sctab.corpus.CorpusConfig.read("~/corpus.yaml"),
@@ -173,6 +182,7 @@ WRITES = {
     "DeepEnsemble.save(dir_path)": lambda: save(DeepEnsemble),
     "Settings.write(path)": lambda: Settings("linear", {}, {}).write("~/new"),
     "tune(storage)": tune,
+    **{f"write({name})": write_report for name in ("annotated", "multiqc", "output")},
     "annotate_files(inputs)": annotate_files,
     "annotate_files(model)": annotate_files,
     "annotate_files(output)": annotate_files,

@@ -479,7 +479,7 @@ def trials_of(path, state):
 
 def wait_for(process, path, query, n):
     """Wait until a query of the file gives so many rows."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (path.exists() and len(rows(path, query)) >= n):
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline, "the study makes no progress"

@@ -67,7 +67,7 @@ def test_goes_on_after_it_was_killed_on_a_cluster_that_is_there(write_config, tm
     directory = tmp_path / "out"
     path = write_config(seeds=[0, 1])
     process = subprocess.Popen([sys.executable, "-c", RUN, str(path), str(directory)])
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not finished(directory) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     while not list(directory.glob("runs/.sctab-*.part/*/log.txt")) and process.poll() is None and time.monotonic() < deadline:
@@ -93,7 +93,7 @@ def test_goes_on_after_it_was_killed_on_a_cluster_that_is_there(write_config, tm
 
 def _wait_until_nothing_runs_in(directory):
     """The process of a run ends by itself when the benchmark is gone."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while _runs_in(directory):
         assert time.monotonic() < deadline, "a run outlived its benchmark"
         time.sleep(0.05)

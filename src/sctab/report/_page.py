@@ -176,7 +176,7 @@ def _composition_rows(content: Content) -> tuple[list[Any], str]:
         return [], ""
     rows = content.composition[content.composition["cells"] > 0]
     left_out = len(rows) - _MOST_ROWS
-    text = f"{plural(left_out, 'more row')} not shown: `sctab.get.composition` has all." if left_out > 0 else ""
+    text = f"{plural(left_out, 'more row')} not shown." if left_out > 0 else ""
     return list(rows.head(_MOST_ROWS).itertuples()), text
 
 

@@ -70,7 +70,7 @@ def _unseen_columns(decision: Decision, reported: Reported | None) -> dict[str, 
         columns |= reported.columns(decision.column(decision.unseen), len(decision.codes))
     if decision.excluded is not None:
         by_p_value = columns[OBS_IS_UNSEEN]
-        columns[OBS_IS_UNSEEN] = decision.outside if by_p_value is None else decision.outside | by_p_value
+        columns[OBS_IS_UNSEEN] = decision.outside if by_p_value is None else decision.outside | by_p_value.astype(bool)
     return columns
 
 
