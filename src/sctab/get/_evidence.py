@@ -103,7 +103,7 @@ def evidence(
     ...     sctab.tl.annotate(adata, "pbmc")
     ...     table = sctab.get.evidence(adata, n_genes=2)
     >>> table.query("type == 'B cell'")[["gene", "source"]].to_numpy().tolist()
-    [['CD79A', 'coefficients'], ['CD79B', 'coefficients']]
+    [['CD79A', 'explanation'], ['HLA-DQA1', 'explanation']]
     """
     if table not in _TABLES:
         raise SettingError(Parameter("table", table), f" is not known. Choose one of {listing(_TABLES)}.")

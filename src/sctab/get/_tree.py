@@ -57,8 +57,8 @@ def ontology(
     >>> with warnings.catch_warnings(action="ignore"):
     ...     sctab.tl.annotate(adata, "pbmc")
     >>> tree = sctab.get.ontology(adata)
-    >>> tree.loc[0, ["name", "cells", "cells_below"]].tolist()
-    ['hematopoietic cell', 0, 700]
+    >>> print(*tree.loc[0, ["name", "cells", "cells_below"]])
+    hematopoietic cell 0 700
     """
     read = read_annotation(adata, key_added, ontology)
     found = types_of(adata, groupby, key_added)

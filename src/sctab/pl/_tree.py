@@ -67,8 +67,8 @@ def ontology(
     ...     ("3", "T cell", "1", 1, 20, 20, 2 / 3),
     ... ]
     >>> figure = ontology(pd.DataFrame(rows, columns=columns))
-    >>> figure.axes[0].get_ylim()
-    (2.6, -0.6)
+    >>> print(*figure.axes[0].get_ylim())
+    2.6 -0.6
     """
     stored: dict[str, str] = {}
     if isinstance(ontology, pd.DataFrame):
