@@ -35,7 +35,7 @@ def test_refusals(file, tmp_path):
     page = tmp_path / "page.html"
     for options, message in (
         (["--key-added", "other"], "The data has no annotation under `other`. Run `sctab annotate"),
-        (["--sample-key", "authros"], "`--sample-key authros` is not in `obs`. Did you mean `authors`?"),
+        (["--sample-key", "author"], "`--sample-key author` is not in `obs`. Did you mean `authors`?"),
         (["--model", "gone"], "There is no model `gone`"),
         (["--output", tmp_path / "page.txt"], "does not end with `.html`"),
     ):

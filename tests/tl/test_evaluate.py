@@ -429,7 +429,7 @@ class TestWhatIsWritten:
         adata.obs["truth"] = np.where(np.arange(adata.n_obs) < 10, "hepatocyte", "neuron")
         evaluate(adata, show=True)
         lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-        assert ["hepatocyte", "10", "0", "0.000", "0.000", "0.000", "0.000"] in lines
+        assert ["hepatocyte", "10", "0", "0.000", "0.000", "0.000"] in lines
 
     def test_it_is_printed(self, adata, capsys, monkeypatch):
         monkeypatch.setenv("COLUMNS", "160")

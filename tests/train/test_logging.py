@@ -209,6 +209,7 @@ class TestRunDirectory:
 
     def test_does_not_show_in_the_progress_bar(self, tmp_path, capsys, monkeypatch):
         monkeypatch.setenv("FORCE_COLOR", "1")  # Rich takes any stream for a terminal
+        monkeypatch.setenv("COLUMNS", "200")  # room for all that is beside the bar
         model, _ = new_model()
         train(model, run_dir=tmp_path / "run", enable_progress_bar=True)
         bar = "".join(capsys.readouterr())
