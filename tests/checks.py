@@ -45,5 +45,6 @@ CHECK = QueryCheck(
     n_learned=12,
     leakage={"expected_recall": 1.0, "false_positive_rate": 0.002},
     promise={"accepted_error": 0.1, "holds": True, "distance": 0.01, "limit": 0.05, "unit": "donor", "n_units": 12, "note": ""},
+    verdict="Ready to annotate, with 1 warning.",
     warnings=("The first warning.",),
 )

@@ -36,6 +36,8 @@ def files(tmp_path_factory):
     assert "Validation macro F1" in result.stdout
     assert "whole donors held out" in result.stdout
     assert "expect less on new donors" not in result.stdout
+    assert "Calibrated on 4 donors, each held out: expected calibration error " in result.stdout
+    assert "With `--accepted-error`, 0.2 is the smallest error that can be promised for a new donor." in result.stdout
     return folder
 
 

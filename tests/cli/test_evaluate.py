@@ -113,12 +113,14 @@ def test_promised_terms_are_printed_and_in_the_table(tmp_path):
     terms = scores[scores["metric"].str.startswith("term_")]
     of_type = terms[terms["type"] == "T cell"].set_index("metric")["value"]
     of_donor = terms[terms["group"] == "donor_1"].set_index("metric")["value"]
-    for name in ("error", "accepted_error", "kept", "leaf", "open", "n_labels_below"):
+    for name in ("error", "accepted_error", "leaf", "open", "n_labels_below"):
         assert of_type[f"term_{name}"] == pytest.approx(float(expected.loc["type", "T cell"][name]))
         assert of_donor[f"term_{name}"] == pytest.approx(float(expected.loc["donor", "donor_1"][name]))
     overall = terms[terms["key"].isna() & terms["type"].isna()].set_index("metric")
     assert overall.loc["term_error", "low"] == pytest.approx(expected.loc["all", ""]["low"])
     assert overall["low"].drop("term_error").isna().all()
+    assert overall.loc["term_kept", "value"] == float(expected.loc["all", ""]["kept"])
+    assert not {"term_kept"} & {*of_type.index, *of_donor.index}  # nothing is promised of one type or donor
     assert terms["level"].isna().all()
 
 
@@ -130,7 +132,7 @@ def test_reports_of_unseen_types_are_printed_and_in_the_table(annotated, tmp_pat
     query.write_h5ad(tmp_path / "a.h5ad")
     result = run(tmp_path / "a.h5ad", "--labels-key", "cell_type", "--n-bootstrap", 0, "--csv", tmp_path / "a.csv")
     assert result.exit_code == 0, result.output
-    assert "Cells that no label fits: reported are" in " ".join(result.stdout.split())
+    assert "Reported as unseen:" in " ".join(result.stdout.split())
     scores = pd.read_csv(tmp_path / "a.csv").query("metric.str.startswith('unseen_')")
     is_new = query.obs["cell_type"] == "hepatocyte"
     of_type = scores[scores["type"] == "hepatocyte"].set_index("metric")["value"]

@@ -185,36 +185,3 @@ def test_outputs_are_put_in_the_order_of_the_models_labels():
     np.testing.assert_array_equal(joined.members.log_mean, [[3, 2, 1], [5, 6, -np.inf]])
     assert joined.truth.tolist() == [0, 2]
     assert joined.is_known.tolist() == [True, False]
-
-
-@pytest.mark.parametrize(
-    ("keys", "expected"),
-    [
-        ({}, ("cell", 240)),
-        ({"donor_key": "donor_id"}, ("donor", 4)),
-        ({"donor_key": "donor_id", "dataset_key": "study"}, ("dataset", 2)),
-    ],
-)
-def test_a_model_is_calibrated_on_other_cells(keys, expected):
-    model = trained(LinearClassifier, options=QUICK | {"calibrate": False})
-    other = make_reference(seed=7)
-    other.obs["study"] = np.where(np.arange(240) < 90, "one", "two")
-    model.calibrate(other[:, ::-1].copy(), "cell_type", **keys)
-    assert (model.spec.calibration.unit, model.spec.calibration.n_units) == expected
-    truth = pd.Index(model.spec.labels.names).get_indexer(other.obs["cell_type"])
-    np.testing.assert_array_equal(held_out_of(model).truth, truth)
-    np.testing.assert_array_equal(
-        held_out_of(model).members.log_mean.argmax(axis=1), pd.Index(model.spec.labels.names).get_indexer(model.predict(other))
-    )
-    query = make_reference(60, seed=8)
-    sctab.tl.annotate(query, model, accepted_error=0.4)
-    assert query.obs["sctab_term"].notna().any()
-
-
-def test_other_cells_need_a_label_of_the_model():
-    model = trained(LinearClassifier, options=QUICK | {"calibrate": False})
-    other = make_reference()
-    other.obs["cell_type"] = other.obs["cell_type"].cat.rename_categories(["platelet", "neuron", "hepatocyte"])
-    with pytest.raises(sctab.LabelError, match="is one of the model, whose labels are `B cell`, `T cell`, `monocyte`"):
-        model.calibrate(other, "cell_type")
-    assert model.spec.calibration is None

@@ -3,7 +3,7 @@
 import pytest
 
 AUTHORS = {
-    "CL:0000236": "B|B cells|B-cells|Bcells|b_cell|CD19+ B",
+    "CL:0000236": "B|B cells|B-cells|B-cell|Bcells|b_cell|CD19+ B",
     "CL:0000624": "CD4 T cells|CD4+ T cells|CD4+ T|CD4-T|T cell CD4+|CD4pos T cells",
     "CL:0000625": "CD8 T cells|CD8+ T|CD8_T",
     "CL:0000895": "Naive CD4 T|CD4 Naive|CD4+/CD45RA+/CD25- Naive T",

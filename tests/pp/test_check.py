@@ -67,7 +67,7 @@ def test_cells_like_those_of_the_reference(model, query):
     assert not found.types["confused_with"].any()
     assert not found.warnings
     assert not found.not_checked
-    assert "nothing found that speaks against annotation" in text_of(found)
+    assert found.verdict == "Ready to annotate."
 
 
 def test_nothing_is_written(model, query):
@@ -153,8 +153,8 @@ def test_a_type_that_was_not_learned(model):
     assert found.fraction_unseen > 0.9
     assert found.shift > 0.9
     assert not found.promise["holds"]
-    assert "cannot be promised for other cells of what was held out: no label is right" in text_of(found)
-    assert "no label fits most of them" in str(found)
+    assert "cannot be promised for other cells of the reference: no label is right" in text_of(found)
+    assert found.verdict == "Use another model: no label fits 100% of the cells."
     (note,) = [note for note in found.warnings if "fit no label" in note]
     assert "`sctab.tl.annotate` with `unseen_fdr=0.1` refuses them, unless `force=True` is given." in note
 

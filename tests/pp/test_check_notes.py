@@ -10,7 +10,7 @@ from tests.checks import CELLS, TYPES
 
 from sctab.errors import Message
 from sctab.inference import CellCounts, PromiseCheck
-from sctab.pp._check_notes import Findings, warnings_of
+from sctab.pp._check_notes import Findings, verdict_on, warnings_of
 
 MANY = np.full(1000, 50)
 
@@ -82,3 +82,25 @@ def test_a_refused_query_is_not_also_said_to_be_shifted():
 def test_without_what_the_model_does_not_keep():
     counted = replace(cells(), is_learned=None)
     assert not list(warnings_of(replace(QUIET, counted=counted, shift=None, fraction_unseen=None, leakage={}, promise=None)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "n_warnings", "expected"),
+    [
+        ({}, 0, "Ready to annotate."),
+        ({"types": TYPES.assign(coverage=[0.9, 0.3])}, 1, "Ready to annotate, with 1 warning."),
+        ({"fraction_unseen": 0.7, "shift": 0.95}, 2, "Use another model: no label fits 70% of the cells."),
+        ({"fraction_unseen": 0.31}, 1, "Annotate with caution: no label fits 31% of the cells."),
+        ({"counted": cells(n_learned=1000)}, 1, "Annotate with caution: the model was trained on all of 1,000 cells."),
+        ({"counted": cells(n_learned=4)}, 0, "Ready to annotate."),
+        (
+            {"shift": 0.95, "promise": replace(PROMISE, distance=0.2), "counted": cells(n_learned=500)},
+            3,
+            "Annotate with caution: the cells are far from the types of the model; an error of 0.1 cannot be promised; the model was "
+            "trained on 500 of 1,000 cells.",
+        ),
+        ({"shift": None, "fraction_unseen": None, "promise": None}, 0, "Ready to annotate."),
+    ],
+)
+def test_one_verdict(changed, n_warnings, expected):
+    assert verdict_on(replace(QUIET, **changed), n_warnings) == expected

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import scanpy as sc
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, roc_auc_score
+from tests.annotated import annotated as made
 from tests.reference import make_reference
 
 import sctab
@@ -183,9 +184,26 @@ class TestCells:
         n_missing = int(adata.obs["truth"].isna().sum())
         assert f"{n_missing} of 700 cells have no label in `adata.obs['truth']` and do not count." in notes
         n_unknown = {name: int((adata.obs["truth"] == name).sum()) for name in ("cluster 7", REGULATORY)}
-        assert f"{sum(n_unknown.values())} of {700 - n_missing} cells are of types that the model does not know" in notes
+        assert (
+            f"{sum(n_unknown.values())} of {700 - n_missing} cells are of types that are neither among the labels of the model nor above one"
+            in notes
+        )
         assert "As labelled, they count as wrong; `only_known=True` leaves them out." in notes
-        assert f"{n_unknown[REGULATORY]} of them are of subtypes of what it knows, compared with the broader label" in notes
+        assert f"{n_unknown[REGULATORY]} of them are of subtypes of its labels, compared with the broader label" in notes
+
+    def test_confusion_that_only_strict_scores_count(self):
+        """Authors who name a type and its subtype mean two types, and a term above the other makes each confusion right."""
+        broad, fine = "CD14-positive monocyte", "CD14-low, CD16-positive monocyte"
+        adata = made(("B cell", broad, fine), (20, 15, 30))
+        adata.obs["sctab_uncertainty"] = 1 - adata.obs["sctab_confidence"]
+        adata.obs["truth"] = ["B cell"] * 20 + [broad] * 15 + [broad] * 12 + [fine] * 18
+        evaluation = evaluate(adata)
+        assert values(evaluation["overall"], corrected=True)["accuracy"] == 1
+        assert values(evaluation["overall"], corrected=False)["accuracy"] == pytest.approx(53 / 65)
+        (note,) = (note for note in evaluation["notes"] if "counts as right" in note)
+        assert f"labelled as it: 12 of `{broad}` that are called `{fine}`. As labelled, these cells are wrong." in note
+        adata.obs["truth"] = ["B cell"] * 20 + [broad] * 45  # authors without a name for the subtype
+        assert not any("counts as right" in note for note in evaluate(adata)["notes"])
 
     def test_only_known(self, adata):
         evaluation = evaluate(adata, only_known=True)

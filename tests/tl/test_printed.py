@@ -61,6 +61,15 @@ def test_a_promise_for_cells_of_the_same_donors(result, capsys, monkeypatch):
     )
 
 
+def test_one_donor_says_little_of_a_mean_over_donors(result, capsys, monkeypatch):
+    result["promise"] = result["promise"].drop(3)
+    told = words_of(printed(result, "donor", capsys, monkeypatch))
+    assert "error 0.150 in one donor; 0.2 was accepted on average over new donors, of whom one says little." in told
+    assert "kept" not in told
+    print_scores(result, {"promise": {"unit": "donor", "is_kept": False}})
+    assert "The promise was withdrawn." in words_of(capsys.readouterr().out.splitlines())
+
+
 def test_without_donors(result, capsys, monkeypatch):
     result["promise"] = result["promise"].iloc[[0, 4]].assign(low=np.nan, high=np.nan)
     assert "Promised terms: error 0.250, accepted 0.2 for new datasets. The promise was not kept." in words_of(
@@ -112,8 +121,8 @@ def test_the_error_of_the_most_confident_cells(result, capsys, monkeypatch):
     result["abstention"] = pd.DataFrame([("corrected", 1.0, 0.0), *rows], columns=["level", "answered", "error"])
     told = words_of(printed(result, "donor", capsys, monkeypatch))
     assert (
-        "Wrong labels at the shared level: 0.100 of the most confident 50%, 0.162 of the most confident 81%, 0.180 of the most confident "
-        "90%, and 0.200 of all cells."
+        "Error at the shared level: 0.100 of the most confident 50%, 0.162 of the most confident 81%, 0.180 of the most confident "
+        "90%, 0.200 of all cells."
     ) in told
 
 
@@ -121,7 +130,4 @@ def test_reports_of_unseen_types(result, capsys, monkeypatch):
     rows = [("known types", 90, 0.01, np.nan), ("unknown types", 10, 0.7, 0.95), ("type", 10, 0.7, 0.95)]
     result["unseen"] = pd.DataFrame(rows, columns=["over", "cells", "reported", "auroc"])
     told = words_of(printed(result, "donor", capsys, monkeypatch))
-    assert (
-        "Cells that no label fits: reported are 0.010 of 90 cells of known types and 0.700 of 10 cells of unknown types (AUROC 0.950)."
-        in told
-    )
+    assert "Reported as unseen: 0.010 of 90 cells of known types, 0.700 of 10 cells of unknown types (AUROC 0.950)." in told

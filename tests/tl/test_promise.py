@@ -176,7 +176,7 @@ def test_it_is_withdrawn_where_cells_are_unlike_held_out_ones(model, query):
 
 
 def test_few_donors_are_said(model, query):
-    with pytest.warns(sctab.SctabWarning, match="The reference has 9 donors, with which the smallest error that can be promised"):
+    with pytest.warns(sctab.SctabWarning, match="With 9 donors in the reference, the smallest error that can be promised"):
         sctab.tl.annotate(query, model, accepted_error=0.05)
     assert query.uns["sctab"]["promise"]["unit"] == "cell"
 

@@ -112,6 +112,7 @@ def _term_scores(promise: pd.DataFrame) -> pd.DataFrame:
         kept=promise["kept"].astype(float),
     )
     long = rows.melt(["key", "group", "type", "id", "cells", "low", "high"], numbers, var_name="metric")
+    long = long[(long["metric"] != "kept") | long["value"].notna()]
     is_error = long["metric"] == "error"
     return long.assign(metric="term_" + long["metric"], low=long["low"].where(is_error), high=long["high"].where(is_error))
 

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import count
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -273,6 +274,7 @@ def train(
     if isinstance(classifier, sctab.model.AutoClassifier):
         _report_candidates(classifier.table, classifier.spec.training["selection"])
     _report_training([classifier.spec.training] if members is None else [member.spec.training for member in classifier.members])
+    _report_calibration(classifier.predictor.spec.calibration)
     if directory is not None:
         out.print(f"Wrote the curves to `{directory}`: `tensorboard --logdir {directory}` shows them.", soft_wrap=True)
     out.print(f"Wrote `{output}`.", soft_wrap=True)
@@ -354,3 +356,23 @@ def _report_training(trainings: Sequence[Any]) -> None:
             out.print(in_shell(note, options_of(train)), soft_wrap=True)
         if training["settings"]["refit"]:
             out.print(f"Trained again on all {training['n_labeled']} cells.")
+
+
+def _report_calibration(calibration: Any) -> None:
+    """Print calibration errors, and the smallest error that can be promised."""
+    if calibration is None or calibration.calibration_error is None:
+        return
+    of_cells = calibration.unit == "cell"
+    held_out = "held-out cells" if of_cells else f"{calibration.n_units} {calibration.unit}s, each held out"
+    out.print(
+        f"Calibrated on {held_out}: expected calibration error {calibration.uncalibrated_error:.3f} before and "
+        f"{calibration.calibration_error:.3f} after.",
+        soft_wrap=True,
+    )
+    out.print(
+        "With `--accepted-error`, promises hold for other cells of this reference, and with `--donor-key` here, for new donors."
+        if of_cells
+        else f"With `--accepted-error`, {ceil(1000 / (calibration.n_units + 1)) / 1000:g} is the smallest error that can be promised for a "
+        f"new {calibration.unit}.",
+        soft_wrap=True,
+    )

@@ -86,7 +86,7 @@ def evaluation(
     `error`, `low`, `high`
         Fraction of wrong answers, and the ends of its 95 % interval in the first rows. Cells that are left open are not wrong.
     `accepted_error`, `kept`
-        The error that was accepted, and whether `error` is at most that. It is promised for the mean, not for each type or donor.
+        The error that was accepted, and whether `error` is at most that; missing for donors and types, of which nothing is promised.
     `leaf`, `open`
         Fractions of cells that are answered with a single label, and that are left open.
     `n_labels_below`

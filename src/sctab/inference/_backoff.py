@@ -187,8 +187,9 @@ def promise(terms: Terms, scores: Scores, accepted_error: float) -> BackOff:
     units, unit, note = scores.units, scores.unit, ""
     if accepted_error < scores.smallest_error - _ROUNDING and unit != "cell":
         note = (
-            f"The reference has {scores.n_units} {unit}s, with which the smallest error that can be promised for a new {unit} is "
-            f"{_up(scores.smallest_error)}. With an accepted error of {accepted_error:g}, terms hold for cells of these {unit}s."
+            f"With {scores.n_units} {unit}s in the reference, the smallest error that can be promised for a new {unit} is "
+            f"{_up(scores.smallest_error)}. With an accepted error of {accepted_error:g}, the promise covers other cells of these {unit}s "
+            "only."
         )
         units, unit = np.arange(len(units)), "cell"
     if accepted_error < 1 / (len(np.unique(units)) + 1) - _ROUNDING:

@@ -47,7 +47,7 @@ def require_explainable(predictor: Predictor) -> tuple[TabNet, ...]:
     instead = (
         "`get_coefficients` gives the weight of every gene for every type, which is the whole model"
         if isinstance(predictor.networks[0], LinearNetwork)
-        else "`gene_importance` says how much the model looks at each gene, over its whole reference"
+        else "`gene_importance` has the weight of each gene in the whole model"
     )
     raise SettingError(
         f"`{predictor.spec.model_class}` does not select genes per cell, so its labels cannot be explained in this way. "

@@ -49,12 +49,12 @@ class AutoClassifier:
     candidates
         Names of model classes, the simplest first. By default `"linear"`, `"mlp"`, `"xgboost"`, if XGBoost is installed, and `"sctab"`.
     settings
-        Settings of candidates that are not to be the defaults, by name: `{"mlp": {"model": {"n_layers": 2}, "train": {}}}`.
+        Settings of candidates that differ from the defaults, by name: `{"mlp": {"model": {"n_layers": 2}, "train": {}}}`.
 
     Attributes
     ----------
     table
-        What came of the comparison, one row per candidate: `macro_f1` on the held-out cells, `behind` (how far behind the best),
+        Results of the comparison, one row per candidate: `macro_f1` on the held-out cells, `behind` (how far behind the best),
         `standard_error` of that, `seconds` of training, and `kept`. The standard error is a bootstrap over donors where whole donors are
         held out, since cells of a donor are alike, and over cells otherwise.
     best

@@ -23,7 +23,7 @@ from sctab.inference import (
     write_model,
 )
 from sctab.io import as_path
-from sctab.model._crossfit import evaluate_unseen
+from sctab.model._calibrating import evaluate_unseen, warn_of_changes
 from sctab.model._setup import single_device
 from sctab.model._training import TrainableModel
 from sctab.model._transfer import copy_weights, in_model_genes, query_reference, reference_of
@@ -225,12 +225,13 @@ class CellTypeClassifier(TrainableModel):
         """Learn from labelled cells that the model has not seen how far to trust it, see :doc:`/trust`.
 
         Training does this by itself. Use it for a model that was imported or trained before, or to calibrate for a tissue or a protocol
-        of your own.
+        of your own. Warns of cells that do not count, and if promises now hold for other units than before.
 
         Parameters
         ----------
         adata
-            Cells that were not used for training, with labels of the model, `(n_obs, n_vars)`.
+            Cells that were not used for training, with labels of the model, or finer ones: these count as the closest label above them in
+            the Cell Ontology, `(n_obs, n_vars)`.
         labels_key, donor_key, dataset_key, layer
             As in :meth:`CellTypeClassifier.setup_anndata`. Promises hold for new datasets where there are two or more, else for new donors,
             else for cells of the same donors.
@@ -242,8 +243,10 @@ class CellTypeClassifier(TrainableModel):
         KeyNotFoundError, LabelError, InputValueError, GeneOverlapError
             If the cells cannot be used.
         """
+        before = self.spec.calibration
         cells = evaluate_unseen(self.predictor, adata, labels_key, donor_key, dataset_key, layer)
         self._take_held_out(cells, cells)
+        warn_of_changes(before, self.spec.calibration, cells, self.spec.labels)
 
     # ---------------------------------------------------------------------------------- continuing from a reference
 

@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from anndata import AnnData
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
-from sctab.errors import LabelError, SctabError, SctabWarning, listing
+from sctab.errors import SctabError, SctabWarning
 from sctab.inference import Evaluation, HeldOutCells, Members, ModelSpec, Predictor, Unit, decide
 from sctab.io import ProgressReport
 from sctab.model._setup import single_device
-from sctab.train import REFIT_BELOW, HeldOut, MemoryReference, Reference
+from sctab.train import REFIT_BELOW, HeldOut, Reference
 
 _TITLES = {"cluster": "Calibrating on held-out clusters"}
 _FEWEST_CELLS = 1500
@@ -96,27 +95,6 @@ def join_folds(outputs: Sequence[FoldOutput], spec: ModelSpec) -> HeldOutCells:
         unit=outputs[0].unit,
         units=np.unique(units[0][kept], return_inverse=True)[1],
     )
-
-
-def evaluate_unseen(
-    predictor: Predictor, adata: AnnData, labels_key: str, donor_key: str | None, dataset_key: str | None, layer: str | None
-) -> HeldOutCells:
-    """Evaluate labelled cells of other data than a model was trained on.
-
-    Raises
-    ------
-    KeyNotFoundError, LabelError, InputValueError, GeneOverlapError
-        If the cells cannot be used.
-    LabelError
-        If no label is one of the model.
-    """
-    reference = MemoryReference.of(adata, labels_key, donor_key=donor_key, dataset_key=dataset_key, layer=layer)
-    known = set(reference.label_names) & set(predictor.spec.labels.names)
-    if not known:
-        raise LabelError(
-            f"No label in `obs[{labels_key!r}]` is one of the model, whose labels are {listing(predictor.spec.labels.names)}. Rename them."
-        )
-    return join_folds([evaluate_fold(reference.all_held_out(), predictor)], predictor.spec)
 
 
 @dataclass(frozen=True)

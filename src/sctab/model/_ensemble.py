@@ -32,8 +32,8 @@ from sctab.inference import (
 )
 from sctab.io import as_path, written_beside
 from sctab.model._base import CellTypeClassifier
+from sctab.model._calibrating import evaluate_unseen, warn_of_changes
 from sctab.model._classes import class_of
-from sctab.model._crossfit import evaluate_unseen
 from sctab.model._ensemble_prediction import PredictingEnsemble
 from sctab.model._learned_cells import kept_arrays
 from sctab.model._members import MemberTraining
@@ -266,12 +266,13 @@ class DeepEnsemble(PredictingEnsemble):
         """Learn from labelled cells that the ensemble has not seen how far to trust it, see :doc:`/trust`.
 
         Training does this by itself. Use it for a model that was imported or trained before, or to calibrate for a tissue or a protocol
-        of your own.
+        of your own. Warns of cells that do not count, and if promises now hold for other units than before.
 
         Parameters
         ----------
         adata
-            Cells that were not used for training, with labels of the model, `(n_obs, n_vars)`.
+            Cells that were not used for training, with labels of the model, or finer ones: these count as the closest label above them in
+            the Cell Ontology, `(n_obs, n_vars)`.
         labels_key, donor_key, dataset_key, layer
             As in :meth:`CellTypeClassifier.setup_anndata`. Promises hold for new datasets where there are two or more, else for new donors,
             else for cells of the same donors.
@@ -283,8 +284,10 @@ class DeepEnsemble(PredictingEnsemble):
         KeyNotFoundError, LabelError, InputValueError, GeneOverlapError
             If the cells cannot be used.
         """
+        before = self.calibration
         cells = evaluate_unseen(self.predictor, adata, labels_key, donor_key, dataset_key, layer)
         self._take_held_out(cells, cells)
+        warn_of_changes(before, self.calibration, cells, self.spec.labels)
 
     # ------------------------------------------------------------------------------------------------------ files
 

@@ -175,8 +175,11 @@ class NameLookup:
                 with_word.setdefault(word, set()).add(term)
         doubtful: dict[str, set[str]] = {}
         for term, synonyms in self._synonyms.items():
+            own = _spelling.words_of(self._names[term])
             for synonym in synonyms:
                 words = _spelling.words_of(synonym)
+                if words == own:  # `T-cell` is as certain as `T cell`
+                    continue
                 others = {
                     other
                     for other in with_word[next(word for word in words if word != _spelling.CELL)]

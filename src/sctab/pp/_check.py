@@ -29,7 +29,7 @@ from sctab.inference import (
 )
 from sctab.io import DataFile, find_data_files
 from sctab.keys import DEFAULT_MODEL, SPECIES_KEYS
-from sctab.pp._check_notes import NO_DEPTH, NO_FINGERPRINTS, NO_PROMISE, NO_TYPES, Findings, warnings_of
+from sctab.pp._check_notes import NO_DEPTH, NO_FINGERPRINTS, NO_PROMISE, NO_TYPES, Findings, verdict_on, warnings_of
 from sctab.pp._check_result import QueryCheck
 from sctab.zoo import load_predictor
 
@@ -213,6 +213,7 @@ def _check(
         NO_FINGERPRINTS: fingerprints is None,
         NO_PROMISE: promise is None and sampled.n_cells > 0,
     }
+    warnings = tuple(warnings_of(findings))
     return QueryCheck(
         model=predictor.name or spec.model_class,
         n_obs=query.n_obs,
@@ -237,7 +238,8 @@ def _check(
         n_learned=None if is_learned is None else int(is_learned.sum()),
         leakage=leakage,
         promise=None if promise is None else promise.to_json() | {"holds": promise.holds and not is_refused},
-        warnings=tuple(warnings_of(findings)),
+        verdict=verdict_on(findings, len(warnings)),
+        warnings=warnings,
         not_checked=tuple(note for note, is_missing in missing.items() if is_missing),
     )
 

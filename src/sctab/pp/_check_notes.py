@@ -74,6 +74,33 @@ def warnings_of(findings: Findings) -> Iterator[str]:
     yield from _on_reference(findings)
 
 
+def verdict_on(findings: Findings, n_warnings: int) -> str:
+    """A sentence on whether to annotate the query with the model.
+
+    Parameters
+    ----------
+    findings
+        Findings on the query.
+    n_warnings
+        Number of warnings that follow from them.
+    """
+    if _is_refused(findings):
+        return f"Use another model: no label fits {findings.fraction_unseen:.0%} of the cells."
+    reasons = []
+    if findings.fraction_unseen is not None and findings.fraction_unseen > _MANY_UNSEEN:
+        reasons.append(f"no label fits {findings.fraction_unseen:.0%} of the cells")
+    if findings.shift is not None and findings.shift > _SHIFTED:
+        reasons.append("the cells are far from the types of the model")
+    if findings.promise is not None and not findings.promise.holds:
+        reasons.append(f"an error of {findings.promise.accepted_error:g} cannot be promised")
+    if (n_learned := _n_learned(findings)) is not None:
+        n_cells = len(findings.counted.n_counts)
+        reasons.append(f"the model was trained on {'all' if n_learned == n_cells else f'{n_learned:,}'} of {n_cells:,} cells")
+    if reasons:
+        return f"Annotate with caution: {'; '.join(reasons)}."
+    return "Ready to annotate" + (f", with {n_warnings} warning{'s' * (n_warnings > 1)}." if n_warnings else ".")
+
+
 def _on_cells(findings: Findings) -> Iterator[str]:
     counted = findings.counted
     n_empty, n_unmeasured = int(counted.is_empty.sum()), int((~counted.measured).sum())
@@ -147,14 +174,13 @@ def _is_refused(findings: Findings) -> bool:
 
 
 def _on_leakage(findings: Findings) -> Iterator[str]:
-    is_learned = findings.counted.is_learned
-    if is_learned is None:
+    if findings.counted.is_learned is None:
         return
-    n_learned, by_chance = int(is_learned.sum()), findings.leakage["false_positive_rate"] * len(is_learned)
-    if n_learned > by_chance + _DEVIATIONS * np.sqrt(by_chance) + 1:
+    if (n_learned := _n_learned(findings)) is not None:
         yield Message(
-            f"{n_learned:,} of {len(is_learned):,} cells were in the training data of the model: scores on them say nothing about new "
-            "cells, and confidence in them is too high. To evaluate the model, ",
+            f"{n_learned:,} of {len(findings.counted.is_learned):,} cells were in the training data of the model: scores on them say "
+            "nothing about new cells, confidence in them is too high, and the test of the promise does not notice it. To evaluate the "
+            "model, ",
             Either("leave out the cells in `is_learned`", "leave them out: `is_learned` of `sctab.pp.check` has them"),
             ".",
         )
@@ -163,6 +189,15 @@ def _on_leakage(findings: Findings) -> Iterator[str]:
             f"Genes are missing by which cells of the training data are recognised: of these, about {shown_fraction(recall)} would be. "
             "Check the data before it is cut to some genes to find all."
         )
+
+
+def _n_learned(findings: Findings) -> int | None:
+    """Cells that were recognised as training data; `None` where chance explains them."""
+    is_learned = findings.counted.is_learned
+    if is_learned is None:
+        return None
+    n_learned, by_chance = int(is_learned.sum()), findings.leakage["false_positive_rate"] * len(is_learned)
+    return n_learned if n_learned > by_chance + _DEVIATIONS * np.sqrt(by_chance) + 1 else None
 
 
 def _on_promise(findings: Findings) -> Iterator[str]:

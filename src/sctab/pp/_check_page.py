@@ -27,7 +27,7 @@ def page_as_text(check: Any, write: Callable[[str], str] = str) -> str:
     write
         Function that writes a message.
     """
-    lines = [f"Check of {check.n_obs:,} cells with the model `{check.model}`: {_verdict(check)}", ""]
+    lines = [f"Check of {check.n_obs:,} cells with the model `{check.model}`", *textwrap.wrap(check.verdict, _WIDTH), ""]
     for title, value in _facts(check):
         wrapped = textwrap.wrap(value, _WIDTH - _TITLES, break_long_words=False)
         lines += [f"{title if number == 0 else '':<{_TITLES}}{line}" for number, line in enumerate(wrapped)]
@@ -55,8 +55,8 @@ def page_as_html(check: Any) -> str:
         for title, value in _facts(check)
     )
     parts = [
-        f"<p><b>Check of {check.n_obs:,} cells with the model <code>{html.escape(check.model)}</code></b>: "
-        f"{html.escape(_verdict(check))}</p><table>{rows}</table>",
+        f"<p><b>Check of {check.n_obs:,} cells with the model <code>{html.escape(check.model)}</code></b><br>"
+        f"{html.escape(check.verdict)}</p><table>{rows}</table>",
         _shown_types(check.types).to_html(escape=True, na_rep=""),
     ]
     for title, notes in (("Warnings", check.warnings), ("Not checked", check.not_checked)):
@@ -64,13 +64,6 @@ def page_as_html(check: Any) -> str:
             items = "".join(f"<li>{html.escape(str(note))}</li>" for note in notes)
             parts.append(f"<p><b>{title}</b></p><ul>{items}</ul>")
     return "".join(parts)
-
-
-def _verdict(check: Any) -> str:
-    if check.is_refused:
-        return "no label fits most of them"
-    n_warnings = len(check.warnings)
-    return "nothing found that speaks against annotation" if not n_warnings else f"{n_warnings} warning{'s' * (n_warnings > 1)}"
 
 
 def _facts(check: Any) -> Iterator[tuple[str, str]]:
@@ -109,18 +102,20 @@ def _facts(check: Any) -> Iterator[tuple[str, str]]:
             f"chance{'' if recall > 0.999 else f'; of learned cells, {recall:.0%} with the genes of this data'})",
         )
     if check.promise is not None:
-        yield "promise", _promise(check.promise, is_refused=check.is_refused)
+        yield "promise", _promise(check)
 
 
-def _promise(found: Mapping[str, Any], *, is_refused: bool) -> str:
-    of_whom = "other cells of what was held out" if found["unit"] == "cell" else f"a new {found['unit']}, on average"
+def _promise(check: Any) -> str:
+    found: Mapping[str, Any] = check.promise
+    of_whom = "other cells of the reference" if found["unit"] == "cell" else f"a new {found['unit']}, on average"
     verdict = "cannot be promised" if not found["holds"] else "can be promised, but only" if found["note"] else "can be promised"
     text = f"an error of {found['accepted_error']:g} {verdict} for {of_whom}"
-    if is_refused:
+    if check.is_refused:
         return f"{text}: no label is right for cells of unseen types"
+    among = ", if of types that the model knows" * bool(check.fraction_unseen)
     return (
-        f"{text}: the distance of confidence in these cells from that in held-out cells is {found['distance']:.3f}, and "
-        f"{found['limit']:.3f} is allowed"
+        f"{text}{among}: confidence is {found['distance']:.3f} below that in held-out cells, as a mean rank from 0 to 1 (limit "
+        f"{found['limit']:.3f})"
     )
 
 

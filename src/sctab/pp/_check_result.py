@@ -71,6 +71,8 @@ class QueryCheck:
     promise: Mapping[str, Any] | None
     """The `accepted_error`; whether it can be promised, `holds`, not if :attr:`is_refused`; the `distance` between confidence in these
     and in held-out cells, and the largest one at which it holds, `limit`; the `unit` that was held out, and `n_units` of them."""
+    verdict: str
+    """A sentence: whether to annotate these cells with this model, and what speaks against it."""
     warnings: tuple[str, ...] = ()
     """Findings to act on, each with what to do."""
     not_checked: tuple[str, ...] = ()

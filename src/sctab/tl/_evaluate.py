@@ -69,7 +69,7 @@ def evaluate(
     label_ids
         Cell Ontology ids of known labels, by label, or a file of them, see :func:`sctab.ontology.read_label_map`. They take precedence.
     only_known
-        Exclude cells of types unknown to the model (neither a label nor an ancestor of one), at every level. By default they count.
+        Exclude cells of types that are neither labels of the model nor above one, at every level. By default they count.
     n_bootstrap
         Bootstrap draws for the intervals; 0 for none.
     seed
@@ -176,6 +176,7 @@ def evaluate(
         *_notes_on_shared_ids(comparison, known, predicted),
         _note_on_levels(levels, overall),
         _note_on_subtypes(comparison, known, predicted, corrected),
+        _note_on_named_subtypes(comparison, known, predicted, shared.correct(known, predicted)),
         note,
     ]
     result: dict[str, Any] = {
@@ -261,11 +262,11 @@ def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool
         without = Parameter("only_known", value=True)
         told = (
             f"{int(unknown.sum())} of {int(labelled.sum())} cells {agreeing(int(unknown.sum()), 'is', 'are')} of "
-            f"{agreeing(len(codes), 'a type', 'types')} that the model does not know, nor any subtype of "
-            f"{agreeing(len(codes), 'it', 'them')}: {listing(comparison.names[code] for code in codes)}. "
+            f"{agreeing(len(codes), 'a type that is', 'types that are')} neither among the labels of the model nor above one: "
+            f"{listing(comparison.names[code] for code in codes)}. "
             + ("They do not count." if only_known else f"As labelled, they count as wrong; {without} leaves them out.")
             + (
-                f" {int(finer.sum())} of them {agreeing(int(finer.sum()), 'is', 'are')} of subtypes of what it knows, "
+                f" {int(finer.sum())} of them {agreeing(int(finer.sum()), 'is', 'are')} of subtypes of its labels, "
                 "compared with the broader label at the shared level."
                 if finer.any() and not only_known
                 else ""
@@ -339,6 +340,24 @@ def _note_on_subtypes(
     return (
         f"{len(never)} known type{'s were' if len(never) > 1 else ' was'} never predicted, and the corrected scores count subtypes as "
         f"right: {_first([described(code) for code in never], most=5, separator='; ')}."
+    )
+
+
+def _note_on_named_subtypes(
+    comparison: Comparison, known: NDArray[np.integer], predicted: NDArray[np.integer], compared: tuple[NDArray[np.integer], ...]
+) -> str:
+    """A sentence on cells that count as right and are called a subtype that others were labelled as; `""` where there are few."""
+    accepted = (known != predicted) & (compared[0] == compared[1]) & np.isin(predicted, np.unique(known))
+    pairs = pd.DataFrame({"known": known[accepted], "predicted": predicted[accepted]}).value_counts()
+    pairs = pairs[pairs >= _MANY]
+    if pairs.empty:
+        return ""
+    told = [
+        f"{n} of `{comparison.names[type_]}` that are called `{comparison.names[called]}`" for (type_, called), n in pairs.items()
+    ]
+    return (
+        f"At the shared level and corrected, a subtype counts as right although other cells are labelled as it: {_first(told, most=5)}. "
+        "As labelled, these cells are wrong."
     )
 
 

@@ -144,7 +144,7 @@ def _most_confident(abstention: pd.DataFrame) -> str:
         row = rows[rows["answered"] >= share].iloc[0]
         told[f"{row['answered']:.0%}"] = f"{row['error']:.3f}"
     most = ", ".join(f"{error} of the most confident {share}" for share, error in told.items())
-    return f"Wrong labels at the shared level: {most}, and {rows['error'].iloc[-1]:.3f} of all cells."
+    return f"Error at the shared level: {most}, {rows['error'].iloc[-1]:.3f} of all cells."
 
 
 def _reported(unseen: pd.DataFrame) -> str:
@@ -157,7 +157,7 @@ def _reported(unseen: pd.DataFrame) -> str:
         if kind in rows.index
         for row in [rows.loc[kind]]
     ]
-    return f"Cells that no label fits: reported are {' and '.join(told)}."
+    return f"Reported as unseen: {', '.join(told)}."
 
 
 def _outcome(promise: pd.DataFrame, run: Mapping[str, Any]) -> str:
@@ -167,6 +167,12 @@ def _outcome(promise: pd.DataFrame, run: Mapping[str, Any]) -> str:
     over = OF_DONORS if unit != "cell" and OF_DONORS in rows.index else ALL
     row = rows.loc[over]
     became = "kept" if row["kept"] else "not kept"
+    if unit != "cell" and (promise["over"] == DONOR).sum() == 1:
+        withdrawn = "" if run.get("is_kept", True) else " The promise was withdrawn."
+        return (
+            f"Promised terms: error {row['error']:.3f} in one donor; {row['accepted_error']:g} was accepted on average over new donors, of "
+            f"whom one says little.{withdrawn}"
+        )
     interval = "" if np.isnan(row["low"]) else f" ({row['low']:.3f} to {row['high']:.3f})"
     return (
         f"Promised terms: {'mean error over donors' if over == OF_DONORS else 'error'} {row['error']:.3f}{interval}, accepted "

@@ -92,7 +92,8 @@ def score_terms(
         table[name] = np.nan
         table.loc[table["over"].isin([ALL, OF_DONORS]), name] = ends[: 1 if donors is None else 2]
     table["accepted_error"] = float(promise["accepted_error"])
-    table["kept"] = table["error"] <= table["accepted_error"]
+    is_promised = table["over"].isin([ALL, OF_DONORS])  # on average, and not for a donor or a type
+    table["kept"] = (table["error"] <= table["accepted_error"]).astype("boolean").where(is_promised)
     first = ["over", "name", "id", "cells", "error", "low", "high", "accepted_error", "kept"]
     return table[[*first, *(column for column in table if column not in first)]], ""
 
