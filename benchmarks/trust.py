@@ -62,6 +62,7 @@ WITHOUT_SEED = ("logistic_regression", "celltypist")
 """Peers in which nothing is random; they run once."""
 FEWEST = 10
 """Cells of a type that reference and query must have for it to be left out."""
+OF_LABEL = "error of terms, most probable label: "
 COLUMNS = ["part", "task", "model", "seed", "setting", "metric", "value"]
 Rows = list[dict[str, Any]]
 
@@ -316,12 +317,17 @@ def of_promises(predictor: Predictor, evaluation: Evaluation, truth: NDArray[np.
         decision = decide(evaluation, predictor.spec.calibration, rule)
         answered = decision.terms >= 0
         below = np.where(answered, terms.n_below[decision.terms], len(predictor.spec.labels))
+        is_wrong = answered & ~terms.accepts[decision.terms, codes]
         values = {
-            "error of terms": (answered & ~terms.accepts[decision.terms, codes]).mean(),
+            "error of terms": is_wrong.mean(),
             "keep a label": (answered & (below == 1)).mean(),
             "labels below": below.mean(),
             "without a term": (~answered).mean(),
             "withdrawn": float(bool(rule.check(decision.codes, decision.confidence).withdrawn)),
+        } | {
+            f"{OF_LABEL}{name}": is_wrong[decision.codes == code].mean()
+            for code, name in enumerate(predictor.spec.labels.names)
+            if (decision.codes == code).any()
         }
         yield from ({"setting": f"{error:g}", "metric": metric, "value": float(value)} for metric, value in values.items())
 
@@ -345,6 +351,12 @@ def tables(scores: pd.DataFrame) -> Iterator[str]:
             n_runs = own.groupby(["setting", "metric"]).size().max()
             shown = spread(own.assign(model=own["setting"]), "metric").rename_axis("accepted error")
             yield section(f"Promised terms, {names[part]}: {task}, `{model}`, {n_runs} runs", shown)
+    of_label = scores[scores["metric"].str.startswith(OF_LABEL) & (scores["part"] == "donors")]
+    for (task, model), rows in of_label.groupby(["task", "model"], sort=False):
+        by_label = spread(rows.assign(model=rows["metric"].str.removeprefix(OF_LABEL)), "setting").rename_axis(
+            "most probable label"
+        )
+        yield section(f"Error of terms by most probable label, all ways to divide donors: {task}, `{model}`", by_label)
     unseen = scores[scores["part"] == "unseen"]
     for metric, rows in unseen.groupby("metric", sort=False):
         for part, own in rows.groupby("setting", sort=False):
