@@ -27,6 +27,22 @@ def test_a_withdrawn_promise_and_no_test():
     assert "were not looked for" in text
 
 
+def test_the_summary_of_what_is_known():
+    adata = annotated(n_without=2)
+    adata.uns["sctab"]["unseen"]["n_reported"] = 0
+    text = " ".join(summary(content(adata)))
+    assert "The model pbmc labelled 20 of 22 cells as 4 types." in text
+    assert "No cell was reported as unseen (false discovery rate 0.1)." in text
+    assert "The model pbmc labelled all 20 cells as 4 types." in " ".join(summary(content(annotated())))
+
+
+def test_calibration_names_its_unit():
+    adata = annotated()
+    adata.uns["sctab"]["calibration"] = {"temperature": 1.704, "unit": "donor", "n_units": 5, "calibration_error": 0.0264}
+    shown = "on held-out donors (5 of them), temperature 1.70, expected calibration error 0.026"
+    assert dict(facts(content(adata)))["Calibration"] == shown
+
+
 def test_the_map_is_explained():
     assert map_caption(content(annotated())) == "All cells, on the UMAP that the data has."
 

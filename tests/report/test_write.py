@@ -30,7 +30,7 @@ def test_one_file_that_loads_nothing(tmp_path):
 
 def test_what_it_says(tmp_path):
     text = page(annotated(n_without=3), tmp_path)
-    assert "The model pbmc gave 20 cells of 23 a label, and 4 types occur." in text
+    assert "The model pbmc labelled 20 of 23 cells as 4 types." in text
     assert "Most frequent are CD4-positive, alpha-beta T cell (43%), B cell (22%) and CD14-positive monocyte (13%)." in text
     assert "At most 10% of the promised terms are wrong, for new donors, on average" in text
     assert "3 cells without a count in the genes of the model have no label." in text
@@ -129,7 +129,7 @@ def test_sizes_of_data(tmp_path):
     one = annotated(names=("B cell",), sizes=(1,), unseen=False, terms=False)
     del one.obsm["X_umap"], one.obs["donor"]
     text = page(one, tmp_path)
-    assert "1 type occurs" in text
+    assert "labelled 1 of 1 cell as 1 type." in text
     assert 'id="map"' not in text
     assert 'id="samples"' not in text
     names = [*sixty_names(58), "x" * 500, "細胞 🧬"]

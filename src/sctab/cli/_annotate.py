@@ -218,8 +218,8 @@ def _trust(run: Mapping[str, Any]) -> Iterator[str]:
         yield f"At most {promise['accepted_error']:g} of the terms are wrong, for {of_whom}."
     if unseen is not None and not unseen["n_reported"]:
         yield (
-            f"No cell of {unseen['n_cells']:,} is reported as of an unseen type, at a false discovery rate of {unseen['fdr']:g}. "
-            "Types that are close to those of the model are rarely found."
+            f"None of {unseen['n_cells']:,} cells was reported as unseen (false discovery rate {unseen['fdr']:g}). Types close to those of "
+            "the model are rarely found."
         )
 
 

@@ -18,7 +18,7 @@ from sctab.pl._panels import figure_of, paper_of
 
 _ROW, _STEP, _LETTER = 0.25, 0.28, 0.075
 """Inches: height of a row, width of a step of the tree and of a letter."""
-_SMALLEST, _LARGEST = 10.0, 150.0
+_SMALLEST, _LARGEST = 26.0, 150.0
 """Areas of dots in square points."""
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from sctab.data import shown_fraction
 from sctab.get import NO_LABEL
@@ -29,10 +30,9 @@ def summary(content: Content) -> Iterator[str]:
     """The annotation in a few sentences."""
     types = content.types[content.types["type"] != NO_LABEL]
     name = str(content.run["model"].get("name") or "of an unknown name")
-    yield (
-        f"The model {name} gave {plural(int(types['cells'].sum()), 'cell')} of {content.n_obs:,} a label, and "
-        f"{plural(len(types), 'type')} {'occurs' if len(types) == 1 else 'occur'}."
-    )
+    n_labelled = int(types["cells"].sum())
+    cells = f"all {n_labelled:,} cells" if n_labelled == content.n_obs > 1 else f"{n_labelled:,} of {plural(content.n_obs, 'cell')}"
+    yield f"The model {name} labelled {cells} as {plural(len(types), 'type')}."
     if len(types):
         most = [f"{row.type} ({percent(row.fraction)})" for row in types.head(_NAMED).itertuples()]
         listed = most[0] if len(most) == 1 else f"{', '.join(most[:-1])} and {most[-1]}"
@@ -71,12 +71,21 @@ def _unseen(content: Content) -> Iterator[str]:
         return
     n_reported, fdr = int(unseen["n_reported"]), float(unseen["fdr"])
     if n_reported == 0:
-        yield f"No cell is reported as of an unseen type, at a false discovery rate of {fdr:g}."
+        yield f"No cell was reported as unseen (false discovery rate {fdr:g})."
     else:
         yield (
-            f"{plural(n_reported, 'cell')} ({percent(n_reported / max(content.n_obs, 1))}) {'is' if n_reported == 1 else 'are'} reported "
-            f"as of a type that the model does not know, at a false discovery rate of {fdr:g}."
+            f"{plural(n_reported, 'cell')} ({percent(n_reported / max(content.n_obs, 1))}) {'was' if n_reported == 1 else 'were'} reported "
+            f"as unseen: no label of the model fits (false discovery rate {fdr:g})."
         )
+
+
+def _calibration(calibration: Mapping[str, Any]) -> str:
+    n_units = int(calibration.get("n_units", 0))
+    parts = [f"on held-out {calibration.get('unit', 'cell')}s" + f" ({n_units:,} of them)" * (n_units > 0)]
+    parts.append(f"temperature {float(calibration['temperature']):.2f}")
+    if "calibration_error" in calibration:
+        parts.append(f"expected calibration error {float(calibration['calibration_error']):.3f}")
+    return ", ".join(parts)
 
 
 def facts(content: Content) -> Iterator[tuple[str, str]]:
@@ -100,8 +109,7 @@ def facts(content: Content) -> Iterator[tuple[str, str]]:
     if model.get("ontology_version"):
         yield "Cell Ontology", str(model["ontology_version"])
     if calibration := run.get("calibration"):
-        temperature = calibration.get("temperature") if hasattr(calibration, "get") else None
-        yield "Calibration", "on held-out cells" + ("" if temperature is None else f" (temperature {float(temperature):.2f})")
+        yield "Calibration", _calibration(calibration)
     if content.sample_key:
         guess = " (chosen by its name)" if content.sample_key in content.are_guessed else ""
         yield "Samples", f"column {content.sample_key}{guess}"
