@@ -24,6 +24,7 @@ def figures() -> dict[str, Any]:
     sctab.tl.annotate(adata, "pbmc")
     sctab.tl.evaluate(adata, "bulk_labels", label_ids=TERMS, show=False)
     sctab.tl.explain(adata, "pbmc", n_top=5)
+    sctab.tl.review(adata, "bulk_labels", annotation_key="sctab", label_ids=TERMS)
     reference = adata.raw.to_adata()
     sctab.model.MLPClassifier.setup_anndata(reference, "bulk_labels")
     model = sctab.model.MLPClassifier(reference)
@@ -58,6 +59,7 @@ def figures() -> dict[str, Any]:
         "abstention": sctab.pl.abstention(asked, level="as labelled"),
         "promise": sctab.pl.promise(asked),
         "unseen": sctab.pl.unseen(asked, key_added="blind"),
+        "review": sctab.pl.review(adata),
         "explain": sctab.pl.explain(sctab.get.explanation(adata)),
         "tuning_history": sctab.pl.tuning_history(found.trials),
         "tuning_importance": sctab.pl.tuning_importance(found.importance),

@@ -56,6 +56,7 @@ NAMES = {
         "genes",
         "ontology",
         "probabilities",
+        "review",
         "training",
         "types",
         "vote",
@@ -109,6 +110,7 @@ NAMES = {
         "ontology",
         "promise",
         "reliability",
+        "review",
         "training",
         "tuning_history",
         "tuning_importance",
@@ -118,7 +120,7 @@ NAMES = {
     "sctab.pp": ["check", "distil", "merge", "sketch", "split", "subsample"],
     "sctab.report": ["write"],
     "sctab.sampling": ["geometric_sketch", "herding", "k_centre"],
-    "sctab.tl": ["annotate", "annotate_files", "consensus", "evaluate", "explain", "explained_variance", "vote"],
+    "sctab.tl": ["annotate", "annotate_files", "consensus", "evaluate", "explain", "explained_variance", "review", "vote"],
     "sctab.tuning": ["Settings", "tune", "tune_from_corpus"],
     "sctab.zoo": ["import_checkpoint", "list_models", "load", "packaged_path"],
 }
@@ -195,7 +197,7 @@ def test_exported_names_are_each_there_once(module):
 
 
 def test_the_surface_stays_small():
-    assert sum(map(len, NAMES.values())) <= 136
+    assert sum(map(len, NAMES.values())) <= 139
 
 
 @pytest.mark.parametrize("module", RESULTS)

@@ -90,6 +90,10 @@ OBS_CONSENSUS_ID: Final = "consensus_id"
 OBS_CONSENSUS_N_LABELS_BELOW: Final = "consensus_n_labels_below"
 OBS_AGREEMENT: Final = "agreement"
 UNS_CONSENSUS: Final = "consensus"
+OBS_IS_SUSPECT: Final = "is_suspect"
+OBS_REVIEW_LABEL: Final = "review_label"
+OBS_REVIEW_MARGIN: Final = "review_margin"
+UNS_REVIEW: Final = "review"
 
 
 def check_key_added(key_added: str) -> None:

@@ -21,6 +21,7 @@ from sctab.cli._import import import_checkpoint
 from sctab.cli._options import Debug, Overwrite
 from sctab.cli._report import report
 from sctab.cli._reporting import EXIT_REFUSED, ends_on_signals, err, out, prepare_streams, reports_errors
+from sctab.cli._review import review
 from sctab.cli._train import train
 from sctab.cli._tune import tune
 
@@ -63,7 +64,7 @@ def _root(
     prepare_streams()
 
 
-for command in (annotate, check, evaluate, consensus, report, train, tune, import_checkpoint):
+for command in (annotate, check, evaluate, consensus, review, report, train, tune, import_checkpoint):
     app.command(cls=Command)(command)
 app.add_typer(benchmark_app)
 app.add_typer(corpus_app)

@@ -12,6 +12,7 @@ from ._explanation import explanation as explanation
 from ._genes import genes as genes
 from ._groups import NO_LABEL as NO_LABEL
 from ._probabilities import probabilities as probabilities
+from ._review import review as review
 from ._training import training as training
 from ._tree import ontology as ontology
 from ._types import types as types
@@ -29,6 +30,7 @@ __all__ = [
     "genes",
     "ontology",
     "probabilities",
+    "review",
     "training",
     "types",
     "vote",

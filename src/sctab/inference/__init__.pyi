@@ -6,6 +6,7 @@ from ._block_predictor import (
     require_batch_size as require_batch_size,
 )
 from ._calibration import Calibration as Calibration, Members as Members, Unit as Unit, fit_calibration as fit_calibration
+from ._contrast import can_contrast as can_contrast, contrast_query as contrast_query
 from ._decide import Decision as Decision, decide as decide
 from ._depth import Depth as Depth, DepthSums as DepthSums
 from ._device import device_of as device_of

@@ -4,6 +4,7 @@ from ._corrected import (
     correct_probabilities as correct_probabilities,
 )
 from ._intervals import bootstrap_interval as bootstrap_interval
+from ._label_noise import LabelNoise as LabelNoise
 from ._overall import SharedLevel as SharedLevel, overall_scores as overall_scores
 from ._probabilities import (
     abstention as abstention,

@@ -7,6 +7,7 @@ from ._linear import LinearClassifier as LinearClassifier
 from ._loading import load_model as load_model
 from ._mlp import MLPClassifier as MLPClassifier
 from ._names import model_by_name as model_by_name
+from ._out_of_fold import OutOfFold as OutOfFold, out_of_fold as out_of_fold
 from ._runs import (
     check_training as check_training,
     keep_run_hash as keep_run_hash,

@@ -15,6 +15,7 @@ from ._composition import composition as composition
 from ._evaluation import confusion as confusion, type_scores as type_scores
 from ._evidence import evidence as evidence
 from ._explanation import explain as explain
+from ._review import review as review
 from ._training import training as training
 from ._tree import ontology as ontology
 from ._trust import abstention as abstention, promise as promise, reliability as reliability, unseen as unseen
@@ -38,6 +39,7 @@ __all__ = [
     "ontology",
     "promise",
     "reliability",
+    "review",
     "training",
     "tuning_history",
     "tuning_importance",

@@ -4,6 +4,7 @@ from ._annotate_files import AnnotatedFiles as AnnotatedFiles, annotate_files as
 from ._consensus import consensus as consensus
 from ._evaluate import evaluate as evaluate
 from ._explain import explain as explain
+from ._review import review as review
 from ._targets import is_folder as is_folder
 from ._variance import explained_variance as explained_variance
 from ._vote import vote as vote
@@ -15,5 +16,6 @@ __all__ = [
     "evaluate",
     "explain",
     "explained_variance",
+    "review",
     "vote",
 ]
