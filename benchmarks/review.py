@@ -2,17 +2,26 @@
 
     uv run python benchmarks/review.py --data FOLDER [--seeds 0 1 2] [--datasets pbmc3k kang]
 
-It prints, for each dataset, the average precision with which each method ranks swapped cells above all others, as mean ± standard deviation
-over seeds; the fraction of swapped cells among as many cells at the top of the ranking (precision); and seconds. Methods are
+It prints, for each dataset, means ± standard deviations over seeds of
 
-`sctab review`: linear models of the other cells, whole donors held out where there are several, by rising probability of the given label.
+- the average precision with which all cells are ranked: that swapped cells come before others,
+- the cells that a method reports, the fraction of them that were swapped (precision), and the fraction of swapped cells that they include
+  (recall),
+- seconds (median).
 
-`cleanlab, same probabilities`: `get_label_quality_scores` of cleanlab on the same out-of-sample probabilities.
+Methods are
 
-`cleanlab, logistic regression`: the same on probabilities of scikit-learn's logistic regression (C = 1) in five-fold cross-validation, as
-in the tutorials of cleanlab, on all genes, 10,000 counts per cell, log1p; cells are divided at random.
+`sctab review`: `sctab.tl.review` as it is, by linear models of the other cells, whole donors being held out where there are several.
+Suspect cells are ranked as in `sctab.get.review`, the others after them by their margin.
 
-`sctab review, model pbmc`: the packaged model, which knows neither of the labels' swaps.
+`sctab review, model pbmc`: the same by the packaged model, which learned neither these cells nor the swaps; it is left out for pbmc3k,
+whose cells it has learned.
+
+`cleanlab, same probabilities`: `get_label_quality_scores` and `find_label_issues` of cleanlab with their defaults, on the probabilities
+that the first method rests on.
+
+`cleanlab, logistic regression`: the same on probabilities of scikit-learn's logistic regression (C = 1) in five-fold cross-validation, on
+all genes, 10,000 counts per cell, log1p; cells are divided at random. Folds by donor would be another method.
 
 cleanlab has an environment of its own, which uv makes the first time. Labels of these datasets have errors of their own, which count as
 false here; no method can reach 1.
@@ -36,12 +45,13 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
-REQUIREMENTS = ("cleanlab==2.7.1", "scikit-learn<1.7", "scipy")
+REQUIREMENTS = ("cleanlab==2.9.0", "scikit-learn<1.8", "scipy")
 DATASETS = {"pbmc3k": ("pbmc3k_10x", None), "kang": ("pbmc_kang_ctrl_8donors", "donor_id")}
+LEARNED_BY_PBMC = ("pbmc3k",)
 LINEAGES = ("lymphocyte", "mononuclear phagocyte")
 SWAPPED = 0.05
 """Fraction of all cells."""
-METHODS = ("self_confidence", "normalized_margin")
+SCORES = ("average precision", "reported", "precision", "recall")
 
 
 def swapped(labels: NDArray[np.object_], seed: int) -> NDArray[np.object_]:
@@ -59,9 +69,8 @@ def swapped(labels: NDArray[np.object_], seed: int) -> NDArray[np.object_]:
     return found
 
 
-def run(adata: AnnData, donor_key: str | None, seed: int, python: Path) -> list[dict[str, Any]]:
-    """Rankings of all methods for one draw."""
-    import sctab
+def run(adata: AnnData, donor_key: str | None, seed: int, python: Path, *, with_pbmc: bool) -> list[dict[str, Any]]:
+    """Scores of all methods for one draw."""
     from sctab.tl._evidence import of_other_cells
 
     truth = adata.obs["cell_type"].astype(str).to_numpy(dtype=object)
@@ -69,48 +78,59 @@ def run(adata: AnnData, donor_key: str | None, seed: int, python: Path) -> list[
     is_wrong = given != truth
     adata = adata.copy()
     adata.obs["given"] = given
-    rows = []
-
-    def add(method: str, wrongness: NDArray[np.floating], seconds: float) -> None:
-        from sklearn.metrics import average_precision_score
-
-        wrongness = np.nan_to_num(wrongness, nan=-np.inf)
-        wrongness = np.where(np.isfinite(wrongness), wrongness, np.nanmin(wrongness[np.isfinite(wrongness)]) - 1)
-        top = np.argsort(-wrongness, kind="stable")[: is_wrong.sum()]
-        score = average_precision_score(is_wrong, wrongness)
-        rows.append({"method": method, "average precision": score, "precision": is_wrong[top].mean(), "seconds": seconds})
-
-    start = time.perf_counter()
+    rows = [scored("sctab review", is_wrong, *reviewed(adata, donor_key=donor_key, seed=seed))]
+    if with_pbmc:
+        rows.append(scored("sctab review, model pbmc", is_wrong, *reviewed(adata, model="pbmc")))
     evidence = of_other_cells(adata, "given", donor_key=donor_key, layer=None, seed=seed, show_progress=False)
     probabilities, names = np.asarray(evidence.annotation.probabilities), list(evidence.annotation.names)
     codes = np.array([names.index(label) for label in given])
-    add("sctab review", -probabilities[np.arange(len(codes)), codes], time.perf_counter() - start)
-    for method, own, seconds in of_cleanlab(adata, codes, probabilities, seed, python):
-        add(method, -own, seconds)
+    return rows + [
+        scored(method, is_wrong, *found) for method, found in of_cleanlab(adata, codes, probabilities, seed, python).items()
+    ]
+
+
+def reviewed(adata: AnnData, **options: Any) -> tuple[NDArray[np.floating], NDArray[np.bool_], float]:
+    """Rank of all cells by a review, the most wrong highest; whether each is suspect; and seconds."""
+    import sctab
+
     start = time.perf_counter()
-    sctab.tl.review(adata, "given", "pbmc", n_genes=0)
-    add("sctab review, model pbmc", adata.obs["sctab_review_margin"].to_numpy(dtype=float), time.perf_counter() - start)
-    return rows
+    sctab.tl.review(adata, "given", n_genes=0, **options)
+    seconds = time.perf_counter() - start
+    wrongness = np.nan_to_num(adata.obs["sctab_review_margin"].to_numpy(dtype=float), nan=-2)
+    queue = sctab.get.review(adata)["position"].to_numpy()
+    wrongness[queue] = 3 - np.arange(len(queue)) / max(len(queue), 1)
+    return wrongness, adata.obs["sctab_is_suspect"].to_numpy(), seconds
+
+
+def scored(
+    method: str, is_wrong: NDArray[np.bool_], wrongness: NDArray[np.floating], is_reported: NDArray[np.bool_], seconds: float
+) -> dict[str, Any]:
+    """A row of the table."""
+    from sklearn.metrics import average_precision_score
+
+    found = (is_wrong & is_reported).sum()
+    values = (average_precision_score(is_wrong, wrongness), is_reported.sum(), found / is_reported.sum(), found / is_wrong.sum())
+    return {"method": method, **dict(zip(SCORES, values, strict=True)), "seconds": seconds}
 
 
 def of_cleanlab(
     adata: AnnData, codes: NDArray[np.integer], probabilities: NDArray[np.floating], seed: int, python: Path
-) -> list[tuple[str, NDArray[np.floating], float]]:
-    """Label quality by cleanlab in its own environment."""
+) -> dict[str, tuple[NDArray[np.floating], NDArray[np.bool_], float]]:
+    """Rank, reported cells and seconds of cleanlab in its own environment."""
     from scipy import sparse
 
     with tempfile.TemporaryDirectory() as folder:
         sparse.save_npz(Path(folder, "counts.npz"), sparse.csr_matrix(adata.X))
         np.savez(Path(folder, "labels.npz"), codes=codes, probabilities=probabilities)
         subprocess.run([python, __file__, "peer", folder, str(seed)], check=True, stdin=subprocess.DEVNULL)
-        with np.load(Path(folder, "scores.npz")) as scores:
-            found = {name: scores[name] for name in scores.files}
         seconds = json.loads(Path(folder, "seconds.json").read_text(encoding="utf-8"))
-    return [(name, own, seconds[name]) for name, own in found.items()]
+        with np.load(Path(folder, "found.npz")) as found:
+            return {name: (-found[f"{name}, quality"], found[f"{name}, issues"], spent) for name, spent in seconds.items()}
 
 
 def peer(folder: Path, seed: int) -> None:
     """Run in the environment of cleanlab."""
+    from cleanlab.filter import find_label_issues  # type: ignore[import-not-found]
     from cleanlab.rank import get_label_quality_scores  # type: ignore[import-not-found]
     from scipy import sparse
     from sklearn.linear_model import LogisticRegression
@@ -126,14 +146,16 @@ def peer(folder: Path, seed: int) -> None:
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     of_regression = cross_val_predict(LogisticRegression(C=1.0, max_iter=500), values, codes, cv=folds, method="predict_proba")
     taken = time.perf_counter() - start
-    known = np.isfinite(probabilities).all(axis=1)
-    probabilities[~known] = 1 / probabilities.shape[1]
-    scores, seconds = {}, {}
-    for method in METHODS:
-        for source, p, spent in (("same probabilities", probabilities, 0.0), ("logistic regression", of_regression, taken)):
-            name = f"cleanlab, {source}, {method}"
-            scores[name], seconds[name] = get_label_quality_scores(codes, p, method=method), spent
-    np.savez(folder / "scores.npz", **scores)
+    probabilities[~np.isfinite(probabilities).all(axis=1)] = 1 / probabilities.shape[1]
+    found, seconds = {}, {}
+    for name, p, spent in (
+        ("cleanlab, same probabilities", probabilities, float("nan")),
+        ("cleanlab, logistic regression", of_regression, taken),
+    ):
+        found[f"{name}, quality"] = get_label_quality_scores(codes, p)
+        found[f"{name}, issues"] = find_label_issues(codes, p, n_jobs=1)
+        seconds[name] = spent
+    np.savez(folder / "found.npz", **found)
     (folder / "seconds.json").write_text(json.dumps(seconds), encoding="utf-8")
 
 
@@ -161,12 +183,14 @@ def main() -> None:
         for seed in arguments.seeds:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                rows += run(data[name], donor_key, seed, python)
+                rows += run(data[name], donor_key, seed, python, with_pbmc=dataset not in LEARNED_BY_PBMC)
         table = pd.DataFrame(rows)
-        head(dataset, "method", "average precision", "precision", "seconds")
+        head(dataset, "method", *SCORES, "seconds")
         for method, own in table.groupby("method", sort=False):
-            scores = (f"{own[each].mean():.3f} ± {own[each].std(ddof=1):.3f}" for each in ("average precision", "precision"))
-            row(method, *scores, f"{own['seconds'].median():.0f}")
+            digits = [0 if each == "reported" else 3 for each in SCORES]
+            scores = (f"{own[each].mean():,.{n}f} ± {own[each].std(ddof=1):.{n}f}" for each, n in zip(SCORES, digits, strict=True))
+            taken = own["seconds"].median()
+            row(method, *scores, "" if np.isnan(taken) else f"{taken:.0f}")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(?:console|bash)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TYPES = ("Dendritic", "CD14+ Monocyte", "CD19+ B", "CD56+ NK")
 """Types of the cells."""
-OUTPUTS = ("--output", "--csv", "--labels-table", "--genes-table", "--figures", "--json", "--report", "--multiqc")
+OUTPUTS = (
+    *("--output", "--csv", "--labels-table", "--genes-table", "--pairs-table", "--groups-table", "--figures", "--json"),
+    *("--report", "--multiqc"),
+)
 SHORTER = {"train": ["--max-epochs", "1"], "tune": ["--max-epochs", "1", "--n-trials", "2"], "run": ["--jobs", "1"]}
 """Options that are added to a command so that it takes seconds."""
 REPLACED = {

@@ -32,6 +32,8 @@ ELSEWHERE = {
     "evaluate(label_ids)": "read_label_map",
     "explain(model)": "sctab.zoo.load",
     "load_predictor(path)": "as_path",
+    "review(label_ids)": "read_label_map",
+    "review(model)": "sctab.zoo.load",
     "run_benchmark(environments)": "as_path",
     "tune(label_ids)": "CellTypeClassifier.setup_anndata",
     "tune_from_corpus(corpus)": "Corpus.open",
