@@ -11,7 +11,7 @@ It prints, for each dataset, means ± standard deviations over seeds of
 
 Methods are
 
-`sctab review`: `sctab.tl.review` as it is, by linear models of the other cells, whole donors being held out where there are several.
+`sctab review`: evidence and noise as in `sctab.tl.review`, by linear models of the other cells, whole donors being held out where there are several.
 Suspect cells are ranked as in `sctab.get.review`, the others after them by their margin.
 
 `sctab review, model pbmc`: the same by the packaged model, which learned neither these cells nor the swaps; it is left out for pbmc3k,
@@ -43,7 +43,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from anndata import AnnData
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 REQUIREMENTS = ("cleanlab==2.9.0", "scikit-learn<1.8", "scipy")
 DATASETS = {"pbmc3k": ("pbmc3k_10x", None), "kang": ("pbmc_kang_ctrl_8donors", "donor_id")}
@@ -71,6 +71,8 @@ def swapped(labels: NDArray[np.object_], seed: int) -> NDArray[np.object_]:
 
 def run(adata: AnnData, donor_key: str | None, seed: int, python: Path, *, with_pbmc: bool) -> list[dict[str, Any]]:
     """Scores of all methods for one draw."""
+    import sctab
+    from sctab.metrics import LabelNoise
     from sctab.tl._evidence import of_other_cells
 
     truth = adata.obs["cell_type"].astype(str).to_numpy(dtype=object)
@@ -78,36 +80,39 @@ def run(adata: AnnData, donor_key: str | None, seed: int, python: Path, *, with_
     is_wrong = given != truth
     adata = adata.copy()
     adata.obs["given"] = given
-    rows = [scored("sctab review", is_wrong, *reviewed(adata, donor_key=donor_key, seed=seed))]
-    if with_pbmc:
-        rows.append(scored("sctab review, model pbmc", is_wrong, *reviewed(adata, model="pbmc")))
+    start = time.perf_counter()
     evidence = of_other_cells(adata, "given", donor_key=donor_key, layer=None, seed=seed, show_progress=False)
-    probabilities, names = np.asarray(evidence.annotation.probabilities), list(evidence.annotation.names)
+    probabilities, names = np.asarray(evidence.probabilities), list(evidence.annotation.names)
     codes = np.array([names.index(label) for label in given])
+    noise = LabelNoise.estimate(probabilities, codes)
+    found = ranked(noise.margin, noise.own, noise.is_suspect)
+    rows = [scored("sctab review", is_wrong, found, noise.is_suspect, time.perf_counter() - start)]
+    if with_pbmc:
+        start = time.perf_counter()
+        sctab.tl.review(adata, "given", "pbmc", n_genes=0)
+        queue = sctab.get.review(adata).set_index("position")["p_given"]
+        found = ranked(
+            adata.obs["sctab_review_margin"].to_numpy(), queue.reindex(range(adata.n_obs)), adata.obs["sctab_is_suspect"]
+        )
+        rows.append(scored("sctab review, model pbmc", is_wrong, found, adata.obs["sctab_is_suspect"], time.perf_counter() - start))
     return rows + [
         scored(method, is_wrong, *found) for method, found in of_cleanlab(adata, codes, probabilities, seed, python).items()
     ]
 
 
-def reviewed(adata: AnnData, **options: Any) -> tuple[NDArray[np.floating], NDArray[np.bool_], float]:
-    """Rank of all cells by a review, the most wrong highest; whether each is suspect; and seconds."""
-    import sctab
-
-    start = time.perf_counter()
-    sctab.tl.review(adata, "given", n_genes=0, **options)
-    seconds = time.perf_counter() - start
-    wrongness = np.nan_to_num(adata.obs["sctab_review_margin"].to_numpy(dtype=float), nan=-2)
-    queue = sctab.get.review(adata)["position"].to_numpy()
-    wrongness[queue] = 3 - np.arange(len(queue)) / max(len(queue), 1)
-    return wrongness, adata.obs["sctab_is_suspect"].to_numpy(), seconds
+def ranked(margin: ArrayLike, p_given: ArrayLike, is_suspect: ArrayLike) -> NDArray[np.floating]:
+    """A number that is the higher the earlier a cell comes: suspect ones by `p_given`, as in the queue, then the others by margin."""
+    others = np.nan_to_num(np.asarray(margin, dtype=float), nan=-2)
+    return np.where(np.asarray(is_suspect), 3 - np.asarray(p_given, dtype=float), others)
 
 
 def scored(
-    method: str, is_wrong: NDArray[np.bool_], wrongness: NDArray[np.floating], is_reported: NDArray[np.bool_], seconds: float
+    method: str, is_wrong: NDArray[np.bool_], wrongness: NDArray[np.floating], reported: ArrayLike, seconds: float
 ) -> dict[str, Any]:
     """A row of the table."""
     from sklearn.metrics import average_precision_score
 
+    is_reported = np.asarray(reported, dtype=bool)
     found = (is_wrong & is_reported).sum()
     values = (average_precision_score(is_wrong, wrongness), is_reported.sum(), found / is_reported.sum(), found / is_wrong.sum())
     return {"method": method, **dict(zip(SCORES, values, strict=True)), "seconds": seconds}
@@ -176,7 +181,7 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=list(DATASETS), choices=list(DATASETS))
     arguments = parser.parse_args()
     python, data = make_environment(REQUIREMENTS, default_environments()), Data(arguments.data)
-    print(machine())
+    print(machine(), flush=True)
     for dataset in arguments.datasets:
         name, donor_key = DATASETS[dataset]
         rows = []

@@ -11,7 +11,6 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab.data import FeatureSpace
 from sctab.errors import KeyNotFoundError, LabelError, Parameter, place
 from sctab.get import Annotation, read_annotation
 from sctab.inference import (
@@ -42,11 +41,14 @@ class Evidence:
     """Probabilities of labels for the cells, from something that has not learned their given labels."""
 
     annotation: Annotation
-    """Labels, and their probabilities; NaN for cells without any."""
+    """Labels, and the ontology."""
+    probabilities: NDArray[np.floating]
+    """Of the labels, `(n_obs, n_labels)`; NaN for cells without any."""
     source: str
-    """Sentence on where they are from."""
+    """Phrase on where they are from."""
     notes: tuple[str, ...]
-    features: FeatureSpace | None = None
+    genes: tuple[str, ...] = ()
+    """Names of the genes that ``contrast`` counts."""
     labels_exclude: bool = False
     """True if labels of the cells are those of the evidence and were told apart in one column, so that each contradicts the others."""
     contrast: Contrast | None = None
@@ -85,10 +87,11 @@ def of_model(adata: AnnData, model: str | PathLike[str] | HasPredictor, *, layer
     if not is_explained:
         notes.append("The model has no gradients, so that no genes are given.")
     return Evidence(
-        _annotation_of(predictor.spec, decision.column(decision.probabilities)),
+        _annotation_of(predictor.spec),
+        decision.column(decision.probabilities),
         f"model `{predictor.name or predictor.spec.model_class}`",
         tuple(notes),
-        predictor.spec.features,
+        tuple(predictor.spec.features.names),
         contrast=contrast if is_explained else None,
     )
 
@@ -117,7 +120,7 @@ def of_annotation(adata: AnnData, key: str) -> Evidence:
         )
     name = str(adata.uns[key]["model"]["name"] or adata.uns[key]["model"]["class"])
     notes = [annotation.note] if annotation.note else []
-    return Evidence(annotation, f"annotation under `{key}` by the model `{name}`", tuple(notes))
+    return Evidence(annotation, annotation.probabilities, f"annotation under `{key}` by the model `{name}`", tuple(notes))
 
 
 def of_other_cells(
@@ -188,10 +191,11 @@ def of_other_cells(
             f"{label_values.counted(rare, counts)}."
         )
     return Evidence(
-        _annotation_of(found.spec, found.probabilities),
+        _annotation_of(found.spec),
+        found.probabilities,
         f"linear models of the other cells ({N_FOLDS} parts by {found.by})",
         tuple(notes),
-        found.spec.features,
+        tuple(found.spec.features.names),
         labels_exclude=True,
         contrast=contrast,
     )
@@ -210,12 +214,12 @@ def labels_of(values: pd.Series) -> pd.Series:
     return labels.map(found).astype(object)
 
 
-def _annotation_of(spec: ModelSpec, probabilities: NDArray[np.floating] | None) -> Annotation:
+def _annotation_of(spec: ModelSpec) -> Annotation:
     names, ids = spec.labels.names, spec.labels.ids
     return Annotation(
         names=names,
         terms=tuple(term or name for name, term in zip(names, ids, strict=True)),
-        probabilities=probabilities,
+        probabilities=None,
         ontology=spec.labels.ontology,
         note="",
     )

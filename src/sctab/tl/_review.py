@@ -18,7 +18,7 @@ from sctab.keys import DEFAULT_KEY_ADDED, OBS_IS_SUSPECT, OBS_REVIEW_LABEL, OBS_
 from sctab.metrics import LabelNoise
 from sctab.ontology import label_ids_from, tissues_of
 from sctab.tl._comparison import Comparison, compare_labels
-from sctab.tl._evidence import Evidence, labels_of, of_annotation, of_model, of_other_cells
+from sctab.tl._evidence import Contrast, Evidence, labels_of, of_annotation, of_model, of_other_cells
 from sctab.tl._voted import groups_of
 
 
@@ -141,7 +141,7 @@ def review(
         tissues=tissues_of(adata.obs),
     )
     accepts = _accepted(comparison, excluding=evidence.labels_exclude)
-    noise = LabelNoise.estimate(evidence.annotation.probabilities, comparison.truth, accepts)
+    noise = LabelNoise.estimate(evidence.probabilities, comparison.truth, accepts)
     notes = [*evidence.notes, *_notes(comparison, accepts, noise, labels_key, from_model=not evidence.labels_exclude)]
     if not noise.n_given.any():
         raise LabelError(
@@ -166,7 +166,7 @@ def review(
         "notes": notes,
         "cells": found.cells(),
         "pairs": found.pairs(),
-        **({} if clusters is None else {"groups_table": found.groups()}),
+        **({} if clusters is None else {"groups_table": found.groups(clusters)}),
     }
     for note in notes:
         warn(note)
@@ -222,25 +222,19 @@ class Found:
         }
         if self._clusters is not None:
             table["group"] = self._clusters.astype(object)[at].astype(str)
-        if self._n_genes and self._evidence.contrast is not None:
-            table |= self._genes(at)
+        if self._n_genes and (contrast := self._evidence.contrast) is not None:
+            table |= self._genes(at, contrast)
         return pd.DataFrame(table)
 
-    def _genes(self, at: NDArray[np.int64]) -> dict[str, list[str]]:
+    def _genes(self, at: NDArray[np.int64], contrast: Contrast) -> dict[str, list[str]]:
         """Genes for the suggested label and against it, as strings."""
         evidence, noise = self._evidence, self._noise
-        probabilities, n_obs = evidence.annotation.probabilities, self._adata.n_obs
-        favoured, rejected = np.full(n_obs, -1), np.full(n_obs, -1)
+        favoured, rejected = (np.full(self._adata.n_obs, -1) for _ in range(2))
         favoured[at] = noise.suggested[at]
         own = noise.accepts[self._comparison.truth[at]]
-        rejected[at] = np.where(own, probabilities[at], -1).argmax(axis=1)
-        names = np.append(np.asarray(evidence.features.names, dtype=object), "")
-        return {
-            name: [", ".join(gene for gene in names[row] if gene) for row in genes[at]]
-            for name, genes in zip(
-                ("genes_for", "genes_against"), evidence.contrast(favoured, rejected, self._n_genes), strict=True
-            )
-        }
+        rejected[at] = np.where(own, evidence.probabilities[at], -1).argmax(axis=1)
+        found = zip(("genes_for", "genes_against"), contrast(favoured, rejected, self._n_genes), strict=True)
+        return {name: [", ".join(evidence.genes[gene] for gene in row if gene >= 0) for row in genes[at]] for name, genes in found}
 
     def pairs(self) -> pd.DataFrame:
         """Given labels and labels that contradict them, with the estimated fraction of the cells, the largest number first."""
@@ -258,13 +252,13 @@ class Found:
         )
         return table.sort_values("expected", ascending=False, kind="stable").reset_index(drop=True)
 
-    def groups(self) -> pd.DataFrame:
+    def groups(self, clusters: pd.Categorical) -> pd.DataFrame:
         """Groups by how far their mean probabilities contradict their most frequent given label, the most contradicted first."""
         noise, rows = self._noise, []
-        probabilities = np.asarray(self._evidence.annotation.probabilities, dtype=np.float64)
+        probabilities = np.asarray(self._evidence.probabilities, dtype=np.float64)
         compared = ~np.isnan(noise.own)
-        for code, name in enumerate(self._clusters.categories):
-            cells = compared & (self._clusters.codes == code)
+        for code, name in enumerate(clusters.categories):
+            cells = compared & (clusters.codes == code)
             if not cells.any():
                 continue
             counts = np.bincount(self._comparison.truth[cells], minlength=len(self._given))
