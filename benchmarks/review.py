@@ -11,8 +11,8 @@ It prints, for each dataset, means ± standard deviations over seeds of
 
 Methods are
 
-`sctab review`: evidence and noise as in `sctab.tl.review`, by linear models of the other cells, whole donors being held out where there are several.
-Suspect cells are ranked as in `sctab.get.review`, the others after them by their margin.
+`sctab review`: evidence and noise as in `sctab.tl.review`, by linear models of the other cells, whole donors being held out where there
+are several. Suspect cells are ranked as in `sctab.get.review`, the others after them by their margin.
 
 `sctab review, model pbmc`: the same by the packaged model, which learned neither these cells nor the swaps; it is left out for pbmc3k,
 whose cells it has learned.
