@@ -161,7 +161,7 @@ class TestWithAModel:
         threshold = min(monocyte[is_wrong].mean(), 0.8)
         assert adata.obs["sctab_is_suspect"].tolist() == (is_wrong & (monocyte >= threshold)).tolist()
 
-    def test_types_that_the_model_does_not_know_are_told(self, cells, model):
+    def test_types_that_the_model_does_not_know_are_listed(self, cells, model):
         adata = cells.copy()
         labels = adata.obs["given"].astype(object)
         labels.iloc[:7] = "hepatocyte"

@@ -17,7 +17,7 @@ class LabelNoise:
     r"""Noise of given labels, estimated from probabilities by models that have not seen them.
 
     The threshold :math:`t_j` of label :math:`j` is the mean probability of :math:`j` among the cells whose given label accepts it, at
-    most 0.8: where types are told apart without effort, the probability of a cell need not be above that of most cells. A cell is
+    most 0.8: where types are easily distinguished, a cell need not be more probable than most cells. A cell is
     confidently of the most probable label among those that reach their thresholds. Confident labels are counted by given label, and the
     counts are rescaled so that each given label has as many cells as it was given to.
 
@@ -27,7 +27,7 @@ class LabelNoise:
     """
 
     thresholds: NDArray[np.float64]
-    """Of each label, `(n_labels,)`; infinite for one that no cell is evidence for."""
+    """Threshold of each label, `(n_labels,)`; infinite for one that no cell is evidence for."""
     confident: NDArray[np.int64]
     """Label that each cell is confidently of, `(n_obs,)`; -1 where there is none."""
     counts: NDArray[np.int64]

@@ -43,14 +43,14 @@ class Evidence:
     annotation: Annotation
     """Labels, and the ontology."""
     probabilities: NDArray[np.floating]
-    """Of the labels, `(n_obs, n_labels)`; NaN for cells without any."""
+    """Probabilities of the labels, `(n_obs, n_labels)`; NaN for cells without any."""
     source: str
     """Phrase on where they are from."""
     notes: tuple[str, ...]
     genes: tuple[str, ...] = ()
     """Names of the genes that ``contrast`` counts."""
     labels_exclude: bool = False
-    """True if labels of the cells are those of the evidence and were told apart in one column, so that each contradicts the others."""
+    """True if labels of the evidence are those of one column of the cells, so that each contradicts the others."""
     contrast: Contrast | None = None
     """From favoured labels, rejected labels and a number to genes for and against, see ``contrast_query``."""
 

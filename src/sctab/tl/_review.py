@@ -40,10 +40,10 @@ def review(
 ) -> AnnData | None:
     """Rank cells and clusters whose given label the evidence contradicts.
 
-    Evidence are calibrated probabilities by something that has not learned the given labels of the cells: a `model`, the annotation of
+    The evidence is calibrated probabilities from something that has not learned the given labels of the cells: a `model`, the annotation of
     another model, or, by default, linear models that learn four fifths of the cells and judge the rest. Confident learning (Northcutt et
-    al. 2021) says how much of each given label is of another type. A label is not contradicted by its subtypes, nor by a broader label, see
-    :doc:`/review`.
+    al. 2021) estimates how many cells of each given label belong to another type. A label is contradicted neither by its subtypes nor by
+    a broader label, see :doc:`/review`.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ class Found:
 def _accepted(comparison: Comparison, *, excluding: bool) -> NDArray[np.bool_]:
     """Labels of the evidence that do not contradict each given label: itself, its kinds, and broader ones, `(n_given, n_labels)`.
 
-    Labels that were told apart in one column exclude each other.
+    Labels that one column distinguishes exclude each other.
     """
     columns = comparison.columns
     if excluding:
