@@ -32,6 +32,7 @@ NAMES = {
         "SettingError",
         "benchmark",
         "corpus",
+        "export",
         "get",
         "model",
         "pl",
@@ -44,6 +45,7 @@ NAMES = {
     "sctab.benchmark": ["comparison", "paired_differences", "read_config", "read_results", "run_benchmark"],
     "sctab.corpus": ["Corpus", "CorpusConfig", "SourceEntry", "SplitEntry", "build", "plan"],
     "sctab.data": ["FeatureSpace", "Normalization", "inspect_matrix", "normalise"],
+    "sctab.export": ["write"],
     "sctab.get": [
         "annotation",
         "augmentation",
@@ -197,7 +199,7 @@ def test_exported_names_are_each_there_once(module):
 
 
 def test_the_surface_stays_small():
-    assert sum(map(len, NAMES.values())) <= 139
+    assert sum(map(len, NAMES.values())) <= 141
 
 
 @pytest.mark.parametrize("module", RESULTS)

@@ -36,6 +36,7 @@ LAYERS = {
     "pp": 14,
     "tl": 14,
     "pl": 15,
+    "export": 16,
     "report": 16,
     "__init__": 17,  # the package itself offers what is below, and only the command line imports it
     "cli": 18,
@@ -46,7 +47,7 @@ STRANGERS = ("errors", "_caches", "_deprecation", "_lazy")
 """Modules that import nothing of the package."""
 _SERVICES = {"data", "io", "inference", "train", "corpus", "model", "zoo", "tuning", "benchmark", "get", "pp", "tl"}
 HOMES = {
-    "anndata": {*_SERVICES, "pl", "report", "cli"},
+    "anndata": {*_SERVICES, "pl", "export", "report", "cli"},
     "lightning": {"train"},
     "scvi": {"model"},
     "matplotlib": {"pl", "report"},

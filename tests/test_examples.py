@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 import sctab
 from sctab.cli import app
+from tests.blood import LAB, counts_of
 from tests.formats import write_ten_x
 from tests.published import lightning_checkpoint, published_tabnet, write_tables
 
@@ -34,7 +35,7 @@ TYPES = ("Dendritic", "CD14+ Monocyte", "CD19+ B", "CD56+ NK")
 """Types of the cells."""
 OUTPUTS = (
     *("--output", "--csv", "--labels-table", "--genes-table", "--pairs-table", "--groups-table", "--figures", "--json"),
-    *("--report", "--multiqc"),
+    *("--report", "--multiqc", "--mappings"),
 )
 SHORTER = {"train": ["--max-epochs", "1"], "tune": ["--max-epochs", "1", "--n-trials", "2"], "run": ["--jobs", "1"]}
 """Options that are added to a command so that it takes seconds."""
@@ -87,7 +88,7 @@ def cells() -> ad.AnnData:
         assay=np.array(["10x 3' v2", "10x 3' v3"])[numbers // 16 % 2],
         leiden=adata.obs["louvain"].astype(str).astype("category"),
     )
-    adata.layers["counts"] = adata.X.copy()
+    adata.layers["counts"] = counts_of(adata.X)
     return adata
 
 
@@ -178,6 +179,10 @@ def _expected_types(path: Path, _inputs: Inputs) -> None:
     path.write_text("\n".join(TYPES), encoding="utf-8")
 
 
+def _lab(path: Path, _inputs: Inputs) -> None:
+    path.write_text(yaml.safe_dump(LAB), encoding="utf-8")
+
+
 def _settings(path: Path, _inputs: Inputs) -> None:
     sctab.tuning.Settings("mlp", {"n_hidden": 8}, {"learning_rate": 0.01}).write(path)
 
@@ -226,6 +231,7 @@ MAKE: dict[str, Callable[[Path, Inputs], None]] = {
     "cells.h5ad": _labelled,
     "ids.tsv": _label_map,
     "types.txt": _expected_types,
+    "lab.yaml": _lab,
     "runs": _several(".h5ad"),
     "zarrs": _several(".zarr"),
     "filtered_feature_bc_matrix.h5": _ten_x,

@@ -15,6 +15,7 @@ from sctab import DataFileError, OutputExistsError
 from sctab.model import AutoClassifier, DeepEnsemble, LinearClassifier, load_model
 from sctab.ontology import CellOntology, read_label_map
 from sctab.tuning import Settings
+from tests.blood import CAP, blood
 from tests.published import lightning_checkpoint, published_tabnet, write_tables
 from tests.reference import make_reference
 from tests.test_api import PUBLIC
@@ -146,6 +147,18 @@ def write_report():
     assert Path("~/new/report_mqc.json").expanduser().exists()
 
 
+def write_export():
+    cells = blood(60)
+    sctab.tl.annotate(cells, "pbmc")
+    cells.write_h5ad(Path("~/annotated.h5ad").expanduser())
+    Path("~/new").expanduser().mkdir()
+    Path("~/lab.yaml").expanduser().write_text("\n".join(f"{name}: {value}" for name, value in CAP.items()), encoding="utf-8")
+    options = {"format": "cap", "metadata": "~/lab.yaml", "mappings": "~/new/labels.tsv", "label_ids": "~/map.tsv"}
+    sctab.export.write("~/annotated.h5ad", "~/new/cap.h5ad", **options)
+    assert Path("~/new/cap.h5ad").expanduser().exists()
+    assert Path("~/new/labels.tsv").expanduser().exists()
+
+
 READS = {
     "read_results(directory)": no_results,
     "CorpusConfig.read(path)": lambda: sctab.corpus.CorpusConfig.read("~/corpus.yaml"),
@@ -184,7 +197,8 @@ WRITES = {
     "DeepEnsemble.save(dir_path)": lambda: save(DeepEnsemble),
     "Settings.write(path)": lambda: Settings("linear", {}, {}).write("~/new"),
     "tune(storage)": tune,
-    **{f"write({name})": write_report for name in ("annotated", "multiqc", "output")},
+    **{f"export.write({name})": write_export for name in ("annotated", "label_ids", "mappings", "output")},
+    **{f"report.write({name})": write_report for name in ("annotated", "multiqc", "output")},
     "annotate_files(inputs)": annotate_files,
     "annotate_files(model)": annotate_files,
     "annotate_files(output)": annotate_files,
@@ -199,7 +213,8 @@ def paths_of_public_functions():
     classes = [value for value in PUBLIC.values() if inspect.isclass(value)]
     for value in PUBLIC.values():
         if inspect.isfunction(value):
-            functions[value.__qualname__] = value
+            room = f"{value.__module__.split('.')[1]}." if value.__qualname__ == "write" else ""  # several rooms have one
+            functions[f"{room}{value.__qualname__}"] = value
         elif inspect.isclass(value):
             for name, member in inspect.getmembers(value, lambda member: inspect.isfunction(member) or inspect.ismethod(member)):
                 if not name.startswith("_") and member.__module__.startswith("sctab"):

@@ -62,11 +62,9 @@ def make_environment(requirements: Sequence[str], folder: Path) -> Path:
     PeerUnavailableError
         If there is no uv, or if something cannot be installed.
     """
-    if not requirements:
-        return Path(sys.executable)
-    identity = json.dumps([sys.version, sorted(requirements)])
-    target = folder / hashlib.sha256(identity.encode()).hexdigest()[:16]
-    if not target.is_dir():
+    python = environment_of(requirements, folder)
+    target = python.parents[1]
+    if requirements and not target.is_dir():
         uv = _find_uv()
         try:
             with written_beside(target) as fresh:
@@ -74,7 +72,15 @@ def make_environment(requirements: Sequence[str], folder: Path) -> Path:
                 _call_uv(uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(fresh), *requirements)
         except OutputExistsError:
             pass  # another process made it at the same time
-    return _python(target)
+    return python
+
+
+def environment_of(requirements: Sequence[str], folder: Path) -> Path:
+    """Python of the environment that :func:`make_environment` makes, whether or not it is there."""
+    if not requirements:
+        return Path(sys.executable)
+    identity = json.dumps([sys.version, sorted(requirements)])
+    return _python(folder / hashlib.sha256(identity.encode()).hexdigest()[:16])
 
 
 def _find_uv() -> str:

@@ -17,6 +17,7 @@ from sctab.cli._commands import Command, Group
 from sctab.cli._consensus import consensus
 from sctab.cli._corpus import corpus_app
 from sctab.cli._evaluate import evaluate
+from sctab.cli._export import export
 from sctab.cli._import import import_checkpoint
 from sctab.cli._options import Debug, Overwrite
 from sctab.cli._report import report
@@ -64,7 +65,7 @@ def _root(
     prepare_streams()
 
 
-for command in (annotate, check, evaluate, consensus, review, report, train, tune, import_checkpoint):
+for command in (annotate, check, evaluate, consensus, review, report, export, train, tune, import_checkpoint):
     app.command(cls=Command)(command)
 app.add_typer(benchmark_app)
 app.add_typer(corpus_app)

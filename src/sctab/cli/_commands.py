@@ -17,6 +17,7 @@ SAME = {
     "members": ("n_members",),
     "jobs": ("n_jobs", "n_threads"),
     "fraction_by": ("by",),
+    "format_": ("format",),
     "dask_scheduler": ("client",),
 }
 """Parameters of functions that commands call differently."""
@@ -24,14 +25,14 @@ SAME = {
 
 _PANELS = {
     "Data": "labels_key donor_key dataset_key layer modality unlabeled_category label_map covariate_key gene_id_key gene_symbol_key "
-    "sample_key group_key only_known label_hierarchy",
+    "sample_key group_key only_known label_hierarchy metadata",
     "Corpus": "corpus fraction fraction_by",
     "Model": "model settings paper_settings members loss augment",
-    "Trust": "accepted_error labels vote calibrate fingerprints force unseen_fdr",
+    "Trust": "accepted_error labels vote calibrate fingerprints force unseen_fdr answer",
     "Training": "max_epochs batch_size validation_split train_size n_trials timeout seed",
     "Run": "accelerator devices precision jobs resume run_dir keep_checkpoints logs logger storage block_size min_gene_coverage "
     "dask_scheduler n_bootstrap",
-    "Output": "output csv report multiqc genes_table figures key_added overwrite",
+    "Output": "format_ output csv report multiqc genes_table figures mappings set_name n_genes key_added overwrite",
     "Other": "debug help",
 }
 """Options of long commands by their panel in the help."""

@@ -36,6 +36,7 @@ from ._source import (
 )
 from .genes._features import find_antibodies as find_antibodies, gene_expression as gene_expression
 from .genes._match import GeneMatch as GeneMatch, shown_fraction as shown_fraction
+from .genes._reference import GeneReference as GeneReference, Portal as Portal, gene_reference as gene_reference
 from .genes._space import FeatureSpace as FeatureSpace
 from .genes._species import Species as Species, guess_species as guess_species
 from .genes._stated import CORRECT as CORRECT, StatedSpecies as StatedSpecies

@@ -9,6 +9,7 @@ from ._embedding import Embedding as Embedding, embedding as embedding
 from ._evaluation import evaluation as evaluation
 from ._evidence import evidence as evidence, evidence_tables as evidence_tables
 from ._explanation import explanation as explanation
+from ._expression import layer_of as layer_of
 from ._genes import genes as genes
 from ._groups import NO_LABEL as NO_LABEL
 from ._probabilities import probabilities as probabilities

@@ -11,6 +11,7 @@ from ._atomic import written_beside as written_beside
 from ._checks import require_sound_cells as require_sound_cells, require_sound_view as require_sound_view
 from ._compiled import compiled as compiled
 from ._copies import Results as Results, copy_data as copy_data, open_copy as open_copy, require_whole_links as require_whole_links
+from ._csr_writer import CsrWriter as CsrWriter
 from ._data_file import (
     DataFile as DataFile,
     explains_damage as explains_damage,

@@ -8,14 +8,12 @@ import h5py
 import numpy as np
 import pandas as pd
 from anndata.io import write_elem
-from numpy.typing import NDArray
 
+from sctab.io._csr_writer import CsrWriter
 from sctab.io._data_file import DataFile
 from sctab.io._layout import as_counts
 from sctab.io._rows import RowReader, row_ranges
 
-_CHUNK = 1_000_000
-"""Numbers in a chunk: 4 MB."""
 _NAMES_AT_A_TIME = 65_536
 
 
@@ -63,46 +61,7 @@ def _write_obs(file: DataFile, obs: Any) -> None:
 
 def _write_rows(matrix: Any, name: str, root: Any) -> None:
     """Write a matrix as CSR while its rows are read."""
-    group = root.create_group(name)
-    group.attrs.update({"encoding-type": "csr_matrix", "encoding-version": "0.1.0", "shape": list(matrix.shape)})
-    reader, lengths = RowReader(matrix, name), [np.zeros(1, dtype=np.int64)]
-    data, indices = _Growing(group, "data", np.float32), _Growing(group, "indices", np.int32)
+    reader, writer = RowReader(matrix, name), CsrWriter(root, name, matrix.shape)
     for start, stop in row_ranges(matrix):
-        block = as_counts(reader.read(start, stop))
-        lengths.append(np.diff(block.indptr).astype(np.int64))
-        data.append(block.data)
-        indices.append(block.indices)
-    data.finish()
-    indices.finish()
-    write_elem(group, "indptr", np.cumsum(np.concatenate(lengths)))
-
-
-class _Growing:
-    """An array of unknown length, to which whole chunks are added."""
-
-    def __init__(self, group: Any, name: str, dtype: Any) -> None:
-        if isinstance(group, h5py.Group):
-            self._array: Any = group.create_dataset(name, shape=(0,), maxshape=(None,), chunks=(_CHUNK,), dtype=dtype)
-        else:
-            self._array = group.create_array(name, shape=(0,), chunks=(_CHUNK,), dtype=dtype)
-        self._array.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-        self._waiting: list[NDArray[Any]] = []
-        self._n_waiting = 0
-
-    def append(self, values: NDArray[Any]) -> None:
-        """Add values; they are written when there is a chunk of them."""
-        self._waiting.append(values.astype(self._array.dtype, copy=False))
-        self._n_waiting += len(values)
-        if self._n_waiting >= _CHUNK:
-            self._write(self._n_waiting // _CHUNK * _CHUNK)
-
-    def finish(self) -> None:
-        """Write what is left."""
-        self._write(self._n_waiting)
-
-    def _write(self, n_values: int) -> None:
-        values = np.concatenate(self._waiting) if self._waiting else np.empty(0, self._array.dtype)
-        start = self._array.shape[0]
-        self._array.resize((start + n_values,))
-        self._array[start:] = values[:n_values]
-        self._waiting, self._n_waiting = [values[n_values:].copy()], len(values) - n_values
+        writer.append(as_counts(reader.read(start, stop)))
+    writer.finish()

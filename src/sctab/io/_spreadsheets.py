@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from os import PathLike
-from typing import IO
+from typing import IO, Any
 
 import pandas as pd
 
@@ -42,7 +42,13 @@ def n_marked(values: Iterable[str]) -> int:
 
 
 def write_csv(
-    table: pd.DataFrame, target: str | PathLike[str] | IO[str], *, index_label: str | None = None, header: bool = True
+    table: pd.DataFrame,
+    target: str | PathLike[str] | IO[str],
+    *,
+    index_label: str | None = None,
+    header: bool = True,
+    separator: str = ",",
+    is_gzip: bool = False,
 ) -> None:
     """Write a table in which text is marked as text and numbers are numbers.
 
@@ -56,6 +62,10 @@ def write_csv(
         Name of the column for the index; by default the index is left out.
     header
         Whether to write the names of the columns.
+    separator
+        Between columns.
+    is_gzip
+        Whether to compress it; the same table always gives the same bytes.
     """
     safe = table.copy(deep=False)
     for column in safe.columns:
@@ -68,7 +78,10 @@ def write_csv(
     if index_label is not None and not pd.api.types.is_numeric_dtype(safe.index.dtype):
         safe.index = pd.Index([_marked(name) for name in safe.index], dtype=object)
     safe.columns = pd.Index([_marked(name) for name in safe.columns])
-    safe.to_csv(target, index=index_label is not None, index_label=index_label, header=header)
+    compression: Any = {"method": "gzip", "mtime": 0} if is_gzip else None
+    safe.to_csv(
+        target, index=index_label is not None, index_label=index_label, header=header, sep=separator, compression=compression
+    )
 
 
 def _marked(value: object) -> object:

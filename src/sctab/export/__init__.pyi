@@ -1,0 +1,3 @@
+from ._write import write as write
+
+__all__ = ["write"]
