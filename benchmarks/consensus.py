@@ -1,10 +1,11 @@
 """Agreement of CellTypist and sctab on the same cells, along the Cell Ontology.
 
-    uv run python benchmarks/consensus.py --data FOLDER
+    uv run python benchmarks/consensus.py --data FOLDER [--labels-key cell_type]
 
-Both learn sorted blood cells (`pbmc_zheng_facs`, with its own labels) and annotate another study (Kang et al. 2018, control cells), whose
-authors' labels are the third source. CellTypist has an environment of its own, which uv makes the first time; its published models are
-downloaded from the network, and are not used. It prints the kinds of agreement of each pair and of all three, and for each kind how many of
+CellTypist learns sorted blood cells (`pbmc_zheng_facs`); `sctab` uses its packaged model `pbmc`. Both annotate another study (Kang et al.
+2018, control cells), which neither has learned, although it calibrated the confidence of `pbmc`. Its authors' labels are the third source.
+CellTypist has an environment of its own, which uv makes the first time; its published models are downloaded from the network, and are not
+used. It prints the kinds of agreement of each pair and of all three, and for each kind how many of
 the answers are right for the authors' label: it, a kind of it, or a broader term.
 """
 
@@ -22,45 +23,35 @@ from anndata import AnnData
 
 import sctab
 from sctab.benchmark._peers import PEERS, default_environments, make_environment, run_peer
-from sctab.model import LinearClassifier
 from sctab.ontology import CellOntology
 
-LABELS, AUTHORS = "cell_type_original", "cell_type"
 
-
-def celltypist_labels(reference: AnnData, query: AnnData) -> np.ndarray:
+def celltypist_labels(reference: AnnData, query: AnnData, labels_key: str) -> np.ndarray:
     """Labels of the query by CellTypist."""
     python = make_environment(PEERS["celltypist"], default_environments())
     genes = reference.var_names.intersection(query.var_names)
     learned, asked = reference[:, genes].copy(), query[:, genes].copy()
-    learned.obs = learned.obs[[LABELS]].rename(columns={LABELS: "label"}).astype(str).assign(batch="reference")
+    learned.obs = learned.obs[[labels_key]].rename(columns={labels_key: "label"}).astype(str).assign(batch="reference")
     asked.obs = asked.obs[[]].assign(batch="query")
     with tempfile.TemporaryDirectory() as folder:
         found = run_peer("celltypist", python, Path(folder), reference=learned, query=asked, seed=0, settings={})
     return found.predicted.astype(str).to_numpy()
 
 
-def sctab_labels(reference: AnnData, query: AnnData) -> np.ndarray:
-    """Labels of the query by a linear model with its defaults."""
-    reference = reference.copy()
-    LinearClassifier.setup_anndata(reference, LABELS)
-    model = LinearClassifier(reference)
-    model.train(calibrate=False, seed=0, accelerator="cpu", enable_progress_bar=False)
-    sctab.tl.annotate(query, model)
-    return query.obs["sctab_label"].astype(object).to_numpy()
-
-
 def main() -> None:
     """Annotate by both, and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    data = Data(parser.parse_args().data)
+    parser.add_argument("--labels-key", default="cell_type", help="labels of the reference that CellTypist learns")
+    arguments = parser.parse_args()
+    data = Data(arguments.data)
     reference, query = data["pbmc_zheng_facs"].copy(), data["pbmc_kang_ctrl_8donors"].copy()
     print(machine())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        query.obs["CellTypist"] = celltypist_labels(reference, query)
-        query.obs["sctab"] = sctab_labels(reference, query)
+        query.obs["CellTypist"] = celltypist_labels(reference, query, arguments.labels_key)
+        sctab.tl.annotate(query, "pbmc", key_added="pbmc")
+        query.obs["sctab"] = query.obs["pbmc_label"].astype(object)
         query.obs["authors"] = query.obs["cell_type_original"].astype(str)
         ontology, truth = CellOntology.embedded(), query.obs["cell_type_ontology_term_id"].astype(str)
         for keys in (["CellTypist", "sctab"], ["CellTypist", "authors"], ["sctab", "authors"], ["CellTypist", "sctab", "authors"]):

@@ -32,6 +32,20 @@ def test_the_map_has_the_cells_that_it_shows():
     assert found.cells[["x", "y"]].to_numpy().tolist() == adata.obsm["X_umap"].tolist()
 
 
+def test_a_review_names_the_labels():
+    adata = annotated()
+    adata.obs["cell_type"] = pd.Categorical(["B cell", "T cell"] * 10)
+    assert content(adata).review is None
+    cells = pd.DataFrame({"cell": ["a"], "given": ["B"], "position": [0]})
+    adata.uns["sctab_review"] = {"labels_key": "authors", "cells": cells, "groups_table": pd.DataFrame({"group": ["1"]})}
+    found = content(adata)
+    assert found.labels_key == "authors"
+    assert "authors" not in found.are_guessed
+    assert list(found.queue) == ["cell", "given"]
+    assert found.groups["group"].tolist() == ["1"]
+    assert content(adata, labels_key="cell_type").labels_key == "cell_type"
+
+
 def test_a_column_that_does_not_exist():
     with pytest.raises(KeyNotFoundError):
         content(annotated(), labels_key="nope")

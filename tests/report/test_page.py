@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 
+import pandas as pd
 import pytest
 from tests.annotated import annotated
 
@@ -23,6 +24,12 @@ heads[1].click(); log.push("cells " + first("table-types")[0]);
 heads[1].click(); log.push("fewest " + first("table-types")[0]);
 const field = document.querySelector("input[data-table=table-types]");
 field.value = "monocyte"; field.dispatchEvent(new Event("input")); log.push("found " + first("table-types").join("|"));
+const review = [...document.querySelectorAll("#table-review th button")];
+if (review.length) {
+  review[3].click(); log.push("most " + first("table-review")[0]);
+  review[3].click(); log.push("least " + first("table-review")[0]);
+  log.push("clusters " + first("table-groups").join("|"));
+}
 log.push("status " + document.querySelector("[data-count=table-types]").textContent);
 log.push("sort " + document.querySelectorAll("#table-types th")[1].getAttribute("aria-sort"));
 log.push("requests " + performance.getEntriesByType("resource").filter((e) => !e.name.startsWith("data:")).length);
@@ -68,6 +75,33 @@ def test_in_a_browser(tmp_path):
         "wide false",
     ]
     assert console == []
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no chromium to open the page with")
+def test_a_review_in_a_browser(tmp_path):
+    adata = annotated()
+    cells = pd.DataFrame(
+        {
+            "cell": ["<b>one</b>", "two"],
+            "given": ["B cell", "T cell"],
+            "suggested": ["T cell", "B cell"],
+            "margin": [0.9, 0.4],
+            "position": [0, 1],
+            "genes_for": ["CD3D, CD3E", "CD79A"],
+        }
+    )
+    facts = {"labels_key": "authors", "evidence": "model `pbmc`", "n_reviewed": 20, "n_suspect": 2, "n_wrong": 2.0}
+    groups = pd.DataFrame({"group": ["7", "3"], "given": ["B cell", "T cell"], "margin": [0.2, -0.8]})
+    adata.uns["sctab_review"] = {**facts, "cells": cells, "groups_table": groups}
+    adata.write_h5ad(tmp_path / "reviewed.h5ad")
+    path = sctab.report.write(tmp_path / "reviewed.h5ad", tmp_path / "report.html")
+    log, console = browse(path)
+    assert "most &lt;b&gt;one&lt;/b&gt;" in log
+    assert "least two" in log
+    assert "clusters 7|3" in log
+    assert "wide false" in log
+    assert console == []
+    assert "2 are suspect" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium to open the page with")

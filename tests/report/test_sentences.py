@@ -1,11 +1,12 @@
 """Sentences of a report."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from tests.annotated import annotated
 from tests.report.test_content import content
 
-from sctab.report._sentences import command_of, facts, limits, map_caption, percent, plural, summary
+from sctab.report._sentences import command_of, facts, limits, map_caption, percent, plural, review, summary
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,41 @@ def test_calibration_names_its_unit():
     adata.uns["sctab"]["calibration"] = {"temperature": 1.704, "unit": "donor", "n_units": 5, "calibration_error": 0.0264}
     shown = "on held-out donors (5 of them), temperature 1.70, expected calibration error 0.026"
     assert dict(facts(content(adata)))["Calibration"] == shown
+
+
+def test_a_restriction_to_expected_labels():
+    adata = annotated()
+    adata.uns["sctab"]["expected"] = {
+        "requested": np.array(["T cell", "B cell"]),
+        "labels": np.array(["CD4-positive, alpha-beta T cell", "B cell"]),
+        "n_cells": 20,
+        "n_outside": 2,
+        "mean_excluded": 0.12,
+    }
+    found = content(adata)
+    text = " ".join(summary(found))
+    assert "Labels were restricted to 2 expected ones; the others had 12% of the probability on average." in text
+    assert "2 cells (10%) are more likely of a type that is not expected, and have no label." in text
+    assert dict(facts(found))["Expected types"] == "T cell, B cell: CD4-positive, alpha-beta T cell, B cell"
+    assert "--labels 'T cell' --labels 'B cell'" in command_of(found)
+    assert "restricted" not in " ".join(summary(content(annotated())))
+
+
+def test_a_review():
+    adata = annotated()
+    assert review(content(adata)) == ""
+    adata.uns["sctab_review"] = {
+        "labels_key": "authors",
+        "evidence": "linear models of the other cells (5 parts by cell)",
+        "n_reviewed": 20,
+        "n_suspect": 1,
+        "n_wrong": 1.2,
+        "cells": pd.DataFrame({"cell": ["a"], "given": ["B"], "suggested": ["T"], "margin": [0.5], "position": [0]}),
+    }
+    assert review(content(adata)) == (
+        "Labels of 20 cells in the column authors were compared with evidence from the linear models of the other cells (5 parts by "
+        "cell): 1 is suspect, and 1 labels are estimated to be wrong."
+    )
 
 
 def test_the_map_is_explained():

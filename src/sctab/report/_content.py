@@ -13,7 +13,7 @@ from anndata import AnnData
 from sctab import get, pl
 from sctab.errors import ModelFormatError, ModelNotFoundError, SctabError, missing_key
 from sctab.get import NO_LABEL, Embedding
-from sctab.keys import OBS_LABEL
+from sctab.keys import OBS_LABEL, UNS_REVIEW
 
 SAMPLES = (
     *("sample", "sample_id", "Sample", "donor_id", "donor", "patient", "patient_id", "individual", "subject", "batch"),
@@ -55,8 +55,12 @@ class Content:
     """Columns that were chosen by their names."""
     scores: pd.DataFrame | None
     """Overall scores of an evaluation, where there is one."""
+    review: Mapping[str, Any] | None
+    """Facts of a review of given labels, where there is one."""
     queue: pd.DataFrame | None
-    """Groups of cells to look at by hand, where there are some."""
+    """Cells whose given label is contradicted, where they were looked for."""
+    groups: pd.DataFrame | None
+    """Clusters by how far their given label is contradicted, where they were ranked."""
     palette: Mapping[str, str]
     sample_palette: Mapping[str, str] = field(default_factory=dict)
 
@@ -95,7 +99,9 @@ def gather(
         if key is not None and key not in adata.obs:
             raise missing_key(parameter, key, adata.obs.columns)
     chosen_sample = sample_key or first_of(adata, SAMPLES, _MOST_SAMPLES)
-    chosen_labels = labels_key or first_of(adata, LABELS, _MOST_LABELS)
+    review = adata.uns.get(f"{key_added}_{UNS_REVIEW}")
+    reviewed_labels = None if review is None or review["labels_key"] not in adata.obs else str(review["labels_key"])
+    chosen_labels = labels_key or reviewed_labels or first_of(adata, LABELS, _MOST_LABELS)
     found = get.embedding(adata, cells, key_added=key_added)
     table = get.annotation(adata, columns=[chosen_sample] if chosen_sample else [], key_added=key_added)
     known = table["confidence"].to_numpy(dtype=float) if "confidence" in table else np.array([])
@@ -128,9 +134,15 @@ def gather(
         composition=get.composition(adata, chosen_sample, key_added=key_added) if chosen_sample else None,
         labels_key=chosen_labels,
         comparison=get.comparison(adata, chosen_labels, key_added=key_added) if chosen_labels else None,
-        are_guessed=[key for key, given in ((chosen_sample, sample_key), (chosen_labels, labels_key)) if key and given is None],
+        are_guessed=[
+            key
+            for key, given in ((chosen_sample, sample_key), (chosen_labels, labels_key or reviewed_labels))
+            if key and given is None
+        ],
         scores=_or_none(lambda: get.evaluation(adata, key_added=key_added)),
-        queue=None,
+        review=review,
+        queue=_or_none(lambda: get.review(adata, key_added=key_added).drop(columns="position")),
+        groups=_or_none(lambda: get.review(adata, "groups", key_added=key_added)),
         palette=pl.colours_of(named, get.stored_colours(adata, label_key)),
         sample_palette=sample_palette,
     )

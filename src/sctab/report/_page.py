@@ -59,7 +59,7 @@ def page_of(content: Content, *, command: str | None = None) -> str:
         ("ontology", "Ontology", True),
         ("samples", "Samples", drawings["composition"] is not None),
         ("agreement", "Agreement", drawings["comparison"] is not None),
-        ("review", "Review", content.queue is not None),
+        ("review", "Review", content.review is not None),
         ("data", "Data and model", True),
         ("limits", "Limits", True),
         ("provenance", "How to repeat it", True),
@@ -86,7 +86,9 @@ def page_of(content: Content, *, command: str | None = None) -> str:
         n_left_out=left_out,
         agreement=_agreement(content),
         scores=None if content.scores is None else list(content.scores.itertuples()),
-        queue=None if content.queue is None else _any_table(content.queue),
+        review=_sentences.review(content),
+        queue=None if content.queue is None or content.queue.empty else _any_table(content.queue),
+        groups=None if content.groups is None else _any_table(content.groups),
         facts=list(_sentences.facts(content)),
         limits=list(_sentences.limits(content)),
         command=command or _sentences.command_of(content),
@@ -209,7 +211,8 @@ def _any_table(table: pd.DataFrame) -> Mapping[str, Any]:
         ]
         for row in table.head(_MOST_ROWS).itertuples(index=False)
     ]
-    return {"columns": columns, "rows": rows}
+    more = len(table) - len(rows)
+    return {"columns": columns, "rows": rows, "more": f"{plural(more, 'more row')} not shown." if more > 0 else ""}
 
 
 def _shown(value: Any) -> str:

@@ -42,11 +42,48 @@ def summary(content: Content) -> Iterator[str]:
             f"Half of the cells have a confidence of {content.confidence['median']:.2f} or more; it is below 0.5 in "
             f"{percent(content.confidence['doubtful'])} of them."
         )
+    yield from _expected(content)
     yield from _promise(content)
     yield from _unseen(content)
-    without = content.types.loc[content.types["type"] == NO_LABEL, "cells"].sum()
+    without = content.types.loc[content.types["type"] == NO_LABEL, "cells"].sum() - int(
+        content.run.get("expected", {}).get("n_outside", 0)
+    )
     if without:
         yield f"{plural(int(without), 'cell')} without a count in the genes of the model {'has' if without == 1 else 'have'} no label."
+
+
+def _expected(content: Content) -> Iterator[str]:
+    expected = content.run.get("expected")
+    if expected is None:
+        return
+    n_outside, labels = int(expected["n_outside"]), _strings(expected["labels"])
+    yield (
+        f"Labels were restricted to {plural(len(labels), 'expected one')}; the others had "
+        f"{percent(float(expected['mean_excluded']))} of the probability on average."
+    )
+    if n_outside:
+        yield (
+            f"{plural(n_outside, 'cell')} ({percent(n_outside / max(content.n_obs, 1))}) {'is' if n_outside == 1 else 'are'} more likely "
+            f"of a type that is not expected, and {'has' if n_outside == 1 else 'have'} no label."
+        )
+
+
+def _strings(values: Any) -> list[str]:
+    """Strings as results hold them, which a file may store as a single one."""
+    return [str(value) for value in ([values] if isinstance(values, str) else values)]
+
+
+def review(content: Content) -> str:
+    """The review of given labels in two sentences; empty where there is none."""
+    found = content.review
+    if found is None:
+        return ""
+    n_suspect = int(found["n_suspect"])
+    return (
+        f"Labels of {plural(int(found['n_reviewed']), 'cell')} in the column {found['labels_key']} were compared with evidence from the "
+        f"{found['evidence']}: {n_suspect:,} {'is' if n_suspect == 1 else 'are'} suspect, and {float(found['n_wrong']):,.0f} labels are "
+        "estimated to be wrong."
+    )
 
 
 def _promise(content: Content) -> Iterator[str]:
@@ -110,6 +147,8 @@ def facts(content: Content) -> Iterator[tuple[str, str]]:
         yield "Cell Ontology", str(model["ontology_version"])
     if calibration := run.get("calibration"):
         yield "Calibration", _calibration(calibration)
+    if expected := run.get("expected"):
+        yield "Expected types", f"{', '.join(_strings(expected['requested']))}: {', '.join(_strings(expected['labels']))}"
     if content.sample_key:
         guess = " (chosen by its name)" if content.sample_key in content.are_guessed else ""
         yield "Samples", f"column {content.sample_key}{guess}"
@@ -149,6 +188,8 @@ def command_of(content: Content) -> str:
     run = content.run
     words = ["sctab", "annotate", Path(content.source).name if content.source else "query.h5ad"]
     words += ["--model", str(run["model"].get("name") or "MODEL"), "--output", "annotated.h5ad"]
+    for name in _strings(run.get("expected", {}).get("requested", [])):
+        words += ["--labels", name]
     if "promise" in run:
         words += ["--accepted-error", f"{float(run['promise']['accepted_error']):g}"]
     if "unseen" in run:
