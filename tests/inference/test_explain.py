@@ -7,7 +7,7 @@ from tests.reference import N_GENES, make_reference
 
 from sctab import NotTrainedError, SettingError
 from sctab.inference import explain_query
-from sctab.model import SCTAB, DeepEnsemble, LinearClassifier, MLPClassifier
+from sctab.model import SCTAB, DeepEnsemble, LinearClassifier, MLPClassifier, XGBoostClassifier
 
 QUICK = {"accelerator": "cpu", "enable_progress_bar": False, "refit": False, "max_epochs": 8, "batch_size": 16}
 ARCHITECTURES = {"dense": {}, "two masked steps": {"n_steps": 2, "dense_decision": False}}
@@ -118,9 +118,21 @@ class TestRefusals:
         model = train(MLPClassifier)
         ensemble = DeepEnsemble.from_members([model, model])
         with pytest.raises(
-            SettingError, match="`MLPClassifier` does not select genes per cell.*Of this model, `gene_importance` says"
+            SettingError,
+            match="`MLPClassifier` does not select genes per cell.*Of this model, `gene_importance` has the weight of each gene",
         ):
             next(explain_query(ensemble.predictor, ensemble.predictor.open_query(query), batch_size=90))
+
+    @pytest.mark.parametrize("cls", [LinearClassifier, MLPClassifier, XGBoostClassifier])
+    def test_the_method_of_models_without_attention(self, query, cls):
+        reference = make_reference()
+        cls.setup_anndata(reference, "cell_type")
+        model = cls(reference)
+        with pytest.raises(NotTrainedError, match="The model is not trained"):
+            model.explain(query)
+        model.train(calibrate=False, max_epochs=2, accelerator="cpu", enable_progress_bar=False, refit=False)
+        with pytest.raises(SettingError, match=f"`{cls.__name__}` does not select genes per cell.*Use `SCTAB`.*Of this model, `"):
+            model.explain(query)
 
     def test_untrained(self, query):
         reference = make_reference()

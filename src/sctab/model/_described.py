@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from anndata import AnnData
 from numpy.typing import NDArray
+from scipy import sparse
 from scvi.data import AnnDataManager
 from scvi.model.base import BaseModelClass
 from torch import nn
@@ -24,13 +25,14 @@ from sctab.errors import (
 )
 from sctab.inference import (
     BATCH_SIZE,
+    DENSE_BATCH_SIZE,
     NO_ARRAYS,
     Arrays,
     ModelSpec,
     Predictor,
     build_network,
 )
-from sctab.model._prediction import latent_of, predict
+from sctab.model._prediction import explain, latent_of, predict
 from sctab.model._search import SearchSpace
 from sctab.model._setup import reference_fields
 from sctab.train import (
@@ -284,6 +286,41 @@ class DescribedModel(BaseModelClass):
             If the model has no latent space.
         """
         return latent_of(self, adata, layer, batch_size=batch_size)
+
+    def explain(
+        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = DENSE_BATCH_SIZE
+    ) -> sparse.csr_matrix:
+        """Compute the contribution of each gene to the decision on each cell.
+
+        Models that select genes per cell can be explained: `SCTAB`, trained here or imported. It is the feature mask of each step
+        times the resulting decision, summed over the steps (Arik and Pfister 2021,
+        :doi:`10.1609/aaai.v35i8.16826`). With `dense_decision`, what the decision without a mask adds is shared out among the genes whose
+        expression speaks for the predicted type, see :meth:`sctab.nn.TabNet.explain`. What the weights mean is on the page
+        :doc:`/explaining`; :func:`sctab.tl.explain` sums them up by cell and by type.
+
+        Parameters
+        ----------
+        adata
+            Query; by default the reference.
+        layer
+            Layer to use; by default counts are detected.
+        batch_size
+            Cells per batch.
+
+        Returns
+        -------
+        CSR matrix `(n_obs, n_vars)` over the genes of the model, in the order of `model.spec.features`, non-negative. A row sums to the
+        sum of the cell's embedding, or to less where the network looked at covariates too: compare genes within a cell, or
+        divide rows by their sums. It is zero for a cell without a count in the model's genes.
+
+        Raises
+        ------
+        NotTrainedError, InputValueError, KeyNotFoundError, GeneOverlapError
+            As in :meth:`predict`.
+        SettingError
+            If the model does not select genes per cell, or if `batch_size` is less than one.
+        """
+        return explain(self, adata, layer, batch_size=batch_size)
 
     def _require_trained(self) -> None:
         if not self.is_trained:

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
+from scipy import sparse
 
 from sctab.data import Query, reference_source
 from sctab.errors import SettingError, warn
-from sctab.inference import Decision, Predictor, predict_cells
+from sctab.inference import Decision, Predictor, explain_block, predict_cells, require_batch_size, require_explainable
 
 
 def predict(
@@ -34,6 +35,16 @@ def latent_of(model: Any, adata: AnnData | None, layer: str | None, *, batch_siz
             "have one."
         )
     return latent
+
+
+def explain(model: Any, adata: AnnData | None, layer: str | None, *, batch_size: int) -> sparse.csr_matrix:
+    """See :meth:`CellTypeClassifier.explain`."""
+    require_batch_size(batch_size)
+    predictor = model.predictor
+    (network,) = require_explainable(predictor)
+    _, query = open_own_or(model, predictor, adata, layer)
+    n_genes = len(model.spec.features)
+    return sparse.vstack([explain_block(network, block, n_genes)[0] for block in query.blocks(batch_size)], format="csr")
 
 
 def open_own_or(model: Any, predictor: Predictor, adata: AnnData | None, layer: str | None) -> tuple[AnnData, Query]:

@@ -8,7 +8,7 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from sctab.inference import DENSE_BATCH_SIZE, ModelSpec, explain_block, require_batch_size
+from sctab.inference import DENSE_BATCH_SIZE, ModelSpec, require_batch_size
 from sctab.model._base import CellTypeClassifier
 from sctab.model._prediction import open_own_or
 from sctab.model._running import fit
@@ -231,43 +231,6 @@ class SCTAB(CellTypeClassifier):
                 output = self.module(torch.from_numpy(block.toarray()).to(self.device))
                 masks.append(self._of_genes(torch.stack(output.masks).mean(dim=0)))
         return sparse.vstack(masks, format="csr")
-
-    def explain(
-        self, adata: AnnData | None = None, *, layer: str | None = None, batch_size: int = DENSE_BATCH_SIZE
-    ) -> sparse.csr_matrix:
-        """Compute the contribution of each gene to the decision on each cell.
-
-        It is the feature mask of each step times the resulting decision, summed over the steps (Arik and Pfister 2021,
-        :doi:`10.1609/aaai.v35i8.16826`). With `dense_decision`, what the decision without a mask adds is shared out among the genes whose
-        expression speaks for the predicted type, see :meth:`sctab.nn.TabNet.explain`. What the weights mean is on the page
-        :doc:`/explaining`; :func:`sctab.tl.explain` sums them up by cell and by type.
-
-        Parameters
-        ----------
-        adata
-            Query; by default the reference.
-        layer
-            Layer to use; by default counts are detected.
-        batch_size
-            Cells per batch.
-
-        Returns
-        -------
-        CSR matrix `(n_obs, n_vars)` over the genes of the model, in the order of `model.spec.features`, non-negative. A row sums to the
-        sum of the cell's embedding, or to less where the network looked at covariates too: compare genes within a cell, or
-        divide rows by their sums. It is zero for a cell without a count in the model's genes.
-
-        Raises
-        ------
-        NotTrainedError, InputValueError, KeyNotFoundError, GeneOverlapError
-            As in :meth:`predict`.
-        SettingError
-            If `batch_size` is less than one.
-        """
-        require_batch_size(batch_size)
-        _, query = open_own_or(self, self.predictor, adata, layer)
-        n_genes = len(self.spec.features)
-        return sparse.vstack([explain_block(self.module, block, n_genes)[0] for block in query.blocks(batch_size)], format="csr")
 
     def _of_genes(self, values: torch.Tensor) -> sparse.csr_matrix:
         """Of values for each input those for genes, `(n_obs, n_vars)`: covariates follow."""
