@@ -83,6 +83,16 @@ def test_cell_lines_have_no_donor():
     assert set(found.columns["tissue_ontology_term_id"]) == {"CVCL_0004"}
 
 
+def test_one_file_serves_all_formats():
+    given = LAB | {"author_name": "Jane Smith", "description": "Blood"}
+    assert lab_values(OBS, given, target="cellxgene", species="human").dataset == {"title": LAB["title"]}
+    found = lab_values(OBS, given, target="cap", species="human")
+    assert set(found.dataset) == {"title", "author_name", "description"}
+    assert found.columns["is_primary_data"].dtype == bool
+    of_mouse = given | {"development_stage_ontology_term_id": "mature stage"}
+    assert "self_reported_ethnicity_ontology_term_id" not in lab_values(OBS, of_mouse, target="cap", species="mouse").columns
+
+
 def test_files(tmp_path):
     assert read_metadata(None) == {}
     (tmp_path / "lab.yaml").write_text("donor_id: {column: patient}\nis_primary_data: true\n", encoding="utf-8")

@@ -10,6 +10,8 @@ from sctab.errors import listing
 from sctab.ontology import find_metadata_term
 
 Format = Literal["cap", "cellxgene", "table"]
+TARGETS: tuple[Format, ...] = ("cap", "cellxgene")
+"""Formats of portals."""
 SUFFIX = "_ontology_term_id"
 TAXA = {"human": ("NCBITaxon:9606", "Homo sapiens"), "mouse": ("NCBITaxon:10090", "Mus musculus")}
 """Id and name of each species whose genes are known."""
@@ -165,10 +167,16 @@ def fields_of(target: Format, species: str, tissue_type: str | None) -> tuple[li
     tissue = _TISSUES.get(tissue_type or "", _TISSUE)
     of_donors = [_SEX, _AGE[species], *([_ETHNICITY] if species == "human" else []), _DONOR]
     if target == "cap":
-        return [_ASSAY, _DISEASE, tissue], [_TISSUE_TYPE, *of_donors, _SUSPENSION, *_OF_CAP]
+        return [_ASSAY, _DISEASE, tissue], [_TISSUE_TYPE, *of_donors, _SUSPENSION, _PRIMARY, *_OF_CAP]
     if tissue_type == CELL_LINE:
         of_donors = []
     return [_TITLE, _ASSAY, tissue, _TISSUE_TYPE, _DISEASE, *of_donors, _SUSPENSION, _PRIMARY], []
+
+
+def is_known(name: str) -> bool:
+    """Return whether a format has a field of this name: one file of metadata serves all of them."""
+    fields = (each for target in TARGETS for species in TAXA for part in fields_of(target, species, None) for each in part)
+    return name == ORGANISM or any(each.name == name for each in fields)
 
 
 def given_by_schema(target: Format, species: str, tissue_type: str | None) -> Mapping[str, str]:

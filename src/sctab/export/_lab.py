@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sctab.errors import Message, Parameter, SettingError, did_you_mean, listing
-from sctab.export._fields import ORGANISM, SUFFIX, TAXA, Field, Format, fields_of, given_by_schema
+from sctab.export._fields import ORGANISM, SUFFIX, TAXA, Field, Format, fields_of, given_by_schema, is_known
 from sctab.io import as_path, declared
 
 type Metadata = Mapping[str, Any] | str | PathLike[str]
@@ -48,7 +48,7 @@ def read_metadata(given: Metadata | None) -> dict[str, Any]:
 def lab_values(obs: pd.DataFrame, given: Mapping[str, Any], *, target: Format, species: str) -> LabValues:
     """Values of all fields of a format, each checked.
 
-    A field that is not given is taken from the column of `obs` with its name.
+    A field that is not given is taken from the column of `obs` with its name. Fields of other formats are left out.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def lab_values(obs: pd.DataFrame, given: Mapping[str, Any], *, target: Format, s
     fixed = given_by_schema(target, species, tissue_type)
     known = [*required, *optional]
     problems = [
-        f"`{name}` is not known.{did_you_mean(name, [each.name for each in known])}" for name in _unknown(given, known, fixed)
+        f"`{name}` is not known.{did_you_mean(name, [each.name for each in known])}" for name in given if not is_known(name)
     ]
     if (problem := _organism_problem(given, species)) is not None:
         problems.append(problem)
@@ -130,11 +130,6 @@ def _example(each: Field, obs: pd.DataFrame) -> str:
     if each.name.endswith(SUFFIX) and each.in_words in obs:
         return f"{each.name}: {{column: {each.in_words}}}  # or {each.example}, {each.meaning}"
     return each.line
-
-
-def _unknown(given: Mapping[str, Any], known: list[Field], fixed: Mapping[str, str]) -> list[str]:
-    names = {each.name for each in known} | {ORGANISM} | set(fixed)
-    return [name for name in given if name not in names]
 
 
 def _organism_problem(given: Mapping[str, Any], species: str) -> str | None:
