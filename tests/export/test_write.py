@@ -227,6 +227,16 @@ def test_an_embedding_is_computed_where_there_is_none(cells, tmp_path):
     assert ad.read_h5ad(path).obsm["X_umap"].shape == (120, 2)
 
 
+def test_cells_without_any_type(cells, tmp_path):
+    for name in ("label", "term"):
+        cells.obs[f"sctab_{name}"] = pd.Categorical([None] * 120, categories=cells.obs[f"sctab_{name}"].cat.categories)
+    cells.obs["sctab_is_unseen"] = False
+    path = sctab.export.write(cells, tmp_path / "a.h5ad", format="cap", metadata=CAP)
+    assert set(ad.read_h5ad(path).obs["sctab_cell_type"]) == {"NA"}
+    path = sctab.export.write(cells, tmp_path / "b.h5ad", format="cellxgene", metadata=LAB)
+    assert set(ad.read_h5ad(path).obs["cell_type_ontology_term_id"]) == {"unknown"}
+
+
 def test_a_table_with_its_mappings(cells, tmp_path):
     path = sctab.export.write(
         cells, tmp_path / "cells.tsv.gz", format="table", mappings=tmp_path / "labels.sssom.tsv", answer="label"

@@ -57,6 +57,8 @@ def marker_genes(
     ModelNotFoundError, ModelFormatError
         If a model was named and is not found, or cannot be read.
     """
+    if not types.table["cells"].any():
+        return {}, []
     column = {"term": f"{key_added}_{OBS_TERM}", "vote": f"{key_added}_{OBS_VOTE}"}.get(types.answer)
     try:
         genes, _ = evidence_tables(adata, cells, model, groupby=column, n_genes=n_genes, key_added=key_added)
