@@ -157,7 +157,7 @@ def test_few_donors_cannot_promise_little():
     assert promise(TREE, scores, 0.2).unit == "donor"
     less = promise(TREE, scores, 0.1)
     assert less.unit == "cell"
-    assert "With 4 donors in the reference, the smallest error that can be promised for a new donor is 0.2." in less.note
+    assert "With 4 donors to calibrate on, the smallest error that can be promised for a new donor is 0.2." in less.note
     assert "covers other cells of these donors only." in less.note
     none = promise(TREE, scores, 0.01)
     assert "40 held-out cells are too few to promise an error of 0.01: the smallest is 0.025. No term is reported." in none.note

@@ -76,7 +76,7 @@ def test_few_cells_are_not_tested(seen, n_obs):
     """The difference between datasets cannot be estimated from them, and all would seem to be of unseen types."""
     test, note = unseen_test(seen, open_cells(np.arange(n_obs) % 3), NORMALIZATION, Logits())
     assert test is None
-    assert note.startswith(f"Only {n_obs} cells have counts in the model's genes, too few to look for unseen types")
+    assert note.startswith(f"Too few cells to look for unseen types: {n_obs} have counts in the model's genes")
 
 
 def test_without_types_the_logits_are_looked_at(seen):

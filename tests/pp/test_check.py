@@ -153,7 +153,7 @@ def test_a_type_that_was_not_learned(model):
     assert found.fraction_unseen > 0.9
     assert found.shift > 0.9
     assert not found.promise["holds"]
-    assert "cannot be promised for other cells of the reference: no label is right" in text_of(found)
+    assert "cannot be promised for a new donor, on average: no label is right" in text_of(found)
     assert found.verdict == "Use another model: no label fits 100% of the cells."
     (note,) = [note for note in found.warnings if "fit no label" in note]
     assert "`sctab.tl.annotate` with `unseen_fdr=0.1` refuses them, unless `force=True` is given." in note
@@ -287,7 +287,17 @@ def test_cells_without_a_count(model, query):
 
 
 @pytest.mark.parametrize("name", ["accepted_error", "unseen_fdr", "min_gene_coverage"])
-@pytest.mark.parametrize("value", ["0.1", None])
+@pytest.mark.parametrize("value", ["0.1", [0.1]])
 def test_rates_that_are_not_numbers(model, query, name, value):
     with pytest.raises(sctab.SettingError, match=f"`{name}=.*between 0 and 1"):
         sctab.pp.check(query, model, **{name: value})
+
+
+def test_the_accepted_error_is_one_that_can_be_promised(model, query):
+    n_donors = model.spec.calibration.n_units
+    found = sctab.pp.check(query, model)
+    assert found.promise["accepted_error"] == max(0.1, np.ceil(100 / (n_donors + 1)) / 100)
+    assert found.promise["unit"] == "donor"
+    assert not found.promise["note"]
+    asked = sctab.pp.check(query, model, accepted_error=0.05)
+    assert (asked.promise["accepted_error"], asked.promise["unit"]) == (0.05, "cell")

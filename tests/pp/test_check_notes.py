@@ -22,7 +22,7 @@ def cells(n_learned=0, n_detected=MANY, is_empty=None):
 
 PROMISE = PromiseCheck(0.1, 0.01, 0.05, "donor", 12, "")
 QUIET = Findings(
-    query=SimpleNamespace(notes=()),
+    query=SimpleNamespace(notes=(), match=SimpleNamespace(coverage=0.9)),
     types=TYPES,
     confused=[],
     confused_in_all=[],
@@ -59,7 +59,7 @@ def test_notes_on_how_the_data_was_read_come_first():
         ({"shift": 0.95}, r"further from the types of the model than 95% of the reference"),
         ({"fraction_unseen": 0.2}, r"^20% of the cells fit no label\. Find them with `unseen_fdr=0\.1` of `sctab\.tl\.annotate`"),
         ({"fraction_unseen": 0.7}, r"^70% of the cells fit no label, .* most labels would be wrong"),
-        ({"leakage": {"expected_recall": 0.3, "false_positive_rate": 0.002}}, r"of these, about 30% would be"),
+        ({"leakage": {"expected_recall": 0.3, "false_positive_rate": 0.002}}, r"about 30% of them would be found"),
         ({"promise": replace(PROMISE, note="A limit.")}, r"^A limit\.$"),
         ({"promise": replace(PROMISE, distance=0.2)}, r"^An error of 0\.1 cannot be promised.*distance 0\.20; at most 0\.05"),
     ],
@@ -90,14 +90,19 @@ def test_without_what_the_model_does_not_keep():
         ({}, 0, "Ready to annotate."),
         ({"types": TYPES.assign(coverage=[0.9, 0.3])}, 1, "Ready to annotate, with 1 warning."),
         ({"fraction_unseen": 0.7, "shift": 0.95}, 2, "Use another model: no label fits 70% of the cells."),
+        (
+            {"query": SimpleNamespace(notes=(), match=SimpleNamespace(coverage=0.33))},
+            1,
+            "Annotate with caution: the data has genes with 33% of total importance.",
+        ),
         ({"fraction_unseen": 0.31}, 1, "Annotate with caution: no label fits 31% of the cells."),
-        ({"counted": cells(n_learned=1000)}, 1, "Annotate with caution: the model was trained on all of 1,000 cells."),
+        ({"counted": cells(n_learned=1000)}, 1, "Annotate with caution: all 1,000 cells were in its training data."),
         ({"counted": cells(n_learned=4)}, 0, "Ready to annotate."),
         (
             {"shift": 0.95, "promise": replace(PROMISE, distance=0.2), "counted": cells(n_learned=500)},
             3,
-            "Annotate with caution: the cells are far from the types of the model; an error of 0.1 cannot be promised; the model was "
-            "trained on 500 of 1,000 cells.",
+            "Annotate with caution: the cells are far from the types of the model; an error of 0.1 cannot be promised; 500 of "
+            "1,000 cells were in its training data.",
         ),
         ({"shift": None, "fraction_unseen": None, "promise": None}, 0, "Ready to annotate."),
     ],

@@ -185,8 +185,8 @@ class TestCells:
         assert f"{n_missing} of 700 cells have no label in `adata.obs['truth']` and do not count." in notes
         n_unknown = {name: int((adata.obs["truth"] == name).sum()) for name in ("cluster 7", REGULATORY)}
         assert (
-            f"{sum(n_unknown.values())} of {700 - n_missing} cells are of types that are neither among the labels of the model nor "
-            "above one" in notes
+            f"{sum(n_unknown.values())} of {700 - n_missing} cells are of types that are neither a label of the model nor "
+            "a parent of one" in notes
         )
         assert "As labelled, they count as wrong; `only_known=True` leaves them out." in notes
         assert f"{n_unknown[REGULATORY]} of them are of subtypes of its labels, compared with the broader label" in notes

@@ -56,7 +56,7 @@ def test_the_promise_is_for_the_mean_over_donors(result, capsys, monkeypatch):
 
 def test_a_promise_for_cells_of_the_same_donors(result, capsys, monkeypatch):
     assert (
-        "Promised terms: error 0.250 (0.200 to 0.300), accepted 0.2 for other cells of the same donors. The promise was not kept."
+        "Promised terms: error 0.250 (0.200 to 0.300), accepted 0.2 for cells like those of the calibration. The promise was not kept."
         in words_of(printed(result, "cell", capsys, monkeypatch))
     )
 

@@ -52,7 +52,7 @@ def test_columns(model, query):
     assert (promise["accepted_error"], promise["unit"], promise["n_units"]) == (0.3, "donor", 9)
     assert query.uns["sctab"]["calibration"]["unit"] == "donor"
     counted = (open_labels == 1).sum(), (terms.notna() & (open_labels > 1)).sum(), terms.isna().sum()
-    assert tuple(promise[name] for name in ("n_leaf", "n_broader", "n_open")) == counted
+    assert tuple(promise[name] for name in ("n_label", "n_broader", "n_open")) == counted
     assert sum(counted) == query.n_obs
 
 
@@ -68,7 +68,7 @@ def test_the_command_counts_terms(model, query, tmp_path):
         f"{mask.sum():,} ({'<1' if 0 < mask.mean() < 0.005 else round(100 * mask.mean())}%)"
         for mask in (is_leaf, ~is_leaf & ~is_open, is_open)
     ]
-    assert f"of {len(table):,} cells: a single label {shown[0]}, a broader term {shown[1]}, none {shown[2]}." in result.stdout
+    assert f"of {len(table):,} cells: their label {shown[0]}, a broader term {shown[1]}, none {shown[2]}." in result.stdout
     assert f"Unseen types: {table['sctab_is_unseen'].sum()} of {len(table)} cells fit no label." in result.stdout
 
 
@@ -101,7 +101,7 @@ def test_files_hold_the_same(model, query, tmp_path, suffix):
         written = ad.read_h5ad(output) if suffix == ".h5ad" else ad.read_zarr(output)
         found = written.obs
         assert written.uns["sctab"]["promise"]["accepted_error"] == 0.2
-        for name in ("n_leaf", "n_broader", "n_open"):
+        for name in ("n_label", "n_broader", "n_open"):
             assert written.uns["sctab"]["promise"][name] == query.uns["sctab"]["promise"][name]
     for key in KEYS:
         expected = query.obs[key].astype(object).where(query.obs[key].notna(), None).tolist()
@@ -176,7 +176,7 @@ def test_it_is_withdrawn_where_cells_are_unlike_held_out_ones(model, query):
 
 
 def test_few_donors_are_said(model, query):
-    with pytest.warns(sctab.SctabWarning, match="With 9 donors in the reference, the smallest error that can be promised"):
+    with pytest.warns(sctab.SctabWarning, match="With 9 donors to calibrate on, the smallest error that can be promised"):
         sctab.tl.annotate(query, model, accepted_error=0.05)
     assert query.uns["sctab"]["promise"]["unit"] == "cell"
 

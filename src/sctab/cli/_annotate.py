@@ -214,7 +214,11 @@ def _trust(run: Mapping[str, Any]) -> Iterator[str]:
     """Sentences on promised terms, and on unseen types where no cell is reported; warnings say the rest."""
     promise, unseen = run.get("promise"), run.get("unseen")
     if promise is not None and promise["is_kept"]:
-        of_whom = "other cells of the reference" if promise["unit"] == "cell" else f"new {promise['unit']}s, on average"
+        of_whom = (
+            "cells like those that the model was calibrated on"
+            if promise["unit"] == "cell"
+            else f"new {promise['unit']}s, on average"
+        )
         yield f"At most {promise['accepted_error']:g} of the terms are wrong, for {of_whom}."
     if unseen is not None and not unseen["n_reported"]:
         yield (
@@ -227,15 +231,15 @@ def _summary(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Lines on how many cells of all files have a label, a broader term or none, and how many are of unseen types."""
     promises, unseen = ([run[name] for run in runs if name in run] for name in ("promise", "unseen"))
     if promises:
-        n_leaf, n_broader, n_open = (sum(promise[name] for promise in promises) for name in ("n_leaf", "n_broader", "n_open"))
-        n_cells = n_leaf + n_broader + n_open
+        n_label, n_broader, n_open = (sum(promise[name] for promise in promises) for name in ("n_label", "n_broader", "n_open"))
+        n_cells = n_label + n_broader + n_open
         is_kept = all(promise["is_kept"] for promise in promises)
 
         def told(n: int) -> str:
             return f"{n:,} ({sctab.data.shown_fraction(n / max(n_cells, 1))})"
 
         yield (
-            f"{'Promised terms' if is_kept else 'Terms, without a promise'}, of {n_cells:,} cells: a single label {told(n_leaf)}, "
+            f"{'Promised terms' if is_kept else 'Terms, without a promise'}, of {n_cells:,} cells: their label {told(n_label)}, "
             f"a broader term {told(n_broader)}, none {told(n_open)}."
         )
     if unseen:

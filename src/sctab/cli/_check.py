@@ -33,8 +33,12 @@ def check(
         float, typer.Option(help="Minimum fraction of total gene importance that the data must cover.")
     ] = 0.1,
     accepted_error: Annotated[
-        float, typer.Option(help="Fraction of wrong answers that you would accept: checks whether it can be promised.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            help="Fraction of wrong answers that you would accept: checks whether it can be promised. By default 0.1, or the smallest that "
+            "can be."
+        ),
+    ] = None,
     unseen_fdr: Annotated[float, typer.Option(help="Accepted false discovery rate for cells that no label fits.")] = 0.1,
     accelerator: Accelerator = "auto",
     overwrite: Overwrite = False,

@@ -32,7 +32,7 @@ from ._explain import (
     require_explainable as require_explainable,
 )
 from ._files import FileAnnotation as FileAnnotation, annotate_cells as annotate_cells
-from ._fingerprints import Fingerprints as Fingerprints
+from ._fingerprints import Fingerprints as Fingerprints, beyond_chance as beyond_chance
 from ._held_out import HeldOutCells as HeldOutCells
 from ._journal import Journal as Journal, Part as Part
 from ._learn_types import TypeSums as TypeSums, folds_of_units as folds_of_units, learn_types as learn_types
@@ -49,7 +49,12 @@ from ._query_check import (
     holds_counts as holds_counts,
     sample_cells as sample_cells,
 )
-from ._query_test import MOST_UNSEEN as MOST_UNSEEN, fraction_unseen as fraction_unseen, unseen_test as unseen_test
+from ._query_test import (
+    MOST_UNSEEN as MOST_UNSEEN,
+    fraction_unseen as fraction_unseen,
+    sample_ranges as sample_ranges,
+    unseen_test as unseen_test,
+)
 from ._reference_arrays import NO_ARRAYS as NO_ARRAYS, Arrays as Arrays
 from ._sizes import BATCH_SIZE as BATCH_SIZE, DENSE_BATCH_SIZE as DENSE_BATCH_SIZE
 from ._spec import NO_SETUP as NO_SETUP, ModelSpec as ModelSpec, library_versions as library_versions

@@ -187,7 +187,7 @@ def promise(terms: Terms, scores: Scores, accepted_error: float) -> BackOff:
     units, unit, note = scores.units, scores.unit, ""
     if accepted_error < scores.smallest_error - _ROUNDING and unit != "cell":
         note = (
-            f"With {scores.n_units} {unit}s in the reference, the smallest error that can be promised for a new {unit} is "
+            f"With {scores.n_units} {unit}s to calibrate on, the smallest error that can be promised for a new {unit} is "
             f"{_up(scores.smallest_error)}. With an accepted error of {accepted_error:g}, the promise covers other cells of these {unit}s "
             "only."
         )

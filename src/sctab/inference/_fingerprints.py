@@ -25,6 +25,8 @@ _LEAST_ENTROPY = 40.0
 """Bits below which a part is left out, since different cells would look the same."""
 _RARE = 0.25
 """Genes that at most this fraction of the cells show come first: a missing one of them matters in few cells."""
+_DEVIATIONS = 3.0
+"""Standard deviations above the number of cells that are recognised by chance."""
 _FEWEST_DETECTED = 5
 """Detected genes from which a fingerprint tells cells apart."""
 _PREFIX = "fingerprints."
@@ -227,3 +229,17 @@ def _positions(hashes: NDArray[np.uint64], n_bits: int) -> Iterator[NDArray[np.u
     step = _mixed(hashes ^ _GOLDEN) | np.uint64(1)
     for number in range(_N_HASHES):
         yield (hashes + np.uint64(number) * step) % np.uint64(n_bits)
+
+
+def beyond_chance(n_recognised: int, n_cells: int, false_positive_rate: float) -> bool:
+    """Return whether more cells are recognised as training data than chance explains.
+
+    Parameters
+    ----------
+    n_recognised, n_cells
+        Cells that are recognised, and all that were looked at.
+    false_positive_rate
+        Probability that a cell which was not learned is recognised.
+    """
+    by_chance = false_positive_rate * n_cells
+    return bool(n_recognised > by_chance + _DEVIATIONS * np.sqrt(by_chance) + 1)

@@ -112,7 +112,7 @@ class Predictor:
             raise SettingError(
                 Parameter("accepted_error", accepted_error),
                 " needs a model that was calibrated on held-out cells, and this one was not: nothing can be promised. Train it again "
-                "with sctab 0.3 or later, calibrate it with `model.calibrate`, or omit ",
+                "with this version, calibrate it with `model.calibrate`, or omit ",
                 Parameter("accepted_error"),
                 ".",
             )

@@ -21,9 +21,9 @@ _FEWEST_CELLS = 80
 MOST_UNSEEN = 0.5
 """Fraction of the cells that no label fits beyond which a query is refused: most labels would be wrong."""
 NO_TYPES = (
-    "The model keeps nothing of its reference, so that cells of unseen types were looked for in its logits, as outliers among the cells of "
-    "the query: no false discovery rate can be promised, and where most cells are of unseen types, none is found. Train the model again to "
-    "compare cells with its reference."
+    "The model stores no profiles of its reference, so unseen types were looked for in its logits, as outliers among the cells of the "
+    "query: no false discovery rate holds, and where most cells are of unseen types, none is found. Train the model again to compare cells "
+    "with its reference."
 )
 NO_MARKERS = (
     "The data has fewer than 10 of the genes that tell the model's types from others, so that cells of unseen types were looked for in its "
@@ -57,8 +57,8 @@ def unseen_test(
             return None, ""
         if values.shape[0] < _FEWEST_CELLS:
             return None, (
-                f"Only {values.shape[0]} cells have counts in the model's genes, too few to look for unseen types: neighbourhoods and the "
-                f"difference between datasets need {_FEWEST_CELLS}. Annotate them together with the other cells of their dataset."
+                f"Too few cells to look for unseen types: {values.shape[0]} have counts in the model's genes, and {_FEWEST_CELLS} are "
+                "needed. Annotate them together with the other cells of their dataset."
             )
         n_genes = len(query.match.found)
         with one_thread():

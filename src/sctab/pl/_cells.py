@@ -166,7 +166,7 @@ def _draw_categories(ax: Axes, table: pd.DataFrame, name: str, area: float, pale
         if numbers and len(order) > 1:
             middle = table[(values == each).to_numpy()][["x", "y"]].median()
             text = ax.annotate(str(number), (middle["x"], middle["y"]), ha="center", va="center", fontsize=7.5, color="black")
-            text.set_path_effects([patheffects.withStroke(linewidth=2, foreground="white", alpha=0.85)])
+            text.set_path_effects([patheffects.withStroke(linewidth=2.5, foreground="white")])
     ax.legend(
         handles=handles,
         loc="upper left",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from sctab import get
-from sctab.errors import SettingError, missing_key
+from sctab.errors import KeyNotFoundError, Parameter, SettingError, listing
 from sctab.keys import DEFAULT_KEY_ADDED
 from sctab.ontology import CellOntology
 from sctab.pl._colours import plain
@@ -73,7 +73,11 @@ def comparison(
         table = comparison
     else:
         if labels_key is None:
-            raise missing_key("labels_key", "", comparison.obs.columns)
+            raise KeyNotFoundError(
+                "Name the given labels with ",
+                Parameter("labels_key"),
+                f", a column of `adata.obs`: {listing(comparison.obs.columns)}.",
+            )
         table = get.comparison(comparison, labels_key, other_key, key_added=key_added, ontology=ontology)
         names = (labels_key, other_key or f"{key_added}_label")
     if table.empty:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from sctab import get
-from sctab.errors import Parameter, SettingError, missing_key
+from sctab.errors import KeyNotFoundError, Parameter, SettingError, listing
 from sctab.get import NO_LABEL
 from sctab.keys import DEFAULT_KEY_ADDED
 from sctab.pl._colours import NO_TYPE, OTHER, colours_of, plain
@@ -77,7 +77,9 @@ def composition(
         table = composition
     else:
         if sample_key is None:
-            raise missing_key("sample_key", "", composition.obs.columns)
+            raise KeyNotFoundError(
+                "Name the samples with ", Parameter("sample_key"), f", a column of `adata.obs`: {listing(composition.obs.columns)}."
+            )
         table = get.composition(composition, sample_key, groupby=groupby, key_added=key_added)
         stored = get.stored_colours(composition, groupby, key_added=key_added)
     counts = table.pivot_table(index="sample", columns="type", values="cells", aggfunc="sum", fill_value=0, sort=False)
@@ -110,7 +112,7 @@ def composition(
         ax.barh(positions, share, left=left, height=0.78, color=colour, label=plain(name), edgecolor=edge, linewidth=0.4)
         left += share
     name_rows(ax, rows)
-    ax.set(xlim=(0, 1), xlabel="Cells of the sample")
+    ax.set(xlim=(0, 1), xlabel=f"Cells of each {sample_key}" if sample_key else "Cells of the sample")
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.tick_params(labelsize=8)
     ax.xaxis.label.set_fontsize(9)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from sctab.errors import Parameter, SettingError
 from sctab.keys import DEFAULT_KEY_ADDED
@@ -182,6 +182,9 @@ def unseen(evaluation: AnnData | pd.DataFrame, *, key_added: str = DEFAULT_KEY_A
             reported.barh(positions[own], rows["reported"][own], height=0.7, color=colour, linewidth=0)
     values.set_xscale("log")
     values.set_xlabel("p-value")
+    values.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    values.xaxis.set_major_formatter("{x:g}")
+    values.xaxis.set_minor_formatter(NullFormatter())
     reported.set(xlim=(0, 1), xlabel="Reported cells")
     reported.xaxis.set_major_formatter(PercentFormatter(1))
     n_unknown = int((~rows["is_known"].astype(bool)).sum())

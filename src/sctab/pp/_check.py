@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from numbers import Real
 from os import PathLike
 
@@ -33,6 +34,7 @@ from sctab.pp._check_notes import NO_DEPTH, NO_FINGERPRINTS, NO_PROMISE, NO_TYPE
 from sctab.pp._check_result import QueryCheck
 from sctab.zoo import load_predictor
 
+_DEFAULT_ERROR = 0.1
 _TYPICAL_COUNTS = 1_000.0
 """Counts of a cell in model genes by which types are compared where neither the query nor the model says how many there are."""
 
@@ -43,7 +45,7 @@ def check(
     *,
     layer: str | None = None,
     min_gene_coverage: float = 0.1,
-    accepted_error: float = 0.1,
+    accepted_error: float | None = None,
     unseen_fdr: float = 0.1,
     show_progress: bool = False,
 ) -> QueryCheck:
@@ -62,7 +64,8 @@ def check(
     layer, min_gene_coverage
         As in :func:`sctab.tl.annotate`.
     accepted_error
-        Fraction of wrong answers that you would accept: it is checked whether that can be promised.
+        Fraction of wrong answers that you would accept: it is checked whether that can be promised. By default 0.1, or the smallest that
+        can be promised if that is more.
     unseen_fdr
         Accepted false discovery rate for cells that no label fits.
     show_progress
@@ -86,7 +89,8 @@ def check(
     >>> import scanpy as sc, sctab
     >>> found = sctab.pp.check(sc.datasets.pbmc68k_reduced(), "pbmc")
     >>> print(found)  # doctest: +ELLIPSIS
-    Check of 700 cells with the model `pbmc`: ...
+    Check of 700 cells with the model `pbmc`
+    ...
     <BLANKLINE>
     matrix      raw.X holds log1p of normalised counts; 765 features
     species     human
@@ -107,7 +111,7 @@ def check_file(
     layer: str | None = None,
     modality: str | None = None,
     min_gene_coverage: float = 0.1,
-    accepted_error: float = 0.1,
+    accepted_error: float | None = None,
     unseen_fdr: float = 0.1,
     show_progress: bool = False,
 ) -> QueryCheck:
@@ -150,8 +154,11 @@ def check_file(
     return found
 
 
-def _require_fractions(accepted_error: float, unseen_fdr: float) -> None:
-    for name, value in (("accepted_error", accepted_error), ("unseen_fdr", unseen_fdr)):
+def _require_fractions(accepted_error: float | None, unseen_fdr: float) -> None:
+    for name, value in (
+        ("accepted_error", _DEFAULT_ERROR if accepted_error is None else accepted_error),
+        ("unseen_fdr", unseen_fdr),
+    ):
         if not (isinstance(value, Real) and 0 < value < 1):
             raise SettingError(Parameter(name, value), " must be between 0 and 1, such as 0.1.")
 
@@ -161,7 +168,7 @@ def _check(
     cells: CellData,
     layer: str | None,
     min_gene_coverage: float,
-    accepted_error: float,
+    accepted_error: float | None,
     unseen_fdr: float,
     *,
     show_progress: bool,
@@ -244,10 +251,12 @@ def _check(
     )
 
 
-def _promise(predictor: Predictor, accepted_error: float, sampled: SampledCells) -> PromiseCheck | None:
+def _promise(predictor: Predictor, accepted_error: float | None, sampled: SampledCells) -> PromiseCheck | None:
     """Result of the test of the promise; `None` for a model that was not calibrated on held-out cells."""
     try:
-        backoff = predictor.promise(accepted_error)
+        backoff = predictor.promise(_DEFAULT_ERROR if accepted_error is None else accepted_error)
+        if accepted_error is None and backoff.note:
+            backoff = predictor.promise(ceil(100 / (backoff.n_units + 1)) / 100)
     except SettingError:
         return None
     return PromiseCheck.of(backoff, sampled)

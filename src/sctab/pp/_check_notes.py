@@ -10,7 +10,7 @@ import pandas as pd
 
 from sctab.data import Query, shown_fraction
 from sctab.errors import Either, Message, Parameter, agreeing, listing
-from sctab.inference import MOST_UNSEEN, CellCounts, PromiseCheck
+from sctab.inference import MOST_UNSEEN, CellCounts, PromiseCheck, beyond_chance
 
 _TRAINED_NOW = "Models that are trained with this version keep them"
 NO_TYPES = (
@@ -37,8 +37,6 @@ _SHALLOW, _DEEP = 1 / 3, 3.0
 _SHIFTED = 0.8
 """Shift from which a warning says so."""
 _MANY_UNSEEN = 0.1
-_DEVIATIONS = 3.0
-"""Standard deviations above the number of cells recognised by chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +85,8 @@ def verdict_on(findings: Findings, n_warnings: int) -> str:
     if _is_refused(findings):
         return f"Use another model: no label fits {findings.fraction_unseen:.0%} of the cells."
     reasons = []
+    if findings.query.match.coverage < _LITTLE_COVERAGE:
+        reasons.append(f"the data has genes with {shown_fraction(findings.query.match.coverage)} of total importance")
     if findings.fraction_unseen is not None and findings.fraction_unseen > _MANY_UNSEEN:
         reasons.append(f"no label fits {findings.fraction_unseen:.0%} of the cells")
     if findings.shift is not None and findings.shift > _SHIFTED:
@@ -95,7 +95,9 @@ def verdict_on(findings: Findings, n_warnings: int) -> str:
         reasons.append(f"an error of {findings.promise.accepted_error:g} cannot be promised")
     if (n_learned := _n_learned(findings)) is not None:
         n_cells = len(findings.counted.n_counts)
-        reasons.append(f"the model was trained on {'all' if n_learned == n_cells else f'{n_learned:,}'} of {n_cells:,} cells")
+        reasons.append(
+            f"{f'all {n_cells:,}' if n_learned == n_cells else f'{n_learned:,} of {n_cells:,}'} cells were in its training data"
+        )
     if reasons:
         return f"Annotate with caution: {'; '.join(reasons)}."
     return "Ready to annotate" + (f", with {n_warnings} warning{'s' * (n_warnings > 1)}." if n_warnings else ".")
@@ -186,8 +188,8 @@ def _on_leakage(findings: Findings) -> Iterator[str]:
         )
     if (recall := findings.leakage["expected_recall"]) < 1 - _LITTLE_COVERAGE:
         yield (
-            f"Genes are missing by which cells of the training data are recognised: of these, about {shown_fraction(recall)} would be. "
-            "Check the data before it is cut to some genes to find all."
+            f"Too few genes to recognise training cells: about {shown_fraction(recall)} of them would be found. Check the data before it "
+            "is cut to some genes."
         )
 
 
@@ -196,8 +198,8 @@ def _n_learned(findings: Findings) -> int | None:
     is_learned = findings.counted.is_learned
     if is_learned is None:
         return None
-    n_learned, by_chance = int(is_learned.sum()), findings.leakage["false_positive_rate"] * len(is_learned)
-    return n_learned if n_learned > by_chance + _DEVIATIONS * np.sqrt(by_chance) + 1 else None
+    n_learned = int(is_learned.sum())
+    return n_learned if beyond_chance(n_learned, len(is_learned), findings.leakage["false_positive_rate"]) else None
 
 
 def _on_promise(findings: Findings) -> Iterator[str]:

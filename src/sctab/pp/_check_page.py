@@ -107,16 +107,16 @@ def _facts(check: Any) -> Iterator[tuple[str, str]]:
 
 def _promise(check: Any) -> str:
     found: Mapping[str, Any] = check.promise
-    of_whom = "other cells of the reference" if found["unit"] == "cell" else f"a new {found['unit']}, on average"
+    of_whom = (
+        "cells like those that the model was calibrated on" if found["unit"] == "cell" else f"a new {found['unit']}, on average"
+    )
     verdict = "cannot be promised" if not found["holds"] else "can be promised, but only" if found["note"] else "can be promised"
     text = f"an error of {found['accepted_error']:g} {verdict} for {of_whom}"
     if check.is_refused:
         return f"{text}: no label is right for cells of unseen types"
     among = ", if of types that the model knows" * bool(check.fraction_unseen)
-    return (
-        f"{text}{among}: confidence is {found['distance']:.3f} below that in held-out cells, as a mean rank from 0 to 1 (limit "
-        f"{found['limit']:.3f})"
-    )
+    less = f"{found['distance']:.3f} below that in" if found["distance"] >= 0.0005 else "no lower than in"
+    return f"{text}{among}: confidence is {less} held-out cells (mean rank of 0 to 1; limit {found['limit']:.3f})"
 
 
 def _number(n_cells: int) -> str:

@@ -38,9 +38,10 @@ def summary(content: Content) -> Iterator[str]:
         listed = most[0] if len(most) == 1 else f"{', '.join(most[:-1])} and {most[-1]}"
         yield f"Most frequent {'is' if len(most) == 1 else 'are'} {listed}."
     if content.confidence:
+        median = content.confidence["median"]
+        typical = "above 0.99" if median > 0.99 else f"of {median:.2f} or more"
         yield (
-            f"Half of the cells have a confidence of {content.confidence['median']:.2f} or more; it is below 0.5 in "
-            f"{percent(content.confidence['doubtful'])} of them."
+            f"Half of the cells have a confidence {typical}; it is below 0.5 in {percent(content.confidence['doubtful'])} of them."
         )
     yield from _expected(content)
     yield from _promise(content)
@@ -95,7 +96,7 @@ def _promise(content: Content) -> Iterator[str]:
         yield f"An error of {accepted:g} was asked for and cannot be promised for these cells: their terms carry no promise."
         return
     unit = str(promise["unit"])
-    whom = "other cells of the reference" if unit == "cell" else f"new {unit}s, on average"
+    whom = "cells like those that the model was calibrated on" if unit == "cell" else f"new {unit}s, on average"
     types = content.types
     left_open = float((types["left_open"].fillna(0) * types["cells"]).sum() / max(types["cells"].sum(), 1))
     yield f"At most {percent(accepted)} of the promised terms are wrong, for {whom}; {percent(left_open)} of the cells are left open."

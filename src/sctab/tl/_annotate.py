@@ -15,6 +15,7 @@ from sctab.inference import BATCH_SIZE, Expected, HasPredictor, Hierarchy, predi
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, check_key_added
 from sctab.nn import Precision
 from sctab.tl._excluded import ExcludedCells
+from sctab.tl._learned import LearnedCells
 from sctab.tl._result import (
     check_hierarchy,
     check_labels,
@@ -182,6 +183,8 @@ def annotate(
     excluded = ExcludedCells.of(expected, decision)
     notes = notes_of(query, int((~decision.measured).sum()), backoff, reported, excluded)
     notes += precision_notes(predictor, query, precision)
+    learned = LearnedCells.of(predictor, query)
+    notes += [] if learned is None else [learned.note]
 
     target = target_of(adata, copy=copy)
     for name, values in obs_columns(predictor.spec, decision, key_added, backoff, reported).items():
@@ -192,7 +195,7 @@ def annotate(
         probabilities if columns is None else pd.DataFrame(probabilities, index=adata.obs_names, columns=columns)
     )
     target.uns[key_added] = describe_run(
-        predictor, query, notes, precision, backoff, reported, count_terms(decision, backoff), excluded
+        predictor, query, notes, precision, backoff, reported, count_terms(decision, backoff), excluded, learned
     )
     for note in notes:
         warn(note)

@@ -44,6 +44,7 @@ from sctab.io import (
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, SPECIES_KEYS, check_key_added
 from sctab.nn import Precision
 from sctab.tl._finished import RUN, are_finished, run_hash
+from sctab.tl._learned import LearnedCells
 from sctab.tl._result import (
     check_hierarchy,
     check_labels,
@@ -246,8 +247,12 @@ def annotate_files(
                 query, checked = annotation.query, None if backoff is None else backoff.check(*of_file.compared)
                 notes = notes_of(query, of_file.n_unmeasured, checked, reported, of_file.excluded)
                 notes += precision_notes(predictor, query, precision)
+                learned = LearnedCells.of(predictor, query)
+                notes += [] if learned is None else [learned.note]
                 runs[annotation.file.path] = {
-                    **describe_run(predictor, query, notes, precision, checked, reported, of_file.n_terms, of_file.excluded),
+                    **describe_run(
+                        predictor, query, notes, precision, checked, reported, of_file.n_terms, of_file.excluded, learned
+                    ),
                     RUN: run_id,
                 }
             _require_unchanged(annotations, cells, journal)

@@ -174,6 +174,7 @@ def evaluate(
     confidence = np.where(np.isnan(confidence), 1 / len(annotation.names), confidence)
     notes += [
         *_notes_on_shared_ids(comparison, known, predicted),
+        _note_on_learned(adata.uns[key_added]),
         _note_on_levels(levels, overall),
         _note_on_subtypes(comparison, known, predicted, corrected),
         _note_on_named_subtypes(comparison, known, predicted, shared.correct(known, predicted)),
@@ -262,7 +263,7 @@ def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool
         without = Parameter("only_known", value=True)
         told = (
             f"{int(unknown.sum())} of {int(labelled.sum())} cells {agreeing(int(unknown.sum()), 'is', 'are')} of "
-            f"{agreeing(len(codes), 'a type that is', 'types that are')} neither among the labels of the model nor above one: "
+            f"{agreeing(len(codes), 'a type that is', 'types that are')} neither a label of the model nor a parent of one: "
             f"{listing(comparison.names[code] for code in codes)}. "
             + ("They do not count." if only_known else f"As labelled, they count as wrong; {without} leaves them out.")
             + (
@@ -277,6 +278,16 @@ def _cells_to_score(comparison: Comparison, labels_key: str, *, only_known: bool
     if not cells.any():
         raise LabelError(place(f"obs[{labels_key!r}]"), f" has no label to compare with. {' '.join(notes)}")
     return cells, notes
+
+
+def _note_on_learned(run: Mapping[str, Any]) -> str:
+    """A sentence on cells that the model was trained on; `""` where there are none."""
+    if (learned := run.get("learned")) is None:
+        return ""
+    return (
+        f"The training data of the model holds {int(learned['n_learned']):,} of {int(learned['n_cells']):,} cells that were looked at. "
+        "These scores are too high, and say nothing about new cells."
+    )
 
 
 def _note_on_levels(levels: pd.DataFrame, overall: pd.DataFrame) -> str:

@@ -176,6 +176,6 @@ def _outcome(promise: pd.DataFrame, run: Mapping[str, Any]) -> str:
     interval = "" if np.isnan(row["low"]) else f" ({row['low']:.3f} to {row['high']:.3f})"
     return (
         f"Promised terms: {'mean error over donors' if over == OF_DONORS else 'error'} {row['error']:.3f}{interval}, accepted "
-        f"{row['accepted_error']:g} for {'other cells of the same donors' if unit == 'cell' else f'new {unit}s'}. The promise was "
+        f"{row['accepted_error']:g} for {'cells like those of the calibration' if unit == 'cell' else f'new {unit}s'}. The promise was "
         f"{became if run.get('is_kept', True) else 'withdrawn'}."
     )

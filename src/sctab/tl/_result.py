@@ -33,6 +33,7 @@ from sctab.keys import (
 )
 from sctab.nn import Precision
 from sctab.tl._excluded import ExcludedCells
+from sctab.tl._learned import LearnedCells
 from sctab.tl._unseen import Reported
 
 _CELLS_TO_COMPARE = 512
@@ -195,14 +196,14 @@ def precision_notes(predictor: Predictor, query: Query, precision: Precision) ->
 
 
 def count_terms(decision: Decision, backoff: BackOff | None) -> dict[str, int]:
-    """Number of cells with a label, with a broader term, and with a count but no term; empty without a promise."""
+    """Number of cells whose term is their label, whose term is broader, and with a count but no term; empty without a promise."""
     if backoff is None or decision.terms is None:
         return {}
-    n_below = np.append(backoff.terms.n_below, 0)[decision.terms]
+    has_term, is_label = decision.terms >= 0, decision.terms == decision.codes  # the labels are the first terms
     return {
-        "n_leaf": int((n_below == 1).sum()),
-        "n_broader": int((n_below > 1).sum()),
-        "n_open": int(((n_below == 0) & (decision.codes >= 0)).sum()),
+        "n_label": int((has_term & is_label).sum()),
+        "n_broader": int((has_term & ~is_label).sum()),
+        "n_open": int((~has_term & (decision.codes >= 0)).sum()),
     }
 
 
@@ -215,6 +216,7 @@ def describe_run(
     reported: Reported | None = None,
     n_terms: Mapping[str, int] | None = None,
     excluded: ExcludedCells | None = None,
+    learned: LearnedCells | None = None,
 ) -> Mapping[str, Any]:
     """Everything about the annotation, for `uns`."""
     spec = predictor.spec
@@ -240,6 +242,7 @@ def describe_run(
         **_with_labels_below(promised(spec, backoff), backoff, n_terms or {}),
         **({} if reported is None else {"unseen": reported.to_uns()}),
         **({} if excluded is None else {UNS_EXPECTED: excluded.to_uns(spec.labels)}),
+        **({} if learned is None else {"learned": learned.to_uns()}),
         "warnings": [str(note) for note in notes],
         "versions": library_versions(),
     }
