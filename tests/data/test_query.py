@@ -136,3 +136,15 @@ def test_masked_values_are_not_read(counts):
         choose_source(
             SimpleNamespace(n_obs=counts.n_obs, n_vars=counts.n_vars, X=matrix, raw=None, layers={}, var=counts.var, obs=counts.obs)
         )
+
+
+def test_duplicated_genes_are_counted_and_named_as_the_model_names_them(counts):
+    LinearClassifier.setup_anndata(counts, "cell_type")
+    model = LinearClassifier(counts)
+    model.train(max_epochs=1, accelerator="cpu", enable_progress_bar=False, calibrate=False)
+    symbols = [*counts.var_names, *counts.var_names[:2], counts.var_names[0]]
+    query = ad.AnnData(sparse.hstack([counts.X, counts.X[:, :2], counts.X[:, :1]], format="csr"), obs=counts.obs)
+    query.var["symbol"] = symbols
+    first, second = counts.var_names[:2]
+    notes = model.predictor.open_query(query).notes
+    assert f"2 duplicated genes were collapsed by summing: `{first}`, `{second}`." in notes

@@ -47,7 +47,7 @@ def test_a_column_of_the_same_name_is_taken():
     ("given", "message"),
     [
         ({"donor_id": {"column": "patients"}}, "`patients` is not a column of `obs`. Did you mean `patient`?"),
-        ({"donor_id": {"colum": "patient"}}, "has `colum`; `column` and `values` are known"),
+        ({"donor_id": {"colour": "patient"}}, "has `colour`; `column` and `values` are known"),
         ({"donor_id": ["a", "b"]}, "must be one value or"),
         ({"donor_id": {"column": "patient", "values": 3}}, "`values` must be a mapping"),
         ({"sex_ontology_term_id": {"column": "sex"}}, "from the column `sex`: `f` is neither an id nor a name"),

@@ -207,10 +207,10 @@ def open_query(
     notes += notes_on_modality(adata)
     notes += stated_species(adata).notes(match.model_species, owner="the model", fix="use a model of the same species")
     if match.n_summed:
+        genes = np.unique(match.positions[match.summed])
         notes.append(
-            f"{match.n_summed} duplicated gene{'' if match.n_summed == 1 else 's'} "
-            f"{'was' if match.n_summed == 1 else 'were'} collapsed by summing: "
-            f"{listing(dict.fromkeys(map(str, source.var.index[match.summed])), most=5)}."
+            f"{len(genes):,} duplicated gene{'' if len(genes) == 1 else 's'} {'was' if len(genes) == 1 else 'were'} collapsed by summing: "
+            f"{listing([features.names[gene] for gene in genes], most=5)}."
         )
     if match.n_ignored:
         notes.append(
