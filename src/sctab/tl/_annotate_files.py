@@ -297,7 +297,11 @@ def annotate_files(
 def _groups_of(file: DataFile, key: str) -> pd.Categorical:
     """Groups of the cells of a file."""
     if key not in file.obs:
-        raise KeyNotFoundError(f"`{file.path}`: ", missing_key("vote", key, file.obs_columns).message)
+        raise KeyNotFoundError(
+            f"`{file.path}`: ",
+            missing_key("vote", key, file.obs_columns).message,
+            " Cluster the cells first, or read the annotated file and let `sctab.tl.vote` do it.",
+        )
     return groups_of(file.obs[key], Parameter("vote", key))
 
 
