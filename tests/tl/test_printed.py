@@ -52,6 +52,7 @@ def test_the_promise_is_for_the_mean_over_donors(result, capsys, monkeypatch):
     assert rows[0] == ["all", "30", "0.250", "0.600", "0.100", "2.50"]
     assert rows[1] == ["mean", "over", "donors", "30", "0.150", "0.625", "0.125", "2.25"]
     assert [row[1] for row in rows[2:4]] == ["b", "a"]  # the largest first
+    assert "leaf, with a term that is a single label; open, without a term." in words_of(lines)
 
 
 def test_a_promise_for_cells_of_the_same_donors(result, capsys, monkeypatch):
@@ -83,6 +84,12 @@ def test_without_terms(result, capsys, monkeypatch):
     assert not any("romise" in line for line in lines)
     assert ["accuracy", "0.900", "0.800", "0.850"] in [line.split() for line in lines]
     assert ["B", "cell", "7", "6", "0.400", "0.500", "0.250", "0.500"] in [line.split() for line in lines]
+
+
+def test_intervals_are_named_where_there_are_any(result, capsys, monkeypatch):
+    assert "In brackets" not in words_of(printed(result, "donor", capsys, monkeypatch))
+    result["overall"] = result["overall"].assign(low=0.7, high=0.95)
+    assert "In brackets: 95% intervals." in words_of(printed(result, "donor", capsys, monkeypatch))
 
 
 def test_equal_levels_are_shown_once(result, capsys, monkeypatch):

@@ -22,6 +22,10 @@ _PRINTED: dict[str, tuple[list[str], list[str], list[str]]] = {
 
 
 _TITLES = {SHARED: "shared level"}
+_TERMS = (
+    "Fractions of the cells: error, with a wrong term; leaf, with a term that is a single label; open, without a term. Labels below: the "
+    "mean number of labels that a term leaves open."
+)
 
 
 def print_scores(result: Mapping[str, Any], run: Mapping[str, Any]) -> None:
@@ -36,6 +40,8 @@ def print_scores(result: Mapping[str, Any], run: Mapping[str, Any]) -> None:
     """
     console = Console(highlight=False, markup=False)
     console.print(_table_of_scores(result["overall"]))
+    if result["overall"]["low"].notna().any():
+        console.print("In brackets: 95% intervals.")
     if "abstention" in result:
         console.print(f"\n{_most_confident(result['abstention'])}")
     if (result["levels"]["level"] == "finer").any():
@@ -53,6 +59,7 @@ def print_scores(result: Mapping[str, Any], run: Mapping[str, Any]) -> None:
     if "promise" in result:
         console.print(f"\n{_outcome(result['promise'], run['promise'])}")
         console.print(_table_of_terms(result["promise"]))
+        console.print(_TERMS)
     if "unseen" in result:
         console.print(f"\n{_reported(result['unseen'])}")
 
