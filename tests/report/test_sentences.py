@@ -42,6 +42,7 @@ def test_calibration_names_its_unit():
     adata.uns["sctab"]["calibration"] = {"temperature": 1.704, "unit": "donor", "n_units": 5, "calibration_error": 0.0264}
     shown = "on held-out donors (5 of them), temperature 1.70, expected calibration error 0.026"
     assert dict(facts(content(adata)))["Calibration"] == shown
+    assert "On held-out donors, confidence differed from accuracy by 0.03 on average." in " ".join(summary(content(adata)))
 
 
 def test_a_restriction_to_expected_labels():

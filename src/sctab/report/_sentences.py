@@ -43,6 +43,12 @@ def summary(content: Content) -> Iterator[str]:
         yield (
             f"Half of the cells have a confidence {typical}; it is below 0.5 in {percent(content.confidence['doubtful'])} of them."
         )
+        calibration = content.run.get("calibration", {})
+        if "calibration_error" in calibration:
+            yield (
+                f"On held-out {calibration.get('unit', 'cell')}s, confidence differed from accuracy by "
+                f"{float(calibration['calibration_error']):.2f} on average."
+            )
     yield from _expected(content)
     yield from _promise(content)
     yield from _unseen(content)
