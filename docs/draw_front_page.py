@@ -67,12 +67,19 @@ def thumbnails(adata: AnnData) -> dict[str, plt.Figure]:
     umap, importance = adata.obsm["X_umap"].T, sctab.get.genes(adata)["importance"].head(30)
     differs = (adata.obs["bulk_labels"] == "Dendritic") & adata.obs["sctab_label"].astype(str).str.endswith("monocyte")
     confusion = pd.crosstab(adata.obs["bulk_labels"], adata.obs["sctab_label"], normalize="index")
-    for name in ("annotate", "transfer", "trust", "which_model", "wrong_label", "imbalanced_reference"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reviewed = sctab.tl.review(adata, "bulk_labels", annotation_key="sctab", copy=True)
+    is_suspect, suggested = reviewed.obs["sctab_is_suspect"].to_numpy(), reviewed.obs["sctab_review_label"].cat.codes.to_numpy()
+    for name in ("annotate", "handover", "transfer", "trust", "which_model", "wrong_label", "imbalanced_reference"):
         figures[name], ax = plt.subplots(figsize=(4, 2.2), layout="constrained", facecolor="white")
         ax.spines[:].set_visible(False)
         ax.set(xticks=[], yticks=[])
         if name == "annotate":
             ax.scatter(*umap, s=5, c=adata.obs["sctab_label"].cat.codes, cmap="tab20", linewidths=0)
+        elif name == "handover":
+            ax.scatter(*umap, s=5, color="#D0D0D0", linewidths=0)
+            ax.scatter(*umap[:, is_suspect], s=8, c=suggested[is_suspect], cmap="Set1", linewidths=0)
         elif name == "transfer":
             ax.imshow(confusion, cmap="Blues", aspect="auto")
         elif name == "trust":
