@@ -114,3 +114,12 @@ def test_a_hierarchy_takes_the_place_of_the_ontology_for_its_labels():
 def test_what_is_refused(hierarchy, message):
     with pytest.raises(SettingError, match=message):
         Terms.of(own("a", "b"), hierarchy)
+
+
+def test_terms_that_name_no_type_are_no_answers():
+    """In the ontology, a haematopoietic precursor is a cell, and not a eukaryotic cell, which are therefore not above all labels."""
+    ontology = CellOntology.embedded()
+    labels = LabelSpace.from_names(["platelet", "B cell", "hematopoietic precursor cell", "neuron"], ontology)
+    above = {ontology.name(term) for label in labels.ids for term in ontology.ancestors(label)}
+    assert {"cell", "eukaryotic cell"} <= above, "or the test shows nothing"
+    assert not {"cell", "eukaryotic cell", "nucleate cell"} & set(Terms.of(labels).names)

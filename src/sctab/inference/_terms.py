@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from sctab.errors import Parameter, SettingError, did_you_mean, listing
 from sctab.ontology import CellOntology, LabelSpace, as_hierarchy
 
+_NO_TYPES = frozenset({"CL:0000000", "CL:0000003", "CL:0000255", "CL:0000548", "CL:0002242", "CL:0002371"})
+"""`cell`, `native cell`, `eukaryotic cell`, `animal cell`, `nucleate cell` and `somatic cell`, which name no type and answer nothing."""
+
 type Hierarchy = Mapping[str, str | Collection[str]] | pd.DataFrame | str | PathLike[str]
 """Parent of each label or other parent; or, where the values are collections, the labels of each term."""
 
@@ -22,7 +25,8 @@ type Hierarchy = Mapping[str, str | Collection[str]] | pd.DataFrame | str | Path
 class Terms:
     """Labels of a model and the terms above them, one for each set of labels that a term has below it.
 
-    The labels come first, in their order. A term above all labels says nothing, and is left out; of terms with the same labels below, there
+    The labels come first, in their order. A term above all labels says nothing, and is left out, as are `cell` and
+    `eukaryotic cell`, even if a label is not below them; of terms with the same labels below, there
     is the most specific one.
     """
 
@@ -73,7 +77,7 @@ class Terms:
         ontology = labels.ontology
         shared = set(labels.sharing_an_id)
         lines: list[frozenset[str]] = [
-            frozenset() if term is None else ontology.ancestors(term) | ({term} & shared) for term in labels.ids
+            frozenset() if term is None else (ontology.ancestors(term) - _NO_TYPES) | ({term} & shared) for term in labels.ids
         ]
         names = {term: ontology.name(term) or term for line in lines for term in line}
         above = {term: ontology.ancestors(term) for term in names}
