@@ -17,6 +17,7 @@ from sctab.errors import Parameter, SettingError, listing
 from sctab.get import NO_LABEL
 from sctab.keys import DEFAULT_KEY_ADDED
 from sctab.pl._colours import NO_TYPE, OTHER, colours_of, plain
+from sctab.pl._figures import ShownFigure
 from sctab.pl._panels import figure_of
 
 _PANEL, _TITLE, _LETTER, _LEGEND_ROWS = 3.9, 0.32, 0.062, 20
@@ -127,7 +128,7 @@ def _axes(table: pd.DataFrame, panels: Sequence[str], ax: Axes | Sequence[Axes] 
         return figure_of(given[0]), given
     sides = [_side(table, name) for name in panels]
     width, height = len(panels) * _PANEL + sum(sides), _PANEL + _TITLE
-    figure = Figure(figsize=(width, height))
+    figure = ShownFigure(figsize=(width, height))
     axes, left = [], 0.0
     for side in sides:
         axes.append(figure.add_axes((left / width, 0.0, _PANEL / width, _PANEL / height)))

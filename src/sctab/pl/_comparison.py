@@ -14,6 +14,7 @@ from sctab.errors import KeyNotFoundError, Parameter, SettingError, listing
 from sctab.keys import DEFAULT_KEY_ADDED
 from sctab.ontology import CellOntology
 from sctab.pl._colours import plain
+from sctab.pl._figures import ShownFigure
 from sctab.pl._panels import figure_of
 
 _LETTER = 0.066
@@ -94,7 +95,7 @@ def comparison(
         letter = _LETTER * size / 8
         width = 1.9 + letter * max(map(len, named[0])) + side * len(columns)
         height = 0.9 + 0.75 * letter * max(map(len, named[1])) + side * len(rows)
-        figure = Figure(figsize=(max(width, 4.5), max(height, 2.6)), layout="constrained")
+        figure = ShownFigure(figsize=(max(width, 4.5), max(height, 2.6)), layout="constrained")
         ax = figure.subplots()
     image = ax.imshow(fractions, cmap="Blues", vmin=0, vmax=1, aspect="equal", interpolation="nearest")
     ax.set_xticks(range(len(columns)), named[1], rotation=45, ha="right", rotation_mode="anchor", fontsize=size)

@@ -16,6 +16,7 @@ from sctab.errors import KeyNotFoundError, Parameter, SettingError, listing
 from sctab.get import NO_LABEL
 from sctab.keys import DEFAULT_KEY_ADDED
 from sctab.pl._colours import NO_TYPE, OTHER, colours_of, plain
+from sctab.pl._figures import ShownFigure
 from sctab.pl._panels import figure_of, name_rows, paper_of
 
 _ROW, _LETTER, _LEGEND_ROW = 0.28, 0.068, 0.175
@@ -102,7 +103,7 @@ def composition(
         longest = max(min(len(str(name)), 56) for name in shown)
         width = 4.6 + _LETTER * (max(map(len, rows)) + longest) + 0.5
         height = max(0.75 + _ROW * len(rows), 0.4 + _LEGEND_ROW * len(shown))
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = ShownFigure(figsize=(width, height), layout="constrained")
         ax = figure.subplots()
     left, positions = np.zeros(len(counts)), np.arange(len(counts))
     edge = paper_of(ax)

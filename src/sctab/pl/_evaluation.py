@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from sctab import get
 from sctab.errors import Parameter, SettingError, listing
 from sctab.keys import DEFAULT_KEY_ADDED
+from sctab.pl._figures import ShownFigure
 from sctab.pl._panels import draw_confusion, name_rows
 
 Level = Literal["shared", "as labelled", "corrected"]
@@ -65,7 +66,7 @@ def confusion(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", ke
     n_types, n_columns = len(counts), len({*counts.index, *counts.columns})
     longest = max(map(len, map(str, [*counts.index, *counts.columns])))
     size = 2.2 + _LETTER * longest + _CELL * n_columns, 0.9 + 0.75 * _LETTER * longest + _CELL * n_types
-    figure = Figure(figsize=size, layout="constrained")
+    figure = ShownFigure(figsize=size, layout="constrained")
     ax = figure.subplots()
     image = draw_confusion(ax, counts, with_cells=True)
     figure.colorbar(image, ax=ax, label="Fraction of the cells of a true label", shrink=min(1, 3 / (_CELL * n_types)))
@@ -103,7 +104,7 @@ def type_scores(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", 
     """
     rows = at_level(level, evaluation, "types", ["type", "cells", *_TITLES], key_added=key_added)
     rows = rows[rows["cells"] > 0].sort_values("f1", kind="stable")
-    figure = Figure(figsize=(7.0, 1.0 + _ROW * max(len(rows), 2)), layout="constrained")
+    figure = ShownFigure(figsize=(7.0, 1.0 + _ROW * max(len(rows), 2)), layout="constrained")
     ax = figure.subplots()
     text = ax.xaxis.label.get_color()
     positions = np.arange(len(rows))

@@ -17,6 +17,7 @@ from sctab import get
 from sctab.errors import Parameter, SettingError
 from sctab.keys import DEFAULT_KEY_ADDED
 from sctab.pl._colours import plain
+from sctab.pl._figures import ShownFigure
 from sctab.pl._panels import figure_of
 
 _ROW, _COLUMN, _LETTER = 0.24, 0.2, 0.066
@@ -98,7 +99,7 @@ def evidence(
     if ax is None:
         width = 1.7 + _LETTER * max(map(len, rows)) + _COLUMN * len(columns)
         height = 1.0 + _ROW * len(groups) + 0.06 * max(len(gene) for _, gene in columns)
-        figure = Figure(figsize=(width, max(height, 2.5)), layout="constrained")
+        figure = ShownFigure(figsize=(width, max(height, 2.5)), layout="constrained")
         ax = figure.subplots()
     line = ax.xaxis.label.get_color()
     is_own = (table["type"] == table["group"]).to_numpy()

@@ -15,6 +15,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from sctab.errors import Parameter, SettingError
+from sctab.pl._figures import ShownFigure
 
 _COLOURS = colormaps["Blues"]
 """From pale to dark, so that colour-blind readers and grey paper tell it too."""
@@ -97,7 +98,7 @@ def _grid(table: pd.DataFrame, panels: Collection[str], n_columns: int) -> tuple
     titles = _LINE * (1 + max(1 + title.count("\n") for title in panels))
     genes = _GENE * table["rank"].max()
     width, height = n_columns * (names + _PANEL) + _LEGEND, n_rows * (titles + genes + _NUMBERS) + _NUMBERS
-    figure = Figure(figsize=(width, height))
+    figure = ShownFigure(figsize=(width, height))
     left, right, bottom, top = names / width, 1 - _LEGEND / width, 2 * _NUMBERS / height, 1 - titles / height
     spaces = {"wspace": names / _PANEL, "hspace": (titles + _NUMBERS) / genes}
     axes = figure.subplots(

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from sctab.pl._figures import ShownFigure
+
 _COLOURS = {
     "linear": "#0072B2",
     "mlp": "#E69F00",
@@ -61,7 +63,7 @@ def draw_panels(
     groups = [(str(name if isinstance(name, str) else name[-1]), rows) for name, rows in table.groupby(by, sort=False)]
     n_columns = min(n_columns or len(groups), len(groups))
     n_rows = -(-len(groups) // n_columns)
-    figure = Figure(figsize=(width * n_columns, height * n_rows), layout="constrained")
+    figure = ShownFigure(figsize=(width * n_columns, height * n_rows), layout="constrained")
     axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=share_y)
     for ax, (name, rows) in zip(axes.flat, groups, strict=False):
         draw(ax, rows)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from sctab import get
 from sctab.errors import Parameter, SettingError
 from sctab.keys import DEFAULT_KEY_ADDED
+from sctab.pl._figures import ShownFigure
 
 _COLOUR = "#0072B2"
 _ROW, _LETTER, _BARS = 0.32, 0.075, 3.2
@@ -54,7 +55,7 @@ def review(pairs: AnnData | pd.DataFrame, *, n_pairs: int = 15, key_added: str =
     rows = table.sort_values("expected", ascending=False, kind="stable").head(n_pairs)
     names = [f"{row.given} → {row.suggested}" for row in rows.itertuples()]
     longest = max(map(len, names), default=20)
-    figure = Figure(figsize=(longest * _LETTER + _BARS + 0.8, max(len(rows), 1) * _ROW + 0.9), layout="constrained")
+    figure = ShownFigure(figsize=(longest * _LETTER + _BARS + 0.8, max(len(rows), 1) * _ROW + 0.9), layout="constrained")
     axes = figure.add_subplot()
     bars = axes.barh(range(len(rows)), rows["expected"], color=_COLOUR)
     axes.bar_label(bars, [f"{rate:.1%}" for rate in rows["rate"]], padding=3)

@@ -14,6 +14,7 @@ from sctab import get
 from sctab.errors import SettingError
 from sctab.keys import DEFAULT_KEY_ADDED
 from sctab.pl._colours import colours_of, plain
+from sctab.pl._figures import ShownFigure
 from sctab.pl._panels import figure_of, paper_of
 
 _ROW, _STEP, _LETTER = 0.25, 0.28, 0.075
@@ -88,7 +89,7 @@ def ontology(
     depth = table["depth"].to_numpy(dtype=int)
     if ax is None:
         width = 0.6 + max(_STEP * step + _LETTER * len(text) for step, text in zip(depth, texts, strict=True))
-        figure = Figure(figsize=(max(width, 3.0), 0.3 + _ROW * len(table)), layout="constrained")
+        figure = ShownFigure(figsize=(max(width, 3.0), 0.3 + _ROW * len(table)), layout="constrained")
         ax = figure.subplots()
     line = ax.xaxis.label.get_color()
     row_of = {term: row for row, term in enumerate(table["term"])}

@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, PercentFor
 from sctab.errors import Parameter, SettingError
 from sctab.keys import DEFAULT_KEY_ADDED
 from sctab.pl._evaluation import Level, at_level, table_of
+from sctab.pl._figures import ShownFigure
 from sctab.pl._panels import name_rows
 
 _KEPT, _BROKEN = "#0072B2", "#D55E00"
@@ -58,7 +59,7 @@ def reliability(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", 
     """
     rows = at_level(level, evaluation, "reliability", ["cells", "low", "high", "confidence", "accuracy"], key_added=key_added)
     rows = rows[rows["cells"] > 0]
-    figure = Figure(figsize=(4.2, 5.0), layout="constrained")
+    figure = ShownFigure(figsize=(4.2, 5.0), layout="constrained")
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     text = above.xaxis.label.get_color()
     above.plot([0, 1], [0, 1], color=text, alpha=0.5, linewidth=1, linestyle="--")
@@ -111,7 +112,7 @@ def abstention(evaluation: AnnData | pd.DataFrame, *, level: Level = "shared", k
     """
     rows = at_level(level, evaluation, "abstention", ["threshold", "answered", "error"], key_added=key_added)
     rows = rows.sort_values("answered", kind="stable")
-    figure = Figure(figsize=(4.2, 5.0), layout="constrained")
+    figure = ShownFigure(figsize=(4.2, 5.0), layout="constrained")
     above, below = figure.subplots(2, sharex=True, height_ratios=(2, 1))
     text = above.xaxis.label.get_color()
     of_all = float(rows["error"].iloc[-1])
@@ -170,7 +171,7 @@ def unseen(evaluation: AnnData | pd.DataFrame, *, key_added: str = DEFAULT_KEY_A
     rows = table[table["over"] == "type"].sort_values(["is_known", "median"], kind="stable")
     named = [f"{name} ({cells:,})" for name, cells in zip(rows["name"], rows["cells"], strict=True)]
     size = 6.5 + _LETTER * max(map(len, named)), 1.3 + _ROW * max(len(rows), 2)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = ShownFigure(figsize=size, layout="constrained")
     values, reported = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
     positions, text = np.arange(len(rows)), values.xaxis.label.get_color()
     for is_known, colour, label in ((True, _KEPT, "known to the model"), (False, _BROKEN, "unknown to the model")):
@@ -243,7 +244,7 @@ def promise(
     names = [*means["over"].replace("all", "all cells"), *own["name"]]
     named = [f"{name} ({cells:,})" for name, cells in zip(names, rows["cells"], strict=True)]
     size = 6.5 + _LETTER * max(map(len, named)), 1.3 + _ROW * max(len(rows), 2)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = ShownFigure(figsize=size, layout="constrained")
     errors, answers = figure.subplots(1, 2, sharey=True)
     accepted, positions = float(rows["accepted_error"].iloc[0]), np.arange(len(rows))
     text = errors.xaxis.label.get_color()
