@@ -1,12 +1,14 @@
 """Copies of files of every release of anndata."""
 
 import shutil
+import threading
 
 import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 from scipy import sparse
 from tests.anndata_files import COPIED, FILES, RELEASES, read, same_values, unpack
 
@@ -118,3 +120,27 @@ def model():
     model = sctab.model.LinearClassifier(reference)
     model.train(calibrate=False, max_epochs=1, accelerator="cpu", enable_progress_bar=False)
     return model
+
+
+def test_other_threads_can_use_h5py_while_a_store_is_written(tmp_path, monkeypatch):
+    """A copy that holds the lock of h5py while it waits for a thread of Zarr hangs if that thread collects an HDF5 file as garbage."""
+    path, other = tmp_path / "a.h5ad", tmp_path / "b.h5ad"
+    ad.AnnData(
+        np.ones((4, 3), dtype=np.float32), obs=pd.DataFrame({"batch": pd.Categorical(list("xyxy"))}, index=list("abcd"))
+    ).write_h5ad(path)
+    shutil.copyfile(path, other)
+    set_attribute, n_written = zarr.core.attributes.Attributes.__setitem__, []
+    with h5py.File(other) as opened:
+
+        def set_beside_a_reader(attributes, name, value):
+            reader = threading.Thread(target=lambda: opened.attrs.get(name), daemon=True)
+            reader.start()
+            reader.join(timeout=60)
+            assert not reader.is_alive(), f"h5py is locked while `{name}` is written"
+            n_written.append(name)
+            set_attribute(attributes, name, value)
+
+        monkeypatch.setattr(zarr.core.attributes.Attributes, "__setitem__", set_beside_a_reader)
+        copy_data(DataFile(path), tmp_path / "a.zarr")
+    assert n_written
+    assert read(tmp_path / "a.zarr").obs["batch"].tolist() == list("xyxy")

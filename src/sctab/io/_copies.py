@@ -157,7 +157,9 @@ class _Conversion:
             write_elem(target, name, read_elem(element))
 
     def _copy_attributes(self, source: Any, target: Any, where: str) -> None:
-        for name, value in source.attrs.items():
+        # A list: while h5py iterates over items, it holds its lock. A thread of Zarr that writes, and on which this one waits, needs the
+        # lock as soon as the garbage collector finds a closed HDF5 file there.
+        for name, value in list(source.attrs.items()):
             if isinstance(value, h5py.Reference | h5py.RegionReference):
                 raise self._refusal(where, f"its attribute `{name}` refers to another part of the file")
             target.attrs[name] = _plain(value)

@@ -157,7 +157,7 @@ class DataFile:
                 Parameter("modality", modality), f" is for files of several modalities, and `{self.path}` has one. Omit it."
             )
         if kind == "mudata":
-            parts = {name: Table(part, "var").whole() for name, part in self._root["mod"].items()}
+            parts = {name: Table(part, "var").whole() for name, part in list(self._root["mod"].items())}
             self.modalities, self.modality = list(parts), choose_part(parts, modality, choose, self.path, "modality")
             self.group = self._root["mod"][self.modality]
         elif kind == "10x":

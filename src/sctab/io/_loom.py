@@ -43,7 +43,7 @@ def read_loom(root: Any, path: str) -> Layout:
     var = pd.DataFrame(columns, index=pd.Index(strings(genes[gene_key][:]), dtype=object))
     obs = CellColumns(cells[cell_key], {key: array for key, array in cells.items() if key != cell_key})
     layers = {}
-    for name, layer in root["layers"].items() if "layers" in root else ():
+    for name, layer in list(root["layers"].items()) if "layers" in root else ():
         if problem := integrity.shape_problem(layer.shape[::-1], (n_obs, n_vars)):
             raise integrity.refuse(f"layers[{name!r}]", problem, path)
         if name:  # velocyto writes the matrix again under an empty name
