@@ -22,7 +22,7 @@ WRITERS = {
 @pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
 @pytest.mark.parametrize("kind", WRITERS)
 def test_copies(query, tmp_path, kind, suffix, monkeypatch):
-    monkeypatch.setattr("sctab.io._fresh._CHUNK", 100)
+    monkeypatch.setattr("sctab.io._csr_writer._CHUNK", 100)
     target = tmp_path / f"copy{suffix}"
     with closing(DataFile(WRITERS[kind](query, tmp_path))) as file:
         copy_data(file, target)
