@@ -300,7 +300,7 @@ def _groups_of(file: DataFile, key: str) -> pd.Categorical:
         raise KeyNotFoundError(
             f"`{file.path}`: ",
             missing_key("vote", key, file.obs_columns).message,
-            " Cluster the cells first, or read the annotated file and let `sctab.tl.vote` do it.",
+            " Cluster the cells first.",
         )
     return groups_of(file.obs[key], Parameter("vote", key))
 
