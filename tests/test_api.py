@@ -70,6 +70,7 @@ NAMES = {
         "bootstrap_interval",
         "brier_score",
         "calibration_error",
+        "cluster_accuracy",
         "confusion",
         "correct_predictions",
         "cross_entropy",
@@ -199,7 +200,7 @@ def test_exported_names_are_each_there_once(module):
 
 
 def test_the_surface_stays_small():
-    assert sum(map(len, NAMES.values())) <= 141
+    assert sum(map(len, NAMES.values())) <= 142
 
 
 @pytest.mark.parametrize("module", RESULTS)

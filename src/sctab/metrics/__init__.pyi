@@ -1,3 +1,4 @@
+from ._clusters import cluster_accuracy as cluster_accuracy
 from ._corrected import (
     correct_codes as correct_codes,
     correct_predictions as correct_predictions,
@@ -31,6 +32,7 @@ __all__ = [
     "bootstrap_interval",
     "brier_score",
     "calibration_error",
+    "cluster_accuracy",
     "confusion",
     "correct_predictions",
     "cross_entropy",
