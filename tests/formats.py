@@ -128,3 +128,16 @@ def plant_claim(path, name, shape, dtype):
             name, shape=shape, dtype=dtype, chunks=tuple(min(n, 1000) if np.dtype(dtype).itemsize < 1000 else 1 for n in shape)
         )
     return path
+
+
+def write_scdeepcluster(counts, path, *, labels=None, batches=None, **arrays):
+    """Write as the published scDeepCluster reads: counts of cells by genes in `X`, labels in `Y`, and batches in `B`, one-hot."""
+    with h5py.File(path, "w") as file:
+        file.create_dataset("X", data=counts, compression="gzip")
+        if labels is not None:
+            file.create_dataset("Y", data=labels)
+        if batches is not None:
+            file.create_dataset("B", data=np.eye(max(batches) + 1)[np.asarray(batches)])
+        for name, values in arrays.items():
+            file.create_dataset(name, data=values)
+    return path

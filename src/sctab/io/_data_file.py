@@ -39,6 +39,7 @@ from sctab.io._loom import read_loom
 from sctab.io._market import is_market, market_files, read_market
 from sctab.io._rows import to_csr
 from sctab.io._run_labels import RunLabels
+from sctab.io._scdeepcluster import read_scdeepcluster
 from sctab.io._states import is_same, stamp, state
 from sctab.io._tables import Table, encoding, quietly
 from sctab.io._ten_x import read_ten_x
@@ -152,7 +153,7 @@ class DataFile:
 
     def _open(self, kind: Kind, modality: str | None, choose: Choose | None) -> None:
         """Read tables, and open matrices."""
-        if kind in {"anndata", "loom", "market"} and modality is not None:
+        if kind in {"anndata", "loom", "market", "scdeepcluster"} and modality is not None:
             raise SettingError(
                 Parameter("modality", modality), f" is for files of several modalities, and `{self.path}` has one. Omit it."
             )
@@ -164,6 +165,8 @@ class DataFile:
             self.layout = read_ten_x(self._root, self.path, part=modality, choose=choose)
         elif kind == "loom":
             self.layout = read_loom(self._root, self.path)
+        elif kind == "scdeepcluster":
+            self.layout = read_scdeepcluster(self._root, self.path)
         elif kind == "market":
             self.layout = read_market(self._root)
         if self.layout is None:

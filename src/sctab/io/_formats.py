@@ -13,9 +13,10 @@ from typing import Any, Literal
 import h5py
 
 from sctab.errors import DataFileError, listing
+from sctab.io._scdeepcluster import is_scdeepcluster
 from sctab.io._urls import base_name, is_url, suffix_of, without_credentials
 
-Kind = Literal["anndata", "mudata", "10x", "loom", "market"]
+Kind = Literal["anndata", "mudata", "10x", "loom", "market", "scdeepcluster"]
 """Kinds of content of a file, a Zarr store or a folder."""
 SUFFIXES = (".h5ad", ".zarr", ".h5mu", ".loom", ".h5", ".hdf5")
 _SUFFIXES_OF: dict[Kind, tuple[str, ...]] = {
@@ -23,6 +24,7 @@ _SUFFIXES_OF: dict[Kind, tuple[str, ...]] = {
     "mudata": (".h5mu", ".zarr", ".h5", ".hdf5"),
     "10x": (".h5", ".hdf5"),
     "loom": (".loom", ".h5", ".hdf5"),
+    "scdeepcluster": (".h5", ".hdf5"),
 }
 _CALLED: dict[Kind, str] = {"anndata": "an AnnData", "mudata": "a MuData", "10x": "a matrix of 10x Genomics", "loom": "a Loom file"}
 FORMATS = "`.h5ad`, `.zarr`, `.h5mu`, `.loom`, the `.h5` and `.mtx` of 10x Genomics"
@@ -190,6 +192,8 @@ def kind_of_content(root: Any, path: str) -> Kind:
             f"{called} is the molecule information of a Cell Ranger run, and holds no matrix. Provide "
             "`filtered_feature_bc_matrix.h5` of the same run."
         )
+    elif suffix_of(path) in _SUFFIXES_OF["scdeepcluster"] and is_scdeepcluster(root):
+        kind = "scdeepcluster"
     elif not _TABLES & names:
         raise DataFileError(
             f"{called} is not an AnnData: it has neither `obs` nor `var`, but {listing(sorted(names), most=5)}. Provide a "
