@@ -134,6 +134,13 @@ def import_checkpoint():
         sctab.zoo.import_checkpoint("~/best.ckpt", **options)
 
 
+def scdeepcluster():
+    with pytest.raises(sctab.ModelFormatError, match="best.ckpt"):
+        sctab.zoo.import_scdeepcluster("~/best.ckpt")
+    layers = ("encoder.0", "decoder.0", "latent", "mean", "dispersion", "dropout")
+    sctab.zoo.export_scdeepcluster({f"{layer}.weight": torch.zeros(1, 1) for layer in layers}, "~/new")
+
+
 def annotate_files():
     sctab.tl.annotate_files("~/cells.h5ad", "~/model", output=["~/new"], genes_table="~/new/genes.csv")
     sctab.tl.annotate_files(["~/cell*.h5ad"], "~/model", output="~/new/labels.csv")
@@ -203,6 +210,8 @@ WRITES = {
     "annotate_files(model)": annotate_files,
     "annotate_files(output)": annotate_files,
     "annotate_files(genes_table)": annotate_files,
+    "export_scdeepcluster(path)": scdeepcluster,
+    "import_scdeepcluster(path)": scdeepcluster,
     **{f"import_checkpoint({name})": import_checkpoint for name in ("checkpoint", "genes", "labels", "hparams", "output")},
 }
 

@@ -363,13 +363,13 @@ class TestMalice:
 
     def test_a_part_that_is_too_large_is_refused_before_it_is_read(self, tables, tmp_path, monkeypatch):
         """Python objects of a large pickle take many times its size in memory."""
-        assert sctab.zoo._published_files._LARGEST_PICKLE == 64 * 2**20
+        assert sctab.zoo._untrusted._LARGEST_PICKLE == 64 * 2**20
         path, _ = stored(tmp_path / "large.ckpt")
         with zipfile.ZipFile(path) as archive:
             (size,) = (part.file_size for part in archive.infolist() if part.filename.endswith(".pkl"))
-        monkeypatch.setattr(sctab.zoo._published_files, "_LARGEST_PICKLE", size)
+        monkeypatch.setattr(sctab.zoo._untrusted, "_LARGEST_PICKLE", size)
         import_checkpoint(path, **tables)
-        monkeypatch.setattr(sctab.zoo._published_files, "_LARGEST_PICKLE", size - 1)
+        monkeypatch.setattr(sctab.zoo._untrusted, "_LARGEST_PICKLE", size - 1)
         monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it must not be read"))
         refuses(path, tables, "`large.ckpt` is damaged, or was not written by PyTorch")
 

@@ -1,4 +1,9 @@
-from . import _published as _published, _published_files as _published_files, _published_runs as _published_runs
+from . import (
+    _published as _published,
+    _published_files as _published_files,
+    _published_runs as _published_runs,
+    _untrusted as _untrusted,
+)
 from ._load import load as load
 from ._packaged import (
     ModelListing as ModelListing,
@@ -7,5 +12,10 @@ from ._packaged import (
     packaged_path as packaged_path,
 )
 from ._published import import_checkpoint as import_checkpoint
+from ._scdeepcluster import (
+    PublishedAutoencoder as PublishedAutoencoder,
+    export_scdeepcluster as export_scdeepcluster,
+    import_scdeepcluster as import_scdeepcluster,
+)
 
-__all__ = ["import_checkpoint", "list_models", "load", "packaged_path"]
+__all__ = ["export_scdeepcluster", "import_checkpoint", "import_scdeepcluster", "list_models", "load", "packaged_path"]

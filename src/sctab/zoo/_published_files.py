@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -12,21 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 import yaml  # type: ignore[import-untyped]
 from torch import Tensor
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from sctab.data import FeatureSpace
 from sctab.errors import DataFileError, InputValueError, ModelFormatError, listing
 from sctab.io import as_path, strict_json
+from sctab.zoo._untrusted import read_tensors, sha256
 
 _OPTIMISERS = re.compile(r"torch\.optim(\.\w+)+")
 """Modules whose classes published hyperparameters may name: optimisers and schedules."""
 _PLAIN = (bool, int, float, str)
-_LARGEST_PICKLE = 64 * 2**20
-"""Bytes of the part of a checkpoint that is not tensors; in published ones it is far below one megabyte."""
-_START_OF_ZIP = b"PK\x03\x04"
 HPARAMS = "hparams.yaml"
 LARGEST_HPARAMS = 2**16
 """Bytes of an `hparams.yaml`; the published ones are below one thousand."""
@@ -63,22 +57,8 @@ def read_checkpoint(path: Path, *, name: str) -> Checkpoint:
     ModelFormatError
         If it is not a checkpoint in the zip format of PyTorch, if it is damaged, or if it names anything else.
     """
-    _check_zip(path, name)
-    try:
-        named = get_unsafe_globals_in_checkpoint(path)
-    except Exception as error:  # the scan raises whatever nonsense leads to
-        raise _unreadable(name, error) from error
-    if refused := sorted(entry for entry in named if not _OPTIMISERS.fullmatch(entry)):
-        raise ModelFormatError(
-            f"`{name}` names {listing(refused)}, which no published checkpoint does and which may run code. It was not opened, and "
-            "nothing of it was run. Get the file again from its authors."
-        )
-    try:
-        with safe_globals([_stand_in(entry) for entry in named]):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # as above
-        raise _unreadable(name, error) from error
-    return _checkpoint(content, name, sha256=_sha256(path))
+    content = read_tensors(path, name=name, stand_ins=_stand_in, provide="a `.ckpt` that Lightning wrote")
+    return _checkpoint(content, name, digest=sha256(path))
 
 
 def read_hyperparameters(content: bytes, *, name: str) -> dict[str, Any]:
@@ -191,31 +171,7 @@ _PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _python_tag)
 _PlainLoader.add_constructor("tag:yaml.org,2002:merge", _PlainLoader.construct_yaml_str)
 
 
-def _check_zip(path: Path, name: str) -> None:
-    """Refuse what PyTorch has not written: other formats, compressed parts, a changed or missing byte."""
-    try:
-        with strict_json.open_regular(path) as file:
-            start = file.read(len(_START_OF_ZIP))
-    except OSError as error:
-        raise ModelFormatError(f"`{name}` cannot be read ({error.strerror}). Check the file.") from error
-    if start != _START_OF_ZIP:
-        raise ModelFormatError(
-            f"`{name}` is not a checkpoint in the zip format of PyTorch{', it is empty' * (not start)}. Provide a `.ckpt` "
-            "that Lightning wrote. Pickles and the format of PyTorch before 1.6 are not opened, since they may run code."
-        )
-    try:
-        with zipfile.ZipFile(path) as archive:
-            parts = archive.infolist()
-            compressed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
-            pickled = max((part.file_size for part in parts if part.filename.endswith(".pkl")), default=0)
-            damaged = compressed or pickled > _LARGEST_PICKLE or archive.testzip() is not None
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError, EOFError) as error:
-        raise _unreadable(name, error) from error
-    if damaged:
-        raise ModelFormatError(f"`{name}` is damaged, or was not written by PyTorch. Download it again.")
-
-
-def _checkpoint(content: Any, name: str, *, sha256: str) -> Checkpoint:
+def _checkpoint(content: Any, name: str, *, digest: str) -> Checkpoint:
     weights = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(key, str) and isinstance(weights[key], Tensor) for key in weights):
         raise ModelFormatError(f"`{name}` is not a Lightning checkpoint: it has no `state_dict` of tensors.")
@@ -224,7 +180,7 @@ def _checkpoint(content: Any, name: str, *, sha256: str) -> Checkpoint:
         weights=weights,
         hyperparameters=_plain_values(hyperparameters) if isinstance(hyperparameters, dict) else {},
         epoch=epoch if isinstance(epoch, int) else None,
-        sha256=sha256,
+        sha256=digest,
     )
 
 
@@ -241,22 +197,10 @@ def _plain_values(values: Mapping[Any, Any]) -> dict[str, Any]:
     return plain
 
 
-def _stand_in(name: str) -> type:
-    """An empty class of that name: it has nothing to call, and nothing can be put into it."""
+def _stand_in(name: str) -> type | None:
+    """An empty class for one of `torch.optim`: it has nothing to call, and nothing can be put into it."""
     module, _, last = name.rpartition(".")
-    return type(last, (), {"__module__": module, "__slots__": ()})
-
-
-def _unreadable(name: str, error: Exception) -> ModelFormatError:
-    reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-    return ModelFormatError(
-        f"`{name}` cannot be read as a checkpoint in the zip format of PyTorch: {reason}. It may be truncated; download it again."
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return type(last, (), {"__module__": module, "__slots__": ()}) if _OPTIMISERS.fullmatch(name) else None
 
 
 def _read_table(path: Path, column: str) -> pd.DataFrame:

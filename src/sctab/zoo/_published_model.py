@@ -173,10 +173,10 @@ def _check_weights(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
         raise ModelFormatError(
             f"`{name}` has weights that its network does not. In the words of `sctab.nn` they are: {listing(unknown)}."
         )
-    return {key: _check_tensor(weights[key], like, f"`{key}` of `{name}`") for key, like in expected.items()}
+    return {key: check_tensor(weights[key], like, f"`{key}` of `{name}`") for key, like in expected.items()}
 
 
-def _check_tensor(tensor: Tensor, like: Tensor, what: str) -> Tensor:
+def check_tensor(tensor: Tensor, like: Tensor, what: str) -> Tensor:
     """A weight of the shape and type of `like`, if it can be converted to these."""
     if tensor.shape != like.shape:
         raise ModelFormatError(f"{what} is of shape {tuple(tensor.shape)}, and {tuple(like.shape)} was expected.")
@@ -193,7 +193,7 @@ def _means(checkpoint: Checkpoint, network: PublishedNetwork, name: str) -> Tens
     if means is None:
         return None
     shape = (1, network.n_features) if means.ndim == 2 else (network.n_features,)
-    return _check_tensor(means, torch.empty(shape, device="meta"), f"`{_MEANS}` of `{name}`").flatten()
+    return check_tensor(means, torch.empty(shape, device="meta"), f"`{_MEANS}` of `{name}`").flatten()
 
 
 def _trained(spec: ModelSpec, network: PublishedNetwork, weights: Mapping[str, Tensor], means: Tensor | None) -> CellTypeClassifier:
