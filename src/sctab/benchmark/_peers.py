@@ -21,7 +21,9 @@ from sctab.io import written_beside
 
 PEERS: dict[str, tuple[str, ...]] = {
     "celltypist": ("celltypist==1.7.1", "scikit-learn<1.7", "pyarrow"),
+    "scvi_knn": ("scvi-tools==1.5.1", "scanpy>=1.11", "scikit-learn==1.9.1", "pyarrow"),
     "scanvi": ("scvi-tools==1.5.1", "scanpy>=1.11", "pyarrow"),
+    "scarches": ("scvi-tools==1.5.1", "scanpy>=1.11", "pyarrow"),
     "logistic_regression": ("scikit-learn==1.9.1", "anndata", "pyarrow"),
 }
 """Requirements of the environment of each."""
