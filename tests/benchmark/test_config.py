@@ -174,6 +174,16 @@ class TestShipped:
         assert [model.name for model in config.models] == ["linear", "mlp", "xgboost", "sctab", "auto"]
         assert {peer.name for peer in config.peers} == {"celltypist", "scanvi", "logistic_regression"}
 
+    def test_scvi(self, repository):
+        config = read_config(repository / "benchmarks" / "scvi.yaml")
+        assert [task.split for task in config.tasks] == ["donor", "donor"]
+        assert {peer.name: peer.label for peer in config.peers} == {
+            "scvi_knn": "scVI + kNN",
+            "scanvi": "scANVI",
+            "scarches": "scArches",
+        }
+        assert not any(peer.requirements for peer in config.peers)
+
     def test_paper(self, repository):
         config = read_config(repository / "benchmarks" / "sctab_paper.yaml", data="/data")
         settings = {model.label: (model.model, model.train) for model in config.models}

@@ -4,10 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from tests.reference import TYPES, make_reference
 
 from sctab.benchmark import PeerUnavailableError
-from sctab.benchmark._peers import PEERS, PROGRAMS, default_environments, make_environment
+from sctab.benchmark._peers import PEERS, PROGRAMS, default_environments, make_environment, run_peer
 
 
 def test_without_requirements_it_is_the_environment_of_sctab(tmp_path):
@@ -69,3 +71,30 @@ def test_every_peer_has_a_program_that_does_not_know_sctab(name):
     source = (PROGRAMS / f"peer_{name}.py").read_text(encoding="utf-8")
     assert "def annotate(" in source
     assert "sctab" not in source
+
+
+FEW_EPOCHS = {
+    "scvi_knn": {"max_epochs": 12, "n_neighbors": 5},
+    "scanvi": {"max_epochs": 12, "max_epochs_scanvi": 8},
+    "scarches": {"max_epochs": 12, "max_epochs_scanvi": 8, "max_epochs_query": 2},
+}
+
+
+@pytest.mark.parametrize("name", FEW_EPOCHS)
+def test_peers_of_scvi_tools_give_each_query_cell_a_probability_per_type(name, tmp_path):
+    adata = make_reference(n_obs=600)
+    is_query = (adata.obs["donor_id"] == "donor_3").to_numpy()
+    obs = pd.DataFrame({"batch": adata.obs["donor_id"].astype(str), "label": adata.obs["cell_type"].astype(str)})
+    adata.obs = obs
+    reference, query = adata[~is_query].copy(), adata[is_query].copy()
+    truth = query.obs.pop("label")
+    settings = FEW_EPOCHS[name] | {"n_top_genes": 50, "n_latent": 5, "n_layers": 1}
+
+    result = run_peer(name, Path(sys.executable), tmp_path, reference=reference, query=query, seed=0, settings=settings)
+
+    assert set(result.probabilities.columns) == set(TYPES)
+    assert list(result.probabilities.index) == list(query.obs_names)
+    assert result.probabilities.sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    assert (result.predicted == result.probabilities.idxmax(axis=1)).all()
+    assert (result.predicted == truth).mean() > 0.5  # a third by chance
+    assert result.seconds > 0

@@ -24,6 +24,8 @@ _COLOURS = {
     "logistic_regression": "#56B4E9",
     "celltypist": "#CC79A7",
     "scanvi": "#8C8C8C",
+    "scvi_knn": "#BDBDBD",
+    "scarches": "#5A5A5A",
 }
 """One for each model and peer, after Okabe and Ito, whose colours differ for colour-blind readers too. `auto` and others have the colour
 of the text, which is seen on light and on dark paper."""
