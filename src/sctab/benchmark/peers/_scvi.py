@@ -36,7 +36,7 @@ def choose_genes(adata: AnnData, n_top_genes: int) -> AnnData:
 
 
 def train_scvi(adata: AnnData, *, max_epochs: int | None, **settings: Any) -> Any:
-    """SCVI on the counts, with `obs["batch"]` as batches; `max_epochs=None` leaves their number to scvi-tools."""
+    """Train SCVI on the counts, with `obs["batch"]` as batches; `max_epochs=None` leaves their number to scvi-tools."""
     import scvi
 
     scvi.model.SCVI.setup_anndata(adata, layer="counts", batch_key="batch")
@@ -46,7 +46,7 @@ def train_scvi(adata: AnnData, *, max_epochs: int | None, **settings: Any) -> An
 
 
 def train_scanvi(pretrained: Any, *, max_epochs: int, n_samples_per_label: int) -> Any:
-    """scANVI with `obs["label"]`, from the weights of SCVI."""
+    """Train scANVI with `obs["label"]`, from the weights of SCVI."""
     import scvi
 
     model = scvi.model.SCANVI.from_scvi_model(pretrained, unlabeled_category=UNLABELED, labels_key="label")
