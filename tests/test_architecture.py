@@ -78,7 +78,7 @@ LONGEST_MODULE = 400
 UNTESTED = {
     "sctab.benchmark._files": "names only",
     "sctab.cli._annotate": "`cli/test_app.py` runs the command",
-    "sctab.cli._cluster": "`io/test_tasks.py` runs commands on a cluster",
+    "sctab.cli._dask": "`io/test_tasks.py` runs commands on a cluster",
     "sctab.cli._demo": "`cli/test_app.py` runs the command",
     "sctab.cli._files": "`cli/test_app.py` gives commands files",
     "sctab.cli._options": "names only",

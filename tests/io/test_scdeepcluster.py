@@ -27,7 +27,7 @@ def test_counts_of_any_type(counts, tmp_path, dtype):
     np.testing.assert_array_equal(adata.X.toarray(), counts)
     assert sparse.issparse(adata.X)
     assert list(adata.obs_names) == [str(number) for number in range(N_OBS)]
-    assert list(adata.var_names) == [str(number) for number in range(N_VARS)]
+    assert list(adata.var_names) == [f"gene_{number}" for number in range(N_VARS)]
     assert list(adata.obs.columns) == []
 
 

@@ -17,7 +17,7 @@ import sctab.data
 import sctab.inference
 import sctab.io
 import sctab.report
-from sctab.cli._cluster import connected
+from sctab.cli._dask import connected
 from sctab.cli._files import read_names
 from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Modality, Overwrite
 from sctab.cli._reporting import ends_on_signals, err, out, reports_errors

@@ -14,8 +14,8 @@ from rich.table import Table
 
 import sctab
 import sctab.io
-from sctab.cli._cluster import connected
 from sctab.cli._commands import Command, Group
+from sctab.cli._dask import connected
 from sctab.cli._options import DaskScheduler, Debug
 from sctab.cli._reporting import ends_on_signals, err, out, reports_errors
 from sctab.errors import DataFileError

@@ -42,8 +42,8 @@ def is_scdeepcluster(root: Any) -> bool:
 def read_scdeepcluster(root: Any, path: str) -> Layout:
     """Content of a file of the published scDeepCluster: labels are the column `Y` of `obs`, and batches the column `batch`.
 
-    Cells and genes are called by their numbers, `"0"`, `"1"`, …, unless the file has names: cells in `cell_names`, `obs_names` or
-    `barcodes`, genes in `gene_names`, `var_names` or `genes`.
+    Cells are called by their numbers, `"0"`, `"1"`, …, and genes `"gene_0"`, `"gene_1"`, …, unless the file has names: cells in
+    `cell_names`, `obs_names` or `barcodes`, genes in `gene_names`, `var_names` or `genes`.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def read_scdeepcluster(root: Any, path: str) -> Layout:
         columns[LABELS] = _labels(root[LABELS], n_obs, path)
     if _ONE_HOT in root:
         columns[BATCHES] = _batches(root[_ONE_HOT], n_obs, path)
-    cells, genes = _names(root, _CELL_NAMES, n_obs, path), _names(root, _GENE_NAMES, n_vars, path)
+    cells, genes = _names(root, _CELL_NAMES, n_obs, path), _names(root, _GENE_NAMES, n_vars, path, prefix="gene_")
     var = pd.DataFrame(index=pd.Index(strings(genes[:]), dtype=object))
     return Layout(CellColumns(cells, columns), var, _Counts(matrix, path))
 
@@ -103,16 +103,16 @@ class _Group:
 
 
 class _Numbers:
-    """Names of cells or genes that have none: their numbers."""
+    """Names of cells or genes that have none: their numbers, after a prefix."""
 
-    def __init__(self, n: int) -> None:
-        self._n = n
+    def __init__(self, n: int, prefix: str) -> None:
+        self._n, self._prefix = n, prefix
 
     def __len__(self) -> int:
         return self._n
 
     def __getitem__(self, rows: slice) -> list[str]:
-        return [str(number) for number in range(*rows.indices(self._n))]
+        return [f"{self._prefix}{number}" for number in range(*rows.indices(self._n))]
 
 
 def _not_a_count(values: NDArray[Any]) -> str | None:
@@ -163,7 +163,7 @@ def _shape_of(group: Any, path: str) -> tuple[int, int]:
     return int(numbers[0]), int(numbers[1])
 
 
-def _names(root: Any, known: tuple[str, ...], n: int, path: str) -> Any:
+def _names(root: Any, known: tuple[str, ...], n: int, path: str, *, prefix: str = "") -> Any:
     """Names that the file has under one of some names, else numbers."""
     for name in known:
         found = root.get(name)
@@ -171,7 +171,7 @@ def _names(root: Any, known: tuple[str, ...], n: int, path: str) -> Any:
             require_claim(found, name, path)
             integrity.require_stored(found, f"`{name}`")
             return found
-    return _Numbers(n)
+    return _Numbers(n, prefix)
 
 
 def _labels(elem: Any, n_obs: int, path: str) -> pd.Categorical:
