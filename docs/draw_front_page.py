@@ -11,9 +11,12 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import scanpy as sc
 from anndata import AnnData
+from matplotlib.collections import LineCollection
+from scipy import sparse
 
 import sctab
 
@@ -71,7 +74,7 @@ def thumbnails(adata: AnnData) -> dict[str, plt.Figure]:
         warnings.simplefilter("ignore")
         reviewed = sctab.tl.review(adata, "bulk_labels", annotation_key="sctab", copy=True)
     is_suspect, suggested = reviewed.obs["sctab_is_suspect"].to_numpy(), reviewed.obs["sctab_review_label"].cat.codes.to_numpy()
-    for name in ("annotate", "handover", "transfer", "trust", "which_model", "wrong_label", "imbalanced_reference"):
+    for name in ("annotate", "handover", "transfer", "trust", "which_model", "wrong_label", "imbalanced_reference", "scvi"):
         figures[name], ax = plt.subplots(figsize=(4, 2.2), layout="constrained", facecolor="white")
         ax.spines[:].set_visible(False)
         ax.set(xticks=[], yticks=[])
@@ -92,6 +95,12 @@ def thumbnails(adata: AnnData) -> dict[str, plt.Figure]:
         elif name == "wrong_label":
             ax.scatter(*umap, s=5, color="#D0D0D0", linewidths=0)
             ax.scatter(*umap[:, differs.to_numpy()], s=8, color="#D55E00", linewidths=0)
+        elif name == "scvi":
+            edges = sparse.triu(adata.obsp["connectivities"], 1).tocoo()
+            ax.add_collection(
+                LineCollection(umap.T[np.stack([edges.row, edges.col], axis=1)], color="#D0D0D0", linewidths=0.3, zorder=0)
+            )
+            ax.scatter(*umap, s=5, c=adata.obs["louvain"].cat.codes, cmap="tab20", linewidths=0)
         else:
             ax.bar(*zip(*enumerate(adata.obs["bulk_labels"].value_counts()), strict=True), color="#0072B2")
     with plt.rc_context({"figure.facecolor": "white", "savefig.facecolor": "white"}):
