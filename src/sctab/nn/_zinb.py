@@ -16,7 +16,7 @@ _EPSILON = 1e-10
 """Added inside logarithms and quotients, as in the published code."""
 _MEAN_BOUNDS = 1e-5, 1e6
 _DISPERSION_BOUNDS = 1e-4, 1e4
-_CHUNK = 2**16
+_CHUNK = 2**15
 """Values that are computed at a time on a processor, so that what is computed of them stays in its cache."""
 
 
@@ -135,14 +135,12 @@ class _SparseZINBLoss(torch.autograd.Function):
             )
         total += _replace_zeros(mean, dispersion, dropout, counts, gradients)
         ctx.save_for_backward(*gradients)
-        ctx.scale = 1 / mean.numel()
-        return (total * ctx.scale).to(mean.dtype)
+        return (total / mean.numel()).to(mean.dtype)
 
     @staticmethod
     def backward(ctx: Any, *of_loss: Tensor) -> tuple[Tensor | None, ...]:
-        """Scale the gradients."""
-        scale = of_loss[0] * ctx.scale
-        return (*(gradient * scale for gradient in ctx.saved_tensors), None)
+        """Scale the gradients where they are; a second call is refused by PyTorch."""
+        return (*(gradient.mul_(of_loss[0] / gradient.numel()) for gradient in ctx.saved_tensors), None)
 
 
 def _exact(values: Tensor) -> torch.dtype:
@@ -187,7 +185,7 @@ def _replace_zeros(
 ) -> Tensor:
     """Sum of the losses of non-zero counts less what :func:`_as_zeros` added for them; their gradients are written."""
     exact, at = _exact(mean), counts.positions
-    a, d, c = (output.reshape(-1)[at].to(exact) for output in (mean, dispersion, dropout))
+    a, d, c = (output.reshape(-1).index_select(0, at).to(exact) for output in (mean, dispersion, dropout))
     x, size = counts.values.to(exact), counts.size_factors.to(exact)[at // mean.shape[1]]
     raw, soft = a.exp(), functional.softplus(d)
     mu, theta, pi = raw.clamp(*_MEAN_BOUNDS), soft.clamp(*_DISPERSION_BOUNDS), c.sigmoid()
@@ -204,5 +202,5 @@ def _replace_zeros(
     of_pi = 1 / (1 - pi + _EPSILON)
     found = (of_mu * mu * is_within, of_theta * d.sigmoid() * is_free, of_pi * pi * (1 - pi))
     for gradient, values in zip(gradients, found, strict=True):
-        gradient.view(-1)[at] = values.to(gradient.dtype)
+        gradient.view(-1).index_copy_(0, at, values.to(gradient.dtype))
     return (loss - as_zero).sum()
