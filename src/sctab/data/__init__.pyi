@@ -14,7 +14,12 @@ from ._inspection import (
 )
 from ._kernels import TILE_BITS as TILE_BITS
 from ._modality import choose_modality as choose_modality, note_on_choice as note_on_choice
-from ._normalise import Normalization as Normalization, normalise as normalise, normalise_tensor as normalise_tensor
+from ._normalise import (
+    Normalization as Normalization,
+    normalise as normalise,
+    normalise_tensor as normalise_tensor,
+    normalise_values as normalise_values,
+)
 from ._query import (
     InputRecipe as InputRecipe,
     Query as Query,

@@ -1,4 +1,4 @@
-"""Scaling of counts to one sum per cell, in the three forms that a model needs: sparse matrices, tensors, and rows of a query.
+"""Scaling of counts to one sum per cell, in the forms that a model needs: sparse matrices, dense and sparse tensors, and rows of a query.
 
 All give the same values, which a test compares. The logarithm is taken where :class:`Normalization` says so, and only there.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy import sparse
 
 from sctab.data import _kernels
@@ -32,7 +32,7 @@ class Normalization:
         return float(math.floor(math.log1p(self.target_sum))) if self.log1p else self.target_sum
 
 
-def normalise(block: sparse.csr_matrix, normalization: Normalization) -> sparse.csr_matrix:
+def normalise(block: sparse.csr_matrix, normalization: Normalization, *, dtype: DTypeLike = np.float32) -> sparse.csr_matrix:
     r"""Scale every cell to `target_sum`, then take :math:`\log(1 + x)`; cells without counts stay zero.
 
     Parameters
@@ -41,10 +41,12 @@ def normalise(block: sparse.csr_matrix, normalization: Normalization) -> sparse.
         Values proportional to counts over the model's genes, `(n_obs, n_vars)`. Several values for one gene of a cell are summed.
     normalization
         Target sum and whether the logarithm is taken.
+    dtype
+        Precision.
 
     Returns
     -------
-    A new float32 matrix of the same shape.
+    A new matrix of the same shape, float32 by default.
 
     Examples
     --------
@@ -58,8 +60,8 @@ def normalise(block: sparse.csr_matrix, normalization: Normalization) -> sparse.
         block.sum_duplicates()
     totals = np.asarray(block.sum(axis=1, dtype=np.float64)).ravel()
     factors = np.divide(normalization.target_sum, totals, out=np.zeros_like(totals), where=totals > 0)
-    per_value = np.repeat(factors.astype(np.float32), np.diff(block.indptr))
-    values = block.data.astype(np.float32) * per_value
+    per_value = np.repeat(factors.astype(dtype), np.diff(block.indptr))
+    values = block.data.astype(dtype) * per_value
     if normalization.log1p:
         np.log1p(values, out=values)
     return sparse.csr_matrix((values, block.indices.copy(), block.indptr.copy()), shape=block.shape)
@@ -89,6 +91,33 @@ def normalise_tensor(counts: Tensor, normalization: Normalization) -> Tensor:
     totals = counts.sum(dim=1, keepdim=True)
     scaled = counts * (normalization.target_sum / totals.masked_fill(totals == 0, 1.0))
     return scaled.log1p() if normalization.log1p else scaled
+
+
+def normalise_values(values: Tensor, row_of_value: Tensor, totals: Tensor, normalization: Normalization) -> Tensor:
+    """Do the same as :func:`normalise` for the values of a sparse tensor.
+
+    Parameters
+    ----------
+    values, row_of_value
+        Counts above zero over the model's genes and the row of each, `(n_values,)`.
+    totals
+        Sum of each row, `(n_obs,)`.
+    normalization
+        Target sum and whether the logarithm is taken.
+
+    Returns
+    -------
+    A new tensor, `(n_values,)`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> row_of_value = torch.tensor([0, 0])
+    >>> normalise_values(torch.tensor([1.0, 3.0]), row_of_value, torch.tensor([4.0]), Normalization(target_sum=8)).expm1()
+    tensor([2.0000, 6.0000])
+    """
+    scaled = values * (normalization.target_sum / totals)[row_of_value]
+    return scaled.log1p_() if normalization.log1p else scaled
 
 
 def align_and_normalise(

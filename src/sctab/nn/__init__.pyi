@@ -1,4 +1,11 @@
 from . import _tabnet as _tabnet
+from ._autoencoder import (
+    ZINBAutoencoder as ZINBAutoencoder,
+    cluster_logits as cluster_logits,
+    cluster_loss as cluster_loss,
+    soft_assignments as soft_assignments,
+    target_distribution as target_distribution,
+)
 from ._boosted_trees import EARLIER_TREES as EARLIER_TREES, BoostedTrees as BoostedTrees
 from ._initialisation import WithoutInitialisation as WithoutInitialisation
 from ._losses import (
@@ -19,6 +26,13 @@ from ._published import (
 )
 from ._tabnet import TabNet as TabNet, TabNetOutput as TabNetOutput
 from ._trees import ARRAYS as ARRAYS, Trees as Trees
+from ._zinb import (
+    ZINB as ZINB,
+    SparseCounts as SparseCounts,
+    ZINBOutput as ZINBOutput,
+    sparse_zinb_loss as sparse_zinb_loss,
+    zinb_loss as zinb_loss,
+)
 from .fast._attention import sparse_mask as sparse_mask
 from .fast._sparse import (
     Precision as Precision,
@@ -27,4 +41,4 @@ from .fast._sparse import (
     sparse_network as sparse_network,
 )
 
-__all__ = ["LinearNetwork", "MultilayerPerceptron", "TabNet", "hierarchical_cross_entropy"]
+__all__ = ["LinearNetwork", "MultilayerPerceptron", "TabNet", "ZINBAutoencoder", "hierarchical_cross_entropy"]

@@ -6,6 +6,7 @@ binomial otherwise (Eraslan et al. 2019, :doi:`10.1038/s41467-018-07931-2`, equa
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
@@ -128,12 +129,18 @@ class _SparseZINBLoss(torch.autograd.Function):
         """Compute the loss, and gradients while its parts are there."""
         gradients = [torch.empty_like(output, memory_format=torch.contiguous_format) for output in (mean, dispersion, dropout)]
         n_rows = len(mean) if mean.device.type != "cpu" else max(1, _CHUNK // mean.shape[1])
-        total = torch.zeros((), dtype=_exact(mean), device=mean.device)
-        for rows in map(slice, range(0, len(mean), n_rows), range(n_rows, len(mean) + n_rows, n_rows)):
-            total += _as_zeros(
-                mean[rows], dispersion[rows], dropout[rows], counts.size_factors[rows], [each[rows] for each in gradients]
-            )
-        total += _replace_zeros(mean, dispersion, dropout, counts, gradients)
+
+        def of_rows(start: int) -> Tensor:
+            rows = slice(start, start + n_rows)
+            with torch.no_grad():  # a thread has its own mode
+                return _as_zeros(
+                    mean[rows], dispersion[rows], dropout[rows], counts.size_factors[rows], [each[rows] for each in gradients]
+                )
+
+        n_threads = torch.get_num_threads() if mean.device.type == "cpu" else 1
+        with ThreadPoolExecutor(n_threads) as pool:  # chunks are too small for PyTorch to compute one in several threads
+            parts = list((map if n_threads == 1 else pool.map)(of_rows, range(0, len(mean), n_rows)))
+        total = torch.stack(parts).sum() + _replace_zeros(mean, dispersion, dropout, counts, gradients)
         ctx.save_for_backward(*gradients)
         return (total / mean.numel()).to(mean.dtype)
 

@@ -157,7 +157,7 @@ class CorpusReference:
             If there are not two types to learn.
         """
         corpus, names = self.corpus, self.corpus.manifest["names"]
-        keys = self._known(self.covariate_keys)
+        keys = self.known_covariates()
         codes = corpus.codes(LEARNED, keys)
         learned = self.learned_names
         check_label_names(self.label_names, f"`{corpus.path}`")
@@ -251,7 +251,9 @@ class CorpusReference:
                 yield AnnData(reader.read(start, stop), obs=obs.iloc[first + start : first + stop], var=var)
             first += matrix.shape[0]
 
-    def _known(self, keys: Sequence[str]) -> Sequence[str]:
+    def known_covariates(self) -> Sequence[str]:
+        """Covariates of the model; errors as in :meth:`describe`."""
+        keys = self.covariate_keys
         if isinstance(keys, str):
             raise SettingError(Parameter("categorical_covariate_keys", keys), f" must be a list: write `[{keys!r}]`.")
         for key in keys:

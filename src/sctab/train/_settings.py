@@ -42,8 +42,35 @@ _KINDS = {int: (Integral, "an integer"), float: (Real, "a number"), bool: (bool,
 """Accepted classes of each type, and its name."""
 
 
+class CheckedSettings:
+    """Settings that are checked when they are made: a frozen dataclass derives from it."""
+
+    def __post_init__(self) -> None:
+        """Reject invalid settings before any work is done."""
+        for name, hint in get_type_hints(type(self)).items():
+            kind = next((part for part in (hint, *get_args(hint)) if part in _KINDS), None)
+            is_left_open = getattr(self, name) is None and type(None) in get_args(hint)
+            if kind is not None and not is_left_open:
+                self._take(name, kind)
+        for name, (holds, rule) in self._rules().items():
+            if not holds:
+                raise SettingError(Parameter(name, getattr(self, name)), f" must be {rule}.")
+
+    def _take(self, name: str, kind: type) -> None:
+        """Refuse a value of another type, and have a number of NumPy as one of Python, which JSON knows."""
+        value, (accepted, rule) = getattr(self, name), _KINDS[kind]
+        if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):
+            raise SettingError(Parameter(name, value), f" must be {rule}{_fix(value, kind)}.")
+        if isinstance(value, np.generic):
+            object.__setattr__(self, name, value.item())
+
+    def _rules(self) -> dict[str, tuple[bool, str]]:
+        """Whether each setting follows its rule, and the rule."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, kw_only=True)
-class CommonSettings:
+class CommonSettings(CheckedSettings):
     """Training settings of every model class: duration, validation and seed."""
 
     max_epochs: int
@@ -67,25 +94,6 @@ class CommonSettings:
     """Decides initial weights, split, order of the cells and dropout. The global random state is left as it was."""
     split_seed: int | None = None
     """Decides the split by itself, so that models with several seeds are validated on the same cells; `None` is `seed`."""
-
-    def __post_init__(self) -> None:
-        """Reject invalid settings before any work is done."""
-        for name, hint in get_type_hints(type(self)).items():
-            kind = next((part for part in (hint, *get_args(hint)) if part in _KINDS), None)
-            is_left_open = getattr(self, name) is None and type(None) in get_args(hint)
-            if kind is not None and not is_left_open:
-                self._take(name, kind)
-        for name, (holds, rule) in self._rules().items():
-            if not holds:
-                raise SettingError(Parameter(name, getattr(self, name)), f" must be {rule}.")
-
-    def _take(self, name: str, kind: type) -> None:
-        """Refuse a value of another type, and have a number of NumPy as one of Python, which JSON knows."""
-        value, (accepted, rule) = getattr(self, name), _KINDS[kind]
-        if not isinstance(value, accepted) or isinstance(value, bool) != (kind is bool):
-            raise SettingError(Parameter(name, value), f" must be {rule}{_fix(value, kind)}.")
-        if isinstance(value, np.generic):
-            object.__setattr__(self, name, value.item())
 
     @property
     def split_rng(self) -> np.random.Generator:

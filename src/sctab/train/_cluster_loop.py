@@ -1,0 +1,278 @@
+"""Training of an autoencoder of counts, and of clusters in its latent."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sctab.errors import Parameter, SettingError
+from sctab.inference import ModelSpec
+from sctab.io import ProgressReport, as_path
+from sctab.metrics import cluster_scores
+from sctab.nn import ZINBAutoencoder, cluster_loss, soft_assignments, sparse_zinb_loss, target_distribution
+from sctab.train._cluster_cells import ClusterCells, CountBatch
+from sctab.train._cluster_settings import ClusteringResult, ClusteringSettings
+from sctab.train._communities import by_size, communities, k_means
+from sctab.train._logging import LoggerChoice, forget, log_epoch, start_logging
+from sctab.train._loop import seeded, without_denormals
+from sctab.train._state import STATE_FILE, StateIO, read_history, state_of
+from sctab.train._threads import with_useful_threads
+
+_DECAY = 0.95
+"""Of the averages of Adadelta."""
+_SECONDS_BETWEEN_STATES = 30.0
+_METRICS = ("pretrain_loss", "train_loss", "zinb_loss", "cluster_loss", "changed", "nmi", "ari", "accuracy")
+
+
+def pretraining_loss(network: ZINBAutoencoder, batch: CountBatch, *, sigma: float) -> Tensor:
+    """Reconstruction loss of a batch, with Gaussian noise of standard deviation `sigma` on the encoder's input."""
+    noisy = batch.inputs + sigma * torch.randn_like(batch.inputs) if sigma else batch.inputs
+    return sparse_zinb_loss(batch.counts, network.decode(network.encode(noisy, batch.batches), batch.batches))
+
+
+def clustering_losses(
+    network: ZINBAutoencoder, batch: CountBatch, targets: Tensor, *, sigma: float
+) -> tuple[Tensor, Tensor]:
+    """Reconstruction loss of a batch, and clustering loss of its encoding without noise.
+
+    Parameters
+    ----------
+    network, batch, sigma
+        As for :func:`pretraining_loss`.
+    targets
+        Target distribution of the cells of the batch, `(n_obs, n_clusters)`.
+    """
+    assignments = soft_assignments(network.encode(batch.inputs, batch.batches), network.centroids)
+    return pretraining_loss(network, batch, sigma=sigma), cluster_loss(targets, assignments)
+
+
+def fit_clusters(
+    network: ZINBAutoencoder,
+    spec: ModelSpec,
+    cells: ClusterCells,
+    settings: ClusteringSettings,
+    *,
+    truth: NDArray[np.object_] | None = None,
+    is_new: bool = True,
+    run_dir: str | PathLike[str] | None = None,
+    logger: LoggerChoice = None,
+    resume: bool = False,
+    shown: bool = True,
+) -> ClusteringResult:
+    """Train an autoencoder, then clusters in its latent together with it; the network has the weights of the last epoch.
+
+    Parameters
+    ----------
+    network
+        On the device that trains it. It gets centroids, in the order of the size of their clusters.
+    spec
+        The model that it belongs to; its architecture has `sigma`, `gamma` and `n_clusters`.
+    cells, settings
+        What to train on, and how.
+    truth
+        Given label of each cell, NaN for none, `(n_obs,)`; clusters are compared with them after every update.
+    is_new
+        Whether the initial weights follow from the seed.
+    run_dir, logger, resume
+        As in :meth:`sctab.model.SCDeepCluster.train`.
+    shown
+        Show progress.
+
+    Raises
+    ------
+    SettingError
+        If the training diverges, if there are fewer cells than clusters, or if `run_dir` belongs to another training.
+    """
+    dtype = torch.float64 if settings.precision == "64-true" else torch.float32
+    network.to(dtype)
+    network.input_mean.copy_(torch.from_numpy(cells.mean))
+    network.input_std.copy_(torch.from_numpy(cells.std))
+    facts = {"model": spec.model_class} | dict(spec.architecture) | asdict(settings)
+    start = "" if is_new else hash_of_weights(network)
+    identity = facts | {"reference": cells.data.identity, "genes": spec.features.names, "initial weights": start}
+    n_products = settings.batch_size * sum(parameter.numel() for parameter in network.parameters())
+    with seeded(settings.seed), without_denormals(), with_useful_threads(n_products):
+        training = _Training(network, cells, settings, spec.architecture, truth, shown=shown)
+        with training.logged(run_dir, logger, facts, identity, resume=resume):
+            training.pretrain(is_new=is_new)
+            training.find_clusters()
+            training.refine()
+    network.train(mode=False)
+    return training.result
+
+
+class _Training:
+    """The state of a training, which can be kept after every epoch."""
+
+    def __init__(
+        self,
+        network: ZINBAutoencoder,
+        cells: ClusterCells,
+        settings: ClusteringSettings,
+        architecture: Mapping[str, Any],
+        truth: NDArray[np.object_] | None,
+        *,
+        shown: bool,
+    ) -> None:
+        self.network, self.cells, self.settings, self.truth, self.shown = network, cells, settings, truth, shown
+        self.sigma, self.gamma = float(architecture["sigma"]), float(architecture["gamma"])
+        self.n_clusters = int(architecture["n_clusters"])
+        self.history: dict[str, dict[int, float]] = {}
+        self.starts: list[float] = []
+        """Reconstruction loss of each random start that is done."""
+        self.best: dict[str, Tensor] = {}
+        """Weights of the best of them."""
+        self.labels: Tensor | None = None
+        self.epoch = 0
+        """Epochs of this phase, or of this random start, that are done."""
+        self.is_converged = False
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._resumed: dict[str, Any] | None = None
+        self._loggers: list[Any] = []
+        self._state: Path | None = None
+        self._identity: Mapping[str, Any] = {}
+        self._kept_at = time.monotonic()
+
+    @property
+    def result(self) -> ClusteringResult:
+        """What the training gave."""
+        n_epochs = 1 + max((epoch for values in self.history.values() for epoch in values), default=-1)
+        history = {
+            name: [self.history[name].get(epoch, math.nan) for epoch in range(n_epochs)] for name in _METRICS if name in self.history
+        }
+        labels = np.zeros(0, dtype=np.int64) if self.labels is None else self.labels.numpy()
+        return ClusteringResult(history, self._n_pretrained, self.is_converged, labels, tuple(self.starts))
+
+    @property
+    def _n_pretrained(self) -> int:
+        return len(self.history.get("pretrain_loss", {}))
+
+    # -------------------------------------------------------------------------------------------------- three steps
+
+    def pretrain(self, *, is_new: bool) -> None:
+        """Train the autoencoder from every random start, and leave it with the weights of the best."""
+        settings = self.settings
+        if self.labels is not None or not settings.pretrain_epochs:
+            return
+        n_starts = settings.n_init if is_new else 1
+        done = len(self.starts) * settings.pretrain_epochs + self.epoch
+        title = "Training the autoencoder"
+        with ProgressReport(n_starts * settings.pretrain_epochs, title, unit="epochs", done=done, shown=self.shown) as progress:
+            for start in range(len(self.starts), n_starts):
+                batches = self.cells.shuffled(settings.batch_size, settings.seed + start)
+                if self._resumed is None:
+                    torch.manual_seed(settings.seed + start)
+                    if is_new:
+                        _initialise(self.network)
+                weights = [parameter for name, parameter in self.network.named_parameters() if name != "centroids"]
+                fused = True if self.network.input_mean.device.type in ("cpu", "cuda") else None
+                optimizer = torch.optim.Adam(weights, lr=settings.pretrain_learning_rate, amsgrad=True, fused=fused)
+                self._begin(optimizer)
+                for epoch in range(self.epoch, settings.pretrain_epochs):
+                    batches.set_epoch(epoch)
+                    means = self._epoch(batches, lambda batch: (pretraining_loss(self.network, batch, sigma=self.sigma),))
+                    self._log({"pretrain_loss": means[0]}, start * settings.pretrain_epochs + epoch, progress)
+                    self.epoch = epoch + 1
+                    self._keep()
+                self.starts.append(self._reconstruction_loss())
+                self.epoch = 0
+                if n_starts > 1:
+                    if self.starts[-1] == min(self.starts):
+                        self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+                    self._optimizer = None
+                    self._keep(at_once=start + 1 < n_starts)
+        if self.best:
+            self.network.load_state_dict(self.best)
+            self.best = {}
+
+    def find_clusters(self) -> None:
+        """Take the centroids of k-means clusters or of communities, the largest first."""
+        if self.labels is not None:
+            return
+        settings, latent = self.settings, self._latents()
+        if self.n_clusters:
+            labels = k_means(latent.numpy(), self.n_clusters, seed=settings.seed)
+        else:
+            labels = communities(
+                latent.numpy(),
+                n_neighbors=settings.n_neighbors,
+                resolution=settings.resolution,
+                community=settings.community,
+                seed=settings.seed,
+            )
+        order = by_size(labels, int(labels.max()) + 1)
+        labels = np.argsort(order)[labels]
+        centroids = torch.stack([latent[torch.from_numpy(labels == number)].mean(dim=0) for number in range(len(order))])
+        self.network.centroids = nn.Parameter(centroids.to(self.network.input_mean))
+        self.labels, self.epoch = torch.from_numpy(labels), 0
+        self._optimizer = None
+        self._keep(at_once=True)
+
+    def refine(self) -> None:
+        """Train clusters and autoencoder together until labels settle, and order the clusters by their size."""
+        settings = self.settings
+        self._begin(torch.optim.Adadelta(self.network.parameters(), lr=settings.learning_rate, rho=_DECAY))
+        batches = self.cells.in_order(settings.batch_size)
+        weight = self.gamma**2 if settings.published else self.gamma
+        first, targets = self._n_pretrained, torch.empty(0)
+
+        def losses(batch: CountBatch) -> tuple[Tensor, ...]:
+            of_batch = targets[torch.from_numpy(batch.cells)].to(batch.inputs)
+            reconstruction, clustering = clustering_losses(self.network, batch, of_batch, sigma=self.sigma)
+            return reconstruction + weight * clustering, reconstruction, clustering
+
+        with ProgressReport(settings.max_epochs, "Clustering", unit="epochs", done=self.epoch, shown=self.shown) as progress:
+            for epoch in range(self.epoch, settings.max_epochs):
+                metrics = {}
+                if epoch % settings.update_interval == 0:
+                    self.epoch = epoch
+                    self._keep()
+                    assignments = soft_assignments(self._latents(), self.network.centroids.detach().cpu())
+                    metrics = self._relabel(assignments.argmax(dim=1))
+                    if epoch and metrics["changed"] < settings.tolerance:
+                        self._log(metrics, first + epoch, progress)
+                        self.is_converged = True
+                        break
+                    targets = target_distribution(assignments)
+                means = self._epoch(batches, losses)
+                metrics |= dict(zip(("train_loss", "zinb_loss", "cluster_loss"), means, strict=True))
+                self._log(metrics, first + epoch, progress)
+            else:
+                assignments = soft_assignments(self._latents(), self.network.centroids.detach().cpu())
+                self._relabel(assignments.argmax(dim=1))
+        if self.labels is not None:
+            order = torch.from_numpy(by_size(self.labels.numpy(), len(self.network.centroids)))
+            self.network.centroids = nn.Parameter(self.network.centroids.detach()[order.to(self.network.centroids.device)])
+            self.labels = order.argsort()[self.labels]
+
+    # ----------------------------------------------------------------------------------------------------- their parts
+
+    def _epoch(self, batches: Any, losses: Callable[[CountBatch], tuple[Tensor, ...]]) -> list[float]:
+        """Take a step down the first loss of every batch; the mean of each over the cells."""
+        if self._optimizer is None:
+            raise RuntimeError("an epoch needs an optimiser")
+        sums, self._optimizer_step = torch.zeros(0), self._optimizer.step
+        for each in batches.of_epoch(batches._epoch, 0):
+            batch = self.cells.to_device(each, self.network)
+            self._optimizer.zero_grad()
+            found = losses(batch)
+            found[0].backward()
+            self._optimizer.step()
+            weighted = torch.stack([loss.detach() for loss in found]).double() * len(batch.cells)
+            sums = weighted if not len(sums) else sums + weighted
+        means = (sums / self.cells.n_obs).tolist()
+        if not math.isfinite(means[0]):
+            name = "pretrain_learning_rate" if self.labels is None else "learning_rate"
+            raise SettingError("The training diverged: its loss is not a finite number. Train again with a lower ", Parameter(name), ".")
+        return means
