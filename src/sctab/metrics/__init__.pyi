@@ -1,4 +1,4 @@
-from ._clusters import cluster_accuracy as cluster_accuracy
+from ._clusters import cluster_accuracy as cluster_accuracy, cluster_scores as cluster_scores
 from ._corrected import (
     correct_codes as correct_codes,
     correct_predictions as correct_predictions,

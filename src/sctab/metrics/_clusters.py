@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from sctab.metrics._lengths import require_same_length
 
@@ -56,6 +57,41 @@ def cluster_accuracy(truth: ArrayLike, clusters: ArrayLike) -> float:
     counts = np.zeros((types.max() + 1, found[both].max() + 1), dtype=np.int64)
     np.add.at(counts, (types[both], found[both]), 1)
     return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / n_obs)
+
+
+def cluster_scores(truth: ArrayLike, clusters: ArrayLike) -> dict[str, float]:
+    """Agreement of clusters with types, over the cells that have both.
+
+    Parameters
+    ----------
+    truth, clusters
+        Type and cluster of each cell, `(n_obs,)`.
+
+    Returns
+    -------
+    Normalised mutual information (`nmi`), adjusted Rand index (`ari`) and :func:`cluster_accuracy` (`accuracy`); `NaN` without a cell.
+
+    Raises
+    ------
+    ValueError
+        Where the two are of different lengths.
+
+    Examples
+    --------
+    >>> cluster_scores(["B", "B", "T"], [1, 1, 0])
+    {'nmi': 1.0, 'ari': 1.0, 'accuracy': 1.0}
+    """
+    require_same_length(truth=truth, clusters=clusters)
+    types, found = _codes(truth), _codes(clusters)
+    both = (types >= 0) & (found >= 0)
+    if not both.any():
+        return dict.fromkeys(("nmi", "ari", "accuracy"), float("nan"))
+    types, found = types[both], found[both]
+    return {
+        "nmi": float(normalized_mutual_info_score(types, found)),
+        "ari": float(adjusted_rand_score(types, found)),
+        "accuracy": cluster_accuracy(types, found),
+    }
 
 
 def _codes(values: ArrayLike) -> NDArray[np.integer]:

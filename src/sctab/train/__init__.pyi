@@ -1,4 +1,14 @@
 from . import _streaming as _streaming
+from ._cluster_cells import (
+    NO_LABELS as NO_LABELS,
+    ClusterCells as ClusterCells,
+    UnlabeledAnnData as UnlabeledAnnData,
+    UnlabeledCorpus as UnlabeledCorpus,
+    UnlabeledReference as UnlabeledReference,
+    describe_clustering as describe_clustering,
+)
+from ._cluster_loop import fit_clusters as fit_clusters
+from ._cluster_settings import ClusteringResult as ClusteringResult, ClusteringSettings as ClusteringSettings
 from ._continuation import alike_in as alike_in, ids_of as ids_of, spec_for_query as spec_for_query
 from ._corpus import LEARNED as LEARNED, VALIDATED as VALIDATED, CorpusReference as CorpusReference
 from ._genes import fewer_genes_than_cells as fewer_genes_than_cells, most_variable_genes as most_variable_genes

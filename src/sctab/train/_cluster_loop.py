@@ -21,17 +21,21 @@ from sctab.inference import ModelSpec
 from sctab.io import ProgressReport, as_path
 from sctab.metrics import cluster_scores
 from sctab.nn import ZINBAutoencoder, cluster_loss, soft_assignments, sparse_zinb_loss, target_distribution
+from sctab.train._batches import Batches
 from sctab.train._cluster_cells import ClusterCells, CountBatch
 from sctab.train._cluster_settings import ClusteringResult, ClusteringSettings
 from sctab.train._communities import by_size, communities, k_means
 from sctab.train._logging import LoggerChoice, forget, log_epoch, start_logging
 from sctab.train._loop import seeded, without_denormals
-from sctab.train._state import STATE_FILE, StateIO, read_history, state_of
+from sctab.train._reference import content_hash
+from sctab.train._state import STATE_FILE, STATE_KEY, StateIO, read_history
 from sctab.train._threads import with_useful_threads
 
 _DECAY = 0.95
 """Of the averages of Adadelta."""
 _SECONDS_BETWEEN_STATES = 30.0
+_STATE = ("starts", "best", "labels", "epoch")
+"""Attributes of a training that are kept."""
 _METRICS = ("pretrain_loss", "train_loss", "zinb_loss", "cluster_loss", "changed", "nmi", "ari", "accuracy")
 
 
@@ -99,7 +103,7 @@ def fit_clusters(
     network.input_mean.copy_(torch.from_numpy(cells.mean))
     network.input_std.copy_(torch.from_numpy(cells.std))
     facts = {"model": spec.model_class} | dict(spec.architecture) | asdict(settings)
-    start = "" if is_new else hash_of_weights(network)
+    start = "" if is_new else content_hash(*(tensor.cpu().numpy() for tensor in network.state_dict().values()))
     identity = facts | {"reference": cells.data.identity, "genes": spec.features.names, "initial weights": start}
     n_products = settings.batch_size * sum(parameter.numel() for parameter in network.parameters())
     with seeded(settings.seed), without_denormals(), with_useful_threads(n_products):
@@ -171,7 +175,8 @@ class _Training:
         with ProgressReport(n_starts * settings.pretrain_epochs, title, unit="epochs", done=done, shown=self.shown) as progress:
             for start in range(len(self.starts), n_starts):
                 batches = self.cells.shuffled(settings.batch_size, settings.seed + start)
-                if self._resumed is None:
+                if not self.epoch:
+                    self._resumed = None
                     torch.manual_seed(settings.seed + start)
                     if is_new:
                         _initialise(self.network)
@@ -180,18 +185,16 @@ class _Training:
                 optimizer = torch.optim.Adam(weights, lr=settings.pretrain_learning_rate, amsgrad=True, fused=fused)
                 self._begin(optimizer)
                 for epoch in range(self.epoch, settings.pretrain_epochs):
-                    batches.set_epoch(epoch)
-                    means = self._epoch(batches, lambda batch: (pretraining_loss(self.network, batch, sigma=self.sigma),))
+                    means = self._epoch(batches, epoch, self._pretraining_losses)
                     self._log({"pretrain_loss": means[0]}, start * settings.pretrain_epochs + epoch, progress)
                     self.epoch = epoch + 1
                     self._keep()
                 self.starts.append(self._reconstruction_loss())
-                self.epoch = 0
+                self.epoch, self._optimizer = 0, None
                 if n_starts > 1:
                     if self.starts[-1] == min(self.starts):
                         self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-                    self._optimizer = None
-                    self._keep(at_once=start + 1 < n_starts)
+                    self._keep(at_once=True)
         if self.best:
             self.network.load_state_dict(self.best)
             self.best = {}
@@ -215,8 +218,7 @@ class _Training:
         labels = np.argsort(order)[labels]
         centroids = torch.stack([latent[torch.from_numpy(labels == number)].mean(dim=0) for number in range(len(order))])
         self.network.centroids = nn.Parameter(centroids.to(self.network.input_mean))
-        self.labels, self.epoch = torch.from_numpy(labels), 0
-        self._optimizer = None
+        self.labels, self.epoch, self._optimizer = torch.from_numpy(labels), 0, None
         self._keep(at_once=True)
 
     def refine(self) -> None:
@@ -245,7 +247,7 @@ class _Training:
                         self.is_converged = True
                         break
                     targets = target_distribution(assignments)
-                means = self._epoch(batches, losses)
+                means = self._epoch(batches, epoch, losses)
                 metrics |= dict(zip(("train_loss", "zinb_loss", "cluster_loss"), means, strict=True))
                 self._log(metrics, first + epoch, progress)
             else:
@@ -258,21 +260,128 @@ class _Training:
 
     # ----------------------------------------------------------------------------------------------------- their parts
 
-    def _epoch(self, batches: Any, losses: Callable[[CountBatch], tuple[Tensor, ...]]) -> list[float]:
-        """Take a step down the first loss of every batch; the mean of each over the cells."""
-        if self._optimizer is None:
-            raise RuntimeError("an epoch needs an optimiser")
-        sums, self._optimizer_step = torch.zeros(0), self._optimizer.step
-        for each in batches.of_epoch(batches._epoch, 0):
+    def _pretraining_losses(self, batch: CountBatch) -> tuple[Tensor]:
+        return (pretraining_loss(self.network, batch, sigma=self.sigma),)
+
+    def _epoch(self, batches: Batches, epoch: int, losses: Callable[[CountBatch], tuple[Tensor, ...]]) -> list[float]:
+        """Take a step down the first loss of every batch, and give the mean of each over the cells."""
+        optimizer: Any = self._optimizer
+        sums: Tensor | float = 0.0
+        for each in batches.of_epoch(epoch, 0):
             batch = self.cells.to_device(each, self.network)
-            self._optimizer.zero_grad()
+            optimizer.zero_grad()
             found = losses(batch)
             found[0].backward()
-            self._optimizer.step()
-            weighted = torch.stack([loss.detach() for loss in found]).double() * len(batch.cells)
-            sums = weighted if not len(sums) else sums + weighted
-        means = (sums / self.cells.n_obs).tolist()
+            optimizer.step()
+            sums = sums + torch.stack([loss.detach() for loss in found]).to(_exact(found[0])) * len(batch.cells)
+        means: list[float] = (torch.as_tensor(sums) / self.cells.n_obs).tolist()
         if not math.isfinite(means[0]):
             name = "pretrain_learning_rate" if self.labels is None else "learning_rate"
-            raise SettingError("The training diverged: its loss is not a finite number. Train again with a lower ", Parameter(name), ".")
+            raise SettingError(
+                "The training diverged: its loss is not a finite number. Train again with a lower ", Parameter(name), "."
+            )
         return means
+
+    def _evaluated(self) -> Iterator[CountBatch]:
+        """Batches of all cells, without gradients."""
+        with torch.no_grad():
+            for each in self.cells.in_order(self.settings.batch_size).of_epoch(0, 0):
+                yield self.cells.to_device(each, self.network)
+
+    def _latents(self) -> Tensor:
+        """Latent of all cells, `(n_obs, n_latent)`, on the processor."""
+        latent = torch.empty(self.cells.n_obs, self.network.latent.out_features, dtype=self.network.input_mean.dtype)
+        for batch in self._evaluated():
+            latent[torch.from_numpy(batch.cells)] = self.network.encode(batch.inputs, batch.batches).cpu()
+        return latent
+
+    def _reconstruction_loss(self) -> float:
+        """Mean over all cells, without noise."""
+        losses = [float(pretraining_loss(self.network, batch, sigma=0.0)) * len(batch.cells) for batch in self._evaluated()]
+        return sum(losses) / self.cells.n_obs
+
+    def _relabel(self, labels: Tensor) -> dict[str, float]:
+        """Take new labels; the fraction of cells that changed, and agreement with the given labels."""
+        changed = float((labels != self.labels).double().mean())
+        self.labels = labels
+        if self.truth is None:
+            return {"changed": changed}
+        return {"changed": changed} | cluster_scores(self.truth, labels.numpy())
+
+    # ------------------------------------------------------------------------------------------- what is kept and shown
+
+    def _begin(self, optimizer: torch.optim.Optimizer) -> None:
+        """Use an optimiser, with the state that it had where a training is resumed."""
+        self._optimizer = optimizer
+        if self._resumed is not None:
+            if self._resumed["optimizer"]:
+                optimizer.load_state_dict(self._resumed["optimizer"])
+            for state, put in zip(self._resumed["random"], (torch.set_rng_state, torch.cuda.set_rng_state), strict=False):
+                put(state)
+            self._resumed = None
+
+    def _log(self, metrics: Mapping[str, float], epoch: int, progress: ProgressReport) -> None:
+        for name, value in metrics.items():
+            self.history.setdefault(name, {})[epoch] = value
+        log_epoch(self._loggers, epoch, metrics)
+        progress.advance()
+        progress.remark(", ".join(f"{name}={value:.3f}" for name, value in metrics.items()))
+
+    def _keep(self, *, at_once: bool = False) -> None:
+        """Write the state, where it is kept, when half a minute has passed since the last time."""
+        if self._state is None or not (at_once or time.monotonic() - self._kept_at > _SECONDS_BETWEEN_STATES):
+            return
+        is_cuda = self.network.input_mean.device.type == "cuda"
+        ours = {"identity": dict(self._identity), "history": self.history}
+        state = {name: getattr(self, name) for name in _STATE}
+        state |= {"weights": self.network.state_dict(), "optimizer": None if self._optimizer is None else self._optimizer.state_dict()}
+        state["random"] = [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if is_cuda else [])]
+        StateIO().save_checkpoint({STATE_KEY: ours} | state, self._state)
+        self._kept_at = time.monotonic()
+
+    def _resume(self) -> None:
+        """Take up the state that is kept."""
+        state = StateIO().load_checkpoint(self._state)
+        for name in _STATE:
+            setattr(self, name, state[name])
+        self.history = state[STATE_KEY]["history"]
+        self.network.centroids = nn.Parameter(state["weights"]["centroids"].to(self.network.input_mean))
+        self.network.load_state_dict(state["weights"])
+        self._resumed = state
+
+    @contextmanager
+    def logged(
+        self,
+        run_dir: str | PathLike[str] | None,
+        logger: LoggerChoice,
+        facts: Mapping[str, Any],
+        identity: Mapping[str, Any],
+        *,
+        resume: bool,
+    ) -> Iterator[None]:
+        """Log the epochs of a block, and keep its state in `run_dir`; a training that was interrupted there is resumed."""
+        history = None
+        if run_dir is not None:
+            self._state, self._identity = as_path(run_dir) / STATE_FILE, identity
+            if resume and self._state.exists():
+                history = read_history(self._state, identity)
+                self._resume()
+            elif resume:
+                forget(run_dir)
+        self._loggers = start_logging(run_dir, logger, facts, history=history)
+        try:
+            yield
+        finally:
+            for each in self._loggers:
+                each.finalize("success")
+
+
+def _initialise(network: ZINBAutoencoder) -> None:
+    """Draw the weights of all linear maps."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            module.reset_parameters()
+
+
+def _exact(values: Tensor) -> torch.dtype:
+    return torch.float32 if values.device.type == "mps" else torch.float64

@@ -145,7 +145,7 @@ def fit_network(
         write_augmentation(run_dir, differences, spec.features, how)
     _set_training_mode(network)
     n_products = settings.batch_size * sum(parameter.numel() for parameter in network.parameters())
-    with _quiet_lightning(), _without_denormals(), with_useful_threads(n_products):
+    with _quiet_lightning(), without_denormals(), with_useful_threads(n_products):
         try:
             trainer = run(plan, batches, **options)
         except SIGTERMException as error:  # would end the process as if it were done
@@ -235,7 +235,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _without_denormals() -> Iterator[None]:
+def without_denormals() -> Iterator[None]:
     """Take numbers below 1e-38 as zero for a block.
 
     The moments of AdamW of a gene that the mask does not select shrink by a tenth per step until they are denormal, and with those a

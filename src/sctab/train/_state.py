@@ -22,7 +22,7 @@ from sctab.errors import DataFileError, SettingError, listing
 from sctab.io import strict_json, written_beside
 
 STATE_FILE = "state.safetensors"
-_KEY = "sctab"
+STATE_KEY = "sctab"
 _HASH_KEY, _NO_HASH = "sha256", 64 * "0"
 _HASH_ENTRY = b'"sha256":"%s"'
 """Format of the hash in the file header; it is the hash of the file with zeros in its place."""
@@ -99,7 +99,7 @@ class KeepState(Callback):
             for name, value in pl_module.of_epoch.means().items():
                 history.setdefault(name, {})[trainer.current_epoch] = value
         devices = [torch.cuda.get_rng_state()] if trainer.strategy.root_device.type == "cuda" else []
-        checkpoint[_KEY] = {
+        checkpoint[STATE_KEY] = {
             "identity": self.identity,
             "history": history,
             "of_epoch": {} if self._is_over else pl_module.of_epoch.sums,
@@ -109,9 +109,9 @@ class KeepState(Callback):
 
     def on_load_checkpoint(self, _trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Take it up."""
-        self._random = checkpoint[_KEY]["random"]
-        self._stops = checkpoint[_KEY].get("stops", False)
-        pl_module.of_epoch.sums = checkpoint[_KEY]["of_epoch"]
+        self._random = checkpoint[STATE_KEY]["random"]
+        self._stops = checkpoint[STATE_KEY].get("stops", False)
+        pl_module.of_epoch.sums = checkpoint[STATE_KEY]["of_epoch"]
 
     def on_train_start(self, _trainer: Any, _pl_module: Any) -> None:
         """Draw from where the training was."""
@@ -145,7 +145,7 @@ class StateIO(CheckpointIO):
         with written_beside(path, overwrite=True) as beside:
             tensors: dict[str, torch.Tensor] = {}
             text = json.dumps(_packed(checkpoint, tensors))
-            content = dump_tensors(tensors, metadata={_KEY: text, _HASH_KEY: _NO_HASH})
+            content = dump_tensors(tensors, metadata={STATE_KEY: text, _HASH_KEY: _NO_HASH})
             entry = _HASH_ENTRY % _NO_HASH.encode()
             beside.write_bytes(content.replace(entry, _HASH_ENTRY % _sha256(content).encode(), 1))
 
@@ -173,7 +173,7 @@ def read_history(path: Path, identity: Mapping[str, Any]) -> dict[str, dict[int,
     SettingError
         If it belongs to another training.
     """
-    stored = _read(path)[_KEY]
+    stored = _read(path)[STATE_KEY]
     if changed := sorted(name for name, value in identity.items() if stored["identity"].get(name) != value):
         raise SettingError(
             f"`{path.parent}` belongs to a training with other {listing(changed)}. Resume with the original settings, or use another "
@@ -192,9 +192,9 @@ def _read(path: Path) -> dict[str, Any]:
         first, last = found.span(1)
         if _sha256(b"".join((content[:first], _NO_HASH.encode(), content[last:]))) != found[1].decode():
             raise ValueError("its content is not what was written: the SHA-256 differs")
-        packed = strict_json.parse(strict_json.parse(content[8:start])["__metadata__"][_KEY].encode())
+        packed = strict_json.parse(strict_json.parse(content[8:start])["__metadata__"][STATE_KEY].encode())
         state: dict[str, Any] = _unpacked(packed, load_tensors(content))
-        if not isinstance(state[_KEY]["identity"], dict) or not isinstance(state[_KEY]["history"], dict):
+        if not isinstance(state[STATE_KEY]["identity"], dict) or not isinstance(state[STATE_KEY]["history"], dict):
             raise TypeError("it does not hold a training")
     except (OSError, SafetensorError, AttributeError, LookupError, TypeError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
