@@ -44,6 +44,7 @@ SPECIES_KEYS: Final = ("organism", "organism_ontology_term_id", "species", "Orga
 REGISTRY_X: Final = "X"
 REGISTRY_LABELS: Final = "labels"
 REGISTRY_DONOR: Final = "donor"
+REGISTRY_BATCH: Final = "batch"
 
 SCVI_KEYS: Final = ("_scvi_uuid", "_scvi_manager_uuid")
 """Key in `uns` by which scvi-tools identifies an AnnData, copies included."""

@@ -57,8 +57,9 @@ from ._query_test import (
 )
 from ._reference_arrays import NO_ARRAYS as NO_ARRAYS, Arrays as Arrays
 from ._sizes import BATCH_SIZE as BATCH_SIZE, DENSE_BATCH_SIZE as DENSE_BATCH_SIZE
-from ._spec import NO_SETUP as NO_SETUP, ModelSpec as ModelSpec, library_versions as library_versions
+from ._spec import CLUSTERING as CLUSTERING, NO_SETUP as NO_SETUP, ModelSpec as ModelSpec, library_versions as library_versions
 from ._storage import (
+    StoredModel as StoredModel,
     is_ensemble as is_ensemble,
     problem_of_weights as problem_of_weights,
     read_model as read_model,

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from sctab.errors import ModelFormatError, listing
-from sctab.inference._spec import ModelSpec
-from sctab.nn import EARLIER_TREES, BoostedTrees, LinearNetwork, MultilayerPerceptron, TabNet
+from sctab.inference._spec import CLUSTERING, ModelSpec
+from sctab.nn import EARLIER_TREES, BoostedTrees, LinearNetwork, MultilayerPerceptron, TabNet, ZINBAutoencoder
 
 
 def _tabnet(spec: ModelSpec) -> TabNet:
@@ -38,12 +38,18 @@ def _trees(spec: ModelSpec) -> BoostedTrees:
     )
 
 
+def _autoencoder(spec: ModelSpec) -> ZINBAutoencoder:
+    size = {name: spec.architecture[name] for name in ("n_latent", "encoder")}
+    return ZINBAutoencoder(len(spec.features), len(spec.labels), n_batches=len(spec.category_names), **size)
+
+
 _NETWORKS: Mapping[str, Callable[[ModelSpec], nn.Module]] = MappingProxyType(
     {
         "LinearClassifier": _linear,
         "MLPClassifier": _perceptron,
         "XGBoostClassifier": _trees,
         "SCTAB": _tabnet,
+        CLUSTERING: _autoencoder,
     }
 )
 EARLIER_WEIGHTS = (EARLIER_TREES,)

@@ -31,6 +31,8 @@ NO_SETUP: Mapping[str, Any] = MappingProxyType(
     }
 )
 """Arguments of `setup_anndata` that a model which was stored may not have."""
+CLUSTERING = "SCDeepCluster"
+"""Model class whose labels are clusters."""
 _LARGEST = 2.0**53
 _SETUP_TYPES = {name: list if isinstance(value, list) else (str, type(None)) for name, value in NO_SETUP.items()}
 _TERM = re.compile(r"CL:\d{7}")
@@ -90,10 +92,16 @@ class ModelSpec:
         return tuple(f"{covariate.key}={category}" for covariate in self.covariates for category in covariate.categories)
 
     @property
+    def is_clustering(self) -> bool:
+        """Whether the labels are clusters, which have no names of cell types."""
+        return self.model_class == CLUSTERING
+
+    @property
     def summary(self) -> str:
         """One line on class, size and architecture."""
         architecture = ", ".join(f"{key}: {value}" for key, value in self.architecture.items())
-        return f"{self.model_class} with {len(self.labels)} cell types and {len(self.features)} genes; {architecture}"
+        labels = "clusters" if self.is_clustering else "cell types"
+        return f"{self.model_class} with {len(self.labels)} {labels} and {len(self.features)} genes; {architecture}"
 
     def with_training(self, summary: Mapping[str, Any]) -> ModelSpec:
         """The same model, trained, and not calibrated yet."""
@@ -179,10 +187,11 @@ def library_versions() -> dict[str, str]:
 
 def _architecture(values: Any) -> dict[str, Any]:
     for name, value in _object(values, "architecture").items():
-        if not isinstance(value, bool | int | float | str | None):
-            raise TypeError(f"`architecture.{name}` is neither a number nor a string")
-        if isinstance(value, int | float):
-            _number(value, f"architecture.{name}", flag=True)
+        for each in value if isinstance(value, list) else [value]:
+            if not isinstance(each, bool | int | float | str | None):
+                raise TypeError(f"`architecture.{name}` is neither a number nor a string, nor a list of these")
+            if isinstance(each, int | float):
+                _number(each, f"architecture.{name}", flag=True)
     return dict(values)
 
 

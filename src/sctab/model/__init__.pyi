@@ -14,6 +14,7 @@ from ._runs import (
     run_hash as run_hash,
     stored_run_hash as stored_run_hash,
 )
+from ._scdeepcluster import SCDeepCluster as SCDeepCluster
 from ._sctab import SCTAB as SCTAB
 from ._search import Choice as Choice, Range as Range, SearchSpace as SearchSpace
 from ._xgboost import BoostingSettings as BoostingSettings, XGBoostClassifier as XGBoostClassifier
@@ -26,6 +27,7 @@ __all__ = [
     "LinearClassifier",
     "MLPClassifier",
     "Range",
+    "SCDeepCluster",
     "SCTAB",
     "SearchSpace",
     "XGBoostClassifier",

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from inspect import signature
 from os import PathLike
 from typing import Any, Literal, Self
 
 from anndata import AnnData
-from torch import nn
 
 from sctab._deprecation import FRACTION_OF_CORPUS, renamed_arguments
 from sctab.corpus import Corpus
 from sctab.errors import ModelFormatError, SettingError, did_you_mean, listing, require, warn
 from sctab.inference import (
-    EARLIER_WEIGHTS,
     ModelSpec,
-    build_network,
-    read_model,
-    take_weights,
-    write_model,
 )
-from sctab.io import as_path
 from sctab.model._calibrating import evaluate_unseen, warn_of_changes
-from sctab.model._setup import single_device
 from sctab.model._training import TrainableModel
 from sctab.model._transfer import copy_weights, in_model_genes, query_reference, reference_of
 from sctab.train import (
     CorpusReference,
     Reference,
-    is_first_process,
-    stored_history,
 )
 
 
@@ -120,34 +109,6 @@ class CellTypeClassifier(TrainableModel):
         model._reference = reference
         return model
 
-    def save(self, dir_path: str | PathLike[str], *, overwrite: bool = False, description: str | None = None) -> None:
-        """Save the model to a directory with `model.safetensors` and `model.json`; no pickle, and all or nothing.
-
-        Parameters
-        ----------
-        dir_path
-            Output directory.
-        overwrite
-            Replace an existing model or ensemble. Anything else is never replaced.
-        description
-            One-line description of the model; `None` keeps the current one.
-
-        Raises
-        ------
-        NotTrainedError
-            If the model is not trained.
-        OutputExistsError, OutputError
-            If the output already exists, or if it cannot be written.
-        """
-        self._require_trained()
-        if not is_first_process():  # the others have the same
-            return
-        spec = self.spec if description is None else replace(self.spec, description=description)
-        self.sha256 = write_model(
-            dir_path, spec, self.module.state_dict(), self.gene_importance, arrays=self._arrays, overwrite=overwrite
-        )
-        self.spec = spec
-
     @classmethod
     def load(
         cls,
@@ -189,28 +150,13 @@ class CellTypeClassifier(TrainableModel):
         cls, dir_path: str | PathLike[str], adata: AnnData | Corpus | None, *, accelerator: str, device: int | str
     ) -> tuple[Self, str]:
         """See :meth:`load`; and a note on how the model is stored, which may be empty."""
-
-        def network_of(spec: ModelSpec) -> nn.Module:
-            if spec.model_class != cls.__name__:
-                raise ModelFormatError(
-                    f"`{dir_path}` holds a {spec.model_class}, not a {cls.__name__}. Use `sctab.model.{spec.model_class}.load`."
-                )
-            return build_network(spec)
-
-        stored = read_model(dir_path, network_of, earlier=EARLIER_WEIGHTS)
+        stored = cls._read(dir_path)
         reference = None if adata is None else reference_of(adata, stored.spec.setup)
         if reference is None:
             model = cls(spec=stored.spec)  # type: ignore[call-arg]
         else:
             model = cls._with(reference, reference.continue_from(stored.spec, new_labels=False), register=True)
-        take_weights(model.module, stored.weights, where=dir_path)
-        model.gene_importance = stored.importance
-        model._arrays = stored.arrays
-        model.name = as_path(dir_path).resolve().name
-        model.sha256 = stored.sha256
-        model.history_ = stored_history(stored.spec.training)
-        model.is_trained_ = True
-        model.to_device(single_device(accelerator, device))
+        model._take_stored(stored, dir_path, accelerator, device)
         return model, stored.note
 
     def calibrate(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from os import PathLike
 from typing import Any
 
@@ -16,22 +15,13 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 from scvi.data import AnnDataManager
-from scvi.model.base import BaseModelClass
-from torch import nn
 
-from sctab.errors import (
-    NotTrainedError,
-    SettingError,
-)
 from sctab.inference import (
     BATCH_SIZE,
     DENSE_BATCH_SIZE,
-    NO_ARRAYS,
-    Arrays,
     ModelSpec,
-    Predictor,
-    build_network,
 )
+from sctab.model._network_model import NetworkModel
 from sctab.model._prediction import explain, latent_of, predict
 from sctab.model._search import SearchSpace
 from sctab.model._setup import reference_fields
@@ -41,17 +31,11 @@ from sctab.train import (
     Reference,
     TrainingData,
     TrainingResult,
-    seeded,
 )
 
 
-class DescribedModel(BaseModelClass):
-    """A model with a description and a network. What a class has to implement is abstract."""
-
-    spec: ModelSpec
-    module: nn.Module
-    gene_importance: NDArray[np.float32]
-    history_: Any
+class DescribedModel(NetworkModel):
+    """A classifier with a description and a network. What a class has to implement is abstract."""
 
     @classmethod
     @abstractmethod
@@ -179,22 +163,6 @@ class DescribedModel(BaseModelClass):
             manager.register_fields(adata, **kwargs)
         cls.register_manager(manager)
 
-    @classmethod
-    def _stored_registry(cls, adata: AnnData | None, spec: ModelSpec | None) -> dict[str, Any] | None:
-        """Registry for scvi-tools of a model without a reference; `None` if it has one."""
-        if adata is not None:
-            if cls._get_most_recent_anndata_manager(adata) is None:
-                raise SettingError(
-                    f"The reference was not set up for `{cls.__name__}`. Call `{cls.__name__}.setup_anndata(adata, labels_key=…)` first."
-                )
-            return None
-        if spec is None:
-            raise SettingError(
-                f"`{cls.__name__}` needs a reference that went through `{cls.__name__}.setup_anndata`. To use a trained model, "
-                f"call `{cls.__name__}.load`."
-            )
-        return spec.to_registry()
-
     def _initialise(self, spec: ModelSpec | None, n_top_genes: int | str | None, requested: Mapping[str, Any]) -> None:
         """Genes, labels and an untrained network: from the reference, or from a `spec` that was stored."""
         self._reference: Reference | None = None
@@ -202,16 +170,7 @@ class DescribedModel(BaseModelClass):
             self._reference = MemoryReference(self.adata, dict(self.registry["setup_args"]))
         if spec is None:
             spec = self._describe(self._reference, n_top_genes, requested)
-        self.spec = spec
-        with seeded(0):
-            self.module = self._new_network()
-        self.module.eval()
-        self.gene_importance = np.full(len(spec.features), 1 / len(spec.features), dtype=np.float32)
-        self.name = ""
-        self.sha256: str | None = None
-        self._arrays: Arrays = NO_ARRAYS
-        self._has_pretrained_weights = False
-        self._model_summary_string = spec.summary
+        self._take_spec(spec)
 
     @classmethod
     def _describe(cls, reference: Any, n_top_genes: int | str | None, requested: Mapping[str, Any]) -> ModelSpec:
@@ -223,25 +182,7 @@ class DescribedModel(BaseModelClass):
             architecture=cls._default_architecture(n_obs) | {key: value for key, value in requested.items() if value is not None},
         )
 
-    def _new_network(self) -> nn.Module:
-        try:
-            return build_network(self.spec)
-        except (TypeError, ValueError) as error:
-            raise SettingError(f"The architecture is invalid: {error}") from error
-
     # ------------------------------------------------------------------------------------------------- prediction
-
-    @property
-    def predictor(self) -> Predictor:
-        """The model as it is now, to predict with.
-
-        Raises
-        ------
-        NotTrainedError
-            If the model is not trained.
-        """
-        self._require_trained()
-        return Predictor(self.spec, [self.module], self.gene_importance, name=self.name, sha256=self.sha256, arrays=self._arrays)
 
     def predict(
         self, adata: AnnData | None = None, *, soft: bool = False, layer: str | None = None, batch_size: int = BATCH_SIZE
@@ -321,12 +262,3 @@ class DescribedModel(BaseModelClass):
             If the model does not select genes per cell, or if `batch_size` is less than one.
         """
         return explain(self, adata, layer, batch_size=batch_size)
-
-    def _require_trained(self) -> None:
-        if not self.is_trained:
-            raise NotTrainedError("The model is not trained. Call `model.train()` first, or `load` a trained one.")
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the weights."""
-        return next(chain(self.module.parameters(), self.module.buffers())).device

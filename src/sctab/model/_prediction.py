@@ -63,7 +63,11 @@ def open_own_or(model: Any, predictor: Predictor, adata: AnnData | None, layer: 
     return adata, query
 
 
+def decide_cells(model: Any, adata: AnnData, query: Query, batch_size: int) -> Decision:
+    """What the cells of a query are called."""
+    return predict_cells(model.predictor, adata, query, batch_size=batch_size)
+
+
 def _decide(model: Any, adata: AnnData | None, layer: str | None, batch_size: int) -> tuple[pd.Index, Decision]:
-    predictor = model.predictor
-    adata, query = open_own_or(model, predictor, adata, layer)
-    return adata.obs_names, predict_cells(predictor, adata, query, batch_size=batch_size)
+    adata, query = open_own_or(model, model.predictor, adata, layer)
+    return adata.obs_names, decide_cells(model, adata, query, batch_size)

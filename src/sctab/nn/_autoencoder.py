@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sctab.nn._perceptron import MOST_LAYERS, NetworkOutput, require_count
-from sctab.nn._zinb import ZINBOutput
+from sctab.nn._zinb import MEAN_BOUNDS, ZINBOutput
 
 _LOG_EPSILON = 1e-6
 """Added to soft assignments inside the logarithm of :func:`cluster_loss`, as in the published code."""
@@ -73,6 +74,11 @@ class ZINBAutoencoder(nn.Module):
         """Parameters of every gene's counts before their activations, from a latent and one-hot batches."""
         hidden = self.decoder(_beside(latent, batches))
         return ZINBOutput(self.mean(hidden), self.dispersion(hidden), self.dropout(hidden))
+
+    def denoise(self, latent: Tensor, batches: Tensor, genes: Sequence[int]) -> Tensor:
+        """Mean of the counts of some genes in a cell whose size factor is one, `(n_obs, len(genes))`."""
+        hidden = self.decoder(_beside(latent, batches))
+        return functional.linear(hidden, self.mean.weight[genes], self.mean.bias[genes]).exp().clamp(*MEAN_BOUNDS)
 
     def standardise(self, values: Tensor) -> Tensor:
         """Standardised expression from normalised expression, `(n_obs, n_vars)`."""

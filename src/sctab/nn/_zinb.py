@@ -15,7 +15,7 @@ from torch.nn import functional
 
 _EPSILON = 1e-10
 """Added inside logarithms and quotients, as in the published code."""
-_MEAN_BOUNDS = 1e-5, 1e6
+MEAN_BOUNDS = 1e-5, 1e6
 _DISPERSION_BOUNDS = 1e-4, 1e4
 _CHUNK = 2**15
 """Values that are computed at a time on a processor, so that what is computed of them stays in its cache."""
@@ -43,7 +43,7 @@ class ZINB(NamedTuple):
     def of(cls, output: ZINBOutput) -> ZINB:
         """Apply the activations: bounded exponential, bounded softplus, and logistic function."""
         return cls(
-            output.mean.exp().clamp(*_MEAN_BOUNDS),
+            output.mean.exp().clamp(*MEAN_BOUNDS),
             functional.softplus(output.dispersion).clamp(*_DISPERSION_BOUNDS),
             output.dropout.sigmoid(),
         )
@@ -162,7 +162,7 @@ def _as_zeros(mean: Tensor, dispersion: Tensor, dropout: Tensor, size_factors: T
     """
     of_mean, of_dispersion, of_dropout = gradients
     raw = mean.exp()
-    mu = raw.clamp(*_MEAN_BOUNDS)
+    mu = raw.clamp(*MEAN_BOUNDS)
     is_within = raw.eq_(mu)  # one where the exponential is not bounded
     mu.mul_(size_factors[:, None])
     soft = functional.softplus(dispersion)
@@ -187,15 +187,13 @@ def _as_zeros(mean: Tensor, dispersion: Tensor, dropout: Tensor, size_factors: T
     return total
 
 
-def _replace_zeros(
-    mean: Tensor, dispersion: Tensor, dropout: Tensor, counts: SparseCounts, gradients: list[Tensor]
-) -> Tensor:
+def _replace_zeros(mean: Tensor, dispersion: Tensor, dropout: Tensor, counts: SparseCounts, gradients: list[Tensor]) -> Tensor:
     """Sum of the losses of non-zero counts less what :func:`_as_zeros` added for them; their gradients are written."""
     exact, at = _exact(mean), counts.positions
     a, d, c = (output.reshape(-1).index_select(0, at).to(exact) for output in (mean, dispersion, dropout))
     x, size = counts.values.to(exact), counts.size_factors.to(exact)[at // mean.shape[1]]
     raw, soft = a.exp(), functional.softplus(d)
-    mu, theta, pi = raw.clamp(*_MEAN_BOUNDS), soft.clamp(*_DISPERSION_BOUNDS), c.sigmoid()
+    mu, theta, pi = raw.clamp(*MEAN_BOUNDS), soft.clamp(*_DISPERSION_BOUNDS), c.sigmoid()
     is_within, is_free = raw == mu, soft == theta
     mu = mu * size
     as_zero = -torch.log(pi + (1 - pi) * torch.exp(-theta * torch.log1p((mu + _EPSILON) / theta)) + _EPSILON)

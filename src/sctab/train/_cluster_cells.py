@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from sctab.data import (
     LearnedMatrix,
     Normalization,
     Query,
+    Source,
     find_covariates,
     fingerprint,
     normalise,
@@ -30,7 +31,7 @@ from sctab.data import (
     var_of,
 )
 from sctab.errors import InputValueError, Parameter, SettingError, warn
-from sctab.inference import NO_SETUP, ModelSpec
+from sctab.inference import CLUSTERING, NO_SETUP, ModelSpec
 from sctab.io import BLOCK_SIZE
 from sctab.nn import SparseCounts, ZINBAutoencoder
 from sctab.ontology import LabelSpace
@@ -40,6 +41,7 @@ from sctab.train._corpus import LEARNED, SETUP, CorpusReference
 from sctab.train._gene_sums import GeneSums
 from sctab.train._memory import MemoryData
 from sctab.train._reference import TrainingData
+from sctab.train._reference_checks import check_unlabeled
 
 NO_LABELS = LabelSpace(names=(), ids=())
 """Labels of a model before it has clusters."""
@@ -82,10 +84,33 @@ class UnlabeledAnnData:
     adata: AnnData = field(repr=False)
     setup: Mapping[str, Any]
 
+    @classmethod
+    def of(
+        cls,
+        adata: AnnData,
+        *,
+        layer: str | None = None,
+        batch_key: str | None = None,
+        labels_key: str | None = None,
+        gene_id_key: str | None = None,
+        gene_symbol_key: str | None = None,
+    ) -> Self:
+        """Cells that can be clustered; parameters and errors as in :meth:`sctab.model.SCDeepCluster.setup_anndata`."""
+        setup = {
+            "layer": layer,
+            "batch_key": batch_key,
+            "labels_key": labels_key,
+            "gene_id_key": gene_id_key,
+            "gene_symbol_key": gene_symbol_key,
+        }
+        check_unlabeled(adata, setup, batch_key)
+        return cls(adata, setup)
+
     @property
     def covariates(self) -> tuple[Covariate, ...]:
         """The batches of `batch_key`."""
-        return find_covariates(self.adata.obs, self.setup["categorical_covariate_keys"])
+        key = self.setup["batch_key"]
+        return () if key is None else find_covariates(self.adata.obs, [key])
 
     @property
     def features(self) -> FeatureSpace:
@@ -102,12 +127,14 @@ class UnlabeledAnnData:
         labels = self.adata.obs[key]
         return labels.astype(object).where(labels.notna(), np.nan).to_numpy(dtype=object)
 
-    def rows(self) -> NDArray[np.int64]:
-        """All cells."""
-        return np.arange(self.adata.n_obs)
+    def require_counts(self) -> Source:
+        """The matrix, which holds raw counts.
 
-    def data(self, spec: ModelSpec) -> MemoryData:
-        """See :meth:`UnlabeledReference.data`."""
+        Raises
+        ------
+        InputValueError
+            If it holds something else.
+        """
         source, _ = reference_source(self.adata, self.setup["layer"])
         if source.content.content is not Content.COUNTS:
             raise InputValueError(
@@ -115,6 +142,15 @@ class UnlabeledAnnData:
                 Parameter("layer"),
                 ".",
             )
+        return source
+
+    def rows(self) -> NDArray[np.int64]:
+        """All cells."""
+        return np.arange(self.adata.n_obs)
+
+    def data(self, spec: ModelSpec) -> MemoryData:
+        """See :meth:`UnlabeledReference.data`."""
+        source = self.require_counts()
         keys = {name: self.setup[name] for name in ("gene_id_key", "gene_symbol_key")}
         match, covariates = spec.features.match(source.var, **keys), one_hot(self.adata.obs, spec.covariates)
         query = Query(source=source, match=match, normalization=spec.normalization, notes=(), covariates=covariates)
@@ -172,9 +208,7 @@ class UnlabeledCorpus:
         return replace(data, labels=np.arange(len(data.labels)), donors=None)
 
 
-def describe_clustering(
-    reference: UnlabeledReference, *, n_top_genes: int | None, architecture: Mapping[str, Any]
-) -> ModelSpec:
+def describe_clustering(reference: UnlabeledReference, *, n_top_genes: int | None, architecture: Mapping[str, Any]) -> ModelSpec:
     """An untrained model over the genes that have counts, or over those that are selected.
 
     Cells are scaled to the median of their totals.
@@ -198,7 +232,7 @@ def describe_clustering(
     if n_top_genes is not None and (isinstance(n_top_genes, bool) or n_top_genes < 0):
         raise SettingError(Parameter("n_top_genes", n_top_genes), " must be at least 1, or 0 for all genes.")
     spec = ModelSpec(
-        model_class="SCDeepCluster",
+        model_class=CLUSTERING,
         architecture=architecture,
         features=reference.features,
         labels=NO_LABELS,
@@ -210,8 +244,8 @@ def describe_clustering(
     found = sums.genes_by_dropout(n_top_genes) if n_top_genes else np.flatnonzero(sums.totals > 0)
     if n_top_genes and len(found) < min(n_top_genes, len(spec.features)):
         warn(
-            f"{len(found):,} of {n_top_genes:,} requested genes were selected: only these are in at least ten cells and drop out more often "
-            "than their expression explains. Omit ",
+            f"{len(found):,} of {n_top_genes:,} requested genes were selected: only these are in ten cells or more and drop "
+            "out more often than their expression explains. Omit ",
             Parameter("n_top_genes"),
             " to use all genes.",
         )
@@ -277,7 +311,7 @@ class ClusterCells:
         mean = sums / len(rows)
         variance = np.maximum(squares - len(rows) * mean**2, 0) / max(len(rows) - 1, 1)
         std = np.sqrt(variance)
-        std[std < 1e-12] = 1  # noqa: PLR2004
+        std[std < 1e-12] = 1
         return cls(data, spec.normalization, rows, mean, std)
 
     @property

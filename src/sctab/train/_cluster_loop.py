@@ -45,9 +45,7 @@ def pretraining_loss(network: ZINBAutoencoder, batch: CountBatch, *, sigma: floa
     return sparse_zinb_loss(batch.counts, network.decode(network.encode(noisy, batch.batches), batch.batches))
 
 
-def clustering_losses(
-    network: ZINBAutoencoder, batch: CountBatch, targets: Tensor, *, sigma: float
-) -> tuple[Tensor, Tensor]:
+def clustering_losses(network: ZINBAutoencoder, batch: CountBatch, targets: Tensor, *, sigma: float) -> tuple[Tensor, Tensor]:
     """Reconstruction loss of a batch, and clustering loss of its encoding without noise.
 
     Parameters
@@ -153,7 +151,9 @@ class _Training:
         """What the training gave."""
         n_epochs = 1 + max((epoch for values in self.history.values() for epoch in values), default=-1)
         history = {
-            name: [self.history[name].get(epoch, math.nan) for epoch in range(n_epochs)] for name in _METRICS if name in self.history
+            name: [self.history[name].get(epoch, math.nan) for epoch in range(n_epochs)]
+            for name in _METRICS
+            if name in self.history
         }
         labels = np.zeros(0, dtype=np.int64) if self.labels is None else self.labels.numpy()
         return ClusteringResult(history, self._n_pretrained, self.is_converged, labels, tuple(self.starts))
@@ -334,7 +334,10 @@ class _Training:
         is_cuda = self.network.input_mean.device.type == "cuda"
         ours = {"identity": dict(self._identity), "history": self.history}
         state = {name: getattr(self, name) for name in _STATE}
-        state |= {"weights": self.network.state_dict(), "optimizer": None if self._optimizer is None else self._optimizer.state_dict()}
+        state |= {
+            "weights": self.network.state_dict(),
+            "optimizer": None if self._optimizer is None else self._optimizer.state_dict(),
+        }
         state["random"] = [torch.get_rng_state(), *([torch.cuda.get_rng_state()] if is_cuda else [])]
         StateIO().save_checkpoint({STATE_KEY: ours} | state, self._state)
         self._kept_at = time.monotonic()

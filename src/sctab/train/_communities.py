@@ -69,7 +69,7 @@ def communities(
         If `igraph` is not installed.
     """
     igraph = require("igraph", extra="cluster")
-    if len(latent) < 3:  # noqa: PLR2004
+    if len(latent) < 3:
         raise SettingError(
             f"{len(latent)} cells are too few to estimate the number of clusters. Provide ", Parameter("n_clusters"), "."
         )

@@ -17,13 +17,7 @@ def check_reference(adata: AnnData, setup: Mapping[str, Any]) -> str | None:
     """Refuse what cannot be learned from, and give the label that means "no label"; errors as in `setup_anndata`."""
     labels_key = setup["labels_key"]
     categorical_covariate_keys: Sequence[str] = setup["categorical_covariate_keys"]
-    require_anndata(adata)
-    if adata.n_obs == 0 or adata.n_vars == 0:
-        raise InputValueError(f"The reference has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to learn from.")
-    if adata.is_view:
-        call = "to_memory" if adata.isbacked else "copy"
-        raise InputValueError(f"The reference is a view of another AnnData. Call `adata = adata.{call}()` first.")
-    require_cells_in_rows(adata)
+    _check_cells(adata, "reference")
     unlabeled_category = check_labels(
         _obs_column(adata, labels_key, "labels_key"),
         labels_key,
@@ -64,13 +58,51 @@ def check_reference(adata: AnnData, setup: Mapping[str, Any]) -> str | None:
                 Parameter("categorical_covariate_keys"),
                 ".",
             )
+    _check_matrix(adata, setup)
+    return unlabeled_category
+
+
+def check_unlabeled(adata: AnnData, setup: Mapping[str, Any], batch_key: str | None) -> None:
+    """Refuse cells that cannot be clustered; errors as in :meth:`sctab.model.SCDeepCluster.setup_anndata`."""
+    _check_cells(adata, "data")
+    if setup["labels_key"] is not None:
+        _obs_column(adata, setup["labels_key"], "labels_key")
+    if batch_key is not None:
+        batches = _obs_column(adata, batch_key, "batch_key")
+        if n_without := int(batches.isna().sum()):
+            raise LabelError(
+                place(f"obs[{batch_key!r}]"),
+                f" has no batch (NaN) for {n_without} of {adata.n_obs} cells. Fill them in, or omit ",
+                Parameter("batch_key"),
+                ".",
+            )
+        if (n_values := batches.nunique()) > max(adata.n_obs / 2, 2):
+            raise LabelError(
+                place(f"obs[{batch_key!r}]"),
+                f" has {n_values} different values in {adata.n_obs} cells: these are not batches. Choose another ",
+                Parameter("batch_key"),
+                ".",
+            )
+    _check_matrix(adata, setup)
+
+
+def _check_cells(adata: AnnData, what: str) -> None:
+    require_anndata(adata)
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise InputValueError(f"The {what} has {adata.n_obs} cells and {adata.n_vars} genes: there is nothing to learn from.")
+    if adata.is_view:
+        call = "to_memory" if adata.isbacked else "copy"
+        raise InputValueError(f"The {what} is a view of another AnnData. Call `adata = adata.{call}()` first.")
+    require_cells_in_rows(adata)
+
+
+def _check_matrix(adata: AnnData, setup: Mapping[str, Any]) -> None:
     source, _ = reference_source(adata, setup["layer"])
     if source.content.remark:
         warn(source.content.remark)
     for parameter in ("gene_id_key", "gene_symbol_key"):
         if (key := setup[parameter]) is not None and key not in source.var:
             raise missing_key(parameter, key, source.var.columns, where="raw.var" if source.name == "raw.X" else "var")
-    return unlabeled_category
 
 
 def note_on_validation(training: Mapping[str, Any]) -> Message | None:

@@ -20,6 +20,7 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
+from sctab.nn._autoencoder import ZINBAutoencoder, cluster_logits
 from sctab.nn._perceptron import LinearNetwork, MultilayerPerceptron, NetworkOutput
 from sctab.nn._tabnet import FeatureTransformer, TabNet
 from sctab.nn.fast._attention import SparseAttention
@@ -72,7 +73,7 @@ def sparse_network(network: nn.Module, *, precision: Precision = "float32") -> S
     Parameters
     ----------
     network
-        :class:`TabNet`, :class:`LinearNetwork` or :class:`MultilayerPerceptron`; it is not changed and used in evaluation mode. Any other
+        One of the networks of this package; it is not changed and used in evaluation mode. Any other
         module that gives `logits` and `embedding` is used as it is, on dense blocks.
     precision
         Precision of the weights. `"float32"` reproduces the network up to rounding. `"bfloat16"` keeps 8 bits of each weight, which is
@@ -112,6 +113,11 @@ def _(network: LinearNetwork, *, precision: Precision = "float32") -> SparseNetw
 @sparse_network.register
 def _(network: MultilayerPerceptron, *, precision: Precision = "float32") -> SparseNetwork:
     return _SparsePerceptron(network, _dtype(precision))
+
+
+@sparse_network.register
+def _(network: ZINBAutoencoder, *, precision: Precision = "float32") -> SparseNetwork:
+    return _SparseAutoencoder(network, _dtype(precision))
 
 
 def _dtype(precision: str) -> torch.dtype:
@@ -162,6 +168,27 @@ class _SparsePerceptron(SparseNetwork):
         for layer in self.layers:
             hidden = nn.functional.silu(layer(hidden))
         return NetworkOutput(self.classifier(hidden), hidden)
+
+
+class _SparseAutoencoder(SparseNetwork):
+    """Encoder and centroids; the standardisation of its input is folded into the first layer."""
+
+    def __init__(self, network: ZINBAutoencoder, dtype: torch.dtype) -> None:
+        self.device = network.input_mean.device
+        first, *others = (layer for layer in network.encoder if isinstance(layer, nn.Linear))
+        weight, n_vars = first.weight.detach().double(), network.n_vars
+        scaled = weight[:, :n_vars] / network.input_std.double()
+        self.table = SparseLinear(torch.cat([scaled, weight[:, n_vars:]], dim=1), dtype)
+        self.bias = (first.bias.detach().double() - scaled @ network.input_mean.double()).float()
+        self.ones = torch.ones(weight.shape[1], device=self.device)
+        self.layers = [DenseLinear(layer.weight, layer.bias, dtype) for layer in (*others, network.latent)]
+        self.centroids = network.centroids.detach().float()
+
+    def _forward(self, rows: SparseRows) -> NetworkOutput:
+        hidden = self.table(rows, self.ones) + self.bias
+        for layer in self.layers:
+            hidden = layer(torch.relu(hidden))
+        return NetworkOutput(cluster_logits(hidden, self.centroids), hidden)
 
 
 class _SparseTabNet(SparseNetwork):
