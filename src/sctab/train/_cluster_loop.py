@@ -324,8 +324,8 @@ class _Training:
         for name, value in metrics.items():
             self.history.setdefault(name, {})[epoch] = value
         log_epoch(self._loggers, epoch, metrics)
-        progress.advance()
         progress.remark(", ".join(f"{name}={value:.3f}" for name, value in metrics.items()))
+        progress.advance()
 
     def _keep(self, *, at_once: bool = False) -> None:
         """Write the state, where it is kept, when half a minute has passed since the last time."""
