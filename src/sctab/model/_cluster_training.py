@@ -24,6 +24,7 @@ from sctab.train import (
     as_history,
     fit_clusters,
     run_directory,
+    seeded,
 )
 
 _NOT_PRETRAINED = ("centroids", "input_mean", "input_std")
@@ -103,7 +104,8 @@ class TrainableClustering(NetworkModel):
         cells = ClusterCells.of(reference, self.spec)
         truth = None if reference.truth is None else reference.truth[cells.rows]
         with run_directory(run_dir):
-            network = self._new_network().to(device)
+            with seeded(chosen.seed):
+                network = self._new_network().to(device)
             if not is_new:
                 kept = {name: weights for name, weights in self.module.state_dict().items() if name != "centroids"}
                 network.load_state_dict(kept, strict=False)
