@@ -1,5 +1,7 @@
 """Cells of a few types, and the numbers of the published scDeepCluster."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,10 +9,14 @@ import torch
 from anndata import AnnData
 from scipy import sparse
 
-from pathlib import Path
-
 REPOSITORY = Path(__file__).parents[1]
-PUBLISHED_NAMES = {"_enc_mu": "latent", "_dec_mean.0": "mean", "_dec_disp.0": "dispersion", "_dec_pi.0": "dropout", "mu": "centroids"}
+PUBLISHED_NAMES = {
+    "_enc_mu": "latent",
+    "_dec_mean.0": "mean",
+    "_dec_disp.0": "dispersion",
+    "_dec_pi.0": "dropout",
+    "mu": "centroids",
+}
 
 
 def cells_of_types(n_obs=90, n_vars=60, n_types=3, *, seed=0, n_batches=1, depth=3.0):
@@ -21,7 +27,9 @@ def cells_of_types(n_obs=90, n_vars=60, n_types=3, *, seed=0, n_batches=1, depth
     counts = rng.poisson(profiles[types] * rng.gamma(5, 0.2, (n_obs, 1)) * rng.gamma(2, 0.5, (n_batches, n_vars))[batches])
     obs = pd.DataFrame({"type": [f"type {i}" for i in types], "batch": [f"batch {i}" for i in batches]}, dtype="category")
     obs.index = [f"cell_{i}" for i in range(n_obs)]
-    return AnnData(sparse.csr_matrix(counts.astype(np.float32)), obs=obs, var=pd.DataFrame(index=[f"gene_{i}" for i in range(n_vars)]))
+    return AnnData(
+        sparse.csr_matrix(counts.astype(np.float32)), obs=obs, var=pd.DataFrame(index=[f"gene_{i}" for i in range(n_vars)])
+    )
 
 
 def published_numbers(name):

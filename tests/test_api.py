@@ -87,13 +87,14 @@ NAMES = {
         "LinearClassifier",
         "MLPClassifier",
         "Range",
+        "SCDeepCluster",
         "SCTAB",
         "SearchSpace",
         "XGBoostClassifier",
         "load_model",
         "model_by_name",
     ],
-    "sctab.nn": ["LinearNetwork", "MultilayerPerceptron", "TabNet", "hierarchical_cross_entropy"],
+    "sctab.nn": ["LinearNetwork", "MultilayerPerceptron", "TabNet", "ZINBAutoencoder", "hierarchical_cross_entropy"],
     "sctab.ontology": ["CellOntology", "read_hierarchy", "read_label_map"],
     "sctab.pl": [
         "abstention",
@@ -123,7 +124,7 @@ NAMES = {
     "sctab.pp": ["check", "distil", "merge", "sketch", "split", "subsample"],
     "sctab.report": ["write"],
     "sctab.sampling": ["geometric_sketch", "herding", "k_centre"],
-    "sctab.tl": ["annotate", "annotate_files", "consensus", "evaluate", "explain", "explained_variance", "review", "vote"],
+    "sctab.tl": ["annotate", "annotate_files", "cluster", "consensus", "evaluate", "explain", "explained_variance", "review", "vote"],
     "sctab.tuning": ["Settings", "tune", "tune_from_corpus"],
     "sctab.zoo": ["export_scdeepcluster", "import_checkpoint", "import_scdeepcluster", "list_models", "load", "packaged_path"],
 }
@@ -170,6 +171,8 @@ GIVES = {"sctab.pp.check", "sctab.pp.subsample", "sctab.tl.explained_variance"}
 """Verbs that give something new and write nothing."""
 OF_SEVERAL = {"sctab.tl.annotate_files": "inputs", "sctab.pp.merge": "adatas"}
 """Verbs on files or several AnnData, which change none of them, and what these are called."""
+TRAINS = {"sctab.tl.cluster": "scdeepcluster"}
+"""Verbs that return a model, and the prefix of their result keys."""
 VERBS = {name: value for name, value in FUNCTIONS.items() if name.startswith(("sctab.pp.", "sctab.tl."))}
 
 
@@ -278,6 +281,9 @@ class TestVerbs:
         assert all(p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY} for p in signature.values())
         if name in OF_SEVERAL:
             assert signature["key_added"].default == "sctab"
+            return
+        if name in TRAINS:
+            assert signature["key_added"].default == TRAINS[name]
             return
         if name in GIVES:
             assert not {"copy", "key_added"} & set(signature)

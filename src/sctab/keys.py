@@ -11,6 +11,7 @@ LONGEST_NAME = 200
 """Bytes of the name of an array, which is that of a directory in Zarr."""
 
 DEFAULT_KEY_ADDED: Final = "sctab"
+DEFAULT_CLUSTERS_KEY: Final = "scdeepcluster"
 
 # Suffixes of the `obs` columns; the full name is `{key_added}_{suffix}`.
 OBS_LABEL: Final = "label"

@@ -8,10 +8,10 @@ import pytest
 import torch
 from anndata import AnnData
 from scipy import sparse
+from tests.clusters import cells_of_types
 
 from sctab.errors import GeneOverlapError, InputValueError, KeyNotFoundError, ModelFormatError, NotTrainedError, SettingError
 from sctab.model import CellTypeClassifier, LinearClassifier, SCDeepCluster, load_model
-from tests.clusters import cells_of_types
 
 SMALL = {"encoder": (16, 8), "n_latent": 4, "sigma": 1.0}
 SHORT = {"pretrain_epochs": 60, "max_epochs": 100, "tolerance": 0.05, "batch_size": 32, "enable_progress_bar": False}
@@ -85,7 +85,9 @@ def test_a_stored_model_gives_the_same(model, tmp_path):
 
 def test_it_is_not_loaded_as_a_classifier(model, tmp_path):
     model.save(tmp_path / "clusters")
-    with pytest.raises(ModelFormatError, match=r"holds a SCDeepCluster, not a LinearClassifier. Use `sctab.model.SCDeepCluster.load`"):
+    with pytest.raises(
+        ModelFormatError, match=r"holds a SCDeepCluster, not a LinearClassifier. Use `sctab.model.SCDeepCluster.load`"
+    ):
         LinearClassifier.load(tmp_path / "clusters")
 
 
@@ -234,7 +236,7 @@ def test_normalised_values_are_refused_before_anything_is_trained():
 
 
 def test_a_training_that_does_not_settle_is_said():
-    with pytest.warns(UserWarning, match="Clusters still changed after 1 epochs"):
+    with pytest.warns(UserWarning, match="Clusters still changed in the last of 1 epochs"):
         _trained(train={"max_epochs": 1, "tolerance": 0.0})
 
 

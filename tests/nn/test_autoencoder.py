@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from tests.clusters import PUBLISHED_NAMES, own_names, published_numbers
 
 from sctab.nn import (
     ZINB,
@@ -13,7 +14,6 @@ from sctab.nn import (
     sparse_zinb_loss,
     target_distribution,
 )
-from tests.clusters import PUBLISHED_NAMES, own_names, published_numbers
 
 
 @pytest.mark.parametrize("name", ["plain", "batch"])

@@ -4,11 +4,11 @@ import scanpy as sc
 import torch
 from anndata import AnnData
 from scipy import sparse
+from tests.clusters import cells_of_types, published_numbers
 
 from sctab.errors import InputValueError, LabelError, SettingError
 from sctab.nn import ZINBAutoencoder
 from sctab.train import ClusterCells, UnlabeledAnnData, describe_clustering
-from tests.clusters import cells_of_types, published_numbers
 
 ARCHITECTURE = {"sigma": 0.0, "gamma": 1.0, "n_clusters": 2}
 

@@ -1,14 +1,16 @@
+import contextlib
+
 import numpy as np
 import pytest
 import torch
 from anndata import AnnData
 from scipy import sparse
+from tests.clusters import cells_of_types, own_names, published_numbers
 
 from sctab.errors import SettingError
 from sctab.metrics import cluster_scores
 from sctab.nn import ZINBAutoencoder
 from sctab.train import ClusterCells, ClusteringSettings, UnlabeledAnnData, _cluster_loop, describe_clustering, fit_clusters
-from tests.clusters import cells_of_types, own_names, published_numbers
 
 SMALL = {"encoder": (16, 8), "n_latent": 4}
 
@@ -34,7 +36,9 @@ def _fit(adata, *, run_dir=None, resume=False, truth=None, settings=None, **arch
 def test_epochs_are_the_published_ones(name, monkeypatch):
     numbers = published_numbers(name)
     adata = AnnData(sparse.csr_matrix(numbers["counts"].astype(np.float32)))
-    adata.var_names, adata.obs_names = ([f"{kind}_{i}" for i in range(n)] for kind, n in (("gene", adata.n_vars), ("cell", adata.n_obs)))
+    adata.var_names, adata.obs_names = (
+        [f"{kind}_{i}" for i in range(n)] for kind, n in (("gene", adata.n_vars), ("cell", adata.n_obs))
+    )
     setup = {}
     if name == "batch":
         adata.obs["batch"], setup = numbers["batch"].astype(str), {"batch_key": "batch"}
@@ -110,10 +114,8 @@ def test_a_resumed_training_is_the_same(stop, settings, tmp_path, monkeypatch):
         return epoch(self, *args)
 
     monkeypatch.setattr(_cluster_loop._Training, "_epoch", interrupted)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # some settings end before
         _fit(adata, run_dir=tmp_path / "run", settings=settings)
-    except KeyboardInterrupt:
-        pass
     monkeypatch.setattr(_cluster_loop._Training, "_epoch", epoch)
     found, resumed = _fit(adata, run_dir=tmp_path / "run", resume=True, settings=settings)
     assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), found.parameters(), strict=True))

@@ -93,7 +93,7 @@ class ModelSpec:
 
     @property
     def is_clustering(self) -> bool:
-        """Whether the labels are clusters, which have no names of cell types."""
+        """True if the labels are clusters, which have no names of cell types."""
         return self.model_class == CLUSTERING
 
     @property

@@ -51,7 +51,7 @@ class TrainableClustering(NetworkModel):
     ) -> None:
         """Train the autoencoder, find clusters in its latent, and train both together until the clusters settle.
 
-        Calling it again continues from the current weights and finds clusters anew.
+        Calling it again continues from the current weights and finds clusters again.
 
         Parameters
         ----------
@@ -146,7 +146,7 @@ class TrainableClustering(NetworkModel):
             warn(f"{n_empty} of {n_clusters} clusters {'has' if n_empty == 1 else 'have'} no cell.")
         if not result.is_converged and max_epochs:
             warn(
-                f"Clusters still changed after {max_epochs:,} epochs. Train longer with a larger ",
+                f"Clusters still changed in the last of {max_epochs:,} epochs. Train longer with a larger ",
                 Parameter("max_epochs"),
                 ", or accept more changes with a larger ",
                 Parameter("tolerance"),

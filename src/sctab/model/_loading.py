@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from os import PathLike
 
-from sctab.inference import is_ensemble
+from sctab.inference import is_ensemble, read_spec
 from sctab.model._base import CellTypeClassifier
 from sctab.model._classes import class_of
 from sctab.model._ensemble import DeepEnsemble
+from sctab.model._scdeepcluster import SCDeepCluster
 
 
 def load_model(
     dir_path: str | PathLike[str], *, accelerator: str = "auto", device: int | str = "auto"
-) -> CellTypeClassifier | DeepEnsemble:
-    """Load a model of any class, or an ensemble.
+) -> CellTypeClassifier | DeepEnsemble | SCDeepCluster:
+    """Load a model of any class, a clustering or an ensemble.
 
     Parameters
     ----------
@@ -29,4 +30,6 @@ def load_model(
     """
     if is_ensemble(dir_path):
         return DeepEnsemble.load(dir_path, accelerator=accelerator, device=device)
+    if read_spec(dir_path).is_clustering:
+        return SCDeepCluster.load(dir_path, accelerator=accelerator, device=device)
     return class_of(dir_path).load(dir_path, accelerator=accelerator, device=device)

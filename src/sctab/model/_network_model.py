@@ -1,4 +1,4 @@
-"""What all models have that scvi-tools users train: a description, a network, and a directory on disk."""
+"""Common base of the models that are trained through scvi-tools: description, network, and directory on disk."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def open_own_or(model: Any, predictor: Predictor, adata: AnnData | None, layer: 
 
 
 def decide_cells(model: Any, adata: AnnData, query: Query, batch_size: int) -> Decision:
-    """What the cells of a query are called."""
+    """Decision on the cells of a query."""
     return predict_cells(model.predictor, adata, query, batch_size=batch_size)
 
 

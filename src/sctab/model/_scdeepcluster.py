@@ -215,15 +215,30 @@ class SCDeepCluster(TrainableClustering):
         >>> model.train(run_dir="clusters.run")  # doctest: +SKIP
         """
         require("annbatch", extra="corpus")
-        n_top_genes = model_settings.pop("n_top_genes", None)
-        if unknown := sorted(set(model_settings) - set(CLUSTERING_SETTINGS)):
-            near = "".join(did_you_mean(name, CLUSTERING_SETTINGS) for name in unknown)
-            raise SettingError(
-                f"`{cls.__name__}` has no {listing(unknown)}.{near} Available: {listing([*CLUSTERING_SETTINGS, 'n_top_genes'])}."
-            )
         keys = () if batch_key is None else (batch_key,)
-        reference = UnlabeledCorpus(CorpusReference.of(corpus, fraction, fraction_by, keys))
-        architecture = clustering_architecture(**(CLUSTERING_SETTINGS | model_settings))
+        return cls.of_cells(UnlabeledCorpus(CorpusReference.of(corpus, fraction, fraction_by, keys)), **model_settings)
+
+    @classmethod
+    def of_cells(cls, reference: UnlabeledReference, *, n_top_genes: int | None = None, **settings: Any) -> Self:
+        """An untrained model of cells, wherever they are; nothing is written into an AnnData.
+
+        Parameters
+        ----------
+        reference
+            The cells.
+        n_top_genes, **settings
+            Settings of the constructor.
+
+        Raises
+        ------
+        SettingError
+            If the class does not have a setting, or if one is invalid.
+        """
+        if unknown := sorted(set(settings) - set(CLUSTERING_SETTINGS)):
+            near = "".join(did_you_mean(name, CLUSTERING_SETTINGS) for name in unknown)
+            known = listing([*CLUSTERING_SETTINGS, "n_top_genes"])
+            raise SettingError(f"`{cls.__name__}` has no {listing(unknown)}.{near} Available: {known}.")
+        architecture = clustering_architecture(**CLUSTERING_SETTINGS | settings)
         model = cls(spec=describe_clustering(reference, n_top_genes=n_top_genes, architecture=architecture))
         model._reference = reference
         return model

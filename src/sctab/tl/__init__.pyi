@@ -1,6 +1,7 @@
 from . import _annotate_files as _annotate_files
 from ._annotate import annotate as annotate
 from ._annotate_files import AnnotatedFiles as AnnotatedFiles, annotate_files as annotate_files
+from ._cluster import cluster as cluster
 from ._consensus import consensus as consensus
 from ._evaluate import evaluate as evaluate
 from ._explain import explain as explain
@@ -12,6 +13,7 @@ from ._vote import vote as vote
 __all__ = [
     "annotate",
     "annotate_files",
+    "cluster",
     "consensus",
     "evaluate",
     "explain",

@@ -32,7 +32,7 @@ from sctab.train._state import STATE_FILE, STATE_KEY, StateIO, read_history
 from sctab.train._threads import with_useful_threads
 
 _DECAY = 0.95
-"""Of the averages of Adadelta."""
+"""Decay of the averages of Adadelta."""
 _SECONDS_BETWEEN_STATES = 30.0
 _STATE = ("starts", "best", "labels", "epoch")
 """Attributes of a training that are kept."""
@@ -148,7 +148,7 @@ class _Training:
 
     @property
     def result(self) -> ClusteringResult:
-        """What the training gave."""
+        """Result of the training."""
         n_epochs = 1 + max((epoch for values in self.history.values() for epoch in values), default=-1)
         history = {
             name: [self.history[name].get(epoch, math.nan) for epoch in range(n_epochs)]

@@ -14,7 +14,7 @@ from sctab.train._settings import CheckedSettings
 Community = Literal["louvain", "leiden"]
 """Algorithms that find communities in a graph of neighbours."""
 Precision = Literal["32-true", "64-true"]
-"""Precision of a training, in the words of Lightning."""
+"""Precision of a training, with the names of Lightning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class ClusteringResult:
     n_pretrained: int
     """Epochs of the pretraining."""
     is_converged: bool
-    """Whether the labels had settled before the last epoch."""
+    """True if the labels had settled before the last epoch."""
     labels: NDArray[np.int64] = field(repr=False)
     """Cluster of each trained cell, `(n_obs,)`."""
     reconstruction_losses: Sequence[float] = ()

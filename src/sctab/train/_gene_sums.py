@@ -18,7 +18,7 @@ _LEAST_DROPOUT = 0.02
 
 @dataclass(frozen=True)
 class GeneSums:
-    """What some cells count of each gene."""
+    """Sums of counts and of detections of each gene."""
 
     n_obs: int
     totals: NDArray[np.float64] = field(repr=False)

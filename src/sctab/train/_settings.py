@@ -65,7 +65,7 @@ class CheckedSettings:
             object.__setattr__(self, name, value.item())
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
-        """Whether each setting follows its rule, and the rule."""
+        """Return whether each setting follows its rule, and the rule, by name."""
         raise NotImplementedError
 
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from os import PathLike
 
-from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble, load_model
+from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble, SCDeepCluster, load_model
 from sctab.zoo._packaged import model_path
 
 
 def load(
-    model: str | PathLike[str] | CellTypeClassifier | DeepEnsemble | AutoClassifier,
+    model: str | PathLike[str] | CellTypeClassifier | DeepEnsemble | AutoClassifier | SCDeepCluster,
     *,
     accelerator: str = "auto",
     device: int | str = "auto",
-) -> CellTypeClassifier | DeepEnsemble:
+) -> CellTypeClassifier | DeepEnsemble | SCDeepCluster:
     """A model from whatever names it.
 
     Parameters
     ----------
     model
-        A model or ensemble, which is returned as it is, or of an `AutoClassifier` the one that it kept; a directory of a model or of an
-        ensemble; or the name of a packaged model. A directory takes precedence over a packaged model of the same name.
+        A model, ensemble or clustering, which is returned as it is, or of an `AutoClassifier` the one that it kept; a directory of one; or
+        the name of a packaged model. A directory takes precedence over a packaged model of the same name.
     accelerator, device
         Device, as in scvi-tools.
 
@@ -33,6 +33,6 @@ def load(
     """
     if isinstance(model, AutoClassifier):
         return model.best
-    if isinstance(model, CellTypeClassifier | DeepEnsemble):
+    if isinstance(model, CellTypeClassifier | DeepEnsemble | SCDeepCluster):
         return model
     return load_model(model_path(model), accelerator=accelerator, device=device)

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from sctab import inference
-from sctab.errors import ModelNotFoundError, did_you_mean, listing
+from sctab.errors import Either, ModelNotFoundError, SettingError, did_you_mean, listing
 from sctab.io import as_path, strict_json
 from sctab.keys import CARD_FILE, ENSEMBLE_FILE, SPEC_FILE
 
@@ -93,15 +93,23 @@ def load_predictor(model: str | PathLike[str] | inference.HasPredictor, *, accel
     ModelFormatError
         If the directory cannot be read or trusted.
     SettingError
-        If the accelerator is not known or not there.
+        If the accelerator is not known or not there, or if the model holds clusters and not cell types.
     NotTrainedError
         If it is a model that is not trained.
     """
-    return (
-        inference.load_predictor(model_path(model), accelerator=accelerator)
-        if isinstance(model, str | PathLike)
-        else model.predictor
-    )
+    is_path = isinstance(model, str | PathLike)
+    predictor = inference.load_predictor(model_path(model), accelerator=accelerator) if is_path else model.predictor
+    if predictor.spec.is_clustering:
+        raise SettingError(
+            "The model",
+            f" `{model}`" if is_path else "",
+            " holds clusters, which have no names of cell types. ",
+            Either(
+                "Assign cells to them with `sctab.tl.cluster(adata, model)`", "Assign cells to them with `sctab cluster --model`"
+            ),
+            ", and annotate the cells with a model of cell types.",
+        )
+    return predictor
 
 
 def _nearby(name: str) -> list[str]:
