@@ -124,7 +124,17 @@ NAMES = {
     "sctab.pp": ["check", "distil", "merge", "sketch", "split", "subsample"],
     "sctab.report": ["write"],
     "sctab.sampling": ["geometric_sketch", "herding", "k_centre"],
-    "sctab.tl": ["annotate", "annotate_files", "cluster", "consensus", "evaluate", "explain", "explained_variance", "review", "vote"],
+    "sctab.tl": [
+        "annotate",
+        "annotate_files",
+        "cluster",
+        "consensus",
+        "evaluate",
+        "explain",
+        "explained_variance",
+        "review",
+        "vote",
+    ],
     "sctab.tuning": ["Settings", "tune", "tune_from_corpus"],
     "sctab.zoo": ["export_scdeepcluster", "import_checkpoint", "import_scdeepcluster", "list_models", "load", "packaged_path"],
 }
