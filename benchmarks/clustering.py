@@ -94,6 +94,8 @@ class Found:
     """From counts to clusters."""
     number: str = "estimated"
     """`"true"` or `"estimated"`: where the number of clusters comes from."""
+    epochs: int | None = None
+    """Epochs that trained clusters and autoencoder together."""
 
 
 # ------------------------------------------------------------------------------------------------------------ the methods
@@ -159,6 +161,7 @@ def of_scdeepcluster(adata: AnnData, run: Run, options: argparse.Namespace) -> I
     settings: dict[str, Any] = {"seed": run.seed, "accelerator": options.accelerator, "enable_progress_bar": False}
     if options.pretrain_epochs is not None:
         settings["pretrain_epochs"] = options.pretrain_epochs
+    limit = {} if options.max_epochs is None else {"max_epochs": options.max_epochs}
     pretrained = SCDeepCluster(adata, n_clusters=n_types, **genes)
     pretrained.train(max_epochs=0, **settings)
     weights = pretrained.module.state_dict()
@@ -167,9 +170,9 @@ def of_scdeepcluster(adata: AnnData, run: Run, options: argparse.Namespace) -> I
         start = time.perf_counter()
         model = SCDeepCluster(adata, n_clusters=n_clusters, **genes)
         model.load_pretrained(weights)
-        model.train(**{**settings, "pretrain_epochs": 0})
+        model.train(**{**settings, "pretrain_epochs": 0, **limit})
         clusters, latent = model.predict(), model.get_latent_representation()
-        yield Found("", coded(clusters), latent, taken + time.perf_counter() - start, number)
+        yield Found("", coded(clusters), latent, taken + time.perf_counter() - start, number, len(model.history["train_loss"]))
 
 
 METHODS: dict[str, tuple[str, Callable[[AnnData, Run, argparse.Namespace], Iterator[Found]]]] = {
@@ -256,12 +259,19 @@ def do(run: Run, data: Path, options: argparse.Namespace) -> list[dict[str, Any]
                 "accuracy": cluster_accuracy(truth, np.where(has, found.clusters, np.nan)),
                 "silhouette": float(silhouette_score(found.latent[has], truth[has])),
                 "seconds": found.seconds,
-                "epochs": options.scvi_epochs if run.method == "scvi" else options.pretrain_epochs,
+                "epochs": found.epochs,
+                "settings": settings_of(run.method, options),
                 "machine": machine(),
                 "clusters": found.clusters.tolist(),
             }
         )
     return rows
+
+
+def settings_of(method: str, options: argparse.Namespace) -> str:
+    """Settings that are not the defaults."""
+    names = {"scvi": ("scvi_epochs",), "pca": (), "pca-all": ()}.get(method, ("pretrain_epochs", "max_epochs"))
+    return ", ".join(f"{name}={getattr(options, name)}" for name in names if getattr(options, name) is not None)
 
 
 def read_rows(*files: Path) -> list[dict[str, Any]]:
@@ -303,9 +313,12 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
                 len(own),
             )
     print()
-    for (method, computer), own in table.groupby(["method", "machine"], sort=False):
-        epochs = own["epochs"].dropna().unique()
-        print(f"- {METHODS[method][0]}: {computer}" + (f"; {int(epochs[0])} epochs" if len(epochs) else ""))
+    table["settings"] = table["settings"].fillna("") if "settings" in table else ""
+    for (method, computer, settings), own in table.groupby(["method", "machine", "settings"], sort=False):
+        epochs = own["epochs"].dropna()
+        words = [settings] if settings else []
+        words += [f"{epochs.min():.0f} to {epochs.max():.0f} epochs with clusters"] if len(epochs) else []
+        print("; ".join([f"- {METHODS[method][0]}: {computer}", *words]))
 
 
 def stability(clusters: pd.Series) -> float:
@@ -326,6 +339,7 @@ def main() -> None:
     parser.add_argument("--accelerator", default="auto")
     parser.add_argument("--scvi-epochs", type=int, help="of scVI; its default otherwise")
     parser.add_argument("--pretrain-epochs", type=int, help="of SCDeepCluster; its default otherwise")
+    parser.add_argument("--max-epochs", type=int, help="of SCDeepCluster with clusters; its default otherwise")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no run that may not end by then")
     options = parser.parse_args()
     if options.table:
