@@ -78,6 +78,7 @@ LONGEST_MODULE = 400
 UNTESTED = {
     "sctab.benchmark._files": "names only",
     "sctab.cli._annotate": "`cli/test_app.py` runs the command",
+    "sctab.cli._clustered": "`cli/test_cluster.py` runs the command",
     "sctab.cli._dask": "`io/test_tasks.py` runs commands on a cluster",
     "sctab.cli._demo": "`cli/test_app.py` runs the command",
     "sctab.cli._files": "`cli/test_app.py` gives commands files",

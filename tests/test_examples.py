@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import sctab
 from sctab.cli import app
 from tests.blood import LAB, counts_of
-from tests.formats import write_ten_x
+from tests.formats import write_scdeepcluster, write_ten_x
 from tests.published import lightning_checkpoint, published_tabnet, write_tables
 
 ROOT = Path(__file__).parents[1]
@@ -35,14 +35,19 @@ TYPES = ("Dendritic", "CD14+ Monocyte", "CD19+ B", "CD56+ NK")
 """Types of the cells."""
 OUTPUTS = (
     *("--output", "--csv", "--labels-table", "--genes-table", "--pairs-table", "--groups-table", "--figures", "--json"),
-    *("--report", "--multiqc", "--mappings"),
+    *("--report", "--multiqc", "--mappings", "--save-model"),
 )
-SHORTER = {"train": ["--max-epochs", "1"], "tune": ["--max-epochs", "1", "--n-trials", "2"], "run": ["--jobs", "1"]}
+SHORTER = {
+    "cluster": ["--pretrain-epochs", "1", "--max-epochs", "2"],
+    "train": ["--max-epochs", "1"],
+    "tune": ["--max-epochs", "1", "--n-trials", "2"],
+    "run": ["--jobs", "1"],
+}
 """Options that are added to a command so that it takes seconds."""
 REPLACED = {
     "--members 5": "--members 2",  # less work
     "--devices 2": "--devices 1",  # another process that imports everything
-    "--layer counts": "--layer counts --model linear",  # one example with `auto` is enough
+    "--labels-key cell_type --layer counts": "--labels-key cell_type --layer counts --model linear",  # one example with `auto` is enough
     " --dask-scheduler tcp://127.0.0.1:8786": "",  # of a benchmark, which starts a cluster of its own
     "--accelerator gpu": "--accelerator cpu",
     "s3://bucket/*.zarr": "zarrs/*.zarr",
@@ -221,6 +226,30 @@ def _published_runs(path: Path, inputs: Inputs) -> None:
             archive.add(inputs.get("run5"), f"checkpoints/scTab/{run}")
 
 
+def _published_counts() -> np.ndarray:
+    return cells().layers["counts"].toarray()[::2]
+
+
+def _published_file(path: Path, _inputs: Inputs) -> None:
+    write_scdeepcluster(_published_counts(), path, labels=cells().obs["cell_type"].cat.codes.to_numpy()[::2])
+
+
+def _published_weights(path: Path, _inputs: Inputs) -> None:
+    n_genes = int((_published_counts().sum(axis=0) > 0).sum())
+    shapes = {
+        "encoder.0": (256, n_genes),
+        "encoder.2": (64, 256),
+        "latent": (32, 64),
+        "decoder.0": (64, 32),
+        "decoder.2": (256, 64),
+    }
+    shapes |= dict.fromkeys(("mean", "dispersion", "dropout"), (n_genes, 256))
+    generator = torch.Generator().manual_seed(0)
+    weights = {f"{layer}.weight": 0.05 * torch.randn(shape, generator=generator) for layer, shape in shapes.items()}
+    weights |= {f"{layer}.bias": torch.zeros(shape[0]) for layer, shape in shapes.items()}
+    sctab.zoo.export_scdeepcluster(weights, path)
+
+
 def _published_tables(path: Path, _inputs: Inputs) -> None:
     write_tables(path.parent)
 
@@ -243,6 +272,8 @@ MAKE: dict[str, Callable[[Path, Inputs], None]] = {
     "blood.corpus": _corpus,
     "benchmarks/blood.yaml": _benchmark,
     "blood": _benchmark_results,
+    "data.h5": _published_file,
+    "AE_weights.pth.tar": _published_weights,
     "run5": _published_run,
     "scTab-checkpoints.tar.gz": _published_runs,
     **dict.fromkeys(["var.parquet", "cell_type.parquet"], _published_tables),
@@ -309,6 +340,17 @@ def _as_in_a_shell(argument: str, example: str) -> list[str]:
 
 def test_examples_are_found_everywhere() -> None:
     places = list(commands().values())
-    for name in ("annotate", "evaluate", "train", "tune", "import-checkpoint", "benchmark run", "corpus build", "models", "demo"):
+    for name in (
+        "annotate",
+        "cluster",
+        "evaluate",
+        "train",
+        "tune",
+        "import-checkpoint",
+        "benchmark run",
+        "corpus build",
+        "models",
+        "demo",
+    ):
         assert f"sctab {name} --help" in places
-    assert {"cli.md", "scale.md", "published.md"} <= {*places}
+    assert {"cli.md", "clustering.md", "scale.md", "published.md"} <= {*places}

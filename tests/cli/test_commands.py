@@ -47,7 +47,7 @@ def test_flags_have_no_value_in_the_help(name, columns):
     assert max(map(len, result.stdout.splitlines())) <= columns
 
 
-@pytest.mark.parametrize("name", ["annotate", "evaluate", "train", "tune"])
+@pytest.mark.parametrize("name", ["annotate", "cluster", "evaluate", "train", "tune"])
 def test_options_of_long_commands_stand_in_panels(name):
     shown = run(name, "--help", COLUMNS=100, TERMINAL_WIDTH=100).stdout
     panels = re.findall(r"^╭─ (\w+) ─", shown, flags=re.MULTILINE)
@@ -73,6 +73,7 @@ def test_messages_know_the_options_that_there_are(name):
     {
         "annotate": [sctab.tl.annotate_files, sctab.tl.annotate],
         "check": [sctab.pp.check],
+        "cluster": [sctab.tl.cluster, sctab.model.SCDeepCluster, sctab.model.SCDeepCluster.train, sctab.train.ClusteringSettings],
         "evaluate": [sctab.tl.evaluate],
         "train": [CellTypeClassifier.train, CellTypeClassifier.setup_anndata, CellTypeClassifier.from_corpus],
         "tune": [sctab.tuning.tune, sctab.tuning.tune_from_corpus],
@@ -180,7 +181,8 @@ class TestMessages:
 
 
 PYTHON_ONLY = ("get/", "pl/", "pp/", "tl/_variance.py", "sampling/", "ontology/_sources.py", "model/_base.py", "model/_described.py",
-               "model/_prediction.py", "model/_training.py", "data/_adata.py")  # fmt: skip
+               "model/_prediction.py", "model/_training.py", "model/_network_model.py", "model/_cluster_training.py",
+               "model/_scdeepcluster.py", "data/_adata.py")  # fmt: skip
 """Code whose messages no command shows: it is not called, or only with what cannot be wrong."""
 HAS_NO_WORD = {
     "data/genes/_match.py": "genes in rows, or of another species: the file has to be changed, which no command does",

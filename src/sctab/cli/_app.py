@@ -13,6 +13,7 @@ import sctab
 from sctab.cli._annotate import annotate
 from sctab.cli._benchmark import benchmark_app
 from sctab.cli._check import check
+from sctab.cli._cluster import ClusterCommand, cluster
 from sctab.cli._commands import Command, Group
 from sctab.cli._consensus import consensus
 from sctab.cli._corpus import corpus_app
@@ -67,6 +68,7 @@ def _root(
 
 for command in (annotate, check, evaluate, consensus, review, report, export, train, tune, import_checkpoint):
     app.command(cls=Command)(command)
+app.command(cls=ClusterCommand)(cluster)
 app.add_typer(benchmark_app)
 app.add_typer(corpus_app)
 

@@ -52,6 +52,20 @@ class PublishedAutoencoder:
     sha256: str
     """Hash of the file."""
 
+    def require(self, *, n_genes: int | None = None, n_batches: int | None = None) -> None:
+        """Refuse data that the weights are not for, by its numbers of genes and of batches.
+
+        Raises
+        ------
+        ModelFormatError
+            If one of them differs.
+        """
+        for what, given, found in (("genes", n_genes, self.n_genes), ("batches", n_batches, self.n_batches)):
+            if given is not None and given != found:
+                raise ModelFormatError(
+                    f"`{self.source}`: the weights are for {found:,} {what}, and the data has {given:,}. {_FIX[what]}"
+                )
+
 
 def import_scdeepcluster(
     path: str | PathLike[str], *, n_genes: int | None = None, n_batches: int | None = None
@@ -99,9 +113,7 @@ def import_scdeepcluster(
     content = read_tensors(file, name=file.name, stand_ins=_stand_in, provide=_PROVIDE)
     state = _state_of(content, file.name)
     published = _describe(state, content, name=file.name, digest=sha256(file))
-    for what, given, found in (("genes", n_genes, published.n_genes), ("batches", n_batches, published.n_batches)):
-        if given is not None and given != found:
-            raise ModelFormatError(f"`{file}`: the weights are for {found:,} {what}, and the data has {given:,}. {_FIX[what]}")
+    published.require(n_genes=n_genes, n_batches=n_batches)
     return published
 
 
