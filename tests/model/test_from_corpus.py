@@ -23,6 +23,7 @@ from sctab.model import (
     DeepEnsemble,
     LinearClassifier,
     MLPClassifier,
+    SCDeepCluster,
     SearchSpace,
     XGBoostClassifier,
     new_model,
@@ -442,3 +443,73 @@ def test_mixed_precision(corpus):
         losses.append(model.history["train_loss"]["train_loss"].to_numpy(float))
     assert not np.array_equal(losses[0], losses[1])
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
+
+
+CLUSTERING = {"pretrain_epochs": 20, "max_epochs": 50, "tolerance": 0.05, "batch_size": 64, "accelerator": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def clustering(corpus):
+    """Clusters of the training cells."""
+    model = SCDeepCluster.from_corpus(corpus, n_clusters=len(TYPES), encoder=(32, 16), n_latent=8, batch_key="tissue")
+    model.train(**CLUSTERING, enable_progress_bar=False)
+    return model
+
+
+class TestClustering:
+    """Clusters of the training cells of a corpus."""
+
+    def test_clusters_are_compared_with_the_labels_of_the_corpus(self, clustering):
+        assert clustering.history["ari"]["ari"].iloc[-1] > 0.5
+
+    def test_only_training_cells_are_used(self, clustering, corpus):
+        assert clustering.spec.training["n_obs"] == corpus.n_obs_of("train")
+        assert clustering.spec.training["corpus"]["sha256"] == corpus.sha256
+
+    def test_statistics_are_those_of_the_cells_in_memory(self, clustering, corpus):
+        cells = corpus.to_anndata("train")
+        totals = cells[:, list(clustering.spec.features.names)].X.sum(axis=1).A1
+        assert clustering.spec.normalization.target_sum == np.median(totals[totals > 0])
+        np.testing.assert_array_equal(clustering.predict(cells), clustering.predict(corpus.to_anndata("train")))
+        values = np.log1p(cells[:, list(clustering.spec.features.names)].X.toarray() / (totals[:, None] / np.median(totals)))
+        np.testing.assert_allclose(clustering.module.input_mean, values.mean(axis=0), rtol=1e-4)
+        np.testing.assert_allclose(clustering.module.input_std, values.std(axis=0, ddof=1), rtol=1e-4)
+
+    def test_the_batch_is_a_covariate(self, clustering):
+        assert clustering.spec.category_names == ("tissue=blood", "tissue=lung")
+
+    def test_a_part_is_smaller(self, corpus):
+        model = SCDeepCluster.from_corpus(corpus, fraction=0.5, n_clusters=2, encoder=(8,), n_latent=2)
+        model.train(**CLUSTERING | {"pretrain_epochs": 1, "max_epochs": 0}, enable_progress_bar=False)
+        assert model.spec.training["n_obs"] == len(corpus.subset(0.5, by="donor"))
+
+    def test_it_is_resumed(self, corpus, tmp_path, monkeypatch):
+        monkeypatch.setattr("sctab.train._cluster_loop._SECONDS_BETWEEN_STATES", -1.0)
+
+        class Stopped(Exception):
+            pass
+
+        def stop(_training, metrics, *_args):
+            if "changed" in metrics:
+                raise Stopped
+
+        def again():
+            return SCDeepCluster.from_corpus(corpus, n_clusters=len(TYPES), encoder=(32, 16), n_latent=8, batch_key="tissue")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("sctab.train._cluster_loop._Training._log", stop)
+            with pytest.raises(Stopped):
+                again().train(**CLUSTERING, enable_progress_bar=False, run_dir=tmp_path / "run")
+        whole, resumed = again(), again()
+        whole.train(**CLUSTERING, enable_progress_bar=False)
+        resumed.train(**CLUSTERING, enable_progress_bar=False, run_dir=tmp_path / "run", resume=True)
+        for name, weights in whole.module.state_dict().items():
+            np.testing.assert_array_equal(weights, resumed.module.state_dict()[name])
+
+    def test_an_unknown_batch_is_refused(self, corpus):
+        with pytest.raises(KeyNotFoundError, match="`lane` is not a column of a corpus"):
+            SCDeepCluster.from_corpus(corpus, batch_key="lane")
+
+    def test_an_unknown_setting_is_refused(self, corpus):
+        with pytest.raises(SettingError, match=r"`SCDeepCluster` has no `n_cluster`. Did you mean `n_clusters`\?"):
+            SCDeepCluster.from_corpus(corpus, n_cluster=3)
