@@ -105,7 +105,7 @@ class TrainableClustering(NetworkModel):
         truth = None if reference.truth is None else reference.truth[cells.rows]
         with run_directory(run_dir):
             with seeded(chosen.seed):
-                network = self._new_network().to(device)
+                network: Any = self._new_network().to(device)
             if not is_new:
                 kept = {name: weights for name, weights in self.module.state_dict().items() if name != "centroids"}
                 network.load_state_dict(kept, strict=False)

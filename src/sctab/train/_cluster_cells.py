@@ -238,7 +238,7 @@ def describe_clustering(reference: UnlabeledReference, *, n_top_genes: int | Non
         labels=NO_LABELS,
         normalization=Normalization(),
         covariates=reference.covariates,
-        setup=NO_SETUP | dict(reference.setup),
+        setup=dict(NO_SETUP) | dict(reference.setup),
     )
     sums = GeneSums.of(counts_of(reference.data(spec), reference.rows()), len(spec.features))
     found = sums.genes_by_dropout(n_top_genes) if n_top_genes else np.flatnonzero(sums.totals > 0)

@@ -302,7 +302,7 @@ class _Training:
 
     def _relabel(self, labels: Tensor) -> dict[str, float]:
         """Take new labels; the fraction of cells that changed, and agreement with the given labels."""
-        changed = float((labels != self.labels).double().mean())
+        changed = 1.0 if self.labels is None else torch.ne(labels, self.labels).double().mean().item()
         self.labels = labels
         if self.truth is None:
             return {"changed": changed}
@@ -342,9 +342,9 @@ class _Training:
         StateIO().save_checkpoint({STATE_KEY: ours} | state, self._state)
         self._kept_at = time.monotonic()
 
-    def _resume(self) -> None:
+    def _resume(self, path: Path) -> None:
         """Take up the state that is kept."""
-        state = StateIO().load_checkpoint(self._state)
+        state = StateIO().load_checkpoint(path)
         for name in _STATE:
             setattr(self, name, state[name])
         self.history = state[STATE_KEY]["history"]
@@ -368,7 +368,7 @@ class _Training:
             self._state, self._identity = as_path(run_dir) / STATE_FILE, identity
             if resume and self._state.exists():
                 history = read_history(self._state, identity)
-                self._resume()
+                self._resume(self._state)
             elif resume:
                 forget(run_dir)
         self._loggers = start_logging(run_dir, logger, facts, history=history)

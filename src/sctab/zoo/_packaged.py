@@ -97,13 +97,13 @@ def load_predictor(model: str | PathLike[str] | inference.HasPredictor, *, accel
     NotTrainedError
         If it is a model that is not trained.
     """
-    is_path = isinstance(model, str | PathLike)
-    predictor = inference.load_predictor(model_path(model), accelerator=accelerator) if is_path else model.predictor
+    if isinstance(model, str | PathLike):
+        predictor, name = inference.load_predictor(model_path(model), accelerator=accelerator), f" `{model}`"
+    else:
+        predictor, name = model.predictor, ""
     if predictor.spec.is_clustering:
         raise SettingError(
-            "The model",
-            f" `{model}`" if is_path else "",
-            " holds clusters, which have no names of cell types. ",
+            f"The model{name} holds clusters, which have no names of cell types. ",
             Either(
                 "Assign cells to them with `sctab.tl.cluster(adata, model)`", "Assign cells to them with `sctab cluster --model`"
             ),
