@@ -138,6 +138,18 @@ class TestOutputs:
         succeeded("--data_file", files / "data.h5", *QUICK, "--ae_weights", weights, "--output", tmp_path / "two.h5ad")
         same(tmp_path / "one.h5ad", tmp_path / "two.h5ad")
 
+    def test_clusters_of_a_published_checkpoint_are_kept(self, files, tmp_path):
+        """Cells are assigned to its centroids, here those of a model that was trained before."""
+        options = ("--n-clusters", 3, "--pretrain-epochs", 8, "--maxiter", 3, "--device", "cpu", "--tol", 0)
+        succeeded(files / "plain.h5", *options, "--save-model", tmp_path / "model", "--predict-label-file", tmp_path / "labels.txt")
+        module = sctab.model.SCDeepCluster.load(tmp_path / "model").module
+        sctab.zoo.export_scdeepcluster(module.state_dict(), tmp_path / "AE_weights.pth.tar")
+        state = torch.load(tmp_path / "AE_weights.pth.tar", weights_only=True)["ae_state_dict"] | {"mu": module.centroids.detach()}
+        torch.save({"epoch": 3, "state_dict": state, "y_pred": np.arange(3)}, tmp_path / "FTcheckpoint_3.pth.tar")
+        weights = ("--ae-weights", tmp_path / "FTcheckpoint_3.pth.tar", "--maxiter", 0)
+        succeeded(files / "plain.h5", "--n-clusters", 3, *weights, "--predict-label-file", tmp_path / "again.txt")
+        np.testing.assert_array_equal(np.loadtxt(tmp_path / "again.txt"), np.loadtxt(tmp_path / "labels.txt"))
+
     def test_number_of_clusters_is_estimated(self, files, tmp_path):
         pytest.importorskip("igraph", reason="the extra `cluster` is not installed")
         options = ("--n-clusters", 0, "--pretrain-epochs", 8, "--maxiter", 2, "--knn", 10, "--resolution", 0.5, "--device", "cpu")

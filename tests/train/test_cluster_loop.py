@@ -47,7 +47,7 @@ def test_epochs_are_the_published_ones(name, monkeypatch):
     network.load_state_dict(own_names(numbers), strict=False)
     pretrained = []
 
-    def published_clusters(training):
+    def published_clusters(training, _given):
         pretrained.append(training._latents().numpy())
         training.network.centroids = torch.nn.Parameter(torch.from_numpy(numbers["fit_centroids"]).clone())
         training.labels = torch.zeros(cells.n_obs, dtype=torch.int64)

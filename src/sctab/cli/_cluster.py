@@ -79,7 +79,7 @@ def cluster(
     ] = 0,
     ae_weights: Annotated[
         Path | None,
-        typer.Option(help="Weights of the published program to start from, instead of a pretraining: `AE_weights.pth.tar`."),
+        typer.Option(help="Weights of the published program to start from, instead of a pretraining, and clusters if it has them."),
     ] = None,
     n_latent: Annotated[int | None, typer.Option(help="Size of the latent; 32, or that of `--ae-weights`.")] = None,
     sigma: Annotated[float, typer.Option(help="Standard deviation of the noise on the input of the autoencoder.")] = 2.5,
@@ -244,7 +244,7 @@ def _train(
     err.print(f"Clustering {adata.n_obs:,} cells by {len(found.spec.features):,} genes.")
     if weights is not None:
         weights.require(n_genes=len(found.spec.features), n_batches=len(found.spec.category_names))
-        found.load_pretrained(weights.weights)
+        found.load_pretrained({**weights.weights, **({} if weights.centroids is None else {"centroids": weights.centroids})})
         of_training = of_training | {"pretrain_epochs": 0}
     if not keeps_pretrained:
         found.train(**of_training, **options, run_dir=run_dir)

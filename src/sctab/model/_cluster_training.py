@@ -35,6 +35,8 @@ class TrainableClustering(NetworkModel):
 
     module: ZINBAutoencoder
     _reference: UnlabeledReference | None
+    _centroids: torch.Tensor | None = None
+    """Centroids that came with pretrained weights."""
 
     def train(
         self,
@@ -116,6 +118,7 @@ class TrainableClustering(NetworkModel):
                 chosen,
                 truth=truth,
                 is_new=is_new,
+                centroids=None if pretrain_epochs else self._centroids,
                 run_dir=run_dir,
                 logger=logger,
                 resume=resume,
@@ -159,7 +162,8 @@ class TrainableClustering(NetworkModel):
         Parameters
         ----------
         weights
-            Tensors by the names that they have in `model.module`; centroids and statistics of the input are left out.
+            Tensors by the names that they have in `model.module`, without statistics of the input, which are those of the cells. Centroids
+            may be among them: :meth:`train` then starts from these and does not find clusters.
 
         Raises
         ------
@@ -178,7 +182,13 @@ class TrainableClustering(NetworkModel):
                     f"The weights `{name}` have the shape {tuple(given[name].shape)}, and the model of {self.module.n_vars:,} genes and "
                     f"{len(self.spec.category_names)} batches asks for {tuple(tensor.shape)}. Use the data that they were trained on."
                 )
+        centroids = weights.get("centroids")
+        if centroids is not None and len(centroids) and centroids.shape[1:] != (self.module.latent.out_features,):
+            raise ModelFormatError(
+                f"The centroids have the shape {tuple(centroids.shape)}, and the latent has the size {self.module.latent.out_features}."
+            )
         self.module.load_state_dict(given, strict=False)
+        self._centroids = None if centroids is None or not len(centroids) else centroids.detach().clone()
         self._has_pretrained_weights = True
 
 

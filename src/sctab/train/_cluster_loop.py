@@ -67,6 +67,7 @@ def fit_clusters(
     *,
     truth: NDArray[np.object_] | None = None,
     is_new: bool = True,
+    centroids: Tensor | None = None,
     run_dir: str | PathLike[str] | None = None,
     logger: LoggerChoice = None,
     resume: bool = False,
@@ -86,6 +87,8 @@ def fit_clusters(
         Given label of each cell, NaN for none, `(n_obs,)`; clusters are compared with them after every update.
     is_new
         Whether the initial weights follow from the seed.
+    centroids
+        Centroids to start from instead of clusters that are found, `(n_clusters, n_latent)`.
     run_dir, logger, resume
         As in :meth:`sctab.model.SCDeepCluster.train`.
     shown
@@ -101,14 +104,15 @@ def fit_clusters(
     network.input_mean.copy_(torch.from_numpy(cells.mean))
     network.input_std.copy_(torch.from_numpy(cells.std))
     facts = {"model": spec.model_class} | dict(spec.architecture) | asdict(settings)
-    start = "" if is_new else content_hash(*(tensor.cpu().numpy() for tensor in network.state_dict().values()))
+    initial = [] if is_new else [*network.state_dict().values(), *([] if centroids is None else [centroids])]
+    start = content_hash(*(tensor.cpu().numpy() for tensor in initial)) if initial else ""
     identity = facts | {"reference": cells.data.identity, "genes": spec.features.names, "initial weights": start}
     n_products = settings.batch_size * sum(parameter.numel() for parameter in network.parameters())
     with seeded(settings.seed), without_denormals(), with_useful_threads(n_products):
         training = _Training(network, cells, settings, spec.architecture, truth, shown=shown)
         with training.logged(run_dir, logger, facts, identity, resume=resume):
             training.pretrain(is_new=is_new)
-            training.find_clusters()
+            training.find_clusters(centroids)
             training.refine()
     network.train(mode=False)
     return training.result
@@ -199,12 +203,14 @@ class _Training:
             self.network.load_state_dict(self.best)
             self.best = {}
 
-    def find_clusters(self) -> None:
-        """Take the centroids of k-means clusters or of communities, the largest first."""
+    def find_clusters(self, given: Tensor | None) -> None:
+        """Take the centroids of k-means clusters or of communities, the largest first; or given ones."""
         if self.labels is not None:
             return
         settings, latent = self.settings, self._latents()
-        if self.n_clusters:
+        if given is not None:
+            labels = soft_assignments(latent, given.to(latent)).argmax(dim=1).numpy()
+        elif self.n_clusters:
             labels = k_means(latent.numpy(), self.n_clusters, seed=settings.seed)
         else:
             labels = communities(
@@ -214,9 +220,12 @@ class _Training:
                 community=settings.community,
                 seed=settings.seed,
             )
-        order = by_size(labels, int(labels.max()) + 1)
+        order = by_size(labels, int(labels.max()) + 1 if given is None else len(given))
         labels = np.argsort(order)[labels]
-        centroids = torch.stack([latent[torch.from_numpy(labels == number)].mean(dim=0) for number in range(len(order))])
+        if given is None:
+            centroids = torch.stack([latent[torch.from_numpy(labels == number)].mean(dim=0) for number in range(len(order))])
+        else:
+            centroids = given[torch.from_numpy(order)]
         self.network.centroids = nn.Parameter(centroids.to(self.network.input_mean))
         self.labels, self.epoch, self._optimizer = torch.from_numpy(labels), 0, None
         self._keep(at_once=True)
