@@ -147,22 +147,29 @@ def test_pretrained_weights_are_used():
     np.testing.assert_array_equal(other.predict(), first.predict())
 
 
-def test_pretrained_centroids_are_kept():
+def test_clusters_are_found_again_with_pretrained_weights():
     first = _trained(train={"max_epochs": 0})
-    weights = first.module.state_dict() | {"centroids": first.get_latent_representation()[[3, 1]]}
-    weights["centroids"] = torch.from_numpy(weights["centroids"])
-    other = SCDeepCluster(first.adata, **SMALL, n_clusters=3)
-    other.load_pretrained(weights)
+    other = SCDeepCluster(first.adata, **SMALL, n_clusters=2)
+    other.load_pretrained(first.module.state_dict())
     other.train(pretrain_epochs=0, max_epochs=0, enable_progress_bar=False)
     assert len(other.spec.labels) == 2
-    torch.testing.assert_close(other.module.centroids.detach().sort(dim=0).values, weights["centroids"].sort(dim=0).values)
+
+
+def test_given_centroids_are_kept():
+    first = _trained(train={"max_epochs": 0})
+    centroids = torch.from_numpy(first.get_latent_representation()[[3, 1]])
+    other = SCDeepCluster(first.adata, **SMALL, n_clusters=3)
+    other.load_pretrained(first.module.state_dict(), centroids=centroids)
+    other.train(pretrain_epochs=0, max_epochs=0, enable_progress_bar=False)
+    assert len(other.spec.labels) == 2
+    torch.testing.assert_close(other.module.centroids.detach().sort(dim=0).values, centroids.sort(dim=0).values)
     assert other.predict()[3] != other.predict()[1]
 
 
 def test_centroids_of_another_latent_are_refused():
     first = _trained(train={"max_epochs": 0, "pretrain_epochs": 1})
     with pytest.raises(ModelFormatError, match=r"shape \(2, 7\), and the latent has the size 4"):
-        first.load_pretrained(first.module.state_dict() | {"centroids": torch.zeros(2, 7)})
+        first.load_pretrained(first.module.state_dict(), centroids=torch.zeros(2, 7))
 
 
 def test_weights_of_other_genes_are_refused():

@@ -244,7 +244,7 @@ def _train(
     err.print(f"Clustering {adata.n_obs:,} cells by {len(found.spec.features):,} genes.")
     if weights is not None:
         weights.require(n_genes=len(found.spec.features), n_batches=len(found.spec.category_names))
-        found.load_pretrained({**weights.weights, **({} if weights.centroids is None else {"centroids": weights.centroids})})
+        found.load_pretrained(weights.weights, centroids=weights.centroids)
         of_training = of_training | {"pretrain_epochs": 0}
     if not keeps_pretrained:
         found.train(**of_training, **options, run_dir=run_dir)

@@ -156,14 +156,15 @@ class TrainableClustering(NetworkModel):
                 ".",
             )
 
-    def load_pretrained(self, weights: Mapping[str, torch.Tensor]) -> None:
+    def load_pretrained(self, weights: Mapping[str, torch.Tensor], *, centroids: torch.Tensor | None = None) -> None:
         """Take the weights of an autoencoder; then call :meth:`train` with `pretrain_epochs=0`.
 
         Parameters
         ----------
         weights
-            Tensors by the names that they have in `model.module`, without statistics of the input, which are those of the cells. Centroids
-            may be among them: :meth:`train` then starts from these and does not find clusters.
+            Tensors by the names that they have in `model.module`. Centroids and statistics of the input are left out.
+        centroids
+            Centroids of clusters to start from, `(n_clusters, n_latent)`; by default, :meth:`train` finds clusters.
 
         Raises
         ------
@@ -182,13 +183,12 @@ class TrainableClustering(NetworkModel):
                     f"The weights `{name}` have the shape {tuple(given[name].shape)}, and the model of {self.module.n_vars:,} genes and "
                     f"{len(self.spec.category_names)} batches asks for {tuple(tensor.shape)}. Use the data that they were trained on."
                 )
-        centroids = weights.get("centroids")
-        if centroids is not None and len(centroids) and centroids.shape[1:] != (self.module.latent.out_features,):
+        if centroids is not None and centroids.shape[1:] != (self.module.latent.out_features,):
             raise ModelFormatError(
                 f"The centroids have the shape {tuple(centroids.shape)}, and the latent has the size {self.module.latent.out_features}."
             )
         self.module.load_state_dict(given, strict=False)
-        self._centroids = None if centroids is None or not len(centroids) else centroids.detach().clone()
+        self._centroids = None if centroids is None else centroids.detach().clone()
         self._has_pretrained_weights = True
 
 
