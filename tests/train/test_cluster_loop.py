@@ -54,7 +54,7 @@ def test_epochs_are_the_published_ones(name, monkeypatch):
         training._optimizer = None
 
     monkeypatch.setattr(_cluster_loop._Training, "find_clusters", published_clusters)
-    monkeypatch.setattr(_cluster_loop, "by_size", lambda _, n_clusters: np.arange(n_clusters))
+    monkeypatch.setattr(_cluster_loop._Training, "order", lambda _: None)
     settings = ClusteringSettings(
         pretrain_epochs=5, max_epochs=4, batch_size=1000, tolerance=0.0, precision="64-true", published=True
     )
@@ -147,19 +147,32 @@ def test_training_stops_when_labels_settle():
     assert (changed[1:-1] >= 0.1).all()
 
 
-def test_noise_is_on_the_input_of_the_encoder_and_not_on_the_assignments():
-    spec, cells = _prepared(cells_of_types())
-    torch.manual_seed(0)
-    network = ZINBAutoencoder(len(spec.features), 3, **SMALL)
-    torch.nn.init.normal_(network.centroids)
-    batch = cells.to_device(next(cells.in_order(50).of_epoch(0, 0)), network)
-    targets = torch.full((len(batch.cells), 3), 1 / 3)
-    quiet, noisy = ([_cluster_loop.clustering_losses(network, batch, targets, sigma=s) for _ in range(2)] for s in (0.0, 2.5))
-    assert quiet[0] == quiet[1]
-    assert noisy[0][0] != noisy[1][0]
-    assert noisy[0][1] == noisy[1][1] == quiet[0][1]
-
-
 def test_a_training_that_diverges_is_refused():
     with pytest.raises(SettingError, match="diverged: its loss is not a finite number.* lower `pretrain_learning_rate`"):
         _fit(cells_of_types(), settings={"pretrain_learning_rate": 1e30})
+
+
+def test_a_cluster_without_cells_is_left_out():
+    adata = cells_of_types(depth=8)
+    spec, cells = _prepared(adata)
+    network = ZINBAutoencoder(len(spec.features), **SMALL)
+    centroids = torch.zeros(4, 4)
+    centroids[1] = 1e4  # farther from every cell than the others
+    centroids[2:] = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    settings = ClusteringSettings(pretrain_epochs=0, max_epochs=1, batch_size=32, tolerance=0.0)
+    result = fit_clusters(network, spec, cells, settings, is_new=False, centroids=centroids, shown=False)
+    assert result.n_empty >= 1
+    assert len(network.centroids) == 4 - result.n_empty == len(np.unique(result.labels))
+    assert (network.centroids.abs() < 1e3).all()
+    with torch.no_grad():
+        batches = [cells.to_device(each, network) for each in cells.in_order(32).of_epoch(0, 0)]
+        found = torch.cat([network(_normalised(cells, batch)).logits.argmax(dim=1) for batch in batches])
+    order = np.argsort(np.concatenate([batch.cells for batch in batches]))
+    np.testing.assert_array_equal(found.numpy()[order], result.labels)
+
+
+def _normalised(cells, batch):
+    """Normalised expression of a batch, which a network standardises again."""
+    return torch.cat(
+        [batch.inputs * torch.from_numpy(cells.std).float() + torch.from_numpy(cells.mean).float(), batch.batches], dim=1
+    )

@@ -39,4 +39,5 @@ def test_a_result_can_be_written_as_json():
         "n_pretrained": 3,
         "is_converged": True,
         "reconstruction_losses": [0.5],
+        "n_empty": 0,
     }

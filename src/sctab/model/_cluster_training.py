@@ -145,8 +145,11 @@ class TrainableClustering(NetworkModel):
         self.history_ = {name: as_history(name, values).dropna() for name, values in history.items()}
         self._model_summary_string = self.spec.summary
         self.sha256, self.is_trained_ = None, True
-        if n_empty := n_clusters - len(np.unique(result.labels)):
-            warn(f"{n_empty} of {n_clusters} clusters {'has' if n_empty == 1 else 'have'} no cell.")
+        if result.n_empty:
+            warn(
+                f"{result.n_empty} of {n_clusters + result.n_empty} clusters lost all of their cells to others in training and "
+                f"{'is' if result.n_empty == 1 else 'are'} left out."
+            )
         if not result.is_converged and max_epochs:
             warn(
                 f"Clusters still changed in the last of {max_epochs:,} epochs. Train longer with a larger ",

@@ -20,9 +20,10 @@ from sctab.errors import Parameter, SettingError
 from sctab.inference import ModelSpec
 from sctab.io import ProgressReport, as_path
 from sctab.metrics import cluster_scores
-from sctab.nn import ZINBAutoencoder, cluster_loss, soft_assignments, sparse_zinb_loss, target_distribution
+from sctab.nn import ZINBAutoencoder, soft_assignments, target_distribution
 from sctab.train._batches import Batches
 from sctab.train._cluster_cells import ClusterCells, CountBatch
+from sctab.train._cluster_losses import clustering_losses, pretraining_loss
 from sctab.train._cluster_settings import ClusteringResult, ClusteringSettings
 from sctab.train._communities import by_size, communities, k_means
 from sctab.train._logging import LoggerChoice, forget, log_epoch, start_logging
@@ -37,26 +38,6 @@ _SECONDS_BETWEEN_STATES = 30.0
 _STATE = ("starts", "best", "labels", "epoch")
 """Attributes of a training that are kept."""
 _METRICS = ("pretrain_loss", "train_loss", "zinb_loss", "cluster_loss", "changed", "nmi", "ari", "accuracy")
-
-
-def pretraining_loss(network: ZINBAutoencoder, batch: CountBatch, *, sigma: float) -> Tensor:
-    """Reconstruction loss of a batch, with Gaussian noise of standard deviation `sigma` on the encoder's input."""
-    noisy = batch.inputs + sigma * torch.randn_like(batch.inputs) if sigma else batch.inputs
-    return sparse_zinb_loss(batch.counts, network.decode(network.encode(noisy, batch.batches), batch.batches))
-
-
-def clustering_losses(network: ZINBAutoencoder, batch: CountBatch, targets: Tensor, *, sigma: float) -> tuple[Tensor, Tensor]:
-    """Reconstruction loss of a batch, and clustering loss of its encoding without noise.
-
-    Parameters
-    ----------
-    network, batch, sigma
-        As for :func:`pretraining_loss`.
-    targets
-        Target distribution of the cells of the batch, `(n_obs, n_clusters)`.
-    """
-    assignments = soft_assignments(network.encode(batch.inputs, batch.batches), network.centroids)
-    return pretraining_loss(network, batch, sigma=sigma), cluster_loss(targets, assignments)
 
 
 def fit_clusters(
@@ -114,6 +95,7 @@ def fit_clusters(
             training.pretrain(is_new=is_new)
             training.find_clusters(centroids)
             training.refine()
+            training.order()
     network.train(mode=False)
     return training.result
 
@@ -143,6 +125,7 @@ class _Training:
         self.epoch = 0
         """Epochs of this phase, or of this random start, that are done."""
         self.is_converged = False
+        self.n_empty = 0
         self._optimizer: torch.optim.Optimizer | None = None
         self._resumed: dict[str, Any] | None = None
         self._loggers: list[Any] = []
@@ -160,7 +143,7 @@ class _Training:
             if name in self.history
         }
         labels = np.zeros(0, dtype=np.int64) if self.labels is None else self.labels.numpy()
-        return ClusteringResult(history, self._n_pretrained, self.is_converged, labels, tuple(self.starts))
+        return ClusteringResult(history, self._n_pretrained, self.is_converged, labels, tuple(self.starts), self.n_empty)
 
     @property
     def _n_pretrained(self) -> int:
@@ -231,7 +214,7 @@ class _Training:
         self._keep(at_once=True)
 
     def refine(self) -> None:
-        """Train clusters and autoencoder together until labels settle, and order the clusters by their size."""
+        """Train clusters and autoencoder together until labels settle."""
         settings = self.settings
         self._begin(torch.optim.Adadelta(self.network.parameters(), lr=settings.learning_rate, rho=_DECAY))
         batches = self.cells.in_order(settings.batch_size)
@@ -262,10 +245,18 @@ class _Training:
             else:
                 assignments = soft_assignments(self._latents(), self.network.centroids.detach().cpu())
                 self._relabel(assignments.argmax(dim=1))
-        if self.labels is not None:
-            order = torch.from_numpy(by_size(self.labels.numpy(), len(self.network.centroids)))
-            self.network.centroids = nn.Parameter(self.network.centroids.detach()[order.to(self.network.centroids.device)])
-            self.labels = order.argsort()[self.labels]
+
+    def order(self) -> None:
+        """Order the clusters by their size, and leave out those that lost all of their cells to others."""
+        if self.labels is None:
+            return
+        n_clusters = len(self.labels.unique())
+        self.n_empty = len(self.network.centroids) - n_clusters
+        order = torch.from_numpy(by_size(self.labels.numpy(), len(self.network.centroids))[:n_clusters].copy())
+        self.network.centroids = nn.Parameter(self.network.centroids.detach()[order.to(self.network.centroids.device)])
+        numbers = torch.empty(n_clusters + self.n_empty, dtype=torch.int64)
+        numbers[order] = torch.arange(n_clusters)
+        self.labels = numbers[self.labels]
 
     # ----------------------------------------------------------------------------------------------------- their parts
 

@@ -82,6 +82,8 @@ class ClusteringResult:
     """Cluster of each trained cell, `(n_obs,)`."""
     reconstruction_losses: Sequence[float] = ()
     """Reconstruction loss of each random start after its pretraining."""
+    n_empty: int = 0
+    """Clusters that lost all of their cells to others; they are left out."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `model.json`."""
@@ -89,4 +91,5 @@ class ClusteringResult:
             "n_pretrained": self.n_pretrained,
             "is_converged": self.is_converged,
             "reconstruction_losses": list(self.reconstruction_losses),
+            "n_empty": self.n_empty,
         }
