@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from tests.clusters import cells_of_types
 from tests.reference import make_reference
 
 from sctab import DataFileError, NotTrainedError, get, zoo
-from sctab.model import SCTAB
+from sctab.model import SCTAB, SCDeepCluster
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "batch_size": 64}
 
@@ -97,3 +98,30 @@ class TestTraining:
     def test_of_another_directory(self, tmp_path):
         with pytest.raises(DataFileError, match=r"is not the directory of a training: it has no `metrics.csv`"):
             get.training(tmp_path)
+
+    def test_of_a_clustering(self, tmp_path):
+        adata = cells_of_types(depth=8)
+        SCDeepCluster.setup_anndata(adata, labels_key="type")
+        model = SCDeepCluster(adata, n_clusters=3, encoder=(16, 8), n_latent=4)
+        model.train(pretrain_epochs=5, tolerance=0.99, run_dir=tmp_path / "run", enable_progress_bar=False, accelerator="cpu")
+        table = get.training(model)
+        assert set(table["metric"]) == {
+            "pretrain_loss",
+            "train_loss",
+            "zinb_loss",
+            "cluster_loss",
+            "changed",
+            "nmi",
+            "ari",
+            "accuracy",
+        }
+        first = table.groupby("metric")["epoch"].min()
+        assert first["pretrain_loss"] == 0
+        assert (first.drop("pretrain_loss") == 5).all()
+        assert table["value"].notna().all()
+        assert set(table.loc[table["kept"], "epoch"]) == {table["epoch"].max()}
+        for name, curve in table.groupby("metric"):
+            assert curve["value"].tolist() == model.history[name][name].tolist()
+        model.save(tmp_path / "model")
+        pd.testing.assert_frame_equal(get.training(tmp_path / "model"), table)
+        pd.testing.assert_frame_equal(get.training(tmp_path / "run"), table.assign(kept=False), rtol=1e-12)

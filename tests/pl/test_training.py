@@ -89,6 +89,41 @@ def test_a_model_directory_is_drawn_as_what_get_gives():
     assert [curves(ax) for ax in directly] == [curves(ax) for ax in from_table]
 
 
+@pytest.fixture
+def clustering():
+    """Two epochs of pretraining, then two with clusters."""
+    values = {
+        "pretrain_loss": {0: 3.0, 1: 2.0},
+        "train_loss": {2: 2.5, 3: 2.25},
+        "zinb_loss": {2: 2.0, 3: 1.9},
+        "cluster_loss": {2: 0.5, 3: 0.35},
+        "changed": {2: 0.25, 3: 0.0},
+        "nmi": {2: 0.5, 3: 0.75},
+        "ari": {2: 0.25, 3: 0.625},
+    }
+    rows = [(name, epoch, value, epoch == 3) for name in values for epoch, value in values[name].items()]
+    return pd.DataFrame(rows, columns=["metric", "epoch", "value", "kept"])
+
+
+def test_a_clustering_has_panels_of_losses_changes_and_agreement(clustering):
+    axes = pl.training(clustering)
+    assert [ax.get_title() for ax in axes] == ["Loss", "Fraction of cells that changed", "Agreement with labels"]
+    assert [curves(ax) for ax in axes] == [
+        ({(3.0, 2.0), (2.5, 2.25), (2.0, 1.9), (0.5, 0.35)}, [1.5]),
+        ({(0.25, 0.0)}, []),
+        ({(0.5, 0.75), (0.25, 0.625)}, []),
+    ]
+    losses, _, agreement = ([text.get_text() for text in ax.get_legend().get_texts()] if ax.get_legend() else [] for ax in axes)
+    assert losses == ["Cluster loss", "Pretrain loss", "Train loss", "ZINB loss", "End of pretraining"]
+    assert agreement == ["ARI", "NMI"]
+    assert len({to_hex(line.get_color()) for line in axes[0].lines}) == 5
+
+
+def test_a_pretraining_alone_has_no_end(clustering):
+    (ax,) = pl.training(clustering[clustering["metric"] == "pretrain_loss"])
+    assert curves(ax) == ({(3.0, 2.0)}, [])
+
+
 def test_settings_of_matplotlib_stay_as_they_are(table):
     before = dict(mpl.rcParams)
     pl.training(table)

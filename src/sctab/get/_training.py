@@ -12,26 +12,27 @@ from sctab.errors import NotTrainedError, SettingError
 from sctab.inference import read_spec
 from sctab.io import as_path
 from sctab.keys import ENSEMBLE_FILE, SPEC_FILE
-from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble
+from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble, SCDeepCluster
 from sctab.train import read_metrics, stored_history
 
 
-def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
+def training(source: str | PathLike[str] | CellTypeClassifier | SCDeepCluster) -> pd.DataFrame:
     """Get the training history, epoch by epoch.
 
     Parameters
     ----------
     source
-        A trained model, its directory, or the `run_dir` of a finished or running training.
+        A trained model or clustering, its directory, or the `run_dir` of a finished or running training.
 
     Returns
     -------
     A row per metric and epoch, with the columns
 
     `metric` : str
-        `train_loss`, `validation_loss`, `validation_macro_f1`, `learning_rate`, and what else the model logs.
+        `train_loss`, `validation_loss`, `validation_macro_f1`, `learning_rate`, and what else the model logs; those of a clustering are in
+        the notes of :meth:`sctab.model.SCDeepCluster.train`.
     `epoch` : int
-        Counted from 0.
+        Counted from 0. Values that were not computed in an epoch have no row: clusters begin after the pretraining.
     `value` : float
         The value of the metric in that epoch.
     `kept` : bool
@@ -55,7 +56,7 @@ def training(source: str | PathLike[str] | CellTypeClassifier) -> pd.DataFrame:
     """
     if isinstance(source, AutoClassifier):
         source = source.best
-    if isinstance(source, CellTypeClassifier):
+    if isinstance(source, CellTypeClassifier | SCDeepCluster):
         return _tidy(source.history_, source.spec.training)
     if isinstance(source, DeepEnsemble) or (as_path(source) / ENSEMBLE_FILE).is_file():
         raise SettingError(
@@ -74,7 +75,7 @@ def _tidy(history: Mapping[str, pd.DataFrame] | None, summary: Mapping[str, Any]
     table = pd.concat(
         [
             pd.DataFrame({"metric": name, "epoch": values.index.astype(int), "value": values.iloc[:, 0].to_numpy(dtype=float)})
-            for name, values in sorted(history.items())
+            for name, values in sorted((name, values.dropna()) for name, values in history.items())
         ],
         ignore_index=True,
     )
