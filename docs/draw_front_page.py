@@ -74,7 +74,17 @@ def thumbnails(adata: AnnData) -> dict[str, plt.Figure]:
         warnings.simplefilter("ignore")
         reviewed = sctab.tl.review(adata, "bulk_labels", annotation_key="sctab", copy=True)
     is_suspect, suggested = reviewed.obs["sctab_is_suspect"].to_numpy(), reviewed.obs["sctab_review_label"].cat.codes.to_numpy()
-    for name in ("annotate", "handover", "transfer", "trust", "which_model", "wrong_label", "imbalanced_reference", "scvi"):
+    for name in (
+        "annotate",
+        "handover",
+        "transfer",
+        "trust",
+        "which_model",
+        "wrong_label",
+        "imbalanced_reference",
+        "cluster",
+        "scvi",
+    ):
         figures[name], ax = plt.subplots(figsize=(4, 2.2), layout="constrained", facecolor="white")
         ax.spines[:].set_visible(False)
         ax.set(xticks=[], yticks=[])
@@ -95,6 +105,8 @@ def thumbnails(adata: AnnData) -> dict[str, plt.Figure]:
         elif name == "wrong_label":
             ax.scatter(*umap, s=5, color="#D0D0D0", linewidths=0)
             ax.scatter(*umap[:, differs.to_numpy()], s=8, color="#D55E00", linewidths=0)
+        elif name == "cluster":
+            ax.scatter(*umap, s=5, c=adata.obs["louvain"].cat.codes, cmap="tab10", linewidths=0)
         elif name == "scvi":
             edges = sparse.triu(adata.obsp["connectivities"], 1).tocoo()
             ax.add_collection(
