@@ -25,3 +25,9 @@ def test_names_that_files_can_hold(key, tmp_path):
     for found in (ad.read_h5ad(tmp_path / "a.h5ad"), ad.read_zarr(tmp_path / "a.zarr")):
         assert list(found.uns) == [key]
         assert list(found.obsm) == [f"X_{key}"]
+
+
+def test_a_column_that_is_read_is_not_replaced():
+    check_key_added("scdeepcluster", labels_key="cell_type", batch_key=None)
+    with pytest.raises(SettingError, match="`key_added='cell_type'` is the column of `labels_key`, which is not replaced"):
+        check_key_added("cell_type", labels_key="cell_type")

@@ -98,13 +98,20 @@ OBS_REVIEW_MARGIN: Final = "review_margin"
 UNS_REVIEW: Final = "review"
 
 
-def check_key_added(key_added: str) -> None:
+def check_key_added(key_added: str, **columns: str | None) -> None:
     """Refuse a prefix that cannot be the name of an array in a file, before any work is done.
+
+    Parameters
+    ----------
+    key_added
+        The prefix.
+    **columns
+        Columns of `obs` that are read, by the parameter that names them: results never replace them.
 
     Raises
     ------
     SettingError
-        If it is not a string, is empty, `.` or `..`, is too long, or has a `/` or a control character in it.
+        If it is not a string, is empty, `.` or `..`, is too long, or has a `/` or a control character in it; or if it is one of `columns`.
     """
     if not isinstance(key_added, str) or not key_added.strip() or key_added in {".", ".."} or not _is_name(key_added):
         raise SettingError(
@@ -112,6 +119,14 @@ def check_key_added(key_added: str) -> None:
             f" cannot be the name of something in a file. Provide one without `/` and control characters, such as "
             f"`{DEFAULT_KEY_ADDED}`.",
         )
+    for parameter, column in columns.items():
+        if column == key_added:
+            raise SettingError(
+                Parameter("key_added", key_added),
+                " is the column of ",
+                Parameter(parameter),
+                ", which is not replaced. Use another name.",
+            )
 
 
 def is_encodable(text: str) -> bool:

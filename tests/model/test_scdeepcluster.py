@@ -222,11 +222,15 @@ def test_an_untrained_model_does_not_predict():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n_clusters": 1}, "`n_clusters=1` must be 0, which has it estimated, or at least 2."),
-        ({"n_clusters": -2}, "`n_clusters=-2` must be at least 0."),
-        ({"sigma": -1.0}, "`sigma=-1.0` must be at least 0."),
-        ({"gamma": float("nan")}, "`gamma=nan` must be at least 0."),
-        ({"encoder": ()}, "The architecture is invalid: `encoder=()` must have at least one width."),
+        ({"n_clusters": 1}, "`n_clusters=1` must be 0, which has it estimated, or an integer of at least 2."),
+        ({"n_clusters": "4"}, "`n_clusters='4'` must be 0, which has it estimated, or an integer of at least 2."),
+        ({"sigma": -1.0}, "`sigma=-1.0` must be a number, at least 0."),
+        ({"sigma": "1"}, "`sigma='1'` must be a number, at least 0."),
+        ({"gamma": float("nan")}, "`gamma=nan` must be a number, at least 0."),
+        ({"n_latent": 4.5}, "`n_latent=4.5` must be an integer, at least 1."),
+        ({"encoder": 8}, "`encoder=8` must be a list of widths of layers, integers of at least 1, such as `(256, 64)`."),
+        ({"encoder": ()}, "`encoder=()` must be a list of widths of layers, integers of at least 1, such as `(256, 64)`."),
+        ({"n_top_genes": 5.5}, "`n_top_genes=5.5` must be an integer of at least 1, or 0 for all genes."),
     ],
 )
 def test_an_invalid_architecture_is_refused(settings, message):
@@ -237,13 +241,41 @@ def test_an_invalid_architecture_is_refused(settings, message):
     assert str(refused.value) == message
 
 
+def test_an_unknown_accelerator_is_refused(model):
+    with pytest.raises(SettingError, match="`accelerator='tensor'` is not known"):
+        model.train(accelerator="tensor")
+
+
+def test_random_weights_are_warned_of(model):
+    other = SCDeepCluster(model.adata, **SMALL, n_clusters=3)
+    with pytest.warns(UserWarning, match="random weights, .*larger `pretrain_epochs`"):
+        other.train(pretrain_epochs=0, max_epochs=0, enable_progress_bar=False)
+
+
+def test_other_cells_are_learned_as_far_as_genes_and_batches_are_known(tmp_path):
+    _trained(cells_of_types(n_batches=2), setup={"batch_key": "batch"}, train={"tolerance": 0.9}).save(tmp_path / "clusters")
+    renamed = cells_of_types(n_batches=2)
+    renamed.var_names = [f"other_{i}" for i in range(renamed.n_vars)]
+    with pytest.raises(GeneOverlapError, match="None of the model's 60 genes is in the data"):
+        SCDeepCluster.load(tmp_path / "clusters", renamed).train(pretrain_epochs=1)
+    empty = cells_of_types(n_batches=2)
+    empty = AnnData(np.hstack([0 * empty.X.toarray(), np.ones((90, 1))]), obs=empty.obs)
+    empty.var_names = [*cells_of_types().var_names, "other"]
+    with pytest.raises(InputValueError, match="No cell has a count in the 60 genes of the model"):
+        SCDeepCluster.load(tmp_path / "clusters", empty).train(pretrain_epochs=1)
+    other = cells_of_types(n_batches=2)
+    other.obs["batch"] = "elsewhere"
+    with pytest.warns(UserWarning, match="batches that the model does not know: `elsewhere`"):
+        SCDeepCluster.load(tmp_path / "clusters", other).train(**SHORT | {"pretrain_epochs": 1, "tolerance": 0.9})
+
+
 def test_an_unknown_setting_is_refused(model):
     with pytest.raises(SettingError, match=r"`SCDeepCluster.train` has no `tolerence`. Did you mean `tolerance`\?"):
         model.train(tolerence=0.1)
 
 
 def test_more_clusters_than_cells_are_refused():
-    with pytest.raises(SettingError, match="`n_clusters=100` is more than there are different cells among 90"):
+    with pytest.raises(SettingError, match="`n_clusters=100` is more than .* 90 cells has 90 different values"):
         _trained(n_clusters=100, train={"pretrain_epochs": 1})
 
 

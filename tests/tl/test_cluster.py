@@ -81,11 +81,19 @@ def test_settings_of_a_training_are_refused_with_a_trained_model(clustered):
     adata, model = clustered
     with pytest.raises(SettingError, match="`pretrain_epochs` cannot be set for a trained `model`"):
         sctab.tl.cluster(adata.copy(), model, pretrain_epochs=3)
+    with pytest.raises(SettingError, match="`batch_key` cannot be set for a trained `model`"):
+        sctab.tl.cluster(adata.copy(), model, batch_key="batch")
 
 
 @pytest.mark.parametrize(
     ("arguments", "error"),
-    [({"labels_key": "kind"}, KeyNotFoundError), ({"batch_key": "lane"}, KeyNotFoundError), ({"key_added": "a/b"}, SettingError)],
+    [
+        ({"labels_key": "kind"}, KeyNotFoundError),
+        ({"batch_key": "lane"}, KeyNotFoundError),
+        ({"key_added": "a/b"}, SettingError),
+        ({"labels_key": "type", "key_added": "type"}, SettingError),
+        ({"batch_key": "batch", "key_added": "batch"}, SettingError),
+    ],
 )
 def test_a_refusal_leaves_the_cells_as_they_were(arguments, error):
     adata = cells_of_types()

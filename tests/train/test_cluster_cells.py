@@ -116,5 +116,5 @@ def test_cells_that_cannot_be_clustered_are_refused(change, setup, error, messag
 
 
 def test_a_negative_number_of_genes_is_refused():
-    with pytest.raises(SettingError, match="`n_top_genes=-1` must be at least 1, or 0 for all genes"):
+    with pytest.raises(SettingError, match="`n_top_genes=-1` must be an integer of at least 1, or 0 for all genes"):
         _described(cells_of_types(), n_top_genes=-1)

@@ -124,6 +124,21 @@ def test_a_resumed_training_is_the_same(stop, settings, tmp_path, monkeypatch):
     np.testing.assert_array_equal(resumed.labels, whole.labels)
 
 
+def test_a_training_resumed_after_its_last_random_start_is_the_same(tmp_path, monkeypatch):
+    settings, adata = {"n_init": 2}, cells_of_types()
+    expected, _ = _fit(adata, settings=settings)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_cluster_loop._Training, "find_clusters", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _fit(adata, run_dir=tmp_path / "run", settings=settings)
+    found, _ = _fit(adata, run_dir=tmp_path / "run", resume=True, settings=settings)
+    assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), found.parameters(), strict=True))
+
+
 def test_another_training_is_not_resumed(tmp_path):
     _fit(cells_of_types(), run_dir=tmp_path / "run")
     with pytest.raises(SettingError, match="belongs to a training with other .*`reference`"):

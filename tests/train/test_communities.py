@@ -49,8 +49,12 @@ def test_fewer_cells_than_neighbours(latent):
 
 
 def test_two_cells_are_too_few(latent):
-    with pytest.raises(SettingError, match=r"2 cells are too few .* `n_clusters`"):
+    with pytest.raises(SettingError, match=r"at least 3 cells, and there are 2\. Provide `n_clusters`\."):
         communities(latent[:2], community="louvain", **SETTINGS)
+
+
+def test_equal_cells_are_one_cluster_without_a_warning():
+    assert set(communities(np.ones((40, 4)), community="louvain", **SETTINGS)) == {0}
 
 
 def test_k_means_finds_as_many_as_requested(latent):
@@ -58,7 +62,9 @@ def test_k_means_finds_as_many_as_requested(latent):
 
 
 def test_more_clusters_than_different_cells_are_refused():
-    with pytest.raises(SettingError, match="`n_clusters=3` is more than there are different cells among 5"):
+    with pytest.raises(
+        SettingError, match=r"`n_clusters=3` is more than .* 5 cells has 2 different values\. Provide a smaller number\."
+    ):
         k_means(np.repeat([[0.0], [1.0]], [2, 3], axis=0), 3, seed=0)
 
 

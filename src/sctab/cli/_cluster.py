@@ -146,7 +146,7 @@ def cluster(
     """
     if (data is None) == (data_file is None):
         raise SettingError("Provide the cells once, as an argument or with `--data-file`.")
-    check_key_added(key_added)
+    check_key_added(key_added, labels_key=labels_key, batch_key=batch_key)
     path: Any = data or data_file
     files = ClusterFiles(output, save_model, ae_weight_file, final_latent_file, predict_label_file)
     if data_file is not None and not files.places:

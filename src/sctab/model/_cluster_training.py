@@ -98,13 +98,18 @@ class TrainableClustering(NetworkModel):
             raise SettingError(Parameter("resume", value=True), " needs the `run_dir` of the training to resume.")
         if (reference := self._reference) is None:
             raise SettingError("The model was loaded without cells. Pass them as `adata` to `load`.")
-        if accelerator in ("gpu", "cuda", "mps"):
-            device_of(accelerator)  # refuses one that is not in this machine
+        device_of(accelerator)  # refuses one that is not in this machine
         if not self.spec.architecture["n_clusters"]:
             require("igraph", extra="cluster")
         device, is_new = single_device(accelerator, devices), not self.is_trained and not self._has_pretrained_weights
         cells = ClusterCells.of(reference, self.spec)
         truth = None if reference.truth is None else reference.truth[cells.rows]
+        if is_new and not chosen.pretrain_epochs:
+            warn(
+                "The autoencoder has random weights, and clusters are found in its latent without a pretraining. Train with a larger ",
+                Parameter("pretrain_epochs"),
+                ", or give weights with `load_pretrained`.",
+            )
         with run_directory(run_dir):
             with seeded(chosen.seed):
                 network: Any = self._new_network().to(device)

@@ -51,7 +51,7 @@ def cluster(
     layer
         Layer with raw counts, or `"X"` or `"raw"`; by default `X`, and for a trained `model` the matrix that fits.
     batch_key
-        Column of `adata.obs` with batches that clusters need not tell apart.
+        Column of `adata.obs` with batches that clusters need not tell apart. A trained `model` reads the column that it was trained with.
     labels_key
         Column of `adata.obs` with given labels, which are not learned; clusters are compared with them.
     key_added
@@ -82,7 +82,8 @@ def cluster(
     ModelNotFoundError, ModelFormatError
         If there is no such model, or if it cannot be trusted.
     SettingError
-        If a setting is unknown or invalid, or if it is one of a training and a trained model is given.
+        If a setting is unknown or invalid, if it is one of a training and a trained model is given, or if `key_added` is the column of
+        labels or batches.
     MissingDependencyError
         If the number of clusters is to be estimated and `igraph` is not installed.
 
@@ -97,7 +98,7 @@ def cluster(
     >>> adata.obs["scdeepcluster"].value_counts().to_dict()
     {'0': 60, '1': 20}
     """
-    check_key_added(key_added)
+    check_key_added(key_added, labels_key=labels_key, batch_key=batch_key)
     require_anndata(adata)
     require_writable(adata, copy=False)
     if labels_key is not None and labels_key not in adata.obs:
@@ -107,7 +108,7 @@ def cluster(
         model = _trained(adata, setup, {"n_clusters": n_clusters, "n_top_genes": n_top_genes}, settings)
         layer = layer or "X"
     else:
-        size = {"n_clusters": n_clusters, "n_top_genes": n_top_genes}
+        size = {"n_clusters": n_clusters, "n_top_genes": n_top_genes, "batch_key": batch_key}
         _refuse_training(settings | {name: value for name, value in size.items() if value})
         if not isinstance(model, SCDeepCluster):
             model = SCDeepCluster.load(model)

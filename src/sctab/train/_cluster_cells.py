@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -30,7 +31,7 @@ from sctab.data import (
     reference_source,
     var_of,
 )
-from sctab.errors import InputValueError, Parameter, SettingError, warn
+from sctab.errors import InputValueError, Parameter, SettingError, listing, place, warn
 from sctab.inference import CLUSTERING, NO_SETUP, ModelSpec
 from sctab.io import BLOCK_SIZE
 from sctab.nn import SparseCounts, ZINBAutoencoder
@@ -149,10 +150,26 @@ class UnlabeledAnnData:
         return np.arange(self.adata.n_obs)
 
     def data(self, spec: ModelSpec) -> MemoryData:
-        """See :meth:`UnlabeledReference.data`."""
+        """See :meth:`UnlabeledReference.data`; a model of other cells may lack batches of these, which is warned of.
+
+        Raises
+        ------
+        GeneOverlapError
+            If no gene of the model is in the data.
+        InputValueError
+            If the matrix does not hold raw counts.
+        """
         source = self.require_counts()
         keys = {name: self.setup[name] for name in ("gene_id_key", "gene_symbol_key")}
         match, covariates = spec.features.match(source.var, **keys), one_hot(self.adata.obs, spec.covariates)
+        match.require(0.0)
+        for covariate in spec.covariates:
+            if unknown := sorted(set(self.adata.obs[covariate.key].astype(str)) - set(covariate.categories)):
+                warn(
+                    place(f"obs[{covariate.key!r}]"),
+                    f" has batches that the model does not know: {listing(unknown)}. It cannot tell them apart. Create a new model of "
+                    "these cells to have all batches.",
+                )
         query = Query(source=source, match=match, normalization=spec.normalization, notes=(), covariates=covariates)
         return MemoryData(
             blocks=query.counts,
@@ -225,12 +242,12 @@ def describe_clustering(reference: UnlabeledReference, *, n_top_genes: int | Non
     Raises
     ------
     SettingError
-        If `n_top_genes` is negative.
+        If `n_top_genes` is not an integer, or is negative.
     InputValueError
         If the matrix does not hold counts, or if no gene is left.
     """
-    if n_top_genes is not None and (isinstance(n_top_genes, bool) or n_top_genes < 0):
-        raise SettingError(Parameter("n_top_genes", n_top_genes), " must be at least 1, or 0 for all genes.")
+    if n_top_genes is not None and (not isinstance(n_top_genes, Integral) or isinstance(n_top_genes, bool) or n_top_genes < 0):
+        raise SettingError(Parameter("n_top_genes", n_top_genes), " must be an integer of at least 1, or 0 for all genes.")
     spec = ModelSpec(
         model_class=CLUSTERING,
         architecture=architecture,
@@ -298,7 +315,13 @@ class ClusterCells:
 
     @classmethod
     def of(cls, reference: UnlabeledReference, spec: ModelSpec) -> ClusterCells:
-        """Cells of a reference for a model; mean and standard deviation take one pass over them."""
+        """Cells of a reference for a model; mean and standard deviation take one pass over them.
+
+        Raises
+        ------
+        InputValueError
+            If no cell has a count in the genes of the model.
+        """
         data, rows = reference.data(spec), reference.rows()
         n_vars = len(spec.features)
         sums, squares, measured = np.zeros(n_vars), np.zeros(n_vars), []
@@ -308,6 +331,10 @@ class ClusterCells:
             squares += np.bincount(values.indices, values.data**2, minlength=n_vars)
             measured.append(block.sum(axis=1).A1 > 0)
         rows = rows[np.concatenate(measured)]
+        if not len(rows):
+            raise InputValueError(
+                f"No cell has a count in the {n_vars:,} genes of the model. Cluster other cells, or create a new model."
+            )
         mean = sums / len(rows)
         variance = np.maximum(squares - len(rows) * mean**2, 0) / max(len(rows) - 1, 1)
         std = np.sqrt(variance)

@@ -316,8 +316,6 @@ class _Training:
         if self._resumed is not None:
             if self._resumed["optimizer"]:
                 optimizer.load_state_dict(self._resumed["optimizer"])
-            for state, put in zip(self._resumed["random"], (torch.set_rng_state, torch.cuda.set_rng_state), strict=False):
-                put(state)
             self._resumed = None
 
     def _log(self, metrics: Mapping[str, float], epoch: int, progress: ProgressReport) -> None:
@@ -350,6 +348,8 @@ class _Training:
         self.history = state[STATE_KEY]["history"]
         self.network.centroids = nn.Parameter(state["weights"]["centroids"].to(self.network.input_mean))
         self.network.load_state_dict(state["weights"])
+        for values, put in zip(state["random"], (torch.set_rng_state, torch.cuda.set_rng_state), strict=False):
+            put(values)
         self._resumed = state
 
     @contextmanager

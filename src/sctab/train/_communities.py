@@ -10,6 +10,7 @@ import numpy as np
 import scanpy as sc
 from anndata import AnnData
 from numpy.typing import NDArray
+from scipy.sparse import SparseEfficiencyWarning
 from sklearn.cluster import KMeans
 
 from sctab.errors import Parameter, SettingError, require
@@ -35,8 +36,12 @@ def k_means(latent: NDArray[np.floating], n_clusters: int, *, seed: int) -> NDAr
     SettingError
         If there are fewer different cells than clusters.
     """
-    if len(latent) < n_clusters or len(np.unique(latent, axis=0)) < n_clusters:
-        raise SettingError(Parameter("n_clusters", n_clusters), f" is more than there are different cells among {len(latent):,}.")
+    if (n_different := len(np.unique(latent, axis=0))) < n_clusters:
+        raise SettingError(
+            Parameter("n_clusters", n_clusters),
+            f" is more than there are different cells: the latent of {len(latent):,} cells has {n_different:,} different values. Provide "
+            "a smaller number.",
+        )
     found = KMeans(n_clusters, n_init=_N_STARTS, random_state=seed).fit_predict(np.asarray(latent, dtype=np.float64))
     return found.astype(np.int64)
 
@@ -71,11 +76,15 @@ def communities(
     igraph = require("igraph", extra="cluster")
     if len(latent) < 3:
         raise SettingError(
-            f"{len(latent)} cells are too few to estimate the number of clusters. Provide ", Parameter("n_clusters"), "."
+            f"The number of clusters is estimated from at least 3 cells, and there {'is' if len(latent) == 1 else 'are'} {len(latent)}. "
+            "Provide ",
+            Parameter("n_clusters"),
+            ".",
         )
     cells = AnnData(obsm={"latent": np.asarray(latent, dtype=np.float32)})
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*n_neighbors.*")
+        warnings.simplefilter("ignore", SparseEfficiencyWarning)  # of scanpy, where cells are equal
         sc.pp.neighbors(cells, n_neighbors=min(n_neighbors, len(latent) - 1), use_rep="latent", random_state=seed)
     graph = cells.obsp["connectivities"].tocoo()
     upper = graph.row < graph.col
