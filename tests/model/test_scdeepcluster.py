@@ -172,6 +172,22 @@ def test_centroids_of_another_latent_are_refused():
         first.load_pretrained(first.module.state_dict(), centroids=torch.zeros(2, 7))
 
 
+def test_weights_that_are_not_finite_are_refused(model):
+    weights = model.module.state_dict()
+    other = SCDeepCluster(model.adata, **SMALL, n_clusters=3)
+    for value in (torch.full((4,), float("nan")), np.zeros(4)):
+        with pytest.raises(ModelFormatError, match=r"`latent\.bias` must be a tensor of finite numbers"):
+            other.load_pretrained(weights | {"latent.bias": value})
+    with pytest.raises(ModelFormatError, match="`centroids` must be a tensor of finite numbers"):
+        other.load_pretrained(weights, centroids=torch.full((3, 4), float("inf")))
+
+
+@pytest.mark.parametrize("size", [0, float("nan"), float("inf"), "latent"])
+def test_an_invalid_library_size_is_refused(model, size):
+    with pytest.raises(SettingError, match="must be a number above 0"):
+        model.get_normalized_expression(library_size=size)
+
+
 def test_weights_of_other_genes_are_refused():
     first, adata = _trained(train={"max_epochs": 0, "pretrain_epochs": 1}), cells_of_types(n_vars=30, depth=8)
     SCDeepCluster.setup_anndata(adata)

@@ -163,8 +163,15 @@ def test_training_stops_when_labels_settle():
 
 
 def test_a_training_that_diverges_is_refused():
-    with pytest.raises(SettingError, match="diverged: its loss is not a finite number.* lower `pretrain_learning_rate`"):
+    with pytest.raises(SettingError, match="diverged: its loss is not finite.* lower `pretrain_learning_rate`"):
         _fit(cells_of_types(), settings={"pretrain_learning_rate": 1e30})
+
+
+@pytest.mark.parametrize("name", ["pretrain_learning_rate", "learning_rate"])
+def test_a_training_that_diverges_in_its_last_step_is_refused(name):
+    settings = {"pretrain_epochs": 1, "max_epochs": 1, "batch_size": 1000, name: 1e36}
+    with pytest.raises(SettingError, match=f"diverged: its latent is not finite.* lower `{name}`"):
+        _fit(cells_of_types(), settings=settings)
 
 
 def test_a_cluster_without_cells_is_left_out():

@@ -177,7 +177,7 @@ class TrainableClustering(NetworkModel):
         Raises
         ------
         ModelFormatError
-            If they are those of another architecture, or of another number of genes.
+            If they are those of another architecture, or of another number of genes; or if some are not finite.
         """
         own = {name: tensor for name, tensor in self.module.state_dict().items() if name not in _NOT_PRETRAINED}
         given = {name: tensor for name, tensor in weights.items() if name not in _NOT_PRETRAINED}
@@ -185,13 +185,18 @@ class TrainableClustering(NetworkModel):
             raise ModelFormatError(
                 f"The weights are not those of this architecture: {listing(differing)} are in only one of the two."
             )
+        for name, tensor in given.items() if centroids is None else [*given.items(), ("centroids", centroids)]:
+            if not isinstance(tensor, torch.Tensor) or not torch.isfinite(tensor).all():
+                raise ModelFormatError(
+                    f"The weights `{name}` must be a tensor of finite numbers. Use those of a training that succeeded."
+                )
         for name, tensor in own.items():
             if tensor.shape != given[name].shape:
                 raise ModelFormatError(
                     f"The weights `{name}` have the shape {tuple(given[name].shape)}, and the model of {self.module.n_vars:,} genes and "
                     f"{len(self.spec.category_names)} batches asks for {tuple(tensor.shape)}. Use the data that they were trained on."
                 )
-        if centroids is not None and centroids.shape[1:] != (self.module.latent.out_features,):
+        if centroids is not None and (not len(centroids) or centroids.shape[1:] != (self.module.latent.out_features,)):
             raise ModelFormatError(
                 f"The centroids have the shape {tuple(centroids.shape)}, and the latent has the size {self.module.latent.out_features}."
             )

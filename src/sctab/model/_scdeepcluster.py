@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from os import PathLike
 from typing import Any, Literal, Self, final
 
@@ -369,8 +370,8 @@ class SCDeepCluster(TrainableClustering):
         features = self.spec.features
         shown = [symbol or name for symbol, name in zip(features.symbols, features.names, strict=True)]
         genes = range(len(features)) if gene_list is None else gene_positions(gene_list, features.names, shown)
-        if library_size is not None and not library_size > 0:
-            raise SettingError(Parameter("library_size", library_size), " must be above 0.")
+        if library_size is not None and not (isinstance(library_size, Real) and 0 < library_size < float("inf")):
+            raise SettingError(Parameter("library_size", library_size), " must be a number above 0.")
         scale = 1.0 if library_size is None else library_size / self.spec.normalization.target_sum
         cells, query = open_own_or(self, self.predictor, adata, layer)
         decision = decide_cells(self, cells, query, batch_size)

@@ -275,12 +275,13 @@ class _Training:
             optimizer.step()
             sums = sums + torch.stack([loss.detach() for loss in found]).to(_exact(found[0])) * len(batch.cells)
         means: list[float] = (torch.as_tensor(sums) / self.cells.n_obs).tolist()
-        if not math.isfinite(means[0]):
-            name = "pretrain_learning_rate" if self.labels is None else "learning_rate"
-            raise SettingError(
-                "The training diverged: its loss is not a finite number. Train again with a lower ", Parameter(name), "."
-            )
+        self._require_finite("loss", is_finite=math.isfinite(means[0]))
         return means
+
+    def _require_finite(self, what: str, *, is_finite: bool) -> None:
+        if not is_finite:
+            name = "pretrain_learning_rate" if self.labels is None else "learning_rate"
+            raise SettingError(f"The training diverged: its {what} is not finite. Train again with a lower ", Parameter(name), ".")
 
     def _evaluated(self) -> Iterator[CountBatch]:
         """Batches of all cells, without gradients."""
@@ -293,6 +294,7 @@ class _Training:
         latent = torch.empty(self.cells.n_obs, self.network.latent.out_features, dtype=self.network.input_mean.dtype)
         for batch in self._evaluated():
             latent[torch.from_numpy(batch.cells)] = self.network.encode(batch.inputs, batch.batches).cpu()
+        self._require_finite("latent", is_finite=bool(torch.isfinite(latent).all()))
         return latent
 
     def _reconstruction_loss(self) -> float:
