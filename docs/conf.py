@@ -95,7 +95,7 @@ ogp_social_cards = {"enable": False}
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
 nb_execution_mode = "auto"  # notebooks are stored without outputs
-nb_execution_timeout = 600
+nb_execution_timeout = 1200  # one cell trains seven models
 nb_execution_raise_on_error = True
 os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # of tqdm, about widgets that pages cannot have
 
