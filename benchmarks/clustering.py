@@ -302,13 +302,14 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
         head(title, "method", "number", "clusters", "NMI", "ARI", "accuracy", "silhouette", "stability", "seconds", "seeds")
         order = of_set.assign(place=[list(METHODS).index(each) for each in of_set["method"]]).sort_values("place", kind="stable")
         for (method, batch, number), own in order.groupby(["name", "batch", "number"], sort=False):
-            scores = [f"{own[score].mean():.3f} ± {own[score].std(ddof=1):.3f}" for score in SCORES]
+            spread = {score: f" ± {own[score].std(ddof=1):.3f}" if len(own) > 1 else "" for score in SCORES}
+            scores = [f"{own[score].mean():.3f}{spread[score]}" for score in SCORES]
             row(
                 method + (", batches" if batch else ""),
                 number,
                 "–".join(map(str, sorted({own["n_clusters"].min(), own["n_clusters"].max()}))),
                 *scores,
-                f"{stability(own['clusters']):.3f}",
+                f"{stability(own['clusters']):.3f}" if len(own) > 1 else "–",
                 f"{own['seconds'].median():.0f}",
                 len(own),
             )
