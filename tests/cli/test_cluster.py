@@ -173,6 +173,10 @@ class TestRefused:
             ("cells.h5ad --output o.h5ad --ae-weights missing.pth.tar", "`--ae-weights missing.pth.tar` not found."),
             ("cells.h5ad --output o.h5ad --ae-weights not.h5ad", "zip format of PyTorch. Provide `AE_weights.pth.tar`"),
             ("cells.h5ad --output o.h5ad --model missing", "`--model missing` not found."),
+            (
+                "cells.h5ad --output o.h5ad --model . --n-clusters 3 --resume",
+                "`--n-clusters`, `--resume` cannot be set with `--model`",
+            ),
             ("cells.h5ad --output o.h5ad --batch-key samples", "`--batch-key samples` is not in `obs`. Did you mean `sample`?"),
             ("cells.h5ad --output o.h5ad --labels-key celltype", "`--labels-key celltype` is not in `obs`."),
             ("cells.h5ad --output o.h5ad --layer count", "`--layer count` is not in the data."),
@@ -182,7 +186,7 @@ class TestRefused:
             ("cells.h5ad --output o.h5ad --community x", "`--community x` must be `louvain` or `leiden`"),
             ("cells.h5ad --output o.h5ad --knn 1", "`--n-neighbors 1` must be at least 2"),
             ("cells.h5ad --output o.h5ad --tol -1", "`--tolerance -1.0` must be at least 0"),
-            ("cells.h5ad --output o.h5ad --sigma -1", "`--sigma -1.0` must be at least 0"),
+            ("cells.h5ad --output o.h5ad --sigma -1", "`--sigma -1.0` must be a number, at least 0"),
             ("cells.h5ad --output o.h5ad --key-added a/b", "`--key-added a/b` cannot be the name of something in a file."),
         ],
     )

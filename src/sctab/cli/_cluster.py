@@ -170,6 +170,12 @@ def cluster(
         "precision": precision,
         "published": published,
     }
+    of_a_training = {"--n-clusters": n_clusters, "--n-top-genes": n_top_genes, "--batch-key": batch_key, "--ae-weights": ae_weights}
+    of_a_training |= {"--run-dir": run_dir, "--resume": resume}
+    if model is not None and (refused := [name for name, value in of_a_training.items() if value]):
+        raise SettingError(
+            f"{listing(refused)} cannot be set with `--model`, to whose clusters the cells are assigned. Omit one of them."
+        )
     if ae_weight_file is not None and (ae_weights is not None or model is not None):
         raise SettingError("`--ae-weight-file` writes weights of a pretraining, and there is none. Omit it.")
     directory = None if model is not None else run_dir or run_directory(files.places, resumes=resume)

@@ -68,7 +68,7 @@ def zinb_loss(counts: Tensor, parameters: ZINB, size_factors: Tensor) -> Tensor:
             \left(\frac{\theta}{\theta + s\mu}\right)^\theta \left(\frac{s\mu}{\theta + s\mu}\right)^x, \qquad
         \ell = -\log\left(\pi \, [x = 0] + (1 - \pi) \, \mathrm{NB}(x)\right)
 
-    Training uses :func:`sparse_zinb_loss`, which gives the same numbers; this is what that is tested against.
+    Training uses `sparse_zinb_loss`, which gives the same numbers; this is what that is tested against.
 
     Parameters
     ----------
