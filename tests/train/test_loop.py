@@ -10,7 +10,7 @@ from tests.training import SETTINGS, Recorder, make_data, train
 from torch import nn
 
 from sctab.train import TrainingSettings, seeded, stop_unless
-from sctab.train._loop import KeepBestWeights, _first_settled_epoch, _set_training_mode, _without_denormals
+from sctab.train._loop import KeepBestWeights, _first_settled_epoch, _set_training_mode, without_denormals
 
 
 @pytest.fixture(scope="module")
@@ -155,15 +155,15 @@ def test_seeded_leaves_the_generator_as_it_was():
 def test_denormals_are_zero_within_the_block_and_back_after_it():
     tiny = torch.tensor([torch.finfo(torch.float32).tiny])
     assert (tiny / 2).any()
-    with _without_denormals():
+    with without_denormals():
         assert not (tiny / 2).any()
-        with _without_denormals():
+        with without_denormals():
             pass
         assert not (tiny / 2).any()
     assert (tiny / 2).any()
 
 
-def test_training_runs_without_denormals(data):
+def test_training_runswithout_denormals(data):
     found = []
 
     class Look(Recorder):

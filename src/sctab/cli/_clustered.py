@@ -11,8 +11,6 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 from rich.table import Table
 
 import sctab
@@ -24,6 +22,7 @@ from sctab.cli._reporting import out
 from sctab.errors import SettingError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
 
@@ -80,6 +79,8 @@ class ClusterFiles:
         OutputExistsError, OutputError
             If one exists or cannot be written.
         """
+        import numpy as np  # here, since help loads nothing
+
         with ExitStack() as stack:
             beside = {
                 place: stack.enter_context(
@@ -140,11 +141,14 @@ def as_integers(clusters: pd.Series) -> NDArray[np.int64]:
 
     Examples
     --------
+    >>> import pandas as pd
     >>> as_integers(pd.Series(["1", None, "0"], dtype="category"))
     array([ 1, -1,  0])
     """
+    import pandas as pd  # here, since help loads nothing
+
     found = pd.to_numeric(clusters.astype(object), errors="coerce")
-    return found.fillna(-1).to_numpy().astype(np.int64)
+    return found.fillna(-1).to_numpy().astype("int64")
 
 
 def run_directory(outputs: Sequence[Path], *, resumes: bool) -> Path | None:

@@ -31,6 +31,8 @@ NO_SETUP: Mapping[str, Any] = MappingProxyType(
     }
 )
 """Arguments of `setup_anndata` that a model which was stored may not have."""
+_WIDTHS = "encoder"
+"""Setting of an architecture that is a list."""
 CLUSTERING = "SCDeepCluster"
 """Model class whose labels are clusters."""
 _LARGEST = 2.0**53
@@ -187,9 +189,9 @@ def library_versions() -> dict[str, str]:
 
 def _architecture(values: Any) -> dict[str, Any]:
     for name, value in _object(values, "architecture").items():
-        for each in value if isinstance(value, list) else [value]:
+        for each in value if name == _WIDTHS and isinstance(value, list) else [value]:
             if not isinstance(each, bool | int | float | str | None):
-                raise TypeError(f"`architecture.{name}` is neither a number nor a string, nor a list of these")
+                raise TypeError(f"`architecture.{name}` is neither a number nor a string")
             if isinstance(each, int | float):
                 _number(each, f"architecture.{name}", flag=True)
     return dict(values)
