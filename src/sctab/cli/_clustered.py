@@ -22,6 +22,7 @@ from sctab.cli._reporting import out
 from sctab.errors import SettingError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from anndata import AnnData
     from numpy.typing import NDArray
