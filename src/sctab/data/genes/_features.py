@@ -161,11 +161,23 @@ def find_features(var: pd.DataFrame) -> Features:
 def _is_other(name: str) -> bool:
     if name.isalnum() and not _MAY_BE_OTHER.match(name):  # most names
         return False
-    interval = _INTERVAL.fullmatch(name)
-    if interval:
+    if _INTERVAL.fullmatch(name):
+        return is_region(name)
+    return bool(_PEAK.fullmatch(name) or _ANTIBODY.fullmatch(name))
+
+
+def is_region(name: str) -> bool:
+    """Return whether a name is that of a part of the genome, such as a peak of accessible chromatin.
+
+    Examples
+    --------
+    >>> is_region("chr1:1000-1500"), is_region("HLA-A"), is_region("peak_12")
+    (True, False, True)
+    """
+    if interval := _INTERVAL.fullmatch(name):
         start, end = interval["a"] or interval["c"], interval["b"] or interval["d"]
         return int(end) > int(start) and (len(end) > 3 or "chr" in name.lower() or ":" in name)
-    return bool(_PEAK.fullmatch(name) or _ANTIBODY.fullmatch(name))
+    return _PEAK.fullmatch(name) is not None
 
 
 def _are_numbered(names: Sequence[str]) -> NDArray[np.bool_]:

@@ -1,0 +1,150 @@
+"""From rows of a dataset's antibodies to the input of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sctab.data.proteins._learn import Moments
+from sctab.data.proteins._panel import ProteinMatch, ProteinPanel
+from sctab.data.proteins._scale import CLIP, SMALLEST_DIFFERENCE, antibody_values, weights_of
+from sctab.data.proteins._values import ProteinInspection, ProteinValues, measured_cells
+from sctab.errors import InputValueError
+from sctab.io import row_blocks
+
+_FEWEST_CELLS = 50
+"""Measured cells from which means and standard deviations of a dataset are taken."""
+
+
+@dataclass(frozen=True)
+class ProteinRecipe:
+    """Recipe that turns rows of one matrix of antibodies into the input of a model."""
+
+    positions: NDArray[np.int32] = field(repr=False)
+    """Antibody of the model for each feature, -1 for none, `(n_features,)`; -1 throughout where proteins are left out."""
+    n_antibodies: int
+    """Antibodies of the model."""
+    values: ProteinValues
+    """Kind of the values of the matrix."""
+    mean: NDArray[np.float64] = field(repr=False)
+    """Subtracted from each antibody, `(n_antibodies,)`."""
+    sd: NDArray[np.float64] = field(repr=False)
+    """Divides each antibody, `(n_antibodies,)`; infinite for one that does not vary in the dataset."""
+
+    @property
+    def is_used(self) -> bool:
+        """True if any antibody is used."""
+        return bool((self.positions >= 0).any())
+
+    def apply(self, block: Any) -> NDArray[np.float32]:
+        """The input that rows give.
+
+        Parameters
+        ----------
+        block
+            Rows of the matrix, sparse or dense, `(n_obs, n_features)`.
+
+        Returns
+        -------
+        `(n_obs, n_antibodies + 1)`: standardised values within ±10, 0 for antibodies that are missing; and a last column that is 1 where
+        the proteins of the cell were measured. It is 0 for a cell without a value, and for one without a count of the model's antibodies.
+        """
+        rows = np.asarray(block.toarray() if sparse.issparse(block) else block, dtype=np.float64)
+        result = np.zeros((len(rows), self.n_antibodies + 1), dtype=np.float32)
+        if not self.is_used:
+            return result
+        measured = np.flatnonzero(measured_cells(rows))
+        weights = weights_of(self.positions, self.n_antibodies)
+        values = antibody_values(rows[measured], weights, self.values)
+        if self.values.are_centred:
+            remains = (np.abs(values) > SMALLEST_DIFFERENCE).any(axis=1)
+            measured, values = measured[remains], values[remains]
+        standardised = np.clip((values - self.mean) / self.sd, -CLIP, CLIP)
+        result[measured, :-1] = np.where(weights.any(axis=0), standardised, 0) + 0.0  # no -0
+        result[measured, -1] = 1
+        return result
+
+
+def protein_recipe(
+    panel: ProteinPanel, names: Sequence[str], matrix: Any, *, name: str, match: ProteinMatch | None = None
+) -> tuple[ProteinRecipe, list[str]]:
+    """Decide how the antibodies of a dataset become the input of a model, in one pass over its rows.
+
+    Where both hold values of one kind, the mean and the standard deviation of an antibody are those of the reference. Otherwise they are
+    those of the dataset, which needs 50 measured cells; scaled values are standardised already.
+
+    Parameters
+    ----------
+    panel
+        Antibodies of the model.
+    names
+        Names of the features of the dataset.
+    matrix
+        Anything that :func:`sctab.io._rows.row_blocks` reads, `(n_obs, n_features)`.
+    name
+        What to call the matrix in messages.
+    match
+        Which features are which antibodies; `None` matches names.
+
+    Returns
+    -------
+    The recipe, and notes. Where nothing can be used, the recipe gives zeros only, and a note says why.
+
+    Raises
+    ------
+    InputValueError
+        If there are not as many names as columns, or if values are invalid, as for :func:`inspect_proteins`.
+
+    Examples
+    --------
+    >>> panel = ProteinPanel(("CD3", "CD19"), ProteinValues.COUNTS, mean=(0.0, 0.0), sd=(1.0, 1.0))
+    >>> recipe, notes = protein_recipe(panel, ["CD19", "CD3-1"], np.array([[0, 9], [7, 0]]), name="X")
+    >>> recipe.apply(np.array([[0, 9], [0, 0]])).round(2)
+    array([[ 1.15, -1.15,  1.  ],
+           [ 0.  ,  0.  ,  0.  ]], dtype=float32)
+    """
+    if len(names) != matrix.shape[1]:
+        raise InputValueError(f"There are {len(names)} names of antibodies, and `{name}` has {matrix.shape[1]} columns.")
+    match = panel.match(names) if match is None else match
+    n, notes = len(panel), list[str]()
+    weights = weights_of(match.positions, n)
+    inspection = ProteinInspection(name, len(names))
+    moments = {kind: Moments(n) for kind in ProteinValues if kind not in {panel.values, ProteinValues.SCALED}}
+    for block in row_blocks(matrix, name=name):
+        rows = block.toarray().astype(np.float64)
+        rows = rows[inspection.add(rows)]
+        for kind, each in moments.items():
+            if kind is not ProteinValues.COUNTS or inspection.are_counts:
+                each.add(antibody_values(rows, weights, kind))
+    unused = ProteinRecipe(np.full(len(names), -1, dtype=np.int32), n, panel.values, np.zeros(n), np.ones(n))
+    if not match.found.any():
+        return unused, ["No antibody of the model is in the data: its proteins are left out."]
+    if inspection.n_measured == 0:
+        return unused, [f"`{name}` holds no measured cell: proteins are left out."]
+    values = inspection.decide()
+    notes += match.notes
+    if values.are_centred and match.found.sum() == 1:
+        return unused, [*notes, f"One antibody is not enough for {values}, which compare antibodies: proteins are left out."]
+    if values is panel.values:
+        mean, sd = np.array(panel.mean), np.array(panel.sd)
+    else:
+        notes.append(
+            f"Antibodies of the query hold {values}, those of the reference {panel.values}: they are compared relative to the other cells "
+            "of each dataset."
+        )
+        if values is ProteinValues.SCALED:
+            mean, sd = np.zeros(n), np.ones(n)
+        elif inspection.n_measured < _FEWEST_CELLS:
+            notes.append(f"That requires {_FEWEST_CELLS} cells, and {inspection.n_measured} were measured: proteins are left out.")
+            return unused, notes
+        else:
+            mean, sd = moments[values].mean, moments[values].sd
+            sd = np.where(sd > 0, sd, np.inf)
+    if inspection.n_measured < inspection.n_obs:
+        notes.append(f"Antibodies were measured in {inspection.n_measured:,} of {inspection.n_obs:,} cells.")
+    return ProteinRecipe(match.positions, n, values, mean, sd), notes
