@@ -44,7 +44,7 @@ def test_what_is_left_out():
     [
         ([], "There are no antibodies"),
         (["CD3", "CD3"], "occur twice: `CD3`"),
-        (["CD3", " "], "1 of 2 antibodies have no name"),
+        (["CD3", " "], "1 of 2 antibodies has no name"),
         (["chr1:100-2000", "chr2:100-2000"], "regions of the genome.*Peaks of accessible chromatin cannot be used"),
         (["HTO1", "IgG1"], "No antibody is left of 2"),
         (["CD3", "IgG1"], "Only one antibody is left, `CD3`"),

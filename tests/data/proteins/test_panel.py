@@ -56,7 +56,7 @@ def test_match():
     assert match.table().to_dict("list") == {
         "antibody": ["CD3", "CD19", "CD56"],
         "feature": ["CD3E", "", "CD56-1; CD56-2"],
-        "rule": ["same antigen (CD3e = CD3)", "", "same antigen (CD56)"],
+        "rule": ["gene CD3E", "", "same antigen (CD56)"],
     }
     assert match.notes == (
         "2 of the model's 3 antibodies were found in the data. Missing: `CD19`.",

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 from scipy import sparse
 
 from sctab.data import ProteinPanel, ProteinValues, inspect_proteins, learn_panel, protein_recipe
@@ -107,3 +108,33 @@ def test_names_and_columns(counts):
     panel = ProteinPanel(("CD3",), ProteinValues.SCALED, (0.0,), (1.0,))
     with pytest.raises(InputValueError, match="1 names of antibodies, and `X` has 5 columns"):
         protein_recipe(panel, ["CD3"], counts, name="X")
+
+
+def test_another_scale_is_noted(counts):
+    values = np.log1p(counts) + 0.1
+    panel, _ = learn_panel(NAMES, values)
+    assert panel.values is ProteinValues.NORMALISED
+    assert protein_recipe(panel, NAMES, values * 1.4, name="X")[1] == []
+    _, notes = protein_recipe(panel, NAMES, values * 10, name="X")
+    assert notes == [
+        "Antibodies vary 10 times as much as in the reference: the values may be on another scale. Provide counts, or values that were "
+        "normalised as those of the reference."
+    ]
+
+
+def test_an_antibody_that_does_not_vary_in_the_query(counts):
+    panel, _ = learn_panel(NAMES, counts)
+    values = np.log1p(counts) + 0.1
+    values[:, 1] = 3
+    recipe, _ = protein_recipe(panel, NAMES, values, name="X")
+    assert (recipe.apply(values)[:, 1] == 0).all()
+
+
+@given(st.permutations(range(5)), st.integers(0, 2**32 - 1))
+def test_order_of_the_features_does_not_matter(order, seed):
+    counts = np.random.default_rng(seed).poisson(5, size=(60, 5)).astype(float)
+    panel, _ = learn_panel(NAMES, counts)
+    names = ["CD8a", "CD3-1", "FAKE", "CD3-2", "CD19_TotalSeqB"]
+    given = protein_recipe(panel, names, counts, name="X")[0].apply(counts)
+    permuted = protein_recipe(panel, [names[i] for i in order], counts[:, order], name="X")[0].apply(counts[:, order])
+    np.testing.assert_allclose(permuted, given, atol=1e-5)

@@ -1,7 +1,9 @@
 """Kinds of values of antibodies."""
 
+import h5py
 import numpy as np
 import pytest
+import zarr
 from scipy import sparse
 
 from sctab.data import ProteinValues, inspect_proteins
@@ -79,3 +81,13 @@ def test_nothing_to_look_at():
         inspect_proteins(np.empty((3, 0)), "X")
     with pytest.raises(InputValueError, match="NaN only: antibodies were not measured in any of 3 cells"):
         inspect_proteins(np.full((3, 2), np.nan), "X")
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_matrices_on_disk(counts, missing, tmp_path):
+    counts[::7] = np.nan if missing else 0
+    dask = pytest.importorskip("dask.array")
+    with h5py.File(tmp_path / "counts.h5", "w") as file:
+        stored = file.create_dataset("X", data=counts)
+        matrices = [stored, zarr.array(counts), dask.from_array(counts, chunks=(50, 12))]
+        assert [inspect_proteins(matrix, "X") for matrix in matrices] == [ProteinValues.COUNTS] * 3

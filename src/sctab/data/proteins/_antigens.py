@@ -1,4 +1,10 @@
-"""Antigens that antibodies recognise, from the table that comes with the package."""
+"""Antigens that antibodies recognise, from the table that comes with the package.
+
+`antigens.tsv` has one antigen per line: its name, the symbols of its genes, separated by blanks, and other names, separated by `|`. A symbol in
+brackets belongs to several antigens, as `PTPRC` does to `CD45RA` and `CD45RO`, and so does not name any of them. CD numbers and symbols are
+those of the gene group "CD molecules" of HGNC (https://www.genenames.org/data/genegroup/#!/group/471); the table covers the common panels
+of antibodies for human and mouse. Tests hold that no name represents two antigens, and that every symbol exists.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +16,7 @@ from importlib.resources import files
 from sctab.data.proteins._names import clean, is_hashtag, is_isotype
 
 _BETWEEN = re.compile(r"(?<=\d)[^a-z0-9](?=\d)")
-_OTHERS = re.compile(r"[^a-z0-9]+")
+_LATIN = str.maketrans("αβγδεκλζ", "abgdeklz")
 _BRACKETS = re.compile(r"^(?P<outside>[^()\[\]]*)[(\[](?P<inside>.*)[)\]](?P<rest>[^()\[\]]*)$")
 _NUMBER = re.compile(r"[-_.](?:\d|1\d)$")
 """`CD3-1` and `CD3-2` of two clones, `CD3.1` of R."""
@@ -70,14 +76,26 @@ def key_of(text: str) -> str:
     return re.sub(r"[^a-z0-9\0\1]+", "", kept).replace("\0", "-").replace("\1", ".")
 
 
+def spellings(name: str) -> tuple[str, ...]:
+    """A name of the table, and how it is written without Greek letters; with their names it has the same key.
+
+    Examples
+    --------
+    >>> spellings("IL-7Rα"), key_of("IL-7Rα")
+    (('IL-7Rα', 'IL-7Ra'), 'il7ralpha')
+    """
+    return tuple(dict.fromkeys((name, name.translate(_LATIN))))
+
+
 @lru_cache(maxsize=1)
 def _aliases() -> dict[str, Reading]:
     found: dict[str, Reading] = {}
     for antigen in antigens():
-        for name in (antigen.name, *antigen.names):
-            found.setdefault(key_of(name), Reading(antigen.name, name, is_gene=False))
-        for gene in antigen.genes:
-            found.setdefault(key_of(gene), Reading(antigen.name, gene, is_gene=True))
+        names = (antigen.name, *antigen.names)
+        written = [(name, name, False) for name in names] + [(gene, gene, True) for gene in antigen.genes]
+        written += [(spelling, name, False) for name in names for spelling in spellings(name)]
+        for spelling, part, is_gene in written:
+            found.setdefault(key_of(spelling), Reading(antigen.name, part, is_gene))
     return found
 
 
@@ -106,7 +124,8 @@ def _parts(text: str) -> list[str]:
     """The text outside of brackets and the alternatives within; both sides of a slash where there is no bracket."""
     if found := _BRACKETS.match(text):
         outside, inside = f"{found['outside']} {found['rest']}".strip(), found["inside"]
-        return [outside, inside, *(part for part in re.split(r"[,;/]", inside) if part != inside)]
+        alternatives = [] if key_of(inside) in _aliases() else re.split(r"[,;/]", inside)
+        return [outside, inside, *(part for part in alternatives if part != inside)]
     sides = text.split("/")
     return [text, *sides] if len(sides) > 1 else [text]
 

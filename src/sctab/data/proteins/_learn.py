@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from sctab.data.genes._features import is_region
 from sctab.data.genes._names import parts_of
@@ -15,15 +16,16 @@ from sctab.data.proteins._antigens import antigen_of
 from sctab.data.proteins._matching import match_names
 from sctab.data.proteins._names import is_hashtag, is_isotype
 from sctab.data.proteins._panel import ProteinPanel
-from sctab.data.proteins._scale import antibody_values, weights_of
-from sctab.data.proteins._values import ProteinInspection
-from sctab.errors import InputValueError, listing
+from sctab.data.proteins._scale import measured_values, weights_of
+from sctab.data.proteins._values import ProteinInspection, ProteinValues
+from sctab.errors import InputValueError, agreeing, listing
 from sctab.io import row_blocks
 
 _NAME = "proteins"
 _FEWEST_GENES = 50
 """Number of gene names without an antigen from which they may be genes, if they are most of the names."""
-_SMALLEST_SD = 1e-6
+SMALLEST_SD = 1e-6
+"""Standard deviation of what varies by rounding only."""
 
 
 def learn_panel(names: Sequence[str], matrix: Any) -> tuple[ProteinPanel, list[str]]:
@@ -87,15 +89,19 @@ def learn_panel(names: Sequence[str], matrix: Any) -> tuple[ProteinPanel, list[s
         notes.append(f"Averaged antibodies to one antigen: {'; '.join(shown)}.")
     positions = np.full(len(names), -1, dtype=np.int32)
     positions[columns] = groups
-    moments = Moments(len(kept))
-    weights = weights_of(positions, len(kept))
-    for block in row_blocks(matrix, name=_NAME):
-        rows = block.toarray().astype(np.float64)
-        moments.add(antibody_values(rows[~np.isnan(rows).any(axis=1)], weights, values))
-    sd = np.where(moments.sd > _SMALLEST_SD, moments.sd, 1.0)
+    moments = moments_of(matrix, _NAME, weights_of(positions, len(kept)), values)
+    sd = np.where(moments.sd > SMALLEST_SD, moments.sd, 1.0)
     if inspection.n_measured < inspection.n_obs:
         notes.append(f"Antibodies were measured in {inspection.n_measured:,} of {inspection.n_obs:,} cells.")
     return ProteinPanel(tuple(kept), values, tuple(moments.mean.tolist()), tuple(sd.tolist())), notes
+
+
+def moments_of(matrix: Any, name: str, weights: sparse.csr_matrix, values: ProteinValues) -> Moments:
+    """Means and standard deviations of the antibodies of a model over the measured cells of a matrix that was inspected."""
+    moments = Moments(weights.shape[1])
+    for block in row_blocks(matrix, name=name):
+        moments.add(measured_values(block.toarray().astype(np.float64), weights, values)[1])
+    return moments
 
 
 class Moments:
@@ -144,14 +150,6 @@ def _require_antibodies(names: list[str], n_columns: int) -> None:
         )
     if not names:
         raise InputValueError("There are no antibodies. Provide the modality that holds them, or train on gene expression only.")
-    if empty := sum(not name.strip() for name in names):
-        raise InputValueError(
-            f"{empty} of {len(names)} antibodies have no name. Name every column after its antigen, such as `CD3`."
-        )
-    if repeated := [name for name, times in Counter(names).items() if times > 1]:
-        raise InputValueError(
-            f"Names of antibodies occur twice: {listing(repeated)}. Make them unique: `adata.var_names_make_unique()`."
-        )
     peaks = [name for name in names if is_region(name)]
     if len(peaks) > len(names) / 2:
         raise InputValueError(
@@ -163,6 +161,15 @@ def _require_antibodies(names: list[str], n_columns: int) -> None:
         raise InputValueError(
             f"The features are genes, such as {listing(genes, most=3)} ({len(genes):,} of {len(names):,}), and not antibodies. Provide the "
             "modality or the features that hold antibodies, often called `prot` or `Antibody Capture`."
+        )
+    if empty := sum(not name.strip() for name in names):
+        raise InputValueError(
+            f"{empty} of {len(names)} antibodies {agreeing(empty, 'has', 'have')} no name. Name every column after its antigen, such as "
+            "`CD3`."
+        )
+    if repeated := [name for name, times in Counter(names).items() if times > 1]:
+        raise InputValueError(
+            f"Names of antibodies occur twice: {listing(repeated)}. Make them unique: `adata.var_names_make_unique()`."
         )
 
 

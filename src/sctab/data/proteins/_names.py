@@ -24,8 +24,9 @@ _LONGEST = 200
 """Characters of a name that are read: no antibody has a longer one."""
 _SPECIES = r"(?:human|mouse|rat|hu|ms|mo|rt|hs|mm)"
 _PREFIX = re.compile(
+    r"total[\s_-]?seq[\s_.-]*[abcd]?\d{0,4}[\s_.:-]+(?=\S)|"
     rf"(?:adt|prot(?:ein)?|ab|abseq|cite|antibody|surface)[_.:|\s-]+(?=\S)"
-    rf"|anti[\s_.-]+(?:{_SPECIES}(?:[/\s_.,-]+{_SPECIES})*[\s_.-]+)?(?=\S)"
+    rf"|anti[\s_.-]+(?:{_SPECIES}(?:[/\s_.,-]+{_SPECIES})*(?:[\s_.-]+|(?=cd\d)))?(?=\S)"
     r"|(?:hu|ms|hums|humsrt|msrt|human|mouse)\.(?=\w)"
     r"|(?:human|mouse)[/\s_-]+(?:mouse[/\s_-]+)?(?=cd\d)"
 )
@@ -34,7 +35,7 @@ _SUFFIX = re.compile(
     r"[\s_.-]*\(?total[\s_-]?seq[\s_.-]*[abcd]?\)?(?:[\s_.-]+(?:anti)?(?:body)?)?"
     r"|[\s_.-]+ts[abc]"
     r"|[\s_.-]+[abcd]\d{4}"
-    r"|[\s_.-]+(?:adt|prot|protein|antibody|ab|pabo|abseq|cite|ahs\d{4}|amm\d{4}|recombinant|biotin)"
+    r"|[\s_.-]+(?:adt|prot|protein|antibody|(?<!tcr.)(?<!cd235.)ab|pabo|abseq|cite|ahs\d{4}|amm\d{4}|recombinant|biotin)"
     r"|\s*\((?:adt|prot|protein|antibody|recombinant)\)"
     r"|[\s_.-]+(?:fitc|pe|apc|pe[\s_-]?cy\d(?:\.\d)?|apc[\s_-]?cy\d|bv\d{3}|percp(?:[\s_-]?cy5\.5)?|af\d{3})"
     r"|[\s_.-]+$"
@@ -43,14 +44,15 @@ _SUFFIX = re.compile(
 _BD = re.compile(r"(?P<name>[^|]+?)(?::(?P<clone>[^|]*))?\|(?P<gene>[^|]+)\|(?:ahs|amm|aho)\d+(?:\|pabo)?")
 """`CD3:SK7|CD3E|AHS0033|pAbO` of BD AbSeq."""
 _HASHTAG = re.compile(
-    r".*hash[\s_-]?tag.*|(?:.*[\s_.-])?(?:hto|cmo|lmo)[\s_.-]?[a-z]?\d+.*|(?:hto|cmo|lmo|hashing)(?:[\s_.-].*)?|.*sample[\s_.-]?tag.*"
+    r".*hash[\s_-]?tag.*|(?:hash|multi)[\s_.-]?\d+|(?:.*[\s_.-])?(?:hto|cmo|lmo)[\s_.-]?[a-z]?\d+.*|(?:hto|cmo|lmo|hashing)(?:[\s_.-].*)?|.*sample[\s_.-]?tag.*"
     r"|multi[\s_.-]?seq.*|cell[\s_-]?plex.*|unmapped|no_match|bad_struct|total_reads"
 )
 _ISOTYPE = re.compile(
     r".*isotype.*|.*\big[gmade]\d?[abc]?\b.*\b(?:ctrl|control)s?\b.*|.*\b(?:ctrl|control)s?\b.*\big[gmade].*"
-    r"|(?:.*\b)?(?:armenian|syrian|rat|hamster|rabbit|goat|mouse|rt|ms|mo)[\s_.-]*(?:hamster[\s_.-]*)?ig(?:[gmade](?:\d[abc]?)?)?(?![a-z]{3}).*"
-    r"|ig[ga](?:1|2[abc]?|3|4)(?:[\s_.,-]*(?:k|kappa|l|lambda|\d|fc|ctrl|iso))*"
+    r"|(?:[a-z]+ )*(?:hamster|rat|rabbit|goat|mouse|rt|ms|mo) ?ig(?:[gmade](?:\d[abc]?)?)?(?! ?light)(?![a-z]{3}).*"
+    r"|(?:[a-z]+ )?igg(?:1|2[abc]?|3|4)(?: ?(?:k|kappa|l|lambda|fc|iso|ctrl|\d+))*"
 )
+"""Isotype controls, where only blanks join words."""
 
 
 @lru_cache(maxsize=2**14)

@@ -10,15 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab.data.proteins._learn import Moments
+from sctab.data.proteins._learn import SMALLEST_SD, moments_of
 from sctab.data.proteins._panel import ProteinMatch, ProteinPanel
-from sctab.data.proteins._scale import CLIP, SMALLEST_DIFFERENCE, antibody_values, weights_of
-from sctab.data.proteins._values import ProteinInspection, ProteinValues, measured_cells
+from sctab.data.proteins._scale import CLIP, found_by, measured_values, weights_of
+from sctab.data.proteins._values import ProteinInspection, ProteinValues
 from sctab.errors import InputValueError
 from sctab.io import row_blocks
 
 _FEWEST_CELLS = 50
 """Measured cells from which means and standard deviations of a dataset are taken."""
+_ON_SEVERAL_SCALES = {ProteinValues.CLR, ProteinValues.NORMALISED}
+"""Kinds whose values depend on the program that made them."""
+_LARGEST_RATIO = 3.0
+"""Ratio of standard deviations above which values are said to be on another scale."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +62,10 @@ class ProteinRecipe:
         result = np.zeros((len(rows), self.n_antibodies + 1), dtype=np.float32)
         if not self.is_used:
             return result
-        measured = np.flatnonzero(measured_cells(rows))
         weights = weights_of(self.positions, self.n_antibodies)
-        values = antibody_values(rows[measured], weights, self.values)
-        if self.values.are_centred:
-            remains = (np.abs(values) > SMALLEST_DIFFERENCE).any(axis=1)
-            measured, values = measured[remains], values[remains]
+        measured, values = measured_values(rows, weights, self.values)
         standardised = np.clip((values - self.mean) / self.sd, -CLIP, CLIP)
-        result[measured, :-1] = np.where(weights.any(axis=0), standardised, 0) + 0.0  # no -0
+        result[measured, :-1] = np.where(found_by(weights), standardised, 0) + 0.0  # no -0
         result[measured, -1] = 1
         return result
 
@@ -73,10 +73,10 @@ class ProteinRecipe:
 def protein_recipe(
     panel: ProteinPanel, names: Sequence[str], matrix: Any, *, name: str, match: ProteinMatch | None = None
 ) -> tuple[ProteinRecipe, list[str]]:
-    """Decide how the antibodies of a dataset become the input of a model, in one pass over its rows.
+    """Decide how the antibodies of a dataset become the input of a model, from all of its rows.
 
     Where both hold values of one kind, the mean and the standard deviation of an antibody are those of the reference. Otherwise they are
-    those of the dataset, which needs 50 measured cells; scaled values are standardised already.
+    those of the dataset, which needs 50 measured cells and a second pass; scaled values are standardised already.
 
     Parameters
     ----------
@@ -112,15 +112,9 @@ def protein_recipe(
         raise InputValueError(f"There are {len(names)} names of antibodies, and `{name}` has {matrix.shape[1]} columns.")
     match = panel.match(names) if match is None else match
     n, notes = len(panel), list[str]()
-    weights = weights_of(match.positions, n)
     inspection = ProteinInspection(name, len(names))
-    moments = {kind: Moments(n) for kind in ProteinValues if kind not in {panel.values, ProteinValues.SCALED}}
     for block in row_blocks(matrix, name=name):
-        rows = block.toarray().astype(np.float64)
-        rows = rows[inspection.add(rows)]
-        for kind, each in moments.items():
-            if kind is not ProteinValues.COUNTS or inspection.are_counts:
-                each.add(antibody_values(rows, weights, kind))
+        inspection.add(block.toarray())
     unused = ProteinRecipe(np.full(len(names), -1, dtype=np.int32), n, panel.values, np.zeros(n), np.ones(n))
     if not match.found.any():
         return unused, ["No antibody of the model is in the data: its proteins are left out."]
@@ -130,8 +124,11 @@ def protein_recipe(
     notes += match.notes
     if values.are_centred and match.found.sum() == 1:
         return unused, [*notes, f"One antibody is not enough for {values}, which compare antibodies: proteins are left out."]
+    mean, sd = np.array(panel.mean), np.array(panel.sd)
     if values is panel.values:
-        mean, sd = np.array(panel.mean), np.array(panel.sd)
+        if values in _ON_SEVERAL_SCALES and inspection.n_measured >= _FEWEST_CELLS:
+            moments = moments_of(matrix, name, weights_of(match.positions, n), values)
+            notes += _note_on_scale(moments.sd, sd, match.found)
     else:
         notes.append(
             f"Antibodies of the query hold {values}, those of the reference {panel.values}: they are compared relative to the other cells "
@@ -139,12 +136,23 @@ def protein_recipe(
         )
         if values is ProteinValues.SCALED:
             mean, sd = np.zeros(n), np.ones(n)
-        elif inspection.n_measured < _FEWEST_CELLS:
+        elif inspection.n_measured >= _FEWEST_CELLS:
+            moments = moments_of(matrix, name, weights_of(match.positions, n), values)
+            mean, sd = moments.mean, np.where(moments.sd > SMALLEST_SD, moments.sd, np.inf)
+        else:
             notes.append(f"That requires {_FEWEST_CELLS} cells, and {inspection.n_measured} were measured: proteins are left out.")
             return unused, notes
-        else:
-            mean, sd = moments[values].mean, moments[values].sd
-            sd = np.where(sd > 0, sd, np.inf)
     if inspection.n_measured < inspection.n_obs:
         notes.append(f"Antibodies were measured in {inspection.n_measured:,} of {inspection.n_obs:,} cells.")
     return ProteinRecipe(match.positions, n, values, mean, sd), notes
+
+
+def _note_on_scale(ours: NDArray[np.float64], theirs: NDArray[np.float64], found: NDArray[np.bool_]) -> list[str]:
+    """A note where antibodies vary far more or far less than in the reference, so values may be on another scale."""
+    ratio = float(np.median(ours[found] / theirs[found]))
+    if 1 / _LARGEST_RATIO <= ratio <= _LARGEST_RATIO:
+        return []
+    return [
+        f"Antibodies vary {ratio:.2g} times as much as in the reference: the values may be on another scale. Provide counts, or values "
+        "that were normalised as those of the reference."
+    ]

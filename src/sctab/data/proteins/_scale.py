@@ -6,9 +6,10 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from sctab.data.proteins._panel import ProteinPanel
-from sctab.data.proteins._values import ProteinValues
+from sctab.data.proteins._values import ProteinValues, measured_cells
 
 CLIP = 10.0
 """Largest standardised value, and smallest below 0."""
@@ -16,24 +17,29 @@ SMALLEST_DIFFERENCE = 1e-4
 """Centred values of a cell are all 0 if none is larger: it has no counts, or only one antibody is left."""
 
 
-def weights_of(positions: NDArray[np.int32], n_antibodies: int) -> NDArray[np.float64]:
+def weights_of(positions: NDArray[np.int32], n_antibodies: int) -> sparse.csr_matrix:
     """Weights that average the features of each antibody, `(n_features, n_antibodies)`; zero for an antibody without features.
 
     Examples
     --------
-    >>> weights_of(np.array([0, -1, 1, 0], dtype=np.int32), 2)
+    >>> weights_of(np.array([0, -1, 1, 0], dtype=np.int32), 2).toarray()
     array([[0.5, 0. ],
            [0. , 0. ],
            [0. , 1. ],
            [0.5, 0. ]])
     """
-    weights = np.zeros((len(positions), n_antibodies))
-    matched = np.flatnonzero(positions >= 0)
-    weights[matched, positions[matched]] = 1
-    return weights / np.maximum(weights.sum(axis=0), 1)
+    features = np.flatnonzero(positions >= 0)
+    antibodies = positions[features]
+    weights = 1 / np.bincount(antibodies, minlength=n_antibodies)[antibodies]
+    return sparse.csr_matrix((weights, (features, antibodies)), shape=(len(positions), n_antibodies))
 
 
-def antibody_values(rows: NDArray[np.float64], weights: NDArray[np.float64], values: ProteinValues) -> NDArray[np.float64]:
+def found_by(weights: sparse.csr_matrix) -> NDArray[np.bool_]:
+    """Mask of the antibodies that have features, `(n_antibodies,)`."""
+    return np.bincount(weights.nonzero()[1], minlength=weights.shape[1]) > 0
+
+
+def antibody_values(rows: NDArray[np.float64], weights: sparse.csr_matrix, values: ProteinValues) -> NDArray[np.float64]:
     r"""Values of the antibodies of a model, `(n_obs, n_antibodies)`; zero for those that are missing.
 
     Counts become centred log ratios, :math:`\log(1 + x) - \overline{\log(1 + x)}`, where the mean is that of the antibodies of the cell
@@ -52,14 +58,35 @@ def antibody_values(rows: NDArray[np.float64], weights: NDArray[np.float64], val
 
     Examples
     --------
-    >>> antibody_values(np.array([[0.0, np.e**2 - 1]]), np.eye(2), ProteinValues.COUNTS)
+    >>> antibody_values(np.array([[0.0, np.e**2 - 1]]), sparse.identity(2), ProteinValues.COUNTS)
     array([[-1.,  1.]])
     """
-    averaged: NDArray[np.float64] = (np.log1p(rows) if values is ProteinValues.COUNTS else rows) @ weights
+    averaged = np.asarray((np.log1p(rows) if values is ProteinValues.COUNTS else rows) @ weights)
     if not values.are_centred:
         return averaged
-    found = weights.any(axis=0)
+    found = found_by(weights)
     return (averaged - averaged[:, found].mean(axis=1, keepdims=True)) * found if found.any() else averaged
+
+
+def measured_values(
+    rows: NDArray[np.float64], weights: sparse.csr_matrix, values: ProteinValues
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Positions of the cells that were measured, and their values as :func:`antibody_values` gives them.
+
+    Cells whose values are all NaN were not measured, nor were those whose centred values are all 0, since they have no counts.
+
+    Examples
+    --------
+    >>> rows = np.array([[0.0, 0.0], [np.nan, np.nan], [0.0, np.e**2 - 1]])
+    >>> measured_values(rows, sparse.identity(2), ProteinValues.COUNTS)
+    (array([2]), array([[-1.,  1.]]))
+    """
+    measured = np.flatnonzero(measured_cells(rows))
+    found = antibody_values(rows[measured], weights, values)
+    if values.are_centred:
+        remains = (np.abs(found) > SMALLEST_DIFFERENCE).any(axis=1)
+        measured, found = measured[remains], found[remains]
+    return measured, found
 
 
 class _Array(Protocol):
