@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import entmax
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sctab.nn.fast._kernels import entmax15_gradient, entmax15_rows
+from sctab.nn.fast._threads import in_threads
 
 LARGEST_LOGITS = 512
 """Logits that are sorted at first on other devices; where all of them turn out to be in the support, more are sorted: it is exact."""
@@ -48,7 +46,8 @@ class _Entmax15(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor) -> Tensor:
         given = logits.detach().contiguous()
         mask = torch.empty_like(given)
-        _by_rows(entmax15_rows, given.numpy(), mask.numpy())
+        of_logits, of_mask = given.numpy(), mask.numpy()
+        in_threads(lambda rows: entmax15_rows(of_logits[rows], of_mask[rows]), len(given))
         ctx.save_for_backward(mask)
         return mask
 
@@ -57,16 +56,6 @@ class _Entmax15(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (mask,) = ctx.saved_tensors
         of_logits = torch.empty_like(mask)
-        _by_rows(entmax15_gradient, mask.numpy(), gradient.contiguous().numpy(), of_logits.numpy())
+        arrays = mask.numpy(), gradient.contiguous().numpy(), of_logits.numpy()
+        in_threads(lambda rows: entmax15_gradient(*(array[rows] for array in arrays)), len(mask))
         return of_logits
-
-
-def _by_rows(loop: Any, *arrays: NDArray[np.float32]) -> None:
-    """Run a loop that releases the GIL over parts of the rows, in as many threads as PyTorch uses."""
-    n_threads = min(torch.get_num_threads(), len(arrays[0]))
-    if n_threads == 1:
-        loop(*arrays)
-        return
-    parts = zip(*(np.array_split(array, n_threads) for array in arrays), strict=True)
-    with ThreadPoolExecutor(n_threads) as pool:
-        list(pool.map(lambda part: loop(*part), parts))

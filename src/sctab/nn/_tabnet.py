@@ -16,8 +16,9 @@ from entmax import sparsemax
 from torch import Tensor, nn
 
 from sctab.nn._entmax import LARGEST_LOGITS, entmax15
-from sctab.nn._norm import BatchNorm
+from sctab.nn._norm import BatchNorm, GhostBatchNorm, is_shared
 from sctab.nn._perceptron import MOST_LAYERS, require_count
+from sctab.nn._sparse_tabnet import MOST_STORED, sparse_forward
 
 MaskType = Literal["entmax", "sparsemax"]
 _MASKS: dict[MaskType, Callable[[Tensor], Tensor]] = {"entmax": entmax15, "sparsemax": partial(sparsemax, dim=-1, k=LARGEST_LOGITS)}
@@ -36,40 +37,6 @@ class TabNetOutput(NamedTuple):
     """One feature mask per decision step, each `(n_obs, n_vars)`; rows are non-negative and sum to one."""
     decisions: tuple[Tensor, ...]
     """Contribution of each decision step to the embedding, each `(n_obs, n_d)` and non-negative."""
-
-
-class GhostBatchNorm(nn.Module):
-    """Batch normalisation over virtual batches (Hoffer et al. 2017, :doi:`10.48550/arXiv.1705.08741`).
-
-    In training a batch of `n_obs` cells is cut into `max(n_obs // virtual_batch_size, 1)` parts of almost equal size, each
-    normalised by its own mean and variance. In evaluation it is ordinary batch normalisation with running statistics.
-
-    Parameters
-    ----------
-    n_features
-        Width of the input.
-    virtual_batch_size
-        Cells per virtual batch.
-    momentum
-        Weight of the newest virtual batch in the running statistics.
-    """
-
-    def __init__(self, n_features: int, *, virtual_batch_size: int, momentum: float) -> None:
-        super().__init__()
-        self.virtual_batch_size = virtual_batch_size
-        self.bn = nn.BatchNorm1d(n_features, momentum=momentum)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise `x`, `(n_obs, n_features)`."""
-        if not self.training:
-            return self.bn(x)
-        n_chunks = max(x.shape[0] // self.virtual_batch_size, 1)
-        if n_chunks == 1:  # without a copy
-            return self.bn(x)
-        chunks = list(x.chunk(n_chunks, dim=0))
-        if len(chunks) > 1 and chunks[-1].shape[0] == 1:  # one cell has no variance: it joins its neighbours
-            chunks[-2:] = [torch.cat(chunks[-2:], dim=0)]
-        return torch.cat([self.bn(chunk) for chunk in chunks], dim=0)
 
 
 class FeatureTransformer(nn.Module):
@@ -99,9 +66,17 @@ class FeatureTransformer(nn.Module):
 
     def forward(self, x: Tensor, shared: nn.ModuleList) -> Tensor:
         """Transform `x`, `(n_obs, n_features)`, to `(n_obs, n_outputs)` with the `shared` linear maps first."""
-        for i, (linear, norm) in enumerate(zip([*shared, *self.independent], self.norms, strict=True)):
-            gated = nn.functional.glu(norm(linear(x)), dim=-1)
-            x = gated if i == 0 else (x + gated) * math.sqrt(0.5)
+        return self.after_map(self.maps(shared)[0](x), shared)
+
+    def maps(self, shared: nn.ModuleList) -> list[nn.Linear]:
+        """The linear maps of all layers."""
+        return [*shared, *self.independent]
+
+    def after_map(self, product: Tensor, shared: nn.ModuleList) -> Tensor:
+        """Go on from the `product` of the input and the first map, `(n_obs, 2 * n_outputs)`."""
+        x = nn.functional.glu(self.norms[0](product), dim=-1)
+        for linear, norm in zip(self.maps(shared)[1:], self.norms[1:], strict=True):
+            x = (x + nn.functional.glu(norm(linear(x)), dim=-1)) * math.sqrt(0.5)
         return x
 
 
@@ -232,27 +207,57 @@ class TabNet(nn.Module):
         _init_linear(self.classifier)
 
     def forward(self, x: Tensor) -> TabNetOutput:
-        """Evaluate normalised expression `x`, `(n_obs, n_features)`: log1p of counts per 10,000."""
+        """Evaluate normalised expression `x`, `(n_obs, n_features)`: log1p of counts per 10,000.
+
+        It may be a CSR tensor. If :meth:`takes_sparse`, stored values are all that is computed with; masks are then CSR tensors without a
+        gradient.
+        """
+        if self.takes_sparse(x):
+            first, mask, values, second = sparse_forward(self, x)
+            negative_entropy = (values * torch.log(values + self.epsilon)).sum() / len(x)
+            return self._output(first, [second], [mask], [negative_entropy])
+        if x.layout is torch.sparse_csr:
+            x = x.to_dense()
         x = self.input_norm(x)
         first = self.splitter(x, self.shared)
         attention = first[:, self.n_d :]
 
         prior: Tensor | None = None
         masks: list[Tensor] = []
-        decisions: list[Tensor] = []
+        outputs: list[Tensor] = []
         for attend, transform in zip(self.attentive_transformers, self.feature_transformers, strict=True):
             if masks:
                 relaxed = self.gamma - masks[-1]
                 prior = relaxed if prior is None else relaxed * prior
             mask = attend(attention, prior)
-            out = transform(mask * x, self.shared)
-            decisions.append(torch.relu(out[:, : self.n_d]))
-            attention = out[:, self.n_d :]
+            outputs.append(transform(mask * x, self.shared))
+            attention = outputs[-1][:, self.n_d :]
             masks.append(mask)
+        negative_entropies = [(mask * torch.log(mask + self.epsilon)).sum(dim=1).mean() for mask in masks]
+        return self._output(first, outputs, masks, negative_entropies)
 
+    def takes_sparse(self, x: Tensor) -> bool:
+        """Return whether `x`, `(n_obs, n_features)`, is evaluated from its stored values.
+
+        That is so for a CSR tensor of two cells or more on a processor, of which at most a fifth is stored, where the network has one
+        decision step with 1.5-entmax, one process trains it, and precision is not mixed. The numbers are those of the dense network but for
+        rounding.
+        """
+        return (
+            x.layout is torch.sparse_csr
+            and x.device.type == "cpu"
+            and len(self.attentive_transformers) == 1
+            and self.attentive_transformers[0].mask_type == "entmax"
+            and x.shape[0] > 1
+            and x.values().numel() <= MOST_STORED * x.shape[0] * x.shape[1]
+            and not torch.is_autocast_enabled("cpu")
+            and not is_shared()
+        )
+
+    def _output(self, first: Tensor, outputs: list[Tensor], masks: list[Tensor], negative_entropies: list[Tensor]) -> TabNetOutput:
+        decisions = [torch.relu(out[:, : self.n_d]) for out in outputs]
         dense = [torch.relu(first[:, : self.n_d])] if self.dense_decision else []
         embedding = torch.stack([*dense, *decisions]).sum(dim=0)
-        negative_entropies = [(mask * torch.log(mask + self.epsilon)).sum(dim=1).mean() for mask in masks]
         return TabNetOutput(
             logits=self.classifier(embedding),
             embedding=embedding,

@@ -11,108 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sctab.data import TILE_BITS
 from sctab.io import compiled
 
 _STRIPS = 8
 """Number of strips of a row of logits; the largest of each place in them is found first."""
-_TILE = 2**TILE_BITS
-"""Rows of a table that are worked on together: with 384 numbers each they take 790 kB, which a core keeps close."""
 _MOST_STEPS = 50
 """Newton's method needs some ten steps; this only bounds it."""
-
-
-@compiled
-def order_by_tile(
-    indptr: NDArray[np.int64], columns: NDArray[np.int32], values: NDArray[np.float32], n_columns: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Order each row of a sparse matrix by the tile of :func:`weighted_sum` its columns are in; rows in order stay as they are."""
-    n_tiles = (n_columns >> TILE_BITS) + 1
-    start = np.empty(n_tiles + 1, dtype=np.int64)
-    ordered, of_ordered = columns, values
-    is_copy = False
-    for i in range(indptr.size - 1):
-        n_turns = 0
-        row = columns[indptr[i] : indptr[i + 1]]
-        for k in range(row.size - 1):
-            n_turns += (row[k + 1] >> TILE_BITS) < (row[k] >> TILE_BITS)
-        if n_turns == 0:
-            continue
-        if not is_copy:
-            ordered, of_ordered = columns.copy(), values.copy()
-            is_copy = True
-        start[:] = 0
-        for k in range(indptr[i], indptr[i + 1]):
-            start[(columns[k] >> TILE_BITS) + 1] += 1
-        start[0] = indptr[i]
-        for tile in range(n_tiles):
-            start[tile + 1] += start[tile]
-        for k in range(indptr[i], indptr[i + 1]):
-            tile = columns[k] >> TILE_BITS
-            ordered[start[tile]] = columns[k]
-            of_ordered[start[tile]] = values[k]
-            start[tile] += 1
-    return ordered, of_ordered
-
-
-@compiled
-def weighted_sum(
-    indptr: NDArray[np.int64],
-    columns: NDArray[np.int32],
-    values: NDArray[np.float32],
-    scale: NDArray[np.float32],
-    table: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """The product of a sparse matrix, its columns scaled, with `table`: for each row the sum of the table's rows that its columns name.
-
-    All rows of the matrix are worked on tile by tile of the table, so that a tile is read from memory once and then stays in the cache.
-    Where a row has few values in a tile, larger ones are faster.
-
-    Parameters
-    ----------
-    indptr, columns, values
-        `(n_obs, n_columns)`, rows ordered by :func:`order_by_tile`.
-    scale
-        `(n_columns,)`.
-    table
-        `(n_columns, width)`; a third faster where its rows begin at multiples of 64 bytes.
-    """
-    n_obs, width = indptr.size - 1, table.shape[1]
-    out = np.zeros((n_obs, width), dtype=np.float32)
-    at = indptr[:-1].copy()
-    size = _TILE if values.size >= 8 * n_obs * (table.shape[0] >> TILE_BITS) else 4 * _TILE
-    for tile in range(0, table.shape[0], size):
-        stop = tile + size
-        for i in range(n_obs):
-            row = out[i]
-            k, end = at[i], indptr[i + 1]
-            while k + 8 <= end and columns[k + 7] < stop:  # eight at a time, so that the sum is read and written less often
-                g0, g1, g2, g3 = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
-                g4, g5, g6, g7 = columns[k + 4], columns[k + 5], columns[k + 6], columns[k + 7]
-                w0, w1, w2, w3 = (
-                    values[k] * scale[g0],
-                    values[k + 1] * scale[g1],
-                    values[k + 2] * scale[g2],
-                    values[k + 3] * scale[g3],
-                )
-                w4, w5, w6, w7 = (
-                    values[k + 4] * scale[g4],
-                    values[k + 5] * scale[g5],
-                    values[k + 6] * scale[g6],
-                    values[k + 7] * scale[g7],
-                )
-                for h in range(width):
-                    low = (w0 * table[g0, h] + w1 * table[g1, h]) + (w2 * table[g2, h] + w3 * table[g3, h])
-                    high = (w4 * table[g4, h] + w5 * table[g5, h]) + (w6 * table[g6, h] + w7 * table[g7, h])
-                    row[h] += low + high
-                k += 8
-            while k < end and columns[k] < stop:
-                g0, w0 = columns[k], values[k] * scale[columns[k]]
-                for h in range(width):
-                    row[h] += w0 * table[g0, h]
-                k += 1
-            at[i] = k
-    return out
 
 
 class Logits(NamedTuple):
@@ -193,15 +97,7 @@ def attend(
                 of_row[g] = logit
                 largest[g] = max(largest[g], logit)
         lowest = _lower_bound(largest, is_entmax) - 2 * factor * error  # of what is not exact, and may be too high or too low
-        n_high = 0
-        for g in range(n_places):
-            places[n_high] = g
-            n_high += largest[g] > lowest
-        count = 0
-        for start in range(0, n_inputs, n_places):
-            for k in range(n_high):
-                candidates[count] = start + places[k]
-                count += row[start + places[k]] > lowest
+        count = _find_candidates(row, largest, lowest, places, candidates)
         peak = -np.inf
         for k in range(count):
             g = candidates[k]
@@ -234,6 +130,27 @@ def attend(
             is_kept[columns[k]] = False
         new_indptr[i + 1] = end
     return new_indptr, columns[:end], mask[:end], masked[:end]
+
+
+@compiled
+def _find_candidates(
+    row: NDArray[np.floating],
+    largest: NDArray[np.floating],
+    lowest: Any,
+    places: NDArray[np.int32],
+    candidates: NDArray[np.int32],
+) -> int:
+    """Write the positions of logits above `lowest` into `candidates`, in order, and give their number."""
+    n_high = 0
+    for g in range(largest.size):
+        places[n_high] = g
+        n_high += largest[g] > lowest
+    count = 0
+    for start in range(0, row.size, largest.size):
+        for k in range(n_high):
+            candidates[count] = start + places[k]
+            count += row[start + places[k]] > lowest
+    return count
 
 
 @compiled
@@ -272,6 +189,70 @@ def _threshold(values: NDArray[np.floating], tau: Any, is_entmax: bool) -> Any: 
         if step < 1e-7:  # the next one would be of the order of its square
             break
     return tau
+
+
+@compiled
+def entmax15_support(
+    products: NDArray[np.floating],
+    scale: NDArray[np.floating],
+    bias: NDArray[np.floating],
+    indptr: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    mask: NDArray[np.floating],
+) -> None:
+    """Write the support of the 1.5-entmax of each row of `products * scale + bias`, `(n_obs, n_inputs)`, and its values there.
+
+    See :func:`attend` for how. `columns` and `mask` have room for all; `indptr`, `(n_obs + 1,)`, says how much of it is taken.
+    """
+    n_obs, n_inputs = products.shape
+    n_places = (n_inputs + _STRIPS - 1) // _STRIPS
+    half = products.dtype.type(0.5)
+    row = np.full(n_places * _STRIPS, -np.inf, dtype=products.dtype)
+    largest = np.empty(n_places, dtype=products.dtype)
+    places = np.empty(n_places, dtype=np.int32)
+    candidates = np.empty(row.size, dtype=np.int32)
+    distances = np.empty(n_inputs, dtype=np.float64)
+    end = 0
+    indptr[0] = 0
+    for i in range(n_obs):
+        largest[:] = -np.inf
+        for start in range(0, n_inputs, n_places):
+            strip, of_row = products[i, start:], row[start:]
+            of_scale, of_bias = scale[start:], bias[start:]
+            for g in range(min(n_places, strip.size)):
+                logit = (strip[g] * of_scale[g] + of_bias[g]) * half
+                of_row[g] = logit
+                largest[g] = max(largest[g], logit)
+        count = _find_candidates(row, largest, _lower_bound(largest, True), places, candidates)  # noqa: FBT003
+        peak = -np.inf
+        for k in range(count):
+            distances[k] = row[candidates[k]]
+            peak = max(peak, distances[k])
+        for k in range(count):
+            distances[k] -= peak
+        tau = _threshold(distances[:count], -1.0, True)  # noqa: FBT003
+        for k in range(count):
+            distance = distances[k] - tau
+            if distance > 0:
+                columns[end] = candidates[k]
+                mask[end] = distance * distance
+                end += 1
+        indptr[i + 1] = end
+
+
+@compiled
+def entmax15_support_gradient(
+    indptr: NDArray[np.int64], mask: NDArray[np.floating], gradient: NDArray[np.floating], of_logits: NDArray[np.floating]
+) -> None:
+    """Write what :func:`entmax15_gradient` does, for the support alone; it is zero elsewhere."""
+    for i in range(indptr.size - 1):
+        total, product = 0.0, 0.0
+        for k in range(indptr[i], indptr[i + 1]):
+            root = np.sqrt(mask[k])
+            total += root
+            product += root * gradient[k]
+        for k in range(indptr[i], indptr[i + 1]):
+            of_logits[k] = np.sqrt(mask[k]) * (gradient[k] - product / total)
 
 
 @compiled

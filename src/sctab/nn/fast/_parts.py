@@ -9,7 +9,8 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from sctab.nn.fast import _kernels
+from sctab.nn._norm import running_statistics
+from sctab.nn.fast import _product_kernels
 
 _LINE = 64
 """Bytes of memory that a processor reads at once, at addresses that this divides."""
@@ -34,7 +35,7 @@ class SparseRows:
         indptr = matrix.indptr.astype(np.int64, copy=False)
         columns, values = matrix.indices.astype(np.int32, copy=False), matrix.data.astype(np.float32, copy=False)
         if uses_kernels(device):
-            columns, values = _kernels.order_by_tile(indptr, columns, values, matrix.shape[1])
+            columns, values = _product_kernels.order_by_tile(indptr, columns, values, matrix.shape[1])
         return cls.of_arrays(indptr, columns, values, matrix.shape[1], device)
 
     @classmethod
@@ -68,10 +69,9 @@ class Affine:
     @classmethod
     def of(cls, norm: nn.BatchNorm1d) -> Affine:
         """Batch norm in evaluation mode, in double precision."""
-        if norm.running_mean is None or norm.running_var is None:
-            raise TypeError("A batch norm without running statistics cannot be folded.")
-        scale = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
-        return cls(scale, norm.bias.detach().double() - norm.running_mean.double() * scale)
+        mean, variance = running_statistics(norm)
+        scale = norm.weight.detach().double() / torch.sqrt(variance.double() + norm.eps)
+        return cls(scale, norm.bias.detach().double() - mean.double() * scale)
 
     def float(self) -> Affine:
         return Affine(self.scale.float(), self.shift.float())
@@ -99,7 +99,7 @@ class SparseLinear:
         """The map of `rows`, its columns scaled, `(n_obs, n_outputs)`."""
         if uses_kernels(self.table.device) and self.table.dtype is torch.float32:
             arrays = (part.numpy() for part in (rows.indptr, rows.columns, rows.values, scale, self.table))
-            return torch.from_numpy(_kernels.weighted_sum(*arrays))
+            return torch.from_numpy(_product_kernels.weighted_sum(*arrays))
         weights = (rows.values * scale[rows.columns]).to(self.table.dtype)
         return nn.functional.embedding_bag(
             rows.columns,
