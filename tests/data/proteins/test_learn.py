@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 from scipy import sparse
 
-from sctab.data import ProteinValues, learn_panel
+from sctab.data import ProteinPanel, ProteinValues, learn_panel
 from sctab.errors import InputValueError
 
 
@@ -54,6 +55,17 @@ def test_what_is_left_out():
 def test_refused(names, message):
     with pytest.raises(InputValueError, match=message):
         learn_panel(names, counts_of(len(names)))
+
+
+@given(st.lists(st.text(max_size=30) | st.sampled_from(["CD3", "cd3", "IgG1", "HTO1", "CD3_TotalSeqB", "chr1:1-2000"]), max_size=8))
+def test_any_names(names):
+    try:
+        panel, _ = learn_panel(names, counts_of(len(names), n_obs=5))
+    except InputValueError:
+        return
+    assert set(panel.names) <= set(names)
+    assert ProteinPanel.from_json(panel.to_json()) == panel
+    assert panel.match(names).coverage == 1
 
 
 def test_names_and_columns():

@@ -36,7 +36,35 @@ def test_clean(name, cleaned):
     assert clean(name) == cleaned
 
 
-@given(st.text(max_size=40) | st.sampled_from(["ADT_prot_CD3_TotalSeqB", "anti-human Hu.CD3-A0034_PROT.", "Ab_Ab_"]))
+PIECES = [
+    "ADT",
+    "prot",
+    "Ab",
+    "anti",
+    "human",
+    "mouse",
+    "Hu.",
+    "CD3",
+    "TCR",
+    "α",
+    "UCHT1",
+    "A0034",
+    "TotalSeq",
+    "B",
+    "PE",
+    "(",
+    ")",
+    "|",
+    "pAbO",
+    "1",
+]
+
+
+@given(
+    st.text(max_size=40)
+    | st.lists(st.sampled_from([*PIECES, "-", "_", " ", ".", "/", ":"]), max_size=12).map("".join)
+    | st.text(min_size=190, max_size=230)
+)
 def test_cleaning_is_idempotent(name):
     assert clean(clean(name)) == clean(name)
 

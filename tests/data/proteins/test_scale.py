@@ -4,10 +4,19 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from scipy.stats import gmean
 
 from sctab.data import ProteinPanel, ProteinValues, hide, protein_recipe
+from sctab.data.proteins._scale import antibody_values, weights_of
 
 NAMES = ["CD3", "CD4", "CD8", "CD19", "CD56"]
+
+
+def test_centred_log_ratios_are_those_of_scipy():
+    counts = np.random.default_rng(0).poisson(5, size=(20, 5)).astype(float)
+    expected = np.log((counts + 1) / gmean(counts + 1, axis=1, keepdims=True))
+    weights = weights_of(np.arange(5, dtype=np.int32), 5)
+    np.testing.assert_allclose(antibody_values(counts, weights, ProteinValues.COUNTS), expected, atol=1e-12)
 
 
 @st.composite

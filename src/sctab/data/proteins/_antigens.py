@@ -1,9 +1,9 @@
 """Antigens that antibodies recognise, from the table that comes with the package.
 
-`antigens.tsv` has one antigen per line: its name, the symbols of its genes, separated by blanks, and other names, separated by `|`. A symbol in
-brackets belongs to several antigens, as `PTPRC` does to `CD45RA` and `CD45RO`, and so does not name any of them. CD numbers and symbols are
-those of the gene group "CD molecules" of HGNC (https://www.genenames.org/data/genegroup/#!/group/471); the table covers the common panels
-of antibodies for human and mouse. Tests hold that no name represents two antigens, and that every symbol exists.
+`antigens.tsv` has one antigen per line: its name, the symbols of its genes, separated by blanks, and other names, separated by `|`. A
+symbol in brackets belongs to several antigens, as `PTPRC` does to `CD45RA` and `CD45RO`, and so does not name any of them. CD numbers and
+symbols are those of the gene group "CD molecules" of HGNC (https://www.genenames.org/data/genegroup/#!/group/471); the table covers the
+common panels of antibodies for human and mouse. Tests hold that no name represents two antigens, and that every symbol exists.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-from sctab.data.proteins._names import clean, is_hashtag, is_isotype
+from sctab.data.proteins._names import LONGEST, clean, is_hashtag, is_isotype
 
 _BETWEEN = re.compile(r"(?<=\d)[^a-z0-9](?=\d)")
 _LATIN = str.maketrans("αβγδεκλζ", "abgdeklz")
@@ -110,9 +110,9 @@ def antigen_of(name: str) -> Reading | None:
     >>> antigen_of("IgG1") is None, antigen_of("CD45RO").antigen
     (True, 'CD45RO')
     """
-    if is_hashtag(name) or is_isotype(name):
-        return None
     text = clean(name)
+    if len(text) > LONGEST or is_hashtag(name) or is_isotype(name):
+        return None
     if (whole := _aliases().get(key_of(text))) is not None:
         return whole
     parts = _parts(text)

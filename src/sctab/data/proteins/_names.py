@@ -20,8 +20,8 @@ _GREEK = str.maketrans(
         "ζ": "zeta",
     }
 )
-_LONGEST = 200
-"""Characters of a name that are read: no antibody has a longer one."""
+LONGEST = 200
+"""Characters of a name that is cleaned: no antibody has a longer one."""
 _SPECIES = r"(?:human|mouse|rat|hu|ms|mo|rt|hs|mm)"
 _PREFIX = re.compile(
     r"total[\s_-]?seq[\s_.-]*[abcd]?\d{0,4}[\s_.:-]+(?=\S)|"
@@ -64,8 +64,10 @@ def clean(name: str) -> str:
     >>> clean("CD45RA_TotalSeqB"), clean("Hu.CD3_UCHT1"), clean("anti-human CD4 (RPA-T4)"), clean("TCR γ/δ")
     ('cd45ra', 'cd3_ucht1', 'cd4 (rpa-t4)', 'tcr gamma/delta')
     """
-    text = unicodedata.normalize("NFKC", name[:_LONGEST]).casefold().translate(_GREEK)
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).translate(_GREEK)
     text = " ".join(text.split())
+    if len(text) > LONGEST:
+        return text
     if bd := _BD.fullmatch(text):
         text = bd["name"]
     while text:
@@ -87,7 +89,8 @@ def is_hashtag(name: str) -> bool:
     >>> is_hashtag("HTO28_5P"), is_hashtag("Hashtag-3"), is_hashtag("CMO301"), is_hashtag("CD298")
     (True, True, True, False)
     """
-    return _HASHTAG.fullmatch(clean(name)) is not None
+    text = clean(name)
+    return len(text) <= LONGEST and _HASHTAG.fullmatch(text) is not None
 
 
 def is_isotype(name: str) -> bool:
@@ -99,4 +102,4 @@ def is_isotype(name: str) -> bool:
     (True, True, True, False)
     """
     spaced = re.sub(r"[\s_.,-]+", " ", clean(name))
-    return _ISOTYPE.fullmatch(spaced) is not None
+    return len(spaced) <= LONGEST and _ISOTYPE.fullmatch(spaced) is not None
