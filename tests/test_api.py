@@ -142,7 +142,7 @@ RESULTS = {
     "sctab.benchmark": ["Config", "Results"],
     "sctab.corpus": ["CorpusPlan"],
     "sctab.data": ["Content", "GeneMatch", "MatrixContent"],
-    "sctab.inference": ["Decision", "Evaluation"],
+    "sctab.inference": ["Decision", "Evaluation", "JaxModel", "JaxOutput"],
     "sctab.nn": ["NetworkOutput", "TabNetOutput"],
     "sctab.ontology": ["LabelSpace", "Resolution"],
     "sctab.pp": ["QueryCheck"],

@@ -269,6 +269,17 @@ def test_the_table_of_an_ensemble_says_how_its_members_differ(files, tmp_path):
     np.testing.assert_allclose(table["sctab_mutual_information"], 0, atol=1e-6)  # they do not
 
 
+def test_annotate_with_jax(files, tmp_path):
+    options = ("annotate", files / "query.h5ad", "--model", files / "model", "--csv", tmp_path / "labels.csv", "--backend")
+    refused(run(*options, "jax", "--accelerator", "cpu"), "`--accelerator cpu` is for PyTorch. With `--backend jax`, set the")
+    refused(run(*options, "tpu"), "`--backend tpu` is unknown. Choose one of: `torch`, `jax`.")
+    result = run(*options, "jax")
+    assert result.exit_code == 0, result.output
+    found = pd.read_csv(tmp_path / "labels.csv")["sctab_label"]
+    assert run(*options, "torch", "--overwrite").exit_code == 0
+    assert list(found) == list(pd.read_csv(tmp_path / "labels.csv")["sctab_label"])
+
+
 def test_annotate_reads_and_writes_zarr(files, tmp_path):
     result = run("annotate", files / "query.zarr", "--model", files / "model", "--output", tmp_path / "a.zarr")
     assert result.exit_code == 0, result.output

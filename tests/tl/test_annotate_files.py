@@ -537,3 +537,39 @@ def test_interrupted(model_path, tmp_path, number, message):
     assert "Resume with `--resume`" in shown
     assert "Traceback" not in shown
     assert {entry.name for entry in tmp_path.iterdir()} == {"query.h5ad", "out.csv.parts"}
+
+
+@pytest.mark.filterwarnings("ignore:The model stores no profiles:sctab.errors.SctabWarning")
+def test_jax_gives_the_same_and_says_so(model_path, query, tmp_path):
+    path = write(query, tmp_path / "query.h5ad")
+    expected = sctab.tl.annotate(query, model_path, unseen_fdr=0.1, force=True, copy=True)
+    got = sctab.tl.annotate(query, model_path, unseen_fdr=0.1, force=True, copy=True, backend="jax")
+    sctab.tl.annotate_files(
+        path, model_path, output=tmp_path / "out.h5ad", unseen_fdr=0.1, force=True, backend="jax", batch_size=40, block_size=130
+    )
+    for annotated in (got, ad.read_h5ad(tmp_path / "out.h5ad")):
+        run = annotated.uns["sctab"]
+        assert (run["model"]["backend"], expected.uns["sctab"]["model"]["backend"]) == ("jax", "torch")
+        assert "jax" in run["versions"]
+        assert list(annotated.obs["sctab_label"].astype(str)) == list(expected.obs["sctab_label"].astype(str))
+        np.testing.assert_allclose(annotated.obs["sctab_unseen"], expected.obs["sctab_unseen"], atol=1e-5)
+        for key in ("sctab_probabilities", "X_sctab"):
+            np.testing.assert_allclose(annotated.obsm[key], expected.obsm[key], rtol=1e-4, atol=1e-5 if key[0] == "s" else 1e-4)
+
+
+def test_unfinished_blocks_of_another_backend_are_not_resumed(model_path, query, tmp_path):
+    path, output = write(query, tmp_path / "query.h5ad"), tmp_path / "out.csv"
+    sctab.tl.annotate_files(path, model_path, output=output)
+    with pytest.raises(OutputExistsError):
+        sctab.tl.annotate_files(path, model_path, output=output, backend="jax", resume=True)
+
+
+@pytest.mark.parametrize("annotate", ["annotate", "annotate_files"])
+def test_an_unknown_backend_is_refused(model_path, query, tmp_path, annotate):
+    path = write(query, tmp_path / "query.h5ad")
+    before = query.copy()
+    arguments = {"output": tmp_path / "out.csv"} if annotate == "annotate_files" else {}
+    with pytest.raises(SettingError, match=r"`backend='tpu'` is unknown. Choose one of: `torch`, `jax`"):
+        getattr(sctab.tl, annotate)(path if arguments else query, model_path, backend="tpu", **arguments)
+    assert list(query.obs) == list(before.obs)
+    assert not (tmp_path / "out.csv").exists()

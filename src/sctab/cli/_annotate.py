@@ -96,6 +96,13 @@ def annotate(
     precision: Annotated[
         str, typer.Option(help="Precision of the weights: `float32`, or `bfloat16`, which is faster and slightly less accurate.")
     ] = "float32",
+    backend: Annotated[
+        str,
+        typer.Option(
+            help="What evaluates the model: `torch`, or `jax` on the devices of JAX, such as TPUs. The environment variable "
+            "`JAX_PLATFORMS` chooses these."
+        ),
+    ] = "torch",
     key_added: Annotated[str, typer.Option(help="Prefix of the output columns.")] = DEFAULT_KEY_ADDED,
     accelerator: Accelerator = "auto",
     dask_scheduler: DaskScheduler = None,
@@ -142,6 +149,13 @@ def annotate(
         )
     if csv is not None and csv.suffix != ".csv":
         raise SettingError(f"`--csv {csv}` does not end with `.csv`. Provide another name, or `--output` for another kind of file.")
+    if backend == "jax":
+        if accelerator != "auto":
+            raise SettingError(
+                f"`--accelerator {accelerator}` is for PyTorch. With `--backend jax`, set the environment variable `JAX_PLATFORMS`, for "
+                "example to `cpu`, and omit `--accelerator`."
+            )
+        accelerator = "cpu"  # where the weights are read to
     model = str(sctab.io.as_path(model))
     copy = None if report is None else _copy_to_report(report, query, outputs, overwrite=overwrite or resume)
     if Path(model).is_dir():
@@ -167,6 +181,7 @@ def annotate(
             force=force,
             vote=vote,
             precision=cast("sctab.nn.Precision", precision),  # which is checked there
+            backend=cast("sctab.inference.Backend", backend),  # and so is this
             key_added=key_added,
             genes_table=genes_table,
             client=client,

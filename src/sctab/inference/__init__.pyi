@@ -1,4 +1,5 @@
 from . import _dask as _dask
+from ._backends import Backend as Backend, portable_networks as portable_networks
 from ._backoff import BackOff as BackOff, promise as promise
 from ._block_predictor import (
     BlockPredictor as BlockPredictor,
@@ -34,6 +35,7 @@ from ._explain import (
 from ._files import FileAnnotation as FileAnnotation, annotate_cells as annotate_cells
 from ._fingerprints import Fingerprints as Fingerprints, beyond_chance as beyond_chance
 from ._held_out import HeldOutCells as HeldOutCells
+from ._jax_model import JaxModel as JaxModel, JaxOutput as JaxOutput
 from ._journal import Journal as Journal, Part as Part
 from ._learn_types import TypeSums as TypeSums, folds_of_units as folds_of_units, learn_types as learn_types
 from ._local import engine_for as engine_for, evaluate_cells as evaluate_cells, predict_cells as predict_cells

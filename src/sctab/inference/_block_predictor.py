@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,11 +18,12 @@ from torch import nn
 
 from sctab.data import InputRecipe
 from sctab.errors import Parameter, SettingError
+from sctab.inference._backends import Backend, evaluator_of
 from sctab.inference._sizes import BATCH_SIZE
 from sctab.inference._storage import require_sound
 from sctab.inference._unseen import UnseenTest
 from sctab.io import ahead
-from sctab.nn import Precision, SparseNetwork, predict_sparse, sparse_network
+from sctab.nn import Precision
 
 Block = tuple[sparse.csr_matrix, sparse.csr_matrix]
 """Rows of a matrix `(n_obs, n_query_vars)`, and covariates of these cells `(n_obs, n_categories)`."""
@@ -66,37 +66,36 @@ class BlockPredictor:
         See :func:`sctab.nn.sparse_network`.
     device
         Where to compute; by default where the networks are, which stay there in any case.
+    backend
+        What evaluates the networks, see :data:`~sctab.inference._backends.Backend`; with `"jax"` they are on its devices.
 
     Raises
     ------
     SettingError
-        If the networks do not have that precision.
+        If the backend is unknown, or does not have the networks or that precision.
+    MissingDependencyError
+        If the backend is not installed.
     ModelFormatError
         If their weights are NaN or infinite, as after a training that diverged.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], *, precision: Precision = "float32", device: str | None = None) -> None:
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        *,
+        precision: Precision = "float32",
+        device: str | None = None,
+        backend: Backend = "torch",
+    ) -> None:
         for module in modules:
             require_sound(module.state_dict())
-        if device is not None:
-            modules = [copy.deepcopy(module).to(device) for module in modules]
-        try:
-            self._networks: list[SparseNetwork] = [sparse_network(module, precision=precision) for module in modules]
-        except ValueError as error:
-            raise SettingError(str(error)) from error
+        self._evaluate = evaluator_of(modules, precision=precision, device=device, backend=backend)
 
     def predict_rows(self, recipe: InputRecipe, block: Block, rows: slice, *, unseen: UnseenTest | None = None) -> Evaluation:
         """Evaluate some rows of a block, all at once and in this thread."""
         values, measured = recipe.apply(*block, rows)
-        outputs = predict_sparse(self._networks, values)
-        latents = [output.embedding.cpu().numpy() for output in outputs if output.embedding is not None]
-        logits = np.stack([output.logits.cpu().numpy() for output in outputs], axis=1)
-        return Evaluation(
-            logits,
-            np.concatenate(latents, axis=1) if latents else None,
-            measured,
-            None if unseen is None else unseen.p_values(values, logits),
-        )
+        logits, latent = self._evaluate(values)
+        return Evaluation(logits, latent, measured, None if unseen is None else unseen.p_values(values, logits))
 
     def predict_block(
         self, recipe: InputRecipe, block: Block, *, batch_size: int = BATCH_SIZE, unseen: UnseenTest | None = None

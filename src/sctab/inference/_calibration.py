@@ -18,7 +18,7 @@ Unit = Literal["dataset", "donor", "cell"]
 
 _FEWEST_CELLS = 20
 """Held-out cells below which a temperature would be noise."""
-_LARGEST = 20.0
+LARGEST_TEMPERATURE = 20.0
 """Largest temperature; the smallest is its inverse."""
 _MOST_DISAGREEMENT = 10.0
 _SMALLEST_LOGIT = -1e30
@@ -74,7 +74,7 @@ class Calibration:
             value = getattr(calibration, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(f"`calibration.{name}` is not a number of something")
-        if not 1 / _LARGEST <= calibration.temperature <= _LARGEST:
+        if not 1 / LARGEST_TEMPERATURE <= calibration.temperature <= LARGEST_TEMPERATURE:
             raise ValueError(f"`calibration.temperature` is {calibration.temperature}, and must be between 0.05 and 20")
         if not abs(calibration.disagreement) <= _MOST_DISAGREEMENT:
             raise ValueError(f"`calibration.disagreement` is {calibration.disagreement}, and must be between -10 and 10")
@@ -87,7 +87,8 @@ class Calibration:
         return softmax(self._scaled(members.log_mean, members.mutual_information), axis=1)
 
     def _scaled(self, log_mean: NDArray[np.floating], mutual_information: NDArray[np.floating]) -> NDArray[np.floating]:
-        temperature = np.clip(self.temperature * np.exp(self.disagreement * mutual_information), 1 / _LARGEST, _LARGEST)
+        temperature = self.temperature * np.exp(self.disagreement * mutual_information)
+        temperature = np.clip(temperature, 1 / LARGEST_TEMPERATURE, LARGEST_TEMPERATURE)
         return log_mean / temperature[:, None].astype(log_mean.dtype)
 
 
@@ -108,11 +109,10 @@ class Members:
         if logits.shape[1] == 1:
             nothing = np.zeros(len(logits), dtype=logits.dtype)
             return cls(logits[:, 0], nothing, nothing)
-        of_members = softmax(logits, axis=2)
-        mean = of_members.mean(axis=1)
-        expected = entr(of_members).sum(axis=2).mean(axis=1)
-        with np.errstate(divide="ignore"):
-            return cls(np.log(mean), expected, np.maximum(entr(mean).sum(axis=1) - expected, 0))
+        of_members = log_softmax(logits, axis=2)
+        log_mean = logsumexp(of_members, axis=1) - np.log(logits.shape[1]).astype(logits.dtype)  # whose exponential may be 0
+        expected = entr(np.exp(of_members)).sum(axis=2).mean(axis=1)
+        return cls(log_mean, expected, np.maximum(entr(np.exp(log_mean)).sum(axis=1) - expected, 0))
 
 
 def fit_calibration(
@@ -155,12 +155,12 @@ def fit_calibration(
 
     def loss(parameters: NDArray[np.float64]) -> float:
         log_temperature = parameters[0] + (parameters[1] * information if len(parameters) > 1 else 0)
-        inverse = np.exp(-np.clip(log_temperature, -np.log(_LARGEST), np.log(_LARGEST)))[..., None]
+        inverse = np.exp(-np.clip(log_temperature, -np.log(LARGEST_TEMPERATURE), np.log(LARGEST_TEMPERATURE)))[..., None]
         surprise = logsumexp(log_mean * inverse, axis=1) - logsumexp(masked * inverse, axis=1)
         return float(np.average(surprise, weights=weights))
 
     n_parameters = 2 if information.any() else 1
-    bounds = [(-np.log(_LARGEST), np.log(_LARGEST)), (-_MOST_DISAGREEMENT, _MOST_DISAGREEMENT)][:n_parameters]
+    bounds = [(-np.log(LARGEST_TEMPERATURE), np.log(LARGEST_TEMPERATURE)), (-_MOST_DISAGREEMENT, _MOST_DISAGREEMENT)][:n_parameters]
     found = minimize(loss, np.zeros(n_parameters), method="L-BFGS-B", bounds=bounds).x
     fitted = replace(start, temperature=float(np.exp(found[0])), disagreement=float(found[1]) if n_parameters > 1 else 0.0)
     right = np.take_along_axis(allowed, log_mean.argmax(axis=1)[:, None], axis=1)[:, 0]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sctab.data import CellData, MatrixContent, Query, inspect_matrix
+from sctab.inference._backends import Backend
 from sctab.inference._backoff import BackOff
 from sctab.inference._block_predictor import BlockPredictor, Evaluation, require_batch_size
 from sctab.inference._dask import DaskEngine
@@ -56,6 +57,7 @@ def predict_cells(
     *,
     batch_size: int = BATCH_SIZE,
     precision: Precision = "float32",
+    backend: Backend = "torch",
     backoff: BackOff | None = None,
     unseen: UnseenTest | None = None,
     expected: NDArray[np.bool_] | None = None,
@@ -69,7 +71,7 @@ def predict_cells(
         The model.
     cells, query
         The cells, and the query that they give.
-    batch_size, precision, show_progress
+    batch_size, precision, backend, show_progress
         As in :func:`sctab.tl.annotate`.
     backoff
         Rule that says which term can be promised of a cell.
@@ -81,10 +83,12 @@ def predict_cells(
     Raises
     ------
     SettingError
-        If `batch_size` is less than one, or if the model has no such precision.
+        If `batch_size` is less than one, if the model has no such precision, or if the backend is unknown or does not have the model.
+    MissingDependencyError
+        If the backend is not installed.
     """
     require_batch_size(batch_size)
-    parts = _parts(predictor, cells, query, batch_size, precision, unseen, show_progress=show_progress)
+    parts = _parts(predictor, cells, query, batch_size, precision, backend, unseen, show_progress=show_progress)
     return Decision.join([decide(part, predictor.spec.calibration, backoff, expected=expected) for part in parts])
 
 
@@ -97,7 +101,7 @@ def evaluate_cells(predictor: Predictor, cells: CellData, query: Query, *, batch
         As in :func:`predict_cells`; errors are those of it.
     """
     require_batch_size(batch_size)
-    return Evaluation.join(_parts(predictor, cells, query, batch_size, "float32", None, show_progress=False))
+    return Evaluation.join(_parts(predictor, cells, query, batch_size, "float32", "torch", None, show_progress=False))
 
 
 def _parts(
@@ -106,13 +110,14 @@ def _parts(
     query: Query,
     batch_size: int,
     precision: Precision,
+    backend: Backend,
     unseen: UnseenTest | None,
     *,
     show_progress: bool,
 ) -> list[Evaluation]:
     """Outputs for all cells, in order."""
     client = client_in_use() if hasattr(query.source.matrix, "dask") else None
-    engine = engine_for(predictor, precision=precision, client=client)
+    engine = engine_for(predictor, precision=precision, backend=backend, client=client)
     parts = {}
     with ProgressReport(query.n_obs, shown=show_progress) as progress:
         for (start, stop), evaluation in engine.predict(cells, query, query.ranges(), batch_size=batch_size, unseen=unseen):
@@ -121,16 +126,16 @@ def _parts(
     return [parts[start] for start in sorted(parts)]
 
 
-def engine_for(predictor: Predictor, *, precision: Precision = "float32", client: Any = None) -> Engine:
+def engine_for(predictor: Predictor, *, precision: Precision = "float32", backend: Backend = "torch", client: Any = None) -> Engine:
     """The cluster of a `distributed.Client` where one is given, this process otherwise.
 
     Parameters
     ----------
-    predictor, precision
-        The model, and the precision of its weights.
+    predictor, precision, backend
+        The model, the precision of its weights, and what evaluates it.
     client
         `None`, or a client.
     """
     if client is None:
-        return LocalEngine(predictor.block_predictor(precision=precision))
-    return DaskEngine(predictor.block_predictor(precision=precision, device="cpu"), client)
+        return LocalEngine(predictor.block_predictor(precision=precision, backend=backend))
+    return DaskEngine(predictor.block_predictor(precision=precision, device="cpu", backend=backend), client)

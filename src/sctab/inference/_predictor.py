@@ -13,16 +13,18 @@ from torch import nn
 
 from sctab.data import CellData, Query, learned_matrix, open_query
 from sctab.errors import Parameter, SettingError, warn
+from sctab.inference._backends import Backend, portable_networks
 from sctab.inference._backoff import BackOff, promise
 from sctab.inference._block_predictor import BlockPredictor
 from sctab.inference._device import device_of
 from sctab.inference._ensemble_files import check_stored, hash_of_members, member_paths, read_ensemble
 from sctab.inference._held_out import HeldOutCells
+from sctab.inference._jax_model import JaxModel
 from sctab.inference._networks import EARLIER_WEIGHTS, build_network, network_with
 from sctab.inference._query_test import unseen_test
 from sctab.inference._reference_arrays import NO_ARRAYS, Arrays
 from sctab.inference._spec import ModelSpec
-from sctab.inference._storage import is_ensemble, read_model
+from sctab.inference._storage import is_ensemble, read_model, require_sound
 from sctab.inference._terms import Hierarchy, Terms
 from sctab.inference._unseen import UnseenTest, types_of_arrays
 from sctab.io import as_path
@@ -136,15 +138,38 @@ class Predictor:
         seen = types_of_arrays(self.arrays, n_genes=len(self.spec.features), n_labels=len(self.spec.labels))
         return unseen_test(seen, query, self.spec.normalization, self.block_predictor())
 
-    def block_predictor(self, *, precision: Precision = "float32", device: str | None = None) -> BlockPredictor:
+    def block_predictor(
+        self, *, precision: Precision = "float32", device: str | None = None, backend: Backend = "torch"
+    ) -> BlockPredictor:
         """The networks as they are now, in their fast form.
 
         Parameters
         ----------
-        precision, device
+        precision, device, backend
             As in `sctab.inference.BlockPredictor`; errors are those of it.
         """
-        return BlockPredictor(self.networks, precision=precision, device=device)
+        return BlockPredictor(self.networks, precision=precision, device=device, backend=backend)
+
+    def to_jax(self, devices: Sequence[Any] | None = None) -> JaxModel:
+        """The model as it is now, as pure functions for JAX and a pytree of parameters, see :doc:`/jax`.
+
+        Parameters
+        ----------
+        devices
+            Devices of JAX to compute on; by default all of its default platform.
+
+        Raises
+        ------
+        MissingDependencyError
+            If JAX is not installed.
+        SettingError
+            If the model is not made of layers, such as boosted trees.
+        ModelFormatError
+            If its weights are NaN or infinite.
+        """
+        for network in self.networks:
+            require_sound(network.state_dict())
+        return JaxModel(self.spec, portable_networks(self.networks, why="For JAX"), devices)
 
 
 class HasPredictor(Protocol):

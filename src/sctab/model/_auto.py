@@ -27,11 +27,12 @@ from sctab.model._ensemble import DeepEnsemble
 from sctab.model._learned_cells import kept_arrays
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
+from sctab.model._portable import PortableModel
 from sctab.train import Checkpoints, CorpusReference, LoggerChoice, MemoryReference, Reference, check_logging, run_directory
 
 
 @final
-class AutoClassifier:
+class AutoClassifier(PortableModel):
     """Train several model classes on parts of the reference, compare them on the rest, and keep the best.
 
     The reference is cut into parts, by whole donors where there are enough, and each part is named by candidates that have learned the
@@ -220,12 +221,8 @@ class AutoClassifier:
             raise SettingError(Parameter("n_jobs", n_jobs), " must be at least 1.")
         if not 0 <= seed < 2**32:
             raise SettingError(Parameter("seed", seed), " must be between 0 and 4294967295.")
-        options = train_settings | {
-            "seed": seed,
-            "accelerator": accelerator,
-            "devices": devices,
-            "enable_progress_bar": enable_progress_bar,
-        }
+        of_all = {"seed": seed, "accelerator": accelerator, "devices": devices, "enable_progress_bar": enable_progress_bar}
+        options = train_settings | of_all
         self._check_settings(train_settings)
         check_logging(run_dir, logger, keep_checkpoints)
         if n_jobs is None:

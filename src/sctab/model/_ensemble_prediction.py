@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from sctab.errors import NotTrainedError
 from sctab.inference import BATCH_SIZE, NO_ARRAYS, Arrays, Calibration, ModelSpec, Predictor, hash_of_members
 from sctab.model._base import CellTypeClassifier
+from sctab.model._portable import PortableModel
 from sctab.model._prediction import latent_of, predict
 
 
-class PredictingEnsemble:
+class PredictingEnsemble(PortableModel):
     """Trained members that predict together."""
 
     model_class: type[CellTypeClassifier]

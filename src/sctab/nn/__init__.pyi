@@ -40,5 +40,16 @@ from .fast._sparse import (
     predict_sparse as predict_sparse,
     sparse_network as sparse_network,
 )
+from .portable._jax import (
+    JAX_OPERATORS as JAX_OPERATORS,
+    BatchedFunction as BatchedFunction,
+    JaxMembers as JaxMembers,
+)
+from .portable._networks import (
+    Array as Array,
+    Operators as Operators,
+    PortableNetwork as PortableNetwork,
+    portable_network as portable_network,
+)
 
 __all__ = ["LinearNetwork", "MultilayerPerceptron", "TabNet", "ZINBAutoencoder", "hierarchical_cross_entropy"]

@@ -205,4 +205,6 @@ def command_of(content: Content) -> str:
         words += ["--key-added", content.key_added]
     if run["model"].get("precision", "float32") != "float32":
         words += ["--precision", str(run["model"]["precision"])]
+    if run["model"].get("backend", "torch") != "torch":
+        words += ["--backend", str(run["model"]["backend"])]
     return shlex.join(words)

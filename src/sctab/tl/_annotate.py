@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from sctab.data import require_anndata, require_writable, target_of
 from sctab.errors import warn
-from sctab.inference import BATCH_SIZE, Expected, HasPredictor, Hierarchy, predict_cells
+from sctab.inference import BATCH_SIZE, Backend, Expected, HasPredictor, Hierarchy, predict_cells
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, check_key_added
 from sctab.nn import Precision
 from sctab.tl._excluded import ExcludedCells
@@ -45,6 +45,7 @@ def annotate(
     unseen_fdr: float | None = None,
     force: bool = False,
     precision: Precision = "float32",
+    backend: Backend = "torch",
     key_added: str = DEFAULT_KEY_ADDED,
     copy: bool = False,
     show_progress: bool = False,
@@ -87,6 +88,9 @@ def annotate(
     precision
         `"float32"`, or `"bfloat16"`, which is faster on processors with native support and changes probabilities slightly, see
         :doc:`/scale`.
+    backend
+        `"torch"`, or `"jax"`, which evaluates the network on the devices of JAX, such as TPUs (extra `jax`); labels are the same, see
+        :doc:`/jax`.
     key_added
         Prefix of the result keys.
     copy
@@ -142,7 +146,9 @@ def annotate(
     GeneOverlapError
         If the data is from another species or covers too few model genes.
     SettingError, LabelError
-        If `key_added` or a label cannot be written to a file, or if the model has none of `labels`.
+        If `key_added` or a label cannot be written to a file, if the model has none of `labels`, or if a setting is unknown.
+    MissingDependencyError
+        If the backend is not installed.
 
     Examples
     --------
@@ -170,6 +176,7 @@ def annotate(
         query,
         batch_size=batch_size,
         precision=precision,
+        backend=backend,
         backoff=backoff,
         unseen=test,
         expected=None if expected is None else expected.allowed,
@@ -195,7 +202,7 @@ def annotate(
         probabilities if columns is None else pd.DataFrame(probabilities, index=adata.obs_names, columns=columns)
     )
     target.uns[key_added] = describe_run(
-        predictor, query, notes, precision, backoff, reported, count_terms(decision, backoff), excluded, learned
+        predictor, query, notes, precision, backend, backoff, reported, count_terms(decision, backoff), excluded, learned
     )
     for note in notes:
         warn(note)

@@ -20,6 +20,7 @@ from sctab.data import choose_modality
 from sctab.errors import DataFileError, Either, KeyNotFoundError, Message, Parameter, SettingError, missing_key, warn
 from sctab.inference import (
     BATCH_SIZE,
+    Backend,
     Expected,
     FileAnnotation,
     HasPredictor,
@@ -89,6 +90,7 @@ def annotate_files(
     unseen_fdr: float | None = None,
     force: bool = False,
     precision: Precision = "float32",
+    backend: Backend = "torch",
     key_added: str = DEFAULT_KEY_ADDED,
     genes_table: str | PathLike[str] | None = None,
     vote: str | None = None,
@@ -128,7 +130,7 @@ def annotate_files(
         gene importance of the model.
     batch_size
         Cells per batch; 1,024 are a few percent faster and take about 70 MB more.
-    min_gene_coverage, accepted_error, label_hierarchy, labels, unseen_fdr, force, precision, key_added
+    min_gene_coverage, accepted_error, label_hierarchy, labels, unseen_fdr, force, precision, backend, key_added
         As in :func:`annotate`.
     genes_table
         A table of the genes of the model to write as well, `.parquet` or `.csv`: :func:`sctab.get.genes` of each input, with the `file` if
@@ -168,6 +170,8 @@ def annotate_files(
         If the output already exists, or if it cannot be written. Finished blocks are kept.
     ClusterError
         If the cluster keeps losing workers.
+    MissingDependencyError
+        If the backend, or Dask, is not installed.
 
     Examples
     --------
@@ -191,7 +195,7 @@ def annotate_files(
     places, targets = check_targets(outputs, paths, others, genes_table=genes_table, overwrite=overwrite or resume)
     with_all = vote is not None or any(target.number is not None for target in targets)
     choose = choose_modality(predictor.spec.features, predictor.gene_importance)
-    engine = engine_for(predictor, precision=precision, client=client)
+    engine = engine_for(predictor, precision=precision, backend=backend, client=client)
     with ExitStack() as stack:
         files = []
         for path in paths:
@@ -210,6 +214,7 @@ def annotate_files(
             "batch_size": batch_size,
             "block_size": block_size,
             "precision": precision,
+            **({} if backend == "torch" else {"backend": backend}),
             "probabilities": with_all,
             **promised(predictor.spec, backoff),
             "labels_below": None if backoff is None else backoff.terms.below.tolist(),
@@ -251,7 +256,7 @@ def annotate_files(
                 notes += [] if learned is None else [learned.note]
                 runs[annotation.file.path] = {
                     **describe_run(
-                        predictor, query, notes, precision, checked, reported, of_file.n_terms, of_file.excluded, learned
+                        predictor, query, notes, precision, backend, checked, reported, of_file.n_terms, of_file.excluded, learned
                     ),
                     RUN: run_id,
                 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -212,6 +213,7 @@ def describe_run(
     query: Query,
     notes: Sequence[str],
     precision: str,
+    backend: str = "torch",
     backoff: BackOff | None = None,
     reported: Reported | None = None,
     n_terms: Mapping[str, int] | None = None,
@@ -228,6 +230,7 @@ def describe_run(
             "sha256": predictor.sha256 or "",
             "ontology_version": spec.labels.ontology_version,
             "precision": precision,
+            "backend": backend,
         },
         "labels": {"names": np.array(spec.labels.names), "ids": np.array([term or "" for term in spec.labels.ids])},
         "matrix": query.source.name,
@@ -244,7 +247,7 @@ def describe_run(
         **({} if excluded is None else {UNS_EXPECTED: excluded.to_uns(spec.labels)}),
         **({} if learned is None else {"learned": learned.to_uns()}),
         "warnings": [str(note) for note in notes],
-        "versions": library_versions(),
+        "versions": {**library_versions(), **({"jax": importlib.metadata.version("jax")} if backend == "jax" else {})},
     }
 
 

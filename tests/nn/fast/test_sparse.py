@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 from scipy import sparse
+from tests.networks import N_CLASSES, N_FEATURES, architectures, as_trained, normalised_cells
 
 from sctab.data import Normalization, normalise
 from sctab.nn import (
@@ -21,15 +22,10 @@ from sctab.nn import (
 )
 from sctab.nn.fast import _attention, _parts
 
-N_FEATURES, N_CLASSES = 900, 7
-
 
 @pytest.fixture(scope="module")
 def cells():
-    """Normalised expression of 150 cells, a tenth of it not zero."""
-    rng = np.random.default_rng(0)
-    counts = rng.poisson(rng.lognormal(-3.5, 2, size=N_FEATURES) * rng.lognormal(0, 0.4, size=(150, 1))).astype(np.float32)
-    return normalise(sparse.csr_matrix(counts), Normalization())
+    return normalised_cells()
 
 
 @pytest.fixture(params=["compiled loops", "compiled loops, no products of bytes", "tensors"])
@@ -40,22 +36,6 @@ def backend(request, monkeypatch):
             monkeypatch.setattr(module, "uses_kernels", lambda _: False)
     elif request.param != "compiled loops":
         monkeypatch.setattr(_attention, "multiplies_bytes", lambda: False)
-
-
-def as_trained(network, cells, *, seed=0):
-    """Norms that saw data, with weights of their own, and activations of the size that those of a trained network have."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if parameter.ndim == 2:
-                gain = 0.3 if name.startswith("classifier") else 1.0
-                parameter.normal_(0, gain * parameter.shape[1] ** -0.5, generator=generator)
-        for norm in (module for module in network.modules() if isinstance(module, torch.nn.BatchNorm1d)):
-            norm.momentum = 1.0
-            norm.weight.uniform_(0.5, 1.5, generator=generator)
-            norm.bias.normal_(0, 0.2, generator=generator)
-        network.train()(torch.from_numpy(cells.toarray()))
-    return network.eval()
 
 
 def dense_output(network, cells):
@@ -85,20 +65,6 @@ def assert_same_as_dense(network, cells):
             output = copy.deepcopy(network).double()(torch.from_numpy(cells.toarray()).double())
         exact = NetworkOutput(output.logits, output.embedding)
     assert_same(sparse_network(network)(cells), dense_output(network, cells), exact)
-
-
-architectures = st.fixed_dictionaries(
-    {
-        "n_d": st.integers(1, 20),
-        "n_a": st.integers(1, 12),
-        "n_shared": st.integers(0, 3),
-        "n_independent": st.integers(0, 3),
-        "n_steps": st.integers(1, 3),
-        "gamma": st.sampled_from([1.0, 1.3, 2.0]),
-        "mask_type": st.sampled_from(["entmax", "sparsemax"]),
-        "dense_decision": st.booleans(),
-    }
-).filter(lambda settings: settings["n_shared"] + settings["n_independent"] > 0)
 
 
 class TestTabNet:

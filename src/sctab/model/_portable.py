@@ -1,0 +1,27 @@
+"""Trained models for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sctab.inference import HasPredictor, JaxModel
+
+
+class PortableModel:
+    """A trained model or ensemble that other programs can use."""
+
+    def to_jax(self: HasPredictor, devices: Sequence[Any] | None = None) -> JaxModel:
+        """Make pure functions for JAX and a pytree of parameters; errors are those of :meth:`Predictor.to_jax`.
+
+        Parameters
+        ----------
+        devices
+            Devices of JAX to compute on; by default all of its default platform.
+
+        Raises
+        ------
+        NotTrainedError
+            If the model is not trained.
+        """
+        return self.predictor.to_jax(devices)
