@@ -33,6 +33,8 @@ UNS_EXPECTED: Final = "expected"
 # `obsm`: latent `X_{key_added}`, probabilities `{key_added}_probabilities`.
 OBSM_LATENT_PREFIX: Final = "X_"
 OBSM_PROBABILITIES: Final = "probabilities"
+JOINT_PROTEINS: Final = "_sctab_proteins"
+"""Antibodies beside gene expression, in `obsm`, and their names, in `uns`, of an AnnData that was made of a MuData."""
 
 # Columns of `var` that may say which features are genes, and the value that does.
 FEATURE_TYPE_COLUMNS: Final = ("feature_types", "feature_type")
@@ -58,7 +60,8 @@ CARD_FILE: Final = "MODEL_CARD.md"
 FORMAT_NAME: Final = "sctab-model"
 FORMAT_VERSION: Final = 3
 FIRST_FORMAT_VERSION: Final = 1  # before descriptions had a hash
-FORMAT_VERSIONS: Final = (FIRST_FORMAT_VERSION, 2, FORMAT_VERSION)  # 2: before models were calibrated
+FORMAT_WITH_PROTEINS: Final = 4  # of models of several modalities, which earlier versions cannot use
+FORMAT_VERSIONS: Final = (FIRST_FORMAT_VERSION, 2, FORMAT_VERSION, FORMAT_WITH_PROTEINS)  # 2: before models were calibrated
 ENSEMBLE_FILE: Final = "ensemble.json"
 ENSEMBLE_FORMAT: Final = "sctab-ensemble"
 

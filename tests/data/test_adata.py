@@ -36,7 +36,6 @@ OTHERS = {
     "path": (lambda cells: "q.h5ad", r"'q\.h5ad' is a string.*`anndata\.read_h5ad\('q\.h5ad'\)`"),
     "Path of a store": (lambda cells: Path("q.zarr"), r"read_zarr\('q\.zarr'\)"),
     "bytes": (lambda cells: b"q.h5ad", "this is a bytes"),
-    "MuData": (as_mudata, r"MuData with the modalities `rna`, `prot`.*`mdata\['rna'\]`"),
     "SpatialData": (lambda cells: SpatialData(), r"SpatialData with the tables `table`.*`sdata\.tables\['table'\]`"),
     "frame": (lambda cells: cells.to_df(), r"this is a DataFrame\. Convert it.*`anndata\.AnnData\(frame\)`"),
     "array": (lambda cells: cells.X.toarray(), r"this is a ndarray.*var=pandas\.DataFrame\(index=gene_names\)"),
@@ -58,6 +57,12 @@ def test_something_else_than_an_anndata_is_refused_with_what_to_pass(other, cell
         sctab.tl.annotate(make(cells))
     assert isinstance(raised.value, SctabError)
     assert isinstance(raised.value, TypeError)
+
+
+@pytest.mark.filterwarnings("ignore")  # MuData warns of itself
+def test_a_mudata_is_refused_where_one_modality_is_needed(cells):
+    with pytest.raises(InputTypeError, match=r"MuData with the modalities `rna`, `prot`.*`mdata\['rna'\]`"):
+        sctab.pp.subsample(as_mudata(cells), n_obs=10, labels_key="cell_type")
 
 
 def test_a_path_is_told_the_function_for_files():

@@ -169,10 +169,10 @@ def test_a_new_model_is_not_read_as_one_of_the_first_version(path):
         read_model(path)
 
 
-@pytest.mark.parametrize("version", [0, 4, "2", None, True])
+@pytest.mark.parametrize("version", [0, 5, "2", None, True])
 def test_unknown_version(path, version):
     edit(path, format_version=version)
-    with pytest.raises(ModelFormatError, match=f"has format version {version!r}; this version of sctab reads 1 to 3. Update sctab"):
+    with pytest.raises(ModelFormatError, match=f"has format version {version!r}; this version of sctab reads 1 to 4. Update sctab"):
         read_model(path)
 
 

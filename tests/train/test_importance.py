@@ -7,13 +7,16 @@ import torch
 from tests.training import N_GENES, make_data, normalised
 
 from sctab.data import Normalization
-from sctab.train import measure_importance
+from sctab.train import importance_of_genes, measure_importance
 
 CPU = torch.device("cpu")
 
 
 def measure(forward, data):
-    return measure_importance(forward, data, Normalization(target_sum=100.0), device=CPU, rng=np.random.default_rng(0))
+    found = measure_importance(forward, data, Normalization(target_sum=100.0), device=CPU, rng=np.random.default_rng(0))
+    assert found.shape == (N_GENES + data.covariates.shape[1],)
+    assert abs(found.sum() - 1) < 1e-5
+    return importance_of_genes(found, N_GENES)
 
 
 def test_of_a_linear_network_is_expression_times_weight_of_the_predicted_type():

@@ -1,4 +1,10 @@
-from ._adata import require_anndata as require_anndata, require_writable as require_writable, target_of as target_of
+from ._adata import (
+    is_mudata as is_mudata,
+    require_anndata as require_anndata,
+    require_cells as require_cells,
+    require_writable as require_writable,
+    target_of as target_of,
+)
 from ._components import PrincipalComponents as PrincipalComponents, principal_components as principal_components
 from ._content import Content as Content, MatrixContent as MatrixContent
 from ._covariates import (
@@ -11,6 +17,15 @@ from ._inspection import (
     MatrixInspection as MatrixInspection,
     fraction_of_multiples as fraction_of_multiples,
     inspect_matrix as inspect_matrix,
+)
+from ._joint import (
+    PROTEIN as PROTEIN,
+    RNA as RNA,
+    Proteins as Proteins,
+    find_modalities as find_modalities,
+    join as join,
+    joined as joined,
+    proteins_of as proteins_of,
 )
 from ._kernels import TILE_BITS as TILE_BITS
 from ._modality import choose_modality as choose_modality, note_on_choice as note_on_choice
@@ -27,6 +42,12 @@ from ._query import (
     learned_matrix as learned_matrix,
     open_query as open_query,
 )
+from ._query_proteins import (
+    Hidden as Hidden,
+    Measured as Measured,
+    QueryProteins as QueryProteins,
+    open_proteins as open_proteins,
+)
 from ._source import (
     CellData as CellData,
     LearnedMatrix as LearnedMatrix,
@@ -38,6 +59,7 @@ from ._source import (
     resolve as resolve,
     stated_species as stated_species,
     var_of as var_of,
+    vars_of as vars_of,
 )
 from .genes._features import find_antibodies as find_antibodies, gene_expression as gene_expression
 from .genes._match import GeneMatch as GeneMatch, shown_fraction as shown_fraction
@@ -46,6 +68,7 @@ from .genes._space import FeatureSpace as FeatureSpace
 from .genes._species import Species as Species, guess_species as guess_species
 from .genes._stated import CORRECT as CORRECT, StatedSpecies as StatedSpecies
 from .genes._table import gene_table as gene_table
+from .proteins._dropout import kept_antibodies as kept_antibodies
 from .proteins._learn import learn_panel as learn_panel
 from .proteins._panel import ProteinMatch as ProteinMatch, ProteinPanel as ProteinPanel
 from .proteins._recipe import ProteinRecipe as ProteinRecipe, protein_recipe as protein_recipe

@@ -31,6 +31,17 @@ def require_anndata(adata: object, *, files: str = "") -> None:
         raise InputTypeError(_explain(adata, files))
 
 
+def require_cells(data: object, *, files: str = "") -> None:
+    """Refuse everything that is neither an AnnData nor a MuData; parameters and errors as for :func:`require_anndata`."""
+    if not is_mudata(data):
+        require_anndata(data, files=files)
+
+
+def is_mudata(data: object) -> bool:
+    """Return whether an object is a MuData."""
+    return type(data).__module__.split(".")[0] == "mudata" and hasattr(data, "mod") and not isinstance(data, type)
+
+
 def require_cell_data(cells: object) -> None:
     """Refuse what is neither an AnnData nor has all that is read of one, as an open file has.
 

@@ -37,7 +37,7 @@ def align_and_scale(
     target_sum
         What the genes of a cell sum to afterwards.
     known_indptr, known_indices
-        Inputs after the genes that are one in a cell, `(n_obs, n_categories)`; their values are returned as zero.
+        Inputs after the genes, `(n_obs, n_beside)`; their values are returned as zero.
     n_genes
         Genes of the model.
 

@@ -135,7 +135,7 @@ def align_and_normalise(
     block
         Rows of the query, proportional to counts, `(n_obs, n_query_vars)`.
     known
-        Covariates of these cells, `(n_obs, n_categories)`; they follow the genes.
+        Other inputs of these cells, proteins and covariates, `(n_obs, n_beside)`; they follow the genes as they are.
     positions
         Gene of the model for each feature, -1 for none, `(n_query_vars,)`. Features of one gene are summed.
     n_genes
@@ -145,7 +145,7 @@ def align_and_normalise(
 
     Returns
     -------
-    Float32 `(n_obs, n_genes + n_categories)`, columns of a row in no order; and the cells that have a count in the model's genes,
+    Float32 `(n_obs, n_genes + n_beside)`, columns of a row in no order; and the cells that have a count in the model's genes,
     `(n_obs,)`.
     """
     indptr, columns, values, totals = _kernels.align_and_scale(
@@ -161,6 +161,6 @@ def align_and_normalise(
     if normalization.log1p:
         np.log1p(values, out=values)
     if known.shape[1]:
-        values[columns >= n_genes] = 1
+        values[columns >= n_genes] = known.data
     shape = (len(totals), n_genes + known.shape[1])
     return sparse.csr_matrix((values, columns, indptr), shape=shape), totals > 0

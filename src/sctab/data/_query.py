@@ -22,9 +22,11 @@ from sctab.data._covariates import Covariate, notes_on_covariates, one_hot, with
 from sctab.data._inspection import inspect_matrix
 from sctab.data._modality import notes_on_modality
 from sctab.data._normalise import Normalization, align_and_normalise, normalise
+from sctab.data._query_proteins import Hidden, QueryProteins, open_proteins
 from sctab.data._source import CellData, Inspect, LearnedMatrix, Source, choose_source, some_cells, stated_species
 from sctab.data.genes._match import GeneMatch, shown_fraction
 from sctab.data.genes._space import FeatureSpace
+from sctab.data.proteins._panel import ProteinPanel
 from sctab.errors import InputValueError, Parameter, SettingError, listing
 from sctab.io import BLOCK_SIZE, RowReader, row_blocks, row_ranges
 
@@ -51,7 +53,7 @@ class InputRecipe:
         block
             Rows of the matrix, `(n_obs, n_query_vars)`.
         known
-            Covariates of these cells, `(n_obs, n_categories)`.
+            Inputs of these cells after the genes, `(n_obs, n_beside)`, see :meth:`Query.beside`.
         rows
             Which rows, from start to stop.
 
@@ -98,6 +100,8 @@ class Query:
     """Covariates of each cell, `(n_obs, n_categories)`."""
     source_notes: tuple[str, ...] = ()
     """Those of the notes that say why this matrix was used."""
+    proteins: QueryProteins | None = None
+    """Surface proteins of the cells; `None` for a model of gene expression alone."""
 
     @property
     def n_obs(self) -> int:
@@ -114,10 +118,15 @@ class Query:
         return row_ranges(self.source.matrix, size)
 
     def read(self, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix]]:
-        """Rows of the matrix, `(n_obs, n_query_vars)`, and covariates of these cells, `(n_obs, n_categories)`, block by block."""
+        """Rows of the matrix, `(n_obs, n_query_vars)`, and other inputs of these cells, see :meth:`beside`, block by block."""
         rows = RowReader(self.source.matrix, self.source.name)
         for start, stop in ranges:
-            yield rows.read(start, stop), self.covariates[start:stop]
+            yield rows.read(start, stop), self.beside(start, stop)
+
+    def beside(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Inputs of some cells after the genes, proteins and then covariates: float32, `(stop - start, n_beside)`."""
+        covariates = self.covariates[start:stop]
+        return covariates if self.proteins is None else with_covariates(self.proteins.read(start, stop), covariates)
 
     def counts(self, size: int) -> Iterator[sparse.csr_matrix]:
         """Values proportional to counts over the model's genes, in blocks of `size` cells."""
@@ -125,12 +134,12 @@ class Query:
             yield self.match.align(self.source.content.to_linear(block))
 
     def blocks(self, size: int) -> Iterator[sparse.csr_matrix]:
-        """The model's input, in blocks of `size` cells: float32, `(size, n_inputs)`, covariates after the genes."""
+        """The model's input, in blocks of `size` cells: float32, `(size, n_inputs)`, proteins and covariates after the genes."""
         start = 0
         for counts in self.counts(size):
-            known = self.covariates[start : start + counts.shape[0]]
+            beside = self.beside(start, start + counts.shape[0])
             start += counts.shape[0]
-            yield with_covariates(normalise(counts, self.normalization), known)
+            yield with_covariates(normalise(counts, self.normalization), beside)
 
 
 def open_query(
@@ -145,6 +154,8 @@ def open_query(
     inspect: Inspect = inspect_matrix,
     learned: LearnedMatrix | None = None,
     chosen: tuple[Source, Sequence[str]] | None = None,
+    panel: ProteinPanel | None = None,
+    hidden: Hidden = "none",
 ) -> Query:
     """Choose a matrix, match the genes, and refuse what cannot be annotated. Nothing is changed and nothing is copied yet.
 
@@ -166,6 +177,10 @@ def open_query(
         The matrix that the model learned from.
     chosen
         What :func:`choose_source` gave before.
+    panel
+        Antibodies of the model; `None` for a model of gene expression alone.
+    hidden
+        Which of the antibodies to hide: `"none"`, a random half of those of each cell, or `"all"`.
 
     Raises
     ------
@@ -223,6 +238,10 @@ def open_query(
             "less reliable labels."
         )
     notes += notes_on_covariates(adata.obs, covariates)
+    proteins = None
+    if panel is not None:
+        proteins, of_proteins = open_proteins(adata, panel, hidden)
+        notes += of_proteins
     return Query(
         source=source,
         match=match,
@@ -230,6 +249,7 @@ def open_query(
         notes=tuple(notes),
         covariates=one_hot(adata.obs, covariates),
         source_notes=source_notes,
+        proteins=proteins,
     )
 
 

@@ -307,6 +307,11 @@ def resolve(adata: CellData, layer: str | None) -> str:
     )
 
 
+def vars_of(mdata: Any) -> dict[str, pd.DataFrame]:
+    """The features of each modality of a MuData, by its name."""
+    return {name: part.var for name, part in mdata.mod.items()}
+
+
 def var_of(adata: CellData, layer: str | None) -> pd.DataFrame:
     """The features of the matrix that `layer` means, see :func:`resolve`."""
     return _vars(adata)[resolve(adata, layer)]

@@ -10,7 +10,7 @@ import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab.data import require_anndata
+from sctab.data import require_cells
 from sctab.errors import Either, KeyNotFoundError, listing, place
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_LABEL, OBSM_PROBABILITIES
 from sctab.ontology import CellOntology
@@ -61,7 +61,7 @@ def read_annotation(adata: AnnData, key_added: str, ontology: CellOntology | Non
     KeyNotFoundError
         If it wrote nothing, or if its information on labels no longer exists.
     """
-    require_anndata(adata)
+    require_cells(adata)
     run, label = adata.uns.get(key_added, {}), f"{key_added}_{OBS_LABEL}"
     if "labels" not in run:
         call = annotate_call(key_added)

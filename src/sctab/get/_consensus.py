@@ -7,7 +7,7 @@ from typing import Literal
 import pandas as pd
 from anndata import AnnData
 
-from sctab.data import require_anndata
+from sctab.data import require_cells
 from sctab.errors import KeyNotFoundError, Parameter, SettingError, listing
 from sctab.keys import DEFAULT_KEY_ADDED, UNS_CONSENSUS
 
@@ -63,7 +63,7 @@ def consensus(
     >>> int(sctab.get.consensus(adata)["cells"].sum())
     700
     """
-    require_anndata(adata)
+    require_cells(adata)
     if table not in _TABLES:
         raise SettingError(Parameter("table", table), f" is not one of {listing(_TABLES)}.")
     key = f"{key_added}_{UNS_CONSENSUS}"

@@ -7,7 +7,7 @@ from typing import Literal
 import pandas as pd
 from anndata import AnnData
 
-from sctab.data import require_anndata
+from sctab.data import require_cells
 from sctab.errors import KeyNotFoundError, Parameter, SettingError, listing
 from sctab.keys import DEFAULT_KEY_ADDED, UNS_EVALUATION
 
@@ -127,7 +127,7 @@ def evaluation(
     >>> table[["type", "id", "cells"]].to_numpy().tolist()
     [['B cell', 'CL:0000236', 95], ['monocyte', 'CL:0000576', 129]]
     """
-    require_anndata(adata)
+    require_cells(adata)
     if table not in _TABLES:
         raise SettingError(Parameter("table", table), f" is not known. Choose one of {listing(_TABLES)}.")
     key = f"{key_added}_{UNS_EVALUATION}"

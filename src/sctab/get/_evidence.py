@@ -10,7 +10,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab.data import FeatureSpace, choose_source
+from sctab.data import FeatureSpace, choose_source, joined
 from sctab.errors import Either, ModelNotFoundError, Parameter, SettingError, listing
 from sctab.get._annotation import read_annotation
 from sctab.get._expression import Expression, inspect_some, layer_of, summarise
@@ -109,7 +109,7 @@ def evidence(
         raise SettingError(Parameter("table", table), f" is not known. Choose one of {listing(_TABLES)}.")
     genes, expression = evidence_tables(
         adata,
-        adata,
+        joined(adata),
         model,
         groupby=groupby,
         n_genes=n_genes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from anndata import AnnData
 
-from sctab.data import require_anndata
+from sctab.data import require_cells
 from sctab.errors import KeyNotFoundError
 from sctab.keys import DEFAULT_KEY_ADDED, UNS_EXPLANATION
 
@@ -54,7 +54,7 @@ def explanation(adata: AnnData, *, key_added: str = DEFAULT_KEY_ADDED) -> pd.Dat
     >>> list(table.columns)
     ['type', 'rank', 'gene', 'gene_id', 'weight', 'expressed', 'cells']
     """
-    require_anndata(adata)
+    require_cells(adata)
     key = f"{key_added}_{UNS_EXPLANATION}"
     if key not in adata.uns:
         raise KeyNotFoundError(f"`adata.uns[{key!r}]` not found. Call `sctab.tl.explain(adata, key_added={key_added!r})` first.")

@@ -7,7 +7,7 @@ from os import PathLike
 import pandas as pd
 from anndata import AnnData
 
-from sctab.data import gene_table, require_anndata
+from sctab.data import gene_table, require_cells
 from sctab.inference import HasPredictor
 from sctab.keys import DEFAULT_MODEL
 from sctab.zoo import load_predictor
@@ -65,7 +65,7 @@ def genes(adata: AnnData, model: str | PathLike[str] | HasPredictor = DEFAULT_MO
     >>> len(table), len(missing), round(float(missing["importance"].sum()), 2)
     (6512, 6102, 0.76)
     """
-    require_anndata(adata)
+    require_cells(adata)
     predictor = load_predictor(model)
-    query = predictor.open_query(adata, layer=layer, min_gene_coverage=0.0)
+    query = predictor.open_query(predictor.cells_of(adata), layer=layer, min_gene_coverage=0.0)
     return gene_table(predictor.spec.features, query.match, query.source.var, predictor.gene_importance)

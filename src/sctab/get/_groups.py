@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from sctab.data import require_anndata
+from sctab.data import require_cells
 from sctab.errors import KeyNotFoundError, missing_key, place
 from sctab.get._annotation import Annotation, annotate_call
 from sctab.keys import OBS_LABEL
@@ -39,7 +39,7 @@ def types_of(adata: AnnData, groupby: str | None, key_added: str) -> pd.Categori
     KeyNotFoundError
         If the column does not exist.
     """
-    require_anndata(adata)
+    require_cells(adata)
     if groupby is not None:
         return column_of(adata, "groupby", groupby)
     if label_key(key_added) not in adata.obs:

@@ -7,7 +7,7 @@ from typing import Literal
 import pandas as pd
 from anndata import AnnData
 
-from sctab.data import require_anndata
+from sctab.data import require_cells
 from sctab.errors import KeyNotFoundError, Parameter, SettingError, listing
 from sctab.keys import DEFAULT_KEY_ADDED, UNS_REVIEW
 
@@ -66,7 +66,7 @@ def review(
     >>> len(sctab.get.review(adata, "groups")) == adata.obs["louvain"].nunique()
     True
     """
-    require_anndata(adata)
+    require_cells(adata)
     if table not in _TABLES:
         raise SettingError(Parameter("table", table), f" is not one of {listing(_TABLES)}.")
     key = f"{key_added}_{UNS_REVIEW}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from anndata import AnnData
 
-from sctab.data import require_anndata
+from sctab.data import require_cells
 from sctab.errors import KeyNotFoundError
 from sctab.keys import DEFAULT_KEY_ADDED, UNS_VOTE
 
@@ -55,7 +55,7 @@ def vote(adata: AnnData, *, key_added: str = DEFAULT_KEY_ADDED) -> pd.DataFrame:
     >>> len(sctab.get.vote(adata)) == adata.obs["louvain"].nunique()
     True
     """
-    require_anndata(adata)
+    require_cells(adata)
     key = f"{key_added}_{UNS_VOTE}"
     if key not in adata.uns:
         raise KeyNotFoundError(f"`adata.uns[{key!r}]` not found. Call `sctab.tl.vote(adata, key_added={key_added!r})` first.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import entr, log_softmax, logsumexp, softmax
 
+from sctab.data import Measured
 from sctab.metrics import calibration_error_of
 
 Unit = Literal["dataset", "donor", "cell"]
@@ -51,10 +52,18 @@ class Calibration:
     """Expected calibration error on the held-out cells, between 0 and 1."""
     uncalibrated_error: float | None = None
     """The same before calibration."""
+    reduced: Mapping[str, Calibration] = field(default_factory=dict)
+    """Of a model that also looks at proteins: calibration for cells with `"some"` of its antibodies, and with `"none"`."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        values = {name: value for name, value in vars(self).items() if name != "reduced"}
+        reduced = {measured: calibration.to_json() for measured, calibration in self.reduced.items()}
+        return values | ({"reduced": reduced} if reduced else {})
+
+    def of_measured(self, measured: Measured) -> Calibration:
+        """Calibration for cells with all, some or none of the antibodies of the model."""
+        return self.reduced.get(measured, self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -65,7 +74,12 @@ class Calibration:
         TypeError, ValueError
             If something is missing, unknown, of another type or out of bounds.
         """
-        calibration = cls(**values)
+        reduced = values.get("reduced", {})
+        if not isinstance(reduced, dict) or not set(reduced) <= {"some", "none"}:
+            raise TypeError("`calibration.reduced` is not an object with `some` and `none`")
+        if any(not isinstance(each, dict) or "reduced" in each for each in reduced.values()):
+            raise TypeError("`calibration.reduced` does not hold calibrations")
+        calibration = cls(**{**values, "reduced": {measured: cls.from_json(each) for measured, each in reduced.items()}})
         for name in ("temperature", "disagreement", "calibration_error", "uncalibrated_error"):
             value = getattr(calibration, name)
             if isinstance(value, bool) or not isinstance(value, float | int | (type(None) if name.endswith("error") else float)):

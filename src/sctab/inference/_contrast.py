@@ -44,10 +44,10 @@ def contrast_query(
 
     Returns
     -------
-    Positions of genes among those of the model that speak for the favoured label, and of those that speak against it, the first most,
-    `(n_obs, n_top)` each; -1 where there are no more.
+    Positions of genes and antibodies among those of the model that speak for the favoured label, and of those that speak against it, the
+    first most, `(n_obs, n_top)` each; -1 where there are no more.
     """
-    n_genes, start = len(predictor.spec.features), 0
+    n_features, start = len(predictor.spec.feature_names), 0
     speaks_for, against = (np.full((len(favoured), n_top), -1, dtype=np.int64) for _ in range(2))
     wanted = (favoured >= 0) & (rejected >= 0)
     for block in query.blocks(_CELLS_AT_A_TIME):
@@ -55,7 +55,7 @@ def contrast_query(
         rows = np.flatnonzero(wanted[start:stop])
         if len(rows):
             at = rows + start
-            found = contributions(predictor.networks, block[rows], favoured[at], rejected[at])[:, :n_genes]
+            found = contributions(predictor.networks, block[rows], favoured[at], rejected[at])[:, :n_features]
             speaks_for[at], against[at] = largest_entries(found, n_top), largest_entries(-found, n_top)
         start = stop
     return speaks_for, against

@@ -70,7 +70,7 @@ class DaskEngine(Engine):
             sent[:] = self._client.scatter([self._block_predictor, query.recipe, unseen], broadcast=True, hash=False)
 
         def task(at: tuple[int, int]) -> tuple[Any, ...]:
-            return _predict, *sent, rows_of(at), query.covariates[slice(*at)], batch_size
+            return _predict, *sent, rows_of(at), query.beside(*at), batch_size
 
         self._n_threads()
         send()

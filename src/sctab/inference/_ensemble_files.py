@@ -109,13 +109,19 @@ def check_alike(specs: Sequence[ModelSpec]) -> None:
     Raises
     ------
     SettingError
-        If they differ in their class, genes, labels, scale or covariates.
+        If they differ in their class, genes, antibodies, labels, scale or covariates.
     """
     first = specs[0]
     for position, spec in enumerate(specs[1:], start=1):
         if spec.model_class != first.model_class:
             raise SettingError(f"Member 0 is a `{first.model_class}` and member {position} a `{spec.model_class}`.")
-        for part, name in (("features", "genes"), ("labels", "labels"), ("normalization", "scale"), ("covariates", "covariates")):
+        for part, name in (
+            ("features", "genes"),
+            ("proteins", "antibodies"),
+            ("labels", "labels"),
+            ("normalization", "scale"),
+            ("covariates", "covariates"),
+        ):
             if getattr(spec, part) != getattr(first, part):
                 raise SettingError(f"Members 0 and {position} differ in their {name}. Train them on the same reference.")
 

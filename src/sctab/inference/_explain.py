@@ -24,11 +24,10 @@ class ExplainedCells:
     """Decisions on cells with the weights of their genes."""
 
     values: sparse.csr_matrix
-    """Normalised expression, `(n_obs, n_vars)`."""
+    """Normalised expression, then standardised proteins, `(n_obs, n_features)`."""
     weights: sparse.csr_matrix
-    """Fraction of the decision that each gene carries, `(n_obs, n_vars)`; rows sum to one, and to zero for cells without a count. Of
-    members
-    that looked at covariates alone in a cell, nothing is added to its row."""
+    """Fraction of the decision that each gene and antibody carries, `(n_obs, n_features)`; rows sum to one, and to zero for cells without a
+    count. Of members that looked at covariates alone in a cell, nothing is added to its row."""
     decision: Decision
     """Labels of the cells."""
 
@@ -65,19 +64,22 @@ def explain_query(predictor: Predictor, query: Query, *, batch_size: int) -> Ite
     """
     require_batch_size(batch_size)
     networks, n_genes = require_explainable(predictor), len(predictor.spec.features)
+    n_features = len(predictor.spec.feature_names)
     for block in query.blocks(batch_size):
         measured = block[:, :n_genes].getnnz(axis=1) > 0
-        of_members = [explain_block(network, block, n_genes) for network in networks]
+        of_members = [explain_block(network, block, n_genes, n_features) for network in networks]
         logits = np.stack([logits for _, logits in of_members], axis=1)
         yield ExplainedCells(
-            values=block[:, :n_genes],
+            values=block[:, :n_features],
             weights=sum(shares_of(weights) for weights, _ in of_members) / len(networks),
             decision=decide(Evaluation(logits, None, measured), predictor.spec.calibration),
         )
 
 
-def explain_block(network: TabNet, block: sparse.csr_matrix, n_genes: int) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
-    """Weights of genes, and logits of cells.
+def explain_block(
+    network: TabNet, block: sparse.csr_matrix, n_genes: int, n_features: int
+) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
+    """Weights of genes and antibodies, and logits of cells.
 
     Parameters
     ----------
@@ -85,17 +87,17 @@ def explain_block(network: TabNet, block: sparse.csr_matrix, n_genes: int) -> tu
         A trained network.
     block
         Its input, `(n_obs, n_inputs)`.
-    n_genes
-        Inputs that are genes; covariates follow.
+    n_genes, n_features
+        Inputs that are genes, and inputs that are genes or antibodies, which come first.
 
     Returns
     -------
-    Weights `(n_obs, n_genes)`, zero for cells without a count, and logits `(n_obs, n_labels)`.
+    Weights `(n_obs, n_features)`, zero for cells without a count, and logits `(n_obs, n_labels)`.
     """
     device = next(chain(network.parameters(), network.buffers())).device
     weights, logits = network.explain(torch.from_numpy(block.toarray()).to(device))
     weights[torch.from_numpy(block[:, :n_genes].getnnz(axis=1) == 0)] = 0
-    return sparse.csr_matrix(weights[:, :n_genes].cpu().numpy()), logits.cpu().numpy()
+    return sparse.csr_matrix(weights[:, :n_features].cpu().numpy()), logits.cpu().numpy()
 
 
 def shares_of(weights: sparse.csr_matrix) -> sparse.csr_matrix:

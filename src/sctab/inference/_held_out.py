@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sctab.data import Measured
 from sctab.errors import ModelFormatError
 from sctab.inference._backoff import Scores, score_cells
 from sctab.inference._calibration import Calibration, Members, Unit, fit_calibration
@@ -21,6 +23,8 @@ _MOST_CELLS = 25_000
 _LOG_PROBABILITIES, _INFORMATION, _TRUTH, _UNITS, _KNOWN = (
     f"held_out.{name}" for name in ("log_probabilities", "mutual_information", "truth", "units", "is_known")
 )
+
+_NAMES = (_LOG_PROBABILITIES, _INFORMATION, _TRUTH, _UNITS, _KNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +41,14 @@ class HeldOutCells:
     """Unit that was held out whole."""
     units: NDArray[np.int64]
     """Dataset, donor or number of each cell, `(n_obs,)`, from 0."""
+    reduced: Mapping[str, HeldOutCells] = field(default_factory=dict)
+    """The same cells with `"some"` and `"none"` of the antibodies, of a model that also looks at proteins."""
 
     def calibrate(self, spec: ModelSpec) -> Calibration:
         """Temperature for the labels of a model."""
         is_right, n_units = spec.labels.child_matrix(spec.labels.ontology), len(np.unique(self.units))
-        return fit_calibration(self.members, self.truth, is_right, unit=self.unit, n_units=n_units)
+        found = fit_calibration(self.members, self.truth, is_right, unit=self.unit, n_units=n_units)
+        return replace(found, reduced={measured: cells.calibrate(spec) for measured, cells in self.reduced.items()})
 
     def score(self, terms: Terms, calibration: Calibration) -> Scores:
         """Scores of the cells, from which terms are promised; see :func:`score_cells`."""
@@ -59,6 +66,11 @@ class HeldOutCells:
         kept = np.sort(rng.permutation(n_obs)[:_MOST_CELLS])
         log_mean = self.members.log_mean[kept]
         arrays: dict[str, NDArray[np.generic]] = {
+            **{
+                name: values
+                for measured, cells in self.reduced.items()
+                for name, values in cells._reduced_arrays(measured, rng).items()
+            },
             _LOG_PROBABILITIES: (log_mean - log_mean.max(axis=1, keepdims=True)).astype(np.float16),
             _TRUTH: self.truth[kept].astype(np.int32),
             _UNITS: np.unique(self.units[kept], return_inverse=True)[1].astype(np.int32),
@@ -67,6 +79,9 @@ class HeldOutCells:
         if self.members.mutual_information.any():
             arrays[_INFORMATION] = self.members.mutual_information[kept].astype(np.float32)
         return arrays
+
+    def _reduced_arrays(self, measured: str, rng: np.random.Generator) -> dict[str, NDArray[np.generic]]:
+        return {_name_with(measured, name): values for name, values in self.to_arrays(rng).items()}
 
     @classmethod
     def from_arrays(cls, arrays: Arrays, spec: ModelSpec) -> Self | None:
@@ -96,3 +111,25 @@ class HeldOutCells:
             unit=spec.calibration.unit,
             units=units.astype(np.int64),
         )
+
+
+def arrays_of_measured(arrays: Arrays, measured: Measured) -> Arrays:
+    """Arrays of a model for cells with all, some or none of its antibodies: held-out cells are those of the same kind.
+
+    Parameters
+    ----------
+    arrays
+        Those that :meth:`HeldOutCells.to_arrays` gave, and others.
+    measured
+        Antibodies of the cells to annotate.
+    """
+    if measured == "all" or _name_with(measured, _LOG_PROBABILITIES) not in arrays:
+        return arrays
+    names = {name: _name_with(measured, name) for name in _NAMES}
+    others = {name: values for name, values in arrays.items() if name not in names}
+    return others | {name: arrays[stored] for name, stored in names.items() if stored in arrays}
+
+
+def _name_with(measured: str, name: str) -> str:
+    """Name of an array of held-out cells with some or none of the antibodies."""
+    return name.replace("held_out.", f"held_out_with_{measured}.", 1)

@@ -34,7 +34,7 @@ def _trees(spec: ModelSpec) -> BoostedTrees:
         len(spec.features),
         len(spec.labels),
         n_components=spec.architecture["n_components"],
-        n_covariates=len(spec.category_names),
+        n_covariates=spec.n_beside,
     )
 
 

@@ -8,17 +8,18 @@ from os import PathLike
 from typing import Any, Protocol, Self
 
 import numpy as np
+from anndata import AnnData
 from numpy.typing import NDArray
 from torch import nn
 
-from sctab.data import CellData, Query, learned_matrix, open_query
+from sctab.data import CellData, Query, choose_modality, joined, learned_matrix, open_query
 from sctab.errors import Parameter, SettingError, warn
 from sctab.inference._backends import Backend, portable_networks
 from sctab.inference._backoff import BackOff, promise
 from sctab.inference._block_predictor import BlockPredictor
 from sctab.inference._device import device_of
 from sctab.inference._ensemble_files import check_stored, hash_of_members, member_paths, read_ensemble
-from sctab.inference._held_out import HeldOutCells
+from sctab.inference._held_out import HeldOutCells, arrays_of_measured
 from sctab.inference._jax_model import JaxModel
 from sctab.inference._networks import EARLIER_WEIGHTS, build_network, network_with
 from sctab.inference._query_test import unseen_test
@@ -74,6 +75,19 @@ class Predictor:
         """Itself: whatever has a predictor can be used in its place."""
         return self
 
+    def cells_of(self, data: Any, *, files: str = "") -> AnnData:
+        """The cells of an AnnData, as it is, or of a MuData: its gene expression, with its proteins beside it.
+
+        Parameters
+        ----------
+        data
+            What a user passed. Modalities of a MuData are those that the model learned from where they have the same names.
+        files
+            See :func:`sctab.data.require_anndata`; errors are those of :func:`sctab.data.joined`.
+        """
+        choose = choose_modality(self.spec.features, self.gene_importance)
+        return joined(data, modalities=self.spec.setup.get("modalities"), choose=choose, files=files)
+
     def open_query(self, adata: CellData, *, layer: str | None = None, min_gene_coverage: float = 0.0, **kwargs: Any) -> Query:
         """Match any AnnData or file to the genes of the model.
 
@@ -91,7 +105,28 @@ class Predictor:
             importance=self.gene_importance,
             min_gene_coverage=min_gene_coverage,
             learned=learned_matrix(self.spec.setup, self.spec.training),
+            panel=self.spec.proteins,
             **kwargs,
+        )
+
+    def suited_to(self, query: Query) -> Predictor:
+        """The same networks with the calibration for the proteins of a query: with all antibodies of the model, with some or with none.
+
+        Parameters
+        ----------
+        query
+            See :meth:`open_query`.
+        """
+        if query.proteins is None or self.spec.calibration is None:
+            return self
+        measured = query.proteins.measured
+        return Predictor(
+            replace(self.spec, calibration=self.spec.calibration.of_measured(measured)),
+            self.networks,
+            self.gene_importance,
+            name=self.name,
+            sha256=self.sha256,
+            arrays=arrays_of_measured(self.arrays, measured),
         )
 
     def promise(self, accepted_error: float, hierarchy: Hierarchy | None = None) -> BackOff:

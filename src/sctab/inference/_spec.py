@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Self
 
-from sctab.data import Covariate, FeatureSpace, Normalization
+from sctab.data import Covariate, FeatureSpace, Normalization, ProteinPanel
 from sctab.errors import ModelFormatError, listing
 from sctab.inference._calibration import Calibration
-from sctab.keys import FIRST_FORMAT_VERSION, FORMAT_NAME, FORMAT_VERSION, FORMAT_VERSIONS
+from sctab.keys import FIRST_FORMAT_VERSION, FORMAT_NAME, FORMAT_VERSION, FORMAT_VERSIONS, FORMAT_WITH_PROTEINS
 from sctab.ontology import LabelSpace
 
 NO_SETUP: Mapping[str, Any] = MappingProxyType(
@@ -53,6 +53,7 @@ _PARTS = {
     "features",
     "calibration",
     "reference",
+    "proteins",
 }
 _LIBRARIES = ("sctab", "scvi-tools", "torch", "anndata", "numpy", "scipy")
 
@@ -82,11 +83,28 @@ class ModelSpec:
     """Versions of the libraries that it was trained with."""
     calibration: Calibration | None = None
     """Temperature of its probabilities, learned from held-out cells."""
+    proteins: ProteinPanel | None = None
+    """Antibodies that the model looks at besides the genes."""
 
     @property
     def n_inputs(self) -> int:
-        """Columns of the network's input: one per gene, then one per category of each covariate."""
-        return len(self.features) + len(self.category_names)
+        """Columns of the network's input: one per gene, those of the antibodies, then one per category of each covariate."""
+        return len(self.features) + self.n_beside
+
+    @property
+    def n_beside(self) -> int:
+        """Columns of the network's input after the genes."""
+        return (0 if self.proteins is None else self.proteins.n_inputs) + len(self.category_names)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of genes, then of antibodies: the first columns of the network's input."""
+        return (*self.features.names, *(() if self.proteins is None else self.proteins.input_names[:-1]))
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of all columns of the network's input."""
+        return (*self.features.names, *(() if self.proteins is None else self.proteins.input_names), *self.category_names)
 
     @property
     def category_names(self) -> tuple[str, ...]:
@@ -103,7 +121,8 @@ class ModelSpec:
         """One line on class, size and architecture."""
         architecture = ", ".join(f"{key}: {value}" for key, value in self.architecture.items())
         labels = "clusters" if self.is_clustering else "cell types"
-        return f"{self.model_class} with {len(self.labels)} {labels} and {len(self.features)} genes; {architecture}"
+        proteins = "" if self.proteins is None else f" and {len(self.proteins)} antibodies"
+        return f"{self.model_class} with {len(self.labels)} {labels} and {len(self.features)} genes{proteins}; {architecture}"
 
     def with_training(self, summary: Mapping[str, Any]) -> ModelSpec:
         """The same model, trained, and not calibrated yet."""
@@ -123,7 +142,7 @@ class ModelSpec:
         """Plain values for JSON."""
         return {
             "format": FORMAT_NAME,
-            "format_version": FORMAT_VERSION,
+            "format_version": FORMAT_VERSION if self.proteins is None else FORMAT_WITH_PROTEINS,
             "model_class": self.model_class,
             "description": self.description,
             "architecture": dict(self.architecture),
@@ -140,6 +159,7 @@ class ModelSpec:
             "versions": dict(self.versions),
             "features": self.features.to_json(),
             "calibration": None if self.calibration is None else self.calibration.to_json(),
+            **({} if self.proteins is None else {"proteins": self.proteins.to_json()}),
         }
 
     @classmethod
@@ -155,7 +175,7 @@ class ModelSpec:
             raise ModelFormatError(f"`model.json` does not describe an sctab model: its `format` is not `{FORMAT_NAME}`.")
         if (version := values.get("format_version")) not in FORMAT_VERSIONS or isinstance(version, bool):
             raise ModelFormatError(
-                f"The model has format version {version!r}; this version of sctab reads {FIRST_FORMAT_VERSION} to {FORMAT_VERSION}. "
+                f"The model has format version {version!r}; this version of sctab reads {FIRST_FORMAT_VERSION} to {FORMAT_VERSIONS[-1]}. "
                 "Update sctab, or train and save the model again."
             )
         try:
@@ -176,6 +196,7 @@ class ModelSpec:
                 calibration=None
                 if (found := values.get("calibration")) is None
                 else Calibration.from_json(_object(found, "calibration")),
+                proteins=None if (panel := values.get("proteins")) is None else ProteinPanel.from_json(_object(panel, "proteins")),
             )
         except (KeyError, TypeError, ValueError) as error:
             why = f"it has no {error}" if isinstance(error, KeyError) else error

@@ -6,17 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from os import PathLike
-from typing import Any, Literal, Self, final
+from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from numpy.typing import NDArray
 
 from sctab._deprecation import FRACTION_OF_CORPUS, renamed_arguments
 from sctab.corpus import Corpus
-from sctab.errors import Either, NotTrainedError, Parameter, SettingError, listed, listing, warn
-from sctab.inference import ModelSpec, Predictor
+from sctab.errors import Either, Parameter, SettingError, listed, listing, warn
 from sctab.io import ProgressReport, progress_titled
 from sctab.model._base import CellTypeClassifier
 from sctab.model._candidates import Trial, judge_all, title_of_candidate
@@ -24,15 +22,19 @@ from sctab.model._classes import CLASSES
 from sctab.model._comparison import compare
 from sctab.model._crossfit import join_folds, useful_jobs
 from sctab.model._ensemble import DeepEnsemble
+from sctab.model._kept import KeptModel
 from sctab.model._learned_cells import kept_arrays
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
 from sctab.model._portable import PortableModel
 from sctab.train import Checkpoints, CorpusReference, LoggerChoice, MemoryReference, Reference, check_logging, run_directory
 
+if TYPE_CHECKING:
+    from mudata import MuData
+
 
 @final
-class AutoClassifier(PortableModel):
+class AutoClassifier(KeptModel, PortableModel):
     """Train several model classes on parts of the reference, compare them on the rest, and keep the best.
 
     The reference is cut into parts, by whole donors where there are enough, and each part is named by candidates that have learned the
@@ -92,7 +94,7 @@ class AutoClassifier(PortableModel):
         manager = LinearClassifier._get_most_recent_anndata_manager(adata)
         if manager is None:
             raise SettingError("The reference was not set up. Call `AutoClassifier.setup_anndata(adata, labels_key=…)` first.")
-        self._begin(MemoryReference(adata, dict(manager.registry["setup_args"])), candidates, settings)
+        self._begin(MemoryReference.from_setup(adata, dict(manager.registry["setup_args"])), candidates, settings)
 
     @classmethod
     def _of(
@@ -114,7 +116,7 @@ class AutoClassifier(PortableModel):
         settings: Mapping[str, Mapping[str, Mapping[str, Any]]] | None,
     ) -> None:
         self._reference = reference
-        self._best: CellTypeClassifier | None = None
+        self._best = None
         self._names = _available() if candidates is None else list(candidates)
         self._settings = dict(settings or {})
         if not self._names:
@@ -170,6 +172,17 @@ class AutoClassifier(PortableModel):
             As in :class:`CellTypeClassifier`.
         """
         LinearClassifier.setup_anndata(adata, labels_key, **kwargs)
+
+    @classmethod
+    def setup_mudata(cls, mdata: MuData, labels_key: str, **kwargs: Any) -> None:
+        """Set up a reference of gene expression and surface proteins; see :meth:`CellTypeClassifier.setup_mudata`.
+
+        Parameters
+        ----------
+        mdata, labels_key, **kwargs
+            As in :class:`CellTypeClassifier`.
+        """
+        LinearClassifier.setup_mudata(mdata, labels_key, **kwargs)
 
     def train(
         self,
@@ -310,64 +323,6 @@ class AutoClassifier(PortableModel):
         """The reference, where it is in an AnnData."""
         return self._reference.adata
 
-    @property
-    def predictor(self) -> Predictor:
-        """The classifier that was kept, to predict with; errors as in :attr:`best`."""
-        return self.best.predictor
-
-    @property
-    def best(self) -> CellTypeClassifier:
-        """The model that was kept.
-
-        Raises
-        ------
-        NotTrainedError
-            Before :meth:`train`.
-        """
-        if self._best is None:
-            raise NotTrainedError("No model was chosen yet. Call `train()` first.")
-        return self._best
-
-    @property
-    def spec(self) -> ModelSpec:
-        """Description of the model that was kept."""
-        return self.best.spec
-
-    @property
-    def history(self) -> Any:
-        """Training history of the model that was kept."""
-        return self.best.history
-
-    def predict(self, adata: AnnData | None = None, **kwargs: Any) -> NDArray[np.object_] | pd.DataFrame:
-        """Predict the cell type of every cell; see :meth:`CellTypeClassifier.predict`.
-
-        Parameters
-        ----------
-        adata, **kwargs
-            As in :class:`CellTypeClassifier`.
-        """
-        return self.best.predict(adata, **kwargs)
-
-    def get_latent_representation(self, adata: AnnData | None = None, **kwargs: Any) -> NDArray[np.float32]:
-        """Compute the embedding before the output layer; see :meth:`CellTypeClassifier.get_latent_representation`.
-
-        Parameters
-        ----------
-        adata, **kwargs
-            As in :class:`CellTypeClassifier`.
-        """
-        return self.best.get_latent_representation(adata, **kwargs)
-
-    def save(self, dir_path: str | PathLike[str], **kwargs: Any) -> None:
-        """Write the model that was kept; see :meth:`CellTypeClassifier.save`.
-
-        Parameters
-        ----------
-        dir_path, **kwargs
-            As in :class:`CellTypeClassifier`.
-        """
-        self.best.save(dir_path, **kwargs)
-
     @classmethod
     def load(cls, dir_path: str | PathLike[str], **kwargs: Any) -> CellTypeClassifier | DeepEnsemble:
         """Read the model that was kept, which has another class; the same as :func:`load_model`.
@@ -378,16 +333,6 @@ class AutoClassifier(PortableModel):
             As in :class:`CellTypeClassifier`.
         """
         return load_model(dir_path, **kwargs)
-
-    def deregister_manager(self, adata: AnnData | None = None) -> None:
-        """Release a reference, so that its memory can be used again; see :meth:`scvi.model.base.BaseModelClass.deregister_manager`.
-
-        Parameters
-        ----------
-        adata
-            The reference.
-        """
-        self.best.deregister_manager(adata)
 
 
 def _available() -> list[str]:

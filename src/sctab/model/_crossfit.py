@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
+from sctab.data import Hidden
 from sctab.errors import SctabError, SctabWarning
 from sctab.inference import Evaluation, HeldOutCells, Members, ModelSpec, Predictor, Unit, decide
 from sctab.io import ProgressReport
@@ -45,6 +46,8 @@ class FoldOutput:
     """Unit that was held out whole."""
     units: NDArray[np.object_] | None
     """Dataset or donor of each cell, `(n_held_out,)`; `None` where single cells were held out."""
+    reduced: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Of a model that also looks at proteins: logits with `"some"` and with `"none"` of its antibodies."""
 
     @property
     def labels(self) -> NDArray[np.str_]:
@@ -57,6 +60,8 @@ def evaluate_fold(fold: HeldOut, predictor: Predictor) -> FoldOutput:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SctabWarning)  # the model that is kept says it once
         evaluation = fold.evaluate(predictor)
+        hidden: dict[str, Hidden] = {} if predictor.spec.proteins is None else {"some": "some", "none": "all"}
+        reduced = {measured: fold.evaluate(predictor, hidden=each).logits for measured, each in hidden.items()}
     return FoldOutput(
         logits=evaluation.logits,
         measured=evaluation.measured,
@@ -66,6 +71,7 @@ def evaluate_fold(fold: HeldOut, predictor: Predictor) -> FoldOutput:
         truth=fold.truth,
         unit=fold.unit,
         units=fold.units,
+        reduced=reduced,
     )
 
 
@@ -94,6 +100,10 @@ def join_folds(outputs: Sequence[FoldOutput], spec: ModelSpec) -> HeldOutCells:
         is_known=np.concatenate([np.isin(output.truth, list(output.learned)) for output in outputs])[kept],
         unit=outputs[0].unit,
         units=np.unique(units[0][kept], return_inverse=True)[1],
+        reduced={
+            measured: join_folds([replace(output, logits=output.reduced[measured], reduced={}) for output in outputs], spec)
+            for measured in outputs[0].reduced
+        },
     )
 
 
@@ -147,8 +157,7 @@ class CrossFit:
             tasks, n_folds * n_members, title=_TITLES.get(by, "Calibrating on held-out parts"), n_jobs=self.n_jobs, shown=self.shown
         )
         parts = [outputs[first : first + n_members] for first in range(0, len(outputs), n_members)]
-        together = [replace(part[0], logits=np.concatenate([output.logits for output in part], axis=1)) for part in parts]
-        return join_folds(together, self.spec)
+        return join_folds([_together(part) for part in parts], self.spec)
 
     def evaluate_unlike(self, cells: HeldOutCells) -> HeldOutCells:
         """Held-out cells to learn a temperature from: those that differ from all that was learned, as a new query does.
@@ -167,6 +176,16 @@ class CrossFit:
             return self.evaluate("cluster")
         except SctabError:
             return cells
+
+
+def _together(outputs: Sequence[FoldOutput]) -> FoldOutput:
+    """Outputs of the members of an ensemble as those of one model."""
+    first = outputs[0]
+    return replace(
+        first,
+        logits=np.concatenate([output.logits for output in outputs], axis=1),
+        reduced={name: np.concatenate([output.reduced[name] for output in outputs], axis=1) for name in first.reduced},
+    )
 
 
 def run_folds(

@@ -6,7 +6,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scvi.data import AnnDataManager
 
+from sctab.data import RNA, is_mudata
+from sctab.errors import InputTypeError
 from sctab.inference import (
     BATCH_SIZE,
     DENSE_BATCH_SIZE,
@@ -32,6 +34,9 @@ from sctab.train import (
     TrainingData,
     TrainingResult,
 )
+
+if TYPE_CHECKING:
+    from mudata import MuData
 
 
 class DescribedModel(NetworkModel):
@@ -151,12 +156,84 @@ class DescribedModel(NetworkModel):
         cls._register(adata, reference.setup, **kwargs)
 
     @classmethod
-    def _register(cls, adata: AnnData, setup: Mapping[str, Any], **kwargs: Any) -> None:
+    def setup_mudata(
+        cls,
+        mdata: MuData,
+        labels_key: str,
+        *,
+        modalities: Mapping[str, str] | None = None,
+        layer: str | None = None,
+        protein_layer: str | None = None,
+        donor_key: str | None = None,
+        dataset_key: str | None = None,
+        unlabeled_category: str | None = None,
+        label_ids: Mapping[str, str | None] | str | PathLike[str] | None = None,
+        categorical_covariate_keys: Sequence[str] | None = None,
+        gene_id_key: str | None = None,
+        gene_symbol_key: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Set up an annotated reference of gene expression and surface proteins, such as CITE-seq, see :doc:`/proteins`.
+
+        The model also annotates cells of which no protein was measured, or some of them: in training, antibodies are hidden from a part of
+        the cells (`protein_dropout`).
+
+        Parameters
+        ----------
+        mdata
+            Reference, with modalities of the same cells. Columns of `obs` are those of `mdata.obs`, or of the gene expression.
+        labels_key
+            Column with cell types.
+        modalities
+            Modality of each role: `{"rna": "rna", "protein": "prot"}`. By default they are found by their features. Without `protein` the
+            model learns gene expression alone.
+        layer, donor_key, dataset_key, unlabeled_category, label_ids, categorical_covariate_keys, gene_id_key, gene_symbol_key
+            As in :meth:`setup_anndata`; `layer` and `var` are those of the gene expression.
+        protein_layer
+            Layer with the counts of the antibodies; `X` by default. Counts become centred log ratios per cell; values that are
+            normalised already are noticed.
+        **kwargs
+            Passed to :meth:`scvi.data.AnnDataManager.register_fields`.
+
+        Raises
+        ------
+        InputTypeError
+            If `mdata` is not a MuData.
+        KeyNotFoundError, SettingError
+            If a modality or a layer does not exist, or a role is unknown.
+        LabelError, GeneOverlapError, InputValueError
+            As in :meth:`setup_anndata`; or if the modality of proteins holds something else, such as peaks.
+        """
+        if not is_mudata(mdata):
+            raise InputTypeError(
+                f"`setup_mudata` needs a MuData, and this is a {type(mdata).__name__}. Use `setup_anndata` for an AnnData."
+            )
+        reference = MemoryReference.of(
+            mdata,
+            labels_key,
+            modalities=modalities,
+            layer=layer,
+            protein_layer=protein_layer,
+            donor_key=donor_key,
+            dataset_key=dataset_key,
+            unlabeled_category=unlabeled_category,
+            label_ids=label_ids,
+            categorical_covariate_keys=categorical_covariate_keys,
+            gene_id_key=gene_id_key,
+            gene_symbol_key=gene_symbol_key,
+        )
+        reference.require_proteins()
+        cls._register(mdata, reference.setup, **kwargs)
+
+    @classmethod
+    def _register(cls, adata: AnnData | MuData, setup: Mapping[str, Any], **kwargs: Any) -> None:
         """Write into the registry of scvi-tools, for its users, what can be learned from; nothing else reads it."""
         keys = {name: setup[name] for name in ("layer", "donor_key", "unlabeled_category")}
+        cells = {"mdata" if is_mudata(adata) else "adata": adata}
+        modality = setup["modalities"][RNA] if is_mudata(adata) else None
         manager = AnnDataManager(
-            fields=reference_fields(adata, setup["labels_key"], **keys),
-            setup_method_args=cls._get_setup_method_args(cls=cls, adata=adata, **setup),
+            fields=reference_fields(adata, setup["labels_key"], modality=modality, **keys),
+            setup_method_args=cls._get_setup_method_args(cls=cls, **cells, **setup),
         )
         with warnings.catch_warnings():  # types with few cells are reported by name when the model is made
             warnings.filterwarnings("ignore", message=r"Category \d+ in adata.obs.* has fewer than 3 cells")
@@ -167,7 +244,7 @@ class DescribedModel(NetworkModel):
         """Genes, labels and an untrained network: from the reference, or from a `spec` that was stored."""
         self._reference: Reference | None = None
         if self.adata is not None:
-            self._reference = MemoryReference(self.adata, dict(self.registry["setup_args"]))
+            self._reference = MemoryReference.from_setup(self.adata, dict(self.registry["setup_args"]))
         if spec is None:
             spec = self._describe(self._reference, n_top_genes, requested)
         self._take_spec(spec)

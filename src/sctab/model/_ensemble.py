@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from inspect import signature
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Self, final
+from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 import numpy as np
 from anndata import AnnData
@@ -39,6 +39,9 @@ from sctab.model._learned_cells import kept_arrays
 from sctab.model._members import MemberTraining
 from sctab.model._sctab import SCTAB
 from sctab.train import CorpusReference, MemoryReference, Reference, run_directory
+
+if TYPE_CHECKING:
+    from mudata import MuData
 
 
 @final
@@ -161,6 +164,18 @@ class DeepEnsemble(PredictingEnsemble):
             As in :class:`CellTypeClassifier`.
         """
         self._reference = MemoryReference.of(adata, labels_key, **kwargs)
+
+    def setup_mudata(self, mdata: MuData, labels_key: str, **kwargs: Any) -> None:
+        """Set up a reference of gene expression and surface proteins; see :meth:`CellTypeClassifier.setup_mudata`.
+
+        Parameters
+        ----------
+        mdata, labels_key, **kwargs
+            As in :class:`CellTypeClassifier`.
+        """
+        reference = MemoryReference.of(mdata, labels_key, **kwargs)
+        reference.require_proteins()
+        self._reference = reference
 
     @property
     def adata(self) -> AnnData | None:

@@ -122,8 +122,9 @@ class LinearClassifier(CellTypeClassifier):
 
         Returns
         -------
-        Frame `(n_labels, n_inputs)`, types as index; columns are genes, then categories such as `tissue=lung`. Only differences between
-        types matter: adding the same numbers to all rows gives the same probabilities.
+        Frame `(n_labels, n_inputs)`, types as index; columns are genes, then antibodies such as `CD3 (protein)`, whose weights
+        are per standard deviation, then categories such as `tissue=lung`. Only differences between types matter: adding the same numbers to
+        all rows gives the same probabilities.
 
         Raises
         ------
@@ -134,5 +135,5 @@ class LinearClassifier(CellTypeClassifier):
         return pd.DataFrame(
             self.module.classifier.weight.detach().cpu().numpy(),
             index=pd.Index(self.spec.labels.names, name="type"),
-            columns=pd.Index([*self.spec.features.names, *self.spec.category_names], name="gene"),
+            columns=pd.Index(self.spec.input_names, name="gene"),
         )

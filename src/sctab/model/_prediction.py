@@ -43,8 +43,9 @@ def explain(model: Any, adata: AnnData | None, layer: str | None, *, batch_size:
     predictor = model.predictor
     (network,) = require_explainable(predictor)
     _, query = open_own_or(model, predictor, adata, layer)
-    n_genes = len(model.spec.features)
-    return sparse.vstack([explain_block(network, block, n_genes)[0] for block in query.blocks(batch_size)], format="csr")
+    n_genes, n_features = len(model.spec.features), len(model.spec.feature_names)
+    parts = [explain_block(network, block, n_genes, n_features)[0] for block in query.blocks(batch_size)]
+    return sparse.vstack(parts, format="csr")
 
 
 def open_own_or(model: Any, predictor: Predictor, adata: AnnData | None, layer: str | None) -> tuple[AnnData, Query]:
@@ -57,6 +58,7 @@ def open_own_or(model: Any, predictor: Predictor, adata: AnnData | None, layer: 
             raise SettingError(f"The model {why}. Pass the data as `adata`.")
         if layer is None:
             chosen = reference_source(adata, reference.setup["layer"])
+    adata = predictor.cells_of(adata)
     query = predictor.open_query(adata, layer=layer, chosen=chosen)
     for note in query.notes:
         warn(note)
@@ -65,7 +67,7 @@ def open_own_or(model: Any, predictor: Predictor, adata: AnnData | None, layer: 
 
 def decide_cells(model: Any, adata: AnnData, query: Query, batch_size: int) -> Decision:
     """Decision on the cells of a query."""
-    return predict_cells(model.predictor, adata, query, batch_size=batch_size)
+    return predict_cells(model.predictor.suited_to(query), adata, query, batch_size=batch_size)
 
 
 def _decide(model: Any, adata: AnnData | None, layer: str | None, batch_size: int) -> tuple[pd.Index, Decision]:

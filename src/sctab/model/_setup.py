@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from anndata import AnnData
-from scvi.data.fields import BaseAnnDataField, CategoricalObsField, LabelsWithUnlabeledObsField, LayerField
+from scvi.data.fields import (
+    BaseAnnDataField,
+    CategoricalObsField,
+    LabelsWithUnlabeledObsField,
+    LayerField,
+    MuDataCategoricalObsField,
+    MuDataLabelsWithUnlabeledObsField,
+    MuDataLayerField,
+)
 
 from sctab.data import (
     resolve,
@@ -14,21 +23,38 @@ from sctab.keys import REGISTRY_DONOR, REGISTRY_LABELS, REGISTRY_X
 
 
 def reference_fields(
-    adata: AnnData, labels_key: str, *, layer: str | None, donor_key: str | None, unlabeled_category: str | None
+    adata: Any,
+    labels_key: str,
+    *,
+    layer: str | None,
+    donor_key: str | None,
+    unlabeled_category: str | None,
+    modality: str | None = None,
 ) -> list[BaseAnnDataField]:
     """Fields of counts, labels and donors for the registry of scvi-tools.
 
     It knows `X` and layers. Training reads the matrix itself, so that where that is in `raw`, any other will do.
     """
-    is_layer = layer is not None and resolve(adata, layer) == f"layers[{layer!r}]"
+    cells = adata if modality is None else adata.mod[modality]
+    of_x, of_labels, of_unlabeled = (
+        (LayerField, CategoricalObsField, LabelsWithUnlabeledObsField)
+        if modality is None
+        else (MuDataLayerField, MuDataCategoricalObsField, MuDataLabelsWithUnlabeledObsField)
+    )
+
+    def where(key: str | None) -> dict[str, Any]:
+        """The modality of a column or matrix, of a MuData."""
+        return {} if modality is None else {"mod_key": None if key in adata.obs else modality}
+
+    is_layer = layer is not None and resolve(cells, layer) == f"layers[{layer!r}]"
     fields: list[BaseAnnDataField] = [
-        LayerField(REGISTRY_X, layer if is_layer else None, is_count_data=False),  # looked at above, from all rows
-        CategoricalObsField(REGISTRY_LABELS, labels_key)
+        of_x(REGISTRY_X, layer if is_layer else None, is_count_data=False, **where(None)),  # looked at above, from all rows
+        of_labels(REGISTRY_LABELS, labels_key, **where(labels_key))
         if unlabeled_category is None
-        else LabelsWithUnlabeledObsField(REGISTRY_LABELS, labels_key, unlabeled_category),
+        else of_unlabeled(REGISTRY_LABELS, labels_key, unlabeled_category, **where(labels_key)),
     ]
     if donor_key is not None:
-        fields.append(CategoricalObsField(REGISTRY_DONOR, donor_key))
+        fields.append(of_labels(REGISTRY_DONOR, donor_key, **where(donor_key)))
     return fields
 
 

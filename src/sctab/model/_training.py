@@ -35,6 +35,7 @@ from sctab.train import (
     TrainingData,
     TrainingResult,
     check_checkpoints,
+    importance_of_genes,
     measure_importance,
     run_directory,
     seeded,
@@ -144,14 +145,17 @@ class TrainableModel(DescribedModel):
         self._require_finite(None if is_new else start)
         self._warn_of_divergence()
         self.module.eval()
-        self.spec = self.spec.with_training(summarise(chosen, data, result, self.history_))
-        self.gene_importance = (
+        importance = (
             measure_importance(
                 self._forward, data, self.spec.normalization, device=self.device, rng=np.random.default_rng(chosen.seed)
             )
             if result.importance is None
             else result.importance
         )
+        n_genes, panel = len(self.spec.features), self.spec.proteins
+        self.gene_importance = importance_of_genes(importance, n_genes)
+        of_proteins = {} if panel is None else {"protein_importance": importance[n_genes : n_genes + len(panel)].tolist()}
+        self.spec = self.spec.with_training(summarise(chosen, data, result, self.history_) | of_proteins)
         self.sha256 = None
         self.is_trained_ = True
         self._arrays = NO_ARRAYS

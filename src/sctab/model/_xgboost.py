@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from sctab.data import Normalization, normalise, principal_components
+from sctab.data import Normalization, hide, kept_antibodies, normalise, principal_components
 from sctab.errors import Parameter, SettingError, require, warn
 from sctab.inference import ModelSpec
 from sctab.io import BLOCK_SIZE, ProgressReport, progress_title
@@ -61,12 +61,15 @@ class BoostingSettings(CommonSettings):
     """Penalty on their squares, XGBoost's `lambda`."""
     covariate_dropout: float = 0.5
     """Probability that the covariates of a training cell (`categorical_covariate_keys`) are hidden."""
+    protein_dropout: float = 0.5
+    """Fraction of the training cells from which antibodies are hidden: all of them from half of these cells, and some from the others."""
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
         return super()._rules() | {
             "l1": (self.l1 >= 0, "at least 0"),
             "l2": (self.l2 >= 0, "at least 0"),
             "covariate_dropout": (0 <= self.covariate_dropout <= 1, "between 0 and 1"),
+            "protein_dropout": (0 <= self.protein_dropout <= 1, "between 0 and 1"),
         }
 
 
@@ -246,12 +249,13 @@ class XGBoostClassifier(CellTypeClassifier):
         n_values = len(split.train) * (len(self.module.loadings) + data.covariates.shape[1])
         n_sums = n_values * data.n_classes * self.spec.architecture["max_depth"]  # of a round
         n_threads = useful_threads(_PRODUCTS_PER_SUM * n_sums, torch.get_num_threads())
-        for name, cells, dropout in (("train", split.train, settings.covariate_dropout), ("validation", split.validation, 0.0)):
+        for name, cells in (("train", split.train), ("validation", split.validation)):
             if len(cells):
                 labels = data.labels[cells]
-                covariates = data.covariates[cells].toarray()
-                covariates *= rng.random(covariates.shape) >= dropout
-                inputs = np.hstack([self._components(data, cells), covariates])
+                beside = data.covariates[cells].toarray()
+                if name == "train":
+                    beside = self._partly_hidden(beside, settings, rng)
+                inputs = np.hstack([self._components(data, cells), beside])
                 sets[name] = xgboost.QuantileDMatrix(
                     inputs, labels, weight=weights[labels], ref=sets.get("train"), nthread=n_threads
                 )
@@ -285,6 +289,18 @@ class XGBoostClassifier(CellTypeClassifier):
         )
         return booster, callback.history
 
+    def _partly_hidden(
+        self, beside: NDArray[np.float32], settings: BoostingSettings, rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Inputs after the genes, `(n_obs, n_beside)`, without those that are hidden from a cell."""
+        panel = self.spec.proteins
+        proteins, covariates = np.split(beside, [0 if panel is None else panel.n_inputs], axis=1)
+        known = covariates * (rng.random(covariates.shape) >= settings.covariate_dropout)
+        if panel is None:
+            return known
+        kept = kept_antibodies(rng.random((len(beside), len(panel) + 2)), settings.protein_dropout)
+        return np.hstack([hide(proteins, kept, panel), known]).astype(np.float32)
+
     def _components(self, data: TrainingData, cells: NDArray[np.int64]) -> NDArray[np.float32]:
         """Principal components of some cells, `(len(cells), n_components)`."""
         projected = np.empty((len(cells), len(self.module.loadings)), dtype=np.float32)
@@ -295,7 +311,7 @@ class XGBoostClassifier(CellTypeClassifier):
         return projected
 
     def _importance(self, data: TrainingData, split: Split) -> NDArray[np.float32]:
-        """Gain of each component, shared out among genes by how much of the component each makes up, `(n_vars,)`."""
+        """Gain of each input, `(n_inputs,)`; that of a component is shared out among genes by how much of it each makes up."""
         expression, n_cells = np.zeros(len(self.spec.features)), 0
         for block in _normalised(data, split.train, self.spec.normalization):
             expression += np.asarray(block.sum(axis=0)).ravel()
@@ -304,7 +320,8 @@ class XGBoostClassifier(CellTypeClassifier):
         gain = self.module.booster.get_score(importance_type="total_gain")
         gains = np.array([gain.get(f"f{i}", 0.0) for i in range(len(loadings))])
         share = loadings / np.maximum(loadings.sum(axis=1, keepdims=True), np.finfo(float).tiny)
-        importance = gains @ share
+        beside = [gain.get(f"f{len(loadings) + i}", 0.0) for i in range(data.covariates.shape[1])]
+        importance = np.concatenate([gains @ share, beside])
         total = importance.sum()
         return (importance / total if total > 0 else np.full_like(importance, 1 / len(importance))).astype(np.float32)
 

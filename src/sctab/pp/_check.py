@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab.data import CellData, choose_modality, find_antibodies, gene_table, require_anndata
+from sctab.data import CellData, choose_modality, find_antibodies, gene_table, require_cells
 from sctab.errors import DataFileError, Parameter, SettingError
 from sctab.inference import (
     MOST_UNSEEN,
@@ -99,9 +99,12 @@ def check(
     >>> found.n_empty, found.is_refused
     (0, False)
     """
-    require_anndata(adata)
+    require_cells(adata)
     _require_fractions(accepted_error, unseen_fdr)
-    return _check(load_predictor(model), adata, layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress=show_progress)
+    predictor = load_predictor(model)
+    return _check(
+        predictor, predictor.cells_of(adata), layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress=show_progress
+    )
 
 
 def check_file(
@@ -173,8 +176,9 @@ def _check(
     *,
     show_progress: bool,
 ) -> QueryCheck:
-    spec = predictor.spec
     query = predictor.open_query(cells, layer=layer, min_gene_coverage=min_gene_coverage)
+    predictor = predictor.suited_to(query)
+    spec = predictor.spec
     found, n_genes = query.match.found, len(spec.features)
     seen = types_of_arrays(predictor.arrays, n_genes=n_genes, n_labels=len(spec.labels))
     depth = Depth.from_arrays(predictor.arrays, n_genes=n_genes)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from anndata import AnnData
 
-from sctab.data import require_anndata, require_writable, target_of
+from sctab.data import require_cells, require_writable, target_of
 from sctab.errors import warn
 from sctab.inference import BATCH_SIZE, Backend, Expected, HasPredictor, Hierarchy, predict_cells
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, check_key_added
@@ -31,9 +31,12 @@ from sctab.tl._result import (
 from sctab.tl._unseen import Reported, check_fdr
 from sctab.zoo import load_predictor
 
+if TYPE_CHECKING:
+    from mudata import MuData
+
 
 def annotate(
-    adata: AnnData,
+    adata: AnnData | MuData,
     model: str | PathLike[str] | HasPredictor = DEFAULT_MODEL,
     *,
     layer: str | None = None,
@@ -49,7 +52,7 @@ def annotate(
     key_added: str = DEFAULT_KEY_ADDED,
     copy: bool = False,
     show_progress: bool = False,
-) -> AnnData | None:
+) -> AnnData | MuData | None:
     """Annotate every cell with its type and a confidence score.
 
     Genes are matched by name: Ensembl ids or symbols, in the index or in a column of `adata.var`, in any order. Counts are detected in `X`,
@@ -59,7 +62,9 @@ def annotate(
     ----------
     adata
         Cells to annotate, `(n_obs, n_query_vars)`; in memory, backed or on Dask. With a Dask array and an active `distributed.Client`, its
-        workers annotate the cells. For files larger than memory, see :func:`sctab.tl.annotate_files`.
+        workers annotate the cells. Of a MuData, gene expression is used, and surface proteins by models that learned from them; results are
+        written into its own `obs`, `obsm` and `uns`, see :doc:`/proteins`. For files larger than memory, see
+        :func:`sctab.tl.annotate_files`.
     model
         Name of a packaged model (see :func:`sctab.zoo.list_models`), the directory of a model or an ensemble, or a model or ensemble
         object.
@@ -130,14 +135,14 @@ def annotate(
         columns of a file (more than 4,000 labels, both `A/B` and `A|B`, an empty label), it is an array with the labels of
         `uns['{key_added}']['labels']['names']` in this order; :func:`sctab.get.probabilities` reads both.
     `adata.uns['{key_added}']` : dict
-        Model and its hash, labels and their ids, matrix used, genes found, warnings, versions.
+        Model and its hash, labels and their ids, matrix used, genes found, antibodies found and how, warnings, versions.
 
     Raises
     ------
     ModelNotFoundError, ModelFormatError
         If the model is not found or cannot be trusted.
     InputTypeError
-        If `adata` is not an AnnData; the message says what to pass.
+        If `adata` is neither an AnnData nor a MuData; the message says what to pass.
     KeyNotFoundError
         If the layer does not exist.
     InputValueError
@@ -162,17 +167,21 @@ def annotate(
     check_key_added(key_added)
     check_fdr(unseen_fdr)
     check_hierarchy(label_hierarchy, accepted_error)
-    require_anndata(adata, files="sctab.tl.annotate_files")
+    require_cells(adata, files="sctab.tl.annotate_files")
     require_writable(adata, copy=copy)
     predictor = load_predictor(model)
     check_labels(predictor.spec)
     backoff = None if accepted_error is None else predictor.promise(accepted_error, label_hierarchy)
     expected = None if labels is None else Expected.of(predictor.spec.labels, labels)
-    query = predictor.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
+    cells = predictor.cells_of(adata)
+    query = predictor.open_query(cells, layer=layer, min_gene_coverage=min_gene_coverage)
+    predictor = predictor.suited_to(query)
+    if accepted_error is not None and query.proteins is not None:
+        backoff = predictor.promise(accepted_error, label_hierarchy)
     test, note = (None, "") if unseen_fdr is None else predictor.unseen_test(query)
     decision = predict_cells(
         predictor,
-        adata,
+        cells,
         query,
         batch_size=batch_size,
         precision=precision,
@@ -209,7 +218,7 @@ def annotate(
     return target if copy else None
 
 
-def _write_result(target: AnnData, slot: Any, name: str, values: Any, key_added: str) -> None:
+def _write_result(target: AnnData | MuData, slot: Any, name: str, values: Any, key_added: str) -> None:
     """Write a result, or take away the one that another model left under the same key."""
     if values is not None:
         slot[name] = values

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from sctab.data import require_anndata, require_writable, target_of
+from sctab.data import require_cells, require_writable, target_of
 from sctab.errors import LabelError, Parameter, SettingError, listing, missing_key, place, warn
 from sctab.keys import (
     DEFAULT_KEY_ADDED,
@@ -94,7 +94,7 @@ def consensus(
     ['conflict', 'nested', 'same', 'siblings', 'single']
     """
     check_key_added(key_added)
-    require_anndata(adata)
+    require_cells(adata)
     require_writable(adata, copy=copy)
     keys = [keys] if isinstance(keys, str) else list(keys)
     if len(keys) < 2:

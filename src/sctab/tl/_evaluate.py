@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab.data import require_anndata, require_writable, target_of
+from sctab.data import require_cells, require_writable, target_of
 from sctab.errors import KeyNotFoundError, LabelError, Message, Parameter, agreeing, listing, missing_key, place, warn
 from sctab.get import Annotation, read_annotation
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_LABEL, OBS_UNCERTAINTY, OBSM_PROBABILITIES, UNS_EVALUATION, check_key_added
@@ -110,7 +110,7 @@ def evaluate(
     (224, True)
     """
     check_key_added(key_added)
-    require_anndata(adata)
+    require_cells(adata)
     require_writable(adata, copy=copy)
     annotation = read_annotation(adata, key_added, ontology)
     group_keys = [group_keys] if isinstance(group_keys, str) else list(group_keys)

@@ -64,8 +64,10 @@ def of_model(adata: AnnData, model: str | PathLike[str] | HasPredictor, *, layer
         As in :func:`sctab.tl.annotate`; errors are those of it.
     """
     predictor = load_predictor(model)
-    query = predictor.open_query(adata, layer=layer, min_gene_coverage=0.1)
-    decision = predict_cells(predictor, adata, query, show_progress=show_progress)
+    cells = predictor.cells_of(adata)
+    query = predictor.open_query(cells, layer=layer, min_gene_coverage=0.1)
+    predictor = predictor.suited_to(query)
+    decision = predict_cells(predictor, cells, query, show_progress=show_progress)
     notes = list(query.notes)
     fingerprints = Fingerprints.from_arrays(predictor.arrays, n_genes=len(predictor.spec.features))
     if fingerprints is not None:
@@ -91,7 +93,7 @@ def of_model(adata: AnnData, model: str | PathLike[str] | HasPredictor, *, layer
         decision.column(decision.probabilities),
         f"model `{predictor.name or predictor.spec.model_class}`",
         tuple(notes),
-        tuple(predictor.spec.features.names),
+        predictor.spec.feature_names,
         contrast=contrast if is_explained else None,
     )
 

@@ -11,9 +11,9 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sctab.data import FeatureSpace, require_anndata, require_writable, target_of
+from sctab.data import require_cells, require_writable, target_of
 from sctab.errors import Parameter, SettingError, missing_key, warn
-from sctab.inference import ExplainedCells, HasPredictor, explain_query, require_explainable
+from sctab.inference import ExplainedCells, HasPredictor, ModelSpec, explain_query, require_explainable
 from sctab.keys import (
     DEFAULT_KEY_ADDED,
     DEFAULT_MODEL,
@@ -102,7 +102,7 @@ def explain(
     2  B cell     3  TNFRSF17
     """
     check_key_added(key_added)
-    require_anndata(adata)
+    require_cells(adata)
     require_writable(adata, copy=copy)
     if n_top < 1:
         raise SettingError(Parameter("n_top", n_top), " must be at least 1.")
@@ -110,13 +110,14 @@ def explain(
         raise missing_key("groupby", groupby, adata.obs.columns)
     predictor = load_predictor(model)
     require_explainable(predictor)
-    query = predictor.open_query(adata, layer=layer, min_gene_coverage=min_gene_coverage)
-    features = predictor.spec.features
+    query = predictor.open_query(predictor.cells_of(adata), layer=layer, min_gene_coverage=min_gene_coverage)
+    predictor = predictor.suited_to(query)
+    names, ids = _names_and_ids(predictor.spec)
     given = None if groupby is None else pd.Categorical(adata.obs[groupby])
     types = list(predictor.spec.labels.names if given is None else given.categories.astype(str))
 
     top_genes, top_weights = [], []
-    sums = _Sums(len(types), len(features))
+    sums = _Sums(len(types), len(names))
     start = 0
     for cells in explain_query(predictor, query, batch_size=batch_size):
         genes, weights = _largest(cells.weights, n_top)
@@ -127,10 +128,10 @@ def explain(
         start += len(genes)
 
     target = target_of(adata, copy=copy)
-    target.obsm[f"{key_added}_{OBSM_TOP_GENES}"] = _named(np.concatenate(top_genes), features, adata.obs_names)
+    target.obsm[f"{key_added}_{OBSM_TOP_GENES}"] = _named(np.concatenate(top_genes), names, adata.obs_names)
     target.obsm[f"{key_added}_{OBSM_TOP_WEIGHTS}"] = np.concatenate(top_weights)
     target.uns[f"{key_added}_{UNS_EXPLANATION}"] = {
-        "types": _by_type(types, sums, features, n_top),
+        "types": _by_type(types, sums, names, ids, n_top),
         "groupby": groupby or "",
         "model": predictor.name,
         "matrix": query.source.name,
@@ -168,18 +169,26 @@ def _largest(weights: sparse.csr_matrix, n: int) -> tuple[NDArray[np.int64], NDA
     return columns, values
 
 
-def _named(genes: NDArray[np.int64], features: FeatureSpace, obs_names: pd.Index) -> pd.DataFrame:
+def _names_and_ids(spec: ModelSpec) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    """Names of genes and antibodies, and Ensembl ids, which antibodies do not have, `(n_features,)`."""
+    names = np.asarray(spec.feature_names, dtype=object)
+    ids = np.full(len(names), "", dtype=object)
+    ids[: len(spec.features)] = spec.features.ids
+    return names, ids
+
+
+def _named(genes: NDArray[np.int64], names: NDArray[np.object_], obs_names: pd.Index) -> pd.DataFrame:
     """Genes by their names, a column per rank; the categories are the genes that occur."""
     used = np.unique(genes[genes >= 0])
     codes = np.where(genes >= 0, np.searchsorted(used, genes), -1)
-    categories = pd.Index(np.asarray(features.names, dtype=object)[used])
+    categories = pd.Index(names[used])
     columns = {
         str(rank): pd.Categorical.from_codes(of_rank, categories=categories) for rank, of_rank in enumerate(codes.T, start=1)
     }
     return pd.DataFrame(columns, index=obs_names)
 
 
-def _by_type(types: list[str], sums: _Sums, features: FeatureSpace, n_top: int) -> pd.DataFrame:
+def _by_type(types: list[str], sums: _Sums, names: NDArray[np.object_], ids: NDArray[np.object_], n_top: int) -> pd.DataFrame:
     """The genes with the largest mean share in the cells of each type, in order."""
     genes, weights = _largest(sparse.csr_matrix(sums.weights / np.maximum(sums.cells, 1)[:, None]), n_top)
     rows, ranks = np.nonzero(genes >= 0)
@@ -188,8 +197,8 @@ def _by_type(types: list[str], sums: _Sums, features: FeatureSpace, n_top: int) 
         {
             "type": np.asarray(types, dtype=object)[rows],
             "rank": ranks + 1,
-            "gene": np.asarray(features.names, dtype=object)[found],
-            "gene_id": np.asarray(features.ids, dtype=object)[found],
+            "gene": names[found],
+            "gene_id": ids[found],
             "weight": weights[rows, ranks],
             "expressed": sums.expressing[rows, found] / sums.cells[rows],
             "cells": sums.cells[rows],

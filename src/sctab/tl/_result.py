@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sctab.data import Query
+from sctab.data import Query, QueryProteins
 from sctab.errors import LabelError, Message, Parameter, SettingError, agreeing, listing
 from sctab.inference import BackOff, Decision, ModelSpec, Predictor, decide, library_versions
 from sctab.keys import (
@@ -242,12 +242,24 @@ def describe_run(
             "sources": list(query.match.sources),
             "id_type": query.match.id_type,
         },
+        **({} if query.proteins is None else {"proteins": _of_proteins(query.proteins)}),
         **_with_labels_below(promised(spec, backoff), backoff, n_terms or {}),
         **({} if reported is None else {"unseen": reported.to_uns()}),
         **({} if excluded is None else {UNS_EXPECTED: excluded.to_uns(spec.labels)}),
         **({} if learned is None else {"learned": learned.to_uns()}),
         "warnings": [str(note) for note in notes],
         "versions": {**library_versions(), **({"jax": importlib.metadata.version("jax")} if backend == "jax" else {})},
+    }
+
+
+def _of_proteins(proteins: QueryProteins) -> dict[str, Any]:
+    """Antibodies of the model that the query has, and how each was matched."""
+    table = proteins.table()
+    return {
+        "measured": proteins.measured,
+        "n_matched": int((table["feature"] != "").sum()),
+        "n_model": len(table),
+        "antibodies": {name: table[name].to_numpy() for name in ("antibody", "feature", "rule")},
     }
 
 
@@ -263,7 +275,8 @@ def promised(spec: ModelSpec, backoff: BackOff | None) -> dict[str, Any]:
     """Calibration of the model, and the promise that its terms carry, unless it is withdrawn."""
     found: dict[str, Any] = {}
     if spec.calibration is not None:
-        found["calibration"] = {name: value for name, value in spec.calibration.to_json().items() if value is not None}
+        values = spec.calibration.to_json().items()
+        found["calibration"] = {name: value for name, value in values if value is not None and name != "reduced"}
     if backoff is not None:
         found["promise"] = {
             "accepted_error": backoff.accepted_error,

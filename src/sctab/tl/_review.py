@@ -11,7 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab.data import require_anndata, require_writable, target_of
+from sctab.data import require_cells, require_writable, target_of
 from sctab.errors import LabelError, Parameter, SettingError, listing, missing_key, place, warn
 from sctab.inference import HasPredictor
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_IS_SUSPECT, OBS_REVIEW_LABEL, OBS_REVIEW_MARGIN, UNS_REVIEW, check_key_added
@@ -114,7 +114,7 @@ def review(
     ['cell', 'given', 'suggested', 'margin', 'p_given']
     """
     check_key_added(key_added)
-    require_anndata(adata)
+    require_cells(adata)
     require_writable(adata, copy=copy)
     if model is not None and annotation_key is not None:
         raise SettingError("Provide either ", Parameter("model"), " or ", Parameter("annotation_key"), ", not both.")

@@ -7,7 +7,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab.data import require_anndata, require_writable, target_of
+from sctab.data import require_cells, require_writable, target_of
 from sctab.errors import InputValueError, KeyNotFoundError, Parameter, SettingError, missing_key, place, warn
 from sctab.get import read_annotation
 from sctab.inference import Hierarchy, Terms, VoteSums
@@ -101,7 +101,7 @@ def vote(
     True
     """
     check_key_added(key_added)
-    require_anndata(adata)
+    require_cells(adata)
     require_writable(adata, copy=copy)
     annotation = read_annotation(adata, key_added, None)
     run, probabilities = adata.uns[key_added], annotation.probabilities

@@ -12,7 +12,7 @@ from ._cluster_settings import ClusteringResult as ClusteringResult, ClusteringS
 from ._continuation import alike_in as alike_in, ids_of as ids_of, spec_for_query as spec_for_query
 from ._corpus import LEARNED as LEARNED, VALIDATED as VALIDATED, CorpusReference as CorpusReference
 from ._genes import fewer_genes_than_cells as fewer_genes_than_cells, most_variable_genes as most_variable_genes
-from ._importance import measure_importance as measure_importance
+from ._importance import importance_of_genes as importance_of_genes, measure_importance as measure_importance
 from ._labels import (
     check_labels as check_labels,
     corrected_macro_f1 as corrected_macro_f1,
@@ -35,7 +35,8 @@ from ._logging import (
     start_logging as start_logging,
 )
 from ._loop import fit_network as fit_network, seeded as seeded, stop_unless as stop_unless
-from ._memory import MemoryReference as MemoryReference, own_copy as own_copy
+from ._memory import MemoryReference as MemoryReference
+from ._memory_data import own_copy as own_copy
 from ._processes import is_first_process as is_first_process
 from ._reference import HeldOut as HeldOut, Reference as Reference, TrainingData as TrainingData, summarise as summarise
 from ._reference_checks import note_on_validation as note_on_validation

@@ -40,7 +40,7 @@ from sctab.sampling import Split
 from sctab.train._batches import Batch, Batches, to_sparse_tensor
 from sctab.train._corpus import LEARNED, SETUP, CorpusReference
 from sctab.train._gene_sums import GeneSums
-from sctab.train._memory import MemoryData
+from sctab.train._memory_data import MemoryData
 from sctab.train._reference import TrainingData
 from sctab.train._reference_checks import check_unlabeled
 

@@ -1,4 +1,4 @@
-"""Gene importance of a trained network."""
+"""Importance of the inputs of a trained network."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def measure_importance(
     device: torch.device,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    r"""Fraction of the decisions that each gene carries, `(n_vars,)`, summing to one.
+    r"""Fraction of the decisions that each input carries, `(n_inputs,)`, summing to one: genes, proteins, then covariates.
 
-    For gene :math:`g` the mean over training cells of :math:`|x_g \, \partial z_{\hat y} / \partial x_g|`, with :math:`z_{\hat y}`
-    the logit of the predicted type: to first order, how much that logit changes when the gene is not measured. Up to 2,000 labelled
+    For input :math:`g` the mean over training cells of :math:`|x_g \, \partial z_{\hat y} / \partial x_g|`, with :math:`z_{\hat y}`
+    the logit of the predicted type: to first order, how much that logit changes when the input is not measured. Up to 2,000 labelled
     cells are used.
     """
     cells = np.flatnonzero(data.labels >= 0)
@@ -43,6 +43,20 @@ def measure_importance(
             logits, _ = forward(values)
             (gradient,) = torch.autograd.grad(logits.max(dim=1).values.sum(), values)
         total += (gradient * values).abs().sum(dim=0).detach().double().cpu()
-    total = total[:n_genes]
-    share = total / total.sum() if total.sum() > 0 else torch.full_like(total, 1 / n_genes)
+    share = total / total.sum() if total.sum() > 0 else torch.full_like(total, 1 / len(total))
     return share.float().numpy()
+
+
+def importance_of_genes(importance: NDArray[np.float32], n_genes: int) -> NDArray[np.float32]:
+    """Fraction of what all genes carry that each gene carries, `(n_vars,)`, summing to one.
+
+    Parameters
+    ----------
+    importance
+        Importance of all inputs, `(n_inputs,)`.
+    n_genes
+        Number of genes, which come first.
+    """
+    of_genes = importance[:n_genes].astype(np.float64)
+    total = of_genes.sum()
+    return (of_genes / total if total > 0 else np.full(n_genes, 1 / n_genes)).astype(np.float32)

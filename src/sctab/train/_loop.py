@@ -94,6 +94,7 @@ def fit_network(
         unresolved_subtypes=torch.from_numpy(data.unresolved_subtypes),
         differences=None if differences is None else SparseRows(differences),
         n_batches=batches.n_batches,
+        panel=spec.proteins,
     )
     best = KeepBestWeights(first_epoch=_first_settled_epoch(settings))
     has_validation = len(split.validation) > 0
@@ -118,6 +119,7 @@ def fit_network(
             "genes": spec.features.names,
             "labels": spec.labels.names,
             "covariates": spec.category_names,
+            **({} if spec.proteins is None else {"proteins": spec.proteins.to_json()}),
             "initial weights": "" if is_new else content_hash(*(tensor.cpu().numpy() for tensor in network.state_dict().values())),
         }
         callbacks.append(KeepState(state, identity))  # after all that it keeps

@@ -3,47 +3,58 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from sctab.data import (
     CORRECT,
+    PROTEIN,
     FeatureSpace,
     LearnedMatrix,
     Normalization,
+    ProteinPanel,
+    Proteins,
     Query,
     find_covariates,
+    find_modalities,
     fingerprint,
+    is_mudata,
+    join,
+    learn_panel,
     normalise,
     one_hot,
+    open_proteins,
     principal_components,
+    proteins_of,
     reference_source,
     stated_species,
     var_of,
+    vars_of,
 )
 from sctab.errors import SettingError, warn
 from sctab.inference import ModelSpec
-from sctab.io import BLOCK_SIZE, require_sound_cells, to_csr
-from sctab.keys import SCVI_KEYS
+from sctab.io import to_csr
 from sctab.ontology import CellOntology, LabelSpace, label_ids_from, tissues_of
 from sctab.sampling import Split, SplitBy, clusters_of_types, split_cells
-from sctab.train._batches import CountsDataModule, MemoryBatches
 from sctab.train._continuation import spec_for_query
 from sctab.train._genes import most_variable_genes
 from sctab.train._labels import label_ids_in, require_known_labels, subtypes, warn_about_types
-from sctab.train._reference import HeldOut, TrainingData
+from sctab.train._memory_data import MemoryData, own_copy
+from sctab.train._reference import HeldOut
 from sctab.train._reference_checks import check_reference
 from sctab.train._settings import REFIT_BELOW, CommonSettings
+
+if TYPE_CHECKING:
+    from mudata import MuData
 
 _N_COMPONENTS = 20
 """Principal components in which cells of a type are clustered."""
@@ -61,7 +72,7 @@ class MemoryReference:
     @classmethod
     def of(
         cls,
-        adata: AnnData,
+        adata: AnnData | MuData,
         labels_key: str,
         *,
         layer: str | None = None,
@@ -72,8 +83,18 @@ class MemoryReference:
         categorical_covariate_keys: Sequence[str] | None = None,
         gene_id_key: str | None = None,
         gene_symbol_key: str | None = None,
+        modalities: Mapping[str, str] | None = None,
+        protein_layer: str | None = None,
     ) -> Self:
-        """A reference that can be learned from; parameters and errors as in :meth:`sctab.model.CellTypeClassifier.setup_anndata`."""
+        """A reference that can be learned from; parameters and errors as in :meth:`sctab.model.CellTypeClassifier.setup_anndata`.
+
+        Of a MuData, they are those of :meth:`sctab.model.CellTypeClassifier.setup_mudata`.
+        """
+        of_proteins: dict[str, Any] = {}
+        if is_mudata(adata):
+            modalities = find_modalities(vars_of(adata)) if modalities is None else dict(modalities)
+            of_proteins = {"modalities": modalities, "protein_layer": protein_layer}
+            adata = join(adata, modalities, protein_layer=protein_layer)
         confirmed = {} if label_ids is None else label_ids_from(label_ids, CellOntology.embedded())
         keys = [] if categorical_covariate_keys is None else categorical_covariate_keys
         setup = {
@@ -86,9 +107,38 @@ class MemoryReference:
             "categorical_covariate_keys": keys,
             "gene_id_key": gene_id_key,
             "gene_symbol_key": gene_symbol_key,
+            **of_proteins,
         }
         unlabeled_category = check_reference(adata, setup)
         return cls(adata, setup | {"unlabeled_category": unlabeled_category, "categorical_covariate_keys": list(keys)})
+
+    @classmethod
+    def from_setup(cls, data: AnnData | MuData, setup: Mapping[str, Any]) -> Self:
+        """A reference that was set up before; of a MuData with its modalities."""
+        if is_mudata(data):
+            return cls(join(data, setup["modalities"], protein_layer=setup["protein_layer"]), setup)
+        return cls(data, setup)
+
+    def require_proteins(self) -> None:
+        """Refuse antibodies that cannot be learned from, before a model is made.
+
+        Raises
+        ------
+        InputValueError
+            If there are none, or if their values are not those of antibodies.
+        """
+        _ = self._panel
+
+    @cached_property
+    def _proteins(self) -> Proteins | None:
+        """Antibodies of the cells, of a reference that was set up with them."""
+        return proteins_of(self.adata) if PROTEIN in (self.setup.get("modalities") or {}) else None
+
+    @cached_property
+    def _panel(self) -> tuple[ProteinPanel, list[str]] | None:
+        """Antibodies to learn from, with notes."""
+        found = self._proteins
+        return None if found is None else learn_panel(found.names, found.matrix)
 
     @cached_property
     def _labels(self) -> NDArray[np.object_]:
@@ -118,6 +168,7 @@ class MemoryReference:
         source, _ = reference_source(self.adata, self.setup["layer"])
         columns = [self.adata.obs[key] for key in self.setup["categorical_covariate_keys"]]
         labels = self.adata.obs[self.setup["labels_key"]].astype(str)
+        columns += [] if self._proteins is None else [self._proteins.names, [self._proteins.content()]]
         return {name: str(value) for name, value in self.setup.items() if name != "label_ids" or value} | {
             "data": fingerprint(source, labels, () if self._donors is None else self._donors, *columns)
         }
@@ -169,8 +220,12 @@ class MemoryReference:
         )
         for note in stated_species(adata).notes(features.species, owner="the reference", fix=CORRECT):
             warn(note)
+        panel, notes = self._panel or (None, [])
+        for note in notes:
+            warn(note)
         spec = ModelSpec(
             model_class=model_class,
+            proteins=panel,
             covariates=find_covariates(adata.obs, setup["categorical_covariate_keys"]),
             architecture=architecture,
             features=features,
@@ -202,7 +257,14 @@ class MemoryReference:
         source, _ = reference_source(adata, setup["layer"])
         match = spec.features.match(source.var, gene_id_key=setup["gene_id_key"], gene_symbol_key=setup["gene_symbol_key"])
         covariates = one_hot(adata.obs, spec.covariates)
-        query = Query(source=source, match=match, normalization=spec.normalization, notes=(), covariates=covariates)
+        query = Query(
+            source=source,
+            match=match,
+            normalization=spec.normalization,
+            notes=(),
+            covariates=covariates,
+            proteins=None if spec.proteins is None else open_proteins(adata, spec.proteins)[0],
+        )
         donors = None if self._donors is None else pd.factorize(self._donors)[0]
         return MemoryData(
             blocks=query.counts,
@@ -211,7 +273,7 @@ class MemoryReference:
             labels=pd.Index(spec.labels.names).get_indexer(self._labels).astype(np.int64),
             donors=None if donors is None else donors.astype(np.int64),
             n_classes=len(spec.labels),
-            covariates=covariates,
+            covariates=query.beside(0, adata.n_obs),
             child_matrix=subtypes(spec.labels),
         )
 
@@ -302,63 +364,3 @@ class MemoryReference:
         found = principal_components(lambda: iter([values]), values.shape[1], n_components, rng=rng).project(values)
         parts = clusters_of_types(found, pd.factorize(self._labels[self._labeled])[0], n_parts, rng=rng)
         return [self._labeled[parts == part] for part in range(n_parts)]
-
-
-@dataclass(frozen=True)
-class MemoryData(TrainingData):
-    """An AnnData, in memory or backed."""
-
-    blocks: Callable[[int], Iterator[sparse.csr_matrix]] = field(repr=False)
-    """Source of :meth:`read`."""
-    content: Callable[[], str] = field(repr=False)
-    """Gives the hash of the content of the reference."""
-    learned: LearnedMatrix | None = None
-    """Source of :attr:`matrix`."""
-
-    @property
-    def matrix(self) -> LearnedMatrix | None:
-        """The matrix of the AnnData."""
-        return self.learned
-
-    def read(self, size: int) -> Iterator[sparse.csr_matrix]:
-        """The counts of all cells, from where they are."""
-        return self.blocks(size)
-
-    @cached_property
-    def counts(self) -> sparse.csr_matrix:
-        """All counts in memory, `(n_obs, n_vars)`; what learns block by block leaves them where they are."""
-        return sparse.vstack(list(self.read(BLOCK_SIZE)), format="csr").astype(np.float32, copy=False)
-
-    def rows(self, cells: NDArray[np.int64]) -> sparse.csr_matrix:
-        """Counts of some cells, from memory."""
-        return self.counts[cells]
-
-    @property
-    def _identity_of_counts(self) -> dict[str, Any]:
-        # The hash is that of the reference, computed once; the sum reveals that the matrix was changed after it was computed.
-        return {"content": self.content(), "sum": float(self.counts.sum(dtype=np.float64))}
-
-    def split(self, settings: CommonSettings) -> Split:
-        """Split the labelled cells by donor or stratified by type."""
-        return split_cells(
-            self.labels, self.donors, train_size=settings.train_size, by=settings.validation_split, rng=settings.split_rng
-        )
-
-    def batches(self, split: Split, batch_size: int, seed: int) -> CountsDataModule:
-        """Batches from memory."""
-
-        def of(cells: NDArray[np.int64], shuffle: int | None) -> MemoryBatches:
-            return MemoryBatches(self.counts, self.covariates, self.labels, cells, batch_size, seed=shuffle)
-
-        return CountsDataModule(split, of(split.train, seed), of(split.validation, None))
-
-
-def own_copy(adata: AnnData, cells: NDArray[np.int64]) -> AnnData:
-    """Some cells of a reference, in memory, that scvi-tools does not take for the reference itself."""
-    require_sound_cells(adata)
-    copy = adata[cells].to_memory()
-    if adata.isbacked:
-        copy = copy.copy()  # what was read through a view holds on to the open file, and cannot go to another process
-    for key in SCVI_KEYS:
-        copy.uns.pop(key, None)
-    return copy

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from sctab.augmentation import SparseRows, add_donor_differences, drop_genes
-from sctab.data import Normalization, normalise_tensor
+from sctab.data import Normalization, ProteinPanel, hide, kept_antibodies, normalise_tensor
 from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.nn import cross_entropy, hierarchical_cross_entropy
 from sctab.train._processes import n_processes, summed
@@ -35,6 +35,7 @@ class TrainingPlan(LightningModule):
         unresolved_subtypes: Tensor,
         differences: SparseRows | None,
         n_batches: int,
+        panel: ProteinPanel | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -43,6 +44,7 @@ class TrainingPlan(LightningModule):
         self.penalty = penalty
         self.n_batches = n_batches
         self.differences = differences
+        self.panel = panel
         self.register_buffer("class_weights", class_weights)
         self.register_buffer("child_matrix", child_matrix)
         self.register_buffer("of_loss", unresolved_subtypes if settings.loss == "auto" else child_matrix)
@@ -59,8 +61,7 @@ class TrainingPlan(LightningModule):
         if self.differences is not None:
             values = add_donor_differences(values, self.differences, largest=self.normalization.largest)
         if covariates.shape[1]:
-            known = covariates * (torch.rand_like(covariates) >= self.settings.covariate_dropout)  # one draw per cell and covariate
-            values = torch.cat([values, known], dim=1)
+            values = torch.cat([values, self._partly_hidden(covariates)], dim=1)
         output = self.network(values)
         loss = self._loss(output.logits, labels, label_smoothing=self.settings.label_smoothing)
         loss = loss * self._share(labels) + self._weight_penalty()
@@ -70,6 +71,16 @@ class TrainingPlan(LightningModule):
         of_batch = summed(torch.stack([loss / n_processes(), loss.new_full((), len(labels))]))
         self.of_epoch.add(of_batch, {"learning_rate": rate})
         return loss
+
+    def _partly_hidden(self, beside: Tensor) -> Tensor:
+        """Inputs after the genes, `(n_obs, n_beside)`, without those that are hidden from a cell."""
+        n_proteins = 0 if self.panel is None else self.panel.n_inputs
+        proteins, covariates = beside.tensor_split([n_proteins], dim=1)
+        known = covariates * (torch.rand_like(covariates) >= self.settings.covariate_dropout)  # one draw per cell and covariate
+        if self.panel is None:
+            return known
+        draws = torch.rand(len(beside), len(self.panel) + 2, device=beside.device)
+        return torch.cat([hide(proteins, kept_antibodies(draws, self.settings.protein_dropout), self.panel), known], dim=1)
 
     def on_train_epoch_end(self) -> None:
         """Log loss and learning rate of the epoch, the mean over its cells."""

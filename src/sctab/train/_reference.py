@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.augmentation import donor_differences
-from sctab.data import LearnedMatrix, Normalization, normalise
+from sctab.data import Hidden, LearnedMatrix, Normalization, normalise
 from sctab.errors import Either, Parameter, SettingError
 from sctab.inference import Evaluation, ModelSpec, Predictor, Unit, decide, evaluate_cells
 from sctab.sampling import Split, balanced_class_weights
@@ -166,10 +166,21 @@ class HeldOut:
     identity: Mapping[str, str]
     """Identity of all these cells, see :attr:`Reference.identity`."""
 
-    def evaluate(self, predictor: Predictor) -> Evaluation:
-        """Outputs of a trained model for the cells to judge by."""
+    def evaluate(self, predictor: Predictor, *, hidden: Hidden = "none") -> Evaluation:
+        """Outputs of a trained model for the cells to judge by.
+
+        Parameters
+        ----------
+        predictor
+            The model.
+        hidden
+            Antibodies of the cells to hide from it.
+        """
         return Evaluation.join(
-            [evaluate_cells(predictor, cells, predictor.open_query(cells, layer=self.layer)) for cells in self.parts()]
+            [
+                evaluate_cells(predictor, cells, predictor.open_query(cells, layer=self.layer, hidden=hidden))
+                for cells in self.parts()
+            ]
         )
 
     def judge(self, predictor: Predictor) -> NDArray[np.object_]:
@@ -187,7 +198,7 @@ class TrainingData(ABC):
     """Donor of each cell, `(n_obs,)`."""
     n_classes: int
     covariates: sparse.csr_matrix = field(repr=False)
-    """Covariates of each cell, one column per category, `(n_obs, n_categories)`."""
+    """Inputs of each cell after the genes, `(n_obs, n_beside)`: those of the proteins, and one column per category of each covariate."""
     child_matrix: NDArray[np.bool_] = field(repr=False)
     """True if the class of the column is that of the row or one of its subtypes, `(n_classes, n_classes)`."""
 

@@ -136,6 +136,8 @@ class TrainingSettings(CommonSettings):
     """Fraction of each cell's label that is spread evenly over all classes."""
     covariate_dropout: float = 0.5
     """Probability that the covariates of a training cell (`categorical_covariate_keys`) are hidden."""
+    protein_dropout: float = 0.5
+    """Fraction of the training cells from which antibodies are hidden: all of them from half of these cells, and some from the others."""
     augment: bool = False
     """Add differences between donors to training cells, see :func:`sctab.augmentation.donor_differences`."""
     l1: float = 0.0
@@ -155,6 +157,7 @@ class TrainingSettings(CommonSettings):
             "loss": (self.loss in ("auto", "cross-entropy", "hierarchical"), "`auto`, `cross-entropy` or `hierarchical`"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "at least 0 and below 1"),
             "covariate_dropout": (0 <= self.covariate_dropout <= 1, "between 0 and 1"),
+            "protein_dropout": (0 <= self.protein_dropout <= 1, "between 0 and 1"),
             "schedule": (self.schedule in ("one-cycle", "step"), "`one-cycle` or `step`"),
             "l1": (self.l1 >= 0, "at least 0"),
             "l2": (self.l2 >= 0, "at least 0"),
@@ -211,7 +214,7 @@ class TrainingResult:
     best_macro_f1: float | None
     """Validation macro F1 of that epoch."""
     importance: NDArray[np.float32] | None = None
-    """Fraction of the decisions that each gene carries, `(n_vars,)`, where the model class knows it; `None` has it measured."""
+    """Fraction of the decisions that each input carries, `(n_inputs,)`, where the model class knows it; `None` has it measured."""
 
 
 def stored_history(training: Mapping[str, Any]) -> dict[str, pd.DataFrame]:

@@ -348,4 +348,8 @@ def find_antibodies(var: pd.DataFrame) -> NDArray[np.bool_]:
             kinds = {value: _kind(value) < 0 and _found_in(_ANTIBODIES, value) for value in set(strings(values))}
             found |= np.array([kinds[value] for value in strings(values)], dtype=bool)
     named = [bool(_ANTIBODY.fullmatch(name)) and not _OTHER_TAGS.match(name) for name in strings(var.index.to_series())]
-    return (found | np.array(named, dtype=bool)) & ~find_features(var).is_gene
+    found |= np.array(named, dtype=bool)
+    try:
+        return found & ~find_features(var).is_gene
+    except InputValueError:  # no feature is a gene
+        return found

@@ -1,0 +1,93 @@
+"""Surface proteins of a query, as a model takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from sctab.data._joint import Proteins, proteins_of
+from sctab.data.proteins._panel import ProteinMatch, ProteinPanel
+from sctab.data.proteins._recipe import ProteinRecipe, protein_recipe
+from sctab.data.proteins._scale import hide
+from sctab.errors import listing
+
+Hidden = Literal["none", "some", "all"]
+"""Antibodies of a query that are hidden from a model: none, a random half of those of each cell, or all."""
+Measured = Literal["all", "some", "none"]
+"""Antibodies of a model that a query has: four fifths of them or more, fewer, or none."""
+_ENOUGH = 0.8
+_HIDDEN_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class QueryProteins:
+    """Values of the antibodies of a model in the cells of a query."""
+
+    panel: ProteinPanel
+    n_obs: int
+    match: ProteinMatch | None = None
+    """Antibodies that were found; `None` for a query without antibodies."""
+    recipe: ProteinRecipe | None = field(default=None, repr=False)
+    """`None` where no antibody can be used."""
+    proteins: Proteins | None = field(default=None, repr=False)
+    hidden: Hidden = "none"
+
+    @property
+    def measured(self) -> Measured:
+        """Antibodies of the model that the query has."""
+        if self.recipe is None or self.match is None or self.hidden == "all":
+            return "none"
+        return "all" if self.match.coverage >= _ENOUGH and self.hidden == "none" else "some"
+
+    def table(self) -> pd.DataFrame:
+        """List the antibodies of the model: `antibody`, `feature` of the query and `rule` that matched it, which are empty for none."""
+        if self.match is not None:
+            return self.match.table()
+        return pd.DataFrame({"antibody": list(self.panel.names), "feature": "", "rule": ""}, dtype=object)
+
+    def read(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Inputs of some cells: float32, `(stop - start, panel.n_inputs)`; zero for what was not measured."""
+        if self.recipe is None or self.proteins is None or self.hidden == "all":
+            return sparse.csr_matrix((stop - start, self.panel.n_inputs), dtype=np.float32)
+        values = self.recipe.apply(self.proteins.rows(start, stop))
+        if self.hidden == "some":
+            rng = np.random.default_rng([0, start])
+            values = hide(values, rng.random((len(values), len(self.panel))) >= _HIDDEN_SHARE, self.panel)
+        return sparse.csr_matrix(np.asarray(values, dtype=np.float32))
+
+
+def open_proteins(cells: Any, panel: ProteinPanel, hidden: Hidden = "none") -> tuple[QueryProteins, list[str]]:
+    """Match the antibodies of a query to those of a model, and decide how their values are scaled; with notes for the user.
+
+    Parameters
+    ----------
+    cells
+        Any AnnData, MuData brought together, or open file.
+    panel
+        Antibodies of the model.
+    hidden
+        Antibodies to hide.
+
+    Raises
+    ------
+    InputValueError
+        If values are infinite.
+    """
+    found = proteins_of(cells)
+    if found is None:
+        return QueryProteins(panel, cells.n_obs), [
+            f"The data has no surface proteins, and the model also learned from {len(panel)} antibodies: cells were annotated by gene "
+            "expression alone."
+        ]
+    match = panel.match(found.names)
+    if not match.found.any():
+        return QueryProteins(panel, cells.n_obs, match), [
+            f"None of the {len(panel)} antibodies of the model is among the {len(found.names)} of the data ({listing(found.names)}): cells "
+            "were annotated by gene expression alone."
+        ]
+    recipe, notes = protein_recipe(panel, found.names, found.matrix, name=found.name, match=match)
+    return QueryProteins(panel, cells.n_obs, match, recipe, found, hidden), [*match.notes, *notes]
