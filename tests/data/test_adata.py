@@ -62,7 +62,7 @@ def test_something_else_than_an_anndata_is_refused_with_what_to_pass(other, cell
 @pytest.mark.filterwarnings("ignore")  # MuData warns of itself
 def test_a_mudata_is_refused_where_one_modality_is_needed(cells):
     with pytest.raises(InputTypeError, match=r"MuData with the modalities `rna`, `prot`.*`mdata\['rna'\]`"):
-        sctab.pp.subsample(as_mudata(cells), n_obs=10, labels_key="cell_type")
+        sctab.pp.subsample(as_mudata(cells), 0.5)
 
 
 def test_a_path_is_told_the_function_for_files():
