@@ -222,10 +222,11 @@ _USUAL = ("prot", "protein", "adt", "cite", "antibody", "surface", "abseq")
 
 
 def _share_of_antibodies(name: str, var: pd.DataFrame) -> float:
-    """Fraction of the features that are antibodies by their names; of a modality whose name says so, a bit more."""
+    """Fraction of the features that are antibodies by their names, and are not genes; of a modality whose name says so, a bit more."""
     if not len(var):
         return 0.0
-    named = float(np.mean([antigen_of(str(each)) is not None for each in var.index]))
+    readings = [antigen_of(str(each)) for each in var.index]
+    named = float(np.mean([reading is not None and not reading.is_gene for reading in readings]))
     typed = float(find_antibodies(var).mean())
     return max(named, typed) + 0.5 * any(word in name.lower() for word in _USUAL)
 
