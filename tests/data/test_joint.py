@@ -67,7 +67,6 @@ class TestJoin:
         [
             ({"rna": "gex"}, KeyNotFoundError, "'gex', which is not a modality"),
             ({"rna": "rna", "atac": "prot"}, SettingError, "Peaks are not read; gene activities"),
-            ({"protein": "prot"}, SettingError, "has no `rna`"),
             ({"rna": "rna", "protein": "rna"}, SettingError, "one modality in two roles"),
             (["rna"], SettingError, "must be a mapping"),
         ],
@@ -105,6 +104,9 @@ class TestFindModalities:
             "atac": pd.DataFrame(index=["chr1:100-600", "chr2:100-600"]),
         }
         assert find_modalities(tables) == {"rna": "rna"}
+
+    def test_proteins_alone(self):
+        assert find_modalities({"adt": cite_seq(4)["prot"].var}) == {"protein": "adt"}
 
     def test_a_single_modality(self):
         assert find_modalities({"gex": pd.DataFrame(index=["CD3D", "CD8A", "MS4A1"])}) == {"rna": "gex"}

@@ -1,5 +1,7 @@
 """Models of gene expression and surface proteins."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,8 @@ from anndata import AnnData
 from tests.cite_seq import ANTIBODIES, as_mudata, cite_seq
 
 import sctab
-from sctab.errors import SctabWarning
-from sctab.model import SCTAB, LinearClassifier, MLPClassifier, XGBoostClassifier, load_model
+from sctab.errors import InputTypeError, InputValueError, KeyNotFoundError, SctabWarning, SettingError
+from sctab.model import SCTAB, AutoClassifier, DeepEnsemble, LinearClassifier, MLPClassifier, XGBoostClassifier, load_model
 
 QUICK = {"max_epochs": 6, "enable_progress_bar": False, "accelerator": "cpu"}
 CLASSES = {
@@ -52,6 +54,13 @@ class TestEveryClass:
         truth = query.obs["cell_type"].where(~query.obs["cell_type"].str.endswith(" T cell"), "T").reset_index(drop=True)
         assert (lineage == truth).mean() > 0.9
 
+    def test_proteins_alone_are_annotated(self, model):
+        query = cite_seq(120, seed=1)
+        alone = as_mudata(prot=query["prot"].copy())
+        with pytest.warns(SctabWarning, match="by surface proteins alone"):
+            found = model.predict(alone)
+        assert (found == query.obs["cell_type"].to_numpy()).mean() > 0.8
+
     def test_order_and_other_antibodies_change_nothing(self, model):
         query = cite_seq(60, seed=2)
         other = query["prot"][:, ::-1].copy()
@@ -79,3 +88,115 @@ class TestEveryClass:
         importance = pd.Series(model.spec.training["protein_importance"], index=ANTIBODIES)
         assert importance[["CD4", "CD8"]].min() > importance["CD45RA"]
         assert model.gene_importance.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def calibrated():
+    return trained("linear", cite_seq(360), max_epochs=20, calibrate=True)
+
+
+class TestCalibration:
+    def test_is_one_for_each_kind_of_query(self, calibrated, tmp_path):
+        calibration = calibrated.spec.calibration
+        assert set(calibration.reduced) == {"some", "none", "only"}
+        calibrated.save(tmp_path / "model")
+        assert load_model(tmp_path / "model").spec.calibration == calibration
+
+    def test_follows_the_query(self, calibrated):
+        whole, calibration = cite_seq(60, seed=4), calibrated.spec.calibration
+        alone = as_mudata(prot=whole["prot"].copy())
+        some = as_mudata(rna=whole["rna"].copy(), prot=whole["prot"][:, :3].copy())
+        for query, expected in (
+            (whole, calibration),
+            (some, calibration.reduced["some"]),
+            (whole["rna"].copy(), calibration.reduced["none"]),
+            (alone, calibration.reduced["only"]),
+        ):
+            with warnings.catch_warnings(action="ignore"):
+                sctab.tl.annotate(query, calibrated, accepted_error=0.3)
+            assert query.uns["sctab"]["calibration"]["temperature"] == expected.temperature
+            assert query.uns["sctab"]["promise"]["n_units"] == 3
+
+    def test_promises_rest_on_cells_of_the_same_kind(self, calibrated):
+        predictor = calibrated.predictor
+        query = cite_seq(60, seed=4)
+        whole = predictor.suited_to(predictor.open_query(predictor.cells_of(query)))
+        with warnings.catch_warnings(action="ignore"):
+            without = predictor.suited_to(predictor.open_query(query["rna"]))
+        name = "held_out.log_probabilities"
+        assert without.arrays[name].tobytes() == predictor.arrays["held_out_with_none.log_probabilities"].tobytes()
+        assert whole.arrays[name].tobytes() != without.arrays[name].tobytes()
+
+
+def test_writes_into_the_mudata():
+    reference, query = cite_seq(160), cite_seq(50, seed=5)
+    model = trained("linear", reference, max_epochs=10)
+    sctab.tl.annotate(query, model)
+    assert {"sctab_label", "sctab_confidence"} <= set(query.obs)
+    assert "sctab_label" not in query["rna"].obs
+    assert query.obsm["sctab_probabilities"].shape == (50, 4)
+    found = query.uns["sctab"]["proteins"]
+    assert (found["measured"], found["n_matched"], found["n_model"]) == ("all", 6, 6)
+    assert list(found["antibodies"]["rule"]) == ["same name"] * 6
+    np.testing.assert_array_equal(query.obs["sctab_label"].to_numpy(), model.predict(query))
+
+
+def test_cells_of_one_modality_only():
+    reference, whole = cite_seq(160), cite_seq(40, seed=6)
+    model = trained("linear", reference, max_epochs=10)
+    query = as_mudata(rna=whole["rna"][10:].copy(), prot=whole["prot"][:30].copy())
+    with pytest.warns(SctabWarning, match="Antibodies were measured in 30 of 40 cells"):
+        sctab.tl.annotate(query, model)
+    expected = pd.Series(model.predict(whole), index=whole.obs_names)
+    both = whole.obs_names[10:30]
+    assert (query.obs.loc[both, "sctab_label"].astype(str) == expected[both]).all()
+    assert query.obs["sctab_label"].notna().all()
+
+
+def test_ensemble_and_auto(tmp_path):
+    reference, query = cite_seq(160), cite_seq(40, seed=7)
+    ensemble = DeepEnsemble(LinearClassifier, n_members=2)
+    ensemble.setup_mudata(reference, "cell_type")
+    ensemble.train(max_epochs=4, calibrate=False, enable_progress_bar=False)
+    ensemble.save(tmp_path / "ensemble")
+    np.testing.assert_array_equal(load_model(tmp_path / "ensemble").predict(query), ensemble.predict(query))
+    AutoClassifier.setup_mudata(reference, "cell_type", donor_key="donor")
+    auto = AutoClassifier(reference, candidates=["linear", "xgboost"])
+    auto.train(max_epochs=4, enable_progress_bar=False, n_jobs=1)
+    assert auto.spec.proteins.names == ANTIBODIES
+    assert set(auto.spec.calibration.reduced) == {"some", "none", "only"}
+
+
+def test_explanations_and_coefficients():
+    reference = cite_seq(160)
+    sctab_model = trained("sctab", reference, max_epochs=8)
+    sctab.tl.explain(reference, sctab_model, n_top=66)
+    assert {"CD4 (protein)", "GENE3"} <= set(sctab.get.explanation(reference)["gene"])
+    assert sctab_model.explain(reference).shape == (160, 66)
+    coefficients = trained("linear", reference, max_epochs=8).get_coefficients()
+    assert list(coefficients.columns[60:]) == [*(f"{name} (protein)" for name in ANTIBODIES), "proteins measured"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"modalities": {"protein": "prot"}}, SettingError, "has no `rna`"),
+        ({"modalities": {"rna": "rna", "protein": "adt"}}, KeyNotFoundError, "not a modality of the MuData"),
+        ({"protein_layer": "counts"}, KeyNotFoundError, "`protein_layer='counts'` is not in"),
+    ],
+)
+def test_refuses(settings, error, message):
+    with pytest.raises(error, match=message):
+        LinearClassifier.setup_mudata(cite_seq(40), "cell_type", **settings)
+
+
+def test_refuses_peaks():
+    mdata = cite_seq(40)
+    mdata["prot"].var_names = [f"chr1:{1000 * i}-{1000 * i + 500}" for i in range(1, 7)]
+    with pytest.raises(InputValueError, match=r"regions of the genome.*gene activities"):
+        LinearClassifier.setup_mudata(mdata, "cell_type", modalities={"rna": "rna", "protein": "prot"})
+
+
+def test_refuses_an_anndata():
+    with pytest.raises(InputTypeError, match="`setup_mudata` needs a MuData, and this is an object of the class `AnnData`"):
+        LinearClassifier.setup_mudata(cite_seq(40)["rna"], "cell_type")

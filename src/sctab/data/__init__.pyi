@@ -68,7 +68,7 @@ from .genes._space import FeatureSpace as FeatureSpace
 from .genes._species import Species as Species, guess_species as guess_species
 from .genes._stated import CORRECT as CORRECT, StatedSpecies as StatedSpecies
 from .genes._table import gene_table as gene_table
-from .proteins._dropout import kept_antibodies as kept_antibodies
+from .proteins._dropout import kept_antibodies as kept_antibodies, kept_genes as kept_genes
 from .proteins._learn import learn_panel as learn_panel
 from .proteins._panel import ProteinMatch as ProteinMatch, ProteinPanel as ProteinPanel
 from .proteins._recipe import ProteinRecipe as ProteinRecipe, protein_recipe as protein_recipe

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 RNA, PROTEIN = "rna", "protein"
 """Roles that a modality of a MuData can have."""
+NO_GENE = "no gene"
+"""Feature of cells without gene expression."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def join(mdata: MuData, modalities: Mapping[str, str], *, protein_layer: str | N
     mdata
         Cells, `(n_obs, …)`.
     modalities
-        Name of the modality with the role `"rna"`, and of the one with the role `"protein"`, if there is one.
+        Name of the modality with the role `"rna"`, and of the one with the role `"protein"`, if there is one. A query may have proteins
+        alone: its gene expression is then one feature of zeros.
     protein_layer
         Layer of the antibodies; `X` by default.
 
@@ -142,9 +145,11 @@ def join(mdata: MuData, modalities: Mapping[str, str], *, protein_layer: str | N
             "The MuData is backed by its file. Read it into memory with `mudata.read_h5mu(path)`, or annotate the file itself with "
             "`sctab.tl.annotate_files`."
         )
-    rna = mdata.mod[modalities[RNA]]
-    rows = _rows(mdata, modalities[RNA])
-    joint = _with_rows(rna, rows, mdata.obs_names)
+    if RNA in modalities:
+        joint = _with_rows(mdata.mod[modalities[RNA]], _rows(mdata, modalities[RNA]), mdata.obs_names)
+    else:
+        nothing = sparse.csr_matrix((mdata.n_obs, 1), dtype=np.float32)
+        joint = AnnData(nothing, obs=pd.DataFrame(index=mdata.obs_names), var=pd.DataFrame(index=[NO_GENE]))
     joint.obs = pd.concat([mdata.obs, joint.obs[[name for name in joint.obs if name not in mdata.obs]]], axis=1)
     if PROTEIN in modalities:
         name, of_proteins = modalities[PROTEIN], mdata.mod[modalities[PROTEIN]]
@@ -174,8 +179,6 @@ def check_modalities(mdata: MuData, modalities: Mapping[str, str]) -> None:
                 f" has the role {role!r}. Roles are `rna`, gene expression, and `protein`, antibodies. Peaks are not read; gene activities "
                 "that were computed from them can have the role `rna`.",
             )
-    if RNA not in modalities:
-        raise SettingError(Parameter("modalities"), " has no `rna`. Models need gene expression; name its modality.")
     if len(set(modalities.values())) < len(modalities):
         raise SettingError(Parameter("modalities"), " has one modality in two roles. Name two, or omit `protein`.")
     for name in modalities.values():
@@ -194,7 +197,7 @@ def check_modalities(mdata: MuData, modalities: Mapping[str, str]) -> None:
 def find_modalities(
     tables: Mapping[str, pd.DataFrame], choose: Callable[[Mapping[str, pd.DataFrame]], str] | None = None
 ) -> dict[str, str]:
-    """Roles of modalities by their features: the one with gene expression, and the one with antibodies, if there is one.
+    """Roles of modalities by their features: the one with gene expression and the one with antibodies, where there are such.
 
     Parameters
     ----------
@@ -210,8 +213,10 @@ def find_modalities(
     """
     shares = {name: _share_of_antibodies(name, var) for name, var in tables.items()}
     protein = max(shares, key=lambda name: shares[name])
-    if len(tables) == 1 or shares[protein] < _MOSTLY:
+    if shares[protein] < _MOSTLY:
         return {RNA: (choose or choose_modality())(tables)}
+    if len(tables) == 1:
+        return {PROTEIN: protein}
     others = {name: var for name, var in tables.items() if name != protein}
     return {RNA: (choose or choose_modality())(others), PROTEIN: protein}
 
@@ -295,6 +300,6 @@ def joined(
     if not len(data.mod):
         raise InputTypeError("The MuData has no modalities. Add one with gene expression.")
     known = {role: name for role, name in (modalities or {}).items() if name in data.mod}
-    if RNA not in known or (modalities and len(known) < len(modalities)):
+    if len(known) < max(len(modalities or {}), 1):
         known = find_modalities({name: part.var for name, part in data.mod.items()}, choose)
     return join(data, known)

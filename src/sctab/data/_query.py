@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
 
@@ -41,6 +41,10 @@ class InputRecipe:
     n_genes: int
     """Genes of the model."""
     normalization: Normalization
+    measured_at: int | None = None
+    """Column of the other inputs that is not zero in a cell whose proteins were measured; `None` for a model without proteins."""
+    without_genes: bool = False
+    """True if the genes are hidden."""
 
     def apply(self, block: sparse.csr_matrix, known: sparse.csr_matrix, rows: slice) -> tuple[sparse.csr_matrix, NDArray[np.bool_]]:
         """The input that some rows of a block give, in one pass over their values: no aligned copy of the block is made.
@@ -62,8 +66,13 @@ class InputRecipe:
         Float32 `(n_rows, n_inputs)`, columns of a row in no order; and which cells have a count in the model's genes, `(n_rows,)`.
         """
         given, known = _rows_of(block, rows), _rows_of(known, rows)
-        given.data = self.content.linear(given.data)
-        return align_and_normalise(given, known, positions=self.positions, n_genes=self.n_genes, normalization=self.normalization)
+        given.data = np.zeros_like(given.data) if self.without_genes else self.content.linear(given.data)
+        values, measured = align_and_normalise(
+            given, known, positions=self.positions, n_genes=self.n_genes, normalization=self.normalization
+        )
+        if self.measured_at is not None:
+            measured = measured | (known[:, [self.measured_at]].toarray()[:, 0] != 0)
+        return values, measured
 
 
 def _rows_of(matrix: sparse.csr_matrix, rows: slice) -> sparse.csr_matrix:
@@ -111,7 +120,15 @@ class Query:
     @property
     def recipe(self) -> InputRecipe:
         """Recipe that turns rows of the matrix into the model's input."""
-        return InputRecipe(self.source.content, self.match.positions, len(self.match.found), self.normalization)
+        proteins = self.proteins
+        return InputRecipe(
+            self.source.content,
+            self.match.positions,
+            len(self.match.found),
+            self.normalization,
+            None if proteins is None else proteins.panel.n_inputs - 1,
+            proteins is not None and proteins.hidden == "genes",
+        )
 
     def ranges(self, size: int = BLOCK_SIZE) -> list[tuple[int, int]]:
         """Ranges of cells for reading, see `sctab.io.row_ranges`."""
@@ -180,7 +197,7 @@ def open_query(
     panel
         Antibodies of the model; `None` for a model of gene expression alone.
     hidden
-        Which of the antibodies to hide: `"none"`, a random half of those of each cell, or `"all"`.
+        Part to hide: `"none"`, `"some"`, a random half of the antibodies of each cell, `"all"` antibodies, or all `"genes"`.
 
     Raises
     ------
@@ -217,7 +234,12 @@ def open_query(
     source_notes = tuple(notes)
     notes = list(source_notes)
     match = match_of(source.var)
-    match.require(min_gene_coverage, cells=lambda: some_cells(adata))
+    proteins, of_proteins = (None, []) if panel is None else open_proteins(adata, panel, hidden)
+    if proteins is not None and proteins.are_known and match.n_matched == 0 and not match.is_of_another_species:
+        proteins = replace(proteins, has_genes=False)
+        of_proteins.append("No gene of the model is in the data: cells were annotated by surface proteins alone.")
+    else:
+        match.require(min_gene_coverage, cells=lambda: some_cells(adata))
     notes += match.notes
     notes += notes_on_modality(adata)
     notes += stated_species(adata).notes(match.model_species, owner="the model", fix="use a model of the same species")
@@ -232,16 +254,13 @@ def open_query(
             f"{match.n_ignored} feature{'' if match.n_ignored == 1 else 's'} other than gene expression "
             f"{'was' if match.n_ignored == 1 else 'were'} ignored."
         )
-    if match.coverage < 0.5:
+    if match.coverage < 0.5 and match.n_matched:
         notes.append(
             f"{match.n_matched:,} of {len(features):,} model genes found ({shown_fraction(match.coverage)} of total importance); expect "
             "less reliable labels."
         )
     notes += notes_on_covariates(adata.obs, covariates)
-    proteins = None
-    if panel is not None:
-        proteins, of_proteins = open_proteins(adata, panel, hidden)
-        notes += of_proteins
+    notes += of_proteins
     return Query(
         source=source,
         match=match,

@@ -15,10 +15,10 @@ from sctab.data.proteins._recipe import ProteinRecipe, protein_recipe
 from sctab.data.proteins._scale import hide
 from sctab.errors import listing
 
-Hidden = Literal["none", "some", "all"]
-"""Antibodies of a query that are hidden from a model: none, a random half of those of each cell, or all."""
-Measured = Literal["all", "some", "none"]
-"""Antibodies of a model that a query has: four fifths of them or more, fewer, or none."""
+Hidden = Literal["none", "some", "all", "genes"]
+"""Part of a query that is hidden from a model: nothing, a random half of the antibodies of each cell, all antibodies, or all genes."""
+Measured = Literal["all", "some", "none", "only"]
+"""Antibodies of a model that a query has: four fifths of them or more, fewer, none, or antibodies only, and no gene of the model."""
 _ENOUGH = 0.8
 _HIDDEN_SHARE = 0.5
 
@@ -35,13 +35,22 @@ class QueryProteins:
     """`None` where no antibody can be used."""
     proteins: Proteins | None = field(default=None, repr=False)
     hidden: Hidden = "none"
+    has_genes: bool = True
+    """False for a query without any gene of the model."""
 
     @property
     def measured(self) -> Measured:
         """Antibodies of the model that the query has."""
+        if not self.has_genes or self.hidden == "genes":
+            return "only"
         if self.recipe is None or self.match is None or self.hidden == "all":
             return "none"
         return "all" if self.match.coverage >= _ENOUGH and self.hidden == "none" else "some"
+
+    @property
+    def are_known(self) -> bool:
+        """Return whether any antibody of the model can be used."""
+        return self.recipe is not None
 
     def table(self) -> pd.DataFrame:
         """List the antibodies of the model: `antibody`, `feature` of the query and `rule` that matched it, which are empty for none."""

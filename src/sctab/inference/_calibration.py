@@ -53,7 +53,7 @@ class Calibration:
     uncalibrated_error: float | None = None
     """The same before calibration."""
     reduced: Mapping[str, Calibration] = field(default_factory=dict)
-    """Of a model that also looks at proteins: calibration for cells with `"some"` of its antibodies, and with `"none"`."""
+    """Of a model that also looks at proteins: calibration for cells with `"some"` of its antibodies, `"none"`, and antibodies `"only"`."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -75,8 +75,8 @@ class Calibration:
             If something is missing, unknown, of another type or out of bounds.
         """
         reduced = values.get("reduced", {})
-        if not isinstance(reduced, dict) or not set(reduced) <= {"some", "none"}:
-            raise TypeError("`calibration.reduced` is not an object with `some` and `none`")
+        if not isinstance(reduced, dict) or not set(reduced) <= {"some", "none", "only"}:
+            raise TypeError("`calibration.reduced` is not an object with `some`, `none` and `only`")
         if any(not isinstance(each, dict) or "reduced" in each for each in reduced.values()):
             raise TypeError("`calibration.reduced` does not hold calibrations")
         calibration = cls(**{**values, "reduced": {measured: cls.from_json(each) for measured, each in reduced.items()}})

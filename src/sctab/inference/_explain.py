@@ -63,11 +63,10 @@ def explain_query(predictor: Predictor, query: Query, *, batch_size: int) -> Ite
         If `batch_size` is less than one, or if the model cannot be explained.
     """
     require_batch_size(batch_size)
-    networks, n_genes = require_explainable(predictor), len(predictor.spec.features)
-    n_features = len(predictor.spec.feature_names)
+    networks, n_features = require_explainable(predictor), len(predictor.spec.feature_names)
     for block in query.blocks(batch_size):
-        measured = block[:, :n_genes].getnnz(axis=1) > 0
-        of_members = [explain_block(network, block, n_genes, n_features) for network in networks]
+        measured = block[:, :n_features].getnnz(axis=1) > 0
+        of_members = [explain_block(network, block, n_features) for network in networks]
         logits = np.stack([logits for _, logits in of_members], axis=1)
         yield ExplainedCells(
             values=block[:, :n_features],
@@ -76,9 +75,7 @@ def explain_query(predictor: Predictor, query: Query, *, batch_size: int) -> Ite
         )
 
 
-def explain_block(
-    network: TabNet, block: sparse.csr_matrix, n_genes: int, n_features: int
-) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
+def explain_block(network: TabNet, block: sparse.csr_matrix, n_features: int) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
     """Weights of genes and antibodies, and logits of cells.
 
     Parameters
@@ -87,8 +84,8 @@ def explain_block(
         A trained network.
     block
         Its input, `(n_obs, n_inputs)`.
-    n_genes, n_features
-        Inputs that are genes, and inputs that are genes or antibodies, which come first.
+    n_features
+        Inputs that are genes or antibodies, which come first.
 
     Returns
     -------
@@ -96,7 +93,7 @@ def explain_block(
     """
     device = next(chain(network.parameters(), network.buffers())).device
     weights, logits = network.explain(torch.from_numpy(block.toarray()).to(device))
-    weights[torch.from_numpy(block[:, :n_genes].getnnz(axis=1) == 0)] = 0
+    weights[torch.from_numpy(block[:, :n_features].getnnz(axis=1) == 0)] = 0
     return sparse.csr_matrix(weights[:, :n_features].cpu().numpy()), logits.cpu().numpy()
 
 

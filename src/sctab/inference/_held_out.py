@@ -42,7 +42,7 @@ class HeldOutCells:
     units: NDArray[np.int64]
     """Dataset, donor or number of each cell, `(n_obs,)`, from 0."""
     reduced: Mapping[str, HeldOutCells] = field(default_factory=dict)
-    """The same cells with `"some"` and `"none"` of the antibodies, of a model that also looks at proteins."""
+    """The same cells with `"some"` and `"none"` of the antibodies, and with antibodies `"only"`, of a model that also looks at proteins."""
 
     def calibrate(self, spec: ModelSpec) -> Calibration:
         """Temperature for the labels of a model."""

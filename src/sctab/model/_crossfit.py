@@ -47,7 +47,7 @@ class FoldOutput:
     units: NDArray[np.object_] | None
     """Dataset or donor of each cell, `(n_held_out,)`; `None` where single cells were held out."""
     reduced: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """Of a model that also looks at proteins: logits with `"some"` and with `"none"` of its antibodies."""
+    """Of a model that also looks at proteins: logits with `"some"` and `"none"` of its antibodies, and with antibodies `"only"`."""
 
     @property
     def labels(self) -> NDArray[np.str_]:
@@ -60,7 +60,7 @@ def evaluate_fold(fold: HeldOut, predictor: Predictor) -> FoldOutput:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SctabWarning)  # the model that is kept says it once
         evaluation = fold.evaluate(predictor)
-        hidden: dict[str, Hidden] = {} if predictor.spec.proteins is None else {"some": "some", "none": "all"}
+        hidden: dict[str, Hidden] = {} if predictor.spec.proteins is None else {"some": "some", "none": "all", "only": "genes"}
         reduced = {measured: fold.evaluate(predictor, hidden=each).logits for measured, each in hidden.items()}
     return FoldOutput(
         logits=evaluation.logits,

@@ -206,7 +206,8 @@ class DescribedModel(NetworkModel):
         """
         if not is_mudata(mdata):
             raise InputTypeError(
-                f"`setup_mudata` needs a MuData, and this is a {type(mdata).__name__}. Use `setup_anndata` for an AnnData."
+                f"`setup_mudata` needs a MuData, and this is an object of the class `{type(mdata).__name__}`. Use `setup_anndata` for an "
+                "AnnData."
             )
         reference = MemoryReference.of(
             mdata,

@@ -43,8 +43,8 @@ def explain(model: Any, adata: AnnData | None, layer: str | None, *, batch_size:
     predictor = model.predictor
     (network,) = require_explainable(predictor)
     _, query = open_own_or(model, predictor, adata, layer)
-    n_genes, n_features = len(model.spec.features), len(model.spec.feature_names)
-    parts = [explain_block(network, block, n_genes, n_features)[0] for block in query.blocks(batch_size)]
+    n_features = len(model.spec.feature_names)
+    parts = [explain_block(network, block, n_features)[0] for block in query.blocks(batch_size)]
     return sparse.vstack(parts, format="csr")
 
 

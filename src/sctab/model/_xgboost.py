@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from sctab.data import Normalization, hide, kept_antibodies, normalise, principal_components
+from sctab.data import Normalization, hide, kept_antibodies, kept_genes, normalise, principal_components
 from sctab.errors import Parameter, SettingError, require, warn
 from sctab.inference import ModelSpec
 from sctab.io import BLOCK_SIZE, ProgressReport, progress_title
@@ -62,7 +62,8 @@ class BoostingSettings(CommonSettings):
     covariate_dropout: float = 0.5
     """Probability that the covariates of a training cell (`categorical_covariate_keys`) are hidden."""
     protein_dropout: float = 0.5
-    """Fraction of the training cells from which antibodies are hidden: all of them from half of these cells, and some from the others."""
+    """Fraction of the training cells from which antibodies are hidden: all of them from half of these cells, and some from the others.
+    From a fifth as many cells all genes are hidden."""
 
     def _rules(self) -> dict[str, tuple[bool, str]]:
         return super()._rules() | {
@@ -252,10 +253,12 @@ class XGBoostClassifier(CellTypeClassifier):
         for name, cells in (("train", split.train), ("validation", split.validation)):
             if len(cells):
                 labels = data.labels[cells]
-                beside = data.covariates[cells].toarray()
+                beside, components = data.covariates[cells].toarray(), self._components(data, cells)
                 if name == "train":
-                    beside = self._partly_hidden(beside, settings, rng)
-                inputs = np.hstack([self._components(data, cells), beside])
+                    beside, has_genes = self._partly_hidden(beside, settings, rng)
+                    nothing = sparse.csr_matrix((1, len(self.spec.features)), dtype=np.float32)
+                    components = np.where(has_genes, components, self.module.project(nothing))
+                inputs = np.hstack([components, beside])
                 sets[name] = xgboost.QuantileDMatrix(
                     inputs, labels, weight=weights[labels], ref=sets.get("train"), nthread=n_threads
                 )
@@ -291,15 +294,16 @@ class XGBoostClassifier(CellTypeClassifier):
 
     def _partly_hidden(
         self, beside: NDArray[np.float32], settings: BoostingSettings, rng: np.random.Generator
-    ) -> NDArray[np.float32]:
-        """Inputs after the genes, `(n_obs, n_beside)`, without those that are hidden from a cell."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Inputs after the genes, `(n_obs, n_beside)`, without those that are hidden from a cell; and cells that keep their genes."""
         panel = self.spec.proteins
         proteins, covariates = np.split(beside, [0 if panel is None else panel.n_inputs], axis=1)
         known = covariates * (rng.random(covariates.shape) >= settings.covariate_dropout)
         if panel is None:
-            return known
-        kept = kept_antibodies(rng.random((len(beside), len(panel) + 2)), settings.protein_dropout)
-        return np.hstack([hide(proteins, kept, panel), known]).astype(np.float32)
+            return known, np.ones((len(beside), 1), dtype=bool)
+        draws = rng.random((len(beside), len(panel) + 2))
+        proteins = hide(proteins, kept_antibodies(draws, settings.protein_dropout), panel)
+        return np.hstack([proteins, known]).astype(np.float32), kept_genes(draws, settings.protein_dropout)
 
     def _components(self, data: TrainingData, cells: NDArray[np.int64]) -> NDArray[np.float32]:
         """Principal components of some cells, `(len(cells), n_components)`."""

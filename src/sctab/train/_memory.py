@@ -18,6 +18,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sctab.data import (
     CORRECT,
     PROTEIN,
+    RNA,
     FeatureSpace,
     LearnedMatrix,
     Normalization,
@@ -40,7 +41,7 @@ from sctab.data import (
     var_of,
     vars_of,
 )
-from sctab.errors import SettingError, warn
+from sctab.errors import Parameter, SettingError, warn
 from sctab.inference import ModelSpec
 from sctab.io import to_csr
 from sctab.ontology import CellOntology, LabelSpace, label_ids_from, tissues_of
@@ -93,6 +94,10 @@ class MemoryReference:
         of_proteins: dict[str, Any] = {}
         if is_mudata(adata):
             modalities = find_modalities(vars_of(adata)) if modalities is None else dict(modalities)
+            if RNA not in modalities:
+                raise SettingError(
+                    Parameter("modalities"), " has no `rna`. Models learn proteins beside gene expression; name its modality."
+                )
             of_proteins = {"modalities": modalities, "protein_layer": protein_layer}
             adata = join(adata, modalities, protein_layer=protein_layer)
         confirmed = {} if label_ids is None else label_ids_from(label_ids, CellOntology.embedded())

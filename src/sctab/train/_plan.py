@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from sctab.augmentation import SparseRows, add_donor_differences, drop_genes
-from sctab.data import Normalization, ProteinPanel, hide, kept_antibodies, normalise_tensor
+from sctab.data import Normalization, ProteinPanel, hide, kept_antibodies, kept_genes, normalise_tensor
 from sctab.metrics import correct_codes, macro_f1_of_codes
 from sctab.nn import cross_entropy, hierarchical_cross_entropy
 from sctab.train._processes import n_processes, summed
@@ -61,7 +61,8 @@ class TrainingPlan(LightningModule):
         if self.differences is not None:
             values = add_donor_differences(values, self.differences, largest=self.normalization.largest)
         if covariates.shape[1]:
-            values = torch.cat([values, self._partly_hidden(covariates)], dim=1)
+            known, has_genes = self._partly_hidden(covariates)
+            values = torch.cat([values if has_genes is None else values * has_genes, known], dim=1)
         output = self.network(values)
         loss = self._loss(output.logits, labels, label_smoothing=self.settings.label_smoothing)
         loss = loss * self._share(labels) + self._weight_penalty()
@@ -72,15 +73,17 @@ class TrainingPlan(LightningModule):
         self.of_epoch.add(of_batch, {"learning_rate": rate})
         return loss
 
-    def _partly_hidden(self, beside: Tensor) -> Tensor:
-        """Inputs after the genes, `(n_obs, n_beside)`, without those that are hidden from a cell."""
+    def _partly_hidden(self, beside: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Inputs after the genes, `(n_obs, n_beside)`, without those that are hidden from a cell; and cells that keep their genes."""
         n_proteins = 0 if self.panel is None else self.panel.n_inputs
         proteins, covariates = beside.tensor_split([n_proteins], dim=1)
         known = covariates * (torch.rand_like(covariates) >= self.settings.covariate_dropout)  # one draw per cell and covariate
         if self.panel is None:
-            return known
+            return known, None
         draws = torch.rand(len(beside), len(self.panel) + 2, device=beside.device)
-        return torch.cat([hide(proteins, kept_antibodies(draws, self.settings.protein_dropout), self.panel), known], dim=1)
+        dropout = self.settings.protein_dropout
+        proteins = hide(proteins, kept_antibodies(draws, dropout), self.panel)
+        return torch.cat([proteins, known], dim=1), kept_genes(draws, dropout)
 
     def on_train_epoch_end(self) -> None:
         """Log loss and learning rate of the epoch, the mean over its cells."""

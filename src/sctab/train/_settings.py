@@ -137,7 +137,8 @@ class TrainingSettings(CommonSettings):
     covariate_dropout: float = 0.5
     """Probability that the covariates of a training cell (`categorical_covariate_keys`) are hidden."""
     protein_dropout: float = 0.5
-    """Fraction of the training cells from which antibodies are hidden: all of them from half of these cells, and some from the others."""
+    """Fraction of the training cells from which antibodies are hidden: all of them from half of these cells, and some from the others.
+    From a fifth as many cells all genes are hidden."""
     augment: bool = False
     """Add differences between donors to training cells, see :func:`sctab.augmentation.donor_differences`."""
     l1: float = 0.0

@@ -115,6 +115,12 @@ class GeneMatch:
         aligned = sparse.csr_matrix(block @ self.selection)
         return sparse.csr_matrix(aligned.tocsc().tocsr())  # in order of the genes, in half the time that sorting takes
 
+    @property
+    def is_of_another_species(self) -> bool:
+        """Return whether the dataset looks like another species than the model's."""
+        query, model = self.query_species, self.model_species
+        return query is not None and model is not None and query.contradicts(model)
+
     def require(self, minimum: float, *, cells: Callable[[], Sequence[str]] | None = None) -> None:
         """Refuse a dataset that has too little of the model's gene importance.
 
@@ -131,7 +137,7 @@ class GeneMatch:
             If no gene was found, if the genes are in the rows, if the species is another one, or if `coverage` is below `minimum`.
         """
         query, model = self.query_species, self.model_species
-        is_other = query is not None and model is not None and query.contradicts(model)
+        is_other = self.is_of_another_species
         if not is_other and self.n_matched > 0 and self.coverage >= minimum:
             return
         if cells is not None:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
+_GENES = 5
+"""So many times as many cells lose antibodies as lose genes."""
+
 
 def kept_antibodies[Array: ("Tensor", NDArray[np.floating])](draws: Array, dropout: float) -> Array:
     """Choose the antibodies that a training cell keeps, so that a model can annotate cells of which few or none were measured.
@@ -30,3 +33,20 @@ def kept_antibodies[Array: ("Tensor", NDArray[np.floating])](draws: Array, dropo
     """
     how, share, own = draws[:, :1], draws[:, 1:2], draws[:, 2:]
     return (how >= dropout) | ((how >= dropout / 2) & (own >= share))
+
+
+def kept_genes[Array: ("Tensor", NDArray[np.floating])](draws: Array, dropout: float) -> Array:
+    """Choose the training cells that keep their genes, so that a model can annotate cells by antibodies alone.
+
+    Of the others, a fraction of `dropout` / 5, all antibodies are kept.
+
+    Parameters
+    ----------
+    draws, dropout
+        As for :func:`kept_antibodies`.
+
+    Returns
+    -------
+    True for cells that keep them, `(n_obs, 1)`.
+    """
+    return draws[:, :1] < 1 - dropout / _GENES
