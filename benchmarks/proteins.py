@@ -36,6 +36,7 @@ import pandas as pd
 from _measure import head, machine, row
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
+from sklearn.mixture import GaussianMixture
 
 from sctab.data import Normalization, normalise
 from sctab.metrics import calibration_error
@@ -155,12 +156,16 @@ GATES = {"CD3": "T", "CD4": "CD4", "CD8": "CD8", "CD14": "monocyte", "CD19": "B"
 def gate(mdata: MuData) -> pd.Series:
     """Gate of each cell: T cells with CD4 or with CD8, B cells and monocytes; missing where none or several fit.
 
-    An antibody is high above the valley between the two modes of its log counts, by Otsu's threshold.
+    An antibody is high in a cell if that belongs to the upper one of two Gaussians that are fitted to its log counts.
     """
-    from skimage.filters import threshold_otsu
+
+    def is_high(values: pd.Series) -> NDArray[np.bool_]:
+        column = values.to_numpy()[:, None]
+        mixture = GaussianMixture(2, random_state=0).fit(column)
+        return np.asarray(mixture.predict(column) == mixture.means_.ravel().argmax())
 
     counts = pd.DataFrame(np.log1p(mdata["prot"][:, list(GATES)].X.toarray()), index=mdata.obs_names, columns=list(GATES))
-    high = counts.apply(lambda values: values > threshold_otsu(values.to_numpy()))
+    high = counts.apply(is_high)
     other = high[["CD14", "CD19"]].any(axis=1)
     gates = {
         "CD4 T": high["CD3"] & high["CD4"] & ~high["CD8"] & ~other,
