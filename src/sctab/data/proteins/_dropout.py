@@ -38,7 +38,7 @@ def kept_antibodies[Array: ("Tensor", NDArray[np.floating])](draws: Array, dropo
 def kept_genes[Array: ("Tensor", NDArray[np.floating])](draws: Array, dropout: float) -> Array:
     """Choose the training cells that keep their genes, so that a model can annotate cells by antibodies alone.
 
-    Of the others, a fraction of `dropout` / 5, all antibodies are kept.
+    The cells that lose them, a fraction of `dropout` / 5, keep all antibodies.
 
     Parameters
     ----------
