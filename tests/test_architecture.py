@@ -64,6 +64,7 @@ OPTIONAL = {
         "cellxgene_census",
         "dask",
         "distributed",
+        "flatbuffers",
         "geosketch",
         "igraph",
         "jax",

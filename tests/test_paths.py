@@ -21,6 +21,10 @@ from tests.reference import make_reference
 from tests.test_api import PUBLIC
 
 ELSEWHERE = {
+    **{
+        f"{name}.export(path)": "Predictor.export"
+        for name in ("AutoClassifier", "CellTypeClassifier", "DeepEnsemble", "SCDeepCluster")
+    },
     "AutoClassifier.from_corpus(corpus)": "Corpus.open",
     "AutoClassifier.train(run_dir)": "CellTypeClassifier.train",
     "CellOntology.from_obo_foundry(cache_dir)": "as_path",
@@ -171,6 +175,12 @@ def write_export():
     assert Path("~/new/labels.tsv").expanduser().exists()
 
 
+def export_predictor():
+    Path("~/new").expanduser().mkdir()
+    sctab.inference.load_predictor("~/model").export("~/new/model.onnx")
+    assert Path("~/new/model.onnx.json").expanduser().exists()
+
+
 READS = {
     "read_results(directory)": no_results,
     "CorpusConfig.read(path)": lambda: sctab.corpus.CorpusConfig.read("~/corpus.yaml"),
@@ -215,6 +225,7 @@ WRITES = {
     "annotate_files(model)": annotate_files,
     "annotate_files(output)": annotate_files,
     "annotate_files(genes_table)": annotate_files,
+    "Predictor.export(path)": export_predictor,
     "export_scdeepcluster(path)": scdeepcluster,
     "import_scdeepcluster(path)": scdeepcluster,
     **{f"import_checkpoint({name})": import_checkpoint for name in ("checkpoint", "genes", "labels", "hparams", "output")},

@@ -64,6 +64,7 @@ FORMAT_WITH_PROTEINS: Final = 4  # of models of several modalities, which earlie
 FORMAT_VERSIONS: Final = (FIRST_FORMAT_VERSION, 2, FORMAT_VERSION, FORMAT_WITH_PROTEINS)  # 2: before models were calibrated
 ENSEMBLE_FILE: Final = "ensemble.json"
 ENSEMBLE_FORMAT: Final = "sctab-ensemble"
+EXPORT_FORMAT: Final = "sctab-export"
 
 DEFAULT_MODEL: Final = "pbmc"
 

@@ -83,6 +83,11 @@ class JaxModel:
         """
         return self._compiled.parameters
 
+    @property
+    def host_params(self) -> Any:
+        """The same as NumPy arrays."""
+        return self._members.parameters
+
     def apply(self, params: Any, values: Array) -> JaxOutput:
         """Logits and latent of normalised expression, a pure function.
 

@@ -19,6 +19,7 @@ from sctab.inference._backoff import BackOff, promise
 from sctab.inference._block_predictor import BlockPredictor
 from sctab.inference._device import device_of
 from sctab.inference._ensemble_files import check_stored, hash_of_members, member_paths, read_ensemble
+from sctab.inference._export import export_model
 from sctab.inference._held_out import HeldOutCells, arrays_of_measured
 from sctab.inference._jax_model import JaxModel
 from sctab.inference._networks import EARLIER_WEIGHTS, build_network, network_with
@@ -202,9 +203,40 @@ class Predictor:
         ModelFormatError
             If its weights are NaN or infinite.
         """
+        self._require_sound()
+        return JaxModel(self.spec, portable_networks(self.networks, why="For JAX"), devices)
+
+    def export(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the model as it is now as a file that runs without `sctab` and without PyTorch, see :doc:`/jax`.
+
+        It takes counts over the genes of the model in its order, normalises them, and gives probabilities, those of
+        ``predict(…, soft=True)``, and the latent. A description of genes, labels, inputs and outputs is written beside it, under the
+        same name with `.json` appended.
+
+        Parameters
+        ----------
+        path
+            `model.stablehlo`, for JAX and XLA, or `model.onnx`, for ONNX runtimes.
+        overwrite
+            Replace existing files.
+
+        Raises
+        ------
+        SettingError
+            If `path` has another suffix, if the model is not made of layers, such as boosted trees, or if it is larger than 2 GB.
+        ModelFormatError
+            If its weights are NaN or infinite.
+        OutputExistsError, OutputError
+            If one of the two files already exists, or cannot be written.
+        MissingDependencyError
+            If JAX, for `.stablehlo`, or `onnx`, for `.onnx`, is not installed.
+        """
+        self._require_sound()
+        export_model(self.spec, self.networks, path, name=self.name, sha256=self.sha256, overwrite=overwrite)
+
+    def _require_sound(self) -> None:
         for network in self.networks:
             require_sound(network.state_dict())
-        return JaxModel(self.spec, portable_networks(self.networks, why="For JAX"), devices)
 
 
 class HasPredictor(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any
 
 from sctab.inference import HasPredictor, JaxModel
@@ -25,3 +26,20 @@ class PortableModel:
             If the model is not trained.
         """
         return self.predictor.to_jax(devices)
+
+    def export(self: HasPredictor, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write a file that runs without `sctab` and without PyTorch, and a description; errors are those of :meth:`Predictor.export`.
+
+        Parameters
+        ----------
+        path
+            `model.stablehlo`, for JAX and XLA, or `model.onnx`, for ONNX runtimes.
+        overwrite
+            Replace existing files.
+
+        Raises
+        ------
+        NotTrainedError
+            If the model is not trained.
+        """
+        self.predictor.export(path, overwrite=overwrite)

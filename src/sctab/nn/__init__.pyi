@@ -41,9 +41,11 @@ from .fast._sparse import (
     sparse_network as sparse_network,
 )
 from .portable._jax import (
+    EXPORT_PLATFORMS as EXPORT_PLATFORMS,
     JAX_OPERATORS as JAX_OPERATORS,
     BatchedFunction as BatchedFunction,
     JaxMembers as JaxMembers,
+    exported_function as exported_function,
 )
 from .portable._networks import (
     Array as Array,
@@ -51,5 +53,6 @@ from .portable._networks import (
     PortableNetwork as PortableNetwork,
     portable_network as portable_network,
 )
+from .portable._onnx import OPSET as OPSET, OnnxOperators as OnnxOperators
 
 __all__ = ["LinearNetwork", "MultilayerPerceptron", "TabNet", "ZINBAutoencoder", "hierarchical_cross_entropy"]

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.errors import require
-from sctab.nn.portable._masks import MOST_STEPS, TOLERANCE, mask_of
+from sctab.nn.portable._masks import MOST_STEPS, SHORTEST_STRIP, TOLERANCE, mask_of
 from sctab.nn.portable._networks import Array, PortableNetwork
 
 jax: Any = require("jax", extra="jax")
+jax_export: Any = require("jax.export", extra="jax")
 jnp = jax.numpy
 
 BATCH_SIZES = (1, 16, 128)
@@ -27,7 +28,8 @@ what 128 need of 20,000 genes."""
 _UNDER_WAY = 2
 """Batches under way at a time: while one is computed, the next is made dense."""
 _AXIS = "cells"
-_SHORTEST_STRIP = 8
+EXPORT_PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+"""Platforms that an exported function runs on."""
 
 
 class _JaxOperators:
@@ -69,7 +71,7 @@ class _JaxOperators:
 
     def strip_maxima(self, x: Array, n_strips: int) -> Array:
         n_obs, width = x.shape[0], x.shape[1] // n_strips
-        if width < _SHORTEST_STRIP:
+        if width < SHORTEST_STRIP:
             return x
         return x[:, : n_strips * width].reshape(n_obs, n_strips, width).max(axis=1)
 
@@ -253,3 +255,30 @@ def _dense(matrix: Any, n_rows: int) -> NDArray[np.float32]:
 
 def _rows(output: Any, n_rows: int) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:n_rows], output)
+
+
+def exported_function(function: Callable[..., Any], n_columns: Sequence[int]) -> tuple[bytes, dict[str, int]]:
+    """Compile a pure function to StableHLO, for any number of rows and every platform.
+
+    Parameters
+    ----------
+    function
+        From matrices with `n_obs` rows, float32, to a dictionary of matrices with as many rows.
+    n_columns
+        Number of columns of each argument.
+
+    Returns
+    -------
+    The bytes that :func:`jax.export.deserialize` reads, and the number of columns of each output.
+
+    Raises
+    ------
+    MissingDependencyError
+        If `flatbuffers` is not installed.
+    """
+    require("flatbuffers", extra="jax")  # which JAX serialises with and does not install
+    (n_obs,) = jax_export.symbolic_shape("n_obs")
+    arguments = [jax.ShapeDtypeStruct((n_obs, width), jnp.float32) for width in n_columns]
+    exported = jax_export.export(jax.jit(function), platforms=EXPORT_PLATFORMS)(*arguments)
+    widths = {name: int(output.shape[1]) for name, output in jax.tree.unflatten(exported.out_tree, exported.out_avals).items()}
+    return bytes(exported.serialize()), widths

@@ -9,6 +9,8 @@ from sctab.nn.portable._networks import Array, Operators
 
 N_STRIPS = 32
 """Strips that a row of logits is cut into; the largest of each place in them are looked at first."""
+SHORTEST_STRIP = 8
+"""Places of a strip below which all logits are looked at."""
 MOST_STEPS = 50
 """Newton's method needs 15 steps where all of 20,000 logits are equal, and fewer otherwise; this only bounds it."""
 TOLERANCE = 2.0**-22

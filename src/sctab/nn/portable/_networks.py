@@ -80,6 +80,8 @@ class PortableNetwork:
     function: Apply
     settings: Any
     parameters: Parameters
+    n_latent: int
+    """Width of the embedding; 0 where there is none."""
 
     def __call__(self, operators: Operators, parameters: Parameters, values: Array) -> PortableOutput:
         """Evaluate normalised expression, `(n_obs, n_inputs)`, with these or other parameters of the same shapes."""
@@ -105,14 +107,16 @@ def portable_network(network: nn.Module) -> PortableNetwork:
 
 @portable_network.register
 def _(network: LinearNetwork) -> PortableNetwork:
-    return PortableNetwork(_linear, None, {"classifier": _affine(network.classifier)})
+    return PortableNetwork(_linear, None, {"classifier": _affine(network.classifier)}, 0)
 
 
 @portable_network.register
 def _(network: MultilayerPerceptron) -> PortableNetwork:
     layers: Any = network.layers
     hidden = [_affine(linear) | {"norm": _norm(norm)} for linear, norm, *_ in layers]
-    return PortableNetwork(_perceptron, None, {"layers": hidden, "classifier": _affine(network.classifier)})
+    return PortableNetwork(
+        _perceptron, None, {"layers": hidden, "classifier": _affine(network.classifier)}, network.classifier.in_features
+    )
 
 
 @portable_network.register
@@ -125,7 +129,7 @@ def _(network: ZINBAutoencoder) -> PortableNetwork:
         "latent": _affine(network.latent),
         "centroids": _numbers(network.centroids),
     }
-    return PortableNetwork(_autoencoder, None, parameters)
+    return PortableNetwork(_autoencoder, None, parameters, network.latent.out_features)
 
 
 @portable_network.register
@@ -145,7 +149,7 @@ def _(network: TabNet) -> PortableNetwork:
         "classifier": _weight(network.classifier),
     }
     settings = _TabNetSettings(network.n_d, network.gamma, attention[0].mask_type == "entmax", network.dense_decision)
-    return PortableNetwork(_tabnet, settings, parameters)
+    return PortableNetwork(_tabnet, settings, parameters, network.n_d)
 
 
 # ------------------------------------------------------------------------------------------------------------- functions
