@@ -13,6 +13,13 @@ from tests.tensors import as_tensor
 from sctab.nn import TabNet, _tabnet, cross_entropy
 
 
+@pytest.fixture(autouse=True, scope="module")
+def small_ones_too():
+    """Small inputs are evaluated from stored values as large ones are."""
+    with mock.patch.object(_tabnet, "FEWEST_VALUES", 0):
+        yield
+
+
 def draw(n_obs, n_features, density, seed=0):
     matrix = sparse.random(n_obs, n_features, density=density, format="csr", random_state=seed).sorted_indices()
     matrix.data *= 5
@@ -148,6 +155,12 @@ class TestRule:
         assert not make(30).takes_sparse(x.to_dense())
         assert not make(30).takes_sparse(as_tensor(draw(8, 30, 0.3)))
         assert make(30).takes_sparse(as_tensor(draw(8, 30, 0.2)))
+
+    def test_what_is_small_is_computed_densely(self, x, monkeypatch):
+        monkeypatch.setattr(_tabnet, "FEWEST_VALUES", 8 * 30)
+        assert make(30).takes_sparse(x)
+        monkeypatch.setattr(_tabnet, "FEWEST_VALUES", 8 * 30 + 1)
+        assert not make(30).takes_sparse(x)
 
     @pytest.mark.parametrize("settings", [{"n_steps": 2}, {"mask_type": "sparsemax"}])
     def test_other_architectures_compute_densely(self, x, settings):

@@ -24,6 +24,7 @@ from ._published import (
     from_published as from_published,
     subtract_means as subtract_means,
 )
+from ._sparse_products import csr_tensor as csr_tensor
 from ._tabnet import TabNet as TabNet, TabNetOutput as TabNetOutput
 from ._trees import ARRAYS as ARRAYS, Trees as Trees
 from ._zinb import (

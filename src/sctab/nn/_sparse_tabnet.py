@@ -10,9 +10,6 @@ from sctab.nn._norm import BatchNorm, follow, running_statistics
 from sctab.nn._sparse_mask import SupportMask
 from sctab.nn._sparse_products import InputProduct, Places, SparseInput, SparseProduct, csr_tensor
 
-MOST_STORED = 0.2
-"""Fraction of stored values up to which sparse products are faster than dense ones."""
-
 
 def sparse_forward(network: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     r"""Evaluate a :class:`~sctab.nn.TabNet` of one decision step on a CSR tensor.

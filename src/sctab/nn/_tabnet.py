@@ -18,10 +18,15 @@ from torch import Tensor, nn
 from sctab.nn._entmax import LARGEST_LOGITS, entmax15
 from sctab.nn._norm import BatchNorm, GhostBatchNorm, is_shared
 from sctab.nn._perceptron import MOST_LAYERS, require_count
-from sctab.nn._sparse_tabnet import MOST_STORED, sparse_forward
+from sctab.nn._sparse_tabnet import sparse_forward
 
 MaskType = Literal["entmax", "sparsemax"]
 _MASKS: dict[MaskType, Callable[[Tensor], Tensor]] = {"entmax": entmax15, "sparsemax": partial(sparsemax, dim=-1, k=LARGEST_LOGITS)}
+
+MOST_STORED = 0.2
+"""Fraction of stored values up to which a step from stored values is faster than a dense one."""
+FEWEST_VALUES = 1_000_000
+"""Cells times genes from which it is: smaller ones fit the caches, and each of many small operations takes as long as it needs to begin."""
 
 
 class TabNetOutput(NamedTuple):
@@ -239,9 +244,9 @@ class TabNet(nn.Module):
     def takes_sparse(self, x: Tensor) -> bool:
         """Return whether `x`, `(n_obs, n_features)`, is evaluated from its stored values.
 
-        That is so for a CSR tensor of two cells or more on a processor, of which at most a fifth is stored, where the network has one
-        decision step with 1.5-entmax, one process trains it, and precision is not mixed. The numbers are those of the dense network but for
-        rounding.
+        That is so for a CSR tensor of two cells or more on a processor, with at least a million places of which at most a fifth is stored,
+        where the network has one decision step with 1.5-entmax, one process trains it, and precision is not mixed. The numbers are those of
+        the dense network but for rounding.
         """
         return (
             x.layout is torch.sparse_csr
@@ -249,7 +254,8 @@ class TabNet(nn.Module):
             and len(self.attentive_transformers) == 1
             and self.attentive_transformers[0].mask_type == "entmax"
             and x.shape[0] > 1
-            and x.values().numel() <= MOST_STORED * x.shape[0] * x.shape[1]
+            and x.numel() >= FEWEST_VALUES
+            and x.values().numel() <= MOST_STORED * x.numel()
             and not torch.is_autocast_enabled("cpu")
             and not is_shared()
         )

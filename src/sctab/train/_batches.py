@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from sctab.nn import csr_tensor
 from sctab.sampling import Split
 from sctab.train._processes import n_processes, own_number
 
@@ -112,7 +113,7 @@ class MemoryBatches(Batches):
 
 
 class CountsDataModule(LightningDataModule):
-    """Batches of sparse counts, made dense on the device that trains on them."""
+    """Batches of sparse counts."""
 
     def __init__(self, split: Split, train: Batches, validation: Batches) -> None:
         super().__init__()
@@ -135,9 +136,10 @@ class CountsDataModule(LightningDataModule):
         return self._validation
 
     def on_after_batch_transfer(self, batch: Batch, _index: int) -> Batch:
-        """Make the counts dense where they are now."""
+        """Make counts dense where they are now, unless the network needs only those that are stored."""
         counts, covariates, labels = batch
-        return _dense(counts), covariates, labels
+        plan: Any = self.trainer.lightning_module if self.trainer else None
+        return counts if plan is not None and plan.takes_sparse(counts) else _dense(counts), covariates, labels
 
 
 def _dense(counts: Tensor) -> Tensor:
@@ -155,12 +157,5 @@ def as_batch(counts: sparse.csr_matrix, covariates: sparse.csr_matrix, labels: N
 
 def to_sparse_tensor(block: sparse.csr_matrix) -> Tensor:
     """A float32 CSR tensor of a block."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(np.asarray(block.indptr, dtype=block.indices.dtype)),
-            torch.from_numpy(block.indices),
-            torch.from_numpy(np.asarray(block.data, dtype=np.float32)),
-            size=block.shape,
-            check_invariants=False,  # SciPy has made it
-        )
+    values = np.asarray(block.data, dtype=np.float32)
+    return csr_tensor(torch.from_numpy(block.indptr), torch.from_numpy(block.indices), torch.from_numpy(values), block.shape)

@@ -7,15 +7,18 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from scipy import sparse
 from torch import Tensor, nn
 
 from sctab.augmentation import SparseRows, add_donor_differences, drop_genes
-from sctab.data import Normalization, ProteinPanel, hide, kept_antibodies, kept_genes, normalise_tensor
+from sctab.data import Normalization, ProteinPanel, hide, kept_antibodies, kept_genes, normalise, normalise_tensor
 from sctab.metrics import correct_codes, macro_f1_of_codes
-from sctab.nn import cross_entropy, hierarchical_cross_entropy
+from sctab.nn import TabNet, cross_entropy, hierarchical_cross_entropy
+from sctab.train._batches import Batch
 from sctab.train._processes import n_processes, summed
 from sctab.train._settings import OWN_LABEL, TrainingSettings
 from sctab.train._state import EpochMeans
+from sctab.train._stored_inputs import as_input, as_matrix, stored_values
 
 MONITOR = "validation_macro_f1"
 
@@ -53,17 +56,18 @@ class TrainingPlan(LightningModule):
         self._confusion = torch.zeros_like(child_matrix, dtype=torch.int64)
         self._validation_loss = torch.zeros(2, dtype=torch.float64)
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> Tensor:
-        """Loss of one batch of counts, `(n_obs, n_vars)`, covariates, `(n_obs, n_categories)`, and labels, `(n_obs,)`."""
+    def takes_sparse(self, counts: Tensor) -> bool:
+        """Return whether the network needs only those counts that are stored; with antibodies beside them all are made dense."""
+        return self.panel is None and isinstance(self.network, TabNet) and self.network.takes_sparse(counts)
+
+    def training_step(self, batch: Batch, _index: int) -> Tensor:
+        """Loss of one batch of counts, `(n_obs, n_vars)`, what is beside them, `(n_obs, n_beside)`, and labels, `(n_obs,)`."""
         counts, covariates, labels = batch
-        # Dropped before normalisation, as in a query that lacks the genes: what is left is scaled up.
-        values = normalise_tensor(drop_genes(counts, self.settings.gene_dropout), self.normalization)
-        if self.differences is not None:
-            values = add_donor_differences(values, self.differences, largest=self.normalization.largest)
+        values = self._augmented(counts)
         if covariates.shape[1]:
-            known, has_genes = self._partly_hidden(covariates)
-            values = torch.cat([values if has_genes is None else values * has_genes, known], dim=1)
-        output = self.network(values)
+            covariates, has_genes = self._partly_hidden(covariates)
+            values = values if has_genes is None else values * has_genes
+        output = self.network(_beside(values, covariates))
         loss = self._loss(output.logits, labels, label_smoothing=self.settings.label_smoothing)
         loss = loss * self._share(labels) + self._weight_penalty()
         if self.penalty is not None:
@@ -84,6 +88,17 @@ class TrainingPlan(LightningModule):
         dropout = self.settings.protein_dropout
         proteins = hide(proteins, kept_antibodies(draws, dropout), self.panel)
         return torch.cat([proteins, known], dim=1), kept_genes(draws, dropout)
+
+    def _augmented(self, counts: Tensor) -> Tensor | sparse.csr_matrix:
+        """Normalised expression of training cells, `(n_obs, n_vars)`."""
+        dropout, normalization = self.settings.gene_dropout, self.normalization
+        if counts.layout is torch.sparse_csr:
+            return stored_values(as_matrix(counts), gene_dropout=dropout, normalization=normalization, differences=self.differences)
+        # Dropped before normalisation, as in a query that lacks the genes: what is left is scaled up.
+        values = normalise_tensor(drop_genes(counts, dropout), normalization)
+        if self.differences is None:
+            return values
+        return add_donor_differences(values, self.differences, largest=normalization.largest)
 
     def on_train_epoch_end(self) -> None:
         """Log loss and learning rate of the epoch, the mean over its cells."""
@@ -126,11 +141,12 @@ class TrainingPlan(LightningModule):
                 )
         return penalty
 
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], _index: int) -> None:
+    def validation_step(self, batch: Batch, _index: int) -> None:
         """Gather predictions of one batch."""
         counts, covariates, labels = batch
-        values = normalise_tensor(counts, self.normalization)
-        logits = self.network(torch.cat([values, covariates], dim=1)).logits
+        is_sparse = counts.layout is torch.sparse_csr
+        values = normalise(as_matrix(counts), self.normalization) if is_sparse else normalise_tensor(counts, self.normalization)
+        logits = self.network(_beside(values, covariates)).logits
         weight = float(self._weight(labels))
         self._validation_loss += torch.tensor([float(self._loss(logits, labels)) * weight, weight], dtype=torch.float64)
         pairs = torch.bincount(labels * len(self.child_matrix) + logits.argmax(dim=1), minlength=self._confusion.numel())
@@ -164,3 +180,10 @@ class TrainingPlan(LightningModule):
         total_steps = max(settings.max_epochs * self.n_batches, 3)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total_steps)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+def _beside(values: Tensor | sparse.csr_matrix, covariates: Tensor) -> Tensor:
+    """The input of the network."""
+    if isinstance(values, Tensor):
+        return torch.cat([values, covariates], dim=1) if covariates.shape[1] else values
+    return as_input(values, covariates)
