@@ -58,6 +58,7 @@ NAMES = {
         "genes",
         "ontology",
         "probabilities",
+        "proteins",
         "review",
         "training",
         "types",

@@ -201,6 +201,7 @@ READS = {
     "read_label_map(path)": lambda: read_label_map("~/map.tsv"),
     "read_hierarchy(path)": lambda: sctab.ontology.read_hierarchy("~/tree.tsv"),
     "genes(model)": lambda: sctab.get.genes(make_reference(), "~/model"),
+    "proteins(model)": lambda: sctab.get.proteins(make_reference(), "~/model"),
     "check(model)": lambda: sctab.pp.check(make_reference(), "~/model"),
     "annotate(model)": lambda: sctab.tl.annotate(make_reference(), "~/model"),
     "Settings.read(path)": lambda: Settings.read("~/settings.json"),

@@ -13,6 +13,7 @@ from ._expression import layer_of as layer_of
 from ._genes import genes as genes
 from ._groups import NO_LABEL as NO_LABEL
 from ._probabilities import probabilities as probabilities
+from ._proteins import proteins as proteins
 from ._review import review as review
 from ._training import training as training
 from ._tree import ontology as ontology
@@ -31,6 +32,7 @@ __all__ = [
     "genes",
     "ontology",
     "probabilities",
+    "proteins",
     "review",
     "training",
     "types",
