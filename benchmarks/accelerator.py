@@ -58,7 +58,7 @@ LEAST_GAP = 2 * TOLERANCE
 """Labels of cells whose two most probable types are closer may differ."""
 LOSS_TOLERANCE = 5e-3
 """Largest relative difference of losses of the first steps: AdamW makes steps of one size of gradients that are but rounding."""
-VERSIONS = ("sctab", "torch", "numpy", "scipy", "numba", "anndata", "lightning", "scvi-tools", "annbatch", "zarr", "xgboost")
+VERSIONS = ("sctab", "torch", "jax", "numpy", "scipy", "numba", "anndata", "lightning", "scvi-tools", "annbatch", "zarr", "xgboost")
 COLUMNS = ("part", "measurement", "cells/s", "range", "seconds", "peak device memory (GiB)", "note")
 RESERVE = 5.0
 """Seconds that are left for writing results."""
@@ -278,8 +278,8 @@ def compare_predictions(bench: Bench, name: str, model: Any) -> None:
     recipe, blocks = scale.open_cells(model, scale.make_cells(bench.folder, bench.sizes.n_compared))
     predictor = model.predictor
 
-    def probabilities(device: str | None = None, precision: Any = "float32") -> NDArray[np.float32]:
-        of_blocks = predictor.block_predictor(precision=precision, device=device)
+    def probabilities(device: str | None = None, precision: Any = "float32", backend: Any = "torch") -> NDArray[np.float32]:
+        of_blocks = predictor.block_predictor(precision=precision, device=device, backend=backend)
         return np.concatenate([decide(part).probabilities for part in of_blocks.predict_blocks(recipe, blocks)])
 
     expected = probabilities()
@@ -302,6 +302,8 @@ def compare_predictions(bench: Bench, name: str, model: Any) -> None:
     ):  # of other devices than the CPU: there is nothing else to compare
         report("evaluator, float32", probabilities(device), exact=True)
         report("evaluator, bfloat16", probabilities(device, "bfloat16"), exact=False)
+    with bench.guarded(f"{name}: JAX"):
+        report(f"JAX on {jax_devices()}", probabilities(backend="jax"), exact=True)
     if isinstance(model, DeepEnsemble):
         return
     network = copy.deepcopy(model.module).to(bench.device).eval()
@@ -316,6 +318,14 @@ def compare_predictions(bench: Bench, name: str, model: Any) -> None:
     report("dense network, float32", dense(nullcontext()), exact=True)
     report("dense network, TensorFloat-32", dense(fast_products()), exact=False)
     report("dense network, mixed bfloat16", dense(bench.mixed()), exact=False)
+
+
+def jax_devices() -> str:
+    """Devices that JAX computes on, such as `1 cuda`."""
+    import jax
+
+    devices = jax.devices()
+    return f"{len(devices)} {devices[0].platform}"
 
 
 @contextmanager
@@ -385,8 +395,8 @@ def evaluation(bench: Bench) -> None:
     blocks = drawn * (n_cells // bench.sizes.n_drawn)
     device, batch = str(bench.device), bench.sizes.batch
 
-    def evaluate(model: Any, precision: Any, size: int, where: str) -> Callable[[], object]:
-        of_blocks = model.predictor.block_predictor(precision=precision, device=where)
+    def evaluate(model: Any, precision: Any, size: int, where: str | None, backend: Any = "torch") -> Callable[[], object]:
+        of_blocks = model.predictor.block_predictor(precision=precision, device=where, backend=backend)
         return lambda: [decide(part).probabilities for part in of_blocks.predict_blocks(recipe, blocks, batch_size=size)]
 
     for size in (batch, 4 * batch):
@@ -396,6 +406,12 @@ def evaluation(bench: Bench) -> None:
     for precision in ("float32", "bfloat16"):
         name = f"evaluator of {bench.sizes.members} members, {precision}, {batch} cells at a time"
         bench.measure(name, n_cells, evaluate(ensemble, precision, batch, device))
+
+    for name, model in (("JAX", single), (f"JAX of {bench.sizes.members} members", ensemble)):
+        with bench.guarded(name):
+            bench.measure(
+                f"{name}, on {jax_devices()}, {batch} cells at a time", n_cells, evaluate(model, "float32", batch, None, "jax")
+            )
 
     network = copy.deepcopy(single.module).to(bench.device).eval()
 

@@ -1,9 +1,9 @@
 import pytest
+from tests.cite_seq import ANTIBODIES, as_mudata, cite_seq
 
 import sctab
 from sctab.errors import SettingError
 from sctab.model import LinearClassifier
-from tests.cite_seq import ANTIBODIES, as_mudata, cite_seq
 
 
 def trained(**modalities):
