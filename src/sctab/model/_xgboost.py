@@ -303,7 +303,8 @@ class XGBoostClassifier(CellTypeClassifier):
             return known, np.ones((len(beside), 1), dtype=bool)
         draws = rng.random((len(beside), len(panel) + 2))
         proteins = hide(proteins, kept_antibodies(draws, settings.protein_dropout), panel)
-        return np.hstack([proteins, known]).astype(np.float32), kept_genes(draws, settings.protein_dropout)
+        has_genes: NDArray[np.bool_] = kept_genes(draws, settings.protein_dropout)
+        return np.hstack([proteins, known]).astype(np.float32), has_genes
 
     def _components(self, data: TrainingData, cells: NDArray[np.int64]) -> NDArray[np.float32]:
         """Principal components of some cells, `(len(cells), n_components)`."""

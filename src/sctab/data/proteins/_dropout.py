@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ _GENES = 5
 """So many times as many cells lose antibodies as lose genes."""
 
 
-def kept_antibodies[Array: ("Tensor", NDArray[np.floating])](draws: Array, dropout: float) -> Array:
+def kept_antibodies[Array: ("Tensor", NDArray[Any])](draws: Array, dropout: float) -> Array:
     """Choose the antibodies that a training cell keeps, so that a model can annotate cells of which few or none were measured.
 
     A fraction `dropout` of the cells is chosen. Half of these lose all antibodies; each of the others draws a share between 0 and 1, and
@@ -35,7 +34,7 @@ def kept_antibodies[Array: ("Tensor", NDArray[np.floating])](draws: Array, dropo
     return (how >= dropout) | ((how >= dropout / 2) & (own >= share))
 
 
-def kept_genes[Array: ("Tensor", NDArray[np.floating])](draws: Array, dropout: float) -> Array:
+def kept_genes[Array: ("Tensor", NDArray[Any])](draws: Array, dropout: float) -> Array:
     """Choose the training cells that keep their genes, so that a model can annotate cells by antibodies alone.
 
     The cells that lose them, a fraction of `dropout` / 5, keep all antibodies.
