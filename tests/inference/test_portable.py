@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy import sparse
 
-from sctab.data import Normalization, normalise
-from sctab.inference import Calibration, Evaluation, Members, decide
+from sctab.data import Covariate, FeatureSpace, Normalization, normalise
+from sctab.inference import Calibration, Evaluation, Members, ModelSpec, decide
 from sctab.inference._portable import model_input, or_unmeasured, probabilities_of
 from sctab.nn.portable._jax import JAX_OPERATORS
+from sctab.ontology import LabelSpace
 
 
 @given(
@@ -24,7 +25,11 @@ def test_the_input_of_a_network(seed, target_sum, log1p, largest, n_categories):
     counts[0] = 0
     covariates = np.eye(4, n_categories, dtype=np.float32) if n_categories else None
     normalization = Normalization(target_sum, log1p)
-    got = model_input(JAX_OPERATORS, normalization, counts, covariates)
+    features = FeatureSpace(ids=tuple(f"ENSG{i:011d}" for i in range(30)), symbols=("",) * 30)
+    known = (Covariate("tissue", ("a", "b")[:n_categories]),) if n_categories else ()
+    spec = ModelSpec("LinearClassifier", {}, features, LabelSpace(("a", "b"), (None, None)), normalization, known)
+    got = model_input(JAX_OPERATORS, spec, counts, covariates)
+    np.testing.assert_array_equal(model_input(JAX_OPERATORS, spec, counts, None)[:, 30:], np.zeros((4, n_categories)))
     np.testing.assert_allclose(got[:, :30], normalise(sparse.csr_matrix(counts), normalization).toarray(), rtol=1e-6)
     np.testing.assert_array_equal(got[:, 30:], np.zeros((4, 0)) if covariates is None else covariates)
 

@@ -1,17 +1,21 @@
 """All classes can be taken to other programs, and the page on it runs."""
 
+import json
 import re
 import subprocess
 import sys
 import warnings
 
 import numpy as np
+import onnxruntime
 import pytest
+from tests.cite_seq import cite_seq
 from tests.clusters import cells_of_types
 from tests.reference import make_reference
 
+import sctab
 from sctab import SctabWarning
-from sctab.model import AutoClassifier, SCDeepCluster
+from sctab.model import AutoClassifier, MLPClassifier, SCDeepCluster
 
 WITHOUT = """
 import sys
@@ -66,6 +70,32 @@ def test_what_holds_a_predictor_is_a_function(holder):
     model, cells = holder
     expected = model.predict(cells, soft=True) if hasattr(model, "best") else model.get_soft_assignments(cells)
     np.testing.assert_allclose(model.to_jax()(*inputs_of(model, cells)), expected, rtol=0, atol=1e-5)
+
+
+def test_a_model_of_proteins_is_taken_as_for_cells_without_them(tmp_path):
+    mdata, query = cite_seq(240), cite_seq(60, seed=4)
+    MLPClassifier.setup_mudata(mdata, "cell_type", modalities={"rna": "rna", "protein": "prot"}, donor_key="donor")
+    model = MLPClassifier(mdata, n_hidden=8)
+    model.train(max_epochs=10, enable_progress_bar=False, accelerator="cpu")
+    cells, calibration = query["rna"].copy(), model.spec.calibration
+    assert calibration.of_measured("none").temperature != calibration.temperature
+    with pytest.warns(SctabWarning, match="The model also looks at 6 surface proteins.*taken as for cells without them"):
+        predict = model.to_jax()
+    with pytest.warns(SctabWarning, match="taken as for cells without them"):
+        model.export(tmp_path / "model.onnx")
+    about = json.loads((tmp_path / "model.onnx.json").read_text(encoding="utf-8"))
+    assert about["antibodies_left_out"] == list(model.spec.proteins.names)
+    assert about["calibration"]["temperature"] == calibration.of_measured("none").temperature
+    with pytest.warns(SctabWarning, match="no surface proteins"):
+        expected = model.predict(cells, soft=True)
+    counts, _ = inputs_of(model, cells)
+    found, *_ = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(["probabilities"], {"counts": counts.toarray()})
+    for got in (predict(counts), found):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+
+    for backend in ("jax", "torch"):
+        sctab.tl.annotate(query, model, backend=backend, key_added=backend)
+    np.testing.assert_allclose(query.obsm["jax_probabilities"], query.obsm["torch_probabilities"], rtol=0, atol=1e-5)
 
 
 def test_without_jax_an_error_names_the_extra(tmp_path):

@@ -15,7 +15,7 @@ from sctab.errors import Parameter, SettingError
 from sctab.inference._backends import portable_networks
 from sctab.inference._calibration import Calibration
 from sctab.inference._jax_model import JaxModel
-from sctab.inference._portable import model_input, or_unmeasured, probabilities_of
+from sctab.inference._portable import model_input, or_unmeasured, probabilities_of, without_proteins
 from sctab.inference._spec import ModelSpec
 from sctab.io import as_path, check_free, written_beside
 from sctab.keys import EXPORT_FORMAT
@@ -60,7 +60,7 @@ def export_model(
     described = path.with_name(f"{path.name}.json")
     for target in (path, described):
         check_free(target, overwrite=overwrite)
-    networks = portable_networks(modules, why="For an export")
+    networks, spec = portable_networks(modules, why="For an export"), without_proteins(spec)
     n_bytes = sum(tensor.nbytes for module in modules for tensor in module.state_dict().values())
     if n_bytes > _LARGEST:
         raise SettingError(
@@ -104,6 +104,7 @@ def _description(spec: ModelSpec, n_members: int, n_latent: int) -> dict[str, An
         "calibration": {"temperature": calibration.temperature, "disagreement": calibration.disagreement, "n_members": n_members},
         "labels": stored["labels"],
         "covariates": stored["covariates"],
+        "antibodies_left_out": [] if spec.proteins is None else list(spec.proteins.names),
         "genes": stored["features"],
     }
 
@@ -128,7 +129,7 @@ def _onnx(spec: ModelSpec, networks: Sequence[PortableNetwork]) -> Written:
 
     ops = OnnxOperators(spec.n_inputs)
     given = {name: ops.input(name) for name, _ in _inputs(spec)}
-    values = model_input(ops, spec.normalization, given[_COUNTS], given.get(_COVARIATES))
+    values = model_input(ops, spec, given[_COUNTS], given.get(_COVARIATES))
     members = [network(ops, network.parameters, values) for network in networks]
     found = probabilities_of(ops, spec.calibration or Calibration(), [member.logits for member in members])
     outputs = {_PROBABILITIES: or_unmeasured(ops, given[_COUNTS], found)}

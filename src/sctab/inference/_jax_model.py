@@ -11,7 +11,7 @@ from scipy import sparse
 
 from sctab.errors import InputTypeError, InputValueError, Parameter, SettingError
 from sctab.inference._calibration import Calibration
-from sctab.inference._portable import model_input, or_unmeasured, probabilities_of
+from sctab.inference._portable import model_input, or_unmeasured, probabilities_of, without_proteins
 from sctab.inference._spec import ModelSpec
 from sctab.nn import Array, PortableNetwork
 
@@ -33,7 +33,7 @@ class JaxModel:
     :meth:`probabilities`, can be compiled, differentiated and mapped as any other function of JAX.
 
     Genes are not matched by name here: columns are the genes of the model in its order, ``spec.features``. :func:`sctab.tl.annotate` with
-    ``backend="jax"`` takes any dataset.
+    ``backend="jax"`` takes any dataset. A model that also looks at surface proteins is taken here as for cells without them.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class JaxModel:
     def __init__(self, spec: ModelSpec, networks: Sequence[PortableNetwork], devices: Sequence[Any] | None = None) -> None:
         from sctab.nn import JAX_OPERATORS, BatchedFunction, JaxMembers  # which import JAX
 
-        self.spec = spec
+        self.spec = without_proteins(spec)
         self._ops = JAX_OPERATORS
         self._networks = tuple(networks)
         self._members = JaxMembers(networks)
@@ -111,10 +111,7 @@ class JaxModel:
             One column for each of ``spec.category_names``, 1 for the category of a cell, `(n_obs, n_categories)`. Zeros are unknown
             categories, and the default.
         """
-        counts = self._ops.asarray(counts)
-        if covariates is None and self.spec.category_names:
-            covariates = self._ops.zeros(counts.shape[0], len(self.spec.category_names))
-        return model_input(self._ops, self.spec.normalization, counts, covariates)
+        return model_input(self._ops, self.spec, self._ops.asarray(counts), covariates)
 
     def calibrate(self, logits: Array) -> Array:
         """Calibrated probabilities from the logits of :meth:`apply`, a pure function, `(n_obs, n_labels)`.

@@ -7,31 +7,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 
-from sctab.data import Normalization
 from sctab.inference._calibration import LARGEST_TEMPERATURE, Calibration
+from sctab.inference._spec import ModelSpec
 from sctab.nn import Array, Operators
 
 
-def model_input(ops: Operators, normalization: Normalization, counts: Array, covariates: Array | None) -> Array:
-    """Normalised expression, followed by covariates if any: `(n_obs, n_inputs)`.
+def without_proteins(spec: ModelSpec) -> ModelSpec:
+    """The same model with the calibration for cells whose surface proteins were not measured."""
+    if spec.proteins is None or spec.calibration is None:
+        return spec
+    return replace(spec, calibration=spec.calibration.of_measured("none"))
+
+
+def model_input(ops: Operators, spec: ModelSpec, counts: Array, covariates: Array | None) -> Array:
+    """Normalised expression, proteins that were not measured, and covariates, by default unknown ones: `(n_obs, n_inputs)`.
 
     Parameters
     ----------
     ops
         Operators of a framework.
-    normalization
-        That of the model.
+    spec
+        The model.
     counts
         Counts over the model's genes, `(n_obs, n_vars)`.
     covariates
         One-hot categories, `(n_obs, n_categories)`.
     """
-    totals = ops.sum(counts)
+    normalization, totals = spec.normalization, ops.sum(counts)
     values = counts * (normalization.target_sum / ops.where(totals > 0, totals, 1.0))
     if normalization.log1p:
         values = ops.log1p(values)
+    n_zeros = spec.n_beside - (0 if covariates is None else len(spec.category_names))
+    if n_zeros:
+        values = ops.beside(values, ops.zeros(values, n_zeros))
     return values if covariates is None else ops.beside(values, covariates)
 
 

@@ -203,7 +203,7 @@ class Predictor:
         ModelFormatError
             If its weights are NaN or infinite.
         """
-        self._require_sound()
+        self._require_portable()
         return JaxModel(self.spec, portable_networks(self.networks, why="For JAX"), devices)
 
     def export(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
@@ -231,10 +231,15 @@ class Predictor:
         MissingDependencyError
             If JAX, for `.stablehlo`, or `onnx`, for `.onnx`, is not installed.
         """
-        self._require_sound()
+        self._require_portable()
         export_model(self.spec, self.networks, path, name=self.name, sha256=self.sha256, overwrite=overwrite)
 
-    def _require_sound(self) -> None:
+    def _require_portable(self) -> None:
+        if self.spec.proteins is not None:
+            warn(
+                f"The model also looks at {len(self.spec.proteins)} surface proteins, whose values only `sctab` puts on its scale: it is "
+                "taken as for cells without them. `annotate` uses them with every `backend`."
+            )
         for network in self.networks:
             require_sound(network.state_dict())
 

@@ -54,8 +54,8 @@ class _JaxOperators:
         array = jnp.asarray(x)
         return array if array.dtype in (jnp.float32, jnp.float64) else array.astype(jnp.float32)
 
-    def zeros(self, n_obs: int, n: int) -> Array:
-        return jnp.zeros((n_obs, n), dtype=jnp.float32)
+    def zeros(self, like: Array, n: int) -> Array:
+        return jnp.zeros((like.shape[0], n), dtype=like.dtype)
 
     def count_positive(self, x: Array) -> Array:
         return self.sum((x > 0).astype(x.dtype))

@@ -35,6 +35,9 @@ class Operators(Protocol):
     def beside(self, x: Array, other: Array) -> Array:
         """Columns of one array followed by those of another."""
 
+    def zeros(self, like: Array, n: int) -> Array:
+        """Zeros, `(n_obs, n)`, for the rows of another array."""
+
     def sigmoid(self, x: Array) -> Array: ...
     def relu(self, x: Array) -> Array: ...
     def log(self, x: Array) -> Array: ...

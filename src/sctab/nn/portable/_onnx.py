@@ -84,7 +84,8 @@ class OnnxOperators:
         """Add a node with one output."""
         names = [operand.name if isinstance(operand, Symbol) else self._constant(operand) for operand in operands]
         output = self._new_name()
-        self._nodes.append(onnx_helper.make_node(operator, names, [output], **attributes))
+        node = onnx_helper.make_node(operator, names, [output], name=output, **attributes)  # some runtimes need names of nodes
+        self._nodes.append(node)
         return Symbol(self, output)
 
     def model(self, inputs: Mapping[str, int], outputs: Mapping[str, Symbol], widths: Mapping[str, int]) -> bytes:
@@ -99,7 +100,10 @@ class OnnxOperators:
         widths
             Number of columns of each output.
         """
-        nodes = [*self._nodes, *(onnx_helper.make_node("Identity", [value.name], [name]) for name, value in outputs.items())]
+        nodes = [
+            *self._nodes,
+            *(onnx_helper.make_node("Identity", [value.name], [name], name=name) for name, value in outputs.items()),
+        ]
         graph = onnx_helper.make_graph(
             nodes,
             "sctab",
@@ -125,6 +129,10 @@ class OnnxOperators:
 
     def beside(self, x: Operand, other: Operand) -> Symbol:
         return self.node("Concat", x, other, axis=1)
+
+    def zeros(self, like: Operand, n: int) -> Symbol:
+        n_rows = self.node("Shape", like, start=0, end=1)
+        return self.node("ConstantOfShape", self.node("Concat", n_rows, _integers(n), axis=0))
 
     def sigmoid(self, x: Operand) -> Symbol:
         return self.node("Sigmoid", x)
