@@ -363,7 +363,7 @@ class TestRefusals:
 
     def test_a_file_that_is_damaged_half_way_keeps_what_was_done(self, model_path, query, tmp_path, monkeypatch):
         path = write(query, tmp_path / "query.h5ad")
-        read_rows = sctab.io._data_file._FileMatrix.__getitem__
+        read_rows = sctab.io._file_matrix.FileMatrix.__getitem__
 
         def fails(self, rows):
             if rows == slice(200, 250):  # the fifth block of cells to annotate
@@ -371,7 +371,7 @@ class TestRefusals:
                     raise OSError("Can't synchronously read data")
             return read_rows(self, rows)
 
-        monkeypatch.setattr(sctab.io._data_file._FileMatrix, "__getitem__", fails)
+        monkeypatch.setattr(sctab.io._file_matrix.FileMatrix, "__getitem__", fails)
         with pytest.raises(DataFileError, match=r"query.h5ad` cannot be read.*damaged") as caught:
             sctab.tl.annotate_files(path, model_path, output=tmp_path / "out.csv", block_size=50)
         assert "Finished blocks are kept" in caught.value.__notes__[0]
@@ -432,9 +432,9 @@ def test_finished_blocks_are_not_computed_twice(model_path, query, tmp_path, mon
     with pytest.raises(OutputError):
         sctab.tl.annotate_files(path, model_path, output=tmp_path / "out.csv", block_size=50)
     monkeypatch.undo()
-    rows, read_rows = [], sctab.io._data_file._FileMatrix.__getitem__
+    rows, read_rows = [], sctab.io._file_matrix.FileMatrix.__getitem__
     monkeypatch.setattr(
-        sctab.io._data_file._FileMatrix,
+        sctab.io._file_matrix.FileMatrix,
         "__getitem__",
         lambda self, at: (rows.append((at.start, at.stop)), read_rows(self, at))[1],
     )

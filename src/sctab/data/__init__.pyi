@@ -19,9 +19,12 @@ from ._inspection import (
     inspect_matrix as inspect_matrix,
 )
 from ._joint import (
+    NO_PROTEINS as NO_PROTEINS,
     PROTEIN as PROTEIN,
     RNA as RNA,
     Proteins as Proteins,
+    choose_known as choose_known,
+    choose_proteins as choose_proteins,
     find_modalities as find_modalities,
     join as join,
     joined as joined,

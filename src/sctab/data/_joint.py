@@ -19,7 +19,7 @@ from sctab.data._modality import choose_modality
 from sctab.data.genes._features import find_antibodies
 from sctab.data.proteins._antigens import antigen_of
 from sctab.errors import InputTypeError, InputValueError, KeyNotFoundError, Parameter, SettingError, did_you_mean, listing
-from sctab.io import RowReader, row_blocks
+from sctab.io import Beside, ChooseBeside, RowReader, row_blocks
 from sctab.keys import JOINT_PROTEINS
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def proteins_of(cells: Any) -> Proteins | None:
     They are found in MuData that was joined (:func:`join`), in files with a second modality, and among the features of an AnnData, where a
     column of `var`, such as `feature_types`, or their names say so.
     """
-    beside = getattr(cells, "proteins", None)  # of an open file
-    if isinstance(beside, Proteins):
-        return beside
+    beside = getattr(cells, "beside", None)  # of an open file
+    if isinstance(beside, Beside):
+        return Proteins(tuple(map(str, beside.var.index)), beside.matrix_name, beside.matrix)
     stored = getattr(cells, "uns", {}).get(JOINT_PROTEINS)
     if stored is not None:
         return Proteins(tuple(stored["names"]), str(stored["name"]), cells.obsm[JOINT_PROTEINS])
@@ -221,6 +221,65 @@ def find_modalities(
     return {RNA: (choose or choose_modality())(others), PROTEIN: protein}
 
 
+def choose_known(
+    choose: Callable[[Mapping[str, pd.DataFrame]], str], known: Mapping[str, str] | None
+) -> Callable[[Mapping[str, pd.DataFrame]], str]:
+    """Function from the features of each modality to the one with gene expression; one that a model learned from comes first.
+
+    Parameters
+    ----------
+    choose
+        As in :func:`find_modalities`.
+    known
+        Modality of each role in the reference of a model.
+    """
+
+    def chosen(tables: Mapping[str, pd.DataFrame]) -> str:
+        if known and set(known.values()) <= set(tables):
+            return known[RNA]
+        return find_modalities(tables, choose)[RNA]
+
+    return chosen
+
+
+def choose_proteins(known: Mapping[str, str] | None = None, wanted: str | None = None) -> ChooseBeside:
+    """Function from the features of each modality, and the one that is read, to the one with antibodies; `None` where there is none.
+
+    Parameters
+    ----------
+    known
+        Modality of each role in the reference of a model.
+    wanted
+        Name of the modality, or `"none"`; by default it is found by its features.
+
+    Examples
+    --------
+    >>> tables = {"prot": pd.DataFrame(index=["CD3", "CD4", "CD8"]), "rna": pd.DataFrame(index=["CD3D", "CD8A", "MS4A1"])}
+    >>> choose_proteins()(tables, "rna")
+    'prot'
+    """
+
+    def chosen(tables: Mapping[str, pd.DataFrame], read: str) -> str | None:
+        others = {name: var for name, var in tables.items() if name != read}
+        if wanted == NO_PROTEINS:
+            return None
+        if wanted is not None:
+            if wanted not in others:
+                raise KeyNotFoundError(
+                    Parameter("protein_modality", wanted),
+                    f" is not another modality of the data.{did_you_mean(wanted, list(others))} Available: {listing(list(others))}.",
+                )
+            return wanted
+        if known and set(known.values()) <= set(tables) and known.get(PROTEIN) in others:
+            return known[PROTEIN]
+        shares = {name: _share_of_antibodies(name, var) for name, var in others.items()}
+        return max(shares, key=lambda name: shares[name]) if shares and max(shares.values()) >= _MOSTLY else None
+
+    return chosen
+
+
+NO_PROTEINS = "none"
+"""Name of a modality by which a user asks for gene expression alone."""
 _MOSTLY = 0.5
 """Fraction of the features of a modality that must be antibodies."""
 _USUAL = ("prot", "protein", "adt", "cite", "antibody", "surface", "abseq")

@@ -59,6 +59,8 @@ def notes_on_modality(cells: Any) -> list[str]:
     """Notes on which part of a file is used, where it has several and the user named none; and on labels or a better file beside it."""
     notes: list[str] = []
     modality, known = getattr(cells, "modality", None), getattr(cells, "modalities", [])
+    if (beside := getattr(cells, "beside", None)) is not None:
+        known = [name for name in known if name != beside.name]
     if modality is not None and len(known) > 1 and not cells.is_modality_given:
         notes.append(note_on_choice(modality, known))
     if (of_run := getattr(cells, "run_labels", None)) is not None:

@@ -32,7 +32,7 @@ from ._explain import (
     explain_query as explain_query,
     require_explainable as require_explainable,
 )
-from ._files import FileAnnotation as FileAnnotation, annotate_cells as annotate_cells
+from ._files import FileAnnotation as FileAnnotation, annotate_cells as annotate_cells, open_queries as open_queries
 from ._fingerprints import Fingerprints as Fingerprints, beyond_chance as beyond_chance
 from ._held_out import HeldOutCells as HeldOutCells
 from ._jax_model import JaxModel as JaxModel, JaxOutput as JaxOutput

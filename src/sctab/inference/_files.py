@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sctab.data import Content, MatrixContent, Query, Source, matrices
-from sctab.errors import SctabError
+from sctab.data import Content, Hidden, MatrixContent, Query, Source, matrices
+from sctab.errors import InputValueError, SctabError
 from sctab.inference._backoff import BackOff
 from sctab.inference._decide import decide
 from sctab.inference._engine import Engine
@@ -31,16 +31,84 @@ class FileAnnotation:
     """Note on how cells of unseen types were looked for."""
 
 
-def annotate_cells(
+def open_queries(
     predictor: Predictor,
     files: Sequence[DataFile],
     journal: Journal,
     engine: Engine,
     *,
     layer: str | None = None,
+    min_gene_coverage: float = 0.0,
+    hidden: Hidden = "none",
+    show_progress: bool = False,
+) -> tuple[Predictor, list[Query]]:
+    """The queries that files give, and the model with the calibration for their proteins.
+
+    All files are looked at before the first cell is annotated, so that one that cannot be annotated is refused at once.
+
+    Parameters
+    ----------
+    predictor
+        The model.
+    layer, min_gene_coverage
+        As in :func:`sctab.tl.annotate_files`.
+    files
+        The files.
+    journal
+        Where it is kept which matrix is used.
+    engine
+        Where values are inspected.
+    hidden
+        Antibodies to hide, see :func:`sctab.data.open_query`.
+    show_progress
+        Show progress on stderr.
+
+    Raises
+    ------
+    InputValueError, KeyNotFoundError, GeneOverlapError
+        If a file cannot be annotated; the message names it.
+    InputValueError
+        If one file has antibodies of the model that another one does not have.
+    DataFileError
+        If a file cannot be read.
+    """
+    queries: list[Query] = []
+    with ProgressReport(sum(file.n_obs for file in files), "Inspecting all values", shown=show_progress) as progress:
+        for number, file in enumerate(files):
+            opened = partial(predictor.open_query, file, min_gene_coverage=min_gene_coverage, hidden=hidden)
+            try:
+                queries.append(_open(opened, file, number, journal, engine, layer, progress))
+            except SctabError as error:
+                if len(files) > 1 and file.path not in str(error):
+                    raise type(error)(f"`{file.path}`: ", error.message) from error
+                raise
+    _require_same_proteins(files, queries)
+    return (predictor.suited_to(queries[0]) if queries else predictor), queries
+
+
+def _require_same_proteins(files: Sequence[DataFile], queries: Sequence[Query]) -> None:
+    """Refuse files that need different calibrations."""
+    measured = [
+        (file.path, query.proteins.measured) for file, query in zip(files, queries, strict=True) if query.proteins is not None
+    ]
+    for path, found in measured[1:]:
+        first, of_first = measured[0]
+        if found != of_first:
+            raise InputValueError(
+                f"`{first}` has {of_first} of the antibodies of the model, and `{path}` has {found}: confidence is calibrated for each of "
+                "these separately. Annotate them in separate runs."
+            )
+
+
+def annotate_cells(
+    predictor: Predictor,
+    files: Sequence[DataFile],
+    queries: Sequence[Query],
+    journal: Journal,
+    engine: Engine,
+    *,
     batch_size: int,
     block_size: int,
-    min_gene_coverage: float = 0.0,
     backoff: BackOff | None = None,
     unseen: bool = False,
     expected: NDArray[np.bool_] | None = None,
@@ -49,16 +117,12 @@ def annotate_cells(
 ) -> list[FileAnnotation]:
     """Annotate the cells of files that the journal does not have yet.
 
-    All files are looked at before the first cell is annotated, so that one that cannot be annotated is refused at once.
-
     Parameters
     ----------
-    predictor
-        The model.
-    layer, batch_size, block_size, min_gene_coverage
+    predictor, files, queries
+        The model, the files, and what :func:`open_queries` gave.
+    batch_size, block_size
         As in :func:`sctab.tl.annotate_files`.
-    files
-        The files.
     journal
         Where blocks of cells are kept as they are done.
     engine
@@ -76,33 +140,21 @@ def annotate_cells(
 
     Raises
     ------
-    InputValueError, KeyNotFoundError, GeneOverlapError
-        If a file cannot be annotated; the message names it.
     DataFileError
         If a file cannot be read.
     OutputError
         If the journal cannot be written.
     """
+    tests = [predictor.unseen_test(query) if unseen else (None, "") for query in queries]
+    annotations = [
+        FileAnnotation(file, number, query, note)
+        for number, (file, query, (_, note)) in enumerate(zip(files, queries, tests, strict=True))
+    ]
     n_obs = sum(file.n_obs for file in files)
-    annotations, tests = [], []
-    with ProgressReport(n_obs, "Inspecting all values", shown=show_progress) as progress:
-        for number, file in enumerate(files):
-            opened = partial(predictor.open_query, file, min_gene_coverage=min_gene_coverage)
-            try:
-                query = _open(opened, file, number, journal, engine, layer, progress)
-            except SctabError as error:
-                if len(files) > 1 and file.path not in str(error):
-                    raise type(error)(f"`{file.path}`: ", error.message) from error
-                raise
-            test, note = predictor.unseen_test(query) if unseen else (None, "")
-            tests.append(test)
-            annotations.append(FileAnnotation(file, number, query, note))
-
     with ProgressReport(n_obs, "Annotating", done=journal.n_finished(), shown=show_progress) as progress:
-        for annotation in annotations:
+        for annotation, (test, _) in zip(annotations, tests, strict=True):
             number, query = annotation.number, annotation.query
             todo = [at for at in query.ranges(block_size) if not journal.is_finished(number, *at)]
-            test = tests[number]
             for (start, stop), evaluation in engine.predict(annotation.file, query, todo, batch_size=batch_size, unseen=test):
                 decision = decide(evaluation, predictor.spec.calibration, backoff, expected=expected)
                 journal.write(number, start, stop, decision.to_arrays(brief=not with_all))

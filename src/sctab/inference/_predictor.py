@@ -12,7 +12,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from torch import nn
 
-from sctab.data import CellData, Query, choose_modality, joined, learned_matrix, open_query
+from sctab.data import CellData, Query, choose_known, choose_modality, choose_proteins, joined, learned_matrix, open_query
 from sctab.errors import Parameter, SettingError, warn
 from sctab.inference._backends import Backend, portable_networks
 from sctab.inference._backoff import BackOff, promise
@@ -29,7 +29,8 @@ from sctab.inference._spec import ModelSpec
 from sctab.inference._storage import is_ensemble, read_model, require_sound
 from sctab.inference._terms import Hierarchy, Terms
 from sctab.inference._unseen import UnseenTest, types_of_arrays
-from sctab.io import as_path
+from sctab.io import DataFile, as_path
+from sctab.keys import SPECIES_KEYS
 from sctab.nn import Precision
 
 
@@ -88,6 +89,43 @@ class Predictor:
         """
         choose = choose_modality(self.spec.features, self.gene_importance)
         return joined(data, modalities=self.spec.setup.get("modalities"), choose=choose, files=files)
+
+    def open_file(
+        self,
+        path: str | PathLike[str],
+        obs_keys: Sequence[str] = (),
+        *,
+        modality: str | None = None,
+        protein_modality: str | None = None,
+    ) -> DataFile:
+        """Open a data file; of a MuData, the modality with gene expression, and the one with antibodies where the model learned from them.
+
+        Parameters
+        ----------
+        path
+            Path or URL.
+        obs_keys
+            Columns of `obs` to read besides those that the model needs.
+        modality, protein_modality
+            Names of the modalities, and `"none"` for no antibodies; by default those that the model learned from where the file has them,
+            and otherwise they are found by their features.
+
+        Raises
+        ------
+        DataFileError
+            As for :class:`sctab.io.DataFile`.
+        KeyNotFoundError
+            If there is no such modality of antibodies.
+        """
+        known = self.spec.setup.get("modalities")
+        choose = choose_modality(self.spec.features, self.gene_importance)
+        return DataFile(
+            path,
+            [*(covariate.key for covariate in self.spec.covariates), *SPECIES_KEYS, *obs_keys],
+            modality=modality,
+            choose=choose if self.spec.proteins is None else choose_known(choose, known),
+            beside=None if self.spec.proteins is None else choose_proteins(known, protein_modality),
+        )
 
     def open_query(self, adata: CellData, *, layer: str | None = None, min_gene_coverage: float = 0.0, **kwargs: Any) -> Query:
         """Match any AnnData or file to the genes of the model.

@@ -1,5 +1,5 @@
 from . import (
-    _data_file as _data_file,
+    _file_matrix as _file_matrix,
     _tasks as _tasks,
     _urls as _urls,
     declared as declared,
@@ -12,9 +12,9 @@ from ._checks import require_sound_cells as require_sound_cells, require_sound_v
 from ._compiled import compiled as compiled
 from ._copies import Results as Results, copy_data as copy_data, open_copy as open_copy, require_whole_links as require_whole_links
 from ._csr_writer import CsrWriter as CsrWriter
+from ._damage import explains_damage as explains_damage
 from ._data_file import (
     DataFile as DataFile,
-    explains_damage as explains_damage,
     find_data_files as find_data_files,
     read_data_file as read_data_file,
 )
@@ -29,6 +29,7 @@ from ._label_tables import (
 )
 from ._links import check_store as check_store
 from ._locks import InUseError as InUseError, held_alone as held_alone
+from ._mudata import Beside as Beside, ChooseBeside as ChooseBeside
 from ._progress import ProgressReport as ProgressReport, progress_title as progress_title, progress_titled as progress_titled
 from ._readable import require_readable as require_readable
 from ._readback import check_copy as check_copy, check_table as check_table
@@ -44,6 +45,7 @@ from ._rows import (
     rows_of as rows_of,
     to_csr as to_csr,
 )
+from ._scattered import ScatteredRows as ScatteredRows
 from ._sizes import BLOCK_SIZE as BLOCK_SIZE
 from ._spreadsheets import n_marked as n_marked, write_csv as write_csv
 from ._stored import StoredRows as StoredRows, file_of as file_of

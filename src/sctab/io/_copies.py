@@ -29,6 +29,9 @@ _NUMBERS_AT_A_TIME = 4_000_000
 _ROWS_PER_CHUNK = 65_536
 """Rows in a chunk of a result in Zarr, where every chunk is a file."""
 _STRINGS_AT_A_TIME = 65_536
+_MUDATA = b"MuData (format-version=0.1.0;creator=sctab;creator-version=0.1.0)"
+_USER_BLOCK = 512
+"""Bytes before an HDF5 file begins, which mudata writes into."""
 
 
 def copy_data(file: DataFile, target: Path) -> None:
@@ -46,6 +49,9 @@ def copy_data(file: DataFile, target: Path) -> None:
             _consolidate(target)
         return
     has_links = require_whole_links(file)
+    if target.suffix == ".h5mu":
+        _copy_mudata(file, target, has_links=has_links)
+        return
     if file.is_of_records:
         _write_anew(file, target)
         return
@@ -59,13 +65,33 @@ def copy_data(file: DataFile, target: Path) -> None:
     reading = nullcontext() if target.suffix == ".zarr" else fast_reading()  # as anndata reads
     with _opened(target, "w") as group, quietly(), reading:
         if has_links and isinstance(group, h5py.Group):
-            group.attrs.update(dict(file.group.attrs))
-            for name in file.group:
-                file.group.copy(file.group[name], group, name=name, expand_soft=True, expand_refs=True)
+            _copy_with_links(file.group, group)
         else:
             _Conversion(file.path, target.suffix).copy_group(file.group, group)
     if target.suffix == ".zarr":
         _consolidate(target)
+
+
+def _copy_mudata(file: DataFile, target: Path, *, has_links: bool) -> None:
+    """Copy a whole MuData, all of its modalities, to a `.h5mu`."""
+    if isinstance(file.root, h5py.File) and not is_url(file.path) and not has_links:
+        shutil.copyfile(file.path, target)
+        return
+    reading = nullcontext() if isinstance(file.root, h5py.File) else fast_reading()
+    with _opened(target, "w") as group, quietly(), reading:
+        if has_links:
+            _copy_with_links(file.root, group)
+        else:
+            _Conversion(file.path, target.suffix).copy_group(file.root, group)
+    with target.open("r+b") as handle:  # by which mudata knows its files
+        handle.write(_MUDATA)
+
+
+def _copy_with_links(source: h5py.Group, target: h5py.Group) -> None:
+    """Copy a group of HDF5; links become what they lead to."""
+    target.attrs.update(dict(source.attrs))
+    for name in source:
+        source.copy(source[name], target, name=name, expand_soft=True, expand_refs=True)
 
 
 def require_whole_links(file: DataFile) -> bool:
@@ -117,8 +143,8 @@ def _consolidate(path: Path) -> None:
 
 @contextmanager
 def _opened(path: Path, mode: Any) -> Iterator[Any]:
-    if path.suffix == ".h5ad":
-        with h5py.File(path, mode) as group:
+    if path.suffix in {".h5ad", ".h5mu"}:
+        with h5py.File(path, mode, userblock_size=_USER_BLOCK if path.suffix == ".h5mu" and mode == "w" else None) as group:
             yield group
     else:
         yield zarr.open_group(str(path), mode=mode, use_consolidated=False)
@@ -219,7 +245,7 @@ class Results:
     Parameters
     ----------
     root
-        Root of an opened `.h5ad` or `.zarr`.
+        Root of an opened `.h5ad`, `.zarr` or `.h5mu`.
     n_obs
         Number of its cells.
     """

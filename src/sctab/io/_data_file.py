@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,18 +18,17 @@ import zarr
 from anndata import AnnData
 from anndata.io import read_elem, read_h5ad, read_zarr
 
-from sctab.errors import DataFileError, Parameter, SctabError, SettingError, warn
-from sctab.io import integrity
-from sctab.io._checks import require_sound_cells, require_whole, stored_rows
+from sctab.errors import DataFileError, Parameter, SettingError, warn
+from sctab.io._checks import require_sound_cells, require_whole
+from sctab.io._damage import explains_damage
+from sctab.io._file_matrix import FileMatrix, open_matrix
 from sctab.io._formats import (
     SUFFIXES,
     Kind,
-    codec_problem,
     kind_of_content,
     require_filters,
     require_known_content,
     require_known_name,
-    truncation,
 )
 from sctab.io._heaps import SoundHeaps, require_sound_heaps
 from sctab.io._inputs import filtered_beside, find_data_files
@@ -37,6 +36,7 @@ from sctab.io._layout import CellColumns, Choose, Layout, as_counts, choose_part
 from sctab.io._links import check_hdf5, check_store, require_plain
 from sctab.io._loom import read_loom
 from sctab.io._market import is_market, market_files, read_market
+from sctab.io._mudata import Beside, ChooseBeside, JointCells, open_beside
 from sctab.io._rows import to_csr
 from sctab.io._run_labels import RunLabels
 from sctab.io._scdeepcluster import read_scdeepcluster
@@ -46,7 +46,6 @@ from sctab.io._ten_x import read_ten_x
 from sctab.io._urls import (
     base_name,
     is_url,
-    network_reason,
     remote_file,
     store_of,
     suffix_of,
@@ -79,24 +78,6 @@ class RawData:
     var: pd.DataFrame
 
 
-class _FileMatrix:
-    """A matrix in a file, whose errors name the file."""
-
-    def __init__(self, path: str, matrix: Any) -> None:
-        self._path, self._matrix = path, matrix
-        self.shape, self.dtype = tuple(matrix.shape), matrix.dtype
-        self.is_dense = getattr(matrix, "is_dense", hasattr(matrix, "chunks"))  # of HDF5 or Zarr
-
-    def remark(self, name: str) -> str:
-        """Note on how the matrix is stored; empty where nothing needs saying."""
-        return integrity.dense_remark(getattr(self._matrix, "stored", self._matrix), name) if self.is_dense else ""
-
-    def __getitem__(self, rows: slice) -> Any:
-        """The rows `start:stop`."""
-        with explains_damage(self._path):
-            return self._matrix[rows]
-
-
 class DataFile:
     """A data file as it lies on a disk or behind a URL, with what of an AnnData annotation looks at.
 
@@ -112,6 +93,8 @@ class DataFile:
         Which modality of a MuData, or which genome of a matrix of 10x Genomics that has several, to read.
     choose
         Function from the `var` of each to the name of the one that is read without `modality`.
+    beside
+        Function from the `var` of each modality, and the name of the one that is read, to another one that is read beside it.
 
     Raises
     ------
@@ -130,6 +113,7 @@ class DataFile:
         *,
         modality: str | None = None,
         choose: Choose | None = None,
+        beside: ChooseBeside | None = None,
     ) -> None:
         self._address = os.fspath(path)
         self.path = without_credentials(self._address)
@@ -140,6 +124,10 @@ class DataFile:
         """The modality or genome that is read, where there are several."""
         self.modalities: list[str] = []
         """All of them."""
+        self.cells: JointCells | None = None
+        """Cells of a MuData."""
+        self.beside: Beside | None = None
+        """The modality that is read beside it."""
         self.is_modality_given = modality is not None
         self.filtered = filtered_beside(self._address)
         """Name of the file or folder beside it that holds cells only, where this one holds all barcodes; empty if there is none."""
@@ -149,18 +137,21 @@ class DataFile:
             self._stamp = stamp(self._address)
             self._root, kind = _open_root(self._address, _READ)
             self.group: Any = self._root
-            self._open(kind, modality, choose)
+            self._open(kind, modality, choose, beside)
 
-    def _open(self, kind: Kind, modality: str | None, choose: Choose | None) -> None:
+    def _open(self, kind: Kind, modality: str | None, choose: Choose | None, beside: ChooseBeside | None) -> None:
         """Read tables, and open matrices."""
         if kind in {"anndata", "loom", "market", "scdeepcluster"} and modality is not None:
             raise SettingError(
                 Parameter("modality", modality), f" is for files of several modalities, and `{self.path}` has one. Omit it."
             )
         if kind == "mudata":
-            parts = {name: Table(part, "var").whole() for name, part in list(self._root["mod"].items())}
+            parts = {name: Table(self._root["mod"][name], "var").whole() for name in list(self._root["mod"])}
             self.modalities, self.modality = list(parts), choose_part(parts, modality, choose, self.path, "modality")
             self.group = self._root["mod"][self.modality]
+            self.cells = JointCells(self._root, self.modality, self.path)
+            if beside is not None and (other := beside(parts, self.modality)) is not None:
+                self.beside = open_beside(self._root, self.path, other, parts[other], self.cells)
         elif kind == "10x":
             self.layout = read_ten_x(self._root, self.path, part=modality, choose=choose)
         elif kind == "loom":
@@ -170,8 +161,7 @@ class DataFile:
         elif kind == "market":
             self.layout = read_market(self._root)
         if self.layout is None:
-            obs, var = Table(self.group, "obs"), Table(self.group, "var")
-            self._set_cells(obs, var.whole())
+            self._set_cells(self.cells or Table(self.group, "obs"), Table(self.group, "var").whole())
             self.X = self._matrix("X", self.group.get("X"), self.n_vars)
             layers = self.group.get("layers", {})
             self.layers = {key: self._matrix(f"layers[{key!r}]", layers[key], self.n_vars) for key in layers}
@@ -183,11 +173,14 @@ class DataFile:
                 self.run_labels = RunLabels.beside(self._address, self.layout.obs.n_rows, self.layout.obs.names)
                 self.layout.obs.add(self.run_labels.columns)
             self._set_cells(self.layout.obs, self.layout.var)
-            self.X = _FileMatrix(self.path, self.layout.X)
-            self.layers = {key: _FileMatrix(self.path, matrix) for key, matrix in self.layout.layers.items()}
+            self.X = FileMatrix(self.path, self.layout.X)
+            self.layers = {key: FileMatrix(self.path, matrix) for key, matrix in self.layout.layers.items()}
             self.raw, self.uns = None, {}
 
-    def _set_cells(self, obs: Table | CellColumns, var: pd.DataFrame) -> None:
+    def _matrix(self, name: str, elem: Any, n_vars: int) -> FileMatrix | None:
+        return open_matrix(self.path, name, elem, (self.n_obs, n_vars))
+
+    def _set_cells(self, obs: Table | CellColumns | JointCells, var: pd.DataFrame) -> None:
         self._table = obs
         self.n_obs, self.n_vars = obs.n_rows, len(var)
         self.obs_columns = obs.columns
@@ -238,18 +231,10 @@ class DataFile:
         with quietly():
             return {key: read_elem(elem) for key, elem in found.items() if encoding(elem)[0] in {"string", "string-array", ""}}
 
-    def _matrix(self, name: str, elem: Any, n_vars: int) -> _FileMatrix | None:
-        """A matrix whose rows are read on demand; `None` if there is none."""
-        how = "null" if elem is None else encoding(elem)[0]
-        if how == "null":
-            return None
-        if how in {"csr_matrix", "csc_matrix"} or "h5sparse_format" in elem.attrs:
-            elem = stored_rows(elem, name, self.path)
-        elif hasattr(elem, "keys"):
-            raise DataFileError(f"`{self.path}` holds a matrix as `{how or 'a group'}`, which is not a numeric matrix.")
-        if problem := integrity.shape_problem(elem.shape, (self.n_obs, n_vars)):
-            raise integrity.refuse(name, problem, self.path)
-        return _FileMatrix(self.path, elem)
+    @property
+    def root(self) -> Any:
+        """Root of the file, or of the store."""
+        return self._root
 
     @property
     def is_of_records(self) -> bool:
@@ -284,6 +269,7 @@ class DataFile:
         """Values that differ between this file and another one, or an earlier state of it, without reading it whole."""
         names = hashlib.sha256("\n".join(map(str, self.var.index)).encode()).hexdigest()
         chosen: dict[str, Any] = {} if self.modality is None else {"modality": self.modality}
+        chosen |= {} if self.beside is None else {"beside": self.beside.name}
         if self.run_labels.paths:
             chosen["labels"] = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in self.run_labels.paths}
         return {
@@ -328,37 +314,6 @@ def read_data_file(path: str | os.PathLike[str], *, modality: str | None = None,
                 adata = read_zarr(name) if suffix_of(name) == ".zarr" else read_h5ad(name)
         require_sound_cells(adata, name)
         return adata
-
-
-@contextmanager
-def explains_damage(path: str, kind: str | None = None) -> Iterator[None]:
-    """Convert errors of libraries on a damaged file into a `DataFileError` with its path and format."""
-    try:
-        yield
-    except (SctabError, KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # that of codecs in Rust
-            raise
-        called = f"`{without_credentials(path)}`"
-        if isinstance(error, MemoryError):
-            raise DataFileError(
-                f"{called} needs more memory than available: {_reason(error)}. Use a larger machine, or check that the file is not damaged."
-            ) from error
-        problem = codec_problem(error) or truncation(error) or (network_reason(error) if is_url(path) else None)
-        if problem is None and isinstance(error, PermissionError):
-            problem = "may not be read. Change its permissions"
-        if problem is not None:
-            raise DataFileError(f"{called} {problem}.") from error
-        raise DataFileError(
-            f"{called} cannot be read as {kind or suffix_of(path)}: {_reason(error)}. It may be incomplete or damaged; copy or export it "
-            "again."
-        ) from error
-
-
-def _reason(error: BaseException) -> str:
-    """Message of an error, in one line."""
-    return without_credentials(str(error).splitlines()[0] if str(error).strip() else type(error).__name__).rstrip(".")
 
 
 @lru_cache(maxsize=16)

@@ -33,7 +33,7 @@ def require_readable(path: Path, name: str) -> None:
     Parameters
     ----------
     path
-        A `.h5ad` or `.zarr` on this machine.
+        A `.h5ad`, `.zarr` or `.h5mu` on this machine.
     name
         What to call it in messages.
 
@@ -51,7 +51,7 @@ def require_readable(path: Path, name: str) -> None:
                     check.root(zarr.open_group(str(path), mode="r", use_consolidated=False))
             else:
                 with h5py.File(path, mode="r") as root:
-                    check.root(root)
+                    (check.mudata if path.suffix.lower() == ".h5mu" else check.root)(root)
     except SctabError:
         raise
     except BaseException as error:  # HDF5, Zarr, pandas and anndata raise many kinds of errors on a damaged file
@@ -88,8 +88,16 @@ class _Check:
         self._name = name
         self.where = ""
 
+    def mudata(self, root: Any) -> None:
+        """Check all modalities of a MuData, and what it has itself."""
+        for name in root["mod"]:
+            self.root(root["mod"][name])
+        for slot in root:
+            if slot != "mod":
+                self._visit(root[slot])
+
     def root(self, root: Any) -> None:
-        """Check everything."""
+        """Check everything of an AnnData."""
         if unknown := [key for key in root if key not in _SLOTS and not key.startswith("raw.")]:
             raise _refusal(self._name, "", f"AnnData has no {listing(unknown)}")
         shapes = self._visit(root)
@@ -115,7 +123,7 @@ class _Check:
         is_group = hasattr(elem, "keys")
         if name == "/raw" and kind == "dict" and (unknown := [key for key in elem if key not in _SLOTS_OF_RAW]):
             raise ValueError(f"`raw` has no {listing(unknown)}")
-        if name == "/" or (is_group and kind in {"raw", "dict"}):
+        if name == "/" or (is_group and kind in {"raw", "dict", "anndata"}):
             return {key: self._visit(elem[key]) for key in elem if not key.startswith("raw.")}
         if kind == "dataframe" and iospec.encoding_version == "0.2.0":
             return self._read_frame(elem)

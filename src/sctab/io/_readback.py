@@ -60,7 +60,7 @@ def check_copy(
     Parameters
     ----------
     path, target, label_column
-        As in :func:`check_table`; the copy is `.h5ad` or `.zarr`.
+        As in :func:`check_table`; the copy is `.h5ad`, `.zarr` or `.h5mu`, of which the cells of the MuData are compared.
     names
         Names of the cells that were annotated, block by block.
     labels
@@ -76,14 +76,16 @@ def check_copy(
     try:
         file = DataFile(path)
         try:
-            column = read_elem(file.group["obs"][label_column])
+            of_all = file.cells if path.suffix == ".h5mu" else None
+            n_obs, names_of = (file.n_obs, file.names) if of_all is None else (of_all.n_all, of_all.names_of_all)
+            column = read_elem((file.group if of_all is None else file.root)["obs"][label_column])
             start = 0
             for block in names:
-                if file.names(start, start + len(block)) != list(block):
+                if names_of(start, start + len(block)) != list(block):
                     raise _refusal(target, f"cells {start} to {start + len(block)} are not those that were annotated")
                 start += len(block)
-            if start != file.n_obs or len(column) != file.n_obs:
-                raise _refusal(target, f"it has {file.n_obs} cells and {len(column)} labels, and {start} cells were annotated")
+            if start != n_obs or len(column) != n_obs:
+                raise _refusal(target, f"it has {n_obs} cells and {len(column)} labels, and {start} cells were annotated")
             if list(column.categories) != list(labels) or not np.array_equal(column.codes, codes):
                 raise _refusal(target, f"`obs['{label_column}']` differs from what was found")
         finally:

@@ -10,7 +10,8 @@ import pandas as pd
 from anndata import AnnData
 from anndata.io import read_elem
 
-from sctab.io._data_file import DataFile, explains_damage
+from sctab.io._damage import explains_damage
+from sctab.io._data_file import DataFile
 from sctab.io._tables import Table, quietly
 
 

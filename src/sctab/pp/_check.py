@@ -5,13 +5,24 @@ from __future__ import annotations
 from math import ceil
 from numbers import Real
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from sctab.data import CellData, choose_modality, find_antibodies, gene_table, require_cells
+from sctab.data import (
+    NO_PROTEINS,
+    CellData,
+    Hidden,
+    Query,
+    QueryProteins,
+    find_antibodies,
+    gene_table,
+    proteins_of,
+    require_cells,
+)
 from sctab.errors import DataFileError, Parameter, SettingError
 from sctab.inference import (
     MOST_UNSEEN,
@@ -28,8 +39,8 @@ from sctab.inference import (
     sample_cells,
     types_of_arrays,
 )
-from sctab.io import DataFile, find_data_files
-from sctab.keys import DEFAULT_MODEL, SPECIES_KEYS
+from sctab.io import find_data_files
+from sctab.keys import DEFAULT_MODEL
 from sctab.pp._check_notes import NO_DEPTH, NO_FINGERPRINTS, NO_PROMISE, NO_TYPES, Findings, verdict_on, warnings_of
 from sctab.pp._check_result import QueryCheck
 from sctab.zoo import load_predictor
@@ -113,6 +124,7 @@ def check_file(
     *,
     layer: str | None = None,
     modality: str | None = None,
+    protein_modality: str | None = None,
     min_gene_coverage: float = 0.1,
     accepted_error: float | None = None,
     unseen_fdr: float = 0.1,
@@ -126,7 +138,7 @@ def check_file(
         A data file in any format that :func:`sctab.tl.annotate_files` reads, or the folder of a run; also behind a URL that `fsspec` knows.
     model, layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress
         As in :func:`check`.
-    modality
+    modality, protein_modality
         As in :func:`sctab.tl.annotate_files`.
 
     Returns
@@ -146,11 +158,12 @@ def check_file(
     paths = find_data_files([path])
     if len(paths) > 1:
         raise DataFileError(f"`{path}` holds {len(paths)} data files, and one is checked at a time. Provide one of them.")
-    choose = choose_modality(predictor.spec.features, predictor.gene_importance)
-    obs_keys = [*(covariate.key for covariate in predictor.spec.covariates), *SPECIES_KEYS]
-    file = DataFile(paths[0], obs_keys, modality=modality, choose=choose)
+    file = predictor.open_file(paths[0], modality=modality, protein_modality=protein_modality)
     try:
-        found = _check(predictor, file, layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress=show_progress)
+        hidden: Hidden = "all" if protein_modality == NO_PROTEINS else "none"
+        found = _check(
+            predictor, file, layer, min_gene_coverage, accepted_error, unseen_fdr, hidden=hidden, show_progress=show_progress
+        )
         file.require_unchanged()
     finally:
         file.close()
@@ -174,9 +187,10 @@ def _check(
     accepted_error: float | None,
     unseen_fdr: float,
     *,
+    hidden: Hidden = "none",
     show_progress: bool,
 ) -> QueryCheck:
-    query = predictor.open_query(cells, layer=layer, min_gene_coverage=min_gene_coverage)
+    query = predictor.open_query(cells, layer=layer, min_gene_coverage=min_gene_coverage, hidden=hidden)
     predictor = predictor.suited_to(query)
     spec = predictor.spec
     found, n_genes = query.match.found, len(spec.features)
@@ -225,6 +239,7 @@ def _check(
         NO_PROMISE: promise is None and sampled.n_cells > 0,
     }
     warnings = tuple(warnings_of(findings))
+    n_antibodies, n_beside = _count_antibodies(cells, query)
     return QueryCheck(
         model=predictor.name or spec.model_class,
         n_obs=query.n_obs,
@@ -233,8 +248,8 @@ def _check(
         species={name: "" if each is None else each.name for name, each in species.items()},
         names={"id_type": query.match.id_type, "sources": list(query.match.sources)},
         coverage=query.match.coverage,
-        n_antibodies=int(find_antibodies(query.source.var).sum()),
-        n_ignored=query.match.n_ignored,
+        n_antibodies=n_antibodies,
+        n_ignored=query.match.n_ignored + n_beside,
         genes=gene_table(spec.features, query.match, query.source.var, predictor.gene_importance),
         types=types,
         cells=compared,
@@ -249,10 +264,24 @@ def _check(
         n_learned=None if is_learned is None else int(is_learned.sum()),
         leakage=leakage,
         promise=None if promise is None else promise.to_json() | {"holds": promise.holds and not is_refused},
+        proteins=None if query.proteins is None else _panel_of(query.proteins),
         verdict=verdict_on(findings, len(warnings)),
         warnings=warnings,
         not_checked=tuple(note for note, is_missing in missing.items() if is_missing),
     )
+
+
+def _count_antibodies(cells: CellData, query: Query) -> tuple[int, int]:
+    """Antibodies among the features of the matrix and beside it, and those of them beside it."""
+    n_features, found = int(find_antibodies(query.source.var).sum()), proteins_of(cells)
+    n_beside = 0 if found is None or found.name == "X" else len(found.names)
+    return n_features + n_beside, n_beside
+
+
+def _panel_of(proteins: QueryProteins) -> dict[str, Any]:
+    table = proteins.table()
+    missing = table.loc[table["feature"] == "", "antibody"].tolist()
+    return {"n_matched": len(table) - len(missing), "n_model": len(table), "missing": missing}
 
 
 def _promise(predictor: Predictor, accepted_error: float | None, sampled: SampledCells) -> PromiseCheck | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sctab.data import shown_fraction
+from sctab.errors import listing
 
 _WIDTH = 100
 _TITLES = 14
@@ -79,7 +80,10 @@ def _facts(check: Any) -> Iterator[tuple[str, str]]:
         f"{shown_fraction(check.coverage)} of total importance",
     )
     others = check.n_ignored - check.n_antibodies
-    yield "antibodies", f"{_number(check.n_antibodies)}{f', and {others:,} other features that are not genes' if others else ''}"
+    yield (
+        "antibodies",
+        f"{_number(check.n_antibodies)}{f', and {others:,} other features that are not genes' if others else ''}{_panel(check.proteins)}",
+    )
     yield "empty cells", f"{_number(check.n_empty)} without a count; {_number(check.n_unmeasured)} without a count in model genes"
     yield "depth", _depth(check.cells)
     if check.shift is not None:
@@ -103,6 +107,14 @@ def _facts(check: Any) -> Iterator[tuple[str, str]]:
         )
     if check.promise is not None:
         yield "promise", _promise(check)
+
+
+def _panel(proteins: Mapping[str, Any] | None) -> str:
+    """Antibodies of the model that the query has."""
+    if proteins is None:
+        return ""
+    missing = f" (missing: {listing(proteins['missing'], most=5)})" if proteins["missing"] and proteins["n_matched"] else ""
+    return f"; {proteins['n_matched']:,} of {proteins['n_model']:,} antibodies of the model{missing}"
 
 
 def _promise(check: Any) -> str:

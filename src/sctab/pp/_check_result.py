@@ -35,7 +35,7 @@ class QueryCheck:
     coverage: float
     """Fraction of total gene importance that the genes of the query carry."""
     n_antibodies: int
-    """Features that are antibodies, which are left out."""
+    """Features that are antibodies, also of another modality. Models of gene expression leave them out."""
     n_ignored: int
     """Features that are not gene expression, antibodies included."""
     genes: pd.DataFrame = field(repr=False)
@@ -71,6 +71,9 @@ class QueryCheck:
     promise: Mapping[str, Any] | None
     """The `accepted_error`; whether it can be promised, `holds`, not if :attr:`is_refused`; the `distance` between confidence in these
     and in held-out cells, and the largest one at which it holds, `limit`; the `unit` that was held out, and `n_units` of them."""
+    proteins: Mapping[str, Any] | None = None
+    """Of a model that learned from proteins: its antibodies that the query has, `n_matched` of `n_model`, and the names of the others,
+    `missing`."""
     verdict: str
     """A sentence: whether to annotate these cells with this model, and what speaks against it."""
     warnings: tuple[str, ...] = ()

@@ -58,7 +58,7 @@ def _stored_run(path: Path, key_added: str) -> str | None:
         if path.suffix in TABLE_SUFFIXES:
             return run_of_table(path)
         with closing(DataFile(str(path))) as file:
-            run = file.group["uns"][key_added][RUN][()]
+            run = (file.root if path.suffix == ".h5mu" else file.group)["uns"][key_added][RUN][()]
     except (OSError, ValueError, TypeError, AttributeError, LookupError):  # is of something else, or damaged
         return None
     return run.decode("utf-8", "replace") if isinstance(run, bytes) else str(run)

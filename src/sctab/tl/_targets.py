@@ -22,7 +22,7 @@ from sctab.io import (
     without_credentials,
 )
 
-COPY_SUFFIXES = (".h5ad", ".zarr")
+COPY_SUFFIXES = (".h5ad", ".zarr", ".h5mu")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from sctab.errors import warn
 from sctab.inference import BackOff, Decision, Expected, FileAnnotation, Journal, ModelSpec, Predictor, Terms, VoteSums
 from sctab.io import DataFile, Results, check_copy, check_table, copy_data, n_marked, open_copy, open_table, require_readable
 from sctab.keys import OBS_LABEL, UNS_VOTE, is_encodable
+from sctab.tl._all_cells import codes_of_all, decisions_on_all, rows_in_all, voted_of_all
 from sctab.tl._excluded import ExcludedCells
 from sctab.tl._result import count_terms, latent_key, obs_columns, probabilities_key, probability_columns
 from sctab.tl._unseen import Reported
@@ -120,9 +121,13 @@ def _vote_columns(voted: Voted | None, start: int, stop: int, key_added: str) ->
 
 
 def _decisions(annotation: FileAnnotation, journal: Journal, spec: ModelSpec) -> Iterator[tuple[int, int, Decision]]:
-    at_least = max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // len(spec.labels)))
-    for start, stop, arrays in journal.read(annotation.number, annotation.file.n_obs, at_least=at_least):
+    for start, stop, arrays in journal.read(annotation.number, annotation.file.n_obs, at_least=_at_a_time(spec)):
         yield start, stop, Decision(**arrays)
+
+
+def _at_a_time(spec: ModelSpec) -> int:
+    """Cells whose results are in memory at a time."""
+    return max(1, min(_ROWS_AT_A_TIME, _NUMBERS_AT_A_TIME // len(spec.labels)))
 
 
 def names_of(file: DataFile) -> Iterator[list[str]]:
@@ -202,14 +207,18 @@ def write_copy(
     codes: NDArray[np.int32],
     key_added: str,
 ) -> None:
-    file = annotation.file
+    file, is_whole = annotation.file, path.suffix == ".h5mu"
+    rows, n_obs, names = None, file.n_obs, file.names
+    if is_whole and file.cells is not None:
+        rows, n_obs, names = rows_in_all(file), file.cells.n_all, file.cells.names_of_all
+        codes, voted = codes_of_all(codes, rows, n_obs), voted_of_all(voted, rows, n_obs)
     copy_data(file, path)
     require_readable(path, file.path)
     labels, probabilities, latent = probability_columns(spec), probabilities_key(key_added), latent_key(key_added)
     with open_copy(path) as root:
         is_annotated = "uns" in root and key_added in root["uns"]
-        results = Results(root, file.n_obs)
-        for start, stop, decision in _decisions(annotation, journal, spec):
+        results = Results(root, n_obs)
+        for start, stop, decision in decisions_on_all(_decisions(annotation, journal, spec), rows, n_obs, _at_a_time(spec)):
             columns: dict[str, Any] = {
                 **obs_columns(spec, decision, key_added, backoff, reported),
                 **_vote_columns(voted, start, stop, key_added),
@@ -239,13 +248,14 @@ def write_copy(
             if labels is None:
                 results.write(probabilities, start, decision.column(decision.probabilities))
                 continue
-            results.write(f"{probabilities}/_index", start, np.array(file.names(start, stop), dtype=object))
+            results.write(f"{probabilities}/_index", start, np.array(names(start, stop), dtype=object))
             for column, values in zip(labels, decision.column(decision.probabilities).T, strict=True):
                 results.write(f"{probabilities}/{column}", start, values)
         results.add_run(key_added, run)
         if voted is not None:
             results.add_table(f"{key_added}_{UNS_VOTE}", voted.table())
-    check_copy(path, target, f"{key_added}_{OBS_LABEL}", names_of(file), spec.labels.names, codes)
+    blocks = (names(start, min(start + _ROWS_AT_A_TIME, n_obs)) for start in range(0, n_obs, _ROWS_AT_A_TIME))
+    check_copy(path, target, f"{key_added}_{OBS_LABEL}", blocks, spec.labels.names, codes)
 
 
 def _printable(path: str) -> str:
