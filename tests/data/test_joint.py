@@ -8,7 +8,7 @@ from anndata import AnnData
 from scipy import sparse
 from tests.cite_seq import ANTIBODIES, as_mudata, cite_seq
 
-from sctab.data import find_modalities, join, joined, proteins_of
+from sctab.data import join, joined, proteins_of
 from sctab.errors import InputTypeError, InputValueError, KeyNotFoundError, SettingError
 
 ROLES = {"rna": "rna", "protein": "prot"}
@@ -88,28 +88,6 @@ class TestJoin:
         with pytest.raises(InputValueError, match="is backed"):
             join(backed, ROLES)
         backed.file.close()
-
-
-class TestFindModalities:
-    @pytest.mark.parametrize("names", [("prot", "transcripts"), ("a", "b")])
-    def test_by_features(self, names):
-        mdata = cite_seq(4)
-        tables = {names[0]: mdata["prot"].var, names[1]: mdata["rna"].var}
-        assert find_modalities(tables) == {"rna": names[1], "protein": names[0]}
-
-    def test_hashtags_and_peaks_are_no_proteins(self):
-        tables = {
-            "rna": pd.DataFrame(index=["CD3D", "CD8A", "MS4A1"]),
-            "hto": pd.DataFrame(index=["HTO28_5P", "HTO29_5P"]),
-            "atac": pd.DataFrame(index=["chr1:100-600", "chr2:100-600"]),
-        }
-        assert find_modalities(tables) == {"rna": "rna"}
-
-    def test_proteins_alone(self):
-        assert find_modalities({"adt": cite_seq(4)["prot"].var}) == {"protein": "adt"}
-
-    def test_a_single_modality(self):
-        assert find_modalities({"gex": pd.DataFrame(index=["CD3D", "CD8A", "MS4A1"])}) == {"rna": "gex"}
 
 
 class TestProteinsOf:

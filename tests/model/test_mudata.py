@@ -9,6 +9,7 @@ from anndata import AnnData
 from tests.cite_seq import ANTIBODIES, as_mudata, cite_seq
 
 import sctab
+from sctab.corpus import Corpus
 from sctab.errors import InputTypeError, InputValueError, KeyNotFoundError, SctabWarning, SettingError
 from sctab.model import SCTAB, AutoClassifier, DeepEnsemble, LinearClassifier, MLPClassifier, XGBoostClassifier, load_model
 
@@ -200,3 +201,62 @@ def test_refuses_peaks():
 def test_refuses_an_anndata():
     with pytest.raises(InputTypeError, match="`setup_mudata` needs a MuData, and this is an object of the class `AnnData`"):
         LinearClassifier.setup_mudata(cite_seq(40)["rna"], "cell_type")
+
+
+class TestOtherData:
+    """A trained model and another MuData."""
+
+    @pytest.fixture(scope="class")
+    def path(self, reference, tmp_path_factory):
+        path = tmp_path_factory.mktemp("model") / "linear"
+        trained("linear", reference, max_epochs=30).save(path)
+        return path
+
+    def test_calibrate(self, path):
+        model, query = LinearClassifier.load(path), cite_seq(150, seed=4)
+        model.calibrate(query, "cell_type", donor_key="donor")
+        calibration = model.spec.calibration
+        assert calibration.unit == "donor"
+        assert {"some", "none"} <= set(calibration.reduced)
+        assert list(query.obs) == ["cell_type", "donor"]
+
+    def test_load_with_a_reference_and_train_on(self, path):
+        query = cite_seq(150, seed=4)
+        model = LinearClassifier.load(path, query)
+        model.train(**{**QUICK, "calibrate": False})
+        truth = query.obs["cell_type"]
+        assert (model.predict(query) == truth)[truth.str.endswith(" T cell")].mean() > 0.8
+        assert model.spec.proteins.names == ANTIBODIES
+
+    def test_load_with_other_names_of_modalities(self, path):
+        whole = cite_seq(80, seed=4)
+        other = as_mudata(gex=whole["rna"].copy(), adt=whole["prot"].copy())
+        other.obs = other.obs.join(whole.obs)
+        assert LinearClassifier.load(path, other).spec.proteins.names == ANTIBODIES
+
+    def test_new_types_of_a_query(self, path, tmp_path):
+        query = cite_seq(200, seed=4, antibodies=ANTIBODIES[::-1])
+        labels = query.obs["cell_type"].astype(str)
+        query.obs["finer"] = labels.where(labels != "monocyte", "CD14-positive monocyte").to_numpy()
+        model = LinearClassifier.load_query_data(query, path, labels_key="finer", unfrozen=True)
+        assert model.spec.proteins.names == ANTIBODIES
+        assert model.spec.setup["modalities"] == {"rna": "rna", "protein": "prot"}
+        model.train(**{**QUICK, "max_epochs": 20, "calibrate": False})
+        assert "CD14-positive monocyte" in model.spec.labels.names
+        model.save(tmp_path / "finer")
+        np.testing.assert_array_equal(load_model(tmp_path / "finer").predict(query, soft=True), model.predict(query, soft=True))
+
+    def test_a_query_on_the_genes_of_the_model_keeps_proteins(self, path):
+        query = cite_seq(40, seed=4)
+        model = LinearClassifier.load(path)
+        mapped = LinearClassifier.prepare_query_anndata(query, model)
+        np.testing.assert_allclose(
+            model.predict(mapped, soft=True).to_numpy(), model.predict(query, soft=True).to_numpy(), rtol=1e-5, atol=1e-6
+        )
+
+    def test_a_corpus_has_no_proteins(self, path):
+        corpus = Corpus.__new__(Corpus)  # which is refused before anything of it is read
+        with pytest.raises(SettingError, match="learned from 6 antibodies, and a corpus holds gene expression alone"):
+            LinearClassifier.load(path, corpus)
+        with pytest.raises(SettingError, match="learned from 6 antibodies, and a corpus holds gene expression alone"):
+            LinearClassifier.load_query_data(corpus, path)

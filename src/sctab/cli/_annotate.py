@@ -19,9 +19,9 @@ import sctab.io
 import sctab.report
 from sctab.cli._dask import connected
 from sctab.cli._files import read_names
-from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Modality, Overwrite
+from sctab.cli._options import Accelerator, DaskScheduler, Debug, LayerOption, Modality, Overwrite, ProteinModality
 from sctab.cli._reporting import ends_on_signals, err, out, reports_errors
-from sctab.errors import SettingError
+from sctab.errors import SettingError, listing
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL
 
 
@@ -39,8 +39,8 @@ def annotate(
     output: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Output: a table, `.parquet` or `.csv`; an annotated copy, `.h5ad` or `.zarr`; or a directory for a copy of each "
-            "input. Can be repeated."
+            help="Output: a table, `.parquet` or `.csv`; an annotated copy, `.h5ad` or `.zarr`, or `.h5mu` of a MuData; or a directory for "
+            "a copy of each input. Can be repeated."
         ),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Output table of labels, one row per cell.")] = None,
@@ -56,6 +56,7 @@ def annotate(
     ] = None,
     layer: LayerOption = None,
     modality: Modality = None,
+    protein_modality: ProteinModality = None,
     batch_size: Annotated[int, typer.Option(help="Cells per batch.")] = sctab.inference.BATCH_SIZE,
     block_size: Annotated[int, typer.Option(help="Cells read at a time, and saved when finished.")] = sctab.io.BLOCK_SIZE,
     min_gene_coverage: Annotated[
@@ -128,6 +129,8 @@ def annotate(
 
     `sctab annotate sample/outs --output annotated.h5ad` finds the filtered matrix in the folder of a run.
 
+    `sctab annotate cells.h5mu --model my-cite-model --output annotated.h5mu` uses surface proteins too, where the model learned from them.
+
     `sctab annotate runs/*.h5ad --model my-model --output labels.parquet --resume`
 
     `sctab annotate query.h5ad --model my-model --output annotated.h5ad --genes-table genes.csv` lists found and missing genes.
@@ -171,6 +174,7 @@ def annotate(
             output=outputs,
             layer=layer,
             modality=modality,
+            protein_modality=protein_modality,
             batch_size=batch_size,
             block_size=block_size,
             min_gene_coverage=min_gene_coverage,
@@ -204,7 +208,7 @@ def annotate(
 
 def _copy_to_report(report: Path, query: list[str], outputs: list[Path], *, overwrite: bool) -> Path:
     """The annotated copy that a report is on; what would keep it from being written is found before any work is done."""
-    copies = [place for place in outputs if place.suffix.lower() in {".h5ad", ".zarr"}]
+    copies = [place for place in outputs if place.suffix.lower() in {".h5ad", ".zarr", ".h5mu"}]
     if len(copies) != 1:
         raise SettingError(
             f"A report is on one annotated copy, and {len(copies) or 'none'} would be written. Provide `--output annotated.h5ad`, or run "
@@ -264,6 +268,14 @@ def _summary(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
 
 
+def _antibodies(proteins: Mapping[str, Any]) -> str:
+    """A sentence on the antibodies of the model that were found."""
+    table = proteins["antibodies"]
+    missing = [name for name, feature in zip(table["antibody"], table["feature"], strict=True) if not feature]
+    names = f"; missing: {listing(missing, most=5)}" if missing and proteins["n_matched"] else ""
+    return f"{proteins['n_matched']:,} of {proteins['n_model']:,} antibodies of the model found{names}."
+
+
 def _report(done: sctab.tl.AnnotatedFiles) -> None:
     for path, run in done.runs.items():
         genes = run["genes"]
@@ -273,6 +285,8 @@ def _report(done: sctab.tl.AnnotatedFiles) -> None:
             f"genes found ({sctab.data.shown_fraction(genes['coverage'])} of total importance).",
             soft_wrap=True,
         )
+        if "proteins" in run:
+            err.print(f"{where}{_antibodies(run['proteins'])}", soft_wrap=True)
         for line in _trust(run):
             err.print(f"{where}{line}", soft_wrap=True)
     table = Table("label", "cells", "median confidence", box=None)

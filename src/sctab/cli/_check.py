@@ -11,7 +11,7 @@ import typer
 import sctab
 import sctab.io
 from sctab.cli._commands import options_of
-from sctab.cli._options import Accelerator, Debug, LayerOption, Modality, Overwrite
+from sctab.cli._options import Accelerator, Debug, LayerOption, Modality, Overwrite, ProteinModality
 from sctab.cli._reporting import ends_on_signals, in_shell, out, reports_errors
 from sctab.keys import DEFAULT_MODEL
 
@@ -29,6 +29,7 @@ def check(
     json: Annotated[Path | None, typer.Option(help="File to write the findings to, as JSON.")] = None,
     layer: LayerOption = None,
     modality: Modality = None,
+    protein_modality: ProteinModality = None,
     min_gene_coverage: Annotated[
         float, typer.Option(help="Minimum fraction of total gene importance that the data must cover.")
     ] = 0.1,
@@ -66,6 +67,7 @@ def check(
         sctab.zoo.load_predictor(model, accelerator=accelerator),
         layer=layer,
         modality=modality,
+        protein_modality=protein_modality,
         min_gene_coverage=min_gene_coverage,
         accepted_error=accepted_error,
         unseen_fdr=unseen_fdr,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sctab.data
 import sctab.io
-from sctab.errors import DataFileError, OutputError, warn
+from sctab.errors import DataFileError, OutputError, SettingError, did_you_mean, listing, warn
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+    from mudata import MuData
 
 _SUFFIXES = (".h5ad", ".zarr")
 
@@ -36,6 +37,44 @@ def read_data(path: Path, modality: str | None = None) -> AnnData:
         return chosen
 
     return sctab.io.read_data_file(found[0], modality=modality, choose=choose)
+
+
+def read_reference(
+    path: Path, modality: str | None, protein_modality: str | None, protein_layer: str | None
+) -> tuple[AnnData | MuData, dict[str, Any]]:
+    """Read a reference whole, and give the arguments by which a MuData is set up, which are empty for others.
+
+    Raises
+    ------
+    DataFileError
+        As for :func:`read_data`.
+    KeyNotFoundError
+        If there is no such modality of antibodies.
+    SettingError
+        If antibodies are named, and the file is not a MuData.
+    """
+    mdata = sctab.io.read_mudata(path) if path.is_file() or path.suffix == ".zarr" else None
+    if mdata is None:
+        for option, value in (("--protein-modality", protein_modality), ("--protein-layer", protein_layer)):
+            if value is not None:
+                raise SettingError(f"`{option} {value}` is for a MuData, such as a `.h5mu`, and `{path}` is not one. Omit it.")
+        return read_data(path, modality), {}
+    tables = {name: part.var for name, part in mdata.mod.items()}
+    if modality is not None and modality not in tables:
+        raise DataFileError(f"`{path}` has no modality `{modality}`.{did_you_mean(modality, tables)} Available: {listing(tables)}.")
+    rna = modality or sctab.data.choose_known(sctab.data.choose_modality(), None)(tables)
+    proteins = sctab.data.choose_proteins(wanted=protein_modality)(tables, rna)
+    left_out = [name for name in tables if name not in (rna, proteins)]
+    if modality is None and left_out:
+        warn(sctab.data.note_on_choice(rna, [name for name in tables if name != proteins]))
+    roles = {sctab.data.RNA: rna} | ({} if proteins is None else {sctab.data.PROTEIN: proteins})
+    return mdata, {"modalities": roles, "protein_layer": protein_layer}
+
+
+def count_antibodies(data: AnnData | MuData, roles: Mapping[str, Any]) -> int:
+    """Number of antibodies of a reference as :func:`read_reference` gives it."""
+    name = roles.get("modalities", {}).get(sctab.data.PROTEIN)
+    return 0 if name is None else int(data.mod[name].n_vars)
 
 
 def write_data(adata: AnnData, path: Path, *, target: Path) -> None:

@@ -41,6 +41,13 @@ Modality = Annotated[
     str | None,
     typer.Option(help="Modality of a `.h5mu`, or genome of a 10x `.h5` of several. By default it is found by its features."),
 ]
+ProteinModality = Annotated[
+    str | None,
+    typer.Option(
+        help="Modality of a `.h5mu` with antibodies, or `none` for gene expression alone. By default it is found by its features."
+    ),
+]
+ProteinLayer = Annotated[str | None, typer.Option(help="Layer with the counts of the antibodies of a `.h5mu`; `X` by default.")]
 DaskScheduler = Annotated[
     str | None, typer.Option("--dask-scheduler", help="Address of a Dask scheduler, `tcp://…`; its workers do the work.")
 ]

@@ -18,7 +18,7 @@ import sctab.inference
 import sctab.io
 import sctab.train
 from sctab.cli._commands import options_of
-from sctab.cli._files import read_data
+from sctab.cli._files import count_antibodies, read_reference
 from sctab.cli._loading import without_garbage_collection
 from sctab.cli._options import (
     Accelerator,
@@ -39,6 +39,8 @@ from sctab.cli._options import (
     OptionalLabelsKey,
     OptionalReference,
     Overwrite,
+    ProteinLayer,
+    ProteinModality,
     UnlabeledCategory,
     check_source,
     renamed_option,
@@ -86,6 +88,8 @@ def train(
     dataset_key: DatasetKey = None,
     layer: CountsLayer = None,
     modality: Modality = None,
+    protein_modality: ProteinModality = None,
+    protein_layer: ProteinLayer = None,
     unlabeled_category: UnlabeledCategory = None,
     label_map: LabelMap = None,
     covariate_key: CovariateKeys = None,
@@ -158,6 +162,8 @@ def train(
 
     `sctab train reference.h5ad --labels-key cell_type --members 5 --output my-ensemble`
 
+    `sctab train reference.h5mu --labels-key cell_type --output my-model` learns surface proteins beside gene expression.
+
     `sctab train atlas.zarr --labels-key cell_type --layer counts --output my-model --accelerator gpu`
 
     `sctab train --corpus blood.corpus --output my-model --resume`
@@ -199,7 +205,8 @@ def train(
         "gene_id_key": gene_id_key,
         "gene_symbol_key": gene_symbol_key,
     }
-    check_source(reference, corpus, {"labels_key": labels_key, "modality": modality, **of_reference}, {"fraction": fraction != 1})
+    of_mudata = {"modality": modality, "protein_modality": protein_modality, "protein_layer": protein_layer}
+    check_source(reference, corpus, {"labels_key": labels_key, **of_mudata, **of_reference}, {"fraction": fraction != 1})
     if resume and not logs:
         raise SettingError("`--resume` needs a run directory, and `--no-logs` writes none. Omit one of them.")
     is_there = resume and not overwrite and any((output / name).is_file() for name in (SPEC_FILE, ENSEMBLE_FILE))
@@ -217,13 +224,15 @@ def train(
         from_corpus: Any = cls.from_corpus if members is None else sctab.model.DeepEnsemble.from_corpus
         part = {"fraction": fraction, "fraction_by": fraction_by, "categorical_covariate_keys": covariate_key or []}
         opened = sctab.corpus.Corpus.open(corpus)
-        n_types, n_cells = len(opened.labels), opened.n_obs_of("train")
+        n_types, n_cells, n_antibodies = len(opened.labels), opened.n_obs_of("train"), 0
         classifier = from_corpus(opened, *([] if members is None else [cls, members]), **part, **chosen.model_settings)
     else:
-        adata = read_data(reference, modality)  # type: ignore[arg-type]
+        adata, roles = read_reference(reference, **of_mudata)  # type: ignore[arg-type]
         ensemble = None if members is None else sctab.model.DeepEnsemble(cls, members, **chosen.model_settings)
-        (ensemble or cls).setup_anndata(adata, str(labels_key), categorical_covariate_keys=covariate_key, **of_reference)
-        n_types, n_cells = adata.obs[labels_key].nunique(), adata.n_obs
+        setup = (ensemble or cls).setup_mudata if roles else (ensemble or cls).setup_anndata
+        setup(adata, str(labels_key), categorical_covariate_keys=covariate_key, **of_reference, **roles)
+        obs = adata.obs if labels_key in adata.obs else adata.mod[roles["modalities"]["rna"]].obs
+        n_types, n_cells, n_antibodies = obs[labels_key].nunique(), adata.n_obs, count_antibodies(adata, roles)
         classifier = ensemble or cls(adata, **chosen.model_settings)
     of_training = dict(chosen.train_settings) | {key: value for key, value in given.items() if value is not None}
     sctab.model.check_training(classifier, of_training, run_dir=directory, logger=logger, keep_checkpoints=keep_checkpoints)
@@ -239,7 +248,8 @@ def train(
         else nullcontext(output) as path
     ):
         what = f"`{chosen.model}`" if members is None else f"an ensemble of {members} `{chosen.model}` models"
-        err.print(f"Learning {n_types} cell types from {n_cells} cells with {what}.")
+        of_proteins = f", and {n_antibodies} antibodies," if n_antibodies else ""
+        err.print(f"Learning {n_types} cell types from {n_cells} cells{of_proteins} with {what}.")
         if members is not None and directory is not None:
             n_finished = len(list(directory.glob(f"member_*/{SPEC_FILE}")))
             err.print(

@@ -12,7 +12,7 @@ from rich.table import Table
 
 import sctab
 import sctab.io
-from sctab.cli._files import read_data
+from sctab.cli._files import read_reference
 from sctab.cli._options import (
     Accelerator,
     CountsLayer,
@@ -31,6 +31,8 @@ from sctab.cli._options import (
     OptionalLabelsKey,
     OptionalReference,
     Overwrite,
+    ProteinLayer,
+    ProteinModality,
     UnlabeledCategory,
     check_source,
     renamed_option,
@@ -61,6 +63,8 @@ def tune(
     donor_key: DonorKey = None,
     layer: CountsLayer = None,
     modality: Modality = None,
+    protein_modality: ProteinModality = None,
+    protein_layer: ProteinLayer = None,
     unlabeled_category: UnlabeledCategory = None,
     label_map: LabelMap = None,
     covariate_key: CovariateKeys = None,
@@ -110,7 +114,8 @@ def tune(
         "gene_symbol_key": gene_symbol_key,
         **({} if train_size is None else {"train_size": train_size}),
     }
-    check_source(reference, corpus, {"labels_key": labels_key, "modality": modality, **of_reference}, {"fraction": fraction != 1})
+    of_mudata = {"modality": modality, "protein_modality": protein_modality, "protein_layer": protein_layer}
+    check_source(reference, corpus, {"labels_key": labels_key, **of_mudata, **of_reference}, {"fraction": fraction != 1})
     is_there = resume and not overwrite and output.is_file()
     if not is_there:
         sctab.io.check_free(output, overwrite=overwrite, kind="file")
@@ -127,7 +132,8 @@ def tune(
             part: dict[str, Any] = {"fraction": fraction, "fraction_by": fraction_by}
             study = partial(sctab.tuning.tune_from_corpus, corpus, **part)
         else:
-            study = partial(sctab.tuning.tune, read_data(reference, modality), labels_key, **of_reference)  # type: ignore[arg-type]
+            adata, roles = read_reference(reference, **of_mudata)  # type: ignore[arg-type]
+            study = partial(sctab.tuning.tune, adata, labels_key, **of_reference, **roles)  # type: ignore[arg-type]
         if not is_there:
             err.print(f"The study is in `{storage}`. When it is interrupted, the same command continues it.")
         found: sctab.tuning.TuningResult = study(

@@ -18,7 +18,16 @@ from sctab.corpus._curation import Step, curate, duplicated
 from sctab.corpus._entry import COLUMNS, SPLIT, SourceEntry, source_names
 from sctab.corpus._features import CorpusGenes, given_genes, join_genes
 from sctab.corpus.sources._open import CellSource, complete, open_source
-from sctab.data import CORRECT, FeatureSpace, StatedSpecies, matrices, require_cells_in_rows, stated_species
+from sctab.data import (
+    CORRECT,
+    FeatureSpace,
+    StatedSpecies,
+    antibodies_beside,
+    find_antibodies,
+    matrices,
+    require_cells_in_rows,
+    stated_species,
+)
 from sctab.errors import GeneOverlapError, InputValueError, KeyNotFoundError, LabelError, SettingError, listing, warn
 from sctab.io import without_credentials
 from sctab.keys import SPECIES_KEYS
@@ -250,6 +259,11 @@ def _one_by_one(
                 require_cells_in_rows(file)
             except GeneOverlapError as error:
                 raise GeneOverlapError(f"`{path}`: ", error.message) from error
+            if n_antibodies := antibodies_beside(file) or int(find_antibodies(file.var).sum()):
+                warn(
+                    f"`{path}` has {n_antibodies} antibodies, which are left out: a corpus holds gene expression alone. To learn proteins, "
+                    "train on the file itself."
+                )
             stated[entry.path] = stated_species(file, path)
             tables[entry.path] = {name: var for name, _, var in matrices(file)} or {"X": file.var}
             yield file

@@ -19,13 +19,7 @@ from ._inspection import (
     inspect_matrix as inspect_matrix,
 )
 from ._joint import (
-    NO_PROTEINS as NO_PROTEINS,
-    PROTEIN as PROTEIN,
-    RNA as RNA,
     Proteins as Proteins,
-    choose_known as choose_known,
-    choose_proteins as choose_proteins,
-    find_modalities as find_modalities,
     join as join,
     joined as joined,
     proteins_of as proteins_of,
@@ -50,6 +44,15 @@ from ._query_proteins import (
     Measured as Measured,
     QueryProteins as QueryProteins,
     open_proteins as open_proteins,
+)
+from ._roles import (
+    NO_PROTEINS as NO_PROTEINS,
+    PROTEIN as PROTEIN,
+    RNA as RNA,
+    antibodies_beside as antibodies_beside,
+    choose_known as choose_known,
+    choose_proteins as choose_proteins,
+    find_modalities as find_modalities,
 )
 from ._source import (
     CellData as CellData,

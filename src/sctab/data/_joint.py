@@ -15,18 +15,15 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.data._adata import is_mudata, require_anndata
-from sctab.data._modality import choose_modality
+from sctab.data._roles import PROTEIN, RNA, find_modalities
 from sctab.data.genes._features import find_antibodies
-from sctab.data.proteins._antigens import antigen_of
 from sctab.errors import InputTypeError, InputValueError, KeyNotFoundError, Parameter, SettingError, did_you_mean, listing
-from sctab.io import Beside, ChooseBeside, RowReader, row_blocks
+from sctab.io import Beside, RowReader, row_blocks
 from sctab.keys import JOINT_PROTEINS
 
 if TYPE_CHECKING:
     from mudata import MuData
 
-RNA, PROTEIN = "rna", "protein"
-"""Roles that a modality of a MuData can have."""
 NO_GENE = "no gene"
 """Feature of cells without gene expression."""
 
@@ -192,107 +189,6 @@ def check_modalities(mdata: MuData, modalities: Mapping[str, str]) -> None:
         raise InputValueError(
             "The modalities of the MuData do not share cells (its axis is not 0). Make one of modalities of the same cells."
         )
-
-
-def find_modalities(
-    tables: Mapping[str, pd.DataFrame], choose: Callable[[Mapping[str, pd.DataFrame]], str] | None = None
-) -> dict[str, str]:
-    """Roles of modalities by their features: the one with gene expression and the one with antibodies, where there are such.
-
-    Parameters
-    ----------
-    tables
-        `var` of each modality.
-    choose
-        Gives the name of the one with gene expression, see :func:`choose_modality`.
-
-    Examples
-    --------
-    >>> find_modalities({"prot": pd.DataFrame(index=["CD3", "CD4", "CD8"]), "rna": pd.DataFrame(index=["CD3D", "CD8A", "MS4A1"])})
-    {'rna': 'rna', 'protein': 'prot'}
-    """
-    shares = {name: _share_of_antibodies(name, var) for name, var in tables.items()}
-    protein = max(shares, key=lambda name: shares[name])
-    if shares[protein] < _MOSTLY:
-        return {RNA: (choose or choose_modality())(tables)}
-    if len(tables) == 1:
-        return {PROTEIN: protein}
-    others = {name: var for name, var in tables.items() if name != protein}
-    return {RNA: (choose or choose_modality())(others), PROTEIN: protein}
-
-
-def choose_known(
-    choose: Callable[[Mapping[str, pd.DataFrame]], str], known: Mapping[str, str] | None
-) -> Callable[[Mapping[str, pd.DataFrame]], str]:
-    """Function from the features of each modality to the one with gene expression; one that a model learned from comes first.
-
-    Parameters
-    ----------
-    choose
-        As in :func:`find_modalities`.
-    known
-        Modality of each role in the reference of a model.
-    """
-
-    def chosen(tables: Mapping[str, pd.DataFrame]) -> str:
-        if known and set(known.values()) <= set(tables):
-            return known[RNA]
-        return find_modalities(tables, choose)[RNA]
-
-    return chosen
-
-
-def choose_proteins(known: Mapping[str, str] | None = None, wanted: str | None = None) -> ChooseBeside:
-    """Function from the features of each modality, and the one that is read, to the one with antibodies; `None` where there is none.
-
-    Parameters
-    ----------
-    known
-        Modality of each role in the reference of a model.
-    wanted
-        Name of the modality, or `"none"`; by default it is found by its features.
-
-    Examples
-    --------
-    >>> tables = {"prot": pd.DataFrame(index=["CD3", "CD4", "CD8"]), "rna": pd.DataFrame(index=["CD3D", "CD8A", "MS4A1"])}
-    >>> choose_proteins()(tables, "rna")
-    'prot'
-    """
-
-    def chosen(tables: Mapping[str, pd.DataFrame], read: str) -> str | None:
-        others = {name: var for name, var in tables.items() if name != read}
-        if wanted == NO_PROTEINS:
-            return None
-        if wanted is not None:
-            if wanted not in others:
-                raise KeyNotFoundError(
-                    Parameter("protein_modality", wanted),
-                    f" is not another modality of the data.{did_you_mean(wanted, list(others))} Available: {listing(list(others))}.",
-                )
-            return wanted
-        if known and set(known.values()) <= set(tables) and known.get(PROTEIN) in others:
-            return known[PROTEIN]
-        shares = {name: _share_of_antibodies(name, var) for name, var in others.items()}
-        return max(shares, key=lambda name: shares[name]) if shares and max(shares.values()) >= _MOSTLY else None
-
-    return chosen
-
-
-NO_PROTEINS = "none"
-"""Name of a modality by which a user asks for gene expression alone."""
-_MOSTLY = 0.5
-"""Fraction of the features of a modality that must be antibodies."""
-_USUAL = ("prot", "protein", "adt", "cite", "antibody", "surface", "abseq")
-
-
-def _share_of_antibodies(name: str, var: pd.DataFrame) -> float:
-    """Fraction of the features that are antibodies by their names, and are not genes; of a modality whose name says so, a bit more."""
-    if not len(var):
-        return 0.0
-    readings = [antigen_of(str(each)) for each in var.index]
-    named = float(np.mean([reading is not None and not reading.is_gene for reading in readings]))
-    typed = float(find_antibodies(var).mean())
-    return max(named, typed) + 0.5 * any(word in name.lower() for word in _USUAL)
 
 
 def _rows(mdata: MuData, modality: str) -> NDArray[np.int64] | None:

@@ -17,6 +17,7 @@ from ._data_file import (
     DataFile as DataFile,
     find_data_files as find_data_files,
     read_data_file as read_data_file,
+    read_mudata as read_mudata,
 )
 from ._formats import SUFFIXES as SUFFIXES
 from ._label_tables import (

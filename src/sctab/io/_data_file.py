@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import pandas as pd
@@ -53,6 +53,9 @@ from sctab.io._urls import (
 )
 from sctab.keys import SPECIES_KEYS
 
+if TYPE_CHECKING:
+    from mudata import MuData
+
 __all__ = [
     "SUFFIXES",
     "DataFile",
@@ -62,6 +65,7 @@ __all__ = [
     "find_data_files",
     "is_url",
     "read_data_file",
+    "read_mudata",
     "store_of",
 ]
 
@@ -124,6 +128,8 @@ class DataFile:
         """The modality or genome that is read, where there are several."""
         self.modalities: list[str] = []
         """All of them."""
+        self.tables: dict[str, pd.DataFrame] = {}
+        """The `var` of each modality of a MuData."""
         self.cells: JointCells | None = None
         """Cells of a MuData."""
         self.beside: Beside | None = None
@@ -146,7 +152,7 @@ class DataFile:
                 Parameter("modality", modality), f" is for files of several modalities, and `{self.path}` has one. Omit it."
             )
         if kind == "mudata":
-            parts = {name: Table(self._root["mod"][name], "var").whole() for name in list(self._root["mod"])}
+            parts = self.tables = {name: Table(self._root["mod"][name], "var").whole() for name in list(self._root["mod"])}
             self.modalities, self.modality = list(parts), choose_part(parts, modality, choose, self.path, "modality")
             self.group = self._root["mod"][self.modality]
             self.cells = JointCells(self._root, self.modality, self.path)
@@ -248,7 +254,7 @@ class DataFile:
                 return self._from_layout(self.layout)
             if self.modality is not None:
                 adata: AnnData = read_elem(self.group)
-                return adata
+                return adata if self.cells is None else self.cells.complete(adata)
             if suffix_of(self._address) == ".zarr":
                 return read_zarr(store_of(self._address))
             return read_h5ad(SoundHeaps(remote_file(self._address)) if is_url(self._address) else self._address)
@@ -314,6 +320,33 @@ def read_data_file(path: str | os.PathLike[str], *, modality: str | None = None,
                 adata = read_zarr(name) if suffix_of(name) == ".zarr" else read_h5ad(name)
         require_sound_cells(adata, name)
         return adata
+
+
+def read_mudata(path: str | os.PathLike[str]) -> MuData | None:
+    """A local MuData, whole; `None` where the file is another one.
+
+    Parameters
+    ----------
+    path
+        As for :func:`read_data_file`; errors are those of it.
+    """
+    name = os.fspath(path)
+    with explains_damage(name):
+        root, kind = _open_root(name)
+        if kind == "mudata":
+            for part in list(root["mod"]):
+                require_whole(root["mod"][part], name)
+        if isinstance(root, h5py.File):
+            root.close()
+        if kind != "mudata":
+            return None
+        import mudata
+
+        with quietly():
+            mdata: MuData = mudata.read_zarr(name) if suffix_of(name) == ".zarr" else mudata.read_h5mu(name)
+        for adata in mdata.mod.values():
+            require_sound_cells(adata, name)
+        return mdata
 
 
 @lru_cache(maxsize=16)

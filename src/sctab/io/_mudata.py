@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
+from anndata.io import read_elem
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -101,6 +103,30 @@ class JointCells:
                 table = table.reindex(self.rows_in_all).set_axis(pd.RangeIndex(self.n_rows))
             found = pd.concat([table, found], axis=1)
         return found[known]
+
+    def arrays_of_all(self, slot: str) -> Any:
+        """The `obsm` or `uns` of the MuData, which may be empty."""
+        return self._root.get(slot, {})
+
+    def in_order(self, values: Any) -> Any:
+        """Rows of an array or a frame of all cells for the cells of the modality; `None` where one is not among them."""
+        rows = self.rows_in_all
+        if len(values) != self.n_all or (rows is not None and (rows < 0).any()):
+            return None
+        if rows is None:
+            return values
+        return values.iloc[rows] if isinstance(values, pd.DataFrame) else values[rows]
+
+    def complete(self, adata: AnnData) -> AnnData:
+        """The modality in memory, with columns, arrays and results that are in the MuData itself."""
+        adata.obs = self.select(self.columns).set_axis(adata.obs_names)
+        for name in [name for name in self.arrays_of_all("obsm") if name not in self._root["mod"]]:
+            values = self.in_order(read_elem(self.arrays_of_all("obsm")[name]))
+            if values is not None:
+                adata.obsm[name] = values
+        stored = self.arrays_of_all("uns")
+        adata.uns |= {name: read_elem(stored[name]) for name in stored}
+        return adata
 
     def _rows(self, table: Table, mapped: Callable[[], NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
         if table.n_rows == self.n_rows and all(

@@ -33,11 +33,16 @@ def read_results(file: DataFile, *, obs: Sequence[str], obsm: Sequence[str], uns
         If the file is damaged.
     """
     with explains_damage(file.path), quietly():
-        table = Table(file.group, "obs").select([name for name in obs if name in file.obs_columns])
+        cells = file.cells
+        table = (cells or Table(file.group, "obs")).select([name for name in obs if name in file.obs_columns])
         table.index = pd.RangeIndex(file.n_obs).astype(str)
         arrays = file.group.get("obsm", {})
         found = {name: _array(arrays[name]) for name in obsm if name in arrays}
-        stored = file.group.get("uns", {})
+        stored = {name: file.group["uns"][name] for name in file.group.get("uns", {})}
+        if cells is not None:  # results of a MuData are in its own slots
+            of_all = {name: _array(cells.arrays_of_all("obsm")[name]) for name in obsm if name in cells.arrays_of_all("obsm")}
+            found |= {name: cells.in_order(values) for name, values in of_all.items() if values is not None}
+            stored |= {name: cells.arrays_of_all("uns")[name] for name in cells.arrays_of_all("uns")}
         names = [name for name in stored if any(name == each or name.startswith(f"{each}_") for each in uns)]
         return AnnData(
             obs=table,

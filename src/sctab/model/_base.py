@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from os import PathLike
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from anndata import AnnData
 
@@ -22,6 +22,9 @@ from sctab.train import (
     CorpusReference,
     Reference,
 )
+
+if TYPE_CHECKING:
+    from mudata import MuData
 
 
 class CellTypeClassifier(TrainableModel):
@@ -113,7 +116,7 @@ class CellTypeClassifier(TrainableModel):
     def load(
         cls,
         dir_path: str | PathLike[str],
-        adata: AnnData | Corpus | None = None,
+        adata: AnnData | MuData | Corpus | None = None,
         *,
         accelerator: str = "auto",
         device: int | str = "auto",
@@ -125,7 +128,8 @@ class CellTypeClassifier(TrainableModel):
         dir_path
             Its directory.
         adata
-            A reference or a corpus to attach, for example to train on; prediction needs none. Its labels must be among those of the model.
+            A reference, also a MuData, or a corpus to attach, for example to train on; prediction needs none. Its labels must be among
+            those of the model.
         accelerator, device
             Device, as in scvi-tools.
 
@@ -139,6 +143,8 @@ class CellTypeClassifier(TrainableModel):
             If `adata` has labels that the model does not know.
         GeneOverlapError
             If a corpus has no gene of the model, or belongs to another species.
+        SettingError
+            If the model learned from proteins, which a corpus does not have.
         """
         model, note = cls._load(dir_path, adata, accelerator=accelerator, device=device)
         if note:
@@ -147,11 +153,11 @@ class CellTypeClassifier(TrainableModel):
 
     @classmethod
     def _load(
-        cls, dir_path: str | PathLike[str], adata: AnnData | Corpus | None, *, accelerator: str, device: int | str
+        cls, dir_path: str | PathLike[str], adata: AnnData | MuData | Corpus | None, *, accelerator: str, device: int | str
     ) -> tuple[Self, str]:
         """See :meth:`load`; and a note on how the model is stored, which may be empty."""
         stored = cls._read(dir_path)
-        reference = None if adata is None else reference_of(adata, stored.spec.setup)
+        reference = None if adata is None else reference_of(adata, stored.spec)
         if reference is None:
             model = cls(spec=stored.spec)  # type: ignore[call-arg]
         else:
@@ -161,7 +167,7 @@ class CellTypeClassifier(TrainableModel):
 
     def calibrate(
         self,
-        adata: AnnData,
+        adata: AnnData | MuData,
         labels_key: str,
         *,
         donor_key: str | None = None,
@@ -198,7 +204,7 @@ class CellTypeClassifier(TrainableModel):
 
     @classmethod
     def prepare_query_anndata(
-        cls, adata: AnnData, reference_model: str | PathLike[str] | CellTypeClassifier, *, layer: str | None = None
+        cls, adata: AnnData | MuData, reference_model: str | PathLike[str] | CellTypeClassifier, *, layer: str | None = None
     ) -> AnnData:
         """Map a query onto the ordered genes of a model, on the scale of counts, in a new AnnData.
 
@@ -224,12 +230,13 @@ class CellTypeClassifier(TrainableModel):
             If no gene of the model is in the query.
         """
         model = reference_model if isinstance(reference_model, CellTypeClassifier) else cls.load(reference_model)
-        return in_model_genes(adata, model.predictor.open_query(adata, layer=layer), model.spec.features)
+        cells = model.predictor.cells_of(adata)
+        return in_model_genes(cells, model.predictor.open_query(cells, layer=layer), model.spec.features)
 
     @classmethod
     def load_query_data(
         cls,
-        adata: AnnData | Corpus,
+        adata: AnnData | MuData | Corpus,
         reference_model: str | PathLike[str] | Self,
         *,
         labels_key: str | None = None,
@@ -244,7 +251,7 @@ class CellTypeClassifier(TrainableModel):
         Parameters
         ----------
         adata
-            Query with labels, or a corpus; it is not changed.
+            Query with labels, also a MuData, or a corpus; it is not changed.
         reference_model
             A model or its directory.
         labels_key
@@ -258,6 +265,8 @@ class CellTypeClassifier(TrainableModel):
         ------
         KeyNotFoundError, LabelError, InputValueError, GeneOverlapError
             If the query cannot be learned from.
+        SettingError
+            If the model learned from proteins, which a corpus does not have.
         """
         reference = reference_model if isinstance(reference_model, CellTypeClassifier) else cls.load(reference_model)
         if type(reference) is not cls:

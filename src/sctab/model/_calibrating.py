@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,12 +17,20 @@ from sctab.model._crossfit import evaluate_fold, join_folds
 from sctab.ontology import LabelSpace, tissues_of
 from sctab.train import MemoryReference
 
+if TYPE_CHECKING:
+    from mudata import MuData
+
 _NOTABLE = 0.01
 """Difference of calibration errors that a warning names."""
 
 
 def evaluate_unseen(
-    predictor: Predictor, adata: AnnData, labels_key: str, donor_key: str | None, dataset_key: str | None, layer: str | None
+    predictor: Predictor,
+    adata: AnnData | MuData,
+    labels_key: str,
+    donor_key: str | None,
+    dataset_key: str | None,
+    layer: str | None,
 ) -> HeldOutCells:
     """Evaluate labelled cells of other data than a model was trained on, and warn of cells that do not count.
 
@@ -34,6 +43,7 @@ def evaluate_unseen(
     LabelError
         If no label is one of the model, or below one.
     """
+    adata = predictor.cells_of(adata)
     reference = MemoryReference.of(adata, labels_key, donor_key=donor_key, dataset_key=dataset_key, layer=layer)
     labels = predictor.spec.labels
     called = dict(labels_of_model(reference.label_names, labels, tissues_of(adata.obs)))

@@ -271,7 +271,7 @@ class DeepEnsemble(PredictingEnsemble):
 
     def calibrate(
         self,
-        adata: AnnData,
+        adata: AnnData | MuData,
         labels_key: str,
         *,
         donor_key: str | None = None,

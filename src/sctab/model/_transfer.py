@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,16 @@ from scipy import sparse
 from torch import nn
 
 from sctab.corpus import Corpus
-from sctab.data import FeatureSpace, LearnedMatrix, Query
+from sctab.data import FeatureSpace, LearnedMatrix, Query, is_mudata
+from sctab.errors import SettingError
 from sctab.inference import ModelSpec, Predictor
 from sctab.io import BLOCK_SIZE
 from sctab.keys import SCVI_KEYS
 from sctab.ontology import CellOntology, label_ids_from
 from sctab.train import CorpusReference, MemoryReference, Reference, alike_in, ids_of
+
+if TYPE_CHECKING:
+    from mudata import MuData
 
 
 def in_model_genes(adata: AnnData, query: Query, features: FeatureSpace) -> AnnData:
@@ -62,23 +66,46 @@ def setup_for_query(
     return setup
 
 
-def reference_of(data: AnnData | Corpus, setup: Mapping[str, Any]) -> Reference:
-    """Reference of an AnnData or a corpus; errors as in `setup_anndata`."""
-    return CorpusReference(data) if isinstance(data, Corpus) else MemoryReference.of(data, **setup)
+def reference_of(data: AnnData | MuData | Corpus, spec: ModelSpec) -> Reference:
+    """Reference of an AnnData, a MuData or a corpus, for a model to be trained on; errors as in `setup_anndata`.
+
+    Raises
+    ------
+    SettingError
+        If the model learned from proteins, which a corpus does not have.
+    """
+    if isinstance(data, Corpus):
+        _require_genes_alone(spec)
+        return CorpusReference(data)
+    known = spec.setup.get("modalities")
+    if is_mudata(data) and not (known and set(known.values()) <= set(data.mod)):
+        return MemoryReference.of(data, **{**spec.setup, "modalities": None})
+    return MemoryReference.of(data, **spec.setup)
+
+
+def _require_genes_alone(spec: ModelSpec) -> None:
+    """Refuse to train a model of proteins on cells of which none has any: what it knows of antibodies would no longer fit the rest."""
+    if spec.proteins is not None:
+        raise SettingError(
+            f"The model learned from {len(spec.proteins)} antibodies, and a corpus holds gene expression alone: what it has learned of "
+            "proteins would no longer fit. Train on a MuData, or train a new model on the corpus."
+        )
 
 
 def query_reference(
-    data: AnnData | Corpus,
+    data: AnnData | MuData | Corpus,
     predictor: Predictor,
     labels_key: str | None,
     label_ids: Mapping[str, str | None] | str | PathLike[str] | None,
 ) -> Reference:
-    """Reference for the transfer of a model: a corpus, or an AnnData over the genes of the model; see `load_query_data`."""
+    """Reference for the transfer of a model: a corpus, or an AnnData over the genes of the model, with proteins; see `load_query_data`."""
     if isinstance(data, Corpus):
+        _require_genes_alone(predictor.spec)
         return CorpusReference(data)
-    setup = setup_for_query(predictor.spec, data, labels_key, label_ids)
-    opened = predictor.open_query(data)
-    reference = MemoryReference.of(in_model_genes(data, opened, predictor.spec.features), **setup)
+    cells = predictor.cells_of(data)
+    setup = setup_for_query(predictor.spec, cells, labels_key, label_ids)
+    opened = predictor.open_query(cells)
+    reference = MemoryReference.of(in_model_genes(cells, opened, predictor.spec.features), **setup)
     return replace(reference, matrix=LearnedMatrix.of(opened.source))
 
 

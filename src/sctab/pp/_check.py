@@ -18,6 +18,7 @@ from sctab.data import (
     Hidden,
     Query,
     QueryProteins,
+    antibodies_beside,
     find_antibodies,
     gene_table,
     proteins_of,
@@ -274,7 +275,7 @@ def _check(
 def _count_antibodies(cells: CellData, query: Query) -> tuple[int, int]:
     """Antibodies among the features of the matrix and beside it, and those of them beside it."""
     n_features, found = int(find_antibodies(query.source.var).sum()), proteins_of(cells)
-    n_beside = 0 if found is None or found.name == "X" else len(found.names)
+    n_beside = antibodies_beside(cells) if found is None or found.name == "X" else len(found.names)
     return n_features + n_beside, n_beside
 
 

@@ -44,6 +44,7 @@ from sctab.data import (
 from sctab.errors import Parameter, SettingError, warn
 from sctab.inference import ModelSpec
 from sctab.io import to_csr
+from sctab.keys import JOINT_PROTEINS
 from sctab.ontology import CellOntology, LabelSpace, label_ids_from, tissues_of
 from sctab.sampling import Split, SplitBy, clusters_of_types, split_cells
 from sctab.train._continuation import spec_for_query
@@ -100,6 +101,8 @@ class MemoryReference:
                 )
             of_proteins = {"modalities": modalities, "protein_layer": protein_layer}
             adata = join(adata, modalities, protein_layer=protein_layer)
+        elif modalities is not None and JOINT_PROTEINS in getattr(adata, "uns", {}):  # that was joined before
+            of_proteins = {"modalities": dict(modalities), "protein_layer": protein_layer}
         confirmed = {} if label_ids is None else label_ids_from(label_ids, CellOntology.embedded())
         keys = [] if categorical_covariate_keys is None else categorical_covariate_keys
         setup = {

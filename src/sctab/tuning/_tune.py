@@ -23,6 +23,7 @@ from sctab.tuning._study import open_study, quiet
 from sctab.tuning._task import TuningTask, make_task
 
 if TYPE_CHECKING:
+    from mudata import MuData
     from optuna import Study, Trial
     from optuna.pruners import BasePruner
 
@@ -32,7 +33,7 @@ _EPOCHS_BEFORE_PRUNING = 1 / 3
 
 
 def tune(
-    adata: AnnData,
+    adata: AnnData | MuData,
     labels_key: str,
     *,
     model: str = "mlp",
@@ -46,6 +47,8 @@ def tune(
     categorical_covariate_keys: Sequence[str] | None = None,
     gene_id_key: str | None = None,
     gene_symbol_key: str | None = None,
+    modalities: Mapping[str, str] | None = None,
+    protein_layer: str | None = None,
     train_size: float = 0.75,
     n_trials: int = 50,
     timeout: float | None = None,
@@ -64,7 +67,7 @@ def tune(
     Parameters
     ----------
     adata
-        Annotated reference, `(n_obs, n_vars)`; it is not changed.
+        Annotated reference, `(n_obs, n_vars)`, or a MuData with surface proteins too; it is not changed.
     labels_key
         Column of `adata.obs` with cell types.
     model
@@ -77,6 +80,8 @@ def tune(
         Column of `adata.obs` with donors. With fewer than three, or without, a fraction of the cells of each type is held out.
     layer, unlabeled_category, label_ids, categorical_covariate_keys, gene_id_key, gene_symbol_key
         As in :meth:`sctab.model.CellTypeClassifier.setup_anndata`.
+    modalities, protein_layer
+        Of a MuData, as in :meth:`sctab.model.CellTypeClassifier.setup_mudata`.
     train_size
         Fraction of the cells to learn from; donors with the others are held out.
     n_trials
@@ -128,6 +133,8 @@ def tune(
         categorical_covariate_keys=categorical_covariate_keys,
         gene_id_key=gene_id_key,
         gene_symbol_key=gene_symbol_key,
+        modalities=modalities,
+        protein_layer=protein_layer,
     )
     cells = hold_out(reference, train_size=train_size, seed=seed)
     task = make_task(cells, settings, space=space, seed=seed, accelerator=accelerator)
