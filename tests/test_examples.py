@@ -25,6 +25,7 @@ from typer.testing import CliRunner
 import sctab
 from sctab.cli import app
 from tests.blood import LAB, counts_of
+from tests.cite_seq import cite_seq
 from tests.formats import write_scdeepcluster, write_ten_x
 from tests.published import lightning_checkpoint, published_tabnet, write_tables
 
@@ -254,6 +255,22 @@ def _published_tables(path: Path, _inputs: Inputs) -> None:
     write_tables(path.parent)
 
 
+def _cite_seq(n_obs: int, seed: int) -> Callable[[Path, Inputs], None]:
+    def write(path: Path, _inputs: Inputs) -> None:
+        with warnings.catch_warnings(action="ignore"):  # of pandas, in mudata
+            cite_seq(n_obs, seed=seed).write(path)
+
+    return write
+
+
+def _cite_model(path: Path, _inputs: Inputs) -> None:
+    reference = cite_seq(120)
+    sctab.model.LinearClassifier.setup_mudata(reference, "cell_type")
+    model = sctab.model.LinearClassifier(reference)
+    model.train(max_epochs=3, enable_progress_bar=False, calibrate=False)
+    model.save(path)
+
+
 MAKE: dict[str, Callable[[Path, Inputs], None]] = {
     **dict.fromkeys(["query.h5ad", "your.h5ad", "atlas.h5ad", "run1.h5ad"], _some_cells(1)),
     **dict.fromkeys(["reference.h5ad", "atlas.zarr", "run2.h5ad"], _some_cells(0)),
@@ -266,6 +283,9 @@ MAKE: dict[str, Callable[[Path, Inputs], None]] = {
     "filtered_feature_bc_matrix.h5": _ten_x,
     "sample/outs": _outs,
     "my-model": _model,
+    "reference.h5mu": _cite_seq(120, 0),
+    "cells.h5mu": _cite_seq(60, 1),
+    "my-cite-model": _cite_model,
     "annotated.h5ad": _annotated,
     **dict.fromkeys(["settings.json", "tuned.json"], _settings),
     "blood.yaml": _declaration,

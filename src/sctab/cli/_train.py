@@ -162,7 +162,7 @@ def train(
 
     `sctab train reference.h5ad --labels-key cell_type --members 5 --output my-ensemble`
 
-    `sctab train reference.h5mu --labels-key cell_type --output my-model` learns surface proteins beside gene expression.
+    `sctab train reference.h5mu --labels-key cell_type --model linear --output my-model` learns surface proteins beside gene expression.
 
     `sctab train atlas.zarr --labels-key cell_type --layer counts --output my-model --accelerator gpu`
 
