@@ -68,7 +68,6 @@ OPTIONAL = {
         "geosketch",
         "igraph",
         "jax",
-        "mudata",
         "neptune",
         "onnx",
         "optuna",
