@@ -138,7 +138,9 @@ def test_evaluate(folder, tmp_path):
 
 def test_report(folder, tmp_path):
     run("report", folder / "annotated.h5mu", "--output", tmp_path / "report.html", "--labels-key", "cell_type")
-    assert "80" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "80 cells" in page
+    assert "GENE" in page
 
 
 def test_consensus(folder, tmp_path):

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from sctab.data import choose_known, choose_modality, choose_proteins, find_modalities
+from sctab.data import choose_expression, choose_known, choose_modality, choose_proteins, find_modalities
 from sctab.data._roles import antibodies_beside
 from sctab.errors import InputValueError, KeyNotFoundError
 
@@ -27,6 +27,13 @@ class TestFindModalities:
 
     def test_a_single_modality(self):
         assert find_modalities({"gex": GENES}) == {"rna": "gex"}
+
+
+class TestChooseExpression:
+    def test_antibodies_are_not_taken_for_genes(self):
+        genes = pd.DataFrame(index=["GENE1", "GENE2", "GENE3"])
+        assert choose_expression()({"prot": ANTIBODIES, "rna": genes}) == "rna"
+        assert choose_expression()({"prot": ANTIBODIES}) == "prot"
 
 
 class TestChooseKnown:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import warnings
 
 import anndata as ad
 import dask.array as da
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from distributed import Client, LocalCluster
 from scipy import sparse
+from tests.cite_seq import as_mudata, cite_seq
 from tests.reference import make_reference
 from typer.testing import CliRunner
 
@@ -54,6 +56,23 @@ def test_files(client, model_path, query, annotated, tmp_path, suffix):
     (query.write_h5ad if suffix == ".h5ad" else query.write_zarr)(path)
     sctab.tl.annotate_files(path, model_path, output=tmp_path / "out.h5ad", block_size=20, client=client)
     assert_same_labels(ad.read_h5ad(tmp_path / "out.h5ad"), annotated)
+
+
+def test_antibodies_of_another_modality(client, tmp_path):
+    reference, query = cite_seq(200), cite_seq(90, seed=1)
+    sctab.model.LinearClassifier.setup_mudata(reference, "cell_type")
+    model = sctab.model.LinearClassifier(reference)
+    model.train(max_epochs=4, enable_progress_bar=False, accelerator="cpu", calibrate=False)
+    model.save(tmp_path / "model")
+    stored = as_mudata(rna=query["rna"].copy(), prot=query["prot"][::-1].copy())
+    with warnings.catch_warnings(action="ignore"):  # of pandas, in mudata
+        stored.write(tmp_path / "query.h5mu")
+        sctab.tl.annotate(stored, tmp_path / "model")
+    output = tmp_path / "out.parquet"
+    sctab.tl.annotate_files(tmp_path / "query.h5mu", tmp_path / "model", output=output, block_size=20, client=client)
+    found = pd.read_parquet(output).set_index("cell")
+    assert list(found["sctab_label"].astype(str)) == list(stored.obs["sctab_label"].loc[found.index].astype(str))
+    np.testing.assert_allclose(found["sctab_confidence"], stored.obs["sctab_confidence"].loc[found.index], rtol=0, atol=1e-5)
 
 
 def test_cells_are_tested_for_unseen_types_by_workers(client, model_path, query, tmp_path):

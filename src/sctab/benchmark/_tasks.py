@@ -13,7 +13,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from sctab.benchmark._config import Task
-from sctab.data import FeatureSpace, choose_modality, choose_source, gene_expression
+from sctab.data import FeatureSpace, choose_expression, choose_source, gene_expression
 from sctab.errors import DataFileError, KeyNotFoundError, SctabWarning, SettingError, did_you_mean, listing
 from sctab.io import read_data_file, to_csr
 from sctab.ontology import is_missing
@@ -136,7 +136,7 @@ def _read(data: Path, name: str, task: Task, columns: list[str | None]) -> AnnDa
     path = data / name
     if not path.is_file():
         raise DataFileError(f"`{path}` not found. Set the data folder with `data:` in the file, or with `--data`.")
-    adata = read_data_file(path, modality=task.modality, choose=choose_modality())
+    adata = read_data_file(path, modality=task.modality, choose=choose_expression())
     _require_columns(adata, name, [task.labels_key, *columns])
     source, _ = choose_source(adata, layer=task.layer)
     labels = adata.obs[task.labels_key]

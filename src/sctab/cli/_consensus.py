@@ -93,7 +93,9 @@ def _read_labels(path: Path, keys: list[str], modality: str | None) -> AnnData:
     if len(found) > 1:
         return read_data(path, modality)  # which refuses it
     wanted = [f"{key}{suffix}" for key in keys for suffix in _BESIDE]
-    with closing(sctab.io.DataFile(found[0], [*wanted, "tissue"], modality=modality, choose=sctab.data.choose_modality())) as file:
+    with closing(
+        sctab.io.DataFile(found[0], [*wanted, "tissue"], modality=modality, choose=sctab.data.choose_expression())
+    ) as file:
         obs = file.obs.copy()
         obs.index = file.names(0, file.n_obs)
         return AnnData(obs=obs)

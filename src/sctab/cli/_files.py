@@ -29,7 +29,7 @@ def read_data(path: Path, modality: str | None = None) -> AnnData:
     found = sctab.io.find_data_files([path]) if path.is_dir() else [path]
     if len(found) > 1:
         raise DataFileError(f"`{path}` holds {len(found)} data files. Provide one of them.")
-    find = sctab.data.choose_modality()
+    find = sctab.data.choose_expression()
 
     def choose(tables: Mapping[str, pd.DataFrame]) -> str:
         chosen = find(tables)

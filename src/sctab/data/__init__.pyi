@@ -50,6 +50,7 @@ from ._roles import (
     PROTEIN as PROTEIN,
     RNA as RNA,
     antibodies_beside as antibodies_beside,
+    choose_expression as choose_expression,
     choose_known as choose_known,
     choose_proteins as choose_proteins,
     find_modalities as find_modalities,

@@ -45,6 +45,21 @@ def find_modalities(
     return {RNA: (choose or choose_modality())(others), PROTEIN: protein}
 
 
+def choose_expression() -> Callable[[Mapping[str, pd.DataFrame]], str]:
+    """Function from the features of each modality to the one with gene expression, where no model says which genes it has.
+
+    Examples
+    --------
+    >>> choose_expression()({"prot": pd.DataFrame(index=["CD3", "CD4"]), "rna": pd.DataFrame(index=["gene1", "gene2"])})
+    'rna'
+    """
+
+    def chosen(tables: Mapping[str, pd.DataFrame]) -> str:
+        return find_modalities(tables).get(RNA) or next(iter(tables))
+
+    return chosen
+
+
 def choose_known(
     choose: Callable[[Mapping[str, pd.DataFrame]], str], known: Mapping[str, str] | None
 ) -> Callable[[Mapping[str, pd.DataFrame]], str]:

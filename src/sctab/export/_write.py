@@ -14,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 from anndata.io import write_elem
 
-from sctab.data import choose_modality, require_anndata
+from sctab.data import choose_expression, require_anndata
 from sctab.errors import DataFileError, InputValueError, Parameter, SettingError, listing, warn
 from sctab.export._cap import check_set, columns_of_cap, default_set, marker_genes, require_annotated, uns_of_cap
 from sctab.export._cell_types import Answer, CellTypes, cell_types
@@ -248,7 +248,7 @@ def _opened(annotated: AnnData | str | PathLike[str], key_added: str) -> Iterato
     found = [path] if is_url(path) else find_data_files([path])
     if len(found) > 1:
         raise DataFileError(f"`{path}` holds {len(found)} data files. Provide one of them.")
-    with closing(DataFile(found[0], choose=choose_modality())) as file:
+    with closing(DataFile(found[0], choose=choose_expression())) as file:
         if file.layout is not None:
             raise DataFileError(
                 f"`{base_name(file.path)}` is a file without annotations. Annotate it first: run ", annotate_call(key_added), "."

@@ -11,7 +11,7 @@ from typing import Any
 
 from anndata import AnnData
 
-from sctab.data import choose_modality, require_anndata
+from sctab.data import choose_expression, require_anndata
 from sctab.errors import DataFileError, Parameter, SettingError, missing_key
 from sctab.get import annotate_call
 from sctab.io import DataFile, as_path, base_name, check_apart, check_free, find_data_files, is_url, read_results, written_beside
@@ -161,7 +161,7 @@ def _opened(
     found = [path] if is_url(path) else find_data_files([path])
     if len(found) > 1:
         raise DataFileError(f"`{path}` holds {len(found)} data files. Provide one of them.")
-    with closing(DataFile(found[0], choose=choose_modality())) as file:
+    with closing(DataFile(found[0], choose=choose_expression())) as file:
         if file.layout is not None:
             raise DataFileError(
                 f"`{file.path}` is a file without annotations. Annotate it first: run ", annotate_call(key_added), "."

@@ -12,7 +12,7 @@ import pandas as pd
 from sctab.corpus._entry import SPLIT, SourceEntry
 from sctab.corpus.sources._parquet import ParquetStore, is_parquet_store
 from sctab.corpus.sources._soma import SomaSource, is_soma
-from sctab.data import choose_modality
+from sctab.data import choose_expression
 from sctab.errors import SettingError
 from sctab.io import SUFFIXES, DataFile, find_data_files, is_pattern, is_url, suffix_of, without_credentials
 
@@ -104,7 +104,7 @@ def open_source(entry: SourceEntry, obs_keys: Sequence[str] = ()) -> CellSource:
     return (
         ParquetStore(entry.path, obs_keys)
         if _is_parquet(entry.path)
-        else DataFile(entry.path, obs_keys, modality=entry.modality, choose=choose_modality())
+        else DataFile(entry.path, obs_keys, modality=entry.modality, choose=choose_expression())
     )
 
 
