@@ -172,7 +172,7 @@ def _hashes(table: Table) -> NDArray[np.uint64]:
 
 
 def _matched(wanted: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.int64] | None:
-    """Position of each hash among others, -1 where it is not there; `None` where one of the others occurs twice."""
+    """Position of each hash among others, -1 for one that is not among them; `None` where one of the others occurs twice."""
     order = np.argsort(known, kind="stable")
     ordered = known[order]
     if (ordered[1:] == ordered[:-1]).any():
