@@ -137,7 +137,7 @@ def test_evaluate(folder, tmp_path):
 
 
 def test_report(folder, tmp_path):
-    run("report", folder / "annotated.h5mu", "--output", tmp_path / "report.html", "--labels-key", "cell_type")
+    run("report", folder / "annotated.h5mu", "--output", tmp_path / "report.html", "--model", folder / "model")
     page = (tmp_path / "report.html").read_text()
     assert "80 cells" in page
     assert "GENE" in page
