@@ -9,7 +9,7 @@ import scanpy as sc
 
 TRAINING = {"scvi", "lightning", "matplotlib", "optuna", "scanpy", "tensorboard", "distributed", "mudata", "xgboost"}
 """What nothing but training, tuning and drawing needs."""
-ANNOTATING = {"sklearn", "sympy"}  # PyTorch loads the latter with its compiler
+ANNOTATING = {"sklearn", "sympy", "jax", "onnx"}  # PyTorch loads the latter with its compiler
 """What annotating does not need either."""
 TRAINED_WITHOUT = {
     "optuna",

@@ -26,7 +26,7 @@ class JaxOutput(NamedTuple):
 
 
 class JaxModel:
-    """A trained model as pure functions for JAX, and a pytree of its parameters; :meth:`Predictor.to_jax` makes it.
+    """A trained model as pure functions for JAX, and a pytree of its parameters; :meth:`sctab.inference.Predictor.to_jax` makes it.
 
     Called with counts it gives probabilities: it normalises, evaluates and calibrates in one compiled function, in batches of few sizes
     that are spread over devices. The functions that it consists of, :meth:`normalise`, :meth:`apply`, :meth:`calibrate` and

@@ -13,7 +13,9 @@ class PortableModel:
     """A trained model or ensemble that other programs can use."""
 
     def to_jax(self: HasPredictor, devices: Sequence[Any] | None = None) -> JaxModel:
-        """Make pure functions for JAX and a pytree of parameters; errors are those of :meth:`Predictor.to_jax`.
+        """Make pure functions for JAX and a pytree of parameters.
+
+        See :meth:`sctab.inference.Predictor.to_jax`, whose errors are those of this.
 
         Parameters
         ----------
@@ -28,7 +30,9 @@ class PortableModel:
         return self.predictor.to_jax(devices)
 
     def export(self: HasPredictor, path: str | PathLike[str], *, overwrite: bool = False) -> None:
-        """Write a file that runs without `sctab` and without PyTorch, and a description; errors are those of :meth:`Predictor.export`.
+        """Write a file that runs without `sctab` and without PyTorch, and a description of it.
+
+        See :meth:`sctab.inference.Predictor.export`, whose errors are those of this.
 
         Parameters
         ----------
