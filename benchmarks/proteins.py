@@ -179,10 +179,20 @@ def gate(mdata: MuData) -> pd.Series:
     return found
 
 
+def print_contradictions(reference: MuData) -> None:
+    """Count T cells whose label and antibodies contradict each other."""
+    values = pd.DataFrame(np.asarray(reference["prot"].X), index=reference.obs_names, columns=reference["prot"].var_names)
+    head("T cells of cord blood", "label", "cells", "with more of the other antibody, in standard deviations")
+    for own, other in (("CD4", "CD8"), ("CD8", "CD4")):
+        cells = values[reference.obs[LABELS] == f"{own}-positive, alpha-beta T cell"]
+        row(own, len(cells), f"{(cells[other] > cells[own]).mean():.1%}")
+
+
 def print_gates(data: Path, names: list[str]) -> None:
-    """Compare labels with gates."""
+    """Compare labels with gates, of cord blood with its own antibodies and of another study."""
     import sctab
 
+    print_contradictions(mudata.read_h5mu(data / "cite_cbmc.h5mu"))
     reference, query = mudata.read_h5mu(data / "cite_cbmc.h5mu"), mudata.read_h5mu(data / "eccite_pbmc_500.h5mu")
     gates = gate(query)
     for name in names:
