@@ -203,14 +203,15 @@ def test_refuses_an_anndata():
         LinearClassifier.setup_mudata(cite_seq(40)["rna"], "cell_type")
 
 
+@pytest.fixture(scope="module")
+def path(reference, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "linear"
+    trained("linear", reference, max_epochs=30).save(path)
+    return path
+
+
 class TestOtherData:
     """A trained model and another MuData."""
-
-    @pytest.fixture(scope="class")
-    def path(self, reference, tmp_path_factory):
-        path = tmp_path_factory.mktemp("model") / "linear"
-        trained("linear", reference, max_epochs=30).save(path)
-        return path
 
     def test_calibrate(self, path):
         model, query = LinearClassifier.load(path), cite_seq(150, seed=4)
