@@ -108,3 +108,16 @@ def test_reordered_rows_reach_far():
     rows = ReorderedRows(values, "X", np.array([0, -1, 9, 19]))
     np.testing.assert_array_equal(rows[0:4], [[0, 1], [np.nan, np.nan], [18, 19], [38, 39]])
     assert rows.remark("X") == ""
+
+
+@pytest.mark.parametrize("rows", [np.arange(0, 400, 20), np.random.default_rng(0).permutation(400)[:50]])
+def test_few_rows_are_in_memory_at_a_time(rows, monkeypatch):
+    monkeypatch.setattr(_mudata, "_ROWS_AT_A_TIME", 30)
+    sizes, read = [], _mudata.RowReader.read
+    monkeypatch.setattr(
+        _mudata.RowReader, "read", lambda self, start, stop: (sizes.append(stop - start), read(self, start, stop))[1]
+    )
+    values = np.random.default_rng(1).random((400, 3)).astype(np.float32)
+    found = ReorderedRows(values, "X", rows)
+    np.testing.assert_array_equal(np.concatenate([found[0:7], found[7:60]]), values[rows])
+    assert max(sizes) <= 30

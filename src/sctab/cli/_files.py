@@ -59,7 +59,7 @@ def read_reference(
             if value is not None:
                 raise SettingError(f"`{option} {value}` is for a MuData, such as a `.h5mu`, and `{path}` is not one. Omit it.")
         return read_data(path, modality), {}
-    tables = {name: part.var for name, part in mdata.mod.items()}
+    tables = {name: mdata.mod[name].var for name in sorted(mdata.mod)}  # in the order of files
     if modality is not None and modality not in tables:
         raise DataFileError(f"`{path}` has no modality `{modality}`.{did_you_mean(modality, tables)} Available: {listing(tables)}.")
     rna = modality or sctab.data.choose_known(sctab.data.choose_modality(), None)(tables)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sctab.errors import DataFileError
@@ -30,7 +29,7 @@ class FileMatrix:
             return self._matrix[rows]
 
 
-def open_matrix(path: str, name: str, elem: Any, shape: Sequence[int]) -> FileMatrix | None:
+def open_matrix(path: str, name: str, elem: Any, shape: tuple[int, int]) -> FileMatrix | None:
     """Open a matrix of an AnnData in a file; `None` if there is none.
 
     Parameters
@@ -54,6 +53,6 @@ def open_matrix(path: str, name: str, elem: Any, shape: Sequence[int]) -> FileMa
         elem = stored_rows(elem, name, path)
     elif hasattr(elem, "keys"):
         raise DataFileError(f"`{path}` holds a matrix as `{how or 'a group'}`, which is not a numeric matrix.")
-    if problem := integrity.shape_problem(elem.shape, tuple(shape)):
+    if problem := integrity.shape_problem(elem.shape, shape):
         raise integrity.refuse(name, problem, path)
     return FileMatrix(path, elem)

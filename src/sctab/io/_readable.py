@@ -100,7 +100,7 @@ class _Check:
         """Check everything of an AnnData."""
         if unknown := [key for key in root if key not in _SLOTS and not key.startswith("raw.")]:
             raise _refusal(self._name, "", f"AnnData has no {listing(unknown)}")
-        shapes = self._visit(root)
+        shapes = self._visit(root) if root.name == "/" else {key: self._visit(root[key]) for key in root}
         if not isinstance(shapes, Mapping):
             raise _refusal(self._name, "", "it is no AnnData")
         n_obs, n_vars = shapes["obs"][0], shapes["var"][0]
@@ -123,7 +123,7 @@ class _Check:
         is_group = hasattr(elem, "keys")
         if name == "/raw" and kind == "dict" and (unknown := [key for key in elem if key not in _SLOTS_OF_RAW]):
             raise ValueError(f"`raw` has no {listing(unknown)}")
-        if name == "/" or (is_group and kind in {"raw", "dict", "anndata"}):
+        if name == "/" or (is_group and kind in {"raw", "dict"}):
             return {key: self._visit(elem[key]) for key in elem if not key.startswith("raw.")}
         if kind == "dataframe" and iospec.encoding_version == "0.2.0":
             return self._read_frame(elem)
