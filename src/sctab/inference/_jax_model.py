@@ -19,9 +19,9 @@ from sctab.nn import Array, PortableNetwork
 class JaxOutput(NamedTuple):
     """Output of the networks of a model."""
 
-    logits: Array
+    logits: Any
     """`(n_obs, n_members, n_labels)`; one member unless the model is an ensemble."""
-    latent: Array | None
+    latent: Any
     """`(n_obs, n_latent)`, side by side for the members of an ensemble; `None` where the model has no latent space."""
 
 
