@@ -261,3 +261,97 @@ class TestOtherData:
             LinearClassifier.load(path, corpus)
         with pytest.raises(SettingError, match="learned from 6 antibodies, and a corpus holds gene expression alone"):
             LinearClassifier.load_query_data(corpus, path)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return trained("linear", cite_seq(240), max_epochs=6, calibrate=True)
+
+
+class TestOddQueries:
+    def annotated(self, small, query):
+        with warnings.catch_warnings(action="ignore"):
+            sctab.tl.annotate(query, small)
+        return query
+
+    @pytest.mark.parametrize("value", [0, np.nan])
+    def test_proteins_without_values_are_none(self, small, value):
+        query = cite_seq(60, seed=8)
+        query["prot"].X = np.full((60, 6), value, dtype=np.float32)
+        found, alone = self.annotated(small, query), self.annotated(small, cite_seq(60, seed=8)["rna"].copy())
+        assert found.uns["sctab"]["proteins"]["measured"] == "none"
+        np.testing.assert_array_equal(found.obsm["sctab_probabilities"], alone.obsm["sctab_probabilities"])
+
+    def test_one_antibody_is_none(self, small):
+        whole = cite_seq(60, seed=8)
+        query = self.annotated(small, as_mudata(rna=whole["rna"].copy(), prot=whole["prot"][:, :1].copy()))
+        assert query.uns["sctab"]["proteins"]["measured"] == "none"
+
+    def test_few_cells_with_proteins(self, small):
+        whole = cite_seq(60, seed=8)
+        query = as_mudata(rna=whole["rna"].copy(), prot=whole["prot"][:10].copy())
+        with pytest.warns(SctabWarning, match="Most cells have no proteins"):
+            sctab.tl.annotate(query, small)
+        assert query.uns["sctab"]["proteins"]["measured"] == "none"
+
+    def test_counts_of_a_layer_are_found(self, small):
+        query, expected = cite_seq(60, seed=8), self.annotated(small, cite_seq(60, seed=8))
+        query["prot"].layers["counts"] = query["prot"].X.copy()
+        query["prot"].X = query["prot"].X.toarray() / 7.0 - 1.0
+        np.testing.assert_array_equal(
+            self.annotated(small, query).obsm["sctab_probabilities"], expected.obsm["sctab_probabilities"]
+        )
+
+    def test_notes_are_given_once(self, small):
+        whole = cite_seq(60, seed=8)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            sctab.tl.annotate(as_mudata(rna=whole["rna"].copy(), prot=whole["prot"][:, :3].copy()), small)
+        said = [str(each.message) for each in found]
+        assert len(said) == len(set(said))
+        assert sum("antibodies were found" in each for each in said) == 1
+
+    def test_results_are_evaluated_reviewed_drawn_and_reported(self, small, tmp_path):
+        query = self.annotated(small, cite_seq(120, seed=9))
+        with warnings.catch_warnings(action="ignore"):
+            sctab.tl.evaluate(query, "cell_type", show=False)
+            sctab.pl.type_scores(query)
+            sctab.tl.review(query, "cell_type")
+            assert sctab.report.write(query, tmp_path / "report.html").exists()
+            assert sctab.export.write(query, tmp_path / "cells.tsv", format="table").exists()
+
+
+def test_some_cells_of_a_scaled_dataset_are_scaled():
+    whole = cite_seq(400)
+    counts = np.log1p(whole["prot"].X.toarray())
+    whole["prot"].X = (counts - counts.mean(axis=0)) / counts.std(axis=0)
+    with warnings.catch_warnings(action="ignore"):  # of pandas, in mudata
+        reference, query = whole[:300].copy(), whole[300:].copy()
+        one = query[query.obs["cell_type"] == "B cell"].copy()
+    model = trained("linear", reference, max_epochs=6)
+    with warnings.catch_warnings(action="error", category=SctabWarning):
+        found = model.predict(one, soft=True)
+    np.testing.assert_allclose(found, model.predict(query, soft=True).loc[one.obs_names], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda mdata: mdata[:20], "is a view of another MuData"),
+        (lambda mdata: as_mudata(rna=mdata["rna"].copy(), prot=mdata["prot"][:30].copy()), "10 of 40 cells are not in `mod"),
+    ],
+    ids=["view", "unpaired"],
+)
+def test_refuses_references(prepare, message):
+    with pytest.raises(InputValueError, match=message):
+        LinearClassifier.setup_mudata(prepare(cite_seq(40)), "cell_type")
+
+
+def test_modalities_that_are_no_mapping():
+    with pytest.raises(SettingError, match="must be a mapping"):
+        LinearClassifier.setup_mudata(cite_seq(40), "cell_type", modalities=["rna", "prot"])
+
+
+def test_a_mudata_is_not_set_up_as_an_anndata():
+    with pytest.raises(InputTypeError, match="Use `setup_mudata`"):
+        LinearClassifier.setup_anndata(cite_seq(40), "cell_type")

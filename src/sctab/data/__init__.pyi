@@ -20,6 +20,7 @@ from ._inspection import (
 )
 from ._joint import (
     Proteins as Proteins,
+    check_modalities as check_modalities,
     join as join,
     joined as joined,
     proteins_of as proteins_of,

@@ -12,7 +12,7 @@ from sctab.errors import InputTypeError, InputValueError, listing
 _CELL_DATA = ("n_obs", "n_vars", "raw", "layers", "var", "obs")
 
 
-def require_anndata(adata: object, *, files: str = "") -> None:
+def require_anndata(adata: object, *, files: str = "", fix: str = "") -> None:
     """Refuse everything that is not an AnnData, with a sentence on what to pass instead.
 
     Parameters
@@ -21,6 +21,8 @@ def require_anndata(adata: object, *, files: str = "") -> None:
         What a user passed.
     files
         The function that does the same for files, where there is one.
+    fix
+        What to do with a MuData; by default to pass one of its modalities.
 
     Raises
     ------
@@ -28,7 +30,7 @@ def require_anndata(adata: object, *, files: str = "") -> None:
         If it is something else.
     """
     if not isinstance(adata, AnnData):
-        raise InputTypeError(_explain(adata, files))
+        raise InputTypeError(_explain(adata, files) if not fix or not is_mudata(adata) else f"An AnnData is needed. {fix}")
 
 
 def require_cells(data: object, *, files: str = "") -> None:

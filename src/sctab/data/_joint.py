@@ -17,6 +17,7 @@ from scipy import sparse
 from sctab.data._adata import is_mudata, require_anndata
 from sctab.data._roles import PROTEIN, RNA, find_modalities
 from sctab.data.genes._features import find_antibodies
+from sctab.data.proteins._values import ProteinValues, inspect_proteins
 from sctab.errors import InputTypeError, InputValueError, KeyNotFoundError, Parameter, SettingError, did_you_mean, listing
 from sctab.io import Beside, RowReader, row_blocks
 from sctab.keys import JOINT_PROTEINS
@@ -157,6 +158,8 @@ def join(mdata: MuData, modalities: Mapping[str, str], *, protein_layer: str | N
                 f"{listing([key for key in of_proteins.layers if key])}.",
             )
         matrix = of_proteins.X if protein_layer is None else of_proteins.layers[protein_layer]
+        if matrix is None:
+            raise KeyNotFoundError(f"`mod[{name!r}]` has no `X`. Name the layer with the values of the antibodies.")
         where = f"mod[{name!r}].{'X' if protein_layer is None else f'layers[{protein_layer!r}]'}"
         found = Proteins(tuple(map(str, of_proteins.var_names)), where, matrix, _rows(mdata, name))
         values = found.matrix if found.row_of_cell is None and not hasattr(matrix, "dask") else found.rows(0, mdata.n_obs)
@@ -229,7 +232,13 @@ def _with_rows(adata: AnnData, rows: NDArray[np.int64] | None, names: pd.Index) 
 
 
 def joined(
-    data: Any, *, modalities: Mapping[str, str] | None = None, choose: Callable[..., str] | None = None, files: str = ""
+    data: Any,
+    *,
+    modalities: Mapping[str, str] | None = None,
+    protein_layer: str | None = None,
+    needs_counts: bool = False,
+    choose: Callable[..., str] | None = None,
+    files: str = "",
 ) -> AnnData:
     """The cells of an AnnData or a MuData, with proteins beside gene expression.
 
@@ -239,6 +248,10 @@ def joined(
         An AnnData, which is returned as it is, or a MuData.
     modalities
         As in :func:`join`; by default found by their features.
+    protein_layer
+        Layer of the antibodies, where they have it.
+    needs_counts
+        Take the first layer of the antibodies that holds counts, where neither that layer nor `X` does.
     choose
         As in :func:`find_modalities`.
     files
@@ -257,4 +270,22 @@ def joined(
     known = {role: name for role, name in (modalities or {}).items() if name in data.mod}
     if len(known) < max(len(modalities or {}), 1):
         known = find_modalities({name: part.var for name, part in data.mod.items()}, choose)
-    return join(data, known)
+    if PROTEIN not in known:
+        return join(data, known)
+    return join(data, known, protein_layer=_layer_of(data.mod[known[PROTEIN]], protein_layer, needs_counts=needs_counts))
+
+
+def _layer_of(proteins: AnnData, known: str | None, *, needs_counts: bool) -> str | None:
+    """The layer of antibodies to use: the known one where it exists, or the first with counts where counts are needed; `None` for `X`."""
+    if known is not None and known in proteins.layers:
+        return known
+    if not needs_counts or _are_counts(proteins.X):
+        return None
+    return next((key for key in sorted(key for key in proteins.layers if key) if _are_counts(proteins.layers[key])), None)
+
+
+def _are_counts(matrix: Any) -> bool:
+    try:
+        return matrix is not None and inspect_proteins(matrix) is ProteinValues.COUNTS
+    except InputValueError:
+        return False

@@ -249,7 +249,7 @@ def open_query(
             f"{len(genes):,} duplicated gene{'' if len(genes) == 1 else 's'} {'was' if len(genes) == 1 else 'were'} collapsed by summing: "
             f"{listing([features.names[gene] for gene in genes], most=5)}."
         )
-    if match.n_ignored:
+    if match.n_ignored and not (proteins is not None and proteins.are_features):
         notes.append(
             f"{match.n_ignored} feature{'' if match.n_ignored == 1 else 's'} other than gene expression "
             f"{'was' if match.n_ignored == 1 else 'were'} ignored."

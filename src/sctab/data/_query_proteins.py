@@ -43,14 +43,24 @@ class QueryProteins:
         """Antibodies of the model that the query has."""
         if not self.has_genes or self.hidden == "genes":
             return "only"
-        if self.recipe is None or self.match is None or self.hidden == "all":
+        if self.match is None or not self.are_known or self.hidden == "all" or self.is_mostly_without:
             return "none"
         return "all" if self.match.coverage >= _ENOUGH and self.hidden == "none" else "some"
 
     @property
     def are_known(self) -> bool:
         """Return whether any antibody of the model can be used."""
-        return self.recipe is not None
+        return self.recipe is not None and self.recipe.is_used
+
+    @property
+    def are_features(self) -> bool:
+        """Return whether antibodies are among the features of the gene expression."""
+        return self.proteins is not None and self.proteins.name == "X"
+
+    @property
+    def is_mostly_without(self) -> bool:
+        """Return whether more than half of the cells have no proteins."""
+        return self.recipe is None or 2 * self.recipe.n_measured < self.n_obs
 
     def table(self) -> pd.DataFrame:
         """List the antibodies of the model: `antibody`, `feature` of the query and `rule` that matched it, which are empty for none."""
@@ -94,9 +104,15 @@ def open_proteins(cells: Any, panel: ProteinPanel, hidden: Hidden = "none") -> t
         ]
     match = panel.match(found.names)
     if not match.found.any():
+        theirs = f"among the {len(found.names)} of the data ({listing(found.names)})" if found.names else "in the data"
         return QueryProteins(panel, cells.n_obs, match), [
-            f"None of the {len(panel)} antibodies of the model is among the {len(found.names)} of the data ({listing(found.names)}): cells "
-            "were annotated by gene expression alone."
+            f"None of the {len(panel)} antibodies of the model is {theirs}: cells were annotated by gene expression alone."
         ]
     recipe, notes = protein_recipe(panel, found.names, found.matrix, name=found.name, match=match)
-    return QueryProteins(panel, cells.n_obs, match, recipe, found, hidden), [*match.notes, *notes]
+    opened = QueryProteins(panel, cells.n_obs, match, recipe, found, hidden)
+    if opened.are_known and opened.is_mostly_without:
+        notes.append(
+            "Most cells have no proteins, so all are calibrated as cells without. Annotate cells with proteins on their own for a "
+            "calibration of theirs."
+        )
+    return opened, notes

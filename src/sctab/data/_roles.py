@@ -140,7 +140,10 @@ NO_PROTEINS = "none"
 """Name of a modality by which a user asks for gene expression alone."""
 _MOSTLY = 0.5
 """Fraction of the features of a modality that must be antibodies."""
-_USUAL = ("prot", "protein", "adt", "cite", "antibody", "surface", "abseq")
+_USUAL = ("prot", "adt", "antibody", "surface", "abseq")
+_HINT = 0.3
+"""Fraction of antibodies that such a name counts for, where some features are antibodies."""
+_SOME = 0.2
 
 
 def _share_of_antibodies(name: str, var: pd.DataFrame) -> float:
@@ -150,7 +153,8 @@ def _share_of_antibodies(name: str, var: pd.DataFrame) -> float:
     readings = [antigen_of(str(each)) for each in var.index]
     named = float(np.mean([reading is not None and not reading.is_gene for reading in readings]))
     typed = float(find_antibodies(var).mean())
-    return max(named, typed) + 0.5 * any(word in name.lower() for word in _USUAL)
+    share = max(named, typed)
+    return share + _HINT * (share >= _SOME and any(word in name.lower() for word in _USUAL))
 
 
 def antibodies_beside(cells: Any) -> int:

@@ -14,7 +14,7 @@ import pandas as pd
 from anndata import AnnData
 from anndata.io import write_elem
 
-from sctab.data import choose_expression, require_anndata
+from sctab.data import choose_expression, is_mudata, joined, require_anndata
 from sctab.errors import DataFileError, InputValueError, Parameter, SettingError, listing, warn
 from sctab.export._cap import check_set, columns_of_cap, default_set, marker_genes, require_annotated, uns_of_cap
 from sctab.export._cell_types import Answer, CellTypes, cell_types
@@ -115,7 +115,7 @@ def write(
     ['cell', 'label', 'label_id', 'label_term']
     """
     check_outputs(output, mappings, target=format, overwrite=overwrite)
-    if not isinstance(annotated, AnnData):
+    if not isinstance(annotated, AnnData) and not is_mudata(annotated):
         if not isinstance(annotated, str | PathLike):
             require_anndata(annotated)
         if not is_url(fspath(annotated)):
@@ -241,8 +241,8 @@ class _Job:
 @contextmanager
 def _opened(annotated: AnnData | str | PathLike[str], key_added: str) -> Iterator[_Cells]:
     """Results without matrices, and what has the matrices."""
-    if isinstance(annotated, AnnData):
-        yield _Cells(annotated, annotated)
+    if isinstance(annotated, AnnData) or is_mudata(annotated):
+        yield _Cells(annotated, joined(annotated))
         return
     path = fspath(annotated)
     found = [path] if is_url(path) else find_data_files([path])

@@ -12,7 +12,17 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from torch import nn
 
-from sctab.data import CellData, Query, choose_known, choose_modality, choose_proteins, joined, learned_matrix, open_query
+from sctab.data import (
+    CellData,
+    ProteinValues,
+    Query,
+    choose_known,
+    choose_modality,
+    choose_proteins,
+    joined,
+    learned_matrix,
+    open_query,
+)
 from sctab.errors import Parameter, SettingError, warn
 from sctab.inference._backends import Backend, portable_networks
 from sctab.inference._backoff import BackOff, promise
@@ -88,7 +98,14 @@ class Predictor:
             See :func:`sctab.data.require_anndata`; errors are those of :func:`sctab.data.joined`.
         """
         choose = choose_modality(self.spec.features, self.gene_importance)
-        return joined(data, modalities=self.spec.setup.get("modalities"), choose=choose, files=files)
+        return joined(
+            data,
+            modalities=self.spec.setup.get("modalities"),
+            protein_layer=self.spec.setup.get("protein_layer"),
+            needs_counts=self.spec.proteins is not None and self.spec.proteins.values is ProteinValues.COUNTS,
+            choose=choose,
+            files=files,
+        )
 
     def open_file(
         self,

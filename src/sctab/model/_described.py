@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scvi.data import AnnDataManager
 
-from sctab.data import RNA, is_mudata
+from sctab.data import RNA, is_mudata, require_anndata
 from sctab.errors import InputTypeError
 from sctab.inference import (
     BATCH_SIZE,
@@ -141,6 +141,7 @@ class DescribedModel(NetworkModel):
         InputValueError
             If there are no cells, or if the matrix holds no counts nor anything convertible to counts.
         """
+        require_anndata(adata, fix="Use `setup_mudata` for a MuData.")
         reference = MemoryReference.of(
             adata,
             labels_key,
@@ -328,9 +329,9 @@ class DescribedModel(NetworkModel):
 
         Returns
         -------
-        CSR matrix `(n_obs, n_vars)` over the genes of the model, in the order of `model.spec.features`, non-negative. A row sums to the
-        sum of the cell's embedding, or to less where the network looked at covariates too: compare genes within a cell, or
-        divide rows by their sums. It is zero for a cell without a count in the model's genes.
+        CSR matrix `(n_obs, n_vars)` over the genes of the model, in the order of `model.spec.features`, non-negative; columns of its
+        antibodies follow, if it has any. A row sums to the sum of the cell's embedding, or to less where the network looked at covariates
+        too: compare genes within a cell, or divide rows by their sums. It is zero for a cell without a count in the model's genes.
 
         Raises
         ------

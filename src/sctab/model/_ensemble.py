@@ -14,6 +14,7 @@ from anndata import AnnData
 
 from sctab._deprecation import FRACTION_OF_CORPUS, renamed_arguments
 from sctab.corpus import Corpus
+from sctab.data import require_anndata
 from sctab.errors import Parameter, SctabError, SettingError, warn
 from sctab.inference import (
     NO_ARRAYS,
@@ -163,6 +164,7 @@ class DeepEnsemble(PredictingEnsemble):
         adata, labels_key, **kwargs
             As in :class:`CellTypeClassifier`.
         """
+        require_anndata(adata, fix="Use `setup_mudata` for a MuData.")
         self._reference = MemoryReference.of(adata, labels_key, **kwargs)
 
     def setup_mudata(self, mdata: MuData, labels_key: str, **kwargs: Any) -> None:

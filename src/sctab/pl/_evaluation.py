@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sctab import get
+from sctab.data import is_mudata
 from sctab.errors import Parameter, SettingError, listing
 from sctab.keys import DEFAULT_KEY_ADDED
 from sctab.pl._figures import ShownFigure
@@ -148,7 +149,11 @@ def table_of(evaluation: AnnData | pd.DataFrame, table: Table, columns: Collecti
     KeyNotFoundError
         If the cells were not evaluated.
     """
-    rows = get.evaluation(evaluation, table, key_added=key_added) if isinstance(evaluation, AnnData) else evaluation
+    rows = (
+        get.evaluation(evaluation, table, key_added=key_added)
+        if isinstance(evaluation, AnnData) or is_mudata(evaluation)
+        else evaluation
+    )
     if not isinstance(rows, pd.DataFrame) or not {*columns} <= {*rows.columns}:
         raise SettingError(
             Parameter("evaluation"),

@@ -12,7 +12,16 @@ from anndata import AnnData
 from scipy import sparse
 
 from sctab.corpus import INTERSECTION, UNION, join_genes
-from sctab.data import CORRECT, Content, FeatureSpace, StatedSpecies, choose_source, require_cells_in_rows, stated_species
+from sctab.data import (
+    CORRECT,
+    Content,
+    FeatureSpace,
+    StatedSpecies,
+    choose_source,
+    require_anndata,
+    require_cells_in_rows,
+    stated_species,
+)
 from sctab.errors import InputTypeError, InputValueError, Parameter, SettingError, listing, warn
 from sctab.io import row_blocks
 from sctab.keys import DEFAULT_KEY_ADDED, OBS_SOURCE, VARM_MEASURED
@@ -74,6 +83,8 @@ def merge(
     named = dict(adatas) if isinstance(adatas, Mapping) else {str(number): adata for number, adata in enumerate(adatas)}
     if not named:
         raise SettingError("There is no dataset to merge. Provide at least one.")
+    for adata in named.values():
+        require_anndata(adata)
     if isinstance(features, str) and features not in {UNION, INTERSECTION}:
         raise SettingError(Parameter("features", features), f" must be `{UNION!r}`, `{INTERSECTION!r}`, or the genes of a model.")
     sources = {name: choose_source(adata, layer=layer)[0] for name, adata in named.items()}

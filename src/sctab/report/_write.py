@@ -11,7 +11,7 @@ from typing import Any
 
 from anndata import AnnData
 
-from sctab.data import choose_expression, require_anndata
+from sctab.data import choose_expression, is_mudata, joined, require_anndata
 from sctab.errors import DataFileError, Parameter, SettingError, missing_key
 from sctab.get import annotate_call
 from sctab.io import DataFile, as_path, base_name, check_apart, check_free, find_data_files, is_url, read_results, written_beside
@@ -94,7 +94,7 @@ def write(
     <!DOCTYPE html>
     """
     check_outputs(output, multiqc, overwrite=overwrite)
-    if not isinstance(annotated, AnnData):
+    if not isinstance(annotated, AnnData) and not is_mudata(annotated):
         if not isinstance(annotated, str | PathLike):
             require_anndata(annotated)
         if not is_url(fspath(annotated)):
@@ -154,8 +154,8 @@ def _opened(
     annotated: AnnData | str | PathLike[str], key_added: str, keys: Mapping[str, str]
 ) -> Iterator[tuple[AnnData, Any, str]]:
     """Results, matrices, and the name of the file."""
-    if isinstance(annotated, AnnData):
-        yield annotated, annotated, ""
+    if isinstance(annotated, AnnData) or is_mudata(annotated):
+        yield annotated, joined(annotated), ""
         return
     path = fspath(annotated)
     found = [path] if is_url(path) else find_data_files([path])

@@ -11,6 +11,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
+from sctab.data import joined
 from sctab.errors import KeyNotFoundError, LabelError, Parameter, place
 from sctab.get import Annotation, read_annotation
 from sctab.inference import (
@@ -160,7 +161,7 @@ def of_other_cells(
             " that knows the types.",
         )
     columns = {labels_key: pd.Categorical(kept)} | ({} if donor_key is None else {donor_key: adata.obs[donor_key].to_numpy()})
-    cells = adata.to_memory() if adata.isbacked else adata
+    cells = joined(adata.to_memory() if adata.isbacked else adata)
     obs = pd.DataFrame(columns, index=[f"{position}" for position in range(cells.n_obs)])
     learned = AnnData(cells.X, obs=obs, var=cells.var, layers=dict(cells.layers))
     if layer == "raw" and cells.raw is not None:

@@ -25,6 +25,7 @@ from sctab.data import (
     ProteinPanel,
     Proteins,
     Query,
+    check_modalities,
     find_covariates,
     find_modalities,
     fingerprint,
@@ -41,7 +42,7 @@ from sctab.data import (
     var_of,
     vars_of,
 )
-from sctab.errors import Parameter, SettingError, warn
+from sctab.errors import InputValueError, Parameter, SettingError, listing, warn
 from sctab.inference import ModelSpec
 from sctab.io import to_csr
 from sctab.keys import JOINT_PROTEINS
@@ -60,6 +61,18 @@ if TYPE_CHECKING:
 
 _N_COMPONENTS = 20
 """Principal components in which cells of a type are clustered."""
+
+
+def _require_paired(mdata: MuData, modalities: Mapping[str, str]) -> None:
+    """Refuse a reference that scvi-tools would refuse: a view, and cells that one of the modalities does not have."""
+    if mdata.is_view:
+        raise InputValueError("The reference is a view of another MuData. Call `mdata = mdata.copy()` first.")
+    for name in modalities.values():
+        if n_without := int(np.sum(~mdata.obs_names.isin(mdata.mod[name].obs_names))):
+            raise InputValueError(
+                f"{n_without} of {mdata.n_obs} cells are not in `mod[{name!r}]`, and a reference needs cells of all modalities. Keep those: "
+                "`muon.pp.intersect_obs(mdata)`, or add rows of NaN for proteins that were not measured."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +107,25 @@ class MemoryReference:
         """
         of_proteins: dict[str, Any] = {}
         if is_mudata(adata):
-            modalities = find_modalities(vars_of(adata)) if modalities is None else dict(modalities)
+            if modalities is None:
+                modalities = find_modalities(vars_of(adata))
+                if RNA not in modalities:
+                    raise SettingError(
+                        f"No modality of the MuData, {listing(list(adata.mod))}, holds gene expression. Name it: ",
+                        Parameter("modalities", {"rna": "…"}),
+                        ".",
+                    )
+            check_modalities(adata, modalities)
+            modalities = dict(modalities)
             if RNA not in modalities:
                 raise SettingError(
                     Parameter("modalities"), " has no `rna`. Models learn proteins beside gene expression; name its modality."
                 )
+            if protein_layer is not None and PROTEIN not in modalities:
+                raise SettingError(
+                    Parameter("protein_layer"), " needs a modality with the role `protein`. Name it, or omit the layer."
+                )
+            _require_paired(adata, modalities)
             of_proteins = {"modalities": modalities, "protein_layer": protein_layer}
             adata = join(adata, modalities, protein_layer=protein_layer)
         elif modalities is not None and JOINT_PROTEINS in getattr(adata, "uns", {}):  # that was joined before

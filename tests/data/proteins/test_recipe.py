@@ -78,7 +78,7 @@ def test_other_kind_of_values(counts):
     ]
     few, notes = protein_recipe(panel, NAMES, counts[:49], name="X")
     assert (few.apply(counts[:49]) == 0).all()
-    assert notes[-1] == "That requires 50 cells, and 49 were measured: proteins are left out."
+    assert notes[-1] == "The comparison requires 50 cells, and 49 were measured: proteins are left out."
 
 
 def test_scaled_values_are_standardised_already(counts):
@@ -101,7 +101,7 @@ def test_left_out(counts):
         assert not recipe.is_used
         assert (recipe.apply(counts) == 0).all()
     recipe, notes = protein_recipe(panel, NAMES, np.full((3, 5), np.nan), name="X")
-    assert notes == ["`X` holds no measured cell: proteins are left out."]
+    assert notes == ["`X` holds no value of the model's antibodies in any cell: proteins are left out."]
 
 
 def test_names_and_columns(counts):

@@ -21,6 +21,10 @@ _FEWEST_CELLS = 50
 """Measured cells from which means and standard deviations of a dataset are taken."""
 _ON_SEVERAL_SCALES = {ProteinValues.CLR, ProteinValues.NORMALISED}
 """Kinds whose values depend on the program that made them."""
+_SCALED_MEAN, _SCALED_RATIO = 0.5, 2.0
+"""Median mean of antibodies, and ratio of their median standard deviation to 1, of a reference that may be a part of a scaled dataset."""
+_LARGEST_DISTANCE = 1.5
+"""Median distance of antibodies from their mean in the reference, in standard deviations, up to which values are of one kind."""
 _LARGEST_RATIO = 3.0
 """Ratio of standard deviations above which values are said to be on another scale."""
 
@@ -39,6 +43,8 @@ class ProteinRecipe:
     """Subtracted from each antibody, `(n_antibodies,)`."""
     sd: NDArray[np.float64] = field(repr=False)
     """Divides each antibody, `(n_antibodies,)`; infinite for one that does not vary in the dataset."""
+    n_measured: int = 0
+    """Cells with a value of an antibody of the model."""
 
     @property
     def is_used(self) -> bool:
@@ -113,14 +119,17 @@ def protein_recipe(
     match = panel.match(names) if match is None else match
     n, notes = len(panel), list[str]()
     inspection = ProteinInspection(name, len(names))
+    columns, n_measured = np.flatnonzero(match.positions >= 0), 0
     for block in row_blocks(matrix, name=name):
-        inspection.add(block.toarray())
+        rows = block.toarray()
+        inspection.add(rows)
+        n_measured += int((np.nan_to_num(rows[:, columns]) != 0).any(axis=1).sum())
     unused = ProteinRecipe(np.full(len(names), -1, dtype=np.int32), n, panel.values, np.zeros(n), np.ones(n))
     if not match.found.any():
         return unused, ["No antibody of the model is in the data: its proteins are left out."]
-    if inspection.n_measured == 0:
-        return unused, [f"`{name}` holds no measured cell: proteins are left out."]
-    values = inspection.decide()
+    if n_measured == 0:
+        return unused, [f"`{name}` holds no value of the model's antibodies in any cell: proteins are left out."]
+    values = _kind_in_panel(inspection, panel, match)
     notes += match.notes
     if values.are_centred and match.found.sum() == 1:
         return unused, [*notes, f"One antibody is not enough for {values}, which compare antibodies: proteins are left out."]
@@ -140,11 +149,32 @@ def protein_recipe(
             moments = moments_of(matrix, name, weights_of(match.positions, n), values)
             mean, sd = moments.mean, np.where(moments.sd > SMALLEST_SD, moments.sd, np.inf)
         else:
-            notes.append(f"That requires {_FEWEST_CELLS} cells, and {inspection.n_measured} were measured: proteins are left out.")
+            notes.append(
+                f"The comparison requires {_FEWEST_CELLS} cells, and {inspection.n_measured} were measured: proteins are left out."
+            )
             return unused, notes
     if inspection.n_measured < inspection.n_obs:
         notes.append(f"Antibodies were measured in {inspection.n_measured:,} of {inspection.n_obs:,} cells.")
-    return ProteinRecipe(match.positions, n, values, mean, sd), notes
+    return ProteinRecipe(match.positions, n, values, mean, sd, n_measured), notes
+
+
+def _kind_in_panel(inspection: ProteinInspection, panel: ProteinPanel, match: ProteinMatch) -> ProteinValues:
+    """Decide the kind of a dataset's values; some cells of a scaled dataset are of the kind of the others.
+
+    Cells that were chosen from a dataset after it was scaled, such as those of one type, need not have a mean of 0 and a standard deviation
+    of 1. Values with both signs are of the kind of the reference where one of them is scaled, and they lie where the reference's do.
+    """
+    values = inspection.decide()
+    of_scaling = {ProteinValues.SCALED, ProteinValues.NORMALISED}
+    if values is panel.values or not {values, panel.values} <= of_scaling or not (inspection.smallest < 0).any():
+        return values
+    mean, sd = np.array(panel.mean), np.array(panel.sd)
+    if np.median(np.abs(mean)) > _SCALED_MEAN or not 1 / _SCALED_RATIO <= np.median(sd) <= _SCALED_RATIO:
+        return values
+    found = match.positions >= 0
+    at = match.positions[found]
+    distances = np.abs((inspection.mean[found] - mean[at]) / sd[at])
+    return panel.values if np.median(distances) <= _LARGEST_DISTANCE else values
 
 
 def _note_on_scale(ours: NDArray[np.float64], theirs: NDArray[np.float64], found: NDArray[np.bool_]) -> list[str]:

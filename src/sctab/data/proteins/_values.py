@@ -132,6 +132,12 @@ class ProteinInspection:
                 "counts."
             )
 
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean of each antibody over the measured cells, `(n_antibodies,)`."""
+        mean: NDArray[np.float64] = self._sums / max(self.n_measured, 1)
+        return mean
+
     def decide(self) -> ProteinValues:
         """Decide the kind of a matrix of which all rows were added, see :func:`inspect_proteins`.
 
