@@ -70,7 +70,7 @@ def _require_paired(mdata: MuData, modalities: Mapping[str, str]) -> None:
     for name in modalities.values():
         if n_without := int(np.sum(~mdata.obs_names.isin(mdata.mod[name].obs_names))):
             raise InputValueError(
-                f"{n_without} of {mdata.n_obs} cells are not in `mod[{name!r}]`, and a reference needs cells of all modalities. Keep those: "
+                f"{n_without} of {mdata.n_obs} cells are not in `mod[{name!r}]`. Keep those of all modalities: "
                 "`muon.pp.intersect_obs(mdata)`, or add rows of NaN for proteins that were not measured."
             )
 
