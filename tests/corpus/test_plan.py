@@ -1,6 +1,7 @@
 """Plans against what pandas says of the same cells."""
 
 import json
+import warnings
 from dataclasses import replace
 from itertools import cycle
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from tests.cite_seq import cite_seq
 from tests.reference import make_reference
 from tests.studies import IDS, SYMBOLS, make_study
 
@@ -228,3 +230,15 @@ class TestDeclaredSplits:
             plan(declared, split={"by": "declared"})
         with pytest.raises(KeyNotFoundError, match="has no column `part` in `obs`, which is said to hold its splits"):
             plan(declared, split={"by": "declared"}, split_key="part")
+
+
+def test_antibodies_are_left_out(tmp_path):
+    paths = [tmp_path / f"{name}.h5mu" for name in ("a", "b")]
+    for seed, path in enumerate(paths):
+        with warnings.catch_warnings(action="ignore"):  # of pandas, in mudata
+            cite_seq(60, seed=seed).write(path)
+    declared = {"sources": list(map(str, paths)), "labels_key": "cell_type", "donor_key": "donor", "features": "union"}
+    with pytest.warns(SctabWarning, match=r"[ab].h5mu` has 6 antibodies, which are left out: a corpus holds gene expression alone"):
+        planned = plan(declared)
+    assert planned.n_vars == 60
+    assert planned.n_obs == 120
