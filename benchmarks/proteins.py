@@ -219,7 +219,8 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     table = pd.DataFrame(rows)
     head("Cord blood", "method", "what", "macro F1", "accuracy", "calibration error", "processor s", "seeds")
     for (method, what), own in table.groupby(["method", "what"], sort=False):
-        scores = [f"{own[name].mean():.3f} ± {own[name].std(ddof=1):.3f}" for name in ("macro_f1", "accuracy", "ece")]
+        spread = {name: f" ± {own[name].std(ddof=1):.3f}" if len(own) > 1 else "" for name in ("macro_f1", "accuracy", "ece")}
+        scores = [f"{own[name].mean():.3f}{spread[name]}" for name in spread]
         row(method, what, *scores, f"{own['processor_seconds'].median():.0f}", len(own))
 
 
