@@ -37,7 +37,7 @@ def proteins(adata: AnnData | MuData, model: str | PathLike[str] | HasPredictor)
     `antibody` : str
         Its name in the reference.
     `feature` : str
-        Its name in the dataset; several are separated by `; `. Empty where it is missing.
+        Its name in the dataset; several are separated by semicolons. Empty where it is missing.
     `rule` : str
         How it was matched; empty where it is missing.
     `importance` : float
