@@ -12,6 +12,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any
 
+import mudata
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -19,6 +20,18 @@ from sphinx.ext.napoleon import NumpyDocstring
 from sphinx.util import logging
 
 HERE = Path(__file__).parent
+for signed in (
+    "get._proteins",
+    "model._auto",
+    "model._base",
+    "model._described",
+    "model._ensemble",
+    "tl._annotate",
+    "tuning._tune",
+):
+    importlib.import_module(
+        f"sctab.{signed}"
+    ).MuData = mudata.MuData  # signatures name it, and the package imports it for them alone
 logger = logging.getLogger(__name__)
 
 project = "sctab"

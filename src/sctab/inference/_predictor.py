@@ -95,7 +95,7 @@ class Predictor:
         data
             What a user passed. Modalities of a MuData are those that the model learned from where they have the same names.
         files
-            See :func:`sctab.data.require_anndata`; errors are those of :func:`sctab.data.joined`.
+            See `sctab.data.require_anndata`; errors are those of `sctab.data.joined`.
         """
         choose = choose_modality(self.spec.features, self.gene_importance)
         return joined(
@@ -130,7 +130,7 @@ class Predictor:
         Raises
         ------
         DataFileError
-            As for :class:`sctab.io.DataFile`.
+            As for `sctab.io.DataFile`.
         KeyNotFoundError
             If there is no such modality of antibodies.
         """
