@@ -214,7 +214,7 @@ class TabNet(nn.Module):
     def forward(self, x: Tensor) -> TabNetOutput:
         """Evaluate normalised expression `x`, `(n_obs, n_features)`: log1p of counts per 10,000.
 
-        It may be a CSR tensor. If ``takes_sparse`` of it, stored values are all that is computed with; masks are then CSR tensors without a
+        It may be a CSR tensor. Where ``takes_sparse(x)`` is true, only its stored values are used; masks are then CSR tensors without a
         gradient.
         """
         if self.takes_sparse(x):
