@@ -95,6 +95,7 @@ nitpick_ignore_regex = [
     ),
     # Types in signatures, by the module that defines them, which have no page: what they offer is described where they are returned.
     (r"py:.*", r"sctab\.(\w+\.)*_\w+\..*"),
+    (r"py:class", r"mudata\._core\.mudata\.MuData"),
     (r"py:class", r"sctab\.errors\.(Either|Parameter)|sctab\.augmentation\.Rows"),
     # Names of types as signatures have them, and variables of types.
     (r"py:.*", r"Tensor|AnnOrMuData|SplitBy|[A-Z]"),

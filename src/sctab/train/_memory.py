@@ -42,7 +42,7 @@ from sctab.data import (
     var_of,
     vars_of,
 )
-from sctab.errors import InputValueError, Parameter, SettingError, listing, warn
+from sctab.errors import Parameter, SettingError, listing, warn
 from sctab.inference import ModelSpec
 from sctab.io import to_csr
 from sctab.keys import JOINT_PROTEINS
@@ -53,7 +53,7 @@ from sctab.train._genes import most_variable_genes
 from sctab.train._labels import label_ids_in, require_known_labels, subtypes, warn_about_types
 from sctab.train._memory_data import MemoryData, own_copy
 from sctab.train._reference import HeldOut
-from sctab.train._reference_checks import check_reference
+from sctab.train._reference_checks import check_reference, require_paired
 from sctab.train._settings import REFIT_BELOW, CommonSettings
 
 if TYPE_CHECKING:
@@ -61,18 +61,6 @@ if TYPE_CHECKING:
 
 _N_COMPONENTS = 20
 """Principal components in which cells of a type are clustered."""
-
-
-def _require_paired(mdata: MuData, modalities: Mapping[str, str]) -> None:
-    """Refuse a reference that scvi-tools would refuse: a view, and cells that one of the modalities does not have."""
-    if mdata.is_view:
-        raise InputValueError("The reference is a view of another MuData. Call `mdata = mdata.copy()` first.")
-    for name in modalities.values():
-        if n_without := int(np.sum(~mdata.obs_names.isin(mdata.mod[name].obs_names))):
-            raise InputValueError(
-                f"{n_without} of {mdata.n_obs} cells are not in `mod[{name!r}]`. Keep those of all modalities: "
-                "`muon.pp.intersect_obs(mdata)`, or add rows of NaN for proteins that were not measured."
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +113,7 @@ class MemoryReference:
                 raise SettingError(
                     Parameter("protein_layer"), " needs a modality with the role `protein`. Name it, or omit the layer."
                 )
-            _require_paired(adata, modalities)
+            require_paired(adata, modalities)
             of_proteins = {"modalities": modalities, "protein_layer": protein_layer}
             adata = join(adata, modalities, protein_layer=protein_layer)
         elif modalities is not None and JOINT_PROTEINS in getattr(adata, "uns", {}):  # that was joined before

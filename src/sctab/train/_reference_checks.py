@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from sctab.data import reference_source, require_anndata, require_cells_in_rows
 from sctab.errors import InputValueError, LabelError, Message, Parameter, SettingError, missing_key, place, warn
 from sctab.train._labels import check_labels, label_ids_in
+
+if TYPE_CHECKING:
+    from mudata import MuData
 
 
 def check_reference(adata: AnnData, setup: Mapping[str, Any]) -> str | None:
@@ -103,6 +107,18 @@ def _check_matrix(adata: AnnData, setup: Mapping[str, Any]) -> None:
     for parameter in ("gene_id_key", "gene_symbol_key"):
         if (key := setup[parameter]) is not None and key not in source.var:
             raise missing_key(parameter, key, source.var.columns, where="raw.var" if source.name == "raw.X" else "var")
+
+
+def require_paired(mdata: MuData, modalities: Mapping[str, str]) -> None:
+    """Refuse a reference that scvi-tools would refuse: a view, and cells that one of the modalities does not have."""
+    if mdata.is_view:
+        raise InputValueError("The reference is a view of another MuData. Call `mdata = mdata.copy()` first.")
+    for name in modalities.values():
+        if n_without := int(np.sum(~mdata.obs_names.isin(mdata.mod[name].obs_names))):
+            raise InputValueError(
+                f"{n_without} of {mdata.n_obs} cells are not in `mod[{name!r}]`. Keep those of all modalities: "
+                "`muon.pp.intersect_obs(mdata)`, or add rows of NaN for proteins that were not measured."
+            )
 
 
 def note_on_validation(training: Mapping[str, Any]) -> Message | None:
