@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings, strategies as st
 from scipy import sparse
 from tests.tensors import as_tensor
 
-from sctab.nn import TabNet, _tabnet, cross_entropy
+from sctab.nn import TabNet, _sparse_tabnet, _tabnet, cross_entropy
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -73,6 +73,16 @@ def test_every_step_is_that_of_the_dense_network(n_obs, n_features, density, lay
     torch.testing.assert_close(output.masks[0].to_dense(), expected.masks[0], **close)
     require_equal(expected_gradients, gradients, rtol=1e-5, atol=1e-7)
     require_equal(dict(dense.named_buffers()), dict(stored.named_buffers()), **close)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_large_supports_are_multiplied_densely_to_the_same_numbers(share, monkeypatch):
+    dense = make(30)
+    stored, matrix = copy.deepcopy(dense), draw(9, 30, 0.1)
+    *_, expected = step(dense, torch.from_numpy(matrix.toarray()))
+    monkeypatch.setattr(_sparse_tabnet, "MOST_SELECTED", share)
+    *_, found = step(stored, as_tensor(matrix))
+    require_equal(expected, found, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("frozen", [[], ["classifier."], ["input_norm.", "shared."], ["attentive_transformers."]])

@@ -14,6 +14,7 @@ from tests.training import make_data, train
 from sctab.augmentation import SparseRows, add_donor_differences, drop_genes
 from sctab.data import Normalization, normalise_tensor
 from sctab.nn import TabNet, _tabnet
+from sctab.train import _threads
 from sctab.train._stored_inputs import as_input, as_matrix, stored_values
 
 
@@ -154,3 +155,20 @@ def test_other_networks_get_dense_counts():
     with everywhere():
         run = train(make_data(60), max_epochs=1)
     assert {batch.layout for batch in (*run.trained_on, *run.validated_on)} == {torch.strided}
+
+
+@pytest.mark.parametrize(("is_sparse", "n_threads"), [(False, 4), (True, 1)])
+def test_steps_from_stored_counts_use_fewer_threads(is_sparse, n_threads, monkeypatch):
+    data, before = make_data(120, n_genes=40), torch.get_num_threads()
+    network = SeenTabNet(data)
+    n_products = 100 * sum(parameter.numel() for parameter in network.parameters())
+    monkeypatch.setattr(_threads, "PRODUCTS_PER_THREAD", n_products // 5)
+    seen = []
+    network.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    torch.set_num_threads(4)
+    try:
+        with everywhere() if is_sparse else contextlib.nullcontext():
+            train(data, network, max_epochs=1, batch_size=100)
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {n_threads}

@@ -107,6 +107,13 @@ class SparseInput:
         mean, variance = torch.from_numpy(found.astype(self.values.dtype)).unbind(dim=1)
         return mean, variance
 
+    def to_dense(self) -> Tensor:
+        """The same numbers as a dense tensor."""
+        places = self.places
+        return torch.from_numpy(
+            sparse.csr_matrix((self.values, places.columns, places.indptr), shape=(places.n_obs, places.n_columns)).toarray()
+        )
+
     def at(self, places: Places) -> Tensor:
         """The values at some places: zero where none is stored."""
         out = np.empty(len(places.columns), dtype=self.values.dtype)
