@@ -1,12 +1,13 @@
 """Steps of a training at the published size: from stored values, beside the dense network with its own mask and with a full sort.
 
-    uv run python benchmarks/training_step.py [--folder DIR] [--runs 5] [--threads 2] [--batch 1024] [--masks initial trained]
+    uv run python benchmarks/training_step.py [--folder DIR] [--runs 5] [--threads 2] [--batch 1024] [--masks initial trained 0.2]
     uv run python benchmarks/training_step.py --profile [--threads 1]
     uv run python benchmarks/training_step.py --toy
 
 A step goes from sparse counts in memory to changed weights: normalisation, loss, gradients, their norm, AdamW. All ways have the same
 weights and cells, those of `scale.py`, and take turns, so that other load falls on all alike; ratios are medians of turns.
-Masks are `initial`, of random weights, or `trained`: with the norm of the attention scaled so that 1 % of the genes are in the support.
+Masks are `initial`, of random weights, or have a fraction of the genes in their support, for which the norm of the attention is scaled:
+`trained` is 0.01.
 Memory is the most that a process of its own has resident in steps, less what it had before the first. Gradients are compared with those of
 the dense network in double precision: the largest Euclidean norm of a difference relative to that of the gradient, over all parameters.
 `--profile` prints where the time goes, by operations of PyTorch and of this package.
@@ -67,7 +68,7 @@ class Task:
     n_genes
         Genes of the network: the first ones of the model.
     mask
-        One of `MASKS`.
+        `initial`, `trained`, or a fraction of the genes.
     """
 
     folder: Path
@@ -101,16 +102,17 @@ class Task:
         settings = SCTAB.paper_settings()["model"]
         kept = {name: value for name, value in settings.items() if name not in ("n_top_genes", "lambda_sparse")}
         network = TabNet(n_features=self.n_genes, n_classes=scale.N_LABELS, **kept).train()
-        if self.mask == "trained":
+        if self.mask != "initial":
+            share = TRAINED_SUPPORT if self.mask == "trained" else float(self.mask)
             few = self.input(stored=False)[:256]
             weight = network.attentive_transformers[0].norm.bn.weight
 
             def is_too_large(factor: float) -> bool:
                 weight.data.fill_(factor)
                 with torch.no_grad():
-                    return support_of(copy.deepcopy(network)(few).masks[0]) < TRAINED_SUPPORT * self.n_genes
+                    return support_of(copy.deepcopy(network)(few).masks[0]) < share * self.n_genes
 
-            weight.data.fill_(scale.balance(0.02, 2.0, is_too_large))
+            weight.data.fill_(scale.balance(0.002, 2.0, is_too_large))
         return network
 
     def step(self, way: str, *, optimise: bool = True, dtype: torch.dtype = torch.float32) -> tuple[TabNet, Step]:
@@ -239,13 +241,13 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--genes", type=int, default=len(scale.MODEL_GENES))
-    parser.add_argument("--masks", nargs="+", choices=MASKS, default=MASKS)
+    parser.add_argument("--masks", nargs="+", default=MASKS)
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--toy", action="store_true", help="few cells and genes, to see that everything runs")
     parser.add_argument("--memory", choices=WAYS, help=argparse.SUPPRESS)
     arguments = parser.parse_args(words)
     if arguments.toy:
-        arguments.batch, arguments.genes, arguments.runs = 256, 4000, 2
+        arguments.batch, arguments.genes, arguments.runs = 256, 4000, min(arguments.runs, 2)
     torch.set_num_threads(arguments.threads)
     torch.set_flush_denormal(True)
     with tempfile.TemporaryDirectory() as temporary:
