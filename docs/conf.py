@@ -91,11 +91,10 @@ nitpick_ignore_regex = [
     # Names of other projects are links only where their inventories can be fetched, and some stand under private names there.
     (
         r"py:.*",
-        r"(anndata|collections|lightning|matplotlib|numpy|optuna|os|pandas|pathlib|scipy|scvi|sklearn|torch|xgboost|annbatch)\..*",
+        r"(anndata|collections|lightning|matplotlib|mudata|numpy|optuna|os|pandas|pathlib|scipy|scvi|sklearn|torch|xgboost|annbatch)\..*",
     ),
     # Types in signatures, by the module that defines them, which have no page: what they offer is described where they are returned.
     (r"py:.*", r"sctab\.(\w+\.)*_\w+\..*"),
-    (r"py:class", r"mudata\._core\.mudata\.MuData"),
     (r"py:class", r"sctab\.errors\.(Either|Parameter)|sctab\.augmentation\.Rows"),
     # Names of types as signatures have them, and variables of types.
     (r"py:.*", r"Tensor|AnnOrMuData|SplitBy|[A-Z]"),
