@@ -376,7 +376,7 @@ def test_truncated_data(files, tmp_path):
 def test_unknown_output_type(files, tmp_path):
     refused(
         run("annotate", files / "query.h5ad", "--model", files / "model", "--output", tmp_path / "a.loom"),
-        "is none of `.parquet`, `.csv`, `.h5ad`, `.zarr`. Provide a name with one of these suffixes",
+        "is none of `.parquet`, `.csv`, `.h5ad`, `.zarr`, `.h5mu`. Provide a name with one of these suffixes",
     )
 
 

@@ -185,6 +185,9 @@ PYTHON_ONLY = ("get/", "pl/", "pp/", "tl/_variance.py", "sampling/", "ontology/_
                "model/_scdeepcluster.py", "data/_adata.py")  # fmt: skip
 """Code whose messages no command shows: it is not called, or only with what cannot be wrong."""
 HAS_NO_WORD = {
+    "data/_joint.py": "a MuData in memory; commands read files",
+    "data/_roles.py": "antibodies alone are annotated in Python only",
+    "inference/_jax_model.py": "a function of JAX; commands have none",
     "data/genes/_match.py": "genes in rows, or of another species: the file has to be changed, which no command does",
     "inference/_ensemble_files.py": "a function for one model was called with an ensemble; commands take both",
     "inference/_storage.py": "a model is saved again in Python only",

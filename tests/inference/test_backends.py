@@ -111,7 +111,7 @@ def test_trees_are_refused():
     trees = XGBoostClassifier(reference)
     trees.train(calibrate=False, max_epochs=2, enable_progress_bar=False)
     with pytest.raises(
-        SettingError, match=r"With `backend='jax'`, `SCTAB`, .* can be used: a `BoostedTrees` is not made of layers"
+        SettingError, match=r"With the backend `jax`, `SCTAB`, .* can be used: a `BoostedTrees` is not made of layers"
     ):
         trees.predictor.block_predictor(backend="jax")
     with pytest.raises(SettingError, match="For JAX"):

@@ -24,14 +24,14 @@ SAME = {
 
 
 _PANELS = {
-    "Data": "labels_key donor_key dataset_key layer modality unlabeled_category label_map covariate_key gene_id_key gene_symbol_key "
-    "sample_key group_key only_known label_hierarchy metadata data_file batch_key",
+    "Data": "labels_key donor_key dataset_key layer modality protein_modality protein_layer unlabeled_category label_map covariate_key "
+    "gene_id_key gene_symbol_key sample_key group_key only_known label_hierarchy metadata data_file batch_key",
     "Corpus": "corpus fraction fraction_by",
     "Model": "model settings paper_settings members loss augment n_clusters n_top_genes n_latent sigma gamma published ae_weights",
     "Trust": "accepted_error labels vote calibrate fingerprints force unseen_fdr answer",
     "Training": "pretrain_epochs max_epochs batch_size update_interval tolerance n_neighbors resolution community n_init validation_split "
     "train_size n_trials timeout seed",
-    "Run": "accelerator devices precision jobs resume run_dir keep_checkpoints logs logger storage block_size min_gene_coverage "
+    "Run": "accelerator devices precision backend jobs resume run_dir keep_checkpoints logs logger storage block_size min_gene_coverage "
     "dask_scheduler n_bootstrap",
     "Output": "format_ output csv report multiqc genes_table figures mappings set_name n_genes save_model ae_weight_file "
     "final_latent_file predict_label_file key_added overwrite",

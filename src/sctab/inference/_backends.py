@@ -51,7 +51,7 @@ def evaluator_of(
         raise SettingError(
             Parameter("precision", precision), " is not available with ", Parameter("backend", backend), ". Omit one of them."
         )
-    return JaxEvaluator(portable_networks(modules, why="With `backend='jax'`"))
+    return JaxEvaluator(portable_networks(modules, why="With the backend `jax`"))
 
 
 def portable_networks(modules: Sequence[nn.Module], *, why: str) -> list[PortableNetwork]:

@@ -40,6 +40,17 @@ def test_values_are_those_of_the_sort(name, logits):
     assert (got >= 0).all()
 
 
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("at", [0, 255, 256, 299])
+def test_the_largest_may_be_anywhere(name, at):
+    ours, _ = MASKS[name]
+    logits = np.zeros((2, 300), dtype=np.float32)
+    logits[0, at] = 20
+    expected = np.zeros(300)
+    expected[at] = 1
+    np.testing.assert_allclose(ours(logits)[0], expected, atol=1e-6)
+
+
 @given(logits=rows)
 def test_the_threshold_solves_the_equation_that_defines_it(logits):
     """Equation 13 of Peters et al. (2019), by a root finder in double precision."""

@@ -168,9 +168,7 @@ def _require_antibodies(names: list[str], n_columns: int) -> None:
             "`CD3`."
         )
     if repeated := [name for name, times in Counter(names).items() if times > 1]:
-        raise InputValueError(
-            f"Names of antibodies occur twice: {listing(repeated)}. Make them unique: `adata.var_names_make_unique()`."
-        )
+        raise InputValueError(f"Names of antibodies occur twice: {listing(repeated)}. Make them unique.")
 
 
 def _genes(names: list[str]) -> list[str]:

@@ -73,7 +73,9 @@ class _JaxOperators:
         n_obs, width = x.shape[0], x.shape[1] // n_strips
         if width < SHORTEST_STRIP:
             return x
-        return x[:, : n_strips * width].reshape(n_obs, n_strips, width).max(axis=1)
+        in_strips = n_strips * width
+        maxima = x[:, :in_strips].reshape(n_obs, n_strips, width).max(axis=1)
+        return jnp.concatenate([maxima, x[:, in_strips:]], axis=1)  # the rest may hold the largest of all
 
     def ascend(self, step: Callable[[Array], Array], start: Array) -> Array:
         def is_rising(state: tuple[Array, Array, Array]) -> Array:

@@ -24,7 +24,7 @@ class MaskOperators(Operators, Protocol):
         """Repeat a step until no row rises any more."""
 
     def strip_maxima(self, x: Array, n_strips: int) -> Array:
-        """Largest value of each place in strips of the rows, or the rows themselves where that is not worth it."""
+        """Largest value of each place in strips of the rows, and what is left of the rows; or the rows where that is not worth it."""
 
     def count_positive(self, x: Array) -> Array:
         """Number of values above zero in rows, `(n_obs, 1)`."""

@@ -181,8 +181,14 @@ class OnnxOperators:
         width = self._n_inputs // n_strips
         if width < SHORTEST_STRIP:
             return x
-        strips = self.node("Reshape", self.columns(x, 0, n_strips * width), _integers(-1, n_strips, width))
-        return self.node("ReduceMax", strips, _integers(1), keepdims=0)
+        in_strips = n_strips * width
+        strips = self.node("Reshape", self.columns(x, 0, in_strips), _integers(-1, n_strips, width))
+        maxima = self.node("ReduceMax", strips, _integers(1), keepdims=0)
+        if in_strips == self._n_inputs:
+            return maxima
+        return self.node(
+            "Concat", maxima, self.columns(x, in_strips, self._n_inputs), axis=1
+        )  # the rest may hold the largest of all
 
     def ascend(self, step: Callable[[Symbol], Symbol], start: Operand) -> Symbol:
         outer, self._nodes = self._nodes, []
