@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -82,7 +83,7 @@ def make_sources(folder: Path, n_cells: int) -> Path:
     if not declaration.exists():
         cells.mkdir(parents=True, exist_ok=True)
         bounds = np.linspace(0, n_cells, N_FILES + 1).astype(int)
-        with ProcessPoolExecutor() as pool:
+        with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
             list(pool.map(make_file, repeat(cells), range(N_FILES), np.diff(bounds).tolist()))
         declaration.write_text(DECLARATION, encoding="utf-8")
     return declaration

@@ -1,8 +1,9 @@
 """Work that was interrupted, and directories that it must not touch."""
 
-import multiprocessing
+import json
 import os
-import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -25,16 +26,23 @@ from sctab.errors import (
 pytest.importorskip("annbatch")
 
 
-def _build(declared, output, resume):
-    """In a process of its own that will be killed; slow enough for that."""
-    original = sctab.corpus.building._stages._write_part
+SLOW_BUILD = """
+import json, sys, time
 
-    def slow(*arguments):
-        time.sleep(0.05)
-        original(*arguments)
+import sctab.corpus.building._stages as stages
+from sctab.corpus import CorpusConfig, build
 
-    sctab.corpus.building._stages._write_part = slow
-    build_corpus(CorpusConfig.of(declared), output, resume=resume, shard_size=20, n_jobs=1)
+write = stages._write_part
+
+def slow(*arguments):
+    time.sleep(0.05)
+    write(*arguments)
+
+stages._write_part = slow
+declared, output, resume = json.loads(sys.argv[1])
+build(CorpusConfig.of(declared), output, resume=resume, shard_size=20, n_jobs=1)
+"""
+"""A process of its own that will be killed; slow enough for that."""
 
 
 class TestInterruption:
@@ -42,17 +50,17 @@ class TestInterruption:
         declared = declared | {"features": "union"}
         whole = build_corpus(CorpusConfig.of(declared), tmp_path / "whole", shard_size=20)
         output = tmp_path / "killed"
-        context = multiprocessing.get_context("fork")
         rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
         work = tmp_path / "killed.unfinished"
         for attempt in range(3):
-            process = context.Process(target=_build, args=(declared, output, attempt > 0))
-            process.start()
-            wanted = int(rng.integers(attempt * 5, attempt * 5 + 5))
-            while process.is_alive() and len(list(work.glob("store/*.zarr/dataset_*"))) < wanted:
+            arguments = json.dumps([declared, output, attempt > 0], default=str)
+            process = subprocess.Popen([sys.executable, "-c", SLOW_BUILD, arguments], stderr=subprocess.DEVNULL)
+            wanted = int(rng.integers(attempt * 5 + 1, attempt * 5 + 5))
+            while process.poll() is None and len(list(work.glob("store/*.zarr/dataset_*"))) < wanted:
                 time.sleep(0.005)
-            os.kill(process.pid, signal.SIGKILL)
-            process.join()
+            assert process.poll() is None
+            process.kill()
+            process.wait()
         assert not output.exists()
         resumed = build_corpus(CorpusConfig.of(declared), output, resume=True, shard_size=20)
         assert resumed.verify() == []
