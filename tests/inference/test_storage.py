@@ -16,15 +16,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
-from tests.reference import make_reference
 from torch import nn
 
-from sctab import ModelFormatError, ModelNotFoundError, OutputError, SctabWarning
+from sctab import ModelFormatError, ModelNotFoundError, OutputError
 from sctab.data import FeatureSpace, Normalization
 from sctab.data._covariates import Covariate
 from sctab.inference._spec import ModelSpec
 from sctab.inference._storage import read_model, read_spec, write_model
-from sctab.model import load_model
 from sctab.ontology import LabelSpace
 from sctab.train._settings import stored_history
 
@@ -439,58 +437,10 @@ def test_weights_and_description_that_disagree(tmp_path):
         read_model(tmp_path / "model")
 
 
-class TestSecondVersion:
-    """Models that were saved before models were calibrated; the numbers are those of the first version."""
-
-    FOLDER = Path(__file__).parent / "format_2"
-
-    @pytest.mark.parametrize("name", ["linear", "mlp", "xgboost", "sctab"])
-    def test_it_predicts_what_it_did(self, name, tmp_path):
-        model = load_model(self.FOLDER / name, accelerator="cpu")
-        query = TestFirstVersion().query()
-        np.testing.assert_allclose(
-            model.predict(query, soft=True).to_numpy(), np.load(TestFirstVersion.FOLDER / f"{name}.npy"), rtol=1e-5
-        )
-        assert model.spec.calibration is None
-        model.save(tmp_path / "new")
-        assert described(tmp_path / "new")["format_version"] == 3
-        assert load_model(tmp_path / "new", accelerator="cpu").spec == model.spec
-
-    def test_an_ensemble(self, tmp_path):
-        ensemble = load_model(self.FOLDER / "ensemble", accelerator="cpu")
-        assert ensemble.calibration is None
-        ensemble.save(tmp_path / "new")
-        assert load_model(tmp_path / "new", accelerator="cpu").spec == ensemble.spec
-
-
 class TestFirstVersion:
-    """Models that were saved before descriptions had a hash, with what they predicted then."""
+    """Details of models that were saved before descriptions had a hash; tests/model/test_stored_formats.py loads all versions."""
 
-    FOLDER = Path(__file__).parent / "format_1"
-
-    def query(self):
-        cells = make_reference()[:, :40].copy()
-        cells.obs["tissue"] = np.where(np.arange(cells.n_obs) % 2, "blood", "lung")
-        return cells[:5].copy()
-
-    @pytest.mark.parametrize("name", ["linear", "mlp", "xgboost", "sctab"])
-    def test_it_predicts_what_it_did(self, name, tmp_path):
-        with pytest.warns(SctabWarning, match="saved by an earlier version of sctab, without a hash of its description"):
-            model = load_model(self.FOLDER / name, accelerator="cpu")
-        expected = np.load(self.FOLDER / f"{name}.npy")
-        before = model.predict(self.query(), soft=True).to_numpy()
-        np.testing.assert_allclose(before, expected, rtol=1e-5)
-        model.save(tmp_path / "new")
-        again = load_model(tmp_path / "new", accelerator="cpu")  # without a warning
-        np.testing.assert_array_equal(again.predict(self.query(), soft=True).to_numpy(), before)
-        assert again.spec == model.spec
-
-    def test_an_ensemble(self, tmp_path):
-        with pytest.warns(SctabWarning, match="earlier version") as caught:
-            ensemble = load_model(self.FOLDER / "ensemble", accelerator="cpu")
-        assert len(caught) == 1
-        ensemble.save(tmp_path / "new")
-        assert load_model(tmp_path / "new", accelerator="cpu").spec == ensemble.spec
+    FOLDER = Path(__file__).parents[1] / "fixtures" / "models" / "format_1"
 
     def test_a_description_without_what_came_later(self, tmp_path):
         path = shutil.copytree(self.FOLDER / "linear", tmp_path / "model")
