@@ -21,6 +21,7 @@ from sctab.inference import ModelSpec
 from sctab.io import ProgressReport, as_path
 from sctab.metrics import cluster_scores
 from sctab.nn import ZINBAutoencoder, soft_assignments, target_distribution
+from sctab.train._adadelta import Adadelta
 from sctab.train._batches import Batches
 from sctab.train._cluster_cells import ClusterCells, CountBatch
 from sctab.train._cluster_losses import clustering_losses, pretraining_loss
@@ -216,7 +217,7 @@ class _Training:
     def refine(self) -> None:
         """Train clusters and autoencoder together until labels settle."""
         settings = self.settings
-        self._begin(torch.optim.Adadelta(self.network.parameters(), lr=settings.learning_rate, rho=_DECAY))
+        self._begin(Adadelta(self.network.parameters(), lr=settings.learning_rate, rho=_DECAY))
         batches = self.cells.in_order(settings.batch_size)
         weight = self.gamma**2 if settings.published else self.gamma
         first, targets = self._n_pretrained, torch.empty(0)
