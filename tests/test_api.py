@@ -16,6 +16,7 @@ NAMES = {
     "sctab": [
         "ClusterError",
         "DataFileError",
+        "DownloadError",
         "GeneOverlapError",
         "InputTypeError",
         "InputValueError",

@@ -135,6 +135,7 @@ UNTESTED = {
     "sctab.tuning._task": "`test_tuning.py` runs studies",
     "sctab.tuning._tune": "`test_tuning.py` runs studies",
     "sctab.zoo._load": "`zoo/test_published.py` and `test_packaged.py` load models",
+    "sctab.zoo._predictor": "`zoo/test_resolve.py` and `test_packaged.py` load predictors",
     "sctab.zoo._published_files": "`zoo/test_published.py` and `test_packaged.py` load models",
     "sctab.zoo._untrusted": "`zoo/test_published.py` and `test_scdeepcluster.py` read files with it",
     "sctab.zoo._published_importance": "`zoo/test_published.py` and `test_packaged.py` load models",

@@ -21,6 +21,7 @@ from . import (
 from .errors import (
     ClusterError as ClusterError,
     DataFileError as DataFileError,
+    DownloadError as DownloadError,
     GeneOverlapError as GeneOverlapError,
     InputTypeError as InputTypeError,
     InputValueError as InputValueError,
@@ -42,6 +43,7 @@ __version__: str
 __all__ = [
     "ClusterError",
     "DataFileError",
+    "DownloadError",
     "GeneOverlapError",
     "InputTypeError",
     "InputValueError",

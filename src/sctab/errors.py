@@ -13,6 +13,7 @@
     ├── ModelNotFoundError      (FileNotFoundError)  no model has this name or path
     ├── ModelFormatError        (ValueError)         a model directory cannot be read or trusted
     ├── DataFileError           (OSError)            a data file cannot be read
+    ├── DownloadError           (OSError)            a file cannot be downloaded, or is not what was expected
     ├── OutputError             (OSError)            a result cannot be written
     │   └── OutputExistsError   (FileExistsError)    a result would overwrite something
     ├── ClusterError            (RuntimeError)       a Dask cluster keeps losing workers
@@ -39,6 +40,7 @@ from typing import Self
 __all__ = [
     "ClusterError",
     "DataFileError",
+    "DownloadError",
     "GeneOverlapError",
     "InputTypeError",
     "InputValueError",
@@ -253,6 +255,10 @@ class ModelFormatError(SctabError, ValueError):
 
 class DataFileError(SctabError, OSError):
     """A data file is missing, of an unknown type, or damaged."""
+
+
+class DownloadError(SctabError, OSError):
+    """A file could not be downloaded, or is not the one that was expected; what was there before is unchanged."""
 
 
 class OutputError(SctabError, OSError):

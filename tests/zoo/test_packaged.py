@@ -92,7 +92,9 @@ def test_an_object_and_a_path_are_taken_as_they_are(pbmc):
 
 @pytest.mark.parametrize("name", ["blood", "../pbmc", "", "pbmc/model.json"])
 def test_an_unknown_name_lists_what_there_is(name):
-    with pytest.raises(ModelNotFoundError, match="There is no model|is not a model directory|has no `model.json`") as refusal:
+    with pytest.raises(
+        ModelNotFoundError, match="There is no (packaged )?model|is not a model directory|has no `model.json`"
+    ) as refusal:
         load(name) if name else packaged_path(name)
     assert "pbmc" in str(refusal.value)
 

@@ -159,7 +159,7 @@ def annotate(
                 "example to `cpu`, and omit `--accelerator`."
             )
         accelerator = "cpu"  # where the weights are read to
-    model = str(sctab.io.as_path(model))
+    model = str(sctab.zoo.model_path(model))
     copy = None if report is None else _copy_to_report(report, query, outputs, overwrite=overwrite or resume)
     if Path(model).is_dir():
         folders = [place for place in outputs if sctab.tl.is_folder(place)]

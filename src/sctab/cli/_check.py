@@ -57,7 +57,7 @@ def check(
 
     `sctab check query.h5ad --model my-model --json check.json`
     """
-    model = str(sctab.io.as_path(model))
+    model = str(sctab.zoo.model_path(model))
     if json is not None:
         sctab.io.check_free(json, overwrite=overwrite)
         sctab.io.check_apart([json], [query, *([model] if Path(model).is_dir() else [])])

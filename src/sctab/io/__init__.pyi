@@ -31,10 +31,17 @@ from ._label_tables import (
 from ._links import check_store as check_store
 from ._locks import InUseError as InUseError, held_alone as held_alone
 from ._mudata import Beside as Beside, ChooseBeside as ChooseBeside
+from ._places import cache_dir as cache_dir, config_file as config_file, is_offline as is_offline
 from ._progress import ProgressReport as ProgressReport, progress_title as progress_title, progress_titled as progress_titled
 from ._readable import require_readable as require_readable
 from ._readback import check_copy as check_copy, check_table as check_table
-from ._replaceable import as_path as as_path, check_free as check_free, entries_of as entries_of, explain as explain
+from ._replaceable import (
+    MODEL_FILES as MODEL_FILES,
+    as_path as as_path,
+    check_free as check_free,
+    entries_of as entries_of,
+    explain as explain,
+)
 from ._results import read_results as read_results
 from ._rows import (
     RowReader as RowReader,

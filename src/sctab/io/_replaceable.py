@@ -29,7 +29,8 @@ _CHUNK = re.compile(r"c(\.\d+)*|\d+(\.\d+)*")
 _MEMBER = re.compile(r"member_\d+")
 _OF_SYSTEM = re.compile(r"\.DS_Store|\._.+|\.nfs[0-9a-f]+|Thumbs\.db|desktop\.ini|\.sctab-lock", re.IGNORECASE | re.DOTALL)
 """Files that macOS, Windows and NFS clients leave in directories, and locks of processes that were killed."""
-_MODEL_FILES = {WEIGHTS_FILE, SPEC_FILE, REFERENCE_FILE, CARD_FILE}
+MODEL_FILES = {WEIGHTS_FILE, SPEC_FILE, REFERENCE_FILE, CARD_FILE, ENSEMBLE_FILE}
+"""Files of the directory of a model or an ensemble."""
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
@@ -102,7 +103,7 @@ def _foreign_in_model(directory: Path) -> Path | None:
                 return foreign
         return None
     for entry in entries:
-        if entry.name not in _MODEL_FILES or not _is(entry, stat.S_ISREG):
+        if entry.name not in MODEL_FILES - {ENSEMBLE_FILE} or not _is(entry, stat.S_ISREG):
             return entry
     return None if _has_format(directory / SPEC_FILE, FORMAT_NAME) else entries[0]
 

@@ -8,10 +8,11 @@ from ._load import load as load
 from ._packaged import (
     ModelListing as ModelListing,
     list_models as list_models,
-    load_predictor as load_predictor,
     packaged_path as packaged_path,
 )
+from ._predictor import load_predictor as load_predictor
 from ._published import import_checkpoint as import_checkpoint
+from ._resolve import model_path as model_path
 from ._scdeepcluster import (
     PublishedAutoencoder as PublishedAutoencoder,
     export_scdeepcluster as export_scdeepcluster,

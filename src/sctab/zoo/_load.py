@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 
 from sctab.model import AutoClassifier, CellTypeClassifier, DeepEnsemble, SCDeepCluster, load_model
-from sctab.zoo._packaged import model_path
+from sctab.zoo._resolve import model_path
 
 
 def load(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.resources import files
-from os import PathLike
 from pathlib import Path
 
-from sctab import inference
-from sctab.errors import Either, ModelNotFoundError, SettingError, did_you_mean, listing
-from sctab.io import as_path, strict_json
-from sctab.keys import CARD_FILE, ENSEMBLE_FILE, SPEC_FILE
+from sctab.errors import ModelNotFoundError, did_you_mean, listing
+from sctab.io import strict_json
+from sctab.keys import CARD_FILE, SPEC_FILE
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ def list_models() -> tuple[ModelListing, ...]:
     >>> [model.name for model in list_models()]
     ['pbmc']
     """
-    return tuple(_listing(directory) for directory in sorted(_root().iterdir()) if (directory / SPEC_FILE).is_file())
+    return tuple(_listing(_root() / name) for name in packaged_names())
 
 
 def packaged_path(name: str) -> Path:
@@ -53,73 +51,16 @@ def packaged_path(name: str) -> Path:
     ModelNotFoundError
         If there is none of that name.
     """
-    path = _root() / name
-    if not (path / SPEC_FILE).is_file() or path.parent != _root():
-        names = [directory.name for directory in sorted(_root().iterdir()) if (directory / SPEC_FILE).is_file()]
+    if name not in packaged_names():
         raise ModelNotFoundError(
-            f"There is no model `{name}`: no directory of that path, and no packaged model of that name."
-            f"{did_you_mean(name, _nearby(name))} Packaged models: {listing(names)}."
+            f"There is no packaged model `{name}`.{did_you_mean(name, packaged_names())} Packaged models: {listing(packaged_names())}."
         )
-    return path
+    return _root() / name
 
 
-def model_path(model: str | PathLike[str]) -> Path:
-    """Directory of a model: a path, which takes precedence, or the name of a packaged model.
-
-    Raises
-    ------
-    ModelNotFoundError
-        If it is neither.
-    """
-    path = as_path(model)
-    return packaged_path(model) if isinstance(model, str) and not path.exists() else path
-
-
-def load_predictor(model: str | PathLike[str] | inference.HasPredictor, *, accelerator: str = "auto") -> inference.Predictor:
-    """A trained model to predict with, from whatever names it; what only training needs is not loaded.
-
-    Parameters
-    ----------
-    model
-        A model or an ensemble, a directory of one, or the name of a packaged model. A directory takes precedence over a packaged model of
-        the same name.
-    accelerator
-        Where one that is loaded computes: `"auto"`, a GPU where there is one, `"cpu"`, `"gpu"` or `"mps"`.
-
-    Raises
-    ------
-    ModelNotFoundError
-        If it is none of these.
-    ModelFormatError
-        If the directory cannot be read or trusted.
-    SettingError
-        If the accelerator is not known or not there, or if the model holds clusters and not cell types.
-    NotTrainedError
-        If it is a model that is not trained.
-    """
-    if isinstance(model, str | PathLike):
-        predictor, name = inference.load_predictor(model_path(model), accelerator=accelerator), f" `{model}`"
-    else:
-        predictor, name = model.predictor, ""
-    if predictor.spec.is_clustering:
-        raise SettingError(
-            f"The model{name} holds clusters, which have no names of cell types. ",
-            Either(
-                "Assign cells to them with `sctab.tl.cluster(adata, model)`", "Assign cells to them with `sctab cluster --model`"
-            ),
-            ", and annotate the cells with a model of cell types.",
-        )
-    return predictor
-
-
-def _nearby(name: str) -> list[str]:
-    """Directories of models beside a missing path, written like it, and packaged models."""
-    parent = as_path(name).parent
-    try:
-        found = [str(path) for path in sorted(parent.iterdir()) if (path / SPEC_FILE).is_file() or (path / ENSEMBLE_FILE).is_file()]
-    except OSError:
-        found = []
-    return found + [model.name for model in list_models()]
+def packaged_names() -> tuple[str, ...]:
+    """Names of the packaged models."""
+    return tuple(directory.name for directory in sorted(_root().iterdir()) if (directory / SPEC_FILE).is_file())
 
 
 def _root() -> Path:
