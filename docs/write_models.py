@@ -37,7 +37,8 @@ def page() -> str:
 def card(name: str, directory: Path) -> str:
     """Return the card of a model, a level lower, and with links to papers."""
     text = (directory / CARD_FILE).read_text(encoding="utf-8")
-    body = re.sub(r"^#", "##", text.partition("\n")[2], flags=re.MULTILINE)
+    text = re.sub(r"\A---\n.*?\n---\n+", "", text, flags=re.DOTALL)  # the header of the hub
+    body = re.sub(r"^#(?=#* )", "##", text.partition("\n")[2], flags=re.MULTILINE)
     body = re.sub(r"doi:(10\.[^\s|)]+[^\s|).,;])", r"[doi:\1](https://doi.org/\1)", body)
     return f"(model-{name})=\n\n## {name}\n{body}"
 

@@ -138,7 +138,17 @@ NAMES = {
         "vote",
     ],
     "sctab.tuning": ["Settings", "tune", "tune_from_corpus"],
-    "sctab.zoo": ["export_scdeepcluster", "import_checkpoint", "import_scdeepcluster", "list_models", "load", "packaged_path"],
+    "sctab.zoo": [
+        "add_scores",
+        "card_of",
+        "export_scdeepcluster",
+        "import_checkpoint",
+        "import_scdeepcluster",
+        "list_models",
+        "load",
+        "packaged_path",
+        "write_card",
+    ],
 }
 RESULTS = {
     "sctab.benchmark": ["Config", "Results"],
@@ -150,7 +160,17 @@ RESULTS = {
     "sctab.pp": ["QueryCheck"],
     "sctab.tl": ["AnnotatedFiles"],
     "sctab.tuning": ["TuningResult"],
-    "sctab.zoo": ["ModelListing", "PublishedAutoencoder"],
+    "sctab.zoo": [
+        "CardFacts",
+        "Confusion",
+        "DataSource",
+        "HeldOutScores",
+        "LabelScore",
+        "ModelCard",
+        "ModelListing",
+        "PromiseScore",
+        "PublishedAutoencoder",
+    ],
 }
 """Types of what public names return: documented, and neither called by users nor in `__all__`."""
 NOUNS = ["sctab.augmentation"]
@@ -215,7 +235,7 @@ def test_exported_names_are_each_there_once(module):
 
 
 def test_the_surface_stays_small():
-    assert sum(map(len, NAMES.values())) <= 150
+    assert sum(map(len, NAMES.values())) <= 160
 
 
 @pytest.mark.parametrize("module", RESULTS)

@@ -57,6 +57,7 @@ WEIGHTS_FILE: Final = "model.safetensors"
 SPEC_FILE: Final = "model.json"
 REFERENCE_FILE: Final = "reference.safetensors"
 CARD_FILE: Final = "MODEL_CARD.md"
+CARD_FACTS_FILE: Final = "card.json"
 FORMAT_NAME: Final = "sctab-model"
 FORMAT_VERSION: Final = 3
 FIRST_FORMAT_VERSION: Final = 1  # before descriptions had a hash

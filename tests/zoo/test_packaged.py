@@ -46,7 +46,7 @@ def test_it_is_listed_as_it_is(pbmc):
 
 def test_the_directory_is_small_and_has_a_card():
     files = {path.name: path.stat().st_size for path in packaged_path("pbmc").iterdir()}
-    assert set(files) == {"MODEL_CARD.md", "model.json", "model.safetensors", "reference.safetensors"}
+    assert set(files) == {"MODEL_CARD.md", "card.json", "model.json", "model.safetensors", "reference.safetensors"}
     assert sum(files.values()) <= 8e6
 
 

@@ -685,7 +685,7 @@ class TestArchives:
         for part, it_is in ((b"", ", it is empty"), (b"junk" * 1000, "")):
             path.write_bytes(part)
             one_sentence = (
-                rf"^`[^`]*` is neither a checkpoint \(`\.ckpt`\) nor a tar archive{it_is}\. Provide a checkpoint, [^.\n]*\.$"
+                rf"^`[^`]*` is neither a checkpoint \(`\.ckpt`\) nor a tar or zip archive{it_is}\. Provide a checkpoint, [^.\n]*\.$"
             )
             refuses(path, tables, one_sentence, folder="scTab")
 

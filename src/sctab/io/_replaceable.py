@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sctab.errors import OutputError, OutputExistsError, Parameter
-from sctab.keys import CARD_FILE, ENSEMBLE_FILE, ENSEMBLE_FORMAT, FORMAT_NAME, REFERENCE_FILE, SPEC_FILE, WEIGHTS_FILE
+from sctab.keys import (
+    CARD_FACTS_FILE,
+    CARD_FILE,
+    ENSEMBLE_FILE,
+    ENSEMBLE_FORMAT,
+    FORMAT_NAME,
+    REFERENCE_FILE,
+    SPEC_FILE,
+    WEIGHTS_FILE,
+)
 
 Kind = Literal["file", "store", "model"]
 """Kind of output: a regular file, a `.zarr` store of an AnnData, or the directory of a model or an ensemble."""
@@ -29,8 +38,10 @@ _CHUNK = re.compile(r"c(\.\d+)*|\d+(\.\d+)*")
 _MEMBER = re.compile(r"member_\d+")
 _OF_SYSTEM = re.compile(r"\.DS_Store|\._.+|\.nfs[0-9a-f]+|Thumbs\.db|desktop\.ini|\.sctab-lock", re.IGNORECASE | re.DOTALL)
 """Files that macOS, Windows and NFS clients leave in directories, and locks of processes that were killed."""
-MODEL_FILES = {WEIGHTS_FILE, SPEC_FILE, REFERENCE_FILE, CARD_FILE, ENSEMBLE_FILE}
+MODEL_FILES = {WEIGHTS_FILE, SPEC_FILE, REFERENCE_FILE, CARD_FILE, CARD_FACTS_FILE, ENSEMBLE_FILE}
 """Files of the directory of a model or an ensemble."""
+_ENSEMBLE_FILES = {REFERENCE_FILE, CARD_FILE, CARD_FACTS_FILE}
+"""Files beside the members of an ensemble."""
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
@@ -95,7 +106,7 @@ def _foreign_in_model(directory: Path) -> Path | None:
             if entry.name == ENSEMBLE_FILE:
                 if not _has_format(entry, ENSEMBLE_FORMAT):
                     return entry
-            elif entry.name == REFERENCE_FILE and _is(entry, stat.S_ISREG):
+            elif entry.name in _ENSEMBLE_FILES and _is(entry, stat.S_ISREG):
                 continue
             elif not (_MEMBER.fullmatch(entry.name) and _is(entry, stat.S_ISDIR)):
                 return entry

@@ -1,5 +1,6 @@
 from ._auto import AutoClassifier as AutoClassifier
 from ._base import CellTypeClassifier as CellTypeClassifier, new_model as new_model
+from ._calibrating import evaluate_unseen as evaluate_unseen
 from ._class_names import MODEL_NAMES as MODEL_NAMES, meant_model as meant_model
 from ._classes import model_classes as model_classes
 from ._cluster_arguments import CLUSTERING_SETTINGS as CLUSTERING_SETTINGS

@@ -4,6 +4,15 @@ from . import (
     _published_runs as _published_runs,
     _untrusted as _untrusted,
 )
+from ._card import ModelCard as ModelCard, card_of as card_of
+from ._card_scores import (
+    Confusion as Confusion,
+    HeldOutScores as HeldOutScores,
+    LabelScore as LabelScore,
+    PromiseScore as PromiseScore,
+)
+from ._card_write import add_scores as add_scores, write_card as write_card
+from ._facts import CardFacts as CardFacts, DataSource as DataSource
 from ._load import load as load
 from ._packaged import (
     ModelListing as ModelListing,
@@ -19,4 +28,14 @@ from ._scdeepcluster import (
     import_scdeepcluster as import_scdeepcluster,
 )
 
-__all__ = ["export_scdeepcluster", "import_checkpoint", "import_scdeepcluster", "list_models", "load", "packaged_path"]
+__all__ = [
+    "add_scores",
+    "card_of",
+    "export_scdeepcluster",
+    "import_checkpoint",
+    "import_scdeepcluster",
+    "list_models",
+    "load",
+    "packaged_path",
+    "write_card",
+]

@@ -1,11 +1,13 @@
-"""Runs of published models in a file, a folder, or a tar archive that is never unpacked."""
+"""Runs of published models in a file, a folder, or a tar or zip archive that is never unpacked."""
 
 from __future__ import annotations
 
 import lzma
 import re
+import stat
 import tarfile
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -21,6 +23,9 @@ _SUBFOLDER = "checkpoints"
 """Folder between a run and its checkpoints, where Lightning logs to a directory."""
 _SCORE = re.compile(r"val_f1_macro=(\d+(?:\.\d+)?)")
 _EPOCH = re.compile(r"epoch=(\d+)")
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError)
+"""Errors of libraries on archives that were cut off or changed, or that are compressed or encrypted in another way."""
+_START_OF_ZIP = b"PK\x03\x04"
 _CHUNK = 2**20
 """Bytes of an archive in memory at a time."""
 
@@ -51,7 +56,7 @@ class Source(Protocol):
 
 @contextmanager
 def open_source(path: Path, *, workplace: Path | None) -> Iterator[Source]:
-    """Open a checkpoint, a folder or a tar archive, compressed or not.
+    """Open a checkpoint, a folder or an archive: a tar, compressed or not, or a zip.
 
     Parameters
     ----------
@@ -73,6 +78,9 @@ def open_source(path: Path, *, workplace: Path | None) -> Iterator[Source]:
         raise ModelNotFoundError(f"`{path}` not found. Provide a checkpoint, a run folder, or an archive of runs.")
     elif path.suffix == _SUFFIX:
         yield _Folder(path.parent, [path.name])
+    elif _is_zip(path):
+        with _open_zip(path) as zipped:
+            yield _Zip(path, zipped, workplace)
     else:
         with _open(path) as archive:
             yield _Archive(path, archive, workplace)
@@ -168,18 +176,7 @@ class _Archive:
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:
-        with ExitStack() as stack:
-            try:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".sctab-", suffix=".part", dir=self._workplace))
-                copy = Path(folder) / f"member{_SUFFIX}"
-                with copy.open("wb") as target:
-                    for chunk in self._chunks(name):
-                        target.write(chunk)
-            except OSError as error:
-                where = self._workplace or tempfile.gettempdir()
-                raise OutputError(
-                    f"`{name}` could not be copied to `{where}`, where one checkpoint of the archive lies at a time: {error.strerror}."
-                ) from error
+        with _copied(name, self._chunks(name), self._workplace) as copy:
             yield copy
 
     def _plain_members(self) -> Iterator[tarfile.TarInfo]:
@@ -197,6 +194,79 @@ class _Archive:
             return file.read(_CHUNK)
 
 
+class _Zip:
+    """Regular files of a zip, whose names are never used as paths."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile, workplace: Path | None) -> None:
+        self._path = path
+        self._archive = archive
+        self._workplace = workplace
+        self._members = {member.filename: member for member in archive.infolist() if _is_plain_zip(member)}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._members)
+
+    def read(self, name: str) -> bytes:
+        if (size := self._members[name].file_size) > LARGEST_HPARAMS:
+            raise ModelFormatError(f"`{name}` in `{self._path}` has {size} bytes: it is not a `{HPARAMS}`.")
+        return b"".join(self._chunks(name))
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[Path]:
+        with _copied(name, self._chunks(name), self._workplace) as copy:
+            yield copy
+
+    def _chunks(self, name: str) -> Iterator[bytes]:
+        with _reading(self._path):
+            file = self._archive.open(self._members[name])
+        with file:
+            while chunk := self._next(file):
+                yield chunk
+
+    def _next(self, file: IO[bytes]) -> bytes:
+        with _reading(self._path):
+            return file.read(_CHUNK)
+
+
+@contextmanager
+def _copied(name: str, chunks: Iterator[bytes], workplace: Path | None) -> Iterator[Path]:
+    """A copy of a member of an archive, for the time of a `with` block."""
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".sctab-", suffix=".part", dir=workplace))
+            copy = Path(folder) / f"member{_SUFFIX}"
+            with copy.open("wb") as target:
+                for chunk in chunks:
+                    target.write(chunk)
+        except OSError as error:
+            where = workplace or tempfile.gettempdir()
+            raise OutputError(
+                f"`{name}` could not be copied to `{where}`, where one checkpoint of the archive lies at a time: {error.strerror}."
+            ) from error
+        yield copy
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_START_OF_ZIP)) == _START_OF_ZIP
+    except OSError:
+        return False
+
+
+def _is_plain_zip(member: zipfile.ZipInfo) -> bool:
+    """Return whether it is a file below the archive: no folder, no link, and no path that leads elsewhere."""
+    parts = PurePosixPath(member.filename)
+    kind = member.external_attr >> 16
+    return not (member.is_dir() or stat.S_ISLNK(kind) or parts.is_absolute() or ".." in parts.parts)
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    with _reading(path):
+        return zipfile.ZipFile(path)
+
+
 def _is_plain(member: tarfile.TarInfo) -> bool:
     """Return whether it is a file of its own below the archive: no link, no device, and no path that leads elsewhere."""
     parts = PurePosixPath(member.name)
@@ -209,7 +279,7 @@ def _open(path: Path) -> tarfile.TarFile:
             return tarfile.open(path)
         except tarfile.ReadError as error:  # it tells of every kind of compression that it is not
             raise ModelFormatError(
-                f"`{path}` is neither a checkpoint (`{_SUFFIX}`) nor a tar "
+                f"`{path}` is neither a checkpoint (`{_SUFFIX}`) nor a tar or zip "
                 f"archive{', it is empty' * (path.stat().st_size == 0)}. Provide a checkpoint, the folder of a run, or an "
                 "archive of runs."
             ) from error
@@ -219,7 +289,7 @@ def _open(path: Path) -> tarfile.TarFile:
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+    except (*_DAMAGE, OSError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
         raise ModelFormatError(f"`{path}` cannot be read to its end: {reason}. It may be truncated; download it again.") from error
 
