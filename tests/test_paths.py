@@ -42,6 +42,7 @@ ELSEWHERE = {
     "consensus(label_ids)": "read_label_map",
     "evaluate(label_ids)": "read_label_map",
     "explain(model)": "sctab.zoo.load",
+    **{f"{name}(index)": "as_path" for name in ("fetch", "info", "list_models")},
     "load_predictor(path)": "as_path",
     "Predictor.open_file(path)": "annotate_files",
     "proteins(model)": "sctab.zoo.load",
@@ -195,6 +196,9 @@ READS = {
     "CellTypeClassifier.load(dir_path)": lambda: LinearClassifier.load("~/model", accelerator="cpu"),
     "DeepEnsemble.load(dir_path)": lambda: DeepEnsemble.load("~/ensemble", accelerator="cpu"),
     "load_model(dir_path)": lambda: (load_model("~/model", accelerator="cpu"), load_model("~/ensemble", accelerator="cpu")),
+    "fetch(model)": lambda: sctab.zoo.fetch("~/model"),
+    "info(model)": lambda: sctab.zoo.info("~/model"),
+    "verify(model)": lambda: sctab.zoo.verify("~/model"),
     "load(model)": lambda: sctab.zoo.load("~/model", accelerator="cpu"),
     "CellTypeClassifier.setup_anndata(label_ids)": lambda: reference_of(LinearClassifier, label_ids="~/map.tsv"),
     "CellTypeClassifier.prepare_query_anndata(reference_model)": lambda: LinearClassifier.prepare_query_anndata(

@@ -14,12 +14,6 @@ from sctab.zoo._cache import Record
 KEY = _cache.key_of("a")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SCTAB_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache/zoo"
-
-
 def stored(key=KEY, name="lung@2.1", fill=write_model):
     with _cache.alone(key, name):
         return _cache.store(key, Record(name, "a" * 64, 7, name="lung", version="2.1"), name, fill)

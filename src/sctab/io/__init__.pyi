@@ -19,6 +19,13 @@ from ._data_file import (
     read_data_file as read_data_file,
     read_mudata as read_mudata,
 )
+from ._download import (
+    Downloaded as Downloaded,
+    Expected as Expected,
+    download as download,
+    read_remote as read_remote,
+    write_reason as write_reason,
+)
 from ._formats import SUFFIXES as SUFFIXES
 from ._label_tables import (
     TABLE_SUFFIXES as TABLE_SUFFIXES,
@@ -61,6 +68,7 @@ from ._tasks import OnProgress as OnProgress, client_in_use as client_in_use, ru
 from ._urls import (
     base_name as base_name,
     is_pattern as is_pattern,
+    is_protected as is_protected,
     is_url as is_url,
     suffix_of as suffix_of,
     without_credentials as without_credentials,

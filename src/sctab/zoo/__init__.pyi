@@ -13,15 +13,14 @@ from ._card_scores import (
 )
 from ._card_write import add_scores as add_scores, write_card as write_card
 from ._facts import CardFacts as CardFacts, DataSource as DataSource
+from ._index import ModelEntry as ModelEntry, ModelSource as ModelSource
+from ._keeping import Verification as Verification, prune as prune, remove as remove, verify as verify
+from ._listing import ModelListing as ModelListing, info as info, list_models as list_models
 from ._load import load as load
-from ._packaged import (
-    ModelListing as ModelListing,
-    list_models as list_models,
-    packaged_path as packaged_path,
-)
+from ._packaged import packaged_path as packaged_path
 from ._predictor import load_predictor as load_predictor
 from ._published import import_checkpoint as import_checkpoint
-from ._resolve import model_path as model_path
+from ._resolve import fetch as fetch, model_path as model_path
 from ._scdeepcluster import (
     PublishedAutoencoder as PublishedAutoencoder,
     export_scdeepcluster as export_scdeepcluster,
@@ -32,10 +31,15 @@ __all__ = [
     "add_scores",
     "card_of",
     "export_scdeepcluster",
+    "fetch",
     "import_checkpoint",
     "import_scdeepcluster",
+    "info",
     "list_models",
     "load",
     "packaged_path",
+    "prune",
+    "remove",
+    "verify",
     "write_card",
 ]

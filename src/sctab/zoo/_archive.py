@@ -52,6 +52,11 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
+def stem_of(name: str) -> str:
+    """Name of an archive without its extension."""
+    return next((name[: -len(suffix)] for suffix in ARCHIVE_SUFFIXES if name.lower().endswith(suffix)), name)
+
+
 def unpack(archive: Path, directory: Path, *, name: str) -> None:
     """Unpack the model, or ensemble, of an archive into a new directory; files that do not belong to a model are left out.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -18,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sctab.errors import DownloadError, SctabError, warn
-from sctab.io import cache_dir, strict_json
+from sctab.io import cache_dir, strict_json, write_reason
 from sctab.zoo._archive import model_files
 
 RECORD_FILE = "download.json"
@@ -186,23 +185,9 @@ def store(key: str, record: Record, directory_name: str, fill: Callable[[Path], 
 def unwritable(error: OSError) -> DownloadError:
     """Error of a cache that cannot be written, with its cause and a fix."""
     return DownloadError(
-        f"The cache `{root()}` cannot be written: {reason_of(error)}. Free some space, or set the environment variable `SCTAB_CACHE` to "
-        "another directory. Nothing incomplete was kept."
+        f"The cache `{root()}` cannot be written: {write_reason(error)}. Free some space, or set the environment variable "
+        "`SCTAB_CACHE` to another directory. Nothing incomplete was kept."
     )
-
-
-def reason_of(error: OSError) -> str:
-    """Reason why something cannot be written, as a part of a sentence."""
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return "the disk is full"
-        case errno.EFBIG:
-            return "a file would be larger than this process or file system allows"
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return "there is no permission to write there"
-        case errno.ENOTDIR | errno.EEXIST:
-            return "a part of its path is a file and not a directory"
-    return str(error.strerror or error).rstrip(".")
 
 
 @contextmanager

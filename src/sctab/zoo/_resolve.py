@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from sctab.errors import ModelNotFoundError, SettingError, did_you_mean, listing
-from sctab.io import as_path
+from sctab.errors import DownloadError, ModelNotFoundError, SettingError, did_you_mean, listing
+from sctab.io import Expected, as_path, base_name, is_offline
 from sctab.keys import ENSEMBLE_FILE, SPEC_FILE
-from sctab.zoo import _cache
-from sctab.zoo._archive import ARCHIVE_SUFFIXES, is_archive, unpack
-from sctab.zoo._names import InIndex, parse
-from sctab.zoo._packaged import packaged_names, packaged_path
+from sctab.zoo import _cache, _pins
+from sctab.zoo._archive import ARCHIVE_SUFFIXES, is_archive, stem_of, unpack
+from sctab.zoo._cache import Cached, Record
+from sctab.zoo._index import ModelEntry, order_of
+from sctab.zoo._indices import DAY, Indices, read_indices
+from sctab.zoo._names import AtUrl, InIndex, OnHub, OnZenodo, parse
+from sctab.zoo._packaged import PACKAGED_VERSION, packaged_names, packaged_path
+from sctab.zoo._transfer import archive_from, folder_from
+from sctab.zoo._zenodo import file_of
 
 
-def model_path(model: str | PathLike[str]) -> Path:
-    """Directory of a model, which is downloaded or unpacked into the cache where it is not on this machine.
+def fetch(
+    model: str | PathLike[str],
+    *,
+    index: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
+    offline: bool | None = None,
+    show_progress: bool = True,
+) -> Path:
+    """Directory of a model, which is downloaded into the cache where it is not on this machine.
+
+    Downloads resume where they were cut off, are compared with the hash of their index, and are done by one process while others wait.
 
     Parameters
     ----------
     model
-        A directory, or an archive of one (`.tar`, `.tar.gz`, `.zip`); what exists takes precedence over a name. The name of
-        a packaged model.
+        * a directory, or an archive of one (`.tar`, `.tar.gz`, `.zip`); what exists takes precedence over a name,
+        * `name`, the newest version in the indices, or the packaged model; `name@version`,
+        * `https://…`, `s3://…` and other URLs of an archive or a directory; `#sha256=…` after it says what is expected,
+        * `zenodo:record` or `zenodo:record/file`,
+        * `hf://organisation/name@revision`.
+    index
+        Index, or several, to search before those of `SCTAB_ZOO` and of the configuration: a file, a folder or a URL of one.
+    offline
+        Use what is on this machine alone; by default as the environment variable `SCTAB_OFFLINE` says.
+    show_progress
+        Show the progress of large downloads.
+
+    Returns
+    -------
+    Directory, which must not be changed.
 
     Raises
     ------
@@ -30,31 +58,51 @@ def model_path(model: str | PathLike[str]) -> Path:
     ModelFormatError
         If an archive holds no model, or cannot be trusted.
     DownloadError
-        If the cache cannot be written.
+        If it cannot be downloaded, is not what was expected, or the cache cannot be written.
     SettingError
-        If it does not name a model.
+        If it does not name a model, or if an index is not one.
+
+    Examples
+    --------
+    >>> import sctab
+    >>> sctab.zoo.fetch("pbmc").name
+    'pbmc'
     """
-    reference = parse(model)
-    if isinstance(reference, Path):
-        if reference.is_file():
-            return _from_file(reference)
-        if isinstance(model, str) and not reference.exists():
-            raise not_found(model)
-        return reference
-    if isinstance(reference, InIndex):
-        if reference.version is None and reference.name in packaged_names():
-            return packaged_path(reference.name)
-        raise not_found(str(model))
-    raise SettingError(f"`{model}` cannot be downloaded by this version of sctab.")
+    offline = is_offline(offline)
+    match parse(model):
+        case Path() as path:
+            return _from_path(path, model)
+        case InIndex() as reference:
+            return _from_index(reference, index, offline=offline, show_progress=show_progress)
+        case AtUrl(url, sha256) as at:
+            cached = _from_url(at, url, sha256, offline=offline, show_progress=show_progress)
+        case OnZenodo(record, file):
+            cached = _from_zenodo(record, file, offline=offline, show_progress=show_progress)
+        case OnHub():
+            raise SettingError(
+                f"`{model}` is on a hub, which this version of sctab does not read. Download it, and provide its path."
+            )
+    _cache.mark_used(cached)
+    return cached.path
 
 
-def not_found(name: str, *, known: tuple[str, ...] = (), note: str = "") -> ModelNotFoundError:
-    """Error of a name that no model has."""
-    available = listing(dict.fromkeys((*known, *packaged_names())))
-    return ModelNotFoundError(
-        f"There is no model `{name}`: no directory of that path, and no packaged model of that name."
-        f"{did_you_mean(name, [*_nearby(name), *known, *packaged_names()])} Packaged models: {available}.{note}"
-    )
+def model_path(model: str | PathLike[str]) -> Path:
+    """Directory of a model, as :func:`fetch` gives it."""
+    return fetch(model)
+
+
+def cached_versions(name: str, version: str | None = None) -> list[Cached]:
+    """Versions of a model in the cache, the newest first."""
+    found = [each for each in _cache.everything() if each.record.name == name and version in (None, each.record.version)]
+    return sorted((each for each in found if each.is_whole()), key=lambda each: order_of(each.record.version), reverse=True)
+
+
+def _from_path(path: Path, model: str | PathLike[str]) -> Path:
+    if path.is_file():
+        return _from_file(path)
+    if isinstance(model, str) and not path.exists():
+        raise _not_found(model, ())
+    return path
 
 
 def _from_file(path: Path) -> Path:
@@ -63,23 +111,94 @@ def _from_file(path: Path) -> Path:
         raise ModelNotFoundError(
             f"`{path}` is a file, and neither a directory of a model nor an archive of one. Archives end with {listing(ARCHIVE_SUFFIXES)}."
         )
-    sha256 = _cache.sha256_of(path)
-    key = _cache.key_of("archive", sha256)
+    sha256, name = _cache.sha256_of(path), stem_of(path.name)
+    key = _cache.key_of("archive", sha256, name)
     if (cached := _cache.find(key)) is None:
         with _cache.alone(key, str(path)):
             cached = _cache.find(key) or _cache.store(
                 key,
-                _cache.Record(str(path.absolute()), sha256, path.stat().st_size),
-                stem_of(path.name),
-                lambda directory: unpack(path, directory, name=str(path)),
+                Record(str(path.absolute()), sha256, path.stat().st_size),
+                name,
+                partial(unpack, path, name=str(path)),
             )
     _cache.mark_used(cached)
     return cached.path
 
 
-def stem_of(name: str) -> str:
-    """Name of an archive without its extension."""
-    return next((name[: -len(suffix)] for suffix in ARCHIVE_SUFFIXES if name.lower().endswith(suffix)), name)
+def _from_url(at: AtUrl, url: str, sha256: str | None, *, offline: bool, show_progress: bool) -> Cached:
+    name = base_name(url.rstrip("/"))
+    if not is_archive(name) and sha256 is None:
+        return folder_from(url, Record(at.shown, "", 0), offline=offline, show_progress=show_progress)
+    record = Record(at.shown, "", 0)
+    return archive_from([url], Expected(sha256=sha256), record, name=stem_of(name), offline=offline, show_progress=show_progress)
+
+
+def _from_zenodo(record: str, name: str | None, *, offline: bool, show_progress: bool) -> Cached:
+    source = f"zenodo:{record}" + (f"/{name}" if name else "")
+    known = next((each for each in _cache.everything() if each.record.source == source and each.is_whole()), None)
+    if known is not None:  # the content of a record never changes
+        return known
+    if offline:
+        raise DownloadError(
+            f"`{source}` is not in the cache `{_cache.root()}`, and the network is not used. Unset `SCTAB_OFFLINE`."
+        )
+    file = file_of(record, name)
+    expected = Expected(size=file.size, md5=file.md5)
+    given = Record(source, "", 0)
+    return archive_from([file.url], expected, given, name=stem_of(file.name), offline=False, show_progress=show_progress)
+
+
+def _from_index(
+    reference: InIndex,
+    index: str | PathLike[str] | Sequence[str | PathLike[str]] | None,
+    *,
+    offline: bool,
+    show_progress: bool,
+) -> Path:
+    name, version = reference.name, reference.version
+    if name in packaged_names() and version in (None, PACKAGED_VERSION):
+        return packaged_path(name)
+    if index is None and version is not None and (cached := cached_versions(name, version)):
+        _cache.mark_used(cached[0])
+        return cached[0].path
+    indices = read_indices(index, offline=offline, max_age=DAY)
+    found = indices.find(name, version)
+    if found is None and not offline:  # it may be newer than the copies of the indices
+        indices = read_indices(index, offline=False, max_age=0)
+        found = indices.find(name, version)
+    if found is None:
+        if not (cached := cached_versions(name, version)):
+            raise _not_found(str(reference.name if version is None else f"{name}@{version}"), indices)
+        _cache.mark_used(cached[0])
+        return cached[0].path
+    return _from_entry(found.entry, found.index, offline=offline, show_progress=show_progress)
+
+
+def _from_entry(entry: ModelEntry, where: str, *, offline: bool, show_progress: bool) -> Path:
+    if entry.import_command is not None:
+        raise ModelNotFoundError(
+            f"`{entry.reference}` was published in another format, at {listing(entry.urls)}. Download it, and import it with "
+            f"`{entry.import_command}`."
+        )
+    _pins.check(entry, where)
+    record = Record(entry.reference, "", 0, name=entry.name, version=entry.version)
+    expected = Expected(entry.size, entry.sha256)
+    cached = archive_from(entry.urls, expected, record, name=entry.reference, offline=offline, show_progress=show_progress)
+    _pins.remember(entry)
+    _cache.mark_used(cached)
+    return cached.path
+
+
+def _not_found(name: str, indices: Indices | tuple[()]) -> ModelNotFoundError:
+    known = sorted({found.entry.name for found in indices} | {found.entry.reference for found in indices}) if indices else []
+    problems = indices.problems if isinstance(indices, Indices) else ()
+    others = f" Models of indices: {listing(sorted({found.entry.name for found in indices}))}." if indices and known else ""
+    unread = f" Indices that could not be read: {' '.join(problems)}" if problems else ""
+    nearby = [*_nearby(name), *known, *packaged_names()]
+    return ModelNotFoundError(
+        f"There is no model `{name}`: no directory of that path, and no model of that name.{did_you_mean(name, nearby)} "
+        f"Packaged models: {listing(packaged_names())}.{others}{unread}"
+    )
 
 
 def _nearby(name: str) -> list[str]:
