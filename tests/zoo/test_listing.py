@@ -20,7 +20,7 @@ def test_without_an_index_there_is_the_packaged_model():
     (listed,) = list_models()
     assert (listed.entry.license, listed.entry.organism, listed.entry.tissues) == ("BSD-3-Clause", "Homo sapiens", ("blood",))
     assert listed.entry.label_ids[0] == "CL:0000236"
-    assert listed.sources[0] == "Zheng et al. 2017"
+    assert listed.sources[0] == "pbmc_zheng_facs"
 
 
 def test_newest_versions_or_all(zoo, small):
