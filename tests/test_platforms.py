@@ -1,11 +1,14 @@
 """What Windows and macOS do not have is not needed: neither to import any module, nor to annotate."""
 
 import ast
+import re
 import subprocess
 import sys
 
 import pytest
 import scanpy as sc
+
+from sctab import keys
 
 POSIX_MODULES = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 """Modules of the standard library that Windows lacks (Python documentation, *Unix-specific services*)."""
@@ -105,6 +108,17 @@ def test_objects_and_files_are_annotated(tmp_path):
     adata = sc.datasets.pbmc68k_reduced().raw.to_adata()
     adata.write_h5ad(tmp_path / "query.h5ad")
     assert run(ANNOTATES, tmp_path / "query.h5ad", tmp_path) == str(adata.n_obs)
+
+
+FORBIDDEN = re.compile(r'[<>:"/\\\\|?*\x00-\x1f]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
+"""What no name of a file can have on Windows (Microsoft, *Naming Files, Paths, and Namespaces*)."""
+
+
+@pytest.mark.parametrize("name", sorted(value for name, value in vars(keys).items() if name.endswith("_FILE")))
+def test_names_of_files_are_valid_everywhere(name):
+    assert FORBIDDEN.search(name) is None
+    assert FORBIDDEN.search("a:b")
+    assert FORBIDDEN.search("aux.txt")
 
 
 def unguarded(source):

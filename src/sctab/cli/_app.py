@@ -17,6 +17,7 @@ from sctab.cli._cluster import ClusterCommand, cluster
 from sctab.cli._commands import Command, Group
 from sctab.cli._consensus import consensus
 from sctab.cli._corpus import corpus_app
+from sctab.cli._doctor import doctor
 from sctab.cli._evaluate import evaluate
 from sctab.cli._export import export
 from sctab.cli._import import import_checkpoint
@@ -66,7 +67,7 @@ def _root(
     prepare_streams()
 
 
-for command in (annotate, check, evaluate, consensus, review, report, export, train, tune, import_checkpoint):
+for command in (annotate, check, evaluate, consensus, review, report, export, train, tune, import_checkpoint, doctor):
     app.command(cls=Command)(command)
 app.command(cls=ClusterCommand)(cluster)
 app.add_typer(benchmark_app)

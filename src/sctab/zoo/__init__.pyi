@@ -12,6 +12,7 @@ from ._card_scores import (
     PromiseScore as PromiseScore,
 )
 from ._card_write import add_scores as add_scores, write_card as write_card
+from ._doctor import Finding as Finding, check_machine as check_machine
 from ._facts import CardFacts as CardFacts, DataSource as DataSource
 from ._index import ModelEntry as ModelEntry, ModelSource as ModelSource
 from ._keeping import Verification as Verification, prune as prune, remove as remove, verify as verify
