@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from tests.cards.test_facts import FACTS, SOURCE
 from tests.clusters import cells_of_types
 from tests.reference import make_reference
-from tests.zoo.test_facts import FACTS, SOURCE
 
 import sctab
 from sctab import InputValueError, ModelFormatError, SettingError

@@ -4,16 +4,19 @@ from . import (
     _published_runs as _published_runs,
     _untrusted as _untrusted,
 )
-from ._card import ModelCard as ModelCard, card_of as card_of
-from ._card_scores import (
+from ._card import (
+    CardFacts as CardFacts,
     Confusion as Confusion,
+    DataSource as DataSource,
     HeldOutScores as HeldOutScores,
     LabelScore as LabelScore,
+    ModelCard as ModelCard,
     PromiseScore as PromiseScore,
+    add_scores as add_scores,
+    card_of as card_of,
+    write_card as write_card,
 )
-from ._card_write import add_scores as add_scores, write_card as write_card
 from ._doctor import Finding as Finding, check_machine as check_machine
-from ._facts import CardFacts as CardFacts, DataSource as DataSource
 from ._index import ModelEntry as ModelEntry, ModelSource as ModelSource
 from ._keeping import Verification as Verification, prune as prune, remove as remove, verify as verify
 from ._listing import ModelListing as ModelListing, info as info, list_models as list_models

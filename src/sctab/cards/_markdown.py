@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from sctab.zoo._card_content import CardContent
-from sctab.zoo._card_scores import UNSEEN_FDR, HeldOutScores
+from sctab.cards._content import CardContent
+from sctab.cards._scores import UNSEEN_FDR, HeldOutScores
 
 _LICENCES = {
     *("apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "gpl-3.0", "agpl-3.0", "lgpl-3.0", "mpl-2.0", "unlicense"),

@@ -3,8 +3,8 @@
 import pytest
 
 from sctab import DataFileError, SettingError
-from sctab.zoo import CardFacts, DataSource
-from sctab.zoo._facts import read_facts
+from sctab.cards import CardFacts, DataSource
+from sctab.cards._facts import read_facts
 
 SOURCE = {"name": "PBMC", "license": "CC-BY-4.0", "n_cells": 240, "doi": "10.1038/ncomms14049"}
 FACTS = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from sctab.cards._command import training_code
+from sctab.cards._facts import CardFacts
+from sctab.cards._scores import HeldOutScores
 from sctab.data import guess_species
 from sctab.inference import Calibration, Fingerprints, ModelSpec
-from sctab.zoo._card_command import training_code
-from sctab.zoo._card_scores import HeldOutScores
-from sctab.zoo._facts import CardFacts
 
 _LATIN = {"human": "Homo sapiens", "mouse": "Mus musculus"}
 

@@ -8,8 +8,8 @@ import torch
 from tests.cite_seq import cite_seq
 from tests.reference import make_reference
 
+from sctab.cards._command import training_code
 from sctab.model import DeepEnsemble, LinearClassifier, MLPClassifier, SCDeepCluster
-from sctab.zoo._card_command import training_code
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "models"
 QUICK = {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False, "calibrate": False}

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sctab.cards._facts import CardFacts
+from sctab.cards._scores import HeldOutScores
 from sctab.errors import ModelFormatError, SettingError
 from sctab.io import strict_json, written_beside
 from sctab.keys import CARD_FACTS_FILE
-from sctab.zoo._card_scores import HeldOutScores
-from sctab.zoo._facts import CardFacts
 
 _FORMAT, _VERSION = "sctab-card", 1
 _NAMES = {"format", "format_version", "model_sha256", "facts", "tests"}

@@ -5,10 +5,10 @@ import pytest
 from sklearn.metrics import f1_score
 from tests.reference import TYPES
 
+from sctab.cards._scores import HeldOutScores, reported_unseen, score_cells_of
 from sctab.data import FeatureSpace, Normalization
 from sctab.inference import Calibration, HeldOutCells, Members, ModelSpec, SeenTypes
 from sctab.ontology import CellOntology, LabelSpace
-from sctab.zoo._card_scores import HeldOutScores, reported_unseen, score_cells_of
 
 SPEC = ModelSpec(
     model_class="LinearClassifier",
