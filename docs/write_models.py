@@ -24,7 +24,7 @@ how many of its genes your data has ({func}`sctab.get.genes`), and if none fits,
 
 def page() -> str:
     """Return the page in Markdown."""
-    models = sctab.zoo.list_models()
+    models = [model for model in sctab.zoo.list_models(offline=True) if model.state == "packaged"]
     rows = [
         f"| [`{model.name}`](#model-{model.name}) | {model.n_labels:,} | {model.n_genes:,} | {model.n_cells:,} "
         f"| {'; '.join(model.sources)} |"

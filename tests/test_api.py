@@ -150,6 +150,7 @@ NAMES = {
         "load",
         "packaged_path",
         "prune",
+        "publish",
         "remove",
         "verify",
         "write_card",

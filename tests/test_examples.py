@@ -52,6 +52,9 @@ REPLACED = {
     " --dask-scheduler tcp://127.0.0.1:8786": "",  # of a benchmark, which starts a cluster of its own
     "--accelerator gpu": "--accelerator cpu",
     "s3://bucket/*.zarr": "zarrs/*.zarr",
+    "https://models.example.org/models.json": "zoo",
+    "s3://bucket/zoo": "zoo",
+    "--model lung@2.1": "--model my-model",
     "val_f1_macro_epoch=41_val_f1_macro=0.847.ckpt": "best.ckpt",
 }
 """Parts of commands that need time, a GPU or the network, and what they are replaced with."""
@@ -154,6 +157,10 @@ def _model(path: Path, _inputs: Inputs) -> None:
     model = sctab.model.LinearClassifier(reference)
     model.train(max_epochs=20, accelerator="cpu", enable_progress_bar=False)
     model.save(path)
+
+
+def _zoo(path: Path, inputs: Inputs) -> None:
+    sctab.zoo.publish(inputs.get("my-model"), path, name="lung", version="2.1", draft=True)
 
 
 def _annotated(path: Path, inputs: Inputs) -> None:
@@ -283,6 +290,7 @@ MAKE: dict[str, Callable[[Path, Inputs], None]] = {
     "filtered_feature_bc_matrix.h5": _ten_x,
     "sample/outs": _outs,
     "my-model": _model,
+    "zoo": _zoo,
     "reference.h5mu": _cite_seq(120, 0),
     "cells.h5mu": _cite_seq(60, 1),
     "my-cite-model": _cite_model,
@@ -336,6 +344,10 @@ def test_example_runs(example: str, inputs: Inputs, tmp_path: Path, monkeypatch:
     if "tcp://" in example:
         example = re.sub(r"tcp://\S+", request.getfixturevalue("scheduler"), example)
     arguments = shlex.split(example)[1:]
+    if arguments[0] == "models":
+        monkeypatch.setenv("SCTAB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("SCTAB_ZOO", str(inputs.get("zoo")))
+        sctab.zoo.fetch("lung@2.1")
     written = {value for name, value in _options(arguments).items() if name in OUTPUTS}
     for argument in arguments:
         name = next((name for name in MAKE if argument.rstrip("/") == name or argument.startswith(f"{name}/")), None)
@@ -369,7 +381,8 @@ def test_examples_are_found_everywhere() -> None:
         "import-checkpoint",
         "benchmark run",
         "corpus build",
-        "models",
+        "models fetch",
+        "models publish",
         "demo",
     ):
         assert f"sctab {name} --help" in places

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 import sctab
 from sctab.cli._annotate import annotate
@@ -21,12 +20,14 @@ from sctab.cli._doctor import doctor
 from sctab.cli._evaluate import evaluate
 from sctab.cli._export import export
 from sctab.cli._import import import_checkpoint
+from sctab.cli._models import models_app
 from sctab.cli._options import Debug, Overwrite
 from sctab.cli._report import report
 from sctab.cli._reporting import EXIT_REFUSED, ends_on_signals, err, out, prepare_streams, reports_errors
 from sctab.cli._review import review
 from sctab.cli._train import train
 from sctab.cli._tune import tune
+from sctab.io import OFFLINE_VARIABLE
 
 app = typer.Typer(
     name="sctab",
@@ -59,12 +60,18 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Use models and indices that are on this machine alone.")] = False,
 ) -> None:
     """Annotate cell types in single-cell RNA-seq data, with per-cell confidence."""
     prepare_streams()
+    if offline:
+        before = os.environ.get(OFFLINE_VARIABLE)
+        os.environ[OFFLINE_VARIABLE] = "1"
+        context.call_on_close(lambda: os.environ.update({OFFLINE_VARIABLE: before or "0"}))
 
 
 for command in (annotate, check, evaluate, consensus, review, report, export, train, tune, import_checkpoint, doctor):
@@ -72,22 +79,7 @@ for command in (annotate, check, evaluate, consensus, review, report, export, tr
 app.command(cls=ClusterCommand)(cluster)
 app.add_typer(benchmark_app)
 app.add_typer(corpus_app)
-
-
-@app.command(cls=Command)
-@reports_errors
-def models(debug: Debug = False) -> None:
-    """List available pretrained models, and what each was trained on.
-
-    **Example**
-
-    `sctab models`
-    """
-    table = Table("name", "types", "genes", "cells", "trained on", "description", box=None)
-    for model in sctab.zoo.list_models():
-        numbers = (f"{number:,}" for number in (model.n_labels, model.n_genes, model.n_cells))
-        table.add_row(model.name, *numbers, "; ".join(model.sources), model.description)
-    out.print(table)
+app.add_typer(models_app)
 
 
 @app.command(cls=Command)

@@ -38,10 +38,16 @@ from ._label_tables import (
 from ._links import check_store as check_store
 from ._locks import InUseError as InUseError, held_alone as held_alone
 from ._mudata import Beside as Beside, ChooseBeside as ChooseBeside
-from ._places import cache_dir as cache_dir, config_file as config_file, is_offline as is_offline
+from ._places import (
+    OFFLINE_VARIABLE as OFFLINE_VARIABLE,
+    cache_dir as cache_dir,
+    config_file as config_file,
+    is_offline as is_offline,
+)
 from ._progress import ProgressReport as ProgressReport, progress_title as progress_title, progress_titled as progress_titled
 from ._readable import require_readable as require_readable
 from ._readback import check_copy as check_copy, check_table as check_table
+from ._remote import path_of as path_of
 from ._replaceable import (
     MODEL_FILES as MODEL_FILES,
     as_path as as_path,
@@ -67,6 +73,7 @@ from ._stored import StoredRows as StoredRows, file_of as file_of
 from ._tasks import OnProgress as OnProgress, client_in_use as client_in_use, run_tasks as run_tasks
 from ._urls import (
     base_name as base_name,
+    filesystem as filesystem,
     is_pattern as is_pattern,
     is_protected as is_protected,
     is_url as is_url,
