@@ -38,6 +38,8 @@ ELSEWHERE = {
     "SCDeepCluster.load(dir_path)": "CellTypeClassifier.load",
     "SCDeepCluster.save(dir_path)": "CellTypeClassifier.save",
     "SCDeepCluster.train(run_dir)": "CellTypeClassifier.train",
+    **{f"{name}.push_to_hub(facts)": "write_card" for name in ("CellTypeClassifier", "DeepEnsemble", "SCDeepCluster")},
+    "add_scores(directory)": "write_card",
     "cluster(model)": "CellTypeClassifier.load",
     "consensus(label_ids)": "read_label_map",
     "evaluate(label_ids)": "read_label_map",
@@ -179,6 +181,13 @@ def write_export():
     assert Path("~/new/labels.tsv").expanduser().exists()
 
 
+def write_card():
+    save(LinearClassifier)
+    Path("~/facts.yaml").expanduser().write_text("license: CC-BY-4.0\n", encoding="utf-8")
+    sctab.zoo.write_card("~/new", facts="~/facts.yaml")
+    assert Path("~/new/MODEL_CARD.md").expanduser().exists()
+
+
 def export_predictor():
     Path("~/new").expanduser().mkdir()
     sctab.inference.load_predictor("~/model").export("~/new/model.onnx")
@@ -196,6 +205,7 @@ READS = {
     "CellTypeClassifier.load(dir_path)": lambda: LinearClassifier.load("~/model", accelerator="cpu"),
     "DeepEnsemble.load(dir_path)": lambda: DeepEnsemble.load("~/ensemble", accelerator="cpu"),
     "load_model(dir_path)": lambda: (load_model("~/model", accelerator="cpu"), load_model("~/ensemble", accelerator="cpu")),
+    "card_of(directory)": lambda: sctab.zoo.card_of("~/model"),
     "fetch(model)": lambda: sctab.zoo.fetch("~/model"),
     "info(model)": lambda: sctab.zoo.info("~/model"),
     "verify(model)": lambda: sctab.zoo.verify("~/model"),
@@ -233,6 +243,8 @@ WRITES = {
     "annotate_files(output)": annotate_files,
     "annotate_files(genes_table)": annotate_files,
     "Predictor.export(path)": export_predictor,
+    "write_card(directory)": write_card,
+    "write_card(facts)": write_card,
     "export_scdeepcluster(path)": scdeepcluster,
     "import_scdeepcluster(path)": scdeepcluster,
     **{f"import_checkpoint({name})": import_checkpoint for name in ("checkpoint", "genes", "labels", "hparams", "output")},

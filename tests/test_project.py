@@ -15,6 +15,7 @@ import sctab
 IMPORTED_AS = {
     "cellxgene-census": "cellxgene_census",
     "cellxgene-ontology-guide": "cellxgene_ontology_guide",
+    "huggingface-hub": "huggingface_hub",
     "lazy-loader": "lazy_loader",
     "pyyaml": "yaml",
     "scikit-learn": "sklearn",

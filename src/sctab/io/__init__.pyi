@@ -27,6 +27,7 @@ from ._download import (
     write_reason as write_reason,
 )
 from ._formats import SUFFIXES as SUFFIXES
+from ._hub import commit_folder as commit_folder, download_repository as download_repository
 from ._label_tables import (
     TABLE_SUFFIXES as TABLE_SUFFIXES,
     check_run_file as check_run_file,

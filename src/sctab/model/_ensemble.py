@@ -36,6 +36,7 @@ from sctab.model._base import CellTypeClassifier
 from sctab.model._calibrating import evaluate_unseen, warn_of_changes
 from sctab.model._classes import class_of
 from sctab.model._ensemble_prediction import PredictingEnsemble
+from sctab.model._hub import HubModel
 from sctab.model._learned_cells import kept_arrays
 from sctab.model._members import MemberTraining
 from sctab.model._sctab import SCTAB
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 
 @final
-class DeepEnsemble(PredictingEnsemble):
+class DeepEnsemble(PredictingEnsemble, HubModel):
     """Ensemble of models of one class trained from different seeds; better calibrated, and less confident when the members disagree.
 
     The probability of a type is the mean of the members' probabilities, and the uncertainty of a cell is one minus the largest of

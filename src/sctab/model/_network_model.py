@@ -28,12 +28,13 @@ from sctab.inference import (
     write_model,
 )
 from sctab.io import as_path
+from sctab.model._hub import HubModel
 from sctab.model._portable import PortableModel
 from sctab.model._setup import single_device
 from sctab.train import is_first_process, seeded, stored_history
 
 
-class NetworkModel(PortableModel, BaseModelClass):
+class NetworkModel(PortableModel, HubModel, BaseModelClass):
     """A model with a description and a network. Its classes say how they are set up, trained and used."""
 
     spec: ModelSpec

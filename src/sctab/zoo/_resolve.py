@@ -7,12 +7,13 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
-from sctab.errors import DownloadError, ModelNotFoundError, SettingError, did_you_mean, listing
+from sctab.errors import DownloadError, ModelNotFoundError, did_you_mean, listing
 from sctab.io import Expected, as_path, base_name, is_offline
 from sctab.keys import ENSEMBLE_FILE, SPEC_FILE
 from sctab.zoo import _cache, _pins
 from sctab.zoo._archive import ARCHIVE_SUFFIXES, is_archive, stem_of, unpack
 from sctab.zoo._cache import Cached, Record
+from sctab.zoo._hub import fetch_from_hub
 from sctab.zoo._index import ModelEntry, order_of
 from sctab.zoo._indices import DAY, Indices, read_indices
 from sctab.zoo._names import AtUrl, InIndex, OnHub, OnZenodo, parse
@@ -78,10 +79,8 @@ def fetch(
             cached = _from_url(at, url, sha256, offline=offline, show_progress=show_progress)
         case OnZenodo(record, file):
             cached = _from_zenodo(record, file, offline=offline, show_progress=show_progress)
-        case OnHub():
-            raise SettingError(
-                f"`{model}` is on a hub, which this version of sctab does not read. Download it, and provide its path."
-            )
+        case OnHub(repo, revision):
+            return fetch_from_hub(repo, revision, offline=offline)
     _cache.mark_used(cached)
     return cached.path
 
