@@ -1,14 +1,16 @@
 """Downloads from servers that do what servers do."""
 
+import gzip
 import hashlib
 import json
 import multiprocessing
 import os
 import resource
 import time
+from typing import ClassVar
 
 import pytest
-from tests.served import Step, scripted, served
+from tests.served import Scripted, Step, scripted, served
 
 from sctab import DownloadError
 from sctab.io import Expected, _download, _http, _progress, download, read_remote
@@ -356,3 +358,22 @@ def test_state_names_no_secret(folder):
     refused(folder, scripted(Step(cut=1000), Step(close=True)), "cut off", kept=1000)
     state = json.loads((folder.parent / "a.part.json").read_text())
     assert set(state) == {"file", "validator", "total"}
+
+
+class Compressed(Scripted):
+    """A server that compresses whatever it gives."""
+
+    steps: ClassVar = [Step()]
+    requests: ClassVar = []
+
+    def _send(self, status, content, step, headers=None):
+        super()._send(status, gzip.compress(content), step, {"Content-Encoding": "gzip"} | (headers or {}))
+
+
+def test_what_a_server_compresses_is_read_and_an_archive_is_hashed_as_it_is(folder):
+    (folder / "models.json").write_text("{}")
+    target = folder.parent / "a.part"
+    with served(folder, Compressed) as address:
+        assert read_remote(f"{address}/models.json", most=10)[0] == b"{}"
+        download(f"{address}/models.json", target)
+    assert gzip.decompress(target.read_bytes()) == b"{}"

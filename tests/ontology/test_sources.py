@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from sctab import DataFileError, SettingError
+from sctab.io import _download
 from sctab.ontology import CellOntology
 from sctab.ontology._sources import OBO_FOUNDRY
 
@@ -170,6 +171,10 @@ def server():
 
 
 class TestOboFoundry:
+    @pytest.fixture(autouse=True)
+    def quickly(self, monkeypatch):
+        monkeypatch.setattr(_download, "_FIRST_PAUSE", 0.01)
+
     @pytest.fixture
     def get(self, server, tmp_path):
         return lambda name="cl", **options: CellOntology.from_obo_foundry(
@@ -204,7 +209,8 @@ class TestOboFoundry:
     def test_without_network_and_cache(self, server, tmp_path):
         address = server.address.replace(str(server.server_port), "1")
         with pytest.raises(
-            DataFileError, match=r"downloaded and read: Connection refused\. Without a network, use `CellOntology\.embedded"
+            DataFileError,
+            match=r"read: the server refuses the connection\. Check .*\. Without a network, use `CellOntology\.embedded",
         ):
             CellOntology.from_obo_foundry(cache_dir=tmp_path, address=address)
         assert list(tmp_path.iterdir()) == []
@@ -227,7 +233,7 @@ class TestOboFoundry:
 
     def test_being_led_away_from_https(self, server, tmp_path):
         server.leads_to = "http://example.org/cl.obo"
-        with pytest.raises(SettingError, match="`http://example.org/cl.obo` is not read over https"):
+        with pytest.raises(DataFileError, match="leads to `http://example.org/cl.obo`, which is not read over https"):
             CellOntology.from_obo_foundry(cache_dir=tmp_path, address=server.address)
         assert list(tmp_path.iterdir()) == []
 

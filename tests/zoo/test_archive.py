@@ -209,6 +209,16 @@ def test_a_changed_byte_is_noticed_where_the_format_has_a_checksum(suffix, model
         unpacked(archive, tmp_path)
 
 
+def test_a_zip_whose_parts_begin_elsewhere_is_refused(model, tmp_path):
+    archive = zip_of(model, tmp_path / "a.zip")
+    content = bytearray(archive.read_bytes())
+    at = content.rindex(b"PK\x05\x06")
+    content[at + 16 : at + 20] = (2**30).to_bytes(4, "little")  # the list of parts, by which their places are corrected
+    archive.write_bytes(content)
+    with pytest.raises(ModelFormatError, match="cannot be unpacked"):
+        unpacked(archive, tmp_path)
+
+
 def test_an_encrypted_zip_is_refused(model, tmp_path):
     archive = zip_of(model, tmp_path / "a.zip")
     content = bytearray(archive.read_bytes())

@@ -112,7 +112,7 @@ def read_remote(url: str, *, most: int, unless: str | None = None) -> tuple[byte
     file, patience = remote_file_at(url), _Patience()
     while True:
         try:
-            with file.open(0, None, unless=unless) as opened:
+            with file.open(0, None, unless=unless, decoded=True) as opened:
                 return _content(opened, most), opened.tag
         except UnchangedError:
             return None

@@ -60,8 +60,13 @@ class RemoteFile(Protocol):
 
     shown: str
 
-    def open(self, start: int, validator: str | None, *, unless: str | None = None) -> AbstractContextManager[Opened]:
-        """Open the file; from 0 on where it is not the one that the validator belongs to, and not at all where it has the tag `unless`."""
+    def open(
+        self, start: int, validator: str | None, *, unless: str | None = None, decoded: bool = False
+    ) -> AbstractContextManager[Opened]:
+        """Open the file; from 0 on where it is not the one that the validator belongs to, and not at all where it has the tag `unless`.
+
+        With `decoded`, content that a server compresses for the transfer is decompressed; an archive is hashed as it is.
+        """
 
 
 def remote_file_at(url: str) -> RemoteFile:
@@ -92,7 +97,7 @@ class _HttpFile:
         self._url, self.shown, self._http = url, without_credentials(url), _http
 
     @contextmanager
-    def open(self, start: int, validator: str | None, *, unless: str | None = None) -> Iterator[Opened]:
+    def open(self, start: int, validator: str | None, *, unless: str | None = None, decoded: bool = False) -> Iterator[Opened]:
         headers = {"Range": f"bytes={start}-"} if start else {}
         if start and validator is not None:
             headers["If-Range"] = validator
@@ -119,7 +124,8 @@ class _HttpFile:
                     with self.open(0, None) as opened:
                         yield opened
                     return
-                yield Opened(begin, total, given, self._chunks(response), tag)
+                is_decoded = decoded and "Content-Encoding" in response.headers
+                yield Opened(begin, None if is_decoded else total, given, self._chunks(response, decoded=is_decoded), tag)
 
     def _check(self, response: Any) -> None:
         if response.status_code in self._http.TRANSIENT:
@@ -143,9 +149,9 @@ class _HttpFile:
         length = response.headers.get("Content-Length", "")
         return 0, int(length) if length.isdecimal() else None
 
-    def _chunks(self, response: Any) -> Iterator[bytes]:
+    def _chunks(self, response: Any, *, decoded: bool) -> Iterator[bytes]:
         try:
-            yield from response.raw.stream(CHUNK, decode_content=False)
+            yield from response.raw.stream(CHUNK, decode_content=decoded)
         except self._http.NETWORK_ERRORS as error:
             raise TransferError(self._http.error_reason(error)) from error
 
@@ -155,7 +161,8 @@ class _LocalFile:
         self._path, self.shown = path, str(path)
 
     @contextmanager
-    def open(self, start: int, validator: str | None, *, unless: str | None = None) -> Iterator[Opened]:
+    def open(self, start: int, validator: str | None, *, unless: str | None = None, decoded: bool = False) -> Iterator[Opened]:
+        del decoded  # only servers compress for the transfer
         from sctab.io.strict_json import open_regular
 
         try:
@@ -186,7 +193,8 @@ class _StoredFile:
         self._url, self.shown = url, without_credentials(url)
 
     @contextmanager
-    def open(self, start: int, validator: str | None, *, unless: str | None = None) -> Iterator[Opened]:
+    def open(self, start: int, validator: str | None, *, unless: str | None = None, decoded: bool = False) -> Iterator[Opened]:
+        del decoded
         with self._explained():
             system, name = filesystem(self._url)
             found = system.info(name)

@@ -114,7 +114,8 @@ class CellOntology:
         name
             Name in the OBO Foundry. Whatever it is, terms other than `CL:` are left out.
         cache_dir
-            Where the file is kept; by default `sctab` in the cache of your account.
+            Where the file is kept; by default the directory that the environment variable `SCTAB_CACHE` names, or `sctab` in the
+            cache of your account.
         refresh
             Download it again. A file that cannot be downloaded or read does not replace the existing one.
         address

@@ -11,18 +11,16 @@ from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
-from sctab.errors import DataFileError, Parameter, SettingError, listing
-from sctab.io import as_path, written_beside
+from sctab.errors import DataFileError, DownloadError, Parameter, SettingError, listing
+from sctab.io import Expected, as_path, cache_dir as default_cache, download, is_protected, written_beside
 
 OBO_FOUNDRY = "https://purl.obolibrary.org/obo/{name}.obo"
 """Permanent address of an ontology of the OBO Foundry; it leads to the newest release."""
 
 _EMBEDDED_FILE = re.compile(r"CL-ontology-(.+)\.json\.\w+")
 _PREFIX = "CL:"
-_CONNECT_TIMEOUT, _READ_TIMEOUT = 30, 60
-"""Seconds after which a server that does not answer is given up."""
 _WITHOUT_NETWORK = "Without a network, use `CellOntology.embedded()`, or `CellOntology.from_file` with a file."
 
 
@@ -103,11 +101,9 @@ def read_obo_foundry(
 
     The OBO Foundry publishes no checksums. The SHA-256 of a download is kept beside it, and compared whenever it is read again.
     """
-    import pooch
-
     if not re.fullmatch(r"[a-z0-9_-]+", name):
         raise SettingError(Parameter("name", name), " is not an OBO Foundry name, which is a lower-case word such as `cl`.")
-    cached = as_path(pooch.os_cache("sctab") if cache_dir is None else cache_dir) / f"{name}.obo"
+    cached = (default_cache() if cache_dir is None else as_path(cache_dir)) / f"{name}.obo"
     checksum = cached.with_name(f"{cached.name}.sha256")
     if cached.is_file() and not refresh:
         expected = sha256 or (checksum.read_text(encoding="utf-8").split() or [""])[0] if checksum.is_file() else sha256
@@ -120,16 +116,11 @@ def read_obo_foundry(
     _require_https(url)
     with written_beside(cached, overwrite=True) as fresh:
         try:
-            load = pooch.HTTPDownloader(timeout=(_CONNECT_TIMEOUT, _READ_TIMEOUT), hooks={"response": _follow_https})
-            load(url, fresh, None)
-            if sha256 is not None and (found := _sha256(fresh)) != sha256:
-                raise ValueError(f"its SHA-256 is `{found}` and not `{sha256}`")
+            download(url, fresh, Expected(sha256=sha256), title=f"{name}.obo", show_progress=True)
             release = _parse(fresh)
             with written_beside(checksum, overwrite=True) as beside:
                 beside.write_text(f"{_sha256(fresh)}  {cached.name}\n", encoding="utf-8")
-        except SettingError:
-            raise
-        except Exception as error:  # whatever the network and pronto raise
+        except Exception as error:  # whatever pronto raises, too
             fix = f"Omit `refresh` to use `{cached}`, which is as it was." if cached.is_file() else _WITHOUT_NETWORK
             raise DataFileError(f"`{url}` could not be downloaded and read: {_reason(error)}. {fix}") from error
     return release
@@ -142,19 +133,14 @@ def _sha256(path: Path) -> str:
 
 def _require_https(url: str) -> None:
     """Refuse addresses whose content anybody on the way could change; a server on this machine may do without."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1", "::1"}):
+    if urlsplit(url).scheme not in {"http", "https"} or not is_protected(url):
         raise SettingError(f"`{url}` is not read over https, so it could be changed on the way. Provide an `https://` address.")
 
 
-def _follow_https(response: Any, *_: Any, **__: Any) -> None:
-    """Refuse to be led from https to where it is not."""
-    if response.is_redirect:
-        _require_https(urljoin(response.url, response.headers["location"]))
-
-
 def _reason(error: Exception) -> str:
-    """Cause of an error, in one line. Errors of the network tell of pools and retries; the cause lies beneath them."""
+    """Cause of an error, in one line; that of a download follows the URL in its message."""
+    if isinstance(error, DownloadError):
+        return str(error).partition(": ")[2].rstrip(".") or str(error).rstrip(".")
     cause: BaseException = error
     while isinstance(error, OSError) and (beneath := cause.__cause__ or cause.__context__):
         cause = beneath

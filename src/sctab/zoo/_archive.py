@@ -38,7 +38,7 @@ _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
     *(EOFError, NotImplementedError, RuntimeError, OverflowError, ValueError),
 )
-"""Errors that damaged archives lead to; damaged bzip2 gives an `OSError` without a number."""
+"""Errors that damaged archives lead to, besides `OSError`."""
 
 
 def is_archive(name: str) -> bool:
@@ -99,14 +99,9 @@ def unpack(archive: Path, directory: Path, *, name: str) -> None:
                     f"`{name}` cannot be trusted: `{part.path}` claims {part.size:,} bytes. Nothing was unpacked."
                 )
             target.parent.mkdir(exist_ok=True)
-            try:
-                with target.open("xb") as file:
-                    for chunk in parts.read(part):
-                        file.write(chunk)
-            except (*_DAMAGED, OSError) as error:
-                if isinstance(error, OSError) and error.errno is not None:
-                    raise
-                raise _damaged(name, error) from error
+            with target.open("xb") as file:
+                for chunk in _undamaged(parts.read(part), name):
+                    file.write(chunk)
             left -= part.size
 
 
@@ -228,6 +223,14 @@ class _Bounded:
 
     def seekable(self) -> bool:
         return True
+
+
+def _undamaged(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """Chunks of a file in an archive; whatever goes wrong while they are read is an error of the archive."""
+    try:
+        yield from chunks
+    except (*_DAMAGED, OSError) as error:
+        raise _damaged(name, error) from error
 
 
 def _exactly(file: Any, size: int) -> Iterator[bytes]:

@@ -162,7 +162,7 @@ def _from_index(
         return cached[0].path
     indices = read_indices(index, offline=offline, max_age=DAY)
     found = indices.find(name, version)
-    if found is None and not offline:  # it may be newer than the copies of the indices
+    if found is None and not offline and not indices.problems:  # it may be newer than the copies of the indices
         indices = read_indices(index, offline=False, max_age=0)
         found = indices.find(name, version)
     if found is None:
