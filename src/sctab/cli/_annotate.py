@@ -87,6 +87,13 @@ def annotate(
             "cells do not fit."
         ),
     ] = None,
+    adapt: Annotated[
+        str,
+        typer.Option(
+            help="Fit a model that keeps a sketch of its reference again: to the `genes` that the query measures, or also to its cells, "
+            "`query`; `auto`, where that is expected to do better; or `none`."
+        ),
+    ] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Annotate a query even if no label fits most of its cells.")] = False,
     vote: Annotated[
         str | None,
@@ -182,6 +189,7 @@ def annotate(
             label_hierarchy=None if label_hierarchy is None else sctab.ontology.read_hierarchy(label_hierarchy),
             labels=_expected(labels),
             unseen_fdr=unseen_fdr,
+            adapt=False if adapt == "none" else cast("sctab.inference.Adapt", adapt),  # which is checked there
             force=force,
             vote=vote,
             precision=cast("sctab.nn.Precision", precision),  # which is checked there

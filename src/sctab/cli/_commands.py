@@ -28,7 +28,7 @@ _PANELS = {
     "gene_id_key gene_symbol_key sample_key group_key only_known label_hierarchy metadata data_file batch_key",
     "Corpus": "corpus fraction fraction_by",
     "Model": "model settings paper_settings members loss augment n_clusters n_top_genes n_latent sigma gamma published ae_weights",
-    "Trust": "accepted_error labels vote calibrate fingerprints force unseen_fdr answer",
+    "Trust": "accepted_error labels vote calibrate fingerprints sketch adapt force unseen_fdr answer",
     "Training": "pretrain_epochs max_epochs batch_size update_interval tolerance n_neighbors resolution community n_init validation_split "
     "train_size n_trials timeout seed",
     "Run": "accelerator devices precision backend jobs resume run_dir keep_checkpoints logs logger storage block_size min_gene_coverage "

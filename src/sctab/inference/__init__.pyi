@@ -1,4 +1,5 @@
 from . import _dask as _dask
+from ._adapt import Adapt as Adapt, Adaptation as Adaptation, adapted as adapted, check_adapt as check_adapt
 from ._backends import Backend as Backend, portable_networks as portable_networks
 from ._backoff import BackOff as BackOff, promise as promise
 from ._block_predictor import (
@@ -59,6 +60,7 @@ from ._query_test import (
 )
 from ._reference_arrays import NO_ARRAYS as NO_ARRAYS, Arrays as Arrays
 from ._sizes import BATCH_SIZE as BATCH_SIZE, DENSE_BATCH_SIZE as DENSE_BATCH_SIZE
+from ._sketch import ReferenceSketch as ReferenceSketch, choose_sketch as choose_sketch
 from ._spec import CLUSTERING as CLUSTERING, NO_SETUP as NO_SETUP, ModelSpec as ModelSpec, library_versions as library_versions
 from ._storage import (
     StoredModel as StoredModel,

@@ -130,6 +130,17 @@ def arrays_of_measured(arrays: Arrays, measured: Measured) -> Arrays:
     return others | {name: arrays[stored] for name, stored in names.items() if stored in arrays}
 
 
+def without_held_out(arrays: Arrays) -> dict[str, NDArray[np.generic]]:
+    """Arrays of a model but for those of its held-out cells.
+
+    Parameters
+    ----------
+    arrays
+        All that it keeps.
+    """
+    return {name: values for name, values in arrays.items() if not name.startswith("held_out")}
+
+
 def _name_with(measured: str, name: str) -> str:
     """Name of an array of held-out cells with some or none of the antibodies."""
     return name.replace("held_out.", f"held_out_with_{measured}.", 1)

@@ -52,7 +52,7 @@ def unseen_test(
     `None` for a query in which no cell, or too few, have a count in the model's genes; and a note for the user, empty if there is none.
     """
     if seen is not None:
-        values = _sample(query, MOST_CELLS)
+        values = sample_of(query, MOST_CELLS)
         if values.shape[0] == 0:
             return None, ""
         if values.shape[0] < _FEWEST_CELLS:
@@ -93,8 +93,16 @@ def sample_ranges(n_obs: int, n_cells: int) -> list[tuple[int, int]]:
     return [(int(start), int(start) + size) for start in starts]
 
 
-def _sample(query: Query, n_cells: int) -> sparse.csr_matrix:
-    """Input of the model for a sample of the cells that have a count in its genes."""
+def sample_of(query: Query, n_cells: int) -> sparse.csr_matrix:
+    """Input of the model for a sample of the cells that have a count in its genes, `(n_sampled, n_inputs)`.
+
+    Parameters
+    ----------
+    query
+        The cells.
+    n_cells
+        Cells to read.
+    """
 
     def parts() -> Iterator[sparse.csr_matrix]:
         for block in query.read(sample_ranges(query.n_obs, n_cells)):

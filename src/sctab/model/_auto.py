@@ -23,7 +23,7 @@ from sctab.model._comparison import compare
 from sctab.model._crossfit import join_folds, useful_jobs
 from sctab.model._ensemble import DeepEnsemble
 from sctab.model._kept import KeptModel
-from sctab.model._learned_cells import kept_arrays
+from sctab.model._learned_cells import kept_arrays, require_sketch
 from sctab.model._linear import LinearClassifier
 from sctab.model._loading import load_model
 from sctab.model._portable import PortableModel
@@ -198,6 +198,7 @@ class AutoClassifier(KeptModel, PortableModel):
         keep_checkpoints: Checkpoints = "best",
         calibrate: bool = True,
         fingerprints: bool = True,
+        sketch: int = 0,
         **train_settings: Any,
     ) -> None:
         """Try the candidates, keep one, and train it on all cells.
@@ -218,7 +219,7 @@ class AutoClassifier(KeptModel, PortableModel):
             As in :class:`CellTypeClassifier`, for the training of the model that is kept.
         calibrate
             Learn how far to trust the model from the cells that were held out to compare the candidates, at no further cost.
-        fingerprints
+        fingerprints, sketch
             As in :meth:`CellTypeClassifier.train`.
         **train_settings
             Settings for all candidates, for example `validation_split`.
@@ -234,6 +235,7 @@ class AutoClassifier(KeptModel, PortableModel):
             raise SettingError(Parameter("n_jobs", n_jobs), " must be at least 1.")
         if not 0 <= seed < 2**32:
             raise SettingError(Parameter("seed", seed), " must be between 0 and 4294967295.")
+        require_sketch(sketch)
         of_all = {"seed": seed, "accelerator": accelerator, "devices": devices, "enable_progress_bar": enable_progress_bar}
         options = train_settings | of_all
         self._check_settings(train_settings)
@@ -263,10 +265,10 @@ class AutoClassifier(KeptModel, PortableModel):
         best = CLASSES[kept]._of(self._reference, register=True, **self._model_settings(kept))
         with progress_titled(f"training {kept}, which is kept"):
             leaves = {"run_dir": run_dir, "logger": logger, "keep_checkpoints": keep_checkpoints}
-            best.train(**self._train_settings(kept) | options | leaves, calibrate=False)
+            best.train(**self._train_settings(kept) | options | leaves, calibrate=False, sketch=sketch)
         if calibrate:
             data = self._reference.data(best.spec)
-            best._arrays = kept_arrays(self._reference, data, best.spec, fingerprints=fingerprints, seed=seed)
+            best._arrays = {**best._arrays, **kept_arrays(self._reference, data, best.spec, fingerprints=fingerprints, seed=seed)}
             cells = join_folds(trial.outputs[kept], best.spec)
             chosen, passed_on = best._settings(self._reference, self._train_settings(kept) | options, None)
             best._take_held_out(cells, best._cross_fit(self._reference, chosen, passed_on).evaluate_unlike(cells))

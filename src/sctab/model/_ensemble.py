@@ -37,7 +37,7 @@ from sctab.model._calibrating import evaluate_unseen, warn_of_changes
 from sctab.model._classes import class_of
 from sctab.model._ensemble_prediction import PredictingEnsemble
 from sctab.model._hub import HubModel
-from sctab.model._learned_cells import kept_arrays
+from sctab.model._learned_cells import kept_arrays, require_sketch, sketched_cells
 from sctab.model._members import MemberTraining
 from sctab.model._sctab import SCTAB
 from sctab.train import CorpusReference, MemoryReference, Reference, run_directory
@@ -195,6 +195,7 @@ class DeepEnsemble(PredictingEnsemble, HubModel):
         run_dir: str | PathLike[str] | None = None,
         calibrate: bool = True,
         fingerprints: bool = True,
+        sketch: int = 0,
         **train_settings: Any,
     ) -> None:
         """Train the members, sequentially or in parallel.
@@ -219,7 +220,7 @@ class DeepEnsemble(PredictingEnsemble, HubModel):
             `resume=True`.
         calibrate
             Learn from held-out cells how far to trust the members together; see :meth:`CellTypeClassifier.train`.
-        fingerprints
+        fingerprints, sketch
             As in :meth:`CellTypeClassifier.train`.
 
         Raises
@@ -233,6 +234,7 @@ class DeepEnsemble(PredictingEnsemble, HubModel):
             raise SettingError("There is no reference. Call `ensemble.setup_anndata(adata, labels_key=…)` first.")
         if n_jobs < 1:
             raise SettingError(Parameter("n_jobs", n_jobs), " must be at least 1.")
+        require_sketch(sketch)
         if train_settings.pop("resume", False) and run_dir is None:
             raise SettingError(
                 Parameter("resume", value=True), " needs the `run_dir` of the training to resume. Provide it, or omit `resume`."
@@ -251,10 +253,10 @@ class DeepEnsemble(PredictingEnsemble, HubModel):
         else:
             members = training.run_all(jobs)
         self._members = tuple(members)
-        self.calibration, self._arrays = None, NO_ARRAYS
+        data = self._reference.data(self.spec)
+        self.calibration, self._arrays = None, sketched_cells(data, sketch, seed=seed)
         if calibrate:
-            data = self._reference.data(self.spec)
-            self._arrays = kept_arrays(self._reference, data, self.spec, fingerprints=fingerprints, seed=seed)
+            self._arrays = {**self._arrays, **kept_arrays(self._reference, data, self.spec, fingerprints=fingerprints, seed=seed)}
             self._calibrate(training, jobs, n_jobs)
 
     def _calibrate(self, training: MemberTraining, jobs: Sequence[Mapping[str, Any]], n_jobs: int) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sctab.inference import DepthSums, Fingerprints, ModelSpec
+from sctab.errors import Parameter, SettingError
+from sctab.inference import DepthSums, Fingerprints, ModelSpec, ReferenceSketch, choose_sketch
 from sctab.io import BLOCK_SIZE
 from sctab.model._seen_types import learned_types
 from sctab.train import Reference, TrainingData
@@ -33,6 +35,36 @@ def kept_arrays(
         Seed of samples.
     """
     return learned_types(reference, data, spec, seed=seed) | learned_cells(data, fingerprints=fingerprints, seed=seed)
+
+
+def sketched_cells(data: TrainingData, n_cells: int, *, seed: int) -> dict[str, NDArray[Any]]:
+    """A few cells of the reference, from which the model can be fitted again.
+
+    Parameters
+    ----------
+    data
+        Training data of the model.
+    n_cells
+        Cells to keep; 0 for none.
+    seed
+        Seed of the choice.
+    """
+    if not n_cells or not (data.labels >= 0).any():
+        return {}
+    chosen = choose_sketch(data.labels, n_cells, rng=np.random.default_rng(seed))
+    return ReferenceSketch(data.rows(chosen), data.labels[chosen].astype(np.int64)).to_arrays()
+
+
+def require_sketch(n_cells: Any) -> None:
+    """Refuse a number of cells that is none.
+
+    Raises
+    ------
+    SettingError
+        If it is not an integer, or is negative.
+    """
+    if isinstance(n_cells, bool) or not isinstance(n_cells, Integral) or n_cells < 0:
+        raise SettingError(Parameter("sketch", n_cells), " must be a number of cells, such as 2000, or 0 to keep none.")
 
 
 def learned_cells(data: TrainingData, *, fingerprints: bool, seed: int) -> dict[str, NDArray[Any]]:

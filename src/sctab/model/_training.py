@@ -15,7 +15,6 @@ import torch
 
 from sctab.errors import Either, Parameter, SctabError, SettingError, did_you_mean, listed, listing, warn
 from sctab.inference import (
-    NO_ARRAYS,
     HeldOutCells,
     device_of,
     problem_of_weights,
@@ -25,7 +24,7 @@ from sctab.io import progress_titled
 from sctab.model._class_names import short_name
 from sctab.model._crossfit import CrossFit, FoldTraining, evaluate_fold, join_folds, useful_jobs
 from sctab.model._described import DescribedModel
-from sctab.model._learned_cells import kept_arrays
+from sctab.model._learned_cells import kept_arrays, require_sketch, sketched_cells
 from sctab.train import (
     LARGE_REFERENCE,
     Checkpoints,
@@ -60,6 +59,7 @@ class TrainableModel(DescribedModel):
         keep_checkpoints: Checkpoints = "best",
         calibrate: bool = True,
         fingerprints: bool = True,
+        sketch: int = 0,
         **overrides: Any,
     ) -> None:
         """Train on the reference. Defaults depend on its size, see :ref:`defaults`.
@@ -95,6 +95,9 @@ class TrainableModel(DescribedModel):
         fingerprints
             With `calibrate`, also keep five bytes per cell by which :func:`sctab.pp.check` recognises cells that were learned, see
             :doc:`/check` for what they disclose.
+        sketch
+            Cells of the reference to keep with the model, such as 2,000, without their names and donors: a few megabytes from which it can
+            be fitted again to the genes and cells of a query, see :doc:`/adapting`. Share them only where you may share counts of cells.
         **overrides
             Single settings by name, which take precedence over `settings`. Every class has `learning_rate`, `class_weights`, `train_size`,
             `validation_split`, `refit`, `early_stopping`, `patience`, `seed` and `split_seed`, see :class:`~sctab.train.CommonSettings`.
@@ -119,6 +122,7 @@ class TrainableModel(DescribedModel):
                 " needs the `run_dir` of the training to resume. Provide it, or omit `resume`.",
             )
         check_checkpoints(keep_checkpoints, run_dir)
+        require_sketch(sketch)
         if accelerator in ("gpu", "cuda", "mps"):
             device_of(accelerator)  # refuses one that is not in this machine
         if (reference := self._reference) is None:
@@ -158,9 +162,9 @@ class TrainableModel(DescribedModel):
         self.spec = self.spec.with_training(summarise(chosen, data, result, self.history_) | of_proteins)
         self.sha256 = None
         self.is_trained_ = True
-        self._arrays = NO_ARRAYS
+        self._arrays = sketched_cells(data, sketch, seed=chosen.seed)
         if calibrate:
-            self._arrays = kept_arrays(reference, data, self.spec, fingerprints=fingerprints, seed=chosen.seed)
+            self._arrays = {**self._arrays, **kept_arrays(reference, data, self.spec, fingerprints=fingerprints, seed=chosen.seed)}
             self._calibrate(reference, chosen, result, start, options)
 
     def _calibrate(

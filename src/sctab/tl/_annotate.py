@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from sctab.data import require_cells, require_writable, target_of
 from sctab.errors import warn
-from sctab.inference import BATCH_SIZE, Backend, Expected, HasPredictor, Hierarchy, predict_cells
+from sctab.inference import BATCH_SIZE, Adapt, Backend, Expected, HasPredictor, Hierarchy, adapted, check_adapt, predict_cells
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, check_key_added
 from sctab.nn import Precision
 from sctab.tl._excluded import ExcludedCells
@@ -46,6 +46,7 @@ def annotate(
     label_hierarchy: Hierarchy | None = None,
     labels: str | Sequence[str] | None = None,
     unseen_fdr: float | None = None,
+    adapt: Adapt = "auto",
     force: bool = False,
     precision: Precision = "float32",
     backend: Backend = "torch",
@@ -88,6 +89,10 @@ def annotate(
     unseen_fdr
         Accepted false discovery rate, such as 0.1, to look for cells that no label fits: of the cells that are reported, at most this
         fraction are of types that the model has learned, for cells like those of its reference. See :doc:`/unseen`.
+    adapt
+        Fit the model again, in seconds, to the `"genes"` that the data measures, or to these and to what its cells look like, `"query"`.
+        It needs a model that keeps a sketch of its reference, see :doc:`/adapting`. By default, it is done where it is expected to do
+        better; `False` never does it.
     force
         Annotate a query most of whose cells no label fits; with `unseen_fdr`, it is refused otherwise.
     precision
@@ -166,6 +171,7 @@ def annotate(
     """
     check_key_added(key_added)
     check_fdr(unseen_fdr)
+    check_adapt(adapt)
     check_hierarchy(label_hierarchy, accepted_error)
     require_cells(adata, files="sctab.tl.annotate_files")
     require_writable(adata, copy=copy)
@@ -175,8 +181,8 @@ def annotate(
     expected = None if labels is None else Expected.of(predictor.spec.labels, labels)
     cells = predictor.cells_of(adata)
     query = predictor.open_query(cells, layer=layer, min_gene_coverage=min_gene_coverage)
-    predictor = predictor.suited_to(query)
-    if accepted_error is not None and query.proteins is not None:
+    predictor, adaptation = adapted(predictor.suited_to(query), [query], adapt)
+    if accepted_error is not None and (query.proteins is not None or adaptation is not None):
         backoff = predictor.promise(accepted_error, label_hierarchy)
     test, note = (None, "") if unseen_fdr is None else predictor.unseen_test(query)
     decision = predict_cells(
@@ -201,6 +207,7 @@ def annotate(
     notes += precision_notes(predictor, query, precision)
     learned = LearnedCells.of(predictor, query)
     notes += [] if learned is None else [learned.note]
+    notes += [] if adaptation is None else [adaptation.note]
 
     target = target_of(adata, copy=copy)
     for name, values in obs_columns(predictor.spec, decision, key_added, backoff, reported).items():
@@ -211,7 +218,17 @@ def annotate(
         probabilities if columns is None else pd.DataFrame(probabilities, index=adata.obs_names, columns=columns)
     )
     target.uns[key_added] = describe_run(
-        predictor, query, notes, precision, backend, backoff, reported, count_terms(decision, backoff), excluded, learned
+        predictor,
+        query,
+        notes,
+        precision,
+        backend,
+        backoff,
+        reported,
+        count_terms(decision, backoff),
+        excluded,
+        learned,
+        adaptation,
     )
     for note in notes:
         warn(note)

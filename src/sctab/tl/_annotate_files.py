@@ -20,6 +20,7 @@ from sctab.data import NO_PROTEINS
 from sctab.errors import DataFileError, Either, KeyNotFoundError, Message, Parameter, SettingError, missing_key, warn
 from sctab.inference import (
     BATCH_SIZE,
+    Adapt,
     Backend,
     Expected,
     FileAnnotation,
@@ -27,7 +28,9 @@ from sctab.inference import (
     Hierarchy,
     Journal,
     ModelSpec,
+    adapted,
     annotate_cells,
+    check_adapt,
     engine_for,
     open_queries,
     require_batch_size,
@@ -91,6 +94,7 @@ def annotate_files(
     label_hierarchy: Hierarchy | None = None,
     labels: str | Sequence[str] | None = None,
     unseen_fdr: float | None = None,
+    adapt: Adapt = "auto",
     force: bool = False,
     precision: Precision = "float32",
     backend: Backend = "torch",
@@ -140,6 +144,8 @@ def annotate_files(
         Cells per batch; 1,024 are a few percent faster and take about 70 MB more.
     min_gene_coverage, accepted_error, label_hierarchy, labels, unseen_fdr, force, precision, backend, key_added
         As in :func:`annotate`.
+    adapt
+        As in :func:`annotate`, for files that measure the same genes.
     genes_table
         A table of the genes of the model to write as well, `.parquet` or `.csv`: :func:`sctab.get.genes` of each input, with the `file` if
         there are several.
@@ -191,6 +197,7 @@ def annotate_files(
         raise SettingError(Parameter("block_size", block_size), " must be at least 1.")
     check_key_added(key_added)
     check_fdr(unseen_fdr)
+    check_adapt(adapt)
     check_hierarchy(label_hierarchy, accepted_error)
     predictor = load_predictor(model)
     check_labels(predictor.spec)
@@ -228,6 +235,7 @@ def annotate_files(
             **promised(predictor.spec, backoff),
             "labels_below": None if backoff is None else backoff.terms.below.tolist(),
             **({} if unseen_fdr is None else {"unseen": True}),
+            **({} if adapt == "auto" else {"adapt": adapt}),
             **({} if expected is None else {"labels": expected.names(predictor.spec.labels)}),
             "version": importlib.metadata.version("sctab"),
         }
@@ -248,7 +256,10 @@ def annotate_files(
                 hidden="all" if protein_modality == NO_PROTEINS else "none",
                 show_progress=show_progress,
             )
-            if accepted_error is not None and predictor.spec.proteins is not None:
+            predictor, adaptation = adapted(predictor, queries, adapt) if queries else (predictor, None)
+            if adaptation is not None:
+                engine = engine_for(predictor, precision=precision, backend=backend, client=client)
+            if accepted_error is not None and (predictor.spec.proteins is not None or adaptation is not None):
                 backoff = predictor.promise(accepted_error, label_hierarchy)
             annotations = annotate_cells(
                 predictor,
@@ -274,9 +285,20 @@ def annotate_files(
                 notes += precision_notes(predictor, query, precision)
                 learned = LearnedCells.of(predictor, query)
                 notes += [] if learned is None else [learned.note]
+                notes += [] if adaptation is None else [adaptation.note]
                 runs[annotation.file.path] = {
                     **describe_run(
-                        predictor, query, notes, precision, backend, checked, reported, of_file.n_terms, of_file.excluded, learned
+                        predictor,
+                        query,
+                        notes,
+                        precision,
+                        backend,
+                        checked,
+                        reported,
+                        of_file.n_terms,
+                        of_file.excluded,
+                        learned,
+                        adaptation,
                     ),
                     RUN: run_id,
                 }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sctab.data import Query, QueryProteins
 from sctab.errors import LabelError, Message, Parameter, SettingError, agreeing, listing
-from sctab.inference import BackOff, Decision, ModelSpec, Predictor, decide, library_versions
+from sctab.inference import Adaptation, BackOff, Decision, ModelSpec, Predictor, decide, library_versions
 from sctab.keys import (
     LONGEST_NAME,
     OBS_CONFIDENCE,
@@ -219,6 +219,7 @@ def describe_run(
     n_terms: Mapping[str, int] | None = None,
     excluded: ExcludedCells | None = None,
     learned: LearnedCells | None = None,
+    adaptation: Adaptation | None = None,
 ) -> Mapping[str, Any]:
     """Everything about the annotation, for `uns`."""
     spec = predictor.spec
@@ -247,6 +248,7 @@ def describe_run(
         **({} if reported is None else {"unseen": reported.to_uns()}),
         **({} if excluded is None else {UNS_EXPECTED: excluded.to_uns(spec.labels)}),
         **({} if learned is None else {"learned": learned.to_uns()}),
+        **({} if adaptation is None else {"adapted": adaptation.to_uns()}),
         "warnings": [str(note) for note in notes],
         "versions": {**library_versions(), **({"jax": importlib.metadata.version("jax")} if backend == "jax" else {})},
     }
