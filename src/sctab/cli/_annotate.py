@@ -90,8 +90,8 @@ def annotate(
     adapt: Annotated[
         str,
         typer.Option(
-            help="Fit a model that keeps a sketch of its reference again: to the `genes` that the query measures, or also to its cells, "
-            "`query`; `auto`, where that is expected to do better; or `none`."
+            help="Refit a model that keeps a sketch of its reference to the `genes` that the query measures, or also to its cells, `query`; "
+            "`auto`, the latter where it is expected to help; or `none`."
         ),
     ] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Annotate a query even if no label fits most of its cells.")] = False,

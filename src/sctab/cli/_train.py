@@ -141,7 +141,7 @@ def train(
     ] = True,
     sketch: Annotated[
         int,
-        typer.Option(help="Cells of the reference to keep with the model, from which `annotate --adapt` fits it again to a query."),
+        typer.Option(help="Cells of the reference to keep with the model, from which `annotate --adapt` refits it to a query."),
     ] = 0,
     logger: Annotated[str | None, typer.Option(help="Additional logger: `neptune`.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training from its run directory.")] = False,
@@ -240,7 +240,9 @@ def train(
         classifier = ensemble or cls(adata, **chosen.model_settings)
     of_training = dict(chosen.train_settings) | {key: value for key, value in given.items() if value is not None}
     sctab.model.check_training(classifier, of_training, run_dir=directory, logger=logger, keep_checkpoints=keep_checkpoints)
-    left_out: dict[str, Any] = {name: False for name, kept in {"calibrate": calibrate, "fingerprints": fingerprints}.items() if not kept}
+    left_out: dict[str, Any] = {
+        name: False for name, kept in {"calibrate": calibrate, "fingerprints": fingerprints}.items() if not kept
+    }
     left_out |= {"sketch": sketch} if sketch else {}
     run = sctab.model.run_hash(classifier, chosen.model_settings, of_training | {"precision": precision} | left_out)
     if is_there:

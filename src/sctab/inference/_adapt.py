@@ -1,4 +1,4 @@
-"""Models that are fitted again to a query: to the genes that it measures, and to its cells."""
+"""Adaptation of a model to a query: a refit on the genes that the query measures, and on its cells."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from sctab.inference._predictor import Predictor
 
 Adapt = Literal["auto", "genes", "query", False]
-"""What a model is fitted to again: the `"genes"` of the query, or also its cells, `"query"`; `"auto"` if that promises to do better."""
+"""Target of a refit: the `"genes"` of the query, also its cells (`"query"`), the latter if it is expected to help (`"auto"`), or none."""
 _N_FOLDS = 5
 _MOST_CELLS = 5_000
 """Cells of a query that are read."""
 _ENOUGH_COVERAGE = 0.9
-"""Fraction of the importance up to which `"auto"` fits a model again that has no held-out cells to compare with."""
+"""Fraction of the importance below which `"auto"` refits a model that has no held-out cells to compare with."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptation:
-    """How a model was fitted again."""
+    """Record of a refit."""
 
     to: Literal["genes", "query"]
     n_cells: int
@@ -48,7 +48,7 @@ class Adaptation:
     macro_f1: float
     """Macro F1 on the genes of the query: of the cells of the sketch, each predicted without having been learned."""
     expected_macro_f1: float | None
-    """What the model itself is expected to reach on these genes; `None` without held-out cells."""
+    """Expected macro F1 of the model itself on these genes; `None` without held-out cells."""
     seconds: float
     """Time that it took."""
 
@@ -59,15 +59,12 @@ class Adaptation:
     @property
     def note(self) -> str:
         """Sentence for the user."""
-        whose = f"{self.n_genes:,} genes that the data has" + (", and to its cells" if self.to == "query" else "")
-        expected = (
-            ""
-            if self.expected_macro_f1 is None
-            else f", where the model as it is was expected to reach {self.expected_macro_f1:.2f}"
-        )
+        and_cells = ", and to its cells" if self.to == "query" else ""
+        before = "" if self.expected_macro_f1 is None else f"; {self.expected_macro_f1:.2f} was expected of the model as it was"
         return (
-            f"The model was fitted again to the {whose}, from its sketch of {self.n_cells:,} reference cells (macro F1 "
-            f"{self.macro_f1:.2f} in cross-validation{expected}). Probabilities and promises hold for cells like those of the sketch."
+            f"The model was refitted to the {self.n_genes:,} of its genes that the data has{and_cells}, from its sketch of "
+            f"{self.n_cells:,} reference cells (macro F1 {self.macro_f1:.2f} in cross-validation{before}). Probabilities and promises hold "
+            "for cells like those of the sketch."
         )
 
 
@@ -86,10 +83,10 @@ def check_adapt(adapt: Any) -> None:
 
 
 def adapted(predictor: Predictor, queries: Sequence[Query], adapt: Adapt) -> tuple[Predictor, Adaptation | None]:
-    """Fit a model again to queries, from the sketch that it keeps of its reference.
+    """Refit a model to queries, from the sketch that it keeps of its reference.
 
-    The fitted model is linear, see :func:`~sctab.inference._refit.refit`, over the genes and labels of the model. It is calibrated by
-    cross-validation on the sketch, anew.
+    The refitted model is linear, see :func:`~sctab.inference._refit.refit`, over the genes and labels of the model. It is calibrated by
+    cross-validation on the sketch.
 
     Parameters
     ----------
@@ -103,7 +100,7 @@ def adapted(predictor: Predictor, queries: Sequence[Query], adapt: Adapt) -> tup
 
     Returns
     -------
-    The fitted model and how it was fitted; with `"auto"`, the model itself and `None` where it is expected to do better.
+    The refitted model and a record; with `"auto"`, the model itself and `None` where it is expected to be better.
 
     Raises
     ------

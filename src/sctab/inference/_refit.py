@@ -15,7 +15,7 @@ _MOST_GENES = 4_000
 """Genes of largest variance that are learned from; with 1,000 of them, logistic regression does as well as with all."""
 _N_COMPONENTS = 50
 _SHRINKAGE = 0.1
-"""Of the covariance within types, towards a multiple of the identity."""
+"""Shrinkage of the covariance within types, towards a multiple of the identity."""
 _NOT_LEARNED = -30.0
 """Bias of a label without cells."""
 

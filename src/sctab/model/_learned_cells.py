@@ -38,7 +38,7 @@ def kept_arrays(
 
 
 def sketched_cells(data: TrainingData, n_cells: int, *, seed: int) -> dict[str, NDArray[Any]]:
-    """A few cells of the reference, from which the model can be fitted again.
+    """A few cells of the reference, from which the model can be refitted.
 
     Parameters
     ----------

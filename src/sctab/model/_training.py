@@ -97,7 +97,7 @@ class TrainableModel(DescribedModel):
             :doc:`/check` for what they disclose.
         sketch
             Cells of the reference to keep with the model, such as 2,000, without their names and donors: a few megabytes from which it can
-            be fitted again to the genes and cells of a query, see :doc:`/adapting`. Share them only where you may share counts of cells.
+            be refitted to the genes and cells of a query, see :doc:`/adapting`. Share them only where you may share counts of cells.
         **overrides
             Single settings by name, which take precedence over `settings`. Every class has `learning_rate`, `class_weights`, `train_size`,
             `validation_split`, `refit`, `early_stopping`, `patience`, `seed` and `split_seed`, see :class:`~sctab.train.CommonSettings`.

@@ -90,9 +90,9 @@ def annotate(
         Accepted false discovery rate, such as 0.1, to look for cells that no label fits: of the cells that are reported, at most this
         fraction are of types that the model has learned, for cells like those of its reference. See :doc:`/unseen`.
     adapt
-        Fit the model again, in seconds, to the `"genes"` that the data measures, or to these and to what its cells look like, `"query"`.
-        It needs a model that keeps a sketch of its reference, see :doc:`/adapting`. By default, it is done where it is expected to do
-        better; `False` never does it.
+        Refit the model, in seconds, to the `"genes"` that the data measures, or to these and to its cells, `"query"`. It needs a model
+        that keeps a sketch of its reference, see :doc:`/adapting`. `"auto"` is `"query"` where that is expected to help, and `False` never
+        refits.
     force
         Annotate a query most of whose cells no label fits; with `unseen_fdr`, it is refused otherwise.
     precision

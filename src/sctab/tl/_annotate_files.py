@@ -142,10 +142,8 @@ def annotate_files(
         it by its features.
     batch_size
         Cells per batch; 1,024 are a few percent faster and take about 70 MB more.
-    min_gene_coverage, accepted_error, label_hierarchy, labels, unseen_fdr, force, precision, backend, key_added
-        As in :func:`annotate`.
-    adapt
-        As in :func:`annotate`, for files that measure the same genes.
+    min_gene_coverage, accepted_error, label_hierarchy, labels, unseen_fdr, adapt, force, precision, backend, key_added
+        As in :func:`annotate`. Files that a model is adapted to must measure the same genes.
     genes_table
         A table of the genes of the model to write as well, `.parquet` or `.csv`: :func:`sctab.get.genes` of each input, with the `file` if
         there are several.
@@ -286,22 +284,8 @@ def annotate_files(
                 learned = LearnedCells.of(predictor, query)
                 notes += [] if learned is None else [learned.note]
                 notes += [] if adaptation is None else [adaptation.note]
-                runs[annotation.file.path] = {
-                    **describe_run(
-                        predictor,
-                        query,
-                        notes,
-                        precision,
-                        backend,
-                        checked,
-                        reported,
-                        of_file.n_terms,
-                        of_file.excluded,
-                        learned,
-                        adaptation,
-                    ),
-                    RUN: run_id,
-                }
+                of_run = (checked, reported, of_file.n_terms, of_file.excluded, learned, adaptation)
+                runs[annotation.file.path] = {**describe_run(predictor, query, notes, precision, backend, *of_run), RUN: run_id}
             _require_unchanged(annotations, cells, journal)
             with ExitStack() as written:  # files take their places when all are whole
                 for target in targets:
