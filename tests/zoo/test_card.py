@@ -207,3 +207,13 @@ def test_the_packaged_model_has_a_complete_card():
         card = card_of(model.path)
         assert card.missing == ()
         assert (model.path / "MODEL_CARD.md").read_text(encoding="utf-8") == card.to_markdown()
+
+
+def test_stored_counts_are_disclosed(tmp_path):
+    cells = make_reference()
+    LinearClassifier.setup_anndata(cells, "cell_type")
+    model = LinearClassifier(cells)
+    for sketch, is_said in ((0, False), (60, True)):
+        model.train(**QUICK, calibrate=False, sketch=sketch)
+        model.save(tmp_path / "model", overwrite=True)
+        assert ("**Counts of 60 cells of the reference are stored" in card_of(tmp_path / "model").to_markdown()) == is_said

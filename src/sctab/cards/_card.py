@@ -12,7 +12,15 @@ from sctab.cards._file import CardFile, read_card_file
 from sctab.cards._markdown import card_as_markdown
 from sctab.cards._scores import reported_unseen, score_cells_of
 from sctab.errors import SettingError
-from sctab.inference import Fingerprints, HeldOutCells, ModelSpec, Predictor, load_predictor, types_of_arrays
+from sctab.inference import (
+    Fingerprints,
+    HeldOutCells,
+    ModelSpec,
+    Predictor,
+    ReferenceSketch,
+    load_predictor,
+    types_of_arrays,
+)
 from sctab.keys import CARD_FACTS_FILE, REFERENCE_FILE, SPEC_FILE, WEIGHTS_FILE
 
 _HELD_OUT = "held-out cells of the reference"
@@ -99,6 +107,7 @@ def _card(path: Path, predictor: Predictor, file: CardFile) -> ModelCard:
         tests=file.tests,
         reported_unseen=None if types is None else reported_unseen(types),
         fingerprints=Fingerprints.from_arrays(arrays, n_genes=len(spec.features)),
+        sketch=ReferenceSketch.from_arrays(arrays, n_genes=len(spec.features), n_labels=len(spec.labels)),
     )
 
 

@@ -9,7 +9,7 @@ from sctab.cards._command import training_code
 from sctab.cards._facts import CardFacts
 from sctab.cards._scores import HeldOutScores
 from sctab.data import guess_species
-from sctab.inference import Calibration, Fingerprints, ModelSpec
+from sctab.inference import Calibration, Fingerprints, ModelSpec, ReferenceSketch
 
 _LATIN = {"human": "Homo sapiens", "mouse": "Mus musculus"}
 
@@ -35,6 +35,8 @@ class CardContent:
     """Fraction of reference cells reported as unseen against types of other donors, see :func:`reported_unseen`; `None` if not kept."""
     fingerprints: Fingerprints | None
     """Filters that recognise training cells."""
+    sketch: ReferenceSketch | None
+    """Cells of the reference that are stored with the model."""
 
     @property
     def calibration(self) -> Calibration | None:

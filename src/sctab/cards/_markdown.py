@@ -205,6 +205,11 @@ def _trust(card: CardContent) -> Iterator[str]:
             f"Fingerprints of {card.fingerprints.n_cells:,} training cells, {card.fingerprints.n_bytes:,} bytes, recognise these cells in "
             f"a query; another cell is recognised by chance with a probability of {card.fingerprints.false_positive_rate():.2g}."
         )
+    if card.sketch is not None:
+        yield (
+            f"**Counts of {len(card.sketch.codes):,} cells of the reference are stored with the model**, {card.sketch.n_bytes:,} bytes, "
+            "without names of cells and donors; it can be refitted to the genes and cells of a query (`adapt`)."
+        )
 
 
 def _identity(card: CardContent) -> Iterator[str]:
