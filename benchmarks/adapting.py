@@ -5,9 +5,9 @@
     uv run python benchmarks/adapting.py --table FILE [FILE ...]
 
 A model learns all genes of a reference and keeps a sketch of it; peers, and logistic regression with and without balanced classes, learn
-the whole reference on the genes that the query measures. Panels are cut from the genes that both have: all, a number of
-them at random, or those of largest variance in the reference. The method was chosen on `--tasks dev`, which are those of `_common.fold_tasks`; `test` are those of
-`blood.yaml`.
+the whole reference on the genes that the query measures. Panels are cut from the genes that both have: all, a number of them at random, or
+those of largest variance in the reference. The method was chosen on `--tasks dev`, which are those of `_common.fold_tasks`; `test` are
+those of `blood.yaml`.
 
 Scores are macro F1 over the types of the reference, expected calibration error, and seconds: of models those of `annotate`, of others those
 of learning and predicting. Rows are appended to `adapting.jsonl` as each is finished; finished rows are skipped.
