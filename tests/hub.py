@@ -20,9 +20,10 @@ class Repository:
     commits: dict = field(default_factory=dict)
     names: dict = field(default_factory=dict)
     titles: list = field(default_factory=list)
+    tags: dict = field(default_factory=dict)
 
     def sha(self, revision):
-        return self.names.get(revision, revision if revision in self.commits else None)
+        return (self.names | self.tags).get(revision, revision if revision in self.commits else None)
 
 
 class Hub:
@@ -158,6 +159,15 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer({"files": modes})
         if rest and rest[0] == "commit":
             return self.commit(repo, rest[1])
+        if rest == ["refs"]:
+            refs = [
+                [{"name": name, "ref": f"refs/{name}", "targetCommit": sha} for name, sha in each.items()]
+                for each in (repository.names, repository.tags)
+            ]
+            return self.answer({"branches": refs[0], "converts": [], "tags": refs[1]})
+        if rest[:1] == ["tag"]:
+            repository.tags[json.loads(self.body())["tag"]] = rest[1]
+            return self.answer({})
         revision = rest[1] if rest[:1] in (["revision"], ["tree"]) else "main"
         sha = repository.sha(revision)
         if sha is None:

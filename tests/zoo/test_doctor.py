@@ -136,10 +136,11 @@ class TestNetwork:
 
     def test_a_configuration_that_cannot_be_read(self, tmp_path, monkeypatch):
         monkeypatch.setenv("SCTAB_CONFIG", str(tmp_path / "config.toml"))
-        assert doctor._indices({"SCTAB_ZOO": "https://me:secret@example.org/models.json"}).value.endswith("example.org/models.json")
-        assert doctor._indices({}).problem == ""
+        monkeypatch.setenv("SCTAB_ZOO", "https://me:secret@example.org/models.json")
+        assert doctor._indices().value == "packaged, https://example.org/models.json"
+        assert doctor._indices().problem == ""
         (tmp_path / "config.toml").write_text("[zoo")
-        assert "cannot be read" in doctor._indices({}).problem
+        assert "cannot be read" in doctor._indices().problem
 
 
 def test_encodings():

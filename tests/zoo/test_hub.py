@@ -9,9 +9,11 @@ from tests.cards.test_facts import FACTS
 from tests.hub import hub_server
 from tests.reference import make_reference
 from tests.zoo.test_card import trained
+from typer.testing import CliRunner
 
 import sctab
 from sctab import ModelNotFoundError, SettingError
+from sctab.cli import app
 from sctab.zoo import _hub, write_card
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=<...>' to upload raw:DeprecationWarning")  # of huggingface_hub
@@ -42,3 +44,25 @@ def test_without_the_newest_commit_named_there_is_a_warning(hub, model_directory
     assert sctab.zoo.fetch(f"hf://{REPO}@main", offline=True) == path
     with pytest.raises(ModelNotFoundError, match="There is no repository `institute/other`"):
         sctab.zoo.fetch("hf://institute/other@main")
+
+
+def test_a_version_is_published_once(hub, model_directory, tmp_path):
+    path = shutil.copytree(model_directory, tmp_path / "blood")
+    with pytest.raises(SettingError, match="is not complete"):
+        sctab.zoo.publish(path, f"hf://{REPO}", version="1.0")
+    assert hub.repositories == {}
+    entry = sctab.zoo.publish(path, f"hf://{REPO}", version="1.0", facts=FACTS)
+    assert entry.urls == (f"hf://{REPO}@1.0",)
+    assert sctab.zoo.card_of(entry.urls[0]).missing == ()
+    commits = len(hub.repositories[REPO].commits)
+    with pytest.raises(SettingError, match=r"has the tag `1\.0` already, and a version never changes"):
+        sctab.zoo.publish(path, f"hf://{REPO}", version="1.0", facts=FACTS)
+    assert len(hub.repositories[REPO].commits) == commits
+
+
+def test_the_command_publishes(hub, model_directory, tmp_path):
+    path = shutil.copytree(model_directory, tmp_path / "blood")
+    result = CliRunner().invoke(app, ["models", "publish", str(path), "--to", f"hf://{REPO}", "--version", "2.0", "--draft"])
+    assert result.exit_code == 0, result.output
+    assert f"Use it as `hf://{REPO}@2.0`" in result.output
+    assert set(hub.repositories[REPO].tags) == {"2.0"}

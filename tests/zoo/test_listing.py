@@ -30,7 +30,8 @@ def test_newest_versions_or_all(zoo, small):
     assert found(index=zoo) == [packaged, ("lung", "2.10", "available")]
     fetch("lung@2.1", index=zoo)
     lung = [("lung", "2.1", "fetched"), ("lung", "2.10", "available")]
-    assert found(index=zoo, all=True) == [packaged, *lung, ("published", "2.1", "import")]
+    listed = [each for each in found(index=zoo, all=True) if not each[0].startswith(("hierarchical-", "sctab-"))]  # packaged ones
+    assert listed == [packaged, *lung, ("published", "2.1", "import")]
     index_file(zoo / "models.json", hosted(zoo, sctab.zoo.packaged_path("pbmc"), version="3"))
     fetch("lung@3", index=zoo)
     shutil.rmtree(zoo)

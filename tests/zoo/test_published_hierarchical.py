@@ -14,6 +14,7 @@ import sctab
 from sctab import ModelFormatError
 from sctab.data import Normalization, normalise
 from sctab.zoo import import_checkpoint
+from sctab.zoo._indices import packaged_index
 
 CLASSES = {"linear": "LinearClassifier", "mlp": "MLPClassifier", "tabnet": "SCTAB"}
 ROUNDING = {"linear": 1e-5, "mlp": 1e-5, "tabnet": 1e-4}
@@ -73,3 +74,17 @@ def test_a_damaged_zip(published, tmp_path):
     with pytest.raises(ModelFormatError, match="It may be truncated; download it again"):
         import_checkpoint(tmp_path / "cut.zip", folder="linear", **tables)
     assert archive
+
+
+def test_the_packaged_index_lists_them_with_the_command_that_imports_each():
+    entries = {entry.name: entry for entry in packaged_index().models}
+    assert set(entries) == {"sctab-published", *(f"hierarchical-{kind}" for kind in HIERARCHICAL)}
+    for name, entry in entries.items():
+        command = entry.import_command.split()
+        assert command[:2] == ["sctab", "import-checkpoint"]
+        assert command[-2:] == ["--output", name]
+        assert command[command.index("--folder") + 1] in (
+            "scTab",
+            f"cxg_2023_05_15_{name.removeprefix('hierarchical-')}_hierarchical_loss",
+        )
+        assert all(url.startswith("https://") for url in entry.urls)

@@ -1,5 +1,6 @@
 """From what a user writes to the directory of a model."""
 
+import re
 import shutil
 
 import pytest
@@ -8,7 +9,7 @@ from tests.served import Step, scripted, served
 from tests.zoo_models import entry_values, hosted, index_file, tar_of, zip_of
 
 import sctab
-from sctab import DownloadError, ModelFormatError, ModelNotFoundError, SettingError
+from sctab import DownloadError, ModelFormatError, ModelNotFoundError
 from sctab.zoo import _cache, fetch, load, load_predictor, model_path
 
 
@@ -129,7 +130,7 @@ class TestIndices:
     def test_an_unknown_name_lists_what_indices_have_and_which_failed(self, zoo, tmp_path):
         with pytest.raises(ModelNotFoundError, match="Did you mean `lung`") as found:
             fetch("lungs", index=[zoo, tmp_path / "none.json"])
-        assert "Models of indices: `lung`" in str(found.value)
+        assert re.search("Models of indices: .*`lung`", str(found.value))
         assert "Indices that could not be read: `" in str(found.value)
 
     def test_offline_says_what_to_do(self, zoo, monkeypatch):
@@ -147,8 +148,3 @@ class TestIndices:
         monkeypatch.setenv("SCTAB_ZOO", str(zoo))
         assert load_predictor("blood@2.1").spec == load_predictor("pbmc").spec
         assert load("blood").name == "blood@2.1"
-
-
-def test_a_hub_is_not_read_yet():
-    with pytest.raises(SettingError, match="`hf://org/name` is on a hub"):
-        fetch("hf://org/name")

@@ -17,7 +17,14 @@ _FROM_CARD = {"MODEL_CARD.md"}
 
 
 def upload_model(
-    directory: Path, repo: str, *, message: str = "", revision: str | None = None, private: bool = False, draft: bool = False
+    directory: Path,
+    repo: str,
+    *,
+    message: str = "",
+    revision: str | None = None,
+    private: bool = False,
+    draft: bool = False,
+    tag: str | None = None,
 ) -> str:
     """Commit a model directory to the hub, with its card as `README.md`.
 
@@ -25,7 +32,7 @@ def upload_model(
     ----------
     directory
         Directory of a model or an ensemble.
-    repo, message, revision, private
+    repo, message, revision, private, tag
         As for :func:`sctab.io.commit_folder`.
     draft
         Commit a model whose card is not complete.
@@ -60,9 +67,8 @@ def upload_model(
                 shutil.copyfile(path, target)
         (staged / README).write_text(read_card(staged).to_markdown(), encoding="utf-8", newline="\n")
         strict_json.write(staged / CONFIG, config_of(card))
-        return commit_folder(
-            staged, repo, message=message or f"Add {card.spec.summary.rstrip('; ')}", revision=revision, private=private
-        )
+        title = message or f"Add {card.spec.summary.rstrip('; ')}"
+        return commit_folder(staged, repo, message=title, revision=revision, private=private, tag=tag)
 
 
 def config_of(card: ModelCard) -> dict[str, Any]:

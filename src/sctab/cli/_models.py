@@ -219,7 +219,12 @@ def prune(
 @_command
 def publish(
     model: Annotated[str, typer.Argument(help="Directory of a model or an ensemble.")],
-    to: Annotated[str, typer.Option(help="Folder, or URL of a folder in an object store, with the index to add it to.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="Folder, or URL of a folder in an object store, with the index to add it to; or `hf://organisation/name`."
+        ),
+    ],
     version: Annotated[str, typer.Option(help="Version, numbers separated by dots, such as `2.1`.")],
     name: Annotated[str | None, typer.Option(help="Name in the index; by default that of the directory.")] = None,
     facts: Annotated[Path | None, typer.Option(help="YAML file with licence, sources and limits for the card.")] = None,
@@ -233,6 +238,9 @@ def publish(
     `sctab models publish my-model --to zoo --version 1.0 --draft`
     """
     entry = sctab.zoo.publish(model, to, version=version, name=name, facts=facts, draft=draft)
+    if to.startswith("hf:"):
+        out.print(f"Published `{entry.reference}`. Use it as `{entry.urls[0]}`.", soft_wrap=True)
+        return
     out.print(
         f"Published `{entry.reference}`, {(entry.size or 0) / _MB:,.1f} MB, SHA-256 `{entry.sha256}`. Use it:", soft_wrap=True
     )

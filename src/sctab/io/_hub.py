@@ -63,7 +63,9 @@ def download_repository(repo: str, revision: str | None, *, files: Sequence[str]
     return path
 
 
-def commit_folder(folder: Path, repo: str, *, message: str, revision: str | None = None, private: bool = False) -> str:
+def commit_folder(
+    folder: Path, repo: str, *, message: str, revision: str | None = None, private: bool = False, tag: str | None = None
+) -> str:
     """Add all files of a folder to a repository of the hub in one commit, and create the repository if there is none.
 
     Parameters
@@ -78,6 +80,8 @@ def commit_folder(folder: Path, repo: str, *, message: str, revision: str | None
         Branch to commit to; by default `main`.
     private
         Nobody else can see the repository, if it is created.
+    tag
+        Tag of the commit, which must be new.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def commit_folder(folder: Path, repo: str, *, message: str, revision: str | None
     OutputError
         If the hub cannot be reached, or refuses the commit.
     SettingError
-        If `repo` cannot be the name of a repository.
+        If `repo` cannot be the name of a repository, or if it has the tag already.
     """
     hub = require("huggingface_hub", extra="hub")
     errors = require("huggingface_hub.errors", extra="hub")
@@ -101,7 +105,11 @@ def commit_folder(folder: Path, repo: str, *, message: str, revision: str | None
     ]
     try:
         api.create_repo(repo, private=private, exist_ok=True)
-        commit: Any = api.create_commit(repo, operations, commit_message=message, revision=revision)
+        taken = tag is not None and any(each.name == tag for each in api.list_repo_refs(repo).tags)
+        if not taken:
+            commit: Any = api.create_commit(repo, operations, commit_message=message, revision=revision)
+            if tag is not None:
+                api.create_tag(repo, tag=tag, revision=commit.oid)
     except errors.HFValidationError as error:
         raise _invalid(repo, error) from error
     except Exception as error:  # the library raises errors of several others
@@ -109,6 +117,8 @@ def commit_folder(folder: Path, repo: str, *, message: str, revision: str | None
             f"`{repo}` could not be committed to `{_shown_endpoint()}`: {_line(error)}. Log in with `hf auth login`, or set "
             "`HF_TOKEN` to a token that may write there. Nothing was changed there."
         ) from error
+    if taken:
+        raise SettingError(f"`{repo}` has the tag `{tag}` already, and a version never changes. Choose a new one.")
     return str(commit.oid)
 
 

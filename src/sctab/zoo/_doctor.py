@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from sctab.errors import SctabError
 from sctab.io import cache_dir, config_file, without_credentials
+from sctab.zoo._indices import addresses
 
 _PACKAGE = "sctab"
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[.*?\])?(?:>=(?P<least>[\w.]+))?(?:;\s*extra == ['\"](?P<extra>[\w-]+)['\"])?")
@@ -81,7 +82,7 @@ def check_machine() -> tuple[Finding, ...]:
         *_places(),
         _locks(cache_dir()),
         *_network(os.environ),
-        _indices(os.environ),
+        _indices(),
         _text(sys.stdout.encoding or "", locale.getpreferredencoding(do_setlocale=False), sys.getfilesystemencoding()),
         *_extras(),
     )
@@ -256,19 +257,13 @@ def _network(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(name="offline", value=f"SCTAB_OFFLINE={offline}")
 
 
-def _indices(environment: Mapping[str, str]) -> Finding:
+def _indices() -> Finding:
     """Indices of models besides the packaged one, as they are configured."""
-    path, given = config_file(), environment.get("SCTAB_ZOO", "")
-    value = f"packaged{', ' + without_credentials(given) if given else ''}"
     try:
-        tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return Finding(name="indices", value=value)
-    except (OSError, ValueError) as error:
-        return Finding(
-            name="indices", value=value, problem=f"The configuration `{path}` cannot be read: {error}. Correct it, or remove it."
-        )
-    return Finding(name="indices", value=f"{value}, and those of `{path}`")
+        found = addresses()
+    except SctabError as error:
+        return Finding(name="indices", value=f"packaged; `{config_file()}`", problem=str(error))
+    return Finding(name="indices", value=", ".join(["packaged", *map(without_credentials, found)]))
 
 
 def _text(terminal: str, preferred: str, files: str) -> Finding:

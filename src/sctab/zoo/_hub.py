@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from sctab import cards
 
@@ -22,16 +23,14 @@ def fetch_from_hub(repo: str, revision: str | None = None, *, offline: bool | No
     return cards.download_model(repo, revision, offline=offline)
 
 
-def push(
-    directory: Path, repo: str, *, message: str = "", revision: str | None = None, private: bool = False, draft: bool = False
-) -> str:
+def push(directory: Path, repo: str, **options: Any) -> str:
     """Commit a model directory to the hub, with its card; the hash of the commit. Errors as for :func:`sctab.cards.upload_model`.
 
     Parameters
     ----------
     directory
         Directory of a model or an ensemble.
-    repo, message, revision, private, draft
+    repo, **options
         As in :func:`sctab.cards.upload_model`.
     """
-    return cards.upload_model(directory, repo, message=message, revision=revision, private=private, draft=draft)
+    return cards.upload_model(directory, repo, **options)

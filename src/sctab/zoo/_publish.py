@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +31,9 @@ from sctab.keys import CARD_FILE
 from sctab.zoo import _cache
 from sctab.zoo._archive import model_files, pack
 from sctab.zoo._card import card_of, write_card
+from sctab.zoo._hub import push
 from sctab.zoo._index import INDEX_FILE, Index, ModelEntry, is_name, is_version, read_entry, read_index
+from sctab.zoo._names import OnHub, parse
 from sctab.zoo._resolve import fetch
 from sctab.zoo._transfer import file_below
 
@@ -57,7 +60,8 @@ def publish(
     model
         Directory of a model or an ensemble, or whatever else names one.
     to
-        Folder, or URL of a folder in an object store, such as `s3://bucket/zoo`; created with an index where there is none.
+        Folder, or URL of a folder in an object store, such as `s3://bucket/zoo`; created with an index where there is none. Or a
+        repository of the Hugging Face hub, `hf://organisation/name`, where the commit gets the version as its tag.
     version
         Numbers separated by dots, such as `2.1`.
     name
@@ -114,6 +118,9 @@ def publish(
         archive = Path(temporary) / f"{name}-{version}.tar"
         pack(directory, archive, root=f"{name}-{version}", replaced={CARD_FILE: card.to_markdown().encode()})
         entry = _entry(card, archive, name, version, draft=draft)
+        if isinstance(place, OnHub):
+            push(directory, place.repo, revision=place.revision, message=f"Publish version {version}", draft=draft, tag=version)
+            return replace(entry, urls=(f"hf://{place.repo}@{version}",), size=None, sha256=None)
         place.add(entry, archive)
     return entry
 
@@ -139,13 +146,15 @@ def _entry(card: ModelCard, archive: Path, name: str, version: str, *, draft: bo
     return read_entry(values, "The model")
 
 
-def _place_of(to: str | PathLike[str]) -> _Folder | _Store:
+def _place_of(to: str | PathLike[str]) -> _Folder | _Store | OnHub:
     text = str(to)
     if text.startswith(("http://", "https://")):
         raise SettingError(
             f"`{without_credentials(text)}` cannot be written over HTTP. Publish to a folder or an object store, and let the "
             "server give its files."
         )
+    if text.startswith("hf:") and isinstance(place := parse(text), OnHub):
+        return place
     if text.startswith(("hf:", "zenodo:")):
         raise SettingError(f"`{text}` cannot be written by this version of sctab. Publish to a folder or an object store.")
     if is_url(text) and not text.startswith("file://"):
