@@ -192,6 +192,8 @@ HAS_NO_WORD = {
     "inference/_ensemble_files.py": "a function for one model was called with an ensemble; commands take both",
     "inference/_storage.py": "a model is saved again in Python only",
     "io/_formats.py": "the beginning of an expression, which is taken apart",
+    "cards/_content.py": "models are trained again and cards are written in Python, too",
+    "cards/_file.py": "cards are written in Python only",
     "train/_labels.py": "bytes are decoded, and new types added to a model, in Python only",
     "train/_reference_checks.py": "a file is never a view",
 }

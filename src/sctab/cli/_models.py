@@ -23,7 +23,6 @@ _MB = 10**6
 models_app = typer.Typer(
     name="models",
     cls=Group,
-    help="List available models; fetch, describe, verify, publish and remove them.",
     invoke_without_command=True,
     rich_markup_mode="markdown",
 )

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from zarr.storage import FsspecStore, StoreLike
-
 from sctab.errors import DataFileError, require
+
+if TYPE_CHECKING:
+    from zarr.storage import StoreLike
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 30, 60
 """Seconds after which a server that does not answer, or that stops answering, is given up."""
@@ -67,6 +68,8 @@ def store_of(path: str, *, read_only: bool = True) -> StoreLike:
     """Store that Zarr opens for a path or a URL."""
     if not is_url(path):
         return path
+    from zarr.storage import FsspecStore
+
     with _knows_protocol(path):
         return FsspecStore.from_url(path, storage_options=_options(path), read_only=read_only)
 

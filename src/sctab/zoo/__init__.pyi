@@ -20,13 +20,17 @@ from ._doctor import Finding as Finding, check_machine as check_machine
 from ._index import ModelEntry as ModelEntry, ModelSource as ModelSource
 from ._keeping import (
     Verification as Verification,
-    cache_size as cache_size,
-    cached_sources as cached_sources,
     prune as prune,
     remove as remove,
     verify as verify,
 )
-from ._listing import ModelListing as ModelListing, info as info, list_models as list_models
+from ._listing import (
+    ModelListing as ModelListing,
+    cache_size as cache_size,
+    cached_sources as cached_sources,
+    info as info,
+    list_models as list_models,
+)
 from ._load import load as load
 from ._packaged import packaged_path as packaged_path
 from ._predictor import load_predictor as load_predictor

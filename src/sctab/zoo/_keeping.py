@@ -141,17 +141,6 @@ def prune(*, days: float = 90) -> tuple[list[str], int]:
     return sorted(each.record.source for each in removed), partial + sum(each.n_bytes for each in removed)
 
 
-def cached_sources() -> list[str]:
-    """Sources of the models in the cache: what was fetched, once each."""
-    return list(dict.fromkeys(each.record.source for each in _cache.everything()))
-
-
-def cache_size() -> tuple[Path, int, int]:
-    """Directory of the cache, number of models in it, and their bytes."""
-    found = _cache.everything()
-    return _cache.root(), len(found), sum(each.n_bytes for each in found)
-
-
 def _kept(model: str) -> list[Cached]:
     """Models in the cache that a name means."""
     reference = parse(model)

@@ -179,6 +179,17 @@ def info(
     return ModelListing(_entry_of(path, cached_at.get(path)), path, _CACHE if path in cached_at else "path")
 
 
+def cached_sources() -> list[str]:
+    """Sources of the models in the cache: what was fetched, once each."""
+    return list(dict.fromkeys(each.record.source for each in _cache.everything()))
+
+
+def cache_size() -> tuple[Path, int, int]:
+    """Directory of the cache, number of models in it, and their bytes."""
+    found = _cache.everything()
+    return _cache.root(), len(found), sum(each.n_bytes for each in found)
+
+
 def _packaged(name: str) -> ModelListing:
     path = packaged_path(name)
     return ModelListing(entry_of(path, name=name, version=PACKAGED_VERSION), path, PACKAGED)

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sctab.cards import CardFacts, ModelCard
-from sctab.errors import DownloadError, OutputError, OutputExistsError, Parameter, SettingError, listing
+from sctab.errors import DownloadError, Either, OutputError, OutputExistsError, Parameter, SettingError, listing
 from sctab.io import (
     InUseError,
     as_path,
@@ -111,7 +111,9 @@ def publish(
             raise SettingError(
                 f"The card of `{path}` is not complete, it lacks {listing(card.missing)}. Declare facts with ",
                 Parameter("facts", ...),
-                ", measure scores with `sctab.zoo.add_scores`, or publish it as a draft with ",
+                ", measure scores with ",
+                Either("`sctab.zoo.add_scores`", "`sctab.zoo.add_scores` in Python"),
+                ", or publish it as a draft with ",
                 Parameter("draft", value=True),
                 ".",
             )
