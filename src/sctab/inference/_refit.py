@@ -7,9 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import MaxAbsScaler
-from sklearn.utils.extmath import randomized_svd
 
 _MOST_GENES = 4_000
 """Genes of largest variance that are learned from; with 1,000 of them, logistic regression does as well as with all."""
@@ -83,6 +80,9 @@ def _linear(
     values: sparse.csr_matrix, codes: NDArray[np.integer], like: sparse.csr_matrix, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights `(n_genes, n_types)` and biases `(n_types,)`: the mean of three linear models."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import MaxAbsScaler
+
     n_types = int(codes.max()) + 1
     if n_types == 1:
         return np.zeros((values.shape[1], 1)), np.zeros(1)
@@ -102,6 +102,8 @@ def _discriminant(
     values: sparse.csr_matrix, codes: NDArray[np.integer], like: sparse.csr_matrix, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Linear discriminant analysis of principal components, with a shrunken covariance (Friedman 1989, :doi:`10.2307/2289860`)."""
+    from sklearn.utils.extmath import randomized_svd
+
     n_components = min(_N_COMPONENTS, *(size - 1 for size in (*values.shape, *like.shape)))
     if n_components < 1:
         return np.zeros((values.shape[1], int(codes.max()) + 1)), np.zeros(int(codes.max()) + 1)
