@@ -3,9 +3,10 @@
 import gzip
 import hashlib
 import json
-import multiprocessing
 import os
-import resource
+import random
+import subprocess
+import sys
 import time
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from tests.served import Scripted, Step, scripted, served
 from sctab import DownloadError
 from sctab.io import Expected, _download, _http, _progress, download, read_remote
 
-CONTENT = os.urandom(600_000)
+CONTENT = random.Random(0).randbytes(600_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -235,28 +236,34 @@ def test_a_full_disk_is_noticed_before_anything_is_written(folder, monkeypatch):
     refused(folder, scripted(), r"the disk is full. 0.6 MB are needed in .*, and 0.0 MB are free")
 
 
-def _limited(address, target, result):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-    try:
-        download(f"{address}/a.tar", target, expected())
-    except DownloadError as error:
-        result.put((str(error), sorted(path.name for path in target.parent.iterdir())))
+LIMITED = """
+import resource, sys
+from pathlib import Path
+
+from sctab import DownloadError
+from sctab.io import Expected, download
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+address, target, size, sha256 = sys.argv[1:]
+try:
+    download(f"{address}/a.tar", Path(target), Expected(size=int(size), sha256=sha256))
+except DownloadError as error:
+    print(error)
+"""
+DOWNLOAD = LIMITED.replace("resource.setrlimit", "# ").replace("import resource, sys", "import sys")
+
+
+def process_of(program, address, target):
+    """A process of its own that downloads."""
+    command = [sys.executable, "-c", program, address, str(target), str(len(CONTENT)), SHA256]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 def test_a_file_that_cannot_be_written_further_leaves_nothing(folder):
-    context = multiprocessing.get_context("fork")
-    result = context.Queue()
     with served(folder, scripted()) as address:
-        process = context.Process(target=_limited, args=(address, folder.parent / "a.part", result))
-        process.start()
-        message, left = result.get(timeout=60)
-        process.join()
+        message, _ = process_of(LIMITED, address, folder.parent / "a.part").communicate(timeout=60)
     assert "a file would be larger than this process or file system allows. Free some space" in message
-    assert left == ["served"]
-
-
-def _download_until_killed(address, target):
-    download(f"{address}/a.tar", target, expected())
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["served"]
 
 
 def test_a_process_that_is_killed_is_resumed(folder):
@@ -264,13 +271,12 @@ def test_a_process_that_is_killed_is_resumed(folder):
     handler = scripted(Step(pause=0.2), Step(pause=0.2), Step())
     with served(folder, handler) as address:
         for _ in range(2):
-            process = multiprocessing.get_context("fork").Process(target=_download_until_killed, args=(address, target))
-            process.start()
+            process = process_of(DOWNLOAD, address, target)
             before = target.stat().st_size if target.exists() else 0
             while not target.exists() or target.stat().st_size <= before:
                 time.sleep(0.02)
             process.kill()
-            process.join()
+            process.communicate()
         assert 0 < target.stat().st_size < len(CONTENT)
         download(f"{address}/a.tar", target, expected())
     assert target.read_bytes() == CONTENT

@@ -1,9 +1,10 @@
 """Models from servers and stores into the cache."""
 
 import json
-import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from tests.outputs import contents, write_ensemble, write_model
@@ -125,9 +126,7 @@ def test_paths_stay_before_the_query():
     assert file_below("https://example.org?x=1", "a b") == "https://example.org/a%20b?x=1"
 
 
-def _fetch(url, result):
-    path = fetch(url, show_progress=False)
-    result.put((os.getpid(), str(path)))
+FETCH = "import sys; from sctab.zoo import fetch; print(fetch(sys.argv[1], show_progress=False))"
 
 
 def test_four_processes_get_one_copy(tmp_path, cache):
@@ -136,16 +135,11 @@ def test_four_processes_get_one_copy(tmp_path, cache):
     (tmp_path / "served").mkdir()
     tar_of(tmp_path / "model", tmp_path / "served/a.tar")
     handler = scripted(Step(pause=0.1))
-    context = multiprocessing.get_context("fork")
-    result = context.Queue()
     with served(tmp_path / "served", handler) as address:
-        processes = [context.Process(target=_fetch, args=(f"{address}/a.tar", result)) for _ in range(4)]
-        for process in processes:
-            process.start()
-        found = [result.get(timeout=60) for _ in processes]
-        for process in processes:
-            process.join()
-    assert len({path for _, path in found}) == 1
-    assert len({number for number, _ in found}) == 4
+        command = [sys.executable, "-c", FETCH, f"{address}/a.tar"]
+        processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        found = [process.communicate(timeout=120)[0] for process in processes]
+    assert all(process.returncode == 0 for process in processes)
+    assert len(set(found)) == 1
     assert len(handler.requests) == 1
     assert len(_cache.everything()) == 1

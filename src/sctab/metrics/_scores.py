@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import precision_recall_fscore_support
 
 from sctab.metrics._lengths import require_same_length
 
@@ -30,6 +29,8 @@ def scores_per_type(truth: ArrayLike, predicted: ArrayLike, *, types: Sequence[s
     known = ~np.asarray(pd.isna(np.asarray(truth, dtype=object)))
     truth, predicted = np.asarray(truth)[known].astype(str), np.asarray(predicted)[known].astype(str)
     types = sorted(set(truth)) if types is None else list(types)
+    from sklearn.metrics import precision_recall_fscore_support
+
     precision, recall, f1, cells = precision_recall_fscore_support(truth, predicted, labels=types, zero_division=0)
     return pd.DataFrame(
         {"precision": precision, "recall": recall, "f1": f1, "cells": cells.astype(np.int64)}, index=pd.Index(types, name="type")
