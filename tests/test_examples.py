@@ -155,7 +155,7 @@ def _model(path: Path, _inputs: Inputs) -> None:
     reference = cells()[::2].copy()
     sctab.model.LinearClassifier.setup_anndata(reference, "cell_type", donor_key="donor_id")
     model = sctab.model.LinearClassifier(reference)
-    model.train(max_epochs=20, accelerator="cpu", enable_progress_bar=False)
+    model.train(max_epochs=20, accelerator="cpu", enable_progress_bar=False, sketch=40)
     model.save(path)
 
 

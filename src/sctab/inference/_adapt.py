@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.data import Query, normalise
-from sctab.errors import Parameter, SettingError
+from sctab.errors import Either, Parameter, SettingError
 from sctab.inference._backends import TorchEvaluator
 from sctab.inference._block_predictor import one_thread
 from sctab.inference._calibration import Members
@@ -118,17 +118,12 @@ def adapted(predictor: Predictor, queries: Sequence[Query], adapt: Adapt) -> tup
     if sketch is None or spec.proteins is not None:
         if adapt == "auto":
             return predictor, None
+        if spec.proteins is not None:
+            raise SettingError(Parameter("adapt", adapt), " is not available for models of surface proteins. Omit it.")
         raise SettingError(
             Parameter("adapt", adapt),
-            *(
-                (
-                    " needs a model that keeps a sketch of its reference, and this one does not. Train it again with ",
-                    Parameter("sketch", 2000),
-                )
-                if sketch is None
-                else (" is not available for models that also look at surface proteins. Omit ", Parameter("adapt"))
-            ),
-            ".",
+            " needs a model that keeps a sketch of its reference, and this one does not. ",
+            Either("Train it again with `sketch=2000`.", "Train it again with `sctab train --sketch 2000`."),
         )
     found = queries[0].match.found
     if not all((query.match.found == found).all() for query in queries):
