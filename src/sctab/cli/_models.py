@@ -65,15 +65,17 @@ def models(
     found = sctab.zoo.list_models(
         all=all_, tissue=tissue, organism=organism, labels=label or (), index=index, offline=offline or None
     )
-    names = ("name", "version", "state", "MB", "types", "genes", "cells", "species", "tissues", "trained on", "description")
-    table = Table(*names, box=None)
+    table = Table(box=None)
+    for name in ("name", "version", "state", "MB", "types", "genes", "cells"):
+        table.add_column(name, no_wrap=True, overflow="fold")
     for model in found:
-        numbers = [_number(number) for number in (model.n_labels, model.n_genes, model.n_cells)]
+        numbers = [_number(number) for number in (model.n_labels or None, model.n_genes, model.n_cells)]
         size = "" if model.entry.size is None else f"{model.entry.size / _MB:,.1f}"
-        known = (model.name, model.version, model.state, size, *numbers, model.entry.organism, ", ".join(model.entry.tissues))
-        table.add_row(*known, "; ".join(model.sources), model.description)
+        table.add_row(model.name, model.version, model.state, size, *numbers)
     if found:
         out.print(table)
+    for model in found:
+        out.print(f"{model.name}: {_sentences_on(model)}", soft_wrap=True)
     for line in [_import_of(model) for model in found if model.state == "import"]:
         out.print(line, soft_wrap=True)
     if not found:
@@ -83,6 +85,13 @@ def models(
         out.print(
             f"Cache: {n_models} {agreeing(n_models, 'model', 'models')}, {n_bytes / _MB:,.1f} MB in `{directory}`.", soft_wrap=True
         )
+
+
+def _sentences_on(model: sctab.zoo.ModelListing) -> str:
+    """Species and tissues, description, and training data."""
+    sources = f"Trained on {'; '.join(model.sources)}" if model.sources else ""
+    parts = (", ".join(filter(None, (model.entry.organism, *model.entry.tissues))), model.description, sources)
+    return " ".join(f"{part.rstrip('.')}." for part in parts if part)
 
 
 def _import_of(model: sctab.zoo.ModelListing) -> str:
