@@ -28,6 +28,7 @@ for signed in (
     "model._ensemble",
     "tl._annotate",
     "tuning._tune",
+    "zoo._card",
 ):
     importlib.import_module(
         f"sctab.{signed}"

@@ -71,7 +71,7 @@ def card_of(directory: str | PathLike[str]) -> ModelCard:
 
     Returns
     -------
-    The card. :attr:`ModelCard.missing` lists what was not measured; nothing is filled in for it.
+    The card. Its `missing` lists what was not measured; nothing is filled in for it.
 
     Raises
     ------
