@@ -1,10 +1,12 @@
 """Arrays of a reference in a file beside the weights: whole, or refused."""
 
+import hashlib
 import json
 import os
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 from tests.reference import make_reference
 
 from sctab import ModelFormatError
@@ -99,3 +101,12 @@ def test_overwriting_takes_them_away(saved):
     model.save(saved, overwrite=True)
     assert not (saved / "reference.safetensors").exists()
     assert load_predictor(saved).spec.calibration is None
+
+
+@pytest.mark.parametrize("values", [np.float32(1), np.ones(3, dtype=np.complex64)], ids=["number", "complex"])
+def test_what_is_no_array_of_real_numbers_is_refused(tmp_path, values):
+    content = save({"held_out.truth": np.asarray(values)})
+    (tmp_path / "reference.safetensors").write_bytes(content)
+    entry = {"file": "reference.safetensors", "sha256": hashlib.sha256(content).hexdigest()}
+    with pytest.raises(ModelFormatError, match="holds something else than arrays of real numbers|missing, truncated or changed"):
+        read_arrays(tmp_path, entry)

@@ -55,12 +55,38 @@ def test_a_model_without_a_sketch_has_none():
         {"sketch.indptr": np.arange(21, dtype=np.int64)[::-1]},
         {"sketch.genes": np.full(3, 1, dtype=np.uint16)},
         {"sketch.values": np.array(["1"])},
+        {"sketch.values": np.float32(1)},
+        {"sketch.labels": np.int32(1)},
+        {"sketch.indptr": np.int64(0)},
     ],
     ids=lambda change: next(f"{name} {'missing' if values is None else values.shape}" for name, values in change.items()),
 )
 def test_damaged_arrays_are_refused(change):
     arrays = {name: values for name, values in (make_sketch().to_arrays() | change).items() if values is not None}
     with pytest.raises(ModelFormatError, match=r"^The sketch of the reference .* is damaged: .* Copy the model again\.$"):
+        read(arrays)
+
+
+def test_indices_below_the_first_gene_are_refused():
+    arrays = make_sketch().to_arrays()
+    arrays["sketch.genes"] = arrays["sketch.genes"].astype(np.int32)
+    arrays["sketch.genes"][0] = -(2**31)
+    with pytest.raises(ModelFormatError, match="is damaged"):
+        read(arrays)
+
+
+def test_rows_that_run_backwards_are_refused_without_a_sign():
+    arrays = make_sketch().to_arrays()
+    arrays["sketch.indptr"] = arrays["sketch.indptr"].astype(np.uint64)
+    arrays["sketch.indptr"][1] = 10**6
+    with pytest.raises(ModelFormatError, match="is damaged"):
+        read(arrays)
+
+
+def test_numbers_too_large_for_single_precision_are_refused():
+    arrays = make_sketch(0.5).to_arrays()
+    arrays["sketch.values"] = np.full(arrays["sketch.values"].shape, 1e300)
+    with pytest.raises(ModelFormatError, match="is damaged"):
         read(arrays)
 
 

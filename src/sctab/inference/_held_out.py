@@ -96,9 +96,12 @@ class HeldOutCells:
             return None
         log_mean = arrays[_LOG_PROBABILITIES].astype(np.float32)
         truth, units, is_known = (arrays.get(name, np.zeros(0)) for name in (_TRUTH, _UNITS, _KNOWN))
-        information = arrays.get(_INFORMATION, np.zeros(len(log_mean), dtype=np.float32))
+        information = arrays.get(_INFORMATION, np.zeros(log_mean.shape[:1], dtype=np.float32))
         is_sound = (
             log_mean.ndim == 2
+            and truth.dtype.kind in "iu"
+            and np.isfinite(information).all()
+            and np.isfinite(log_mean.max(axis=1, initial=-np.inf)).all()
             and log_mean.shape[1] == len(spec.labels)
             and all(values.shape == (len(log_mean),) for values in (truth, units, is_known, information))
         )

@@ -64,6 +64,8 @@ def read_arrays(directory: Path, entry: Any) -> dict[str, NDArray[Any]]:
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
             raise ValueError("its SHA-256 differs from the one in the description of the model")
         arrays = load(content)
+        if any(values.ndim == 0 or values.dtype.kind not in "biuf" for values in arrays.values()):
+            raise ValueError("it holds something else than arrays of real numbers")
         if any(values.dtype.kind == "f" and np.isnan(values).any() for values in arrays.values()):
             raise ValueError("it holds NaN")
     except (OSError, SafetensorError, ValueError, TypeError, LookupError) as error:

@@ -58,26 +58,26 @@ class ReferenceSketch:
         if missing := [name for name in _NAMES if name not in arrays]:
             raise ModelFormatError(_DAMAGED.format(f"it has no `{missing[0]}`"))
         indptr, genes, values, labels = (arrays[name] for name in _NAMES)
-        n_values, n_cells = len(values), len(labels)
+        with np.errstate(over="ignore"):  # a number too large for single precision is infinite there
+            values = values.astype(np.float32) if values.dtype.kind in "uf" else values
+        n_values, n_cells = values.size, labels.size
         is_sound = (
             all(array.ndim == 1 for array in (indptr, genes, values, labels))
             and all(array.dtype.kind in "iu" for array in (indptr, genes, labels))
-            and values.dtype.kind in "uf"
+            and values.dtype == np.float32
             and n_cells > 0
             and len(indptr) == n_cells + 1
             and len(genes) == n_values
             and indptr[0] == 0
             and indptr[-1] == n_values
-            and bool((np.diff(indptr) >= 0).all())
-            and (not n_values or int(genes.max()) < n_genes)
+            and bool((indptr[1:] >= indptr[:-1]).all())  # a difference of unsigned integers is never negative
+            and (not n_values or (int(genes.min()) >= 0 and int(genes.max()) < n_genes))
             and bool((labels >= 0).all() and (labels < n_labels).all())
             and bool(np.isfinite(values).all() and (values >= 0).all())
         )
         if not is_sound:
             raise ModelFormatError(_DAMAGED.format("it does not fit the genes and labels of the model"))
-        counts = sparse.csr_matrix(
-            (values.astype(np.float32), genes.astype(np.int32), indptr.astype(np.int64)), shape=(n_cells, n_genes)
-        )
+        counts = sparse.csr_matrix((values, genes.astype(np.int32), indptr.astype(np.int64)), shape=(n_cells, n_genes))
         counts.sum_duplicates()
         return cls(counts, labels.astype(np.int64))
 
