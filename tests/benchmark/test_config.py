@@ -109,7 +109,7 @@ def test_settings_of_a_file(write_config, tmp_path):
         ({"peers": []}, r"has no models and peers"),
         ({"seeds": []}, r"has no seeds"),
         ({"seeds": [1, 2, 1]}, r"`seeds: \[1, 2, 1\]` names a seed twice"),
-        ({"seeds": [-1]}, r"`seeds`: an integer of at least 0 was expected, found `-1`"),
+        ({"seeds": [-1]}, r"`seeds`: an integer of at least 0 and below 2\^63 was expected, found `-1`"),
         ({"seeds": 3}, r"`seeds`: a list was expected, found `3`"),
         ({"data": 3}, r"`data`: a string was expected, found `3`"),
         ({"baseline": "mlp"}, r"`baseline: mlp` is not compared. Available: `logistic_regression`"),

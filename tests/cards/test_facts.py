@@ -40,7 +40,7 @@ def test_a_file_and_a_mapping_are_the_same(tmp_path):
         ({"sources": [{**SOURCE, "doi": "nature"}]}, "'nature' is not a DOI"),
         ({"sources": [{**SOURCE, "url": "file.h5ad"}]}, r"'file\.h5ad' is not a URL"),
         ({"sources": [{**SOURCE, "used_for": "fun"}]}, "'fun' is not one of `training`, `calibration`, `test`"),
-        ({"sources": [{**SOURCE, "n_cells": -1}]}, "an integer of at least 0 was expected"),
+        ({"sources": [{**SOURCE, "n_cells": -1}]}, "an integer of at least 0 and below 2\\^63 was expected"),
         ({"sources": [{"name": "PBMC"}]}, "lacks `license`, `n_cells`"),
     ],
 )

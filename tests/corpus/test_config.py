@@ -24,7 +24,7 @@ class TestDeclaration:
         ("changes", "error", "message"),
         [
             ({"filters": ["min_mood"]}, SettingError, "there is no rule `min_mood`. Available: `primary_data`"),
-            ({"filters": [{"min_cells": "many"}]}, SettingError, "an integer of at least 0 was expected"),
+            ({"filters": [{"min_cells": "many"}]}, SettingError, "an integer of at least 0 and below 2\\^63 was expected"),
             ({"filters": ["assays"]}, SettingError, "a list was expected"),
             ({"split": {"by": "mood"}}, SettingError, "`by: mood` is not known"),
             ({"split": {"fractions": [0.5, 0.5]}}, SettingError, "three fractions above 0 that sum to one"),

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from sctab import DataFileError
-from sctab.io.declared import read_yaml
+from sctab import DataFileError, SettingError
+from sctab.io.declared import integer, read_yaml
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -39,6 +39,12 @@ def test_what_is_refused(tmp_path, content, says):
     with pytest.raises(DataFileError, match=says):
         read_yaml(tmp_path / "a.yaml")
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("value", [16**5000, [["x" * 10**6]], "x" * 10**6], ids=["digits", "list", "string"])
+def test_values_in_messages_are_short(value):
+    with pytest.raises(SettingError, match=r"^`a`: an integer of at least 0 and below 2\^63 was expected, found `.{1,210}`\.$"):
+        integer(value, "`a`")
 
 
 def test_what_is_no_file(tmp_path):

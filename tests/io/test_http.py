@@ -9,7 +9,7 @@ from email.utils import formatdate
 from http.server import ThreadingHTTPServer
 
 import pytest
-from tests.served import Step, scripted
+from tests.served import Step, scripted, served
 
 from sctab import DownloadError
 from sctab.io import _download, _http, is_protected, read_remote
@@ -95,3 +95,12 @@ def test_dates_and_seconds_to_wait():
     assert _http.retry_after(Response("")) is None
     assert 5 < _http.retry_after(Response(formatdate(time.time() + 10))) <= 10
     assert _http.retry_after(Response(formatdate(0))) == 0
+
+
+def test_a_server_that_leads_to_no_url(tmp_path):
+    handler = scripted(Step(status=302, headers={"Location": "http://[example.org/a.json"}))
+    with (
+        served(tmp_path, handler) as address,
+        pytest.raises(DownloadError, match=r"leads to an address that is not a valid URL\. Ask"),
+    ):
+        read_remote(f"{address}/a.json", most=10)

@@ -1,7 +1,7 @@
 """Files elsewhere that are read from a position on; `test_download.py` has what servers do."""
 
 import pytest
-from tests.served import scripted, served
+from tests.served import Step, scripted, served
 
 from sctab.io._remote import TransferError, UnchangedError, path_of, remote_file_at
 
@@ -47,3 +47,25 @@ def test_what_does_not_exist_is_final(tmp_path):
 
 def test_paths_of_urls():
     assert path_of("file:///a%20b/c").as_posix() == "/a b/c"
+
+
+def test_schemes_are_the_same_in_capitals(tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
+    assert read((tmp_path / "a").as_uri().replace("file:", "FILE:"))[2] == b"x"
+    assert type(remote_file_at("HTTPS://example.org/a")) is type(remote_file_at("https://example.org/a"))
+
+
+def test_a_path_that_no_file_can_have():
+    with pytest.raises(TransferError) as found:
+        read("file:///a%00b")
+    assert found.value.is_final
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-1"])
+def test_lengths_that_are_none(tmp_path, number):
+    (tmp_path / "a").write_bytes(b"0123456789")
+    with served(tmp_path, scripted(Step(length=number, cut=10))) as address, remote_file_at(f"{address}/a").open(0, None) as opened:
+        assert opened.total is None
+    part = {"Content-Range": f"bytes 3-9/{number}"}
+    with served(tmp_path, scripted(Step(headers=part))) as address, pytest.raises(TransferError, match="gives another part"):
+        read(f"{address}/a", 3)

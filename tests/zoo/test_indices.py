@@ -162,3 +162,30 @@ class TestFinding:
         with pytest.raises(DownloadError, match="`lung@2.1` has different hashes in"):
             indices.find("lung", None)
         assert _cache.everything() == []
+
+
+def test_archives_beside_an_index_are_read_with_its_credentials(folder):
+    """From the first time on, and not only from the copy."""
+    handler = scripted(Step())
+    with served(folder, handler) as address:
+        given = address.replace("://", "://me:secret@")
+        for _ in range(2):
+            (found, _) = read_indices(given, offline=False).indices
+            assert found[1].models[0].urls == (f"{given}/lung-2.1.tar",)
+            assert "secret" not in found[0]
+
+
+def test_an_invalid_index_does_not_show_credentials(folder):
+    (folder / "models.json").write_text("{}")
+    with served(folder, scripted(Step())) as address:
+        (problem,) = read_indices(address.replace("://", "://me:secret@"), offline=False).problems
+    assert "is not a valid index" in problem
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize(
+    "address", ["https://[example.org/models.json", "https://[example.org", "file://[x/models.json", "s3://[x"]
+)
+def test_an_address_that_is_no_url(address):
+    with pytest.raises(SettingError, match=r"is not a valid URL: Invalid IPv6 URL\. Check it\.$"):
+        read_indices(address, offline=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sctab import SettingError
+from sctab.zoo import fetch
 from sctab.zoo._names import AtUrl, InIndex, OnHub, OnZenodo, parse
 
 
@@ -55,3 +56,9 @@ def test_a_hash_must_be_one():
     with pytest.raises(SettingError, match=r"`https://example.org/a.tar` is followed by `#sha256=abc`") as found:
         parse("https://example.org/a.tar?sig=secret#sha256=abc")
     assert "secret" not in str(found.value)
+
+
+@pytest.mark.parametrize("url", ["https://[x/lung.tar", "https://[x/lung", "file://[x/lung.tar", "s3://[x/lung.tar"])
+def test_what_is_no_url_is_refused(url):
+    with pytest.raises(SettingError, match=r"is not a valid URL: .*\. Check it\.$"):
+        fetch(url)

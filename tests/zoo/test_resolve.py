@@ -148,3 +148,10 @@ class TestIndices:
         monkeypatch.setenv("SCTAB_ZOO", str(zoo))
         assert load_predictor("blood@2.1").spec == load_predictor("pbmc").spec
         assert load("blood").name == "blood@2.1"
+
+
+def test_messages_show_no_credentials(tmp_path):
+    values = entry_values(url="https://me:secret@example.org/lung.ckpt", import_command="sctab import-checkpoint lung.ckpt")
+    index_file(tmp_path / "models.json", values)
+    with pytest.raises(ModelNotFoundError, match="at `https://example.org/lung.ckpt`"):
+        fetch("lung", index=tmp_path)

@@ -15,6 +15,7 @@ from sctab.cli._commands import Command, Group
 from sctab.cli._options import Debug
 from sctab.cli._reporting import ends_on_signals, out, reports_errors
 from sctab.errors import SettingError, agreeing
+from sctab.io import without_credentials
 
 EXIT_DAMAGED = 1
 """A model is not what was downloaded."""
@@ -95,7 +96,8 @@ def _sentences_on(model: sctab.zoo.ModelListing) -> str:
 
 
 def _import_of(model: sctab.zoo.ModelListing) -> str:
-    return f"Import `{model.entry.reference}` from {', '.join(model.entry.urls)} with `{model.entry.import_command}`."
+    places = ", ".join(map(without_credentials, model.entry.urls))
+    return f"Import `{model.entry.reference}` from {places} with `{model.entry.import_command}`."
 
 
 def _number(number: int | None) -> str:
@@ -145,7 +147,7 @@ def info(model: Model, index: IndexOption = None, offline: Offline = False, debu
         "size": None if entry.size is None else f"{entry.size / _MB:,.1f} MB",
         "SHA-256": entry.sha256,
         "index": listed.index,
-        "addresses": "\n".join(entry.urls),
+        "addresses": "\n".join(map(without_credentials, entry.urls)),
         "saved by": None if entry.sctab_version is None else f"sctab {entry.sctab_version}",
         "import": entry.import_command,
     }

@@ -78,6 +78,7 @@ from ._urls import (
     is_pattern as is_pattern,
     is_protected as is_protected,
     is_url as is_url,
+    split_url as split_url,
     suffix_of as suffix_of,
     without_credentials as without_credentials,
 )

@@ -7,13 +7,13 @@ import os
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import requests
 import urllib3
 
-from sctab.errors import DownloadError, listing
-from sctab.io._urls import CONNECT_TIMEOUT, READ_TIMEOUT, is_protected, without_credentials
+from sctab.errors import DownloadError, SettingError, listing
+from sctab.io._urls import CONNECT_TIMEOUT, READ_TIMEOUT, is_protected, split_url, without_credentials
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers after which the same request may succeed."""
@@ -151,8 +151,14 @@ def _causes(error: BaseException) -> Any:
 def _check_redirect(response: requests.Response, *_: Any, **__: Any) -> None:
     """Refuse to be led from https to where content could be changed on the way."""
     if response.is_redirect:
-        target = urljoin(response.url, response.headers["location"])
-        if urlsplit(target).scheme not in {"http", "https"} or (is_protected(response.url) and not is_protected(target)):
+        try:
+            target = urljoin(response.url, response.headers["location"])
+            scheme = split_url(target).scheme
+        except (ValueError, SettingError) as error:
+            raise DownloadError(
+                f"`{without_credentials(response.url)}` leads to an address that is not a valid URL. Ask the maintainers of the server."
+            ) from error
+        if scheme not in {"http", "https"} or (is_protected(response.url) and not is_protected(target)):
             raise DownloadError(
                 f"`{without_credentials(response.url)}` leads to `{without_credentials(target)}`, which is not read over https, so "
                 "it could be changed on the way. Ask the maintainers of the server."

@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from sctab.errors import SctabError
-from sctab.io._urls import filesystem, is_url, network_reason, without_credentials
+from sctab.io._urls import filesystem, is_url, network_reason, split_url, without_credentials
 
 CHUNK = 2**16
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+_LENGTH = re.compile("[0-9]{1,18}")
 
 
 class TransferError(Exception):
@@ -71,22 +71,28 @@ class RemoteFile(Protocol):
 
 def remote_file_at(url: str) -> RemoteFile:
     """File of a URL or path, by its protocol."""
-    if url.startswith(("http://", "https://")):
-        return _HttpFile(url)
     if not is_url(url):
         return _LocalFile(Path(url))
-    return _LocalFile(path_of(url)) if url.startswith("file://") else _StoredFile(url)
+    scheme = url.partition("://")[0].lower()
+    if scheme in {"http", "https"}:
+        return _HttpFile(url)
+    return _LocalFile(path_of(url)) if scheme == "file" else _StoredFile(url)
 
 
 def path_of(url: str) -> Path:
     """Path of a `file://` URL.
+
+    Raises
+    ------
+    SettingError
+        If it is not a URL.
 
     Examples
     --------
     >>> path_of("file:///tmp/a%20b.tar").as_posix()
     '/tmp/a b.tar'
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     return Path(url2pathname(parts.path))
 
 
@@ -147,7 +153,7 @@ class _HttpFile:
                 raise TransferError("the server gives another part than it was asked for. Ask its maintainers", is_final=True)
             return start, None if found[3] == "*" else int(found[3])
         length = response.headers.get("Content-Length", "")
-        return 0, int(length) if length.isdecimal() else None
+        return 0, int(length) if _LENGTH.fullmatch(length) else None
 
     def _chunks(self, response: Any, *, decoded: bool) -> Iterator[bytes]:
         try:
@@ -167,8 +173,9 @@ class _LocalFile:
 
         try:
             file = open_regular(self._path)
-        except OSError as error:
-            raise TransferError(f"{error.strerror}. Check the path", is_final=True) from error
+        except (OSError, ValueError) as error:  # a path with a null character
+            reason = getattr(error, "strerror", None) or error
+            raise TransferError(f"{reason}. Check the path", is_final=True) from error
         with file:
             found = self._path.stat()
             given = f"{found.st_mtime_ns}-{found.st_size}"

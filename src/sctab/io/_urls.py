@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from sctab.errors import DataFileError, require
+from sctab.errors import DataFileError, SettingError, require
 
 if TYPE_CHECKING:
     from zarr.storage import StoreLike
@@ -31,9 +31,34 @@ def is_url(name: str) -> bool:
     return "://" in name
 
 
+def split_url(url: str) -> SplitResult:
+    """Parts of a URL.
+
+    Raises
+    ------
+    SettingError
+        If it is not one, such as `https://[example/lung.tar`.
+
+    Examples
+    --------
+    >>> split_url("https://example.org/lung.tar").path
+    '/lung.tar'
+    """
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise SettingError(f"`{without_credentials(url)}` is not a valid URL: {error}. Check it.") from error
+
+
 def is_protected(url: str) -> bool:
-    """Return whether nobody on the way can change what is read from a URL; what is on this machine is not sent anywhere."""
-    parts = urlsplit(url.rsplit("::", 1)[-1])
+    """Return whether nobody on the way can change what is read from a URL; what is on this machine is not sent anywhere.
+
+    Raises
+    ------
+    SettingError
+        If it is not a URL.
+    """
+    parts = split_url(url.rsplit("::", 1)[-1])
     return parts.scheme not in {"http", "ftp"} or parts.hostname in {"localhost", "127.0.0.1", "::1"}
 
 

@@ -17,6 +17,9 @@ __dir__ = _lazy.defined_in(__file__)
 
 _LARGEST, _MOST_VALUES = 2**24, 1_000_000
 """Bytes and values of a declaration."""
+_LARGEST_INTEGER = 2**63
+_MOST_SHOWN = 200
+"""Characters of a value in a message."""
 
 
 def read_yaml(path: Path) -> Any:
@@ -70,6 +73,21 @@ def _require_bounded(value: Any, sizes: dict[int, int], above: tuple[int, ...]) 
     return sizes[id(value)]
 
 
+def shown(value: Any) -> str:
+    """Python code of a value for a message, truncated.
+
+    Examples
+    --------
+    >>> shown(["a"])
+    "['a']"
+    """
+    try:
+        code = repr(value)
+    except (ValueError, RecursionError):  # an integer of too many digits, or values nested too deeply
+        return f"a value of type {type(value).__name__}"
+    return code if len(code) <= _MOST_SHOWN else f"{code[:_MOST_SHOWN]}…"
+
+
 def instance_of(cls: type, values: Any, where: str, readers: Mapping[str, Callable[[Any, str], Any]] | None = None) -> Any:
     """Instance of a dataclass from a mapping with its fields; fields without a reader are strings."""
     values = mapping(values, where)
@@ -93,14 +111,14 @@ def check_keys(values: Mapping[str, Any], known: set[str], where: str) -> None:
 def mapping(value: Any, where: str) -> dict[str, Any]:
     """A mapping of names to values."""
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise SettingError(f"{where}: a mapping of names to values was expected, found `{value!r}`.")
+        raise SettingError(f"{where}: a mapping of names to values was expected, found `{shown(value)}`.")
     return value
 
 
 def sequence(value: Any, where: str) -> list[Any]:
     """A list."""
     if not isinstance(value, list):
-        raise SettingError(f"{where}: a list was expected, found `{value!r}`.")
+        raise SettingError(f"{where}: a list was expected, found `{shown(value)}`.")
     return value
 
 
@@ -112,19 +130,19 @@ def each[T](reader: Callable[[Any, str], T]) -> Callable[[Any, str], tuple[T, ..
 def string(value: Any, where: str) -> str:
     """A string."""
     if not isinstance(value, str):
-        raise SettingError(f"{where}: a string was expected, found `{value!r}`.")
+        raise SettingError(f"{where}: a string was expected, found `{shown(value)}`.")
     return value
 
 
 def integer(value: Any, where: str) -> int:
-    """An integer of at least 0."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise SettingError(f"{where}: an integer of at least 0 was expected, found `{value!r}`.")
+    """An integer of at least 0 that fits into 64 bits."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _LARGEST_INTEGER:
+        raise SettingError(f"{where}: an integer of at least 0 and below 2^63 was expected, found `{shown(value)}`.")
     return value
 
 
 def fraction(value: Any, where: str) -> float:
     """A fraction above 0 and up to 1."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= 1:
-        raise SettingError(f"{where}: a fraction above 0 and up to 1 was expected, found `{value!r}`.")
+        raise SettingError(f"{where}: a fraction above 0 and up to 1 was expected, found `{shown(value)}`.")
     return float(value)

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urljoin
 
 from sctab.errors import DataFileError, SettingError, listing
-from sctab.io import declared, is_url, strict_json
+from sctab.io import declared, is_url, split_url, strict_json, without_credentials
 
 INDEX_FILE = "models.json"
 """Name of an index in a folder."""
 INDEX_FORMAT, INDEX_VERSION = "sctab-models", 1
 SHA256 = re.compile("[0-9a-f]{64}")
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
-_VERSION = re.compile(r"\d{1,9}(?:\.\d{1,9}){0,3}")
+_VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,3}")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?")
 """Names that Windows keeps for devices."""
 _TERM = re.compile(r"[A-Za-z][A-Za-z0-9_]*:[A-Za-z0-9_.-]+")
+_IMPORT = re.compile(r"sctab import-checkpoint(?: [A-Za-z0-9._/=-]+)+")
+"""A command that users copy into a shell, so it has nothing that a shell interprets."""
+_LARGEST_SCORE = 1e15
 _LONGEST = 4096
 """Characters of a string of an entry."""
 
@@ -163,18 +166,17 @@ def read_index(content: bytes, address: str) -> Index:
     try:
         values = declared.mapping(strict_json.parse(content), "The index")
         if values.get("format") != INDEX_FORMAT:
-            raise SettingError(f"its `format` must be `{INDEX_FORMAT}`, and is `{values.get('format')!r}`")
+            raise SettingError(f"its `format` must be `{INDEX_FORMAT}`, and is `{declared.shown(values.get('format'))}`")
         if values.get("format_version") != INDEX_VERSION:
-            raise SettingError(
-                f"its `format_version` must be {INDEX_VERSION}, and is `{values.get('format_version')!r}`. A newer sctab may read it"
-            )
+            found = declared.shown(values.get("format_version"))
+            raise SettingError(f"its `format_version` must be {INDEX_VERSION}, and is `{found}`. A newer sctab may read it")
         declared.check_keys(values, {"format", "format_version", "models"}, "The index")
         entries = declared.sequence(values.get("models"), "`models`")
         return Index(tuple(_absolute(read_entry(entry, f"Entry {i}"), address) for i, entry in enumerate(entries)))
     except (SettingError, ValueError) as error:
         reason = str(error).rstrip(".")
         raise DataFileError(
-            f"`{address}` is not a valid index of models: {reason}. Ask its maintainers, or use another index."
+            f"`{without_credentials(address)}` is not a valid index of models: {reason}. Ask its maintainers, or use another index."
         ) from error
 
 
@@ -269,7 +271,12 @@ def _matching(pattern: Any, what: str, value: Any, where: str) -> str:
 
 def _address(text: str) -> bool:
     """Return whether it is a URL, or a relative path that stays beside the index or below."""
-    if is_url(text) or text.startswith("zenodo:"):
+    if is_url(text):
+        with suppress(SettingError):
+            split_url(text)
+            return True
+        return False
+    if text.startswith("zenodo:"):
         return True
     return not text.startswith("/") and "\\" not in text and ":" not in text and ".." not in text.split("/")
 
@@ -278,7 +285,7 @@ def _scores(value: Any, where: str) -> dict[str, float]:
     scores = declared.mapping(value, where)
     for name, score in scores.items():
         _string(name, where)
-        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        if isinstance(score, bool) or not isinstance(score, int | float) or not abs(score) <= _LARGEST_SCORE:  # NaN is not
             raise SettingError(f"{where}, `{name}`: a finite number was expected, found `{score!r}`.")
     return {name: float(score) for name, score in scores.items()}
 
@@ -298,7 +305,8 @@ _strings = declared.each(_string)
 _READERS: dict[str, Any] = {
     "name": partial(_matching, is_name, "a name of lower-case letters, digits, `.`, `_` and `-`"),
     "version": partial(_matching, is_version, "numbers separated by dots, such as `2.1`,"),
-    **dict.fromkeys(("description", "license", "organism", "sctab_version", "import_command"), _string),
+    **dict.fromkeys(("description", "license", "organism", "sctab_version"), _string),
+    "import_command": partial(_matching, _IMPORT.fullmatch, "`sctab import-checkpoint` with names of files and options"),
     "urls": declared.each(partial(_matching, _address, "a URL, or a relative path without `..`,")),
     **dict.fromkeys(("size", "n_cells", "n_genes"), declared.integer),
     "sha256": partial(_matching, SHA256.fullmatch, "a SHA-256 of 64 hexadecimal digits"),

@@ -13,10 +13,19 @@ from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from sctab.errors import DataFileError, DownloadError, OutputError, SctabError, SettingError, warn
-from sctab.io import as_path, config_file, declared, is_url, read_remote, strict_json, without_credentials, written_beside
+from sctab.io import (
+    as_path,
+    config_file,
+    declared,
+    is_url,
+    read_remote,
+    split_url,
+    strict_json,
+    without_credentials,
+    written_beside,
+)
 from sctab.zoo import _cache
 from sctab.zoo._index import INDEX_FILE, Index, ModelEntry, read_index
 from sctab.zoo._transfer import file_below, require_protected
@@ -145,7 +154,7 @@ def _file_of(address: str) -> str:
     """Address of the file of an index, which may be given by its folder."""
     if is_url(address):
         require_protected(address)
-        return address if urlsplit(address).path.endswith(".json") else file_below(address, INDEX_FILE)
+        return address if split_url(address).path.endswith(".json") else file_below(address, INDEX_FILE)
     path = as_path(address)
     return str(path if path.suffix == ".json" else path / INDEX_FILE)
 
@@ -163,7 +172,7 @@ def _read(address: str, *, offline: bool, max_age: float) -> Index:
     try:
         found = read_remote(address, most=strict_json.MOST_BYTES, unless=None if copy is None else copy["tag"])
         content = copy["content"] if found is None and copy is not None else _text((found or (b"",))[0])
-        index = read_index(content.encode(), without_credentials(address))
+        index = read_index(content.encode(), address)
     except (DataFileError, DownloadError) as error:
         if copy is None:
             raise

@@ -13,7 +13,7 @@ from sctab.io import as_path, is_url, without_credentials
 from sctab.zoo._index import SHA256, is_name, is_version
 
 _HUB = re.compile(r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?/?")
-_ZENODO = re.compile(r"zenodo:(?://)?(?:10\.5281/zenodo\.)?(?P<record>\d{1,12})(?:/(?P<file>[^\\]+))?")
+_ZENODO = re.compile(r"zenodo:(?://)?(?:10\.5281/zenodo\.)?(?P<record>[0-9]{1,12})(?:/(?P<file>[^\\]+))?")
 
 
 @dataclass(frozen=True)

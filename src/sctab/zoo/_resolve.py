@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from sctab.errors import DownloadError, ModelNotFoundError, did_you_mean, listing
-from sctab.io import Expected, as_path, base_name, is_offline
+from sctab.io import Expected, as_path, base_name, is_offline, without_credentials
 from sctab.keys import ENSEMBLE_FILE, SPEC_FILE
 from sctab.zoo import _cache, _pins
 from sctab.zoo._archive import ARCHIVE_SUFFIXES, is_archive, stem_of, unpack
@@ -175,9 +175,9 @@ def _from_index(
 
 def _from_entry(entry: ModelEntry, where: str, *, offline: bool, show_progress: bool) -> Path:
     if entry.import_command is not None:
+        places = listing(map(without_credentials, entry.urls))
         raise ModelNotFoundError(
-            f"`{entry.reference}` was published in another format, at {listing(entry.urls)}. Download it, and import it with "
-            f"`{entry.import_command}`."
+            f"`{entry.reference}` was published in another format, at {places}. Download it, and import it with `{entry.import_command}`."
         )
     _pins.check(entry, where)
     record = Record(entry.reference, "", 0, name=entry.name, version=entry.version)

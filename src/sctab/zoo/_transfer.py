@@ -8,10 +8,10 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlunsplit
 
 from sctab.errors import DownloadError, ModelFormatError, SettingError
-from sctab.io import Expected, base_name, download, is_protected, read_remote, strict_json, without_credentials
+from sctab.io import Expected, base_name, download, is_protected, read_remote, split_url, strict_json, without_credentials
 from sctab.keys import CARD_FACTS_FILE, CARD_FILE, ENSEMBLE_FILE, REFERENCE_FILE, SPEC_FILE, WEIGHTS_FILE
 from sctab.zoo import _cache
 from sctab.zoo._archive import stem_of, unpack
@@ -166,7 +166,7 @@ def file_below(url: str, name: str) -> str:
     >>> file_below("https://example.org/lung/?key=1", "model.json")
     'https://example.org/lung/model.json?key=1'
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{quote(name)}"))
 
 
