@@ -69,6 +69,20 @@ def test_covariates_are_left_out(values):
     np.testing.assert_array_equal(found.project(with_known), expected.project(values))
 
 
+@pytest.mark.parametrize(("n_obs", "n_measured"), [(35, 100), (35, 600), (8, 40), (2, 300)])
+def test_most_genes_are_not_measured(n_obs, n_measured):
+    dense = np.zeros((n_obs, 1_200), dtype=np.float32)
+    rng = np.random.default_rng(0)
+    measured = rng.permutation(1_200)[:n_measured]
+    dense[:, measured] = np.log1p(50 * rng.poisson(rng.gamma(0.3, 2, n_measured), (n_obs, n_measured)))
+    learned = Neighbourhoods.learn(sparse.csr_matrix(dense), n_genes=1_200)
+    found = learned.project(sparse.csr_matrix(dense))
+    among = np.argsort(-dense.var(axis=0), kind="stable")[:500]
+    expected = PCA(1, svd_solver="full").fit_transform(dense[:, among].astype(np.float64))[:, 0]
+    found = found[:, 0] - found[:, 0].mean()
+    np.testing.assert_allclose(found * np.sign(found @ expected), expected, atol=1e-2)
+
+
 def test_few_cells():
     """Fewer cells than neighbours, and a single one."""
     for n_obs in (1, 5):

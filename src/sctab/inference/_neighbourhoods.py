@@ -60,7 +60,7 @@ class Neighbourhoods:
         dense = values[:, genes].toarray()
         dense -= dense.mean(axis=0)
         centred = torch.from_numpy(dense)
-        vectors = torch.linalg.eigh(centred.T @ centred).eigenvectors.numpy()  # ascending
+        vectors = torch.linalg.eigh((centred.T @ centred).double()).eigenvectors.numpy()  # ascending
         loadings = np.ascontiguousarray(vectors[:, ::-1][:, :_N_COMPONENTS], dtype=np.float32)
         rows = np.full(values.shape[1], -1, dtype=np.int32)
         rows[genes] = np.arange(len(genes))
@@ -134,7 +134,7 @@ def _closeness(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.flo
 
 
 def _most_variable(values: sparse.csr_matrix, n_genes: int) -> NDArray[np.intp]:
-    """Genes with the largest variance, in order of their positions."""
+    """Genes with the largest variance, in order of their positions. Constant ones are left out: no decomposition converges on many."""
     n_cells = values.shape[0]
     sums, squares = np.zeros(values.shape[1]), np.zeros(values.shape[1])
     for start in range(0, n_cells, _ROWS_AT_A_TIME):
@@ -143,7 +143,8 @@ def _most_variable(values: sparse.csr_matrix, n_genes: int) -> NDArray[np.intp]:
         sums += np.bincount(values.indices[part], weights=data, minlength=len(sums))
         squares += np.bincount(values.indices[part], weights=data**2, minlength=len(sums))
     variance = (squares / n_cells - (sums / n_cells) ** 2)[:n_genes]
-    return np.sort(np.argsort(-variance, kind="stable")[:_MOST_GENES])
+    n_kept = max(1, min(_MOST_GENES, int((variance > 0).sum())))
+    return np.sort(np.argsort(-variance, kind="stable")[:n_kept])
 
 
 def _project(values: sparse.csr_matrix, rows: NDArray[np.int32], loadings: NDArray[np.float32]) -> NDArray[np.float32]:
