@@ -87,6 +87,16 @@ def test_an_adapted_model_can_be_sent_to_other_processes(model, panel):
     assert (labels(again, panel) == labels(predictor, panel)).all()
 
 
+def with_types(model, n_types):
+    """The model with a sketch of its first types alone."""
+    predictor = model.predictor
+    size = {"n_genes": len(predictor.spec.features), "n_labels": len(predictor.spec.labels)}
+    sketch = ReferenceSketch.from_arrays(predictor.arrays, **size)
+    kept = sketch.codes < n_types
+    predictor.arrays = {**predictor.arrays, **ReferenceSketch(sketch.counts[kept], sketch.codes[kept]).to_arrays()}
+    return predictor
+
+
 class TestAuto:
     def test_refits_where_the_model_misses_genes_that_it_needs(self):
         adata = make_reference()
@@ -113,6 +123,13 @@ class TestAuto:
         assert adaptation.expected_macro_f1 is None
         assert fitted(model, make_reference(150, seed=5), "auto")[1] is None
 
+    @pytest.mark.parametrize("n_types", [1, 2])
+    def test_leaves_a_model_whose_sketch_lacks_types(self, model, panel, n_types):
+        """The refitted model would give all cells the types that are left, and be perfect by cross-validation on these."""
+        predictor, adaptation = adapted(with_types(model, n_types), [model.predictor.open_query(panel)], "auto")
+        assert adaptation is None
+        assert set(labels(predictor, panel)) == set(panel.obs["cell_type"])
+
     @pytest.mark.parametrize("adapt", ["auto", False])
     def test_a_model_without_a_sketch_stays_as_it_is(self, panel, adapt):
         predictor = train(make_reference(), sketch=0).predictor
@@ -122,6 +139,21 @@ class TestAuto:
 
 
 class TestRefused:
+    def test_a_sketch_of_one_type(self, model, panel):
+        with pytest.raises(
+            SettingError, match=r"of several types, and that of this model has one type. Train it again with `sketch=2000`"
+        ):
+            annotate(panel, with_types(model, 1), adapt="genes")
+        assert "sctab" not in panel.uns
+
+    @pytest.mark.parametrize("adapt", ["auto", "genes", "query"])
+    def test_a_sketch_that_cannot_be_normalised(self, model, panel, adapt):
+        predictor = model.predictor
+        tiny = predictor.arrays["sketch.values"] * np.float32(1e-40)
+        predictor.arrays = {**predictor.arrays, "sketch.values": tiny}
+        with pytest.raises(ModelFormatError, match="its counts are too small to be normalised. Copy the model again"):
+            annotate(panel, predictor, adapt=adapt)
+
     @pytest.mark.parametrize("adapt", ["gene", True, None, 1])
     def test_an_unknown_way(self, model, panel, adapt):
         with pytest.raises(SettingError, match=r"is unknown. Choose `auto`, `genes` or `query`, or `adapt=False`\.$"):

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sctab.data import Query, normalise
-from sctab.errors import Either, Parameter, SettingError
+from sctab.errors import Either, ModelFormatError, Parameter, SettingError
 from sctab.inference._backends import TorchEvaluator
 from sctab.inference._block_predictor import one_thread
 from sctab.inference._calibration import Members
 from sctab.inference._held_out import HeldOutCells, without_held_out
 from sctab.inference._query_test import sample_of
 from sctab.inference._refit import LinearFit, refit
-from sctab.inference._sketch import ReferenceSketch
+from sctab.inference._sketch import DAMAGED, ReferenceSketch
 from sctab.metrics import macro_f1_of_codes
 from sctab.nn import LinearNetwork
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Adapt = Literal["auto", "genes", "query", False]
 """Target of a refit: the `"genes"` of the query, also its cells (`"query"`), the latter if it is expected to help (`"auto"`), or none."""
-_N_FOLDS = 5
+_N_FOLDS, _FEWEST_TYPES = 5, 2
 _MOST_CELLS = 5_000
 """Cells of a query that are read."""
 _ENOUGH_COVERAGE = 0.9
@@ -105,8 +105,8 @@ def adapted(predictor: Predictor, queries: Sequence[Query], adapt: Adapt) -> tup
     Raises
     ------
     SettingError
-        If the way is unknown. With `"genes"` or `"query"`, if the model keeps no sketch, if it also looks at proteins, or if queries do not
-        measure the same genes.
+        If the way is unknown. With `"genes"` or `"query"`, if the model keeps no sketch or one of a single type, if it also looks at
+        proteins, or if queries do not measure the same genes.
     ModelFormatError
         If the sketch is damaged.
     """
@@ -123,6 +123,18 @@ def adapted(predictor: Predictor, queries: Sequence[Query], adapt: Adapt) -> tup
         raise SettingError(
             Parameter("adapt", adapt),
             " needs a model that keeps a sketch of its reference, and this one does not. ",
+            Either("Train it again with `sketch=2000`.", "Train it again with `sctab train --sketch 2000`."),
+        )
+    types = np.unique(sketch.codes)
+    learned = np.flatnonzero(spec.training.get("cells_per_label") or [])
+    if adapt == "auto" and not np.isin(learned, types).all():  # a type that the sketch does not have would be found no more
+        return predictor, None
+    if len(types) < _FEWEST_TYPES:
+        if adapt == "auto":
+            return predictor, None
+        raise SettingError(
+            Parameter("adapt", adapt),
+            " needs a sketch with cells of several types, and that of this model has one type. ",
             Either("Train it again with `sketch=2000`.", "Train it again with `sctab train --sketch 2000`."),
         )
     found = queries[0].match.found
@@ -164,7 +176,11 @@ def _input(counts: sparse.csr_matrix, found: NDArray[np.bool_], predictor: Predi
     """Normalised expression of cells in which only some genes are measured, `(n_cells, n_genes)`."""
     measured = counts if found.all() else sparse.csr_matrix(counts @ sparse.diags(found.astype(np.float32)))
     measured.eliminate_zeros()
-    return normalise(measured, predictor.spec.normalization)
+    with np.errstate(over="ignore", invalid="ignore"):  # counts near the smallest numbers there are
+        values = normalise(measured, predictor.spec.normalization)
+    if not np.isfinite(values.data).all():
+        raise ModelFormatError(DAMAGED.format("its counts are too small to be normalised"))
+    return values
 
 
 def _cross_validated(values: sparse.csr_matrix, codes: NDArray[np.int64], n_labels: int) -> HeldOutCells:

@@ -65,13 +65,15 @@ class HeldOutCells:
         n_obs = len(self.truth)
         kept = np.sort(rng.permutation(n_obs)[:_MOST_CELLS])
         log_mean = self.members.log_mean[kept]
+        with np.errstate(over="ignore"):  # a probability of next to nothing is none
+            log_mean = (log_mean - log_mean.max(axis=1, keepdims=True)).astype(np.float16)
         arrays: dict[str, NDArray[np.generic]] = {
             **{
                 name: values
                 for measured, cells in self.reduced.items()
                 for name, values in cells._reduced_arrays(measured, rng).items()
             },
-            _LOG_PROBABILITIES: (log_mean - log_mean.max(axis=1, keepdims=True)).astype(np.float16),
+            _LOG_PROBABILITIES: log_mean,
             _TRUTH: self.truth[kept].astype(np.int32),
             _UNITS: np.unique(self.units[kept], return_inverse=True)[1].astype(np.int32),
             _KNOWN: self.is_known[kept].astype(np.uint8),

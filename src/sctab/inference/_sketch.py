@@ -15,7 +15,7 @@ from sctab.sampling import subsample
 
 _INDPTR, _GENES, _VALUES, _LABELS = (f"sketch.{name}" for name in ("indptr", "genes", "values", "labels"))
 _NAMES = (_INDPTR, _GENES, _VALUES, _LABELS)
-_DAMAGED = "The sketch of the reference that is stored with the model is damaged: {}. Copy the model again."
+DAMAGED = "The sketch of the reference that is stored with the model is damaged: {}. Copy the model again."
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ReferenceSketch:
         if not any(name in arrays for name in _NAMES):
             return None
         if missing := [name for name in _NAMES if name not in arrays]:
-            raise ModelFormatError(_DAMAGED.format(f"it has no `{missing[0]}`"))
+            raise ModelFormatError(DAMAGED.format(f"it has no `{missing[0]}`"))
         indptr, genes, values, labels = (arrays[name] for name in _NAMES)
         with np.errstate(over="ignore"):  # a number too large for single precision is infinite there
             values = values.astype(np.float32) if values.dtype.kind in "uf" else values
@@ -76,7 +76,7 @@ class ReferenceSketch:
             and bool(np.isfinite(values).all() and (values >= 0).all())
         )
         if not is_sound:
-            raise ModelFormatError(_DAMAGED.format("it does not fit the genes and labels of the model"))
+            raise ModelFormatError(DAMAGED.format("it does not fit the genes and labels of the model"))
         counts = sparse.csr_matrix((values, genes.astype(np.int32), indptr.astype(np.int64)), shape=(n_cells, n_genes))
         counts.sum_duplicates()
         return cls(counts, labels.astype(np.int64))
