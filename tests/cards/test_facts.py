@@ -33,6 +33,7 @@ def test_a_file_and_a_mapping_are_the_same(tmp_path):
     [
         ({"licence": "x"}, "`licence` is not known"),
         ({"license": 5}, "`license`: a string was expected"),
+        ({"notes": "\ud800"}, "`notes`: a string of Unicode characters was expected"),
         ({"tissues": "blood"}, "`tissues`: a list was expected"),
         ({"limits": [" "]}, "one line of text was expected"),
         ({"sources": [SOURCE, SOURCE]}, "`PBMC` is listed twice in `sources`"),

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ from tests.reference import make_reference
 
 import sctab
 from sctab import InputValueError, ModelFormatError, SettingError
+from sctab.cards import CardFacts, Confusion, DataSource
+from sctab.cards._command import training_code
+from sctab.cards._markdown import _plain
+from sctab.io import strict_json
 from sctab.model import DeepEnsemble, LinearClassifier, load_model
 from sctab.zoo import add_scores, card_of, write_card
 
@@ -217,3 +222,105 @@ def test_stored_counts_are_disclosed(tmp_path):
         model.train(**QUICK, calibrate=False, sketch=sketch)
         model.save(tmp_path / "model", overwrite=True)
         assert ("**Counts of 60 cells of the reference are stored" in card_of(tmp_path / "model").to_markdown()) == is_said
+
+
+HOSTILE = "a|b `c` <img src=x onerror=alert(1)> [d](javascript:e)\n\n## Scores on held-out cells\n\n| macro F1 | 1.000 |"
+
+
+class TestHostileText:
+    """Names and sentences of strangers are shown as they are: none of them makes a heading, a table, a link or HTML."""
+
+    @pytest.fixture
+    def markdown(self, path):
+        card = card_of(path)
+        labels = replace(card.spec.labels, names=(HOSTILE, *card.spec.labels.names[1:]), ontology_version=HOSTILE)
+        training = dict(card.spec.training) | {"settings": {}, "published": True, "source": HOSTILE, "sha256": HOSTILE}
+        spec = replace(card.spec, labels=labels, description=HOSTILE, versions={HOSTILE: HOSTILE}, training=training)
+        source = DataSource(name=HOSTILE, license=HOSTILE, n_cells=240, url="https://a.org/x)<script>|`", description=HOSTILE)
+        facts = CardFacts(
+            license=HOSTILE, organism=HOSTILE, tissues=(HOSTILE,), sources=(source,), limits=(HOSTILE,), citation=HOSTILE
+        )
+        test = replace(
+            card.held_out, name=HOSTILE, confusions=(Confusion(label=HOSTILE, predicted=HOSTILE, n_cells=9, fraction=0.5),)
+        )
+        return replace(card, name=HOSTILE, spec=spec, facts=facts, tests=(test,)).to_markdown()
+
+    def test_the_header_is_data(self, markdown):
+        header = header_of(markdown)
+        assert header["license_name"] == HOSTILE
+        assert header["tags"][-1] == HOSTILE
+
+    def test_no_heading_and_no_row_is_added(self, markdown):
+        body = re.sub(r"\A---\n.*?\n---\n", "", markdown, flags=re.DOTALL)
+        assert [line for line in body.splitlines() if line.startswith("## Scores on held-out cells")] == [
+            "## Scores on held-out cells"
+        ]
+        assert not re.search(r"^\| macro F1 \| 1\.000 \|", body, re.MULTILINE)
+        for table in re.findall(r"(?:^\|.*\n)+", body, re.MULTILINE):
+            columns = {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table.splitlines()}
+            assert len(columns) == 1
+
+    def test_no_html_and_no_link_to_code(self, markdown):
+        body = re.sub(r"\A---\n.*?\n---\n", "", markdown, flags=re.DOTALL)
+        outside = re.sub(r"(?<!\\)`[^`\n]*`", "", body)
+        assert not re.search(r"(?<!\\)<", outside)
+        assert "https://a.org/x%29%3Cscript%3E%7C%60" in body
+
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("CD4+ T cell", "CD4+ T cell"),
+            ("x_y [2, 3] & z", "x_y [2, 3] & z"),
+            ("# x", r"\# x"),
+            ("1. x", r"1\. x"),
+            ("---", r"\---"),
+            ("a\\|b", r"a\\\|b"),
+            ("&lt;b", r"\&lt;b"),
+            ("_x_", r"\_x\_"),
+        ],
+    )
+    def test_only_syntax_is_escaped(self, text, shown):
+        assert _plain(text) == shown
+
+    def test_code_for_training_has_no_code_of_strangers(self, path):
+        spec = card_of(path).spec
+        settings = spec.training["settings"]
+        assert training_code(spec)
+        for change in (
+            {"model_class": "SCTAB()\nimport os\nos.system('x')#"},
+            {"architecture": {"x=1)\nimport os#": 1}},
+            {"training": dict(spec.training) | {"settings": settings | {"x=1)\nimport os#": 1}}},
+        ):
+            assert training_code(replace(spec, **change)) == ""
+
+
+def stored_card(path, **changes):
+    """Write scores with other values into `card.json`, as somebody does who knows how it is hashed."""
+    values = strict_json.without_digest(json.loads((path / "card.json").read_text()))
+    values["tests"][0] |= changes
+    strict_json.write(path / "card.json", strict_json.with_digest(values))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"brier_score": "0.1"},
+        {"accuracy": True},
+        {"macro_f1": 1.5},
+        {"macro_f1_of_units": ["x"]},
+        {"unit": "planet"},
+        {"n_units": "4"},
+        {"n_cells": 10**30},
+        {"name": 5},
+        {"flagged_unseen": "all"},
+        {"labels": [{"label": "a", "n_cells": 1, "recall": "x", "precision": None}]},
+        {"promises": [{"accepted_error": 0.1, "error": None, "at_label": 0, "answered": 0}]},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_stored_scores_of_another_type_are_refused(path, changes):
+    add_scores(path, make_reference(60, seed=7), "cell_type", name="other study")
+    assert card_of(path).tests
+    stored_card(path, **changes)
+    with pytest.raises(ModelFormatError, match=r"`.*card\.json` cannot be trusted: .*Delete it"):
+        card_of(path)

@@ -7,6 +7,7 @@ from tests.zoo_models import entry_values, hosted, index_file, tar_of
 
 import sctab
 from sctab import ModelFormatError, ModelNotFoundError, SctabWarning
+from sctab.io import strict_json
 from sctab.zoo import fetch, info, list_models
 from sctab.zoo._listing import entry_of
 
@@ -72,3 +73,25 @@ def test_an_ensemble(tmp_path):
 def test_what_describes_no_model_is_refused(small):
     with pytest.raises(ModelFormatError, match="does not describe a model"):
         entry_of(small, name="a", version="1")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"training": {"n_labeled": "many"}},
+        {"training": {"n_labeled": 2**64}},
+        {"training": []},
+        {"labels": {"names": ["a"], "ids": []}},
+        {"labels": {"names": [1], "ids": [None]}},
+        {"labels": {"names": "ab", "ids": [None, None]}},
+        {"features": {"ids": 3}},
+        {"versions": {"sctab": ["x"]}},
+        {"versions": []},
+    ],
+    ids=str,
+)
+def test_values_of_another_type_are_refused(small, change):
+    described = strict_json.read(sctab.zoo.packaged_path("pbmc") / "model.json")
+    strict_json.write(small / "model.json", described | change)
+    with pytest.raises(ModelFormatError, match="does not describe a model"):
+        info(small)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import keyword
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ def training_code(spec: ModelSpec, *, n_members: int = 1) -> str:
 
     Returns
     -------
-    The code; empty for a model whose settings are unknown, such as a published checkpoint.
+    The code; empty for a model whose settings are unknown, such as a published checkpoint, or have names that no parameter has.
 
     Examples
     --------
@@ -38,6 +39,9 @@ def training_code(spec: ModelSpec, *, n_members: int = 1) -> str:
     if "seed" not in settings:
         return ""
     if n_members > 1 and (settings := _of_ensemble(settings)) == {}:
+        return ""
+    names = (spec.model_class, *settings, *spec.architecture, *spec.setup)
+    if not all(name.isidentifier() and not keyword.iskeyword(name) for name in names):
         return ""
     class_name = f"sctab.model.{spec.model_class}"
     model = dict(spec.architecture) if spec.is_clustering else {"n_top_genes": len(spec.features), **spec.architecture}
@@ -91,7 +95,7 @@ def _literal(value: Any) -> str:
         case _Code():
             return str(value)
         case str():
-            return json.dumps(value, ensure_ascii=False)
+            return json.dumps(value, ensure_ascii=not value.isprintable())
         case list() | tuple():
             return f"[{', '.join(map(_literal, value))}]"
         case Mapping():

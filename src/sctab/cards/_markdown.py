@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,18 @@ _LICENCES = {
     *("cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-4.0", "cc-by-3.0"),
 }
 """Licences that the hub knows by these names; others are `other`, with a name of their own."""
-_PIPES = str.maketrans({"|": "\\|", "\n": " ", "\r": " "})
+_SPECIAL = re.compile(r"[\\`*<>|~]|\](?=[(\[:])|&(?=[#\w]+;)|(?<![^\W_])_|_(?![^\W_])")
+"""Characters that make text bold, code, a link, a table or HTML."""
+_BEGINNING = re.compile(r"^(?P<number>\d*)(?P<sign>(?<!\d)[#+=>-]|(?<=\d)[.)])(?=\s|[#=-]|$)")
+"""Beginnings of lines that are headings, lists or quotes."""
+_CODE = re.compile(r"(`[^`]*`)")
+_IN_ADDRESS = str.maketrans({character: f"%{ord(character):02X}" for character in "()<>[]|\\`\"'"})
+
+
+class _Markdown(str):
+    """Text with syntax of Markdown."""
+
+    __slots__ = ()
 
 
 def card_as_markdown(card: CardContent) -> str:
@@ -56,9 +68,9 @@ def _result(scores: HeldOutScores) -> dict[str, Any]:
 
 
 def _sections(card: CardContent) -> Iterator[str]:
-    yield f"# Model card: `{card.name}`"
+    yield f"# Model card: {_code(card.name)}"
     if card.spec.description:
-        yield f"{card.spec.description.rstrip('.')}."
+        yield f"{_sentence(card.spec.description).rstrip('.')}."
     if card.missing:
         yield "**Draft.** The card lacks:\n\n" + "\n".join(f"- {part}" for part in card.missing)
     yield from _data(card)
@@ -68,11 +80,11 @@ def _sections(card: CardContent) -> Iterator[str]:
         yield "## Scores on held-out cells"
         yield from _scores(card.held_out)
     for test in card.tests:
-        yield f"## Scores on {test.name}"
+        yield f"## Scores on {_plain(test.name)}"
         yield from _scores(test)
     yield from _trust(card)
     if card.facts.limits:
-        yield "## Limits\n\n" + "\n".join(f"- {limit}" for limit in card.facts.limits)
+        yield "## Limits\n\n" + "\n".join(f"- {_sentence(limit)}" for limit in card.facts.limits)
     if card.facts.notes:
         yield f"## Notes of the authors\n\n{card.facts.notes.strip()}"
     yield from _identity(card)
@@ -83,11 +95,15 @@ def _data(card: CardContent) -> Iterator[str]:
     if card.facts.sources:
         rows = [
             (
-                f"[{source.name}]({source.url})" if source.url else source.name,
+                _Markdown(f"[{_plain(source.name)}]({source.url.translate(_IN_ADDRESS)})") if source.url else source.name,
                 f"{source.n_cells:,}",
                 source.used_for if source.used_for == "training" else f"{source.used_for} only",
                 source.license,
-                ", ".join(part for part in (source.description, f"doi:{source.doi}" if source.doi else "") if part),
+                _Markdown(
+                    ", ".join(
+                        part for part in (_sentence(source.description), f"doi:{_plain(source.doi)}" if source.doi else "") if part
+                    ).replace("|", "\\|")
+                ),
             )
             for source in card.facts.sources
         ]
@@ -104,7 +120,7 @@ def _data(card: CardContent) -> Iterator[str]:
     ]
     yield _table(("", ""), facts)
     if "corpus" in spec.training:
-        yield f"The training cells are the corpus with the SHA-256 `{spec.training['corpus']['sha256']}`."
+        yield f"The training cells are the corpus with the SHA-256 {_code(spec.training['corpus']['sha256'])}."
 
 
 def _labels(card: CardContent) -> Iterator[str]:
@@ -114,7 +130,7 @@ def _labels(card: CardContent) -> Iterator[str]:
     yield "## Labels"
     yield _table(("label", "Cell Ontology", "cells"), [(name, term or "", _number(cells)) for name, term, cells in card.labels])
     if card.spec.labels.ontology_version:
-        yield f"Ids are those of the Cell Ontology {card.spec.labels.ontology_version}."
+        yield f"Ids are those of the Cell Ontology {_plain(card.spec.labels.ontology_version)}."
 
 
 def _training(card: CardContent) -> Iterator[str]:
@@ -122,11 +138,12 @@ def _training(card: CardContent) -> Iterator[str]:
     if card.command:
         yield f"The model is trained again, on the same cells, with these settings and seeds:\n\n```python\n{card.command}\n```"
     elif card.spec.training.get("published"):
-        yield f"The weights are published ones: `{card.spec.training.get('source', '')}`, SHA-256 `{card.spec.training.get('sha256', '')}`."
+        source, sha256 = (_code(str(card.spec.training.get(name, ""))) for name in ("source", "sha256"))
+        yield f"The weights are published ones: {source}, SHA-256 {sha256}."
     else:
         yield "Settings and seeds of the training are not known."
     if card.spec.versions:
-        yield "Versions: " + ", ".join(f"{name} {version}" for name, version in card.spec.versions.items()) + "."
+        yield "Versions: " + ", ".join(_plain(f"{name} {version}") for name, version in card.spec.versions.items()) + "."
 
 
 def _scores(scores: HeldOutScores) -> Iterator[str]:
@@ -135,7 +152,7 @@ def _scores(scores: HeldOutScores) -> Iterator[str]:
         if scores.is_of_new_units
         else "single cells, of donors that were learned"
     )
-    yield f"{scores.n_cells:,} cells of {scores.name}; {held}. A subtype of the true label is right."
+    yield f"{scores.n_cells:,} cells of {_plain(scores.name)}; {held}. A subtype of the true label is right."
     rows = [
         ("macro F1", f"{scores.macro_f1:.3f}"),
         ("accuracy", f"{scores.accuracy:.3f}"),
@@ -215,14 +232,35 @@ def _trust(card: CardContent) -> Iterator[str]:
 def _identity(card: CardContent) -> Iterator[str]:
     yield "## Identity"
     members = f" with {card.n_members} members" if card.n_members > 1 else ""
-    yield f"{card.spec.summary}{members}. {card.n_bytes:,} bytes; SHA-256 of the weights `{card.sha256}`."
+    yield f"{_plain(card.spec.summary)}{members}. {card.n_bytes:,} bytes; SHA-256 of the weights `{card.sha256}`."
     if card.facts.citation:
-        yield f"Cite: {card.facts.citation}"
+        yield f"Cite: {_sentence(card.facts.citation)}"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(str(cell).translate(_PIPES) for cell in line) + " |" for line in lines)
+    lines = [columns, [_Markdown("---")] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(each if isinstance(each, _Markdown) else _plain(each) for each in line)} |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Write a name as Markdown that shows it as it is, in one line."""
+    return _begun(_SPECIAL.sub(r"\\\g<0>", " ".join(text.split())))
+
+
+def _sentence(text: str) -> str:
+    """Write a sentence of the authors in one line, which may have code and links, and no HTML."""
+    parts = _CODE.split(" ".join(text.split()))
+    return _begun("".join(part if _CODE.fullmatch(part) else part.replace("<", r"\<") for part in parts))
+
+
+def _begun(line: str) -> str:
+    """Write a line that neither begins a heading nor a list."""
+    return _BEGINNING.sub(r"\g<number>\\\g<sign>", line)
+
+
+def _code(text: str) -> str:
+    """Write a name as code, which has no escapes."""
+    return f"`{' '.join(text.split()).replace('`', chr(39))}`"
 
 
 def _number(value: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ UNSEEN_FDR = 0.1
 _MOST_PARTS = 10
 """Parts that cells are scored in, each with what the others give."""
 _MOST_CONFUSIONS = 10
+_MOST_COUNTED = 2**63
 _FEWEST_CELLS_CONFUSED = 5
 """Cells below which a confusion is an anecdote."""
 
@@ -106,14 +107,39 @@ class HeldOutScores:
         parts = {"labels": LabelScore, "confusions": Confusion, "promises": PromiseScore}
         read = {name: tuple(part(**each) for each in values[name]) for name, part in parts.items()}
         found = cls(**{**values, **read, "macro_f1_of_units": tuple(values["macro_f1_of_units"])})
-        if not all(0 <= value <= 1 for value in (found.accuracy, found.macro_f1, found.calibration_error)) or found.n_cells < 1:
-            raise ValueError("a score is not between 0 and 1, or there are no cells")
+        for part in (found, *found.labels, *found.confusions, *found.promises):
+            for name, value in vars(part).items():
+                _check_score(name, value)
+        if found.unit not in get_args(Unit) or found.n_cells < 1 or found.n_units < 1:
+            raise ValueError("a unit is not known, or there are no cells")
         return found
 
     @property
     def is_of_new_units(self) -> bool:
         """True if whole donors or datasets were held out."""
         return self.unit != "cell"
+
+
+_STRINGS = {"name", "unit", "label", "predicted"}
+_NULLABLE = {"precision", "flagged_unseen"}
+_LARGEST_BRIER, _ROUNDING = 2, 1e-6
+
+
+def _check_score(name: str, value: Any) -> None:
+    """Refuse a stored value of another type or out of bounds; parts are checked by themselves."""
+    if name in _STRINGS:
+        if not isinstance(value, str) or not value.strip():
+            raise TypeError(f"`{name}` is not a string, or is empty")
+    elif name.startswith("n_"):
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MOST_COUNTED:
+            raise TypeError(f"`{name}` is not a number of something")
+    elif name == "macro_f1_of_units":
+        for each in value:
+            _check_score("macro_f1", each)
+    elif not isinstance(value, tuple) and not (value is None and name in _NULLABLE):
+        largest = _LARGEST_BRIER if name == "brier_score" else 1
+        if isinstance(value, bool) or not isinstance(value, float | int) or not 0 <= value <= largest + _ROUNDING:
+            raise ValueError(f"`{name}` is not between 0 and {largest}")
 
 
 def score_cells_of(cells: HeldOutCells, spec: ModelSpec, *, name: str, learned_from: HeldOutCells | None = None) -> HeldOutScores:

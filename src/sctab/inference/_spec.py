@@ -191,7 +191,10 @@ class ModelSpec:
                 normalization=_normalization(values["normalization"]),
                 covariates=_covariates(values.get("covariates", [])),
                 setup=_setup(values["setup"]),
-                training=_training(finite(values["training"]) if version == FIRST_FORMAT_VERSION else values["training"]),
+                training=_training(
+                    finite(values["training"]) if version == FIRST_FORMAT_VERSION else values["training"],
+                    len(values["labels"]["names"]),
+                ),
                 versions={
                     name: _string(each, "versions", empty=True) for name, each in _object(values["versions"], "versions").items()
                 },
@@ -289,7 +292,18 @@ def _setup(values: Any) -> dict[str, Any]:
     return setup
 
 
-def _training(values: Any) -> dict[str, Any]:
+def _training(values: Any, n_labels: int) -> dict[str, Any]:
+    for name in ("n_obs", "n_labeled", "n_donors"):
+        _count(_object(values, "training").get(name, 0), f"training.{name}")
+    per_label = values.get("cells_per_label")
+    if per_label is not None:
+        if not isinstance(per_label, list) or len(per_label) != n_labels:
+            raise TypeError(f"`training.cells_per_label` is not a list of {n_labels} numbers")
+        for count in per_label:
+            _count(count, "training.cells_per_label")
+    _object(values.get("settings", {}), "training.settings")
+    if "corpus" in values:
+        _string(_object(values["corpus"], "training.corpus").get("sha256"), "training.corpus.sha256")
     histories = _object(_object(values, "training").get("history", {}), "training.history")
     if histories:
         _number(values["epochs"], "training.epochs")
@@ -333,6 +347,11 @@ def _number(value: Any, what: str, *, flag: bool = False) -> float:
     if not abs(value) <= _LARGEST:  # NaN is not
         raise ValueError(f"`{what}` is not a finite number, or is out of bounds")
     return value
+
+
+def _count(value: Any, what: str) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST):
+        raise TypeError(f"`{what}` is not a number of something")
 
 
 def _require_unique(names: Iterable[str], what: str) -> None:

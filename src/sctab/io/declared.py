@@ -128,9 +128,13 @@ def each[T](reader: Callable[[Any, str], T]) -> Callable[[Any, str], tuple[T, ..
 
 
 def string(value: Any, where: str) -> str:
-    """A string."""
+    """A string of Unicode characters."""
     if not isinstance(value, str):
         raise SettingError(f"{where}: a string was expected, found `{shown(value)}`.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise SettingError(f"{where}: a string of Unicode characters was expected, found `{shown(value)}`.") from error
     return value
 
 

@@ -26,6 +26,7 @@ _DAY = 86_400
 _PATIENCE = 3.0
 """Seconds of waiting for another process after which a note says so."""
 _KEY = re.compile("[0-9a-f]{32}")
+_VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,3}")
 
 
 @dataclass(frozen=True)
@@ -292,6 +293,8 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
     kinds = {"size": int, "fetched": float | int} | dict.fromkeys(("source", "sha256", "url", "name", "version"), str)
     if set(values) != set(kinds) or not all(isinstance(values[name], kind) for name, kind in kinds.items()):
         raise ValueError("other entries than those of a record")
+    if values["version"] and not _VERSION.fullmatch(values["version"]):
+        raise ValueError("a version that no index has")
     return values
 
 

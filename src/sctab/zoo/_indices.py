@@ -34,6 +34,8 @@ ZOO_VARIABLE = "SCTAB_ZOO"
 PACKAGED = "packaged"
 """Name of the index that comes with the package."""
 DAY, HOUR = 86_400.0, 3600.0
+_LAST_TIME = 2.0**37
+"""Seconds since 1970 that a copy of an index can have, some 4,000 years."""
 _PUBLISHED = "published.json"
 _COPY_FORMAT = "sctab-index-copy"
 _DIVIDERS = re.compile(r"[,\n]")
@@ -204,7 +206,7 @@ def _copy_of(path: Path, address: str) -> dict[str, Any] | None:
     try:
         values = strict_json.read(path, most=2 * strict_json.MOST_BYTES)
         is_copy = values["format"] == _COPY_FORMAT and isinstance(values["tag"], str | None) and isinstance(values["content"], str)
-        if not is_copy or not isinstance(values["fetched"], float | int):
+        if not is_copy or not isinstance(values["fetched"], float | int) or not 0 <= values["fetched"] <= _LAST_TIME:
             return None
         _index_of(values, address)
     except (OSError, ValueError, LookupError, TypeError, SctabError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sctab.errors import ModelFormatError, warn
-from sctab.io import is_offline, strict_json
+from sctab.io import declared, is_offline, strict_json
 from sctab.keys import CARD_FACTS_FILE, ENSEMBLE_FILE, SPEC_FILE
 from sctab.zoo import _cache
 from sctab.zoo._archive import model_files
@@ -215,18 +215,24 @@ def entry_of(path: Path, **given: Any) -> ModelEntry:
             "description": str(spec["description"]),
             "urls": (str(path),),
             "size": sum(file.stat().st_size for file in model_files(path)),
-            "labels": tuple(labels["names"]),
-            "label_ids": tuple(labels["ids"]),
-            "n_genes": len(features["ids"]),
-            "n_cells": training.get("n_labeled"),
-            "sctab_version": spec.get("versions", {}).get("sctab"),
+            "labels": declared.each(declared.string)(labels["names"], "`labels.names`"),
+            "label_ids": declared.each(_nullable)(labels["ids"], "`labels.ids`"),
+            "n_genes": len(declared.sequence(features["ids"], "`features.ids`")),
+            "n_cells": None if (n := training.get("n_labeled")) is None else declared.integer(n, "`training.n_labeled`"),
+            "sctab_version": _nullable(spec.get("versions", {}).get("sctab"), "`versions.sctab`"),
         }
+        if len(values["label_ids"]) != len(values["labels"]):
+            raise ValueError("its labels and their ids differ in number")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = str(getattr(error, "strerror", None) or error).rstrip(".")
         raise ModelFormatError(
             f"`{path}` does not describe a model: {reason}. Provide a directory that `model.save` wrote."
         ) from error
     return ModelEntry(**(_facts_of(path) | values | given))
+
+
+def _nullable(value: Any, where: str) -> str | None:
+    return None if value is None else declared.string(value, where)
 
 
 def _facts_of(path: Path) -> dict[str, Any]:
@@ -234,14 +240,17 @@ def _facts_of(path: Path) -> dict[str, Any]:
     try:
         facts = strict_json.read(path / CARD_FACTS_FILE)["facts"]
         sources = tuple(
-            ModelSource(source["name"], source["url"], source["license"], source["doi"], source["n_cells"])
+            ModelSource(
+                *(declared.string(source[name], name) for name in ("name", "url", "license", "doi")),
+                declared.integer(source["n_cells"], "n_cells"),
+            )
             for source in facts["sources"]
             if source["used_for"] == "training"
         )
         return {
             "license": str(facts["license"]),
             "organism": str(facts["organism"]),
-            "tissues": tuple(map(str, facts["tissues"])),
+            "tissues": tuple(map(str, declared.sequence(facts["tissues"], "tissues"))),
             "sources": sources,
         }
     except (OSError, ValueError, LookupError, TypeError):  # `card_of` says what is wrong with it
