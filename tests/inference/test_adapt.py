@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.reference import make_reference
 
-from sctab.errors import ModelFormatError, SettingError
-from sctab.inference import HeldOutCells, ReferenceSketch, adapted, decide, evaluate_cells, load_predictor
+from sctab.errors import GeneOverlapError, ModelFormatError, SettingError
+from sctab.inference import HeldOutCells, ReferenceSketch, adapted, check_adapt, decide, evaluate_cells, load_predictor
 from sctab.model import DeepEnsemble, LinearClassifier, MLPClassifier
 from sctab.tl import annotate, annotate_files
 
@@ -97,6 +97,41 @@ def with_types(model, n_types):
     return predictor
 
 
+class TestGenesThatMatterLittle:
+    """A query that covers too little of the importance of the genes of a model."""
+
+    @pytest.fixture
+    def rest(self, model):
+        kept = np.sort(np.argsort(model.predictor.gene_importance)[:36])
+        adata = make_reference(150, seed=5)[:, kept].copy()
+        assert model.predictor.open_query(adata).match.coverage < 0.5
+        return adata
+
+    @pytest.mark.parametrize("adapt", ["auto", False])
+    def test_are_refused_with_what_would_help(self, model, rest, adapt):
+        with pytest.raises(GeneOverlapError, match=r"refit the model to these genes with `adapt='query'`, or check") as error:
+            annotate(rest, model, adapt=adapt, min_gene_coverage=0.5)
+        assert "with `--adapt query`, or" in error.value.message.in_shell({"adapt": "--adapt"})
+        without = train(make_reference(), sketch=0)
+        with pytest.raises(GeneOverlapError, match="Annotate it before that, or check"):
+            annotate(rest, without, min_gene_coverage=0.5)
+
+    @pytest.mark.parametrize("adapt", ["genes", "query"])
+    def test_are_no_obstacle_to_a_refit(self, model, rest, adapt, tmp_path):
+        rest.write_h5ad(tmp_path / "a.h5ad")
+        with warnings.catch_warnings(action="ignore"):
+            annotate(rest, model, adapt=adapt, min_gene_coverage=0.5)
+            annotate_files(tmp_path / "a.h5ad", model, output=tmp_path / "a.csv", adapt=adapt, min_gene_coverage=0.5)
+        assert rest.uns["sctab"]["adapted"]["n_genes"] == 36
+        assert (tmp_path / "a.csv").is_file()
+
+    def test_another_species_is_refused_all_the_same(self, model, panel):
+        panel.var_names = [f"other{i}" for i in range(panel.n_vars)]
+        panel.var = panel.var[[]]
+        with pytest.raises(GeneOverlapError, match="None of the model's"):
+            annotate(panel, model, adapt="query")
+
+
 class TestAuto:
     def test_refits_where_the_model_misses_genes_that_it_needs(self):
         adata = make_reference()
@@ -159,6 +194,13 @@ class TestRefused:
         with pytest.raises(SettingError, match=r"is unknown. Choose `auto`, `genes` or `query`, or `adapt=False`\.$"):
             annotate(panel, model, adapt=adapt)
         assert "sctab" not in panel.uns
+
+    def test_an_unknown_way_on_the_command_line(self):
+        with pytest.raises(SettingError) as error:
+            check_adapt("False")
+        assert error.value.message.in_shell({"adapt": "--adapt"}) == (
+            "`--adapt False` is unknown. Choose `auto`, `genes` or `query`, or `none`."
+        )
 
     def test_a_model_without_a_sketch(self, panel):
         model = train(make_reference(), sketch=0)

@@ -90,8 +90,8 @@ def annotate(
     adapt: Annotated[
         str,
         typer.Option(
-            help="Refit a model that keeps a sketch of its reference to the `genes` of the query, or also to its cells, `query`; `auto`, "
-            "the latter where it is expected to help; or `none`."
+            help="Refit of a model that keeps a sketch of its reference: to the `genes` of the query, or also to its cells, `query`; "
+            "`auto` is `query` where that is expected to help, and `none` uses the model as it is."
         ),
     ] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Annotate a query even if no label fits most of its cells.")] = False,

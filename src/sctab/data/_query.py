@@ -168,6 +168,7 @@ def open_query(
     layer: str | None = None,
     importance: NDArray[np.floating] | None = None,
     min_gene_coverage: float = 0.0,
+    refit: Parameter | None = None,
     inspect: Inspect = inspect_matrix,
     learned: LearnedMatrix | None = None,
     chosen: tuple[Source, Sequence[str]] | None = None,
@@ -188,6 +189,8 @@ def open_query(
         Fraction of the model's decisions that each gene carries, `(n_vars,)`.
     min_gene_coverage
         Minimum fraction of total gene importance that the data must cover.
+    refit
+        Parameter that refits the model to the genes of the data; `None` for a model that cannot be refitted.
     inspect
         Function that determines the content of a matrix, like :func:`sctab.data.inspect_matrix`.
     learned
@@ -239,7 +242,7 @@ def open_query(
         proteins = replace(proteins, has_genes=False)
         of_proteins.append("No gene of the model is in the data: cells were annotated by surface proteins alone.")
     else:
-        match.require(min_gene_coverage, cells=lambda: some_cells(adata))
+        match.require(min_gene_coverage, cells=lambda: some_cells(adata), refit=refit)
     notes += match.notes
     notes += notes_on_modality(adata)
     notes += stated_species(adata).notes(match.model_species, owner="the model", fix="use a model of the same species")

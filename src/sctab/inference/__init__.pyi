@@ -1,5 +1,11 @@
 from . import _dask as _dask
-from ._adapt import Adapt as Adapt, Adaptation as Adaptation, adapted as adapted, check_adapt as check_adapt
+from ._adapt import (
+    Adapt as Adapt,
+    Adaptation as Adaptation,
+    adapted as adapted,
+    check_adapt as check_adapt,
+    coverage_to_require as coverage_to_require,
+)
 from ._backends import Backend as Backend, portable_networks as portable_networks
 from ._backoff import BackOff as BackOff, promise as promise
 from ._block_predictor import (

@@ -78,8 +78,19 @@ def check_adapt(adapt: Any) -> None:
     """
     if adapt is True or adapt not in get_args(Adapt):
         raise SettingError(
-            Parameter("adapt", adapt), " is unknown. Choose `auto`, `genes` or `query`, or ", Parameter("adapt", value=False), "."
+            Parameter("adapt", adapt), " is unknown. Choose `auto`, `genes` or `query`, or ", Either("`adapt=False`", "`none`"), "."
         )
+
+
+def coverage_to_require(adapt: Adapt, min_gene_coverage: float) -> float:
+    """Fraction of the gene importance of a model that a query must cover: none where the model is refitted to its genes.
+
+    Parameters
+    ----------
+    adapt, min_gene_coverage
+        As in :func:`sctab.tl.annotate`.
+    """
+    return min_gene_coverage if adapt in ("auto", False) else 0.0
 
 
 def adapted(predictor: Predictor, queries: Sequence[Query], adapt: Adapt) -> tuple[Predictor, Adaptation | None]:

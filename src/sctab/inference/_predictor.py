@@ -35,6 +35,7 @@ from sctab.inference._jax_model import JaxModel
 from sctab.inference._networks import EARLIER_WEIGHTS, build_network, network_with
 from sctab.inference._query_test import unseen_test
 from sctab.inference._reference_arrays import NO_ARRAYS, Arrays
+from sctab.inference._sketch import is_sketched
 from sctab.inference._spec import ModelSpec
 from sctab.inference._storage import is_ensemble, read_model, require_sound
 from sctab.inference._terms import Hierarchy, Terms
@@ -160,6 +161,7 @@ class Predictor:
             layer=layer,
             importance=self.gene_importance,
             min_gene_coverage=min_gene_coverage,
+            refit=Parameter("adapt", "query") if is_sketched(self.arrays) and self.spec.proteins is None else None,
             learned=learned_matrix(self.spec.setup, self.spec.training),
             panel=self.spec.proteins,
             **kwargs,

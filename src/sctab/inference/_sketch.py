@@ -53,7 +53,7 @@ class ReferenceSketch:
         ModelFormatError
             If the arrays are not those of this model.
         """
-        if not any(name in arrays for name in _NAMES):
+        if not is_sketched(arrays):
             return None
         if missing := [name for name in _NAMES if name not in arrays]:
             raise ModelFormatError(DAMAGED.format(f"it has no `{missing[0]}`"))
@@ -85,6 +85,11 @@ class ReferenceSketch:
     def n_bytes(self) -> int:
         """Size of the stored arrays."""
         return sum(array.nbytes for array in self.to_arrays().values())
+
+
+def is_sketched(arrays: Arrays) -> bool:
+    """Return whether a model with these arrays keeps a sketch."""
+    return any(name in arrays for name in _NAMES)
 
 
 def choose_sketch(codes: NDArray[np.integer], n_cells: int, *, rng: np.random.Generator) -> NDArray[np.int64]:

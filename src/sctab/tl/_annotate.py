@@ -11,7 +11,18 @@ from anndata import AnnData
 
 from sctab.data import require_cells, require_writable, target_of
 from sctab.errors import warn
-from sctab.inference import BATCH_SIZE, Adapt, Backend, Expected, HasPredictor, Hierarchy, adapted, check_adapt, predict_cells
+from sctab.inference import (
+    BATCH_SIZE,
+    Adapt,
+    Backend,
+    Expected,
+    HasPredictor,
+    Hierarchy,
+    adapted,
+    check_adapt,
+    coverage_to_require,
+    predict_cells,
+)
 from sctab.keys import DEFAULT_KEY_ADDED, DEFAULT_MODEL, check_key_added
 from sctab.nn import Precision
 from sctab.tl._excluded import ExcludedCells
@@ -75,7 +86,7 @@ def annotate(
         Cells per batch.
     min_gene_coverage
         Minimum fraction of total gene importance that the genes of the data must cover. A panel of a few hundred well-chosen genes passes;
-        another species does not.
+        another species does not. It does not apply where `adapt` refits the model to the genes of the data.
     accepted_error
         Fraction of wrong answers that you accept, such as 0.1. Each cell then also gets the most specific term of the Cell Ontology for
         which that can be promised, see :doc:`/trust`. It needs a model that was calibrated on held-out cells.
@@ -180,7 +191,7 @@ def annotate(
     backoff = None if accepted_error is None else predictor.promise(accepted_error, label_hierarchy)
     expected = None if labels is None else Expected.of(predictor.spec.labels, labels)
     cells = predictor.cells_of(adata)
-    query = predictor.open_query(cells, layer=layer, min_gene_coverage=min_gene_coverage)
+    query = predictor.open_query(cells, layer=layer, min_gene_coverage=coverage_to_require(adapt, min_gene_coverage))
     predictor, adaptation = adapted(predictor.suited_to(query), [query], adapt)
     if accepted_error is not None and (query.proteins is not None or adaptation is not None):
         backoff = predictor.promise(accepted_error, label_hierarchy)

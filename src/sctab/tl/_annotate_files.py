@@ -31,6 +31,7 @@ from sctab.inference import (
     adapted,
     annotate_cells,
     check_adapt,
+    coverage_to_require,
     engine_for,
     open_queries,
     require_batch_size,
@@ -250,7 +251,7 @@ def annotate_files(
                 journal,
                 engine,
                 layer=layer,
-                min_gene_coverage=min_gene_coverage,
+                min_gene_coverage=coverage_to_require(adapt, min_gene_coverage),
                 hidden="all" if protein_modality == NO_PROTEINS else "none",
                 show_progress=show_progress,
             )

@@ -17,7 +17,7 @@ from sctab.data.genes._columns import Source, find_sources
 from sctab.data.genes._lookup import Lookup
 from sctab.data.genes._names import are_genes, common_kind
 from sctab.data.genes._species import FEW, Species
-from sctab.errors import GeneOverlapError, listing
+from sctab.errors import GeneOverlapError, Parameter, listing
 
 IdType = Literal["Ensembl ids", "symbols"]
 _MORE = 3
@@ -121,7 +121,13 @@ class GeneMatch:
         query, model = self.query_species, self.model_species
         return query is not None and model is not None and query.contradicts(model)
 
-    def require(self, minimum: float, *, cells: Callable[[], Sequence[str]] | None = None) -> None:
+    def require(
+        self,
+        minimum: float,
+        *,
+        cells: Callable[[], Sequence[str]] | None = None,
+        refit: Parameter | None = None,
+    ) -> None:
         """Refuse a dataset that has too little of the model's gene importance.
 
         Parameters
@@ -130,6 +136,8 @@ class GeneMatch:
             Minimum fraction of total gene importance that the data must cover, between 0 and 1.
         cells
             Gives names of cells, of which some thousand are enough: genes are looked for among them before the data is refused.
+        refit
+            Parameter that refits the model to the genes of the data; `None` for a model that cannot be refitted.
 
         Raises
         ------
@@ -157,9 +165,11 @@ class GeneMatch:
             )
         if self.n_matched == 0:
             raise GeneOverlapError(f"None of the model's {n_model} genes is in the data. {self._compare_names(seen)}")
+        refitted = () if refit is None else (", refit the model to these genes with ", refit)
         raise GeneOverlapError(
-            f"{found}{where}; at least {minimum:.0%} is required. Names: {seen}. Was the data cut to a few genes? Annotate "
-            f"it before that, or check that they are genes of {model.name if model is not None else 'the right species'}."
+            f"{found}{where}; at least {minimum:.0%} is required. Names: {seen}. Was the data cut to a few genes? Annotate it before that",
+            *refitted,
+            f", or check that they are genes of {model.name if model is not None else 'the right species'}.",
         )
 
     def require_columns(self, cells: Sequence[str]) -> None:
