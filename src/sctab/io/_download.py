@@ -167,7 +167,7 @@ class _Patience:
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self._failures - 1)) * random.uniform(0.75, 1.25)  # noqa: S311 (no secret)
         if error.wait is not None:
             if error.wait > _LONGEST_REQUESTED:
-                raise TransferError(f"the server asks to wait {error.wait:,.0f} s. Try again later") from error
+                raise TransferError(f"the server asks to wait longer than {_LONGEST_REQUESTED:.0f} s. Try again later") from error
             pause = max(pause, error.wait)
         time.sleep(pause)
 
@@ -218,9 +218,11 @@ class _Transfer:
         with suppress(OSError, ValueError):
             found = strict_json.read(self._state)
             state = found if isinstance(found, dict) else {}
-        if state.get("file") == self.file.shown:
-            self._validator = state.get("validator")
-            self._total = self._total if self._validator is None or self._total is not None else state.get("total")
+        validator, total = state.get("validator"), state.get("total")
+        is_valid = isinstance(validator, str) and validator.isprintable() and (total is None or _is_length(total))
+        if state.get("file") == self.file.shown and is_valid:
+            self._validator = validator
+            self._total = total if self._total is None else self._total
         size = self._partial.stat().st_size if self._partial.is_file() and not self._partial.is_symlink() else 0
         if not size or not (self._validator or self._expected.has_hash) or size > (self._expected.size or _MOST_BYTES):
             self._restart()
@@ -236,6 +238,8 @@ class _Transfer:
         self.have, self._was_resumed = 0, False
         self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         self._total, self._validator = self._expected.size, None
+        if self._partial.is_symlink():
+            self._partial.unlink()
         with self._partial.open("wb"):
             pass
 
@@ -313,6 +317,10 @@ class _Transfer:
                 f"`{self.file.shown}` has {self.have:,} bytes, and {self._expected.size:,} were expected. Nothing of it was kept."
             )
         return None
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_BYTES
 
 
 def _write_all(file: Any, chunk: bytes) -> None:

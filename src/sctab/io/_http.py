@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 import requests
 import urllib3
 
-from sctab.errors import DownloadError, SettingError, listing
+from sctab.errors import DownloadError, SctabError, SettingError, listing
 from sctab.io._urls import CONNECT_TIMEOUT, READ_TIMEOUT, is_protected, split_url, without_credentials
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -75,7 +75,7 @@ def get(session: requests.Session, url: str, headers: Mapping[str, str] | None =
         return session.get(url, headers=asked, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
     except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, UnicodeError) as error:
         raise DownloadError(f"`{without_credentials(url)}` is not a valid URL: {error}. Check it.") from error
-    except NETWORK_ERRORS:
+    except (SctabError, *NETWORK_ERRORS):
         raise
     except OSError as error:  # certificates that do not exist
         named = [name for name in _CERTIFICATES if os.environ.get(name)]

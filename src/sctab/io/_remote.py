@@ -116,7 +116,7 @@ class _HttpFile:
                 reason = self._http.error_reason(error)
                 raise TransferError(reason, is_final="certificate" in reason or "in circles" in reason) from error
             with response:
-                if start and response.status_code == 416:  # there is nothing after this position
+                if start and (response.status_code == 416 or self._is_another_part(response, start)):  # nothing after this position
                     with self.open(0, None) as opened:
                         yield opened
                     return
@@ -146,10 +146,14 @@ class _HttpFile:
                 is_final=True,
             )
 
+    def _is_another_part(self, response: Any, start: int) -> bool:
+        found = _RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
+        return response.status_code == 206 and (found is None or int(found[1]) != start)
+
     def _range(self, response: Any, start: int) -> tuple[int, int | None]:
         if response.status_code == 206:
             found = _RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
-            if found is None or int(found[1]) != start:
+            if found is None or self._is_another_part(response, start):
                 raise TransferError("the server gives another part than it was asked for. Ask its maintainers", is_final=True)
             return start, None if found[3] == "*" else int(found[3])
         length = response.headers.get("Content-Length", "")
