@@ -25,6 +25,8 @@ RECORD_FORMAT, RECORD_VERSION = "sctab-download", 1
 _DAY = 86_400
 _PATIENCE = 3.0
 """Seconds of waiting for another process after which a note says so."""
+_PARTIAL = re.compile(r"[0-9a-f]{32}(?:\.part(?:\.json)?|-[0-9a-f]{8})")
+"""Names of downloads and directories that are not finished."""
 _KEY = re.compile("[0-9a-f]{32}")
 _VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,3}")
 
@@ -242,6 +244,8 @@ def remove(cached: Cached) -> None:
     """
     try:
         _discard(cached.path.parent)
+    except FileNotFoundError:  # another process has removed it
+        return
     except OSError as error:
         raise DownloadError(f"`{cached.path.parent}` cannot be removed: {error.strerror}. Check who owns the cache.") from error
 
@@ -252,6 +256,8 @@ def remove_partial(*, older_than: float = 0.0) -> int:
     with suppress(OSError):
         for path in list(partial_dir().iterdir()):
             key = path.name[:32]
+            if not _PARTIAL.fullmatch(path.name):
+                continue
             lock = FileLock(root() / "locks" / f"{key}.lock", timeout=0, thread_local=False)
             with suppress(OSError, Timeout, NotImplementedError):
                 if time.time() - path.lstat().st_mtime < older_than:
