@@ -1,5 +1,6 @@
 """Files and directories are there whole, or as they were before."""
 
+import errno
 import os
 import resource
 import signal
@@ -14,7 +15,7 @@ import pytest
 from tests.outputs import WRITERS, contents, names_in, write_file, write_model, write_store
 
 from sctab import DataFileError, ModelNotFoundError, OutputError, OutputExistsError
-from sctab.io._atomic import written_beside
+from sctab.io._atomic import temporary_directory, written_beside
 
 UNCHANGED = r"\. What was there before is unchanged\.$"
 
@@ -357,3 +358,22 @@ class TestLeftovers:
             assert path.parent != workplace
             write_file(path)
         assert (precious / "thesis.tex").read_text() == "mine"
+
+
+def test_a_temporary_directory_that_cannot_be_written(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def fill(error):
+        with temporary_directory("x-") as folder:
+            (folder / "a").write_text("x")
+            raise error
+
+    with pytest.raises(OutputError, match=r"in `.*`: No space left on device. Free some space, or set .* `TMPDIR`"):
+        fill(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    for error in (ZeroDivisionError(), FileNotFoundError(errno.ENOENT, "of something else")):
+        with pytest.raises(type(error)):
+            fill(error)
+    assert not any(tmp_path.iterdir())
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    with pytest.raises(OutputError, match="No such file or directory. Free some space"):
+        fill(ZeroDivisionError())

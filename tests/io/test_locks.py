@@ -4,10 +4,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
-from sctab.io._locks import LOCK_FILE, InUseError, held_alone
+from sctab import OutputError
+from sctab.io._locks import LOCK_FILE, InUseError, held_alone, held_in_turn
 
 HOLD = """
 import sys, time
@@ -72,3 +74,28 @@ def test_where_there_can_be_none_the_work_is_done(tmp_path):
         done.append(1)
     assert done
     assert (tmp_path / "file").is_file()
+
+
+def test_others_wait_for_their_turn_and_not_for_ever(tmp_path):
+    began, order = threading.Event(), []
+
+    def work():
+        with held_in_turn(tmp_path):
+            began.set()
+            time.sleep(0.3)
+            order.append("first")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    began.wait()
+    with pytest.raises(OutputError, match=r"has been writing to `.*` for 0 s. Try again later"), held_in_turn(tmp_path, patience=0):
+        pass
+    with held_in_turn(tmp_path):
+        order.append("second")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_errors_of_the_block_are_not_taken_for_a_held_lock(tmp_path):
+    with pytest.raises(InUseError), held_in_turn(tmp_path):
+        raise InUseError("of the block")

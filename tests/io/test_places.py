@@ -31,3 +31,20 @@ def test_offline_must_be_yes_or_no(monkeypatch):
     monkeypatch.setenv("SCTAB_OFFLINE", "maybe")
     with pytest.raises(SettingError, match="`SCTAB_OFFLINE` must be `1` or `0`, and is `maybe`"):
         is_offline()
+
+
+@pytest.mark.parametrize("place", ["~nobody-has-this-name/x", "~nobody-has-this-name"])
+def test_home_directories_that_are_not_known(monkeypatch, place):
+    monkeypatch.setenv("SCTAB_CACHE", place)
+    monkeypatch.setenv("SCTAB_CONFIG", place)
+    with pytest.raises(SettingError, match=r"is not known. Set the environment variable `SCTAB_CACHE` to a whole path\.$"):
+        cache_dir()
+    with pytest.raises(SettingError, match="`SCTAB_CONFIG`"):
+        config_file()
+
+
+def test_a_user_without_a_home_directory(monkeypatch):
+    monkeypatch.delenv("SCTAB_CACHE", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda *_: "~nobody-has-this-name/sctab")
+    with pytest.raises(SettingError, match="`~nobody-has-this-name/sctab` is in a home directory that is not known"):
+        cache_dir()

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from tests.cards.test_facts import FACTS, SOURCE
 from tests.clusters import cells_of_types
+from tests.outputs import names_in
 from tests.reference import make_reference
 
 import sctab
@@ -20,7 +21,7 @@ from sctab.cards._command import training_code
 from sctab.cards._markdown import _plain
 from sctab.io import strict_json
 from sctab.model import DeepEnsemble, LinearClassifier, load_model
-from sctab.zoo import add_scores, card_of, write_card
+from sctab.zoo import _card, add_scores, card_of, write_card
 
 QUICK = {"max_epochs": 6, "accelerator": "cpu", "enable_progress_bar": False}
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "models"
@@ -324,3 +325,18 @@ def test_stored_scores_of_another_type_are_refused(path, changes):
     stored_card(path, **changes)
     with pytest.raises(ModelFormatError, match=r"`.*card\.json` cannot be trusted: .*Delete it"):
         card_of(path)
+
+
+def test_scores_that_are_added_at_the_same_time_are_all_kept(path, monkeypatch):
+    """Scoring takes long: what another process has added in the meantime stays."""
+    score = _card.score_cells_of
+
+    def slowly(*args, **options):
+        monkeypatch.setattr(_card, "score_cells_of", score)
+        add_scores(path, make_reference(60, seed=8), "cell_type", name="in between")
+        return score(*args, **options)
+
+    monkeypatch.setattr(_card, "score_cells_of", slowly)
+    add_scores(path, make_reference(60, seed=7), "cell_type", name="first")
+    assert [test.name for test in card_of(path).tests] == ["in between", "first"]
+    assert names_in(path) == sorted({"MODEL_CARD.md", "card.json", "model.json", "model.safetensors", "reference.safetensors"})

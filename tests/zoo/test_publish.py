@@ -1,10 +1,12 @@
 """Models into an index, and back."""
 
 import json
+import re
 from threading import Thread
 
 import pytest
-from tests.outputs import contents
+from tests.outputs import contents, names_in
+from tests.zoo_models import small_model
 
 import sctab
 from sctab import DataFileError, OutputExistsError, SettingError
@@ -99,3 +101,42 @@ def test_several_take_turns(tmp_path):
     for thread in threads:
         thread.join()
     assert {each.version for each in read_index((tmp_path / "models.json").read_bytes(), "").models} == {"1", "2"}
+
+
+@pytest.mark.parametrize("inside", ["", "zoo", "a/../b"])
+def test_the_directory_of_the_model_is_not_changed(tmp_path, inside):
+    model = small_model(tmp_path / "blood")
+    before = contents(model)
+    with pytest.raises(SettingError, match="is in the directory of the model, which is not changed"):
+        publish(model, model / inside, version="1.0")
+    assert contents(model) == before
+
+
+def test_an_empty_target_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingError, match="is an empty string"):
+        publish("pbmc", "", version="1.0")
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_damaged_index_is_named(tmp_path):
+    (tmp_path / "models.json").write_text("{")
+    with pytest.raises(DataFileError, match=rf"`{re.escape(str(tmp_path / 'models.json'))}` is not a valid index"):
+        publish("pbmc", tmp_path, version="1.0")
+    assert names_in(tmp_path) == ["models.json"]
+
+
+def test_addresses_of_an_index_stay_relative(tmp_path):
+    for version in ("1.0", "2.0"):
+        publish("pbmc", tmp_path, version=version)
+    index = json.loads((tmp_path / "models.json").read_text())
+    assert [entry["url"] for entry in index["models"]] == ["pbmc-1.0.tar", "pbmc-2.0.tar"]
+
+
+def test_an_archive_in_an_object_store_is_not_replaced():
+    system = pytest.importorskip("fsspec", reason="the extra `remote` is not installed").filesystem("memory")
+    system.pipe_file("/lost/pbmc-1.0.tar", b"of another model")
+    with pytest.raises(OutputExistsError, match="has `pbmc-1.0.tar` with another content, and no version changes"):
+        publish("pbmc", "memory://lost", version="1.0")
+    assert system.cat_file("/lost/pbmc-1.0.tar") == b"of another model"
+    assert not system.exists("/lost/models.json")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from sctab.cards._card import ModelCard, read_card
 from sctab.cards._download import CONFIG, README
 from sctab.errors import Parameter, SettingError
-from sctab.io import MODEL_FILES, commit_folder, strict_json
+from sctab.io import MODEL_FILES, commit_folder, strict_json, temporary_directory
 
 _FROM_CARD = {"MODEL_CARD.md"}
 """Files that the hub has under another name."""
@@ -57,8 +56,8 @@ def upload_model(
             Parameter("draft", value=True),
             ".",
         )
-    with tempfile.TemporaryDirectory(prefix="sctab-hub-") as folder:
-        staged = Path(folder) / repo.rpartition("/")[2]
+    with temporary_directory("sctab-hub-") as folder:
+        staged = folder / repo.rpartition("/")[2]
         staged.mkdir()
         for path in directory.rglob("*"):
             if path.is_file() and path.name in MODEL_FILES - _FROM_CARD:

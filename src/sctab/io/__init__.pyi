@@ -7,7 +7,7 @@ from . import (
     strict_json as strict_json,
 )
 from ._apart import check_apart as check_apart
-from ._atomic import written_beside as written_beside
+from ._atomic import temporary_directory as temporary_directory, written_beside as written_beside
 from ._checks import require_sound_cells as require_sound_cells, require_sound_view as require_sound_view
 from ._compiled import compiled as compiled
 from ._copies import Results as Results, copy_data as copy_data, open_copy as open_copy, require_whole_links as require_whole_links
@@ -37,7 +37,7 @@ from ._label_tables import (
     write_run_file as write_run_file,
 )
 from ._links import check_store as check_store
-from ._locks import InUseError as InUseError, held_alone as held_alone
+from ._locks import InUseError as InUseError, held_alone as held_alone, held_in_turn as held_in_turn
 from ._mudata import Beside as Beside, ChooseBeside as ChooseBeside
 from ._places import (
     OFFLINE_VARIABLE as OFFLINE_VARIABLE,

@@ -73,6 +73,43 @@ def written_beside(target: str | os.PathLike[str], *, overwrite: bool = False, k
         _vacate(workplace, lock, target)
 
 
+@contextmanager
+def temporary_directory(prefix: str) -> Iterator[Path]:
+    """Yield a directory in the place for temporary files, which is removed at the end of the block.
+
+    Parameters
+    ----------
+    prefix
+        Beginning of its name.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be created or written in the block, for example on a full disk.
+    """
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _no_temporary(error) from error
+    with temporary as directory:
+        try:
+            yield Path(directory)
+        except SctabError:
+            raise
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}:
+                raise
+            raise _no_temporary(error) from error
+
+
+def _no_temporary(error: OSError) -> OutputError:
+    place = tempfile.tempdir or os.environ.get("TMPDIR", "/tmp")  # noqa: S108 (a name in a message)
+    return OutputError(
+        f"A temporary file could not be written in `{place}`: {error.strerror}. Free some space, or set the environment variable `TMPDIR` "
+        "to another directory."
+    )
+
+
 # ------------------------------------------------------------------------------------------ the directory beside a target
 
 

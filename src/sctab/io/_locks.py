@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from sctab.errors import OutputError
 
 LOCK_FILE = ".sctab-lock"
 _HELD: set[tuple[int, Path]] = set()
@@ -52,6 +55,37 @@ def held_alone(directory: Path) -> Iterator[None]:
         if is_new:
             with suppress(OSError):
                 directory.rmdir()  # only where it is empty
+
+
+@contextmanager
+def held_in_turn(directory: Path, *, patience: float = 60.0) -> Iterator[None]:
+    """Hold a directory for a block as :func:`held_alone` does, and wait for others.
+
+    Parameters
+    ----------
+    directory
+        The directory.
+    patience
+        Seconds to wait.
+
+    Raises
+    ------
+    OutputError
+        If another process still holds it then.
+    """
+    began = time.monotonic()
+    with ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(held_alone(directory))
+                break
+            except InUseError as error:
+                if time.monotonic() - began > patience:
+                    raise OutputError(
+                        f"Another process has been writing to `{directory}` for {patience:,.0f} s. Try again later."
+                    ) from error
+                time.sleep(0.1)
+        yield
 
 
 def _acquired(directory: Path) -> FileLock | None:

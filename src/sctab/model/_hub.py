@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any, Self
 
 from sctab.cards import CardFacts, CardFile, download_model, read_card, read_facts, upload_model, write_card_file
+from sctab.io import temporary_directory
 
 
 class HubModel:
@@ -96,8 +95,8 @@ class HubModel:
         >>> model.push_to_hub("my-institute/lung", facts="facts.yaml")  # doctest: +SKIP
         """
         declared = None if facts is None else read_facts(facts)
-        with tempfile.TemporaryDirectory(prefix="sctab-hub-") as folder:
-            path = Path(folder) / "model"
+        with temporary_directory("sctab-hub-") as folder:
+            path = folder / "model"
             self.save(path)  # type: ignore[attr-defined]
             if declared is not None:
                 write_card_file(path, read_card(path).sha256, CardFile(facts=declared))

@@ -38,7 +38,7 @@ from sctab.inference import (
     load_predictor,
     sample_cells,
 )
-from sctab.io import as_path, written_beside
+from sctab.io import as_path, held_in_turn, written_beside
 from sctab.keys import CARD_FILE
 from sctab.model import evaluate_unseen
 from sctab.zoo._resolve import model_path
@@ -128,11 +128,13 @@ def write_card(
     """
     path = as_path(directory)
     predictor = load_predictor(path, accelerator="cpu")
-    file = read_card_file(path, predictor.sha256 or "")
-    if facts is not None:
-        file = replace(file, facts=read_facts(facts))
-        check_facts(file.facts, predictor.spec, path)
-    return _write(path, predictor, file)
+    declared = None if facts is None else read_facts(facts)
+    with held_in_turn(path):
+        file = read_card_file(path, predictor.sha256 or "")
+        if declared is not None:
+            file = replace(file, facts=declared)
+            check_facts(file.facts, predictor.spec, path)
+        return _write(path, predictor, file)
 
 
 def add_scores(
@@ -191,7 +193,7 @@ def add_scores(
     predictor = load_predictor(path, accelerator="cpu")
     if predictor.spec.is_clustering:
         raise SettingError(f"`{path}` holds clusters, which have no true labels. Score a model of cell types.")
-    file = read_card_file(path, predictor.sha256 or "")
+    read_card_file(path, predictor.sha256 or "")
     flagged = _check_cells(predictor, predictor.cells_of(adata), layer, name)
     cells = evaluate_unseen(predictor, adata, labels_key, donor_key, dataset_key, layer)
     if not len(cells.truth):
@@ -203,8 +205,10 @@ def add_scores(
         score_cells_of(cells, predictor.spec, name=name, learned_from=_nothing(cells) if learned is None else learned),
         flagged_unseen=flagged,
     )
-    others = tuple(each for each in file.tests if each.name != name)
-    _write(path, predictor, replace(file, tests=(*others, scores)))
+    with held_in_turn(path):
+        file = read_card_file(path, predictor.sha256 or "")  # another process may have added scores in the meantime
+        others = tuple(each for each in file.tests if each.name != name)
+        _write(path, predictor, replace(file, tests=(*others, scores)))
     return scores
 
 

@@ -142,7 +142,7 @@ class Index:
         return Index((*self.models, entry))
 
 
-def read_index(content: bytes, address: str) -> Index:
+def read_index(content: bytes, address: str, *, relative: bool = False) -> Index:
     """Read an index, whose relative addresses begin at its own.
 
     Parameters
@@ -151,6 +151,8 @@ def read_index(content: bytes, address: str) -> Index:
         JSON: `{"format": "sctab-models", "format_version": 1, "models": [...]}`.
     address
         Its path or URL.
+    relative
+        Leave relative addresses as they are, to write the index again.
 
     Raises
     ------
@@ -172,7 +174,8 @@ def read_index(content: bytes, address: str) -> Index:
             raise SettingError(f"its `format_version` must be {INDEX_VERSION}, and is `{found}`. A newer sctab may read it")
         declared.check_keys(values, {"format", "format_version", "models"}, "The index")
         entries = declared.sequence(values.get("models"), "`models`")
-        return Index(tuple(_absolute(read_entry(entry, f"Entry {i}"), address) for i, entry in enumerate(entries)))
+        found = [read_entry(entry, f"Entry {i}") for i, entry in enumerate(entries)]
+        return Index(tuple(found if relative else (_absolute(entry, address) for entry in found)))
     except (SettingError, ValueError) as error:
         reason = str(error).rstrip(".")
         raise DataFileError(

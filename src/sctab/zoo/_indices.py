@@ -143,7 +143,8 @@ def _from_configuration() -> list[str]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as error:
-        raise SettingError(f"The configuration `{path}` cannot be read: {error}. Correct it, or remove it.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise SettingError(f"The configuration `{path}` cannot be read: {reason}. Correct it, or remove it.") from error
     where = f"The configuration `{path}`"
     declared.check_keys(values, {"zoo"}, where)
     zoo = declared.mapping(values.get("zoo", {}), f"{where}, `zoo`")

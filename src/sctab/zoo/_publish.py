@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from sctab.cards import CardFacts, ModelCard
-from sctab.errors import DownloadError, Either, OutputError, OutputExistsError, Parameter, SettingError, listing
+from sctab.errors import DataFileError, Either, OutputError, OutputExistsError, Parameter, SctabError, SettingError, listing
 from sctab.io import (
-    InUseError,
     as_path,
     check_free,
     filesystem,
-    held_alone,
+    held_in_turn,
     is_url,
     path_of,
     read_remote,
     strict_json,
+    temporary_directory,
     without_credentials,
     written_beside,
 )
@@ -104,8 +102,10 @@ def publish(
     if not is_version(version):
         raise SettingError(Parameter("version", version), " must be numbers separated by dots, such as `2.1`.")
     place = _place_of(to)
-    with TemporaryDirectory(prefix="sctab-publish-") as temporary:
-        directory = path if facts is None else _copy_with(facts, path, Path(temporary) / name)
+    if isinstance(place, _Folder) and place.is_in(path):
+        raise SettingError(f"`{to}` is in the directory of the model, which is not changed. Publish to another folder.")
+    with temporary_directory("sctab-publish-") as temporary:
+        directory = path if facts is None else _copy_with(facts, path, temporary / name)
         card = card_of(directory)
         if card.missing and not draft:
             raise SettingError(
@@ -117,7 +117,7 @@ def publish(
                 Parameter("draft", value=True),
                 ".",
             )
-        archive = Path(temporary) / f"{name}-{version}.tar"
+        archive = temporary / f"{name}-{version}.tar"
         pack(directory, archive, root=f"{name}-{version}", replaced={CARD_FILE: card.to_markdown().encode()})
         entry = _entry(card, archive, name, version, draft=draft)
         if isinstance(place, OnHub):
@@ -150,6 +150,8 @@ def _entry(card: ModelCard, archive: Path, name: str, version: str, *, draft: bo
 
 def _place_of(to: str | PathLike[str]) -> _Folder | _Store | OnHub:
     text = str(to)
+    if not text.strip():
+        raise SettingError("The folder to publish to is an empty string. Provide its path, such as `zoo`.")
     if text.startswith(("http://", "https://")):
         raise SettingError(
             f"`{without_credentials(text)}` cannot be written over HTTP. Publish to a folder or an object store, and let the "
@@ -164,18 +166,39 @@ def _place_of(to: str | PathLike[str]) -> _Folder | _Store | OnHub:
     return _Folder(path_of(text) if text.startswith("file://") else as_path(to))
 
 
+def _index_in(file: Path) -> Index:
+    """Index in a file, whose addresses stay relative; an empty one where there is none.
+
+    Raises
+    ------
+    DataFileError
+        If it cannot be read.
+    """
+    try:
+        content = strict_json.read_bytes(file)
+    except FileNotFoundError:
+        return Index()
+    except OSError as error:
+        raise DataFileError(f"`{file}` cannot be read: {error.strerror}. Check who may read it.") from error
+    return read_index(content, str(file), relative=True)
+
+
 class _Folder:
     """An index in a folder."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
+    def is_in(self, path: Path) -> bool:
+        """Return whether it is a directory or lies in it."""
+        return self._directory.resolve().is_relative_to(path.resolve())
+
     def add(self, entry: ModelEntry, archive: Path) -> None:
         """Write an archive, then the index that names it."""
         target, file = self._directory / archive.name, self._directory / INDEX_FILE
-        with self._alone():
-            index = read_index(strict_json.read_bytes(file), "") if file.exists() else Index()
-            index = index.with_entry(entry)
+        check_free(file, overwrite=True, kind="file")
+        with held_in_turn(self._directory, patience=_PATIENCE):
+            index = _index_in(file).with_entry(entry)
             if not (target.is_file() and _cache.sha256_of(target) == entry.sha256):
                 if target.exists():
                     raise OutputExistsError(
@@ -185,22 +208,6 @@ class _Folder:
                     shutil.copy(archive, beside)
             with written_beside(file, overwrite=True) as beside:
                 beside.write_bytes(index.to_bytes())
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        check_free(self._directory / INDEX_FILE, overwrite=True, kind="file")
-        began = time.monotonic()
-        while True:
-            try:
-                with held_alone(self._directory):
-                    yield
-                return
-            except InUseError as error:
-                if time.monotonic() - began > _PATIENCE:
-                    raise OutputError(
-                        f"Another process has been writing to `{self._directory}` for a minute. Try again later."
-                    ) from error
-                time.sleep(0.1)
 
 
 class _Store:
@@ -218,11 +225,18 @@ class _Store:
             index = Index()
             if system.exists(file):
                 found = read_remote(file_below(self._url, INDEX_FILE), most=strict_json.MOST_BYTES)
-                index = read_index(b"" if found is None else found[0], "")
+                index = read_index(b"" if found is None else found[0], file_below(self._url, INDEX_FILE), relative=True)
             index = index.with_entry(entry)
-            system.put_file(str(archive), f"{folder.rstrip('/')}/{archive.name}")
+            target = f"{folder.rstrip('/')}/{archive.name}"
+            if system.exists(target):
+                with system.open(target, "rb") as stored:
+                    if hashlib.file_digest(stored, "sha256").hexdigest() != entry.sha256:
+                        raise OutputExistsError(
+                            f"`{shown}` has `{archive.name}` with another content, and no version changes. Choose a new version."
+                        )
+            system.put_file(str(archive), target)
             system.pipe_file(file, index.to_bytes())
-        except (SettingError, DownloadError):
+        except SctabError:
             raise
         except Exception as error:  # each file system has errors of its own
             raise OutputError(f"`{shown}` could not be written: {error}. Check the address and your access.") from error
