@@ -50,6 +50,16 @@ def test_one_model(kind, settings, train):
     assert_same(model, run(code, adata=make_reference()))
 
 
+def test_a_sketch():
+    cells = make_reference()
+    LinearClassifier.setup_anndata(cells, "cell_type")
+    model = LinearClassifier(cells)
+    model.train(**QUICK, sketch=60)
+    n_sketched = len(model._arrays["sketch.labels"])
+    again = run(training_code(model.spec, n_sketched=n_sketched), adata=make_reference())
+    assert all((model._arrays[name] == again._arrays[name]).all() for name in model._arrays)
+
+
 def test_an_ensemble():
     ensemble = DeepEnsemble(LinearClassifier, n_members=2)
     ensemble.setup_anndata(make_reference(), "cell_type", donor_key="donor_id")

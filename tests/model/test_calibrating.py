@@ -70,7 +70,7 @@ def test_finer_labels_count_as_the_closest_label_above_them(model, other, member
         model = DeepEnsemble.from_members([model, model])
     renamed = {"B cell": "naive B cell", "T cell": "CD8-positive, alpha-beta T cell", "monocyte": "neuron"}
     other.obs["author"] = other.obs["cell_type"].cat.rename_categories(renamed)
-    said = "80 of 240 cells do not count for calibration: `neuron` is neither a label of the model nor below one"
+    said = "80 of 240 cells do not count: `neuron` is neither a label of the model nor below one"
     with pytest.warns(sctab.SctabWarning, match=said):
         model.calibrate(other, "author")
     counted = other.obs["cell_type"][other.obs["author"] != "neuron"]

@@ -65,7 +65,7 @@ class TestPush:
         assert {result.metric_type for result in card.data.eval_results} == {"f1", "accuracy"}
 
     def test_an_incomplete_card_is_refused_unless_it_is_a_draft(self, hub, model):
-        with pytest.raises(SettingError, match="The card of the model lacks the licence of the model"):
+        with pytest.raises(SettingError, match="is not complete. It lacks the licence of the model"):
             model.push_to_hub(REPO)
         assert hub.repositories == {}
         commit = model.push_to_hub(REPO, draft=True, message="First")

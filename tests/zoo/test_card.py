@@ -89,6 +89,15 @@ class TestMissing:
         assert "clusters, which have no names of cell types" in card.to_markdown()
 
 
+def test_a_card_is_short_in_a_session_and_whole_in_a_notebook(path):
+    assert repr(card_of(path)).startswith(
+        "ModelCard of `blood`: LinearClassifier with 3 cell types and 60 genes; missing: the licence"
+    )
+    card = write_card(path, facts=FACTS)
+    assert repr(card).endswith("genes; missing: nothing")
+    assert card._repr_markdown_().lstrip().startswith("# Model card: `blood`")
+
+
 class TestFacts:
     def test_cells_that_do_not_add_up(self, path):
         with pytest.raises(SettingError, match=r"state 200 training cells, and the model learned 240. Correct `n_cells`"):
@@ -222,7 +231,9 @@ def test_stored_counts_are_disclosed(tmp_path):
     for sketch, is_said in ((0, False), (60, True)):
         model.train(**QUICK, calibrate=False, sketch=sketch)
         model.save(tmp_path / "model", overwrite=True)
-        assert ("**Counts of 60 cells of the reference are stored" in card_of(tmp_path / "model").to_markdown()) == is_said
+        card = card_of(tmp_path / "model")
+        assert ("**Counts of 60 cells of the reference are stored" in card.to_markdown()) == is_said
+        assert ("    sketch=60,\n" in card.command) == is_said
 
 
 HOSTILE = "a|b `c` <img src=x onerror=alert(1)> [d](javascript:e)\n\n## Scores on held-out cells\n\n| macro F1 | 1.000 |"

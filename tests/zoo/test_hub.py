@@ -23,7 +23,7 @@ hub, model_directory = hub_server, trained
 
 def test_a_directory_is_pushed_and_annotates_by_its_name(hub, model_directory, tmp_path):
     path = shutil.copytree(model_directory, tmp_path / "mine")
-    with pytest.raises(SettingError, match="The card of the model lacks"):
+    with pytest.raises(SettingError, match="is not complete. It lacks"):
         _hub.push(path, REPO)
     write_card(path, facts=FACTS)
     commit = _hub.push(path, REPO, message="Blood")

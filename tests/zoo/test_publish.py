@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from threading import Thread
 
 import pytest
@@ -54,7 +56,7 @@ def test_the_same_content_can_be_published_again_and_another_not(tmp_path):
 def test_a_card_that_is_not_complete_is_refused(tmp_path):
     sctab.zoo.load("pbmc").save(tmp_path / "mine")
     before = contents(tmp_path / "mine")
-    with pytest.raises(SettingError, match=r"The card of .* is not complete, it lacks `.*`draft=True`"):
+    with pytest.raises(SettingError, match=r"The card of .* is not complete. It lacks .*`draft=True`"):
         publish(tmp_path / "mine", tmp_path / "zoo", version="1.0")
     assert not (tmp_path / "zoo").exists()
     facts = json.loads((sctab.zoo.packaged_path("pbmc") / "card.json").read_text())["facts"]
@@ -77,6 +79,11 @@ def test_what_is_invalid_is_refused(tmp_path, options, message):
     with pytest.raises(SettingError, match=message):
         published(options.pop("to", tmp_path), **options)
     assert not (tmp_path / "models.json").exists()
+
+
+def test_scvi_tools_is_not_imported():
+    code = "import sctab.zoo, sys; sctab.zoo.publish; print('scvi' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_an_index_that_is_damaged_stays_as_it_is(tmp_path):

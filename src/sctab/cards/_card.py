@@ -11,7 +11,7 @@ from sctab.cards._facts import CardFacts
 from sctab.cards._file import CardFile, read_card_file
 from sctab.cards._markdown import card_as_markdown
 from sctab.cards._scores import reported_unseen, score_cells_of
-from sctab.errors import SettingError
+from sctab.errors import Either, Parameter, SettingError
 from sctab.inference import (
     Fingerprints,
     HeldOutCells,
@@ -29,9 +29,37 @@ _HELD_OUT = "held-out cells of the reference"
 class ModelCard(CardContent):
     """Card of a stored model. Numbers are computed from its directory; only `facts` are declared, see :func:`sctab.zoo.card_of`."""
 
+    def __repr__(self) -> str:
+        """Name the model, what it learned, and what its card lacks."""
+        lacks = "nothing" if not self.missing else "; ".join(self.missing)
+        return f"ModelCard of `{self.name}`: {self.spec.summary}; missing: {lacks}"
+
+    def _repr_markdown_(self) -> str:
+        """Show the card in a notebook."""
+        return self.to_markdown().split("\n---\n", 1)[1]
+
     def to_markdown(self) -> str:
         """Write the card, with the YAML header of the Hugging Face hub."""
         return card_as_markdown(self)
+
+    def require_complete(self, *, draft: bool) -> None:
+        """Refuse to publish a card that lacks something, unless it is a draft.
+
+        Raises
+        ------
+        SettingError
+            If the card lacks something; the message lists it.
+        """
+        if self.missing and not draft:
+            raise SettingError(
+                f"The card of `{self.name}` is not complete. It lacks {'; '.join(self.missing)}. Declare facts with ",
+                Parameter("facts", ...),
+                ", measure scores with ",
+                Either("`sctab.zoo.add_scores`", "`sctab.zoo.add_scores` in Python"),
+                ", or publish a draft with ",
+                Parameter("draft", value=True),
+                ".",
+            )
 
     def to_entry_fields(self) -> dict[str, Any]:
         """Fields of an entry of an index of models, as plain values."""

@@ -14,7 +14,7 @@ from sctab.inference import ModelSpec
 _LABELS = "labels_key"
 
 
-def training_code(spec: ModelSpec, *, n_members: int = 1) -> str:
+def training_code(spec: ModelSpec, *, n_members: int = 1, n_sketched: int = 0) -> str:
     """Python code that trains a model again on the same cells, with all of its settings and seeds.
 
     Parameters
@@ -23,6 +23,8 @@ def training_code(spec: ModelSpec, *, n_members: int = 1) -> str:
         The model; of an ensemble its first member.
     n_members
         Members of the ensemble; 1 for a single model.
+    n_sketched
+        Cells of the sketch that the model keeps; 0 for none.
 
     Returns
     -------
@@ -65,7 +67,8 @@ def training_code(spec: ModelSpec, *, n_members: int = 1) -> str:
             if n_members == 1
             else [f"model = {made_of}({_call(first, model)})", f"model.{set_up}"]
         )
-    options = {} if spec.calibration is not None or spec.is_clustering else {"calibrate": False}
+    options: dict[str, Any] = {} if spec.calibration is not None or spec.is_clustering else {"calibrate": False}
+    options |= {"sketch": n_sketched} if n_sketched else {}
     return "\n".join(["import sctab", "", *lines, f"model.train({_call([], settings | options)})"])
 
 

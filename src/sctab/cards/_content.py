@@ -68,7 +68,8 @@ class CardContent:
     @cached_property
     def command(self) -> str:
         """Python code that trains the model again, with all settings and seeds; empty where they are unknown."""
-        return training_code(self.spec, n_members=self.n_members)
+        n_sketched = 0 if self.sketch is None else len(self.sketch.codes)
+        return training_code(self.spec, n_members=self.n_members, n_sketched=n_sketched)
 
     @property
     def labels(self) -> tuple[tuple[str, str | None, int | None], ...]:
@@ -79,7 +80,7 @@ class CardContent:
     @property
     def missing(self) -> tuple[str, ...]:
         """Parts of a complete card that were not declared or not measured, each with what adds it."""
-        facts, needed = self.facts, "declare it with `write_card(…, facts=…)`"
+        facts, needed = self.facts, "declare it as a fact"
         found = {
             f"the licence of the model ({needed})": facts.license,
             f"the sources of the training cells, with their licences ({needed})": facts.n_cells("training"),
@@ -91,7 +92,7 @@ class CardContent:
             keeps = "train it with `calibrate=True`"
             found |= {
                 "training cells per label (train the model with `sctab`)": self.spec.training.get("cells_per_label"),
-                "scores on held-out donors or datasets (set `donor_key` or `dataset_key` of the reference, or call `add_scores`)": scored,
+                "scores on held-out donors or datasets (train with `donor_key` or `dataset_key`, or call `add_scores`)": scored,
                 f"calibration on held-out cells ({keeps})": self.calibration is not None and self.held_out,
                 f"types that tell which cells are unseen ({keeps})": self.reported_unseen is not None,
                 f"fingerprints of the training cells ({keeps} and `fingerprints=True`)": self.fingerprints is not None,

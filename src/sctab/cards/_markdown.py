@@ -81,7 +81,7 @@ def _sections(card: CardContent) -> Iterator[str]:
         yield from _scores(card.held_out)
     for test in card.tests:
         yield f"## Scores on {_plain(test.name)}"
-        yield from _scores(test)
+        yield from _scores(test, is_test=True)
     yield from _trust(card)
     if card.facts.limits:
         yield "## Limits\n\n" + "\n".join(f"- {_sentence(limit)}" for limit in card.facts.limits)
@@ -146,13 +146,11 @@ def _training(card: CardContent) -> Iterator[str]:
         yield "Versions: " + ", ".join(_plain(f"{name} {version}") for name, version in card.spec.versions.items()) + "."
 
 
-def _scores(scores: HeldOutScores) -> Iterator[str]:
-    held = (
-        f"{scores.n_units:,} {scores.unit}s, held out whole"
-        if scores.is_of_new_units
-        else "single cells, of donors that were learned"
-    )
-    yield f"{scores.n_cells:,} cells of {_plain(scores.name)}; {held}. A subtype of the true label is right."
+def _scores(scores: HeldOutScores, *, is_test: bool = False) -> Iterator[str]:
+    held = f"{scores.n_units:,} {scores.unit}s" if scores.is_of_new_units else "single cells"
+    if not is_test:
+        held += ", held out whole" if scores.is_of_new_units else ", whose donors were learned"
+    yield f"Cells: {scores.n_cells:,}, {_plain(scores.name)}; {held}. A subtype of the true label counts as right."
     rows = [
         ("macro F1", f"{scores.macro_f1:.3f}"),
         ("accuracy", f"{scores.accuracy:.3f}"),
@@ -186,8 +184,8 @@ def _trust(card: CardContent) -> Iterator[str]:
         yield "The model was not calibrated: its probabilities may be far from the fraction of right labels, and no term can be promised."
     else:
         yield (
-            f"Temperature {calibration.temperature:.3f}, learned from {calibration.n_obs:,} cells of {calibration.n_units:,} "
-            f"{calibration.unit}s."
+            f"Temperature {calibration.temperature:.3f}, learned from {calibration.n_obs:,} held-out cells"
+            + (f" of {calibration.n_units:,} {calibration.unit}s." if calibration.unit != "cell" else ".")
         )
     if scores is not None:
         yield (
@@ -210,10 +208,11 @@ def _trust(card: CardContent) -> Iterator[str]:
     if card.reported_unseen is None:
         yield "The model keeps no types of its reference: cells of unseen types are found without a guaranteed rate."
     else:
+        part = "held-out part" if calibration is not None and calibration.unit == "cell" else "donor or dataset"
         yield (
             f"Cells reported as unseen at a false discovery rate of {UNSEEN_FDR:g}: {_percent(card.reported_unseen)} of the cells of a "
-            "donor or dataset of the reference, on average, with types that the others have. Cells of a type that no other one has are "
-            "rightly reported."
+            f"{part} of the reference, on average, with types that the others have. Cells of a type that no other one has are rightly "
+            "reported."
         )
     if card.fingerprints is None:
         yield "The model keeps no fingerprints: training cells among a query are not recognised."

@@ -8,7 +8,6 @@ from typing import Any
 
 from sctab.cards._card import ModelCard, read_card
 from sctab.cards._download import CONFIG, README
-from sctab.errors import Parameter, SettingError
 from sctab.io import MODEL_FILES, commit_folder, strict_json, temporary_directory
 
 _FROM_CARD = {"MODEL_CARD.md"}
@@ -50,12 +49,7 @@ def upload_model(
         If the hub cannot be reached, or refuses the commit.
     """
     card = read_card(directory)
-    if card.missing and not draft:
-        raise SettingError(
-            "The card of the model lacks " + "; ".join(card.missing) + ". Add what is missing, or publish it with ",
-            Parameter("draft", value=True),
-            ".",
-        )
+    card.require_complete(draft=draft)
     with temporary_directory("sctab-hub-") as folder:
         staged = folder / repo.rpartition("/")[2]
         staged.mkdir()

@@ -121,10 +121,10 @@ class ModelSpec:
         """One line on class, size and architecture."""
         architecture = ", ".join(f"{key}: {value}" for key, value in self.architecture.items())
         labels = "clusters" if self.is_clustering else "cell types"
-        features = f" and {len(self.features)} genes"
+        features = f" and {len(self.features):,} genes"
         if self.proteins is not None:
-            features = f", {len(self.features)} genes and {len(self.proteins)} antibodies"
-        return f"{self.model_class} with {len(self.labels)} {labels}{features}; {architecture}"
+            features = f", {len(self.features):,} genes and {len(self.proteins)} antibodies"
+        return f"{self.model_class} with {len(self.labels)} {labels}{features}" + (f"; {architecture}" if architecture else "")
 
     def with_training(self, summary: Mapping[str, Any]) -> ModelSpec:
         """The same model, trained, and not calibrated yet."""

@@ -56,7 +56,7 @@ def evaluate_unseen(
     if without := [name for name in reference.label_names if name not in called]:
         n_without = int(adata.obs[labels_key].astype(str).isin(without).sum())
         warn(
-            f"{n_without} of {adata.n_obs} cells {agreeing(n_without, 'does', 'do')} not count for calibration: {listing(without)} "
+            f"{n_without} of {adata.n_obs} cells {agreeing(n_without, 'does', 'do')} not count: {listing(without)} "
             f"{agreeing(len(without), 'is neither a label', 'are neither labels')} of the model nor below one in the Cell Ontology. Rename "
             "the labels to use these cells."
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from anndata import AnnData
 
+from sctab import model
 from sctab.cards import (
     UNSEEN_FDR,
     CardFacts,
@@ -40,7 +41,6 @@ from sctab.inference import (
 )
 from sctab.io import as_path, held_in_turn, written_beside
 from sctab.keys import CARD_FILE
-from sctab.model import evaluate_unseen
 from sctab.zoo._resolve import model_path
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def add_scores(
         raise SettingError(f"`{path}` holds clusters, which have no true labels. Score a model of cell types.")
     read_card_file(path, predictor.sha256 or "")
     flagged = _check_cells(predictor, predictor.cells_of(adata), layer, name)
-    cells = evaluate_unseen(predictor, adata, labels_key, donor_key, dataset_key, layer)
+    cells = model.evaluate_unseen(predictor, adata, labels_key, donor_key, dataset_key, layer)
     if not len(cells.truth):
         raise InputValueError(
             f"No cell of {name!r} has a count in the genes of the model and a label that it knows. Check the data."

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sctab.cards import CardFacts, ModelCard
-from sctab.errors import DataFileError, Either, OutputError, OutputExistsError, Parameter, SctabError, SettingError, listing
+from sctab.errors import DataFileError, OutputError, OutputExistsError, Parameter, SctabError, SettingError
 from sctab.io import (
     as_path,
     check_free,
@@ -93,30 +93,21 @@ def publish(
     ...     print(entry.reference, sctab.zoo.info("blood", index=folder).n_labels)
     blood@1.0 13
     """
-    path = fetch(model)
-    name = path.resolve().name if name is None else name
-    if not is_name(name):
-        raise SettingError(
-            Parameter("name", name), " is not a name of lower-case letters, digits, `.`, `_` and `-`. Choose one, such as `lung`."
-        )
+    if name is not None:
+        _require_name(name)
     if not is_version(version):
         raise SettingError(Parameter("version", version), " must be numbers separated by dots, such as `2.1`.")
     place = _place_of(to)
+    path = fetch(model)
+    if name is None:
+        name = path.resolve().name
+        _require_name(name)
     if isinstance(place, _Folder) and place.is_in(path):
         raise SettingError(f"`{to}` is in the directory of the model, which is not changed. Publish to another folder.")
     with temporary_directory("sctab-publish-") as temporary:
         directory = path if facts is None else _copy_with(facts, path, temporary / name)
         card = card_of(directory)
-        if card.missing and not draft:
-            raise SettingError(
-                f"The card of `{path}` is not complete, it lacks {listing(card.missing)}. Declare facts with ",
-                Parameter("facts", ...),
-                ", measure scores with ",
-                Either("`sctab.zoo.add_scores`", "`sctab.zoo.add_scores` in Python"),
-                ", or publish it as a draft with ",
-                Parameter("draft", value=True),
-                ".",
-            )
+        card.require_complete(draft=draft)
         archive = temporary / f"{name}-{version}.tar"
         pack(directory, archive, root=f"{name}-{version}", replaced={CARD_FILE: card.to_markdown().encode()})
         entry = _entry(card, archive, name, version, draft=draft)
@@ -125,6 +116,13 @@ def publish(
             return replace(entry, urls=(f"hf://{place.repo}@{version}",), size=None, sha256=None)
         place.add(entry, archive)
     return entry
+
+
+def _require_name(name: str) -> None:
+    if not is_name(name):
+        raise SettingError(
+            Parameter("name", name), " is not a name of lower-case letters, digits, `.`, `_` and `-`. Choose one, such as `lung`."
+        )
 
 
 def _copy_with(facts: Any, path: Path, directory: Path) -> Path:
