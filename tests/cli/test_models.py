@@ -41,10 +41,24 @@ def test_list():
     assert "Cache: 1 model, " in run("models").stdout
 
 
+def test_long_values_are_shown_whole(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = run("models", "info", "blood").stdout
+    assert re.search(r"^SHA-256 +[0-9a-f]{64}$", shown, re.MULTILINE)
+    assert re.search(r"^version +2.1$", shown, re.MULTILINE)
+
+
+def test_a_directory_has_no_version(tmp_path):
+    shown = run("models", "info", sctab.zoo.packaged_path("pbmc")).stdout
+    assert re.search(r"^state +directory$", shown, re.MULTILINE)
+    assert not re.search(r"^version", shown, re.MULTILINE)
+    assert re.search(r"^card +/.*MODEL_CARD.md$", shown, re.MULTILINE)
+
+
 def test_fetch_use_and_remove(tmp_path):
     path = run("models", "fetch", "blood@2.1").stdout.strip()
     assert path.endswith("blood@2.1")
-    assert "13" in run("models", "info", "blood").stdout
+    assert re.search(r"^size +[0-9.]+ MB$", run("models", "info", "blood").stdout, re.MULTILINE)
     assert "CL:0000236  B cell" in run("models", "info", "pbmc").stdout
     assert run("models", "verify").stdout.endswith(": sound\n")
     run("models", "verify", "pbmc")

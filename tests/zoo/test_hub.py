@@ -33,13 +33,16 @@ def test_a_directory_is_pushed_and_annotates_by_its_name(hub, model_directory, t
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", sctab.SctabWarning)
         sctab.tl.annotate(query, name)
+    assert query.uns["sctab"]["model"]["name"] == name
     assert query.obs["sctab_label"].tolist() == sctab.zoo.load(path, accelerator="cpu").predict(query).tolist()
     assert sctab.zoo.card_of(name).facts == sctab.zoo.card_of(path).facts
 
 
 def test_without_the_newest_commit_named_there_is_a_warning(hub, model_directory):
     commit = _hub.push(Path(model_directory), REPO, draft=True)
-    with pytest.warns(sctab.SctabWarning, match=f"its newest commit, `{commit}`, is used"):
+    with pytest.warns(
+        sctab.SctabWarning, match=f"its newest commit, `{commit}`, is used.*`revision` or name `hf://{REPO}@{commit}`"
+    ):
         path = sctab.zoo.fetch(f"hf://{REPO}")
     assert sctab.zoo.fetch(f"hf://{REPO}@main", offline=True) == path
     with pytest.raises(ModelNotFoundError, match="There is no repository `institute/other`"):

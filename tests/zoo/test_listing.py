@@ -40,6 +40,15 @@ def test_newest_versions_or_all(zoo, small):
         assert found(index=zoo) == [packaged, ("lung", "3", "fetched")]
 
 
+def test_the_first_index_that_lists_a_name_decides(tmp_path, small):
+    for folder, version in (("first", "1.0"), ("second", "2.0")):
+        (tmp_path / folder).mkdir()
+        index_file(tmp_path / folder / "models.json", hosted(tmp_path / folder, small, version=version))
+    indices = [tmp_path / "first", tmp_path / "second"]
+    assert [each.version for each in list_models(index=indices) if each.name == "lung"] == ["1.0"]
+    assert info("lung", index=indices).version == "1.0"
+
+
 def test_filters(zoo, small):
     values = {"tissues": ["lung"], "organism": "Mus musculus", "labels": ["B cell"], "label_ids": ["CL:0000236"]}
     index_file(zoo / "models.json", hosted(zoo, small, **values))

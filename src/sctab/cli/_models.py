@@ -16,10 +16,13 @@ from sctab.cli._options import Debug
 from sctab.cli._reporting import ends_on_signals, out, reports_errors
 from sctab.errors import SettingError, agreeing
 from sctab.io import without_credentials
+from sctab.keys import CARD_FILE
 
 EXIT_DAMAGED = 1
 """A model is not what was downloaded."""
 _MB = 10**6
+_NONE = "0"
+"""Version of what has none."""
 
 models_app = typer.Typer(
     name="models",
@@ -76,7 +79,8 @@ def models(
     if found:
         out.print(table)
     for model in found:
-        out.print(f"{model.name}: {_sentences_on(model)}", soft_wrap=True)
+        if sentences := _sentences_on(model):
+            out.print(f"{model.name}: {sentences}", soft_wrap=True)
     for line in [_import_of(model) for model in found if model.state == "import"]:
         out.print(line, soft_wrap=True)
     if not found:
@@ -98,6 +102,12 @@ def _sentences_on(model: sctab.zoo.ModelListing) -> str:
 def _import_of(model: sctab.zoo.ModelListing) -> str:
     places = ", ".join(map(without_credentials, model.entry.urls))
     return f"Import `{model.entry.reference}` from {places} with `{model.entry.import_command}`."
+
+
+def _card_in(directory: Path | None) -> Path | None:
+    """File with the card of a model that is on this machine."""
+    places = [] if directory is None else [directory / CARD_FILE, directory / "README.md"]
+    return next((place for place in places if place.is_file()), None)
 
 
 def _number(number: int | None) -> str:
@@ -134,9 +144,10 @@ def info(model: Model, index: IndexOption = None, offline: Offline = False, debu
     entry = listed.entry
     facts: dict[str, Any] = {
         "name": entry.name,
-        "version": entry.version,
+        "version": entry.version if entry.version != _NONE else None,
         "state": listed.state,
         "directory": listed.path,
+        "card": _card_in(listed.path),
         "description": entry.description,
         "species": entry.organism,
         "tissues": ", ".join(entry.tissues),
@@ -155,11 +166,10 @@ def info(model: Model, index: IndexOption = None, offline: Offline = False, debu
     for source in entry.sources:
         known = (source.license, source.doi and f"doi:{source.doi}", source.url, source.n_cells and f"{source.n_cells:,} cells")
         facts[f"data {source.name}"] = ", ".join(str(each) for each in known if each)
-    table = Table.grid(padding=(0, 2))
+    facts = {name: str(value) for name, value in facts.items() if value}
+    width = max(map(len, facts)) + 2
     for name, value in facts.items():
-        if value:
-            table.add_row(name, str(value))
-    out.print(table, soft_wrap=True)
+        out.print(f"{name:<{width}}" + value.replace("\n", "\n" + " " * width), soft_wrap=True)
     if entry.labels:
         ids = entry.label_ids or (None,) * len(entry.labels)
         out.print(
@@ -249,9 +259,10 @@ def publish(
     """
     entry = sctab.zoo.publish(model, to, version=version, name=name, facts=facts, draft=draft)
     if to.startswith("hf:"):
-        out.print(f"Published `{entry.reference}`. Use it as `{entry.urls[0]}`.", soft_wrap=True)
+        out.print(f"Published version {entry.version}. Use it as `{entry.urls[0]}`.", soft_wrap=True)
         return
     out.print(
         f"Published `{entry.reference}`, {(entry.size or 0) / _MB:,.1f} MB, SHA-256 `{entry.sha256}`. Use it:", soft_wrap=True
     )
     out.print(f"  sctab models fetch {entry.reference} --index {to}", soft_wrap=True)
+    out.print(f"  sctab annotate query.h5ad --model {entry.reference} --output annotated.h5ad", soft_wrap=True)

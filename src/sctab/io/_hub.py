@@ -58,7 +58,7 @@ def download_repository(repo: str, revision: str | None, *, files: Sequence[str]
         warn(
             f"No revision of `{repo}` was given: its newest commit, `{path.name}`, is used. Provide it as ",
             Parameter("revision"),
-            ", so that the same model is used tomorrow.",
+            f" or name `hf://{repo}@{path.name}`, so that the same model is used tomorrow.",
         )
     return path
 

@@ -20,7 +20,7 @@ from sctab.zoo._names import InIndex, parse
 from sctab.zoo._packaged import PACKAGED_VERSION, packaged_names, packaged_path
 from sctab.zoo._resolve import cached_versions, fetch
 
-_CACHE = "cache"
+_CACHE, _PATH = "cache", "path"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ModelListing:
     path: Path | None
     """Directory on this machine; `None` where it is not downloaded."""
     index: str
-    """Index that lists it; `packaged` for those that come with the package, `cache` for those that no index lists."""
+    """Index that lists it; `packaged` for those that come with the package, `cache` or `path` for those that no index lists."""
 
     @property
     def name(self) -> str:
@@ -46,12 +46,12 @@ class ModelListing:
 
     @property
     def state(self) -> str:
-        """`packaged`, `fetched`, `available` for download, or `import` of what was published in another format."""
+        """`packaged`, `fetched`, `available` for download, `directory`, or `import` of what was published in another format."""
         if self.entry.import_command is not None:
             return "import"
         if self.path is None:
             return "available"
-        return PACKAGED if self.index == PACKAGED else "fetched"
+        return {PACKAGED: PACKAGED, _PATH: "directory"}.get(self.index, "fetched")
 
     @property
     def description(self) -> str:
@@ -95,7 +95,8 @@ def list_models(
     Parameters
     ----------
     all
-        List every version, and published models in other formats with the command that imports them; by default the newest version of each.
+        List every version, and published models in other formats with the command that imports them; by default the version of each
+        that its name alone means, the newest one of the first index that lists it.
     tissue, organism
         Part of the name of a tissue or species; capitals do not count.
     labels
@@ -121,15 +122,18 @@ def list_models(
     found = [_packaged(name) for name in packaged_names()]
     cached = {each.record.source: each for each in _cache.everything() if each.record.name and each.is_whole()}
     for each in indices:
-        known = cached.pop(each.entry.reference, None)
-        found.append(ModelListing(each.entry, None if known is None else known.path, each.index))
+        copy = cached.pop(each.entry.reference, None)
+        found.append(ModelListing(each.entry, None if copy is None else copy.path, each.index))
     for kept in cached.values():
         with suppress(ModelFormatError):  # `verify` says what is wrong with it
             found.append(ModelListing(_entry_of(kept.path, kept.record), kept.path, _CACHE))
     if not all:
         newest: dict[str, ModelListing] = {}
         for listed in found:
-            if listed.state != "import" and (listed.name not in newest or listed.entry.order > newest[listed.name].entry.order):
+            known = newest.get(listed.name)  # of the first index that lists the name, as for `fetch`
+            if listed.state != "import" and (
+                known is None or (known.index == listed.index and listed.entry.order > known.entry.order)
+            ):
                 newest[listed.name] = listed
         found = list(newest.values())
     wanted = {id(entry) for entry in matching((each.entry for each in found), tissue=tissue, organism=organism, labels=labels)}
@@ -176,7 +180,7 @@ def info(
             return ModelListing(found.entry, cached[0].path if cached else None, found.index)
     path = fetch(model, index=index, offline=offline)
     cached_at = {each.path: each.record for each in _cache.everything()}
-    return ModelListing(_entry_of(path, cached_at.get(path)), path, _CACHE if path in cached_at else "path")
+    return ModelListing(_entry_of(path, cached_at.get(path)), path, _CACHE if path in cached_at else _PATH)
 
 
 def cached_sources() -> list[str]:

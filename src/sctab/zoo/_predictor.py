@@ -6,6 +6,7 @@ from os import PathLike
 
 from sctab import inference
 from sctab.errors import Either, SettingError
+from sctab.zoo._names import OnHub, parse
 from sctab.zoo._resolve import model_path
 
 
@@ -34,7 +35,10 @@ def load_predictor(model: str | PathLike[str] | inference.HasPredictor, *, accel
         If it is a model that is not trained.
     """
     if isinstance(model, str | PathLike):
-        predictor, name = inference.load_predictor(model_path(model), accelerator=accelerator), f" `{model}`"
+        path, name = model_path(model), f" `{model}`"
+        predictor = inference.load_predictor(path, accelerator=accelerator)
+        if isinstance(reference := parse(model), OnHub):  # whose directory is named after the commit alone
+            predictor.name = f"hf://{reference.repo}@{path.name}"
     else:
         predictor, name = model.predictor, ""
     if predictor.spec.is_clustering:

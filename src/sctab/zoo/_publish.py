@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sctab.cards import CardFacts, ModelCard
-from sctab.errors import DataFileError, OutputError, OutputExistsError, Parameter, SctabError, SettingError
+from sctab.errors import DataFileError, OutputError, OutputExistsError, Parameter, SctabError, SettingError, agreeing
 from sctab.io import (
     as_path,
     check_free,
@@ -137,13 +137,20 @@ def _copy_with(facts: Any, path: Path, directory: Path) -> Path:
 def _entry(card: ModelCard, archive: Path, name: str, version: str, *, draft: bool) -> ModelEntry:
     fields = card.to_entry_fields()
     fields["sources"] = [{key: value for key, value in source.items() if value not in ("", None)} for source in fields["sources"]]
-    fields["description"] = ("Draft: " if draft else "") + (fields["description"] or name)
+    fields["description"] = ("Draft: " if draft else "") + (fields["description"] or _summary(card))
     for needed in ("license", "organism"):
         fields[needed] = fields[needed] or "unknown"  # of a draft
     values = {key: value for key, value in fields.items() if value not in (None, [], {})}
     values |= {"name": name, "version": version, "url": archive.name}
     values |= {"size": archive.stat().st_size, "sha256": _cache.sha256_of(archive)}
     return read_entry(values, "The model")
+
+
+def _summary(card: ModelCard) -> str:
+    """Description of a model that has none."""
+    n_labels = len(card.spec.labels)
+    kind = agreeing(n_labels, "cluster", "clusters") if card.spec.is_clustering else agreeing(n_labels, "cell type", "cell types")
+    return f"{n_labels} {kind}" + (f" of {', '.join(card.facts.tissues)}" if card.facts.tissues else "")
 
 
 def _place_of(to: str | PathLike[str]) -> _Folder | _Store | OnHub:

@@ -15,7 +15,7 @@ from sctab.zoo._archive import ARCHIVE_SUFFIXES, is_archive, stem_of, unpack
 from sctab.zoo._cache import Cached, Record
 from sctab.zoo._hub import fetch_from_hub
 from sctab.zoo._index import ModelEntry, order_of
-from sctab.zoo._indices import DAY, Indices, read_indices
+from sctab.zoo._indices import DAY, ZOO_VARIABLE, Indices, read_indices
 from sctab.zoo._names import AtUrl, InIndex, OnHub, OnZenodo, parse
 from sctab.zoo._packaged import PACKAGED_VERSION, packaged_names, packaged_path
 from sctab.zoo._transfer import archive_from, folder_from
@@ -193,10 +193,14 @@ def _not_found(name: str, indices: Indices | tuple[()]) -> ModelNotFoundError:
     problems = indices.problems if isinstance(indices, Indices) else ()
     others = f" Models of indices: {listing(sorted({found.entry.name for found in indices}))}." if indices and known else ""
     unread = f" Indices that could not be read: {' '.join(problems)}" if problems else ""
+    is_alone = isinstance(indices, Indices) and len(indices.indices) == 1 and not problems
+    unset = (
+        f" No index is set besides the packaged one: name others in `{ZOO_VARIABLE}` or in the configuration." if is_alone else ""
+    )
     nearby = [*_nearby(name), *known, *packaged_names()]
     return ModelNotFoundError(
         f"There is no model `{name}`: no directory of that path, and no model of that name.{did_you_mean(name, nearby)} "
-        f"Packaged models: {listing(packaged_names())}.{others}{unread}"
+        f"Packaged models: {listing(packaged_names())}.{others}{unread}{unset}"
     )
 
 
