@@ -12,7 +12,7 @@ from tests.zoo.test_card import trained
 from typer.testing import CliRunner
 
 import sctab
-from sctab import ModelNotFoundError, SettingError
+from sctab import ModelNotFoundError, OutputError, SettingError
 from sctab.cli import app
 from sctab.zoo import _hub, write_card
 
@@ -69,3 +69,27 @@ def test_the_command_publishes(hub, model_directory, tmp_path):
     assert result.exit_code == 0, result.output
     assert f"Use it as `hf://{REPO}@2.0`" in result.output
     assert set(hub.repositories[REPO].tags) == {"2.0"}
+
+
+def test_a_commit_without_its_tag_is_named(hub, model_directory, tmp_path, monkeypatch):
+    path = shutil.copytree(model_directory, tmp_path / "blood")
+
+    def refuse(*_, **__):
+        raise OSError("the tag was refused")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("huggingface_hub.HfApi.create_tag", refuse)
+        with pytest.raises(
+            OutputError, match=r"has the commit `\w+` and did not get the tag `1.0`: the tag was refused. Publish the same"
+        ):
+            sctab.zoo.publish(path, f"hf://{REPO}", version="1.0", draft=True)
+    sctab.zoo.publish(path, f"hf://{REPO}", version="1.0", draft=True)
+    assert set(hub.repositories[REPO].tags) == {"1.0"}
+
+
+def test_files_below_that_are_not_of_the_model_stay_here(hub, model_directory, tmp_path):
+    path = shutil.copytree(model_directory, tmp_path / "blood")
+    shutil.copytree(model_directory, path / "earlier" / "first")
+    sctab.zoo.publish(path, f"hf://{REPO}", version="1.0", draft=True)
+    (files,) = [files for files in hub.repositories[REPO].commits.values() if "model.json" in files]
+    assert not [name for name in files if "earlier" in name]

@@ -141,4 +141,4 @@ def _card(path: Path, predictor: Predictor, file: CardFile) -> ModelCard:
 
 def _size(path: Path) -> int:
     kept: Sequence[str] = (WEIGHTS_FILE, SPEC_FILE, REFERENCE_FILE, CARD_FACTS_FILE)
-    return sum(file.stat().st_size for file in path.rglob("*") if file.name in kept)
+    return sum(file.stat().st_size for file in (*path.glob("*"), *path.glob("member_*/*")) if file.name in kept)

@@ -53,7 +53,7 @@ def upload_model(
     with temporary_directory("sctab-hub-") as folder:
         staged = folder / repo.rpartition("/")[2]
         staged.mkdir()
-        for path in directory.rglob("*"):
+        for path in (*directory.glob("*"), *directory.glob("member_*/*")):
             if path.is_file() and path.name in MODEL_FILES - _FROM_CARD:
                 target = staged / path.relative_to(directory)
                 target.parent.mkdir(exist_ok=True)

@@ -103,19 +103,24 @@ def commit_folder(
     operations = [
         hub.CommitOperationAdd(path_in_repo=path.relative_to(folder).as_posix(), path_or_fileobj=str(path)) for path in files
     ]
+    commit: Any = None
     try:
         api.create_repo(repo, private=private, exist_ok=True)
         taken = tag is not None and any(each.name == tag for each in api.list_repo_refs(repo).tags)
         if not taken:
-            commit: Any = api.create_commit(repo, operations, commit_message=message, revision=revision)
+            commit = api.create_commit(repo, operations, commit_message=message, revision=revision)
             if tag is not None:
                 api.create_tag(repo, tag=tag, revision=commit.oid)
     except errors.HFValidationError as error:
         raise _invalid(repo, error) from error
     except Exception as error:  # the library raises errors of several others
+        if commit is not None:
+            raise OutputError(
+                f"`{repo}` has the commit `{commit.oid}` and did not get the tag `{tag}`: {_line(error)}. Publish the same version again."
+            ) from error
         raise OutputError(
             f"`{repo}` could not be committed to `{_shown_endpoint()}`: {_line(error)}. Log in with `hf auth login`, or set "
-            "`HF_TOKEN` to a token that may write there. Nothing was changed there."
+            "`HF_TOKEN` to a token that may write there. No model was committed."
         ) from error
     if taken:
         raise SettingError(f"`{repo}` has the tag `{tag}` already, and a version never changes. Choose a new one.")
