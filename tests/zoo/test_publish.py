@@ -11,7 +11,7 @@ from tests.outputs import contents, names_in
 from tests.zoo_models import small_model
 
 import sctab
-from sctab import DataFileError, OutputExistsError, SettingError
+from sctab import DataFileError, OutputError, OutputExistsError, SettingError
 from sctab.zoo import fetch, info, publish
 from sctab.zoo._index import read_index
 
@@ -147,3 +147,16 @@ def test_an_archive_in_an_object_store_is_not_replaced():
         publish("pbmc", "memory://lost", version="1.0")
     assert system.cat_file("/lost/pbmc-1.0.tar") == b"of another model"
     assert not system.exists("/lost/models.json")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"version": 1.0}, "`version=1.0` must be numbers"), ({"name": 5}, "`name=5` is not a name")]
+)
+def test_options_of_another_type_are_refused(tmp_path, options, message):
+    with pytest.raises(SettingError, match=message):
+        publish("pbmc", tmp_path, **({"version": "1.0"} | options))
+
+
+def test_a_folder_that_cannot_have_this_name():
+    with pytest.raises(OutputError, match="could not be written"):
+        publish("pbmc", "a\0b", version="1.0")

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from tests.outputs import contents
@@ -9,7 +10,7 @@ from tests.served import Step, scripted, served
 from tests.zoo_models import entry_values, hosted, index_file, tar_of, zip_of
 
 import sctab
-from sctab import DownloadError, ModelFormatError, ModelNotFoundError
+from sctab import DownloadError, ModelFormatError, ModelNotFoundError, SettingError
 from sctab.zoo import _cache, fetch, load, load_predictor, model_path
 
 
@@ -155,3 +156,20 @@ def test_messages_show_no_credentials(tmp_path):
     index_file(tmp_path / "models.json", values)
     with pytest.raises(ModelNotFoundError, match="at `https://example.org/lung.ckpt`"):
         fetch("lung", index=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a/" * 3000, "a\0b"], ids=["long", "deep", "null"])
+def test_paths_that_no_file_can_have_are_not_found(name):
+    for given in (name, Path(name)):
+        for function in (load_predictor, sctab.zoo.card_of, sctab.zoo.write_card):
+            with pytest.raises(ModelNotFoundError):
+                function(given)
+
+
+@pytest.mark.parametrize("model", [5, None, b"pbmc", ["pbmc"]])
+def test_what_is_no_name_is_refused(model):
+    for function in (fetch, sctab.zoo.info, sctab.zoo.verify, load):
+        with pytest.raises(SettingError, match="must be a string or a path. Provide a name"):
+            function(model)
+    with pytest.raises(SettingError, match="is neither a model nor what names one"):
+        load_predictor(model)

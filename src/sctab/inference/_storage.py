@@ -275,7 +275,7 @@ def _check_header(
 
 def _read_spec(path: Path) -> tuple[ModelSpec, str, str | None, Any]:
     """The description, the hash of the weights, its own hash, which the first version does not have, and what it says of arrays."""
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 (false for a name that no directory can have)
         raise ModelNotFoundError(f"`{path}` is not a model directory: there is no such directory.")
     try:
         values = strict_json.read(path / SPEC_FILE)

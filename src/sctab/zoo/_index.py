@@ -174,8 +174,8 @@ def read_index(content: bytes, address: str, *, relative: bool = False) -> Index
             raise SettingError(f"its `format_version` must be {INDEX_VERSION}, and is `{found}`. A newer sctab may read it")
         declared.check_keys(values, {"format", "format_version", "models"}, "The index")
         entries = declared.sequence(values.get("models"), "`models`")
-        found = [read_entry(entry, f"Entry {i}") for i, entry in enumerate(entries)]
-        return Index(tuple(found if relative else (_absolute(entry, address) for entry in found)))
+        read = [read_entry(entry, f"Entry {i}") for i, entry in enumerate(entries)]
+        return Index(tuple(read if relative else [_absolute(entry, address) for entry in read]))
     except (SettingError, ValueError) as error:
         reason = str(error).rstrip(".")
         raise DataFileError(

@@ -126,12 +126,12 @@ def prune(*, days: float = 90) -> tuple[list[str], int]:
     Raises
     ------
     SettingError
-        If the number is negative.
+        If it is negative, or not a number.
     DownloadError
         If something cannot be removed.
     """
-    if not days >= 0:
-        raise SettingError(f"The number of days must be at least 0, and is {days}.")
+    if isinstance(days, bool) or not isinstance(days, int | float) or not days >= 0:
+        raise SettingError(f"The number of days must be at least 0, and is {days!r}.")
     partial = _cache.remove_partial(older_than=min(days, 1) * _A_DAY)
     unused = {each.key: each for each in _cache.unused_for(days)}
     incomplete = {each.key: each for each in _cache.everything() if not each.is_whole()}

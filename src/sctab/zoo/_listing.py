@@ -245,8 +245,8 @@ def _facts_of(path: Path) -> dict[str, Any]:
         facts = strict_json.read(path / CARD_FACTS_FILE)["facts"]
         sources = tuple(
             ModelSource(
-                *(declared.string(source[name], name) for name in ("name", "url", "license", "doi")),
-                declared.integer(source["n_cells"], "n_cells"),
+                **{name: declared.string(source[name], name) for name in ("name", "url", "license", "doi")},
+                n_cells=declared.integer(source["n_cells"], "n_cells"),
             )
             for source in facts["sources"]
             if source["used_for"] == "training"

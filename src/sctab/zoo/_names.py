@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from sctab.errors import SettingError
+from sctab.errors import Parameter, SettingError
 from sctab.io import as_path, is_url, without_credentials
 from sctab.zoo._index import SHA256, is_name, is_version
 
@@ -59,7 +59,7 @@ def parse(model: str | PathLike[str]) -> InIndex | OnHub | OnZenodo | AtUrl | Pa
     Raises
     ------
     SettingError
-        If it begins like one of these and continues otherwise.
+        If it begins like one of these and continues otherwise, or if it is neither a string nor a path.
 
     Examples
     --------
@@ -68,6 +68,8 @@ def parse(model: str | PathLike[str]) -> InIndex | OnHub | OnZenodo | AtUrl | Pa
     >>> parse("zenodo:1234567/lung.tar")
     OnZenodo(record='1234567', file='lung.tar')
     """
+    if not isinstance(model, str | PathLike):
+        raise SettingError(Parameter("model", model), " must be a string or a path. Provide a name, a URL or a directory.")
     text = os.fspath(model)
     if not isinstance(model, str) or not isinstance(text, str):
         return as_path(model)

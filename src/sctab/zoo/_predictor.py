@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from os import PathLike
 
 from sctab import inference
-from sctab.errors import Either, SettingError
+from sctab.errors import Either, Parameter, SettingError
 from sctab.zoo._names import OnHub, parse
 from sctab.zoo._resolve import model_path
 
@@ -30,7 +31,8 @@ def load_predictor(model: str | PathLike[str] | inference.HasPredictor, *, accel
     DownloadError
         If it has to be downloaded, and cannot be.
     SettingError
-        If the accelerator is not known or not there, or if the model holds clusters and not cell types.
+        If the accelerator is not known or not there, if the model holds clusters and not cell types, or if it
+        is not a model.
     NotTrainedError
         If it is a model that is not trained.
     """
@@ -39,6 +41,10 @@ def load_predictor(model: str | PathLike[str] | inference.HasPredictor, *, accel
         predictor = inference.load_predictor(path, accelerator=accelerator)
         if isinstance(reference := parse(model), OnHub):  # whose directory is named after the commit alone
             predictor.name = f"hf://{reference.repo}@{path.name}"
+    elif inspect.getattr_static(model, "predictor", None) is None:
+        raise SettingError(
+            Parameter("model", type(model)), " is neither a model nor what names one. Provide a name, a directory or a model."
+        )
     else:
         predictor, name = model.predictor, ""
     if predictor.spec.is_clustering:

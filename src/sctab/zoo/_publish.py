@@ -95,7 +95,7 @@ def publish(
     """
     if name is not None:
         _require_name(name)
-    if not is_version(version):
+    if not isinstance(version, str) or not is_version(version):
         raise SettingError(Parameter("version", version), " must be numbers separated by dots, such as `2.1`.")
     place = _place_of(to)
     path = fetch(model)
@@ -119,7 +119,7 @@ def publish(
 
 
 def _require_name(name: str) -> None:
-    if not is_name(name):
+    if not isinstance(name, str) or not is_name(name):
         raise SettingError(
             Parameter("name", name), " is not a name of lower-case letters, digits, `.`, `_` and `-`. Choose one, such as `lung`."
         )
@@ -196,7 +196,10 @@ class _Folder:
 
     def is_in(self, path: Path) -> bool:
         """Return whether it is a directory or lies in it."""
-        return self._directory.resolve().is_relative_to(path.resolve())
+        try:
+            return self._directory.resolve().is_relative_to(path.resolve())
+        except (OSError, ValueError):  # a name that no directory can have
+            return False
 
     def add(self, entry: ModelEntry, archive: Path) -> None:
         """Write an archive, then the index that names it."""
