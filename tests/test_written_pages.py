@@ -14,7 +14,10 @@ ANSWER = runpy.run_path(str(DOCS / "write_answers.py"))
 BENCHMARKS = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("model", sctab.zoo.list_models(), ids=lambda model: model.name)
+PACKAGED = [model for model in sctab.zoo.list_models(offline=True) if model.state == "packaged"]  # whatever else is in the cache
+
+
+@pytest.mark.parametrize("model", PACKAGED, ids=lambda model: model.name)
 def test_numbers_are_those_of_the_model(model):
     page = WRITE["page"]()
     spec = sctab.inference.load_predictor(model.path).spec
