@@ -31,13 +31,16 @@ def annotate(
     """Labels and probabilities of the query: SCVI and scANVI on the reference, then surgery on the query.
 
     Genes that vary most are chosen on the reference, by batch. Surgery trains the weights of new batches only, without weight decay, so
-    that the latent space of the reference stays as it is. `max_epochs` is that of SCVI, `None` leaves it to scvi-tools.
+    that the latent space of the reference stays as it is. Labels in `query.obs["known_label"]` are learned as well. `max_epochs` is that of SCVI, `None` leaves it to scvi-tools.
     """
     import scvi
 
     scvi.settings.seed = seed
     query.layers["counts"] = query.X.copy()
     query.obs["label"] = steps.UNLABELED
+    if "known_label" in query.obs:
+        known = query.obs["known_label"].isin(reference.obs["label"].unique())
+        query.obs["label"] = query.obs["known_label"].where(known, steps.UNLABELED).astype(str)
     pretrained = steps.train_scvi(
         steps.choose_genes(reference, n_top_genes),
         max_epochs=max_epochs,
