@@ -13,7 +13,7 @@ from sctab import (
     ModelFormatError,
     SettingError,
 )
-from sctab.model import SCTAB, LinearClassifier
+from sctab.model import SCTAB, LinearClassifier, _crossfit
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "refit": False}
 QUICK = QUIET | {"max_epochs": 20, "batch_size": 16, "gene_dropout": 0.3}
@@ -184,6 +184,18 @@ class TestQueryData:
         changed = {name for name, tensor in model.module.state_dict().items() if not torch.equal(tensor, before[name])}
         assert changed == {"classifier.weight"}
         assert f1_score(adata.obs["cell_type"], model.predict(adata), average="macro") > 0.9
+
+    def test_it_is_calibrated_by_models_of_which_only_the_last_layer_learned(self, trained, monkeypatch):
+        held_out = []
+        evaluate = _crossfit.evaluate_fold
+        monkeypatch.setattr(_crossfit, "evaluate_fold", lambda fold, model: held_out.append(model) or evaluate(fold, model))
+        model = SCTAB.load_query_data(make_reference(120, seed=9), trained)
+        model.train(**QUICK)
+        assert len(held_out) == model._reference.n_folds(None)  # cells one by one, and no clusters of them
+        start = trained.module.state_dict()
+        for predictor in held_out:
+            of_fold = predictor.networks[0].state_dict()
+            assert {name for name, tensor in of_fold.items() if not torch.equal(tensor, start[name])} == {"classifier.weight"}
 
     def test_unfrozen_all_weights_learn(self, trained):
         model = SCTAB.load_query_data(make_reference(120, seed=9), trained, unfrozen=True)

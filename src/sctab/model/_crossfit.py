@@ -117,6 +117,8 @@ class FoldTraining:
     """Arguments of `train`."""
     start: Mapping[str, torch.Tensor] | None = None
     """Weights to start from; `None` for a new network."""
+    is_frozen: bool = False
+    """Only the output layer learns."""
 
     def run(self, fold: HeldOut) -> FoldOutput:
         """Train, and evaluate the part that was held out."""
@@ -126,6 +128,8 @@ class FoldTraining:
             if self.start is not None:
                 model.module.load_state_dict(dict(self.start))
                 model._has_pretrained_weights = True
+            if self.is_frozen:
+                model._freeze_for_query()
             model.train(**self.train_settings, calibrate=False)
             return evaluate_fold(fold, model.predictor)
 

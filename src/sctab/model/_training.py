@@ -175,11 +175,15 @@ class TrainableModel(DescribedModel):
         start: Mapping[str, torch.Tensor] | None,
         options: Mapping[str, Any],
     ) -> None:
-        """Learn from held-out cells how far to trust the model; what cannot be held out is said, and the model is kept."""
+        """Learn from held-out cells how far to trust the model; what cannot be held out is said, and the model is kept.
+
+        A model that is adapted to a query has learned other cells before, and is to annotate cells like those that it learns now. They
+        are held out one by one: without a whole cluster it would forget what it knows of the type.
+        """
         cross_fit = self._cross_fit(reference, settings, options, start)
         try:
             cells = self._evaluate_held_out(reference, settings, result, cross_fit)
-            unlike = cross_fit.evaluate_unlike(cells)
+            unlike = cells if self._has_pretrained_weights else cross_fit.evaluate_unlike(cells)
         except SctabError as error:
             warn("The model is trained but not calibrated: ", error.message)
         else:
@@ -218,7 +222,11 @@ class TrainableModel(DescribedModel):
         quiet = {name: value for name, value in options.items() if name != "callbacks"} | {"enable_progress_bar": False}
         known = {name: value for name, value in quiet.items() if name in self._option_names()}
         training = FoldTraining(
-            type(self), self.spec.with_training({}), {"settings": replace(settings, refit=False), **known}, start=start
+            type(self),
+            self.spec.with_training({}),
+            {"settings": replace(settings, refit=False), **known},
+            start=start,
+            is_frozen=not all(parameter.requires_grad for parameter in self.module.parameters()),
         )
         return CrossFit(
             reference=reference,
