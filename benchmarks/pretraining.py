@@ -1,11 +1,12 @@
 """Does pretraining help? Models that were trained on other studies, and models from scratch, on a few labelled cells of a target study.
 
-    uv run python benchmarks/pretraining.py --data FOLDER --output DIR [--targets NAME ...] [--models mlp linear sctab scarches] [--seeds 0 1 2]
+    uv run python benchmarks/pretraining.py --data FOLDER --output DIR [--targets NAME ...] [--models mlp linear sctab scarches]
+        [--seeds 0 1 2]
     uv run python benchmarks/pretraining.py --table FILE [FILE ...] [--figure docs/_static/pretraining.svg]
 
 `pretraining.yaml` declares targets, pretraining data, and both axes. Pretraining data are merged over the genes of the target, so that
-`all` is a target that measures every gene that the model has learned; other panels are cut from those genes. Half of the cells of the target
-are tested, or all cells of a third of its donors; labelled cells are drawn from the others.
+`all` is a target that measures every gene that the model has learned; other panels are cut from those genes. Half of the cells of the
+target are tested, or all cells of a third of its donors; labelled cells are drawn from the others.
 
 | method | what it is |
 | --- | --- |
@@ -62,6 +63,15 @@ LABEL = "label"
 SKETCH = 2_000
 CLOSED = -1e4
 """Attention to a gene that is not measured, before entmax."""
+DRAWN: tuple[tuple[str, int, dict[str, Any]], ...] = (
+    ("as it is", 0, {"color": "#7f7f7f"}),
+    ("refitted", 0, {"color": "#0072b2"}),
+    ("retrained", 0, {"color": "#56b4e9"}),
+    ("from scratch", 25, {"color": "#d55e00"}),
+    ("all layers", 25, {"color": "#009e73"}),
+    ("last layer", 25, {"color": "#e69f00"}),
+)
+"""Methods of the picture, and for its first row the labelled cells of each type."""
 KEY = ("target", "panel", "model", "method", "labelled", "seed")
 
 
@@ -75,8 +85,8 @@ class Study:
     test: AnnData
 
     @classmethod
-    def of(cls, target: dict[str, Any], folder: Path, seed: int) -> Study:
-        """Read a target and its pretraining data."""
+    def of(cls, target: dict[str, Any], folder: Path, *, most_cells: int, seed: int) -> Study:
+        """Read a target and its pretraining data, at most so many cells of each study."""
 
         def read(name: str, labels_key: str) -> AnnData:
             adata = ad.read_h5ad(folder / f"{name}.h5ad")
@@ -84,7 +94,7 @@ class Study:
             return adata
 
         own = read(target["file"], target["labels_key"])
-        others = {name: read(name, "cell_type_coarse") for name in target["pretraining"]}
+        others = {name: drawn(read(name, "cell_type_coarse"), most_cells, seed) for name in target["pretraining"]}
         merged = sctab.pp.merge({name: each[:, each.var_names.isin(own.var_names)].copy() for name, each in others.items()})
         types = set(own.obs[LABEL]) & set(merged.obs[LABEL])
         if types:
@@ -129,6 +139,11 @@ class Study:
         }
 
 
+def drawn(adata: AnnData, most_cells: int, seed: int) -> AnnData:
+    """At most so many cells, at random."""
+    return adata[np.sort(np.random.default_rng(seed).permutation(adata.n_obs)[:most_cells])].copy()
+
+
 def trained(name: str, reference: AnnData, seed: int, **settings: Any) -> CellTypeClassifier:
     """A model of a reference."""
     model_class = model_by_name(name)
@@ -138,7 +153,7 @@ def trained(name: str, reference: AnnData, seed: int, **settings: Any) -> CellTy
     return model
 
 
-def annotated(study: Study, query: AnnData, model: Any, start: float, adapt: Any = False) -> dict[str, float]:
+def annotated(study: Study, query: AnnData, model: Any, start: float, *, adapt: Any = False) -> dict[str, float]:
     """Scores of the labels that a model gives to the tested cells."""
     sctab.tl.annotate(query, model, adapt=adapt, min_gene_coverage=0.0)
     labels = query.obs["sctab_label"].astype(str).to_numpy().astype(object)
@@ -184,17 +199,18 @@ def of_model(name: str, study: Study, panels: dict[str, list[str]], labelled: li
 
         if types_are_known:
             yield from row_of("as it is", 0, lambda start, query=query: annotated(study, query, pretrained, start))
-            yield from row_of("refitted", 0, lambda start, query=query: annotated(study, query, pretrained, start, "query"))
+            yield from row_of("refitted", 0, lambda start, query=query: annotated(study, query, pretrained, start, adapt="query"))
             for method in ("mean", "mask") if name == "sctab" else ("mean",):
                 told = told_what_is_missing(pretrained.predictor, study.pretraining, genes, closed=method == "mask")
                 yield from row_of(method, 0, lambda start, query=query, told=told: annotated(study, query, told, start))
-            yield from row_of(
-                "retrained",
-                0,
-                lambda start, query=query, genes=genes: annotated(
-                    study, query, trained(name, study.pretraining[:, genes].copy(), seed), start
-                ),
-            )
+            if panel != "all":  # where it is the model as it is
+                yield from row_of(
+                    "retrained",
+                    0,
+                    lambda start, query=query, genes=genes: annotated(
+                        study, query, trained(name, study.pretraining[:, genes].copy(), seed), start
+                    ),
+                )
         for n in labelled:
             known = study.labelled(n, seed)[:, genes].copy()
             yield from row_of(
@@ -246,7 +262,7 @@ def run(configuration: dict[str, Any], options: argparse.Namespace, file: Path) 
         for target in configuration["targets"]:
             if options.targets and target["name"] not in options.targets:
                 continue
-            study = Study.of(target, options.data, seed)
+            study = Study.of(target, options.data, most_cells=configuration["most_cells"], seed=seed)
             for name in options.models:
                 asked = {**configuration, "targets": [target["name"]], **configuration["subsets"].get(name, {})}
                 if target["name"] not in asked["targets"]:
@@ -284,6 +300,46 @@ def print_tables(rows: list[dict[str, Any]]) -> None:
     print("\n" + "\n".join(f"- {each}" for each in dict.fromkeys(table["machine"])))
 
 
+def draw(rows: list[dict[str, Any]], model: str, path: Path) -> None:
+    """Draw macro F1 against the genes that a target measures, and against its labelled cells; bars are standard deviations over seeds."""
+    import matplotlib.pyplot as plt
+
+    table = pd.DataFrame(rows)
+    table = table[table["model"] == model]
+    targets, panels = list(dict.fromkeys(table["target"])), list(dict.fromkeys(table["panel"]))
+    numbers = sorted(table["labelled"].unique())
+    figure, axes = plt.subplots(2, len(targets), figsize=(3.2 * len(targets), 6), sharey=True, layout="constrained", squeeze=False)
+    for column, target in enumerate(targets):
+        own = table[table["target"] == target]
+        for method, n, style in DRAWN:
+            found = (
+                own[(own["method"] == method) & (own["labelled"] == n)]
+                .groupby("panel")["macro_f1"]
+                .agg(["mean", "std"])
+                .reindex(panels)
+            )
+            label = f"{method}, {n} cells of each type" if n else method
+            axes[0, column].errorbar(range(len(panels)), found["mean"], found["std"].fillna(0), label=label, capsize=2, **style)
+        for panel, line in (("all", "-"), ("random 10 %", "--")):
+            for method, n, style in DRAWN:
+                of_panel = own[(own["method"] == method) & (own["panel"] == panel)]
+                found = of_panel.groupby("labelled")["macro_f1"].agg(["mean", "std"])
+                if n == 0 and len(found):
+                    axes[1, column].axhline(found["mean"].iloc[0], color=style["color"], linestyle=line, linewidth=1)
+                else:
+                    at = [numbers.index(each) for each in found.index]
+                    axes[1, column].errorbar(at, found["mean"], found["std"].fillna(0), capsize=2, **(style | {"linestyle": line}))
+        axes[0, column].set_xticks(range(len(panels)), panels, rotation=60, ha="right")
+        axes[1, column].set_xticks(range(len(numbers)), numbers)
+        axes[0, column].set_title(target)
+        axes[0, column].set_xlabel("genes that the target measures")
+        axes[1, column].set_xlabel("labelled cells of each type\n(all genes: solid; 10 %: dashed)")
+    for row_of_axes in axes:
+        row_of_axes[0].set_ylabel("macro F1")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def _mean(values: pd.Series) -> str:
     """Mean, and standard deviation of several."""
     if len(values) == 0:
@@ -301,12 +357,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--output", type=Path, help="folder of the rows")
     parser.add_argument("--table", type=Path, nargs="+", help="files of rows")
+    parser.add_argument("--figure", type=Path, help="with --table: picture of the first of --models")
     parser.add_argument("--targets", nargs="+")
     parser.add_argument("--models", nargs="+", default=["mlp", "linear", "sctab", "scarches"])
     parser.add_argument("--seeds", type=int, nargs="+")
     options = parser.parse_args()
     if options.table:
-        print_tables(read_rows(*options.table))
+        rows = read_rows(*options.table)
+        print_tables(rows)
+        if options.figure is not None:
+            draw(rows, options.models[0], options.figure)
         return
     if options.data is None or options.output is None:
         parser.error("--data and --output are required, unless --table is given")

@@ -41,6 +41,9 @@ def check(
         ),
     ] = None,
     unseen_fdr: Annotated[float, typer.Option(help="Accepted false discovery rate for cells that no label fits.")] = 0.1,
+    labels_key: Annotated[
+        str | None, typer.Option(help="Column of obs with labels of some cells, if you know them: says whether to train on them.")
+    ] = None,
     accelerator: Accelerator = "auto",
     overwrite: Overwrite = False,
     debug: Debug = False,
@@ -71,6 +74,7 @@ def check(
         min_gene_coverage=min_gene_coverage,
         accepted_error=accepted_error,
         unseen_fdr=unseen_fdr,
+        labels_key=labels_key,
         show_progress=True,
     )
     options = options_of(check)

@@ -6,6 +6,8 @@ from ._adapt import (
     check_adapt as check_adapt,
     coverage_to_require as coverage_to_require,
 )
+from ._adapt import Adapt as Adapt, Adaptation as Adaptation, adapted as adapted, check_adapt as check_adapt
+from ._advice import FEW_GENES as FEW_GENES, Choice as Choice, best_choice as best_choice, few_genes_note as few_genes_note
 from ._backends import Backend as Backend, portable_networks as portable_networks
 from ._backoff import BackOff as BackOff, promise as promise
 from ._block_predictor import (

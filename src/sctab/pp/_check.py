@@ -34,6 +34,7 @@ from sctab.inference import (
     Panel,
     Predictor,
     PromiseCheck,
+    ReferenceSketch,
     SampledCells,
     count_cells,
     holds_counts,
@@ -44,6 +45,7 @@ from sctab.io import find_data_files
 from sctab.keys import DEFAULT_MODEL
 from sctab.pp._check_notes import NO_DEPTH, NO_FINGERPRINTS, NO_PROMISE, NO_TYPES, Findings, verdict_on, warnings_of
 from sctab.pp._check_result import QueryCheck
+from sctab.pp._labelled import LabelledCells
 from sctab.zoo import load_predictor
 
 _DEFAULT_ERROR = 0.1
@@ -59,6 +61,7 @@ def check(
     min_gene_coverage: float = 0.1,
     accepted_error: float | None = None,
     unseen_fdr: float = 0.1,
+    labels_key: str | None = None,
     show_progress: bool = False,
 ) -> QueryCheck:
     """Check a query against a model, before anything is annotated: what it is, what it lacks, and what can be promised.
@@ -80,6 +83,8 @@ def check(
         can be promised if that is more.
     unseen_fdr
         Accepted false discovery rate for cells that no label fits.
+    labels_key
+        Column of `adata.obs` with the labels of some cells, if you know them: it is said whether to train on them, see :doc:`/pretraining`.
     show_progress
         Show progress on stderr.
 
@@ -115,7 +120,14 @@ def check(
     _require_fractions(accepted_error, unseen_fdr)
     predictor = load_predictor(model)
     return _check(
-        predictor, predictor.cells_of(adata), layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress=show_progress
+        predictor,
+        predictor.cells_of(adata),
+        layer,
+        min_gene_coverage,
+        accepted_error,
+        unseen_fdr,
+        labels_key=labels_key,
+        show_progress=show_progress,
     )
 
 
@@ -129,6 +141,7 @@ def check_file(
     min_gene_coverage: float = 0.1,
     accepted_error: float | None = None,
     unseen_fdr: float = 0.1,
+    labels_key: str | None = None,
     show_progress: bool = False,
 ) -> QueryCheck:
     """Check the cells of a file against a model, block by block; `sctab check` prints what it returns.
@@ -137,7 +150,7 @@ def check_file(
     ----------
     path
         A data file in any format that :func:`sctab.tl.annotate_files` reads, or the folder of a run; also behind a URL that `fsspec` knows.
-    model, layer, min_gene_coverage, accepted_error, unseen_fdr, show_progress
+    model, layer, min_gene_coverage, accepted_error, unseen_fdr, labels_key, show_progress
         As in :func:`check`.
     modality, protein_modality
         As in :func:`sctab.tl.annotate_files`.
@@ -159,11 +172,20 @@ def check_file(
     paths = find_data_files([path])
     if len(paths) > 1:
         raise DataFileError(f"`{path}` holds {len(paths)} data files, and one is checked at a time. Provide one of them.")
-    file = predictor.open_file(paths[0], modality=modality, protein_modality=protein_modality)
+    keys = () if labels_key is None else (labels_key,)
+    file = predictor.open_file(paths[0], keys, modality=modality, protein_modality=protein_modality)
     try:
         hidden: Hidden = "all" if protein_modality == NO_PROTEINS else "none"
         found = _check(
-            predictor, file, layer, min_gene_coverage, accepted_error, unseen_fdr, hidden=hidden, show_progress=show_progress
+            predictor,
+            file,
+            layer,
+            min_gene_coverage,
+            accepted_error,
+            unseen_fdr,
+            labels_key=labels_key,
+            hidden=hidden,
+            show_progress=show_progress,
         )
         file.require_unchanged()
     finally:
@@ -188,12 +210,19 @@ def _check(
     accepted_error: float | None,
     unseen_fdr: float,
     *,
+    labels_key: str | None,
     hidden: Hidden = "none",
     show_progress: bool,
 ) -> QueryCheck:
     query = predictor.open_query(cells, layer=layer, min_gene_coverage=min_gene_coverage, hidden=hidden)
     predictor = predictor.suited_to(query)
     spec = predictor.spec
+    has_sketch = ReferenceSketch.is_in(predictor.arrays) and spec.proteins is None
+    labelled = (
+        None
+        if labels_key is None
+        else LabelledCells.of(cells.obs, labels_key, spec, coverage=query.match.coverage, has_sketch=has_sketch)
+    )
     found, n_genes = query.match.found, len(spec.features)
     seen = types_of_arrays(predictor.arrays, n_genes=n_genes, n_labels=len(spec.labels))
     depth = Depth.from_arrays(predictor.arrays, n_genes=n_genes)
@@ -231,6 +260,8 @@ def _check(
         unseen_fdr=unseen_fdr,
         leakage=leakage,
         promise=promise,
+        has_sketch=has_sketch,
+        labelled=labelled,
     )
     missing = {
         NO_TYPES: panel is None,
@@ -266,6 +297,8 @@ def _check(
         leakage=leakage,
         promise=None if promise is None else promise.to_json() | {"holds": promise.holds and not is_refused},
         proteins=None if query.proteins is None else _panel_of(query.proteins),
+        has_sketch=has_sketch,
+        labelled=None if labelled is None else labelled.to_json(),
         verdict=verdict_on(findings, len(warnings)),
         warnings=warnings,
         not_checked=tuple(note for note, is_missing in missing.items() if is_missing),

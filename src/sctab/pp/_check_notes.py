@@ -10,7 +10,8 @@ import pandas as pd
 
 from sctab.data import Query, shown_fraction
 from sctab.errors import Either, Message, Parameter, agreeing, listing
-from sctab.inference import MOST_UNSEEN, CellCounts, PromiseCheck, beyond_chance
+from sctab.inference import FEW_GENES, MOST_UNSEEN, CellCounts, PromiseCheck, beyond_chance, few_genes_note
+from sctab.pp._labelled import LabelledCells
 
 _TRAINED_NOW = "Models that are trained with this version keep them"
 NO_TYPES = (
@@ -56,6 +57,8 @@ class Findings:
     unseen_fdr: float
     leakage: Mapping[str, float]
     promise: PromiseCheck | None
+    has_sketch: bool
+    labelled: LabelledCells | None
 
 
 def warnings_of(findings: Findings) -> Iterator[str]:
@@ -69,6 +72,7 @@ def warnings_of(findings: Findings) -> Iterator[str]:
     yield from findings.query.notes
     yield from _on_cells(findings)
     yield from _on_types(findings)
+    yield from _on_training(findings)
     yield from _on_reference(findings)
 
 
@@ -140,6 +144,14 @@ def _on_types(findings: Findings) -> Iterator[str]:
             Parameter("accepted_error", ...),
             ", or vote over clusters.",
         )
+
+
+def _on_training(findings: Findings) -> Iterator[str]:
+    coverage, labelled = findings.query.match.coverage, findings.labelled
+    if labelled is not None and labelled.note:
+        yield labelled.note
+    elif coverage < FEW_GENES and not findings.has_sketch:
+        yield few_genes_note()
 
 
 def _on_reference(findings: Findings) -> Iterator[str]:

@@ -107,6 +107,10 @@ def _facts(check: Any) -> Iterator[tuple[str, str]]:
         )
     if check.promise is not None:
         yield "promise", _promise(check)
+    if check.has_sketch:
+        yield "refit", "the model keeps a sketch of its reference, from which it can be refitted to these genes and cells"
+    if check.labelled is not None:
+        yield "labels", _labelled(check.labelled)
 
 
 def _panel(proteins: Mapping[str, Any] | None) -> str:
@@ -129,6 +133,15 @@ def _promise(check: Any) -> str:
     among = ", if of types that the model knows" * bool(check.fraction_unseen)
     less = f"{found['distance']:.3f} below that in" if found["distance"] >= 0.0005 else "no lower than in"
     return f"{text}{among}: confidence is {less} held-out cells (mean rank of 0 to 1; limit {found['limit']:.3f})"
+
+
+def _labelled(labelled: Mapping[str, Any]) -> str:
+    unknown = labelled["unknown"]
+    new = f"; the model does not have {listing(unknown, most=5)}" if unknown else ""
+    return (
+        f"{labelled['n_cells']:,} cells with {labelled['n_types']:,} labels, {labelled['n_per_type']:,.0f} of each by the median{new}; "
+        f"best choice: {labelled['choice']}"
+    )
 
 
 def _number(n_cells: int) -> str:

@@ -74,6 +74,12 @@ class QueryCheck:
     proteins: Mapping[str, Any] | None = None
     """Of a model that learned from proteins: its antibodies that the query has, `n_matched` of `n_model`, and the names of the others,
     `missing`."""
+    has_sketch: bool = False
+    """True if the model keeps a sketch of its reference, from which :func:`sctab.tl.annotate` can refit it to the genes of the query."""
+    labelled: Mapping[str, Any] | None = None
+    """With `labels_key`: how many cells are labelled, `n_cells`, with how many labels, `n_types`, and cells per label by the median,
+    `n_per_type`; labels that the model does not have, `unknown`; and the `choice` that is expected to annotate the query best:
+    `"as it is"`, `"refit"`, `"fine-tune"` or `"from scratch"`."""
     verdict: str
     """A sentence: whether to annotate these cells with this model, and what speaks against it."""
     warnings: tuple[str, ...] = ()

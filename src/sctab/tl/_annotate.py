@@ -28,6 +28,7 @@ from sctab.nn import Precision
 from sctab.tl._excluded import ExcludedCells
 from sctab.tl._learned import LearnedCells
 from sctab.tl._result import (
+    adaptation_notes,
     check_hierarchy,
     check_labels,
     count_terms,
@@ -218,7 +219,7 @@ def annotate(
     notes += precision_notes(predictor, query, precision)
     learned = LearnedCells.of(predictor, query)
     notes += [] if learned is None else [learned.note]
-    notes += [] if adaptation is None else [adaptation.note]
+    notes += adaptation_notes(predictor, query, adaptation)
 
     target = target_of(adata, copy=copy)
     for name, values in obs_columns(predictor.spec, decision, key_added, backoff, reported).items():

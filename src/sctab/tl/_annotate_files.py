@@ -53,6 +53,7 @@ from sctab.tl._all_cells import check_mudata
 from sctab.tl._finished import RUN, are_finished, run_hash
 from sctab.tl._learned import LearnedCells
 from sctab.tl._result import (
+    adaptation_notes,
     check_hierarchy,
     check_labels,
     describe_run,
@@ -284,7 +285,7 @@ def annotate_files(
                 notes += precision_notes(predictor, query, precision)
                 learned = LearnedCells.of(predictor, query)
                 notes += [] if learned is None else [learned.note]
-                notes += [] if adaptation is None else [adaptation.note]
+                notes += adaptation_notes(predictor, query, adaptation)
                 of_run = (checked, reported, of_file.n_terms, of_file.excluded, learned, adaptation)
                 runs[annotation.file.path] = {**describe_run(predictor, query, notes, precision, backend, *of_run), RUN: run_id}
             _require_unchanged(annotations, cells, journal)

@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 
 from sctab.data import Query, QueryProteins
 from sctab.errors import LabelError, Message, Parameter, SettingError, agreeing, listing
-from sctab.inference import Adaptation, BackOff, Decision, ModelSpec, Predictor, decide, library_versions
+from sctab.inference import (
+    FEW_GENES,
+    Adaptation,
+    BackOff,
+    Decision,
+    ModelSpec,
+    Predictor,
+    ReferenceSketch,
+    decide,
+    few_genes_note,
+    library_versions,
+)
 from sctab.keys import (
     LONGEST_NAME,
     OBS_CONFIDENCE,
@@ -169,6 +180,14 @@ def notes_of(
             f"{agreeing(n_unknown, 'gets', 'get')} no label."
         )
     return notes
+
+
+def adaptation_notes(predictor: Predictor, query: Query, adaptation: Adaptation | None) -> list[str]:
+    """Note on a refit, or on few genes where none is possible."""
+    if adaptation is not None:
+        return [adaptation.note]
+    is_few = query.match.coverage < FEW_GENES and not ReferenceSketch.is_in(predictor.arrays)
+    return [few_genes_note()] if is_few else []
 
 
 def precision_notes(predictor: Predictor, query: Query, precision: Precision) -> list[str]:

@@ -31,7 +31,8 @@ def annotate(
     """Labels and probabilities of the query: SCVI and scANVI on the reference, then surgery on the query.
 
     Genes that vary most are chosen on the reference, by batch. Surgery trains the weights of new batches only, without weight decay, so
-    that the latent space of the reference stays as it is. Labels in `query.obs["known_label"]` are learned as well. `max_epochs` is that of SCVI, `None` leaves it to scvi-tools.
+    that the latent space of the reference stays as it is. Labels in `query.obs["known_label"]` are learned as well. `max_epochs` is that of
+    SCVI, `None` leaves it to scvi-tools.
     """
     import scvi
 
