@@ -13,7 +13,7 @@ target are tested, or all cells of a third of its donors; labelled cells are dra
 | from scratch | trained on the labelled cells of the target, on the genes that it measures |
 | as it is | pretrained; a gene that is not measured is zero |
 | mean | pretrained; a gene that is not measured has its mean in the reference, so that it is left out of every comparison |
-| mask | pretrained (SCTAB alone); the attention is told which genes are measured, and selects no other |
+| mask | pretrained (SCTAB alone); the attention can select measured genes only |
 | retrained | trained on the pretraining data, on the genes that the target measures |
 | refitted | pretrained, with a sketch of 2,000 cells that is refitted to the target, `annotate(..., adapt="query")` |
 | last layer | fine-tuned: `load_query_data`, then `train` on the labelled cells |
@@ -86,7 +86,7 @@ class Study:
 
     @classmethod
     def of(cls, target: dict[str, Any], folder: Path, *, most_cells: int, seed: int) -> Study:
-        """Read a target and its pretraining data, at most so many cells of each study."""
+        """Read a target and its pretraining data, at most `most_cells` of each study."""
 
         def read(name: str, labels_key: str) -> AnnData:
             adata = ad.read_h5ad(folder / f"{name}.h5ad")
@@ -140,7 +140,7 @@ class Study:
 
 
 def drawn(adata: AnnData, most_cells: int, seed: int) -> AnnData:
-    """At most so many cells, at random."""
+    """At most `most_cells` cells, at random."""
     return adata[np.sort(np.random.default_rng(seed).permutation(adata.n_obs)[:most_cells])].copy()
 
 

@@ -16,7 +16,7 @@ FEW_LABELLED = 5
 
 
 class Choice(StrEnum):
-    """What is expected to annotate a query best."""
+    """Model that is expected to annotate a query best."""
 
     AS_IT_IS = "as it is"
     """The model, with its weights as they are."""
@@ -29,7 +29,7 @@ class Choice(StrEnum):
 
 
 def best_choice(coverage: float, *, has_sketch: bool, n_labelled: float = 0, knows_types: bool = True) -> Choice:
-    """What is expected to annotate a query best.
+    """Return which model is expected to annotate a query best.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ def best_choice(coverage: float, *, has_sketch: bool, n_labelled: float = 0, kno
 
 
 def few_genes_note() -> str:
-    """What to do about data with few genes of a model that keeps no sketch."""
+    """Sentence for the user of a model without a sketch, on data with few of its genes."""
     return (
-        "With so few genes, a model does better that is refitted to them. Train it again with a sketch of its reference "
+        "With so few genes, a model that is refitted to them is more accurate. Train it again with a sketch of its reference "
         f"(`sketch=2000`, `--sketch 2000`), or label {FEW_LABELLED} cells of each type and adapt it to them with "
         "`load_query_data(…, unfrozen=True)`."
     )

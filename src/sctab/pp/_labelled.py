@@ -27,7 +27,7 @@ class LabelledCells:
     unknown: tuple[str, ...]
     """Labels that the model has under no name, the most frequent first."""
     choice: Choice
-    """What is expected to annotate the query best."""
+    """Model that is expected to annotate the query best."""
 
     @classmethod
     def of(cls, obs: pd.DataFrame, labels_key: str, spec: ModelSpec, *, coverage: float, has_sketch: bool) -> LabelledCells:
@@ -79,7 +79,7 @@ class LabelledCells:
 
     @property
     def note(self) -> Message | str:
-        """What to do with these labels; empty if nothing."""
+        """Sentence on how to use these labels; empty if they are of no use."""
         where = place(f"obs[{self.labels_key!r}]")
         if self.choice is Choice.FROM_SCRATCH:
             return Message(
@@ -91,7 +91,7 @@ class LabelledCells:
             return Message(
                 f"{self.n_per_type:.0f} labelled cells of each type in ",
                 where,
-                " are enough to do better than the model as it is. Adapt it to them with ",
+                " are enough to improve the model. Adapt it to them with ",
                 Either("`load_query_data(…, unfrozen=True)`", "`load_query_data(…, unfrozen=True)` in Python"),
                 " and train it.",
             )
