@@ -79,7 +79,7 @@ class LabelledCells:
 
     @property
     def note(self) -> Message | str:
-        """Sentence on how to use these labels; empty if they are of no use."""
+        """Sentence on how to use these labels; empty where it is better not to."""
         where = place(f"obs[{self.labels_key!r}]")
         if self.choice is Choice.FROM_SCRATCH:
             return Message(
