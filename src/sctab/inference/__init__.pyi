@@ -6,7 +6,6 @@ from ._adapt import (
     check_adapt as check_adapt,
     coverage_to_require as coverage_to_require,
 )
-from ._adapt import Adapt as Adapt, Adaptation as Adaptation, adapted as adapted, check_adapt as check_adapt
 from ._advice import FEW_GENES as FEW_GENES, Choice as Choice, best_choice as best_choice, few_genes_note as few_genes_note
 from ._backends import Backend as Backend, portable_networks as portable_networks
 from ._backoff import BackOff as BackOff, promise as promise
@@ -68,7 +67,7 @@ from ._query_test import (
 )
 from ._reference_arrays import NO_ARRAYS as NO_ARRAYS, Arrays as Arrays
 from ._sizes import BATCH_SIZE as BATCH_SIZE, DENSE_BATCH_SIZE as DENSE_BATCH_SIZE
-from ._sketch import ReferenceSketch as ReferenceSketch, choose_sketch as choose_sketch
+from ._sketch import ReferenceSketch as ReferenceSketch, choose_sketch as choose_sketch, is_sketched as is_sketched
 from ._spec import CLUSTERING as CLUSTERING, NO_SETUP as NO_SETUP, ModelSpec as ModelSpec, library_versions as library_versions
 from ._storage import (
     StoredModel as StoredModel,

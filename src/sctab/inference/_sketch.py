@@ -37,11 +37,6 @@ class ReferenceSketch:
             _LABELS: self.codes.astype(np.int32),
         }
 
-    @staticmethod
-    def is_in(arrays: Arrays) -> bool:
-        """Return whether a model keeps a sketch."""
-        return any(name in arrays for name in _NAMES)
-
     @classmethod
     def from_arrays(cls, arrays: Arrays, *, n_genes: int, n_labels: int) -> Self | None:
         """Read what :meth:`to_arrays` gave; `None` for a model that keeps no sketch.
@@ -59,7 +54,6 @@ class ReferenceSketch:
             If the arrays are not those of this model.
         """
         if not is_sketched(arrays):
-        if not cls.is_in(arrays):
             return None
         if missing := [name for name in _NAMES if name not in arrays]:
             raise ModelFormatError(DAMAGED.format(f"it has no `{missing[0]}`"))

@@ -34,10 +34,10 @@ from sctab.inference import (
     Panel,
     Predictor,
     PromiseCheck,
-    ReferenceSketch,
     SampledCells,
     count_cells,
     holds_counts,
+    is_sketched,
     sample_cells,
     types_of_arrays,
 )
@@ -217,7 +217,7 @@ def _check(
     query = predictor.open_query(cells, layer=layer, min_gene_coverage=min_gene_coverage, hidden=hidden)
     predictor = predictor.suited_to(query)
     spec = predictor.spec
-    has_sketch = ReferenceSketch.is_in(predictor.arrays) and spec.proteins is None
+    has_sketch = is_sketched(predictor.arrays) and spec.proteins is None
     labelled = (
         None
         if labels_key is None

@@ -19,9 +19,9 @@ from sctab.inference import (
     Decision,
     ModelSpec,
     Predictor,
-    ReferenceSketch,
     decide,
     few_genes_note,
+    is_sketched,
     library_versions,
 )
 from sctab.keys import (
@@ -186,7 +186,7 @@ def adaptation_notes(predictor: Predictor, query: Query, adaptation: Adaptation 
     """Note on a refit, or on few genes where none is possible."""
     if adaptation is not None:
         return [adaptation.note]
-    is_few = query.match.coverage < FEW_GENES and not ReferenceSketch.is_in(predictor.arrays)
+    is_few = query.match.coverage < FEW_GENES and not is_sketched(predictor.arrays)
     return [few_genes_note()] if is_few else []
 
 
