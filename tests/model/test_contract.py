@@ -529,6 +529,14 @@ class TestGoingOn:
         model.train(calibrate=False, **QUICK[cls])
         assert f1_score(adata.obs["cell_type"], model.predict(adata), average="macro") > 0.9
 
+    def test_few_cells_of_new_types_are_enough(self, cls, trained):
+        adata, others = make_reference(60 if cls is XGBoostClassifier else 12, seed=9), make_reference(120, seed=10)
+        for each in (adata, others):
+            each.obs["cell_type"] = each.obs["cell_type"].cat.rename_categories({label: f"new {label}" for label in TYPES})
+        model = cls.load_query_data(adata, trained)
+        model.train(calibrate=False, accelerator="cpu", enable_progress_bar=False)
+        assert f1_score(others.obs["cell_type"], model.predict(others), average="macro") > 0.8
+
     def test_a_model_of_another_class_is_refused(self, cls, trained, tmp_path):
         trained.save(tmp_path / "model")
         other = next(other for other in QUICK if other is not cls)

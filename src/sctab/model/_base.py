@@ -259,7 +259,8 @@ class CellTypeClassifier(TrainableModel):
         label_ids
             Cell Ontology ids of labels, as in :meth:`setup_anndata`; those of the reference model stay as they are.
         unfrozen
-            Train all weights. By default only the output layer is trained.
+            Train all weights. By default only the output layer is trained, which keeps what the reference model knows. Types that it does
+            not know are often not apart in what the other layers give: then train all weights, see :doc:`/pretraining`.
 
         Raises
         ------
@@ -277,6 +278,7 @@ class CellTypeClassifier(TrainableModel):
         copy_weights(reference.module, model.module)
         model.gene_importance = reference.gene_importance
         model._has_pretrained_weights = True
+        model._n_new_labels = len(model.spec.labels) - len(reference.spec.labels)
         if not unfrozen:
             model._freeze_for_query()
         return model

@@ -69,6 +69,7 @@ class NetworkModel(PortableModel, HubModel, BaseModelClass):
         self.sha256: str | None = None
         self._arrays: Arrays = NO_ARRAYS
         self._has_pretrained_weights = False
+        self._n_new_labels = 0
         self._model_summary_string = spec.summary
 
     def _new_network(self) -> nn.Module:

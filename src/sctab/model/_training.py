@@ -25,6 +25,7 @@ from sctab.model._class_names import short_name
 from sctab.model._crossfit import CrossFit, FoldTraining, evaluate_fold, join_folds, useful_jobs
 from sctab.model._described import DescribedModel
 from sctab.model._learned_cells import kept_arrays, require_sketch, sketched_cells
+from sctab.nn import LinearNetwork
 from sctab.train import (
     LARGE_REFERENCE,
     Checkpoints,
@@ -33,6 +34,7 @@ from sctab.train import (
     Reference,
     TrainingData,
     TrainingResult,
+    TrainingSettings,
     check_checkpoints,
     importance_of_genes,
     measure_importance,
@@ -41,6 +43,9 @@ from sctab.train import (
     summarise,
     trainer_options,
 )
+
+_STEPS_FOR_NEW_TYPES = 1_000
+"""Steps of the optimiser after which an output layer predicts types that it did not know."""
 
 
 class TrainableModel(DescribedModel):
@@ -128,6 +133,8 @@ class TrainableModel(DescribedModel):
         if (reference := self._reference) is None:
             raise SettingError("The model was loaded without a reference. Pass one as `adata` to `load`, or use `load_query_data`.")
         chosen, passed_on = self._settings(reference, {"max_epochs": max_epochs, **overrides}, settings)
+        if max_epochs is None and settings is None:
+            chosen = self._with_steps_for_new_types(chosen, reference.n_obs)
         data = reference.data(self.spec)
 
         with run_directory(run_dir):
@@ -166,6 +173,19 @@ class TrainableModel(DescribedModel):
         if calibrate:
             self._arrays = {**self._arrays, **kept_arrays(reference, data, self.spec, fingerprints=fingerprints, seed=chosen.seed)}
             self._calibrate(reference, chosen, result, start, options)
+
+    @property
+    def _is_frozen(self) -> bool:
+        """True if only the output layer learns."""
+        return not all(parameter.requires_grad for parameter in self.module.parameters())
+
+    def _with_steps_for_new_types(self, settings: CommonSettings, n_obs: int) -> CommonSettings:
+        """More epochs where few cells of new types are learned by the output layer alone, which would keep predicting the known ones."""
+        learns_output_layer = self._is_frozen or isinstance(self.module, LinearNetwork)
+        if not (learns_output_layer and self._n_new_labels and isinstance(settings, TrainingSettings)):
+            return settings
+        n_steps = -(-n_obs // settings.batch_size)
+        return replace(settings, max_epochs=max(settings.max_epochs, -(-_STEPS_FOR_NEW_TYPES // n_steps)))
 
     def _calibrate(
         self,
@@ -226,7 +246,7 @@ class TrainableModel(DescribedModel):
             self.spec.with_training({}),
             {"settings": replace(settings, refit=False), **known},
             start=start,
-            is_frozen=not all(parameter.requires_grad for parameter in self.module.parameters()),
+            is_frozen=self._is_frozen,
         )
         return CrossFit(
             reference=reference,
