@@ -393,11 +393,14 @@ def test_wrong_labels_key(files, tmp_path):
 
 
 def test_unknown_model(files, tmp_path):
-    refused(run("annotate", files / "query.h5ad", "--model", "blood", "--csv", tmp_path / "a.csv"), "There is no model `blood`")
+    refused(
+        run("annotate", files / "query.h5ad", "--model", "absent", "--csv", tmp_path / "a.csv"),
+        "There is no model `absent`",
+    )
 
 
 def test_debug_shows_where(files, tmp_path):
-    result = run("annotate", files / "query.h5ad", "--model", "blood", "--csv", tmp_path / "a.csv", "--debug")
+    result = run("annotate", files / "query.h5ad", "--model", "absent", "--csv", tmp_path / "a.csv", "--debug")
     assert isinstance(result.exception, sctab.ModelNotFoundError)
 
 

@@ -34,10 +34,13 @@ def silent(answer=b""):
                     connection.recv(4096)
                     connection.sendall(answer)
 
-        threading.Thread(target=accept, daemon=True).start()
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
         try:
             yield f"http://127.0.0.1:{server.getsockname()[1]}"
         finally:
+            server.shutdown(socket.SHUT_RDWR)  # wakes the thread, which may have taken one more connection
+            accepting.join(timeout=10)
             for connection in kept:
                 connection.close()
 

@@ -75,7 +75,7 @@ class TestPush:
     @pytest.mark.usefixtures("hub")
     def test_without_a_login(self, model, monkeypatch):
         monkeypatch.setenv("HF_TOKEN", "other")
-        with pytest.raises(OutputError, match=r"could not be committed to .*Log in with `hf auth login`.*Nothing was changed"):
+        with pytest.raises(OutputError, match=r"could not be committed to .*Log in with `hf auth login`.*No model was committed"):
             model.push_to_hub(REPO, facts=FACTS)
 
     @pytest.mark.usefixtures("hub")

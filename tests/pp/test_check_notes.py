@@ -33,6 +33,8 @@ QUIET = Findings(
     unseen_fdr=0.1,
     leakage={"expected_recall": 1.0, "false_positive_rate": 0.002},
     promise=PROMISE,
+    has_sketch=False,
+    labelled=None,
 )
 
 
@@ -41,7 +43,9 @@ def test_nothing_to_say():
 
 
 def test_notes_on_how_the_data_was_read_come_first():
-    found = list(warnings_of(replace(QUIET, query=SimpleNamespace(notes=("read",)), shift=0.99)))
+    found = list(
+        warnings_of(replace(QUIET, query=SimpleNamespace(notes=("read",), match=SimpleNamespace(coverage=0.9)), shift=0.99))
+    )
     assert found[0] == "read"
     assert len(found) == 2
 

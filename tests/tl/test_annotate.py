@@ -281,8 +281,11 @@ class TestRefusals:
 
     def test_too_few_genes_can_be_accepted(self, model):
         adata = self.adata[:, [0, 1, 10, 20]].copy()
-        with pytest.warns(SctabWarning, match="4 of 60 model genes found"):
+        with pytest.warns(SctabWarning) as caught:
             sctab.tl.annotate(adata, model, min_gene_coverage=0)
+        notes = [str(each.message) for each in caught]
+        assert "4 of 60 model genes found" in notes[0]
+        assert "Train it again with a sketch" in notes[1]
 
     def test_scaled(self, model):
         self.adata.X = self.adata.X.toarray() - 1
@@ -314,5 +317,5 @@ class TestRefusals:
             sctab.tl.annotate(self.adata[part].copy(), model)
 
     def test_unknown_model(self):
-        with pytest.raises(ModelNotFoundError, match="There is no model `blood`.*Packaged models: `pbmc`"):
-            sctab.tl.annotate(self.adata, "blood")
+        with pytest.raises(ModelNotFoundError, match="There is no model `no-such-model`.*Packaged models: `pbmc`"):
+            sctab.tl.annotate(self.adata, "no-such-model")

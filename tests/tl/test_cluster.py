@@ -117,7 +117,7 @@ def test_clusters_are_no_cell_types(clustered):
 def test_clusters_can_vote():
     adata = sc.datasets.pbmc68k_reduced().raw.to_adata()
     adata.X = sparse.csr_matrix(np.expm1(adata.X.toarray()).round())
-    with pytest.warns(UserWarning, match="model genes found"):
+    with pytest.warns(sctab.SctabWarning, match=r"model genes found|With so few genes"):
         sctab.tl.annotate(adata, "pbmc")
     sctab.tl.cluster(adata, **QUICK | {"pretrain_epochs": 5, "max_epochs": 0}, **QUIET)
     sctab.tl.vote(adata, groups="scdeepcluster")
