@@ -98,10 +98,10 @@ def test_a_file(model, query, tmp_path):
 def test_a_column_that_is_not_there(model, query, tmp_path):
     query.write_h5ad(tmp_path / "query.h5ad")
     for check in (
-        lambda: sctab.pp.check(query, model, labels_key="knwon"),
-        lambda: sctab.pp.check_file(tmp_path / "query.h5ad", model, labels_key="knwon"),
+        lambda: sctab.pp.check(query, model, labels_key="absent"),
+        lambda: sctab.pp.check_file(tmp_path / "query.h5ad", model, labels_key="absent"),
     ):
-        with pytest.raises(KeyNotFoundError, match="knwon"):
+        with pytest.raises(KeyNotFoundError, match="absent"):
             check()
 
 
